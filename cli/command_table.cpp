@@ -1,0 +1,24 @@
+#include "cli/command_table.h"
+
+#include "cli/commands/commands.h"
+
+namespace aragora::cli {
+
+std::span<const CommandEntry> commandTable() {
+  static constexpr CommandEntry kTable[] = {
+      {"serve", "Run the daemon: HTTP API, WebSocket, debates, metrics", declareServe},
+      {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
+      {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
+      {"verify", "Prove the live data, or a running deployment with --url", declareVerify},
+      {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
+      {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
+      {"init", "Write a first configuration and generate its secrets", declareInit},
+      {"config", "Show effective settings and where they come from", declareConfig},
+      {"key", "Show what the encryption key is and derive the age identity of backups", declareKey},
+      {"completion", "Print a shell completion script", declareCompletion},
+      {"version", "Print version and build", declareVersion},
+  };
+  return kTable;
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,19 @@
+// Every command of the binary, in the order in which help shows them.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "cli/command_line.h"
+
+namespace aragora::cli {
+
+struct CommandEntry {
+  std::string_view name;
+  std::string_view description;
+  void (*declare)(CommandLine line);
+};
+
+std::span<const CommandEntry> commandTable();
+
+}  // namespace aragora::cli

@@ -1,0 +1,21 @@
+// One declaration a command; each is defined in the file of its name.
+#pragma once
+
+#include "cli/command_line.h"
+#include "cli/context.h"
+
+namespace aragora::cli {
+
+void declareServe(CommandLine line);
+void declareValidateEnv(CommandLine line);
+void declareMigrate(CommandLine line);
+void declareVerify(CommandLine line);
+void declareBackup(CommandLine line);
+void declareRestore(CommandLine line);
+void declareInit(CommandLine line);
+void declareConfig(CommandLine line);
+void declareKey(CommandLine line);
+void declareCompletion(CommandLine line);
+void declareVersion(CommandLine line);
+
+}  // namespace aragora::cli

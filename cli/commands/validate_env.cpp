@@ -1,0 +1,115 @@
+#include "cli/commands/commands.h"
+#include "common/base/text.h"
+#include "common/checks/check.h"
+
+namespace aragora::cli {
+
+namespace {
+using checks::Level;
+
+struct Options {
+  bool strict = false;
+  bool offline = false;
+  bool list = false;
+  std::vector<std::string> only;
+  std::vector<std::string> skip;
+  std::optional<std::int64_t> timeout;
+};
+
+Mark markOf(Level level) {
+  switch (level) {
+    case Level::Ok: return Mark::Ok;
+    case Level::Warning: return Mark::Warning;
+    case Level::Failure: return Mark::Failure;
+    case Level::Skipped: return Mark::Info;
+  }
+  return Mark::Failure;
+}
+
+int listChecks(const Output& out) {
+  json::array array;
+  for (const auto& check : checks::allChecks()) {
+    array.push_back(json::object{{"id", check.id}, {"title", check.title}, {"needs_network", check.needs_network}, {"at_startup", check.at_startup}});
+    out.line(fmt::format("{:<20} {}{}", check.id, check.title, check.needs_network ? " (asks a backend)" : ""));
+  }
+  out.document({{"checks", array}});
+  return 0;
+}
+
+struct Tally {
+  json::object by_id;
+  json::array errors;
+  json::array warnings;
+  std::size_t not_asked = 0;  // left out by --offline
+};
+
+Tally tally(const checks::Report& report, bool offline) {
+  Tally result;
+  for (const auto& outcome : report.outcomes) {
+    json::array findings;
+    for (const auto& finding : outcome.findings) {
+      findings.push_back(json::object{{"status", checks::name(finding.level)}, {"message", finding.message}, {"origin", finding.origin}, {"hint", finding.hint}});
+      if (finding.level == Level::Failure) result.errors.push_back(json::string(finding.message));
+      if (finding.level == Level::Warning) result.warnings.push_back(json::string(finding.message));
+      if (finding.level == Level::Skipped && outcome.check->needs_network && offline) ++result.not_asked;
+    }
+    result.by_id[outcome.check->id] = json::object{{"status", checks::name(outcome.worst())}, {"title", outcome.check->title}, {"message", outcome.findings.front().message},
+                                                   {"findings", findings}, {"seconds", outcome.seconds}};
+  }
+  return result;
+}
+
+// The checklist's own lines, then whatever is not right, then the verdict.
+void printFindings(const Output& out, const checks::Report& report) {
+  for (const auto& outcome : report.outcomes) {
+    for (const auto& finding : outcome.findings) {
+      const bool calm = finding.level == Level::Ok || finding.level == Level::Skipped;
+      if (calm && !outcome.check->in_summary && !out.verbose()) continue;
+      auto text = finding.message;
+      if (!calm && !finding.origin.empty()) text += out.dim(fmt::format("  [{}]", finding.origin));
+      if (!calm && !finding.hint.empty()) text += fmt::format("\n    → {}", finding.hint);
+      out.marked(markOf(finding.level), text);
+    }
+  }
+}
+
+void printVerdict(const Output& out, const Tally& found, const std::string& environment, int status) {
+  if (status != 0) {
+    out.marked(Mark::Failure, fmt::format("{} errors, {} warnings: the {} requirements are not met", found.errors.size(), found.warnings.size(), environment));
+  } else if (found.not_asked > 0) {
+    out.marked(Mark::Info, fmt::format("Nothing wrong was found, but {} checks were not made (--offline)", found.not_asked));
+  } else {
+    out.marked(Mark::Ok, fmt::format("All {} requirements met{}", environment, found.warnings.empty() ? "" : fmt::format(", with {} warnings", found.warnings.size())));
+  }
+}
+
+int validate(Context& context, const Options& options) {
+  const auto& out = context.out();
+  if (options.list) return listChecks(out);
+  const auto seconds = options.timeout.value_or(5);
+  if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
+  const auto& loaded = context.loaded(!options.offline);
+  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, options.offline, std::chrono::seconds(seconds), nullptr}, {options.only, options.skip, false});
+  const int status = report.exitStatus(options.strict);
+  const auto found = tally(report, options.offline);
+  const auto environment = loaded.config.text(config::key::kEnvironment);
+  out.document({{"valid", found.errors.empty()}, {"checks", found.by_id}, {"errors", found.errors}, {"warnings", found.warnings}, {"strict_mode", options.strict},
+                {"final_valid", status == 0}, {"environment", environment}, {"offline", options.offline}, {"exit_status", status}});
+  printFindings(out, report);
+  printVerdict(out, found, environment, status);
+  return status;
+}
+}  // namespace
+
+void declareValidateEnv(CommandLine line) {
+  auto options = std::make_shared<Options>();
+  line.flag("--strict", options->strict, "Warnings fail too")
+      .flag("--offline", options->offline, "Ask no backend and run no *_COMMAND program")
+      .flag("--list", options->list, "List the checks and their ids")
+      .list("--only", options->only, "Run only these checks (ids, comma separated)")
+      .list("--skip", options->skip, "Leave these checks out")
+      .option("--timeout", options->timeout, "Seconds each check may take (default 5)");
+  line.run([options](Context& context) { return validate(context, *options); });
+}
+
+}  // namespace aragora::cli

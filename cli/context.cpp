@@ -1,0 +1,52 @@
+#include "cli/context.h"
+
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/deployment/deployment.h"
+
+namespace aragora::cli {
+
+Context::Context(GlobalOptions global)
+    : global_(std::move(global)), output_({global_.json, global_.quiet, global_.verbose, global_.no_color}) {
+  log::configure(global_.verbose ? log::Level::Debug : log::Level::Warning, false);
+}
+
+config::Sources Context::sources(bool run_commands) const {
+  config::Sources sources{{}, global_.config_file, global_.env_file, global_.unit, run_commands};
+  for (const auto& pair : global_.settings) {
+    const auto equals = pair.find('=');
+    const auto key = pair.substr(0, equals);
+    const auto* setting = config::findSetting(key);
+    if (equals == std::string::npos || setting == nullptr) {
+      std::vector<std::string> keys;
+      for (const auto& candidate : config::catalogue()) keys.emplace_back(candidate.key);
+      const auto close = nearest(key, keys);
+      throw Error(Code::Usage, fmt::format("--set {}: there is no such setting", printable(key, 60)), close ? fmt::format("did you mean --set {}=…?", *close) : "see: man aragora.toml");
+    }
+    if (setting->secret) throw Error(Code::Usage, fmt::format("--set {}: secrets do not belong on a command line, which every user can read", key), fmt::format("use {}_FILE", setting->environment.front()));
+    sources.flags[key] = pair.substr(equals + 1);
+  }
+  return sources;
+}
+
+config::Loaded& Context::loaded(bool run_commands) {
+  if (!loaded_) {
+    loaded_ = config::load(sources(run_commands));
+    deployment::loadGeneratedSecrets(loaded_->config);
+  }
+  return *loaded_;
+}
+
+config::Config& Context::config() {
+  config::requireNoProblems(loaded().problems);
+  return loaded().config;
+}
+
+database::Target Context::target() { return deployment::databaseTarget(config()); }
+
+const crypto::Keyring& Context::keyring() {
+  if (!keyring_) keyring_ = deployment::requireKeyring(config());
+  return *keyring_;
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,106 @@
+#include "cli/output/output.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "common/base/log.h"
+#include "common/base/text.h"
+
+namespace aragora::cli {
+
+namespace {
+constexpr int kSchemaVersion = 1;
+
+void put(std::FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
+  std::fflush(stream);
+}
+
+bool colourWanted(bool no_color) {
+  const char* no = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return !no_color && (no == nullptr || *no == '\0') && term != nullptr && std::string_view(term) != "dumb";
+}
+}  // namespace
+
+Output::Output(OutputOptions options) : options_(options) {
+  out_terminal_ = ::isatty(STDOUT_FILENO) == 1;
+  err_terminal_ = ::isatty(STDERR_FILENO) == 1;
+  options_.no_color = !colourWanted(options_.no_color);
+}
+
+std::string Output::coloured(std::string_view text, const char* code, bool on_terminal) const {
+  if (options_.no_color || !on_terminal) return std::string(text);
+  return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
+}
+
+void Output::line(std::string_view text) const {
+  if (!options_.json && !options_.quiet) put(stdout, fmt::format("{}\n", text));
+}
+
+void Output::marked(Mark mark, std::string_view text) const {
+  if (options_.json) return;
+  const bool bad = mark == Mark::Failure || mark == Mark::Warning;
+  if (options_.quiet && !bad) return;
+  const bool to_error = options_.quiet;
+  const bool terminal = to_error ? err_terminal_ : out_terminal_;
+  std::string sign;
+  switch (mark) {
+    case Mark::Ok: sign = coloured("✓", "32", terminal); break;
+    case Mark::Failure: sign = coloured("✗", "31;1", terminal); break;
+    case Mark::Warning: sign = coloured("!", "33;1", terminal); break;
+    case Mark::Info: sign = coloured("-", "2", terminal); break;
+  }
+  put(to_error ? stderr : stdout, fmt::format("{} {}\n", sign, text));
+}
+
+void Output::raw(std::string_view text) const { put(stdout, text); }
+
+void Output::note(std::string_view text) const {
+  if (!options_.quiet) put(stderr, fmt::format("{}\n", text));
+}
+
+void Output::document(json::object object) const {
+  if (!options_.json) return;
+  json::object whole{{"schema_version", kSchemaVersion}};
+  for (auto& member : object) whole[member.key()] = std::move(member.value());
+  put(stdout, toPrettyJson(whole) + "\n");
+}
+
+void Output::error(const Error& error) const {
+  endProgress();
+  const auto message = log::redact(error.what());
+  const auto hint = log::redact(error.hint());
+  if (options_.json) {
+    json::object body{{"code", info(error.code()).name}, {"message", message}, {"exit_status", info(error.code()).exit_status}};
+    if (!hint.empty()) body["hint"] = hint;
+    if (!error.details().is_null()) body["details"] = error.details();
+    document({{"error", body}});
+  }
+  put(stderr, fmt::format("{} {}\n", coloured("aragora:", "31;1", err_terminal_), message));
+  if (!hint.empty()) put(stderr, fmt::format("  → {}\n", hint));
+}
+
+void Output::progress(std::string_view text) const {
+  if (err_terminal_ && !options_.quiet && !options_.json) put(stderr, fmt::format("\r\x1b[K{}", text));
+}
+
+void Output::endProgress() const {
+  if (err_terminal_ && !options_.quiet && !options_.json) put(stderr, "\r\x1b[K");
+}
+
+std::string Output::dim(std::string_view text) const { return coloured(text, "2", out_terminal_); }
+
+bool canAsk() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1; }
+
+bool ask(const std::string& question) {
+  put(stderr, question + " Type yes to go on: ");
+  std::string answer;
+  std::getline(std::cin, answer);
+  return trim(answer) == "yes";
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,53 @@
+// How commands speak: results on standard output, progress and remarks on standard error, one JSON document with
+// `schema_version` under --json (also on failure), colour only on a terminal and never with NO_COLOR, nothing but
+// warnings with -q.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/base/error.h"
+
+namespace aragora::cli {
+
+enum class Mark { Ok, Failure, Warning, Info };
+
+struct OutputOptions {
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  bool no_color = false;
+};
+
+class Output {
+ public:
+  explicit Output(OutputOptions options);
+
+  bool json() const { return options_.json; }
+  bool quiet() const { return options_.quiet; }
+  bool verbose() const { return options_.verbose; }
+
+  void line(std::string_view text) const;                   // a result; nothing under --json or -q
+  void marked(Mark mark, std::string_view text) const;      // ✓ ✗ ! -; failures and warnings also with -q
+  void raw(std::string_view text) const;                    // a result asked for by name: always printed
+  void note(std::string_view text) const;                   // standard error; not under -q
+  void document(json::object object) const;                 // adds schema_version; only under --json
+  void error(const Error& error) const;
+
+  // A line that is rewritten in place; nothing when standard error is no terminal.
+  void progress(std::string_view text) const;
+  void endProgress() const;
+  std::string dim(std::string_view text) const;  // for standard output
+
+ private:
+  std::string coloured(std::string_view text, const char* code, bool on_terminal) const;
+  OutputOptions options_;
+  bool out_terminal_ = false;
+  bool err_terminal_ = false;
+};
+
+// Whether standard input and error are a person's terminal; asks and answers true for "yes".
+bool canAsk();
+bool ask(const std::string& question);
+
+}  // namespace aragora::cli

@@ -1,0 +1,12 @@
+# Turns text files into one C++ source: `const std::vector<EmbeddedFile>& <function>()`, sorted by name.
+function(aragora_embed output namespace function)
+  set(body "// Generated from the files it lists; do not edit.\n#include \"common/base/embedded_file.h\"\n\nnamespace ${namespace} {\nconst std::vector<aragora::EmbeddedFile>& ${function}() {\n  static const std::vector<aragora::EmbeddedFile> files = {\n")
+  foreach(file ${ARGN})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} text)
+    file(RELATIVE_PATH relative ${CMAKE_SOURCE_DIR} ${file})
+    string(APPEND body "      {\"${relative}\", R\"__EMBED__(${text})__EMBED__\"},\n")
+  endforeach()
+  string(APPEND body "  };\n  return files;\n}\n}  // namespace ${namespace}\n")
+  file(GENERATE OUTPUT ${output} CONTENT "${body}")
+endfunction()

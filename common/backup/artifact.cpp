@@ -1,0 +1,221 @@
+#include "common/backup/artifact.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include <deque>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/crypto/hash.h"
+
+namespace aragora::backup {
+
+namespace {
+constexpr std::size_t kQueueBlocks = 8;
+constexpr std::size_t kBlock = 256 * 1024;
+constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
+
+[[noreturn]] void damaged(const fs::path& path, const std::string& reason) {
+  throw Error(Code::Damaged, fmt::format("{}: {}", path.string(), reason), "use another backup: aragora backup list");
+}
+
+// Blocks on their way from the compressing thread to the sealing one.
+class BlockQueue {
+ public:
+  // False when the consumer has failed.
+  bool push(std::string block) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return blocks_.size() < kQueueBlocks || failed_; });
+    if (failed_) return false;
+    blocks_.push_back(std::move(block));
+    changed_.notify_all();
+    return true;
+  }
+  std::optional<std::string> pop() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !blocks_.empty() || closed_; });
+    if (blocks_.empty()) return std::nullopt;
+    auto block = std::move(blocks_.front());
+    blocks_.pop_front();
+    changed_.notify_all();
+    return block;
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+  void fail() {
+    const std::lock_guard lock(mutex_);
+    failed_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> blocks_;
+  bool closed_ = false;
+  bool failed_ = false;
+};
+}  // namespace
+
+struct ArtifactWriter::Impl {
+  fs::path path;
+  FileRecord record;
+  ArtifactOptions options;
+  Fd fd;
+  std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> compressor{ZSTD_createCCtx(), ZSTD_freeCCtx};
+  crypto::Sha256 plain_hash;
+  crypto::Sha256 stored_hash;
+  BlockQueue queue;
+  std::exception_ptr failure;
+  std::thread sealer;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  bool finished = false;
+
+  void store(std::string_view bytes) {
+    stored_hash.update(bytes);
+    record.stored_size += bytes.size();
+    writeAll(fd.get(), bytes, path);
+    if (options.max_rate > 0) {
+      const double due = static_cast<double>(record.stored_size) / static_cast<double>(options.max_rate);
+      std::this_thread::sleep_until(started + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(due)));
+    }
+  }
+
+  void seal() {
+    try {
+      crypto::AgeWriter age(options.recipients, [this](std::string_view bytes) { store(bytes); });
+      while (const auto block = queue.pop()) age.write(*block);
+      if (!finished) return;  // abandoned
+      age.finish();
+      syncFile(fd.get(), path);
+    } catch (...) {
+      failure = std::current_exception();
+      queue.fail();
+    }
+  }
+
+  void compress(std::string_view plain, ZSTD_EndDirective directive) {
+    ZSTD_inBuffer input{plain.data(), plain.size(), 0};
+    std::size_t left = 0;
+    do {
+      std::string block(kBlock, '\0');
+      ZSTD_outBuffer output{block.data(), block.size(), 0};
+      left = ZSTD_compressStream2(compressor.get(), &output, &input, directive);
+      if (ZSTD_isError(left) != 0U) throw Error(Code::Internal, fmt::format("zstd: {}", ZSTD_getErrorName(left)));
+      block.resize(output.pos);
+      if (!block.empty() && !queue.push(std::move(block))) {
+        sealer.join();
+        std::rethrow_exception(failure);
+      }
+    } while (directive == ZSTD_e_end ? left != 0 : input.pos < input.size);
+  }
+};
+
+ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std::string content, const ArtifactOptions& options)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->path = directory / name;
+  impl_->record.path = std::move(name);
+  impl_->record.content = std::move(content);
+  impl_->options = options;
+  impl_->fd = Fd(::open(impl_->path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!impl_->fd.valid()) throwSystemError(Code::CannotCreate, "create", impl_->path.string(), errno);
+  ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_compressionLevel, options.compression_level);
+  ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_checksumFlag, 1);
+  impl_->sealer = std::thread([impl = impl_.get()] { impl->seal(); });
+}
+
+ArtifactWriter::~ArtifactWriter() {
+  if (impl_->sealer.joinable()) {
+    impl_->queue.close();
+    impl_->sealer.join();
+  }
+}
+
+void ArtifactWriter::write(std::string_view plain) {
+  impl_->plain_hash.update(plain);
+  impl_->record.plain_size += plain.size();
+  impl_->compress(plain, ZSTD_e_continue);
+}
+
+FileRecord ArtifactWriter::finish() {
+  impl_->compress({}, ZSTD_e_end);
+  impl_->finished = true;
+  impl_->queue.close();
+  impl_->sealer.join();
+  if (impl_->failure) std::rethrow_exception(impl_->failure);
+  impl_->record.plain_sha256 = impl_->plain_hash.finishHex();
+  impl_->record.stored_sha256 = impl_->stored_hash.finishHex();
+  return impl_->record;
+}
+
+namespace {
+Fd openStored(const fs::path& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) damaged(path, fmt::format("cannot be opened: {}", systemError(errno)));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) damaged(path, "is not a regular file");
+  return fd;
+}
+
+// Feeds the stored file to `sink` and compares its size and digest with the record at the end.
+void streamStored(const fs::path& path, const FileRecord& record, const ByteSink& sink) {
+  const Fd fd = openStored(path);
+  crypto::Sha256 hash;
+  std::uint64_t size = 0;
+  std::vector<char> buffer(kBlock);
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
+    if (got == 0) break;
+    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
+    hash.update(bytes);
+    size += bytes.size();
+    if (size > record.stored_size) damaged(path, "is longer than the manifest says");
+    sink(bytes);
+  }
+  if (size != record.stored_size) damaged(path, fmt::format("is {} bytes long, the manifest says {}", size, record.stored_size));
+  if (hash.finishHex() != record.stored_sha256) damaged(path, "does not have the digest that the manifest gives");
+}
+}  // namespace
+
+void checkStored(const fs::path& directory, const FileRecord& record) {
+  streamStored(directory / record.path, record, [](std::string_view) {});
+}
+
+void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity, const ByteSink& sink) {
+  const auto path = directory / record.path;
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+  crypto::Sha256 plain_hash;
+  std::uint64_t plain_size = 0;
+  std::size_t frame_left = 1;
+  std::vector<char> plain(kBlock);
+  crypto::AgeReader age(identity, [&](std::string_view compressed) {
+    ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
+    bool more = false;
+    while (input.pos < input.size || more) {
+      ZSTD_outBuffer output{plain.data(), plain.size(), 0};
+      frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
+      if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
+      more = output.pos == output.size;
+      const std::string_view bytes(plain.data(), output.pos);
+      plain_size += bytes.size();
+      if (plain_size > record.plain_size) damaged(path, "holds more than the manifest says");
+      plain_hash.update(bytes);
+      if (!bytes.empty()) sink(bytes);
+    }
+  });
+  streamStored(path, record, [&](std::string_view bytes) { age.write(bytes); });
+  age.finish();
+  if (frame_left != 0 || plain_size != record.plain_size) damaged(path, "ends before its content does");
+  if (plain_hash.finishHex() != record.plain_sha256) damaged(path, "its content does not have the digest that the manifest gives");
+}
+
+}  // namespace aragora::backup

@@ -1,0 +1,40 @@
+// One file of a backup: bytes go through zstd, age and SHA-256 into a file, and back. Sealing and writing run in a thread
+// of their own behind a bounded queue, so that compression and input overlap with it. Memory is a few MiB at any size.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "common/backup/manifest.h"
+#include "common/base/file.h"
+
+namespace aragora::backup {
+
+using ByteSink = std::function<void(std::string_view)>;
+
+struct ArtifactOptions {
+  std::vector<std::string> recipients;  // 32-byte keys
+  int compression_level = 1;
+  std::uint64_t max_rate = 0;  // stored bytes a second, 0: unlimited
+};
+
+class ArtifactWriter {
+ public:
+  ArtifactWriter(const fs::path& directory, std::string name, std::string content, const ArtifactOptions& options);
+  ~ArtifactWriter();
+  void write(std::string_view plain);
+  // Flushes everything to disk. Without it the file is worthless and is never listed.
+  FileRecord finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Decrypts and decompresses into `sink`; every byte that reaches it was authenticated. Throws Error(Damaged) when a size
+// or digest differs from `record`, at the latest at the end: what the sink made must not be used before this returns.
+void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity, const ByteSink& sink);
+// Size and SHA-256 of the stored file only; needs no key.
+void checkStored(const fs::path& directory, const FileRecord& record);
+
+}  // namespace aragora::backup

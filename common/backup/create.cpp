@@ -1,0 +1,120 @@
+#include "common/backup/create.h"
+
+#include "common/backup/source.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/base/text.h"
+#include "common/config/catalogue.h"
+#include "common/migrate/migrator.h"
+#include "common/store/settings.h"
+
+namespace aragora::backup {
+
+namespace {
+class Run {
+ public:
+  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory) {}
+
+  Entry create() {
+    const auto lock = repository_.lock();
+    repository_.removeLeftovers();
+    describeInstance();
+    begin();
+    try {
+      saveDatabase();
+      saveConfiguration();
+      writeManifest();
+      proveStored();
+      repository_.publish(temporary_, manifest_.id);
+    } catch (...) {
+      std::error_code ignored;
+      fs::remove_all(temporary_, ignored);
+      throw;
+    }
+    return Repository::read(options_.directory / "full" / manifest_.id);
+  }
+
+ private:
+  // Which deployment this is: a repository holds the backups of one.
+  void describeInstance() {
+    const auto status = migrate::Migrator(options_.target).status();
+    manifest_.migration_version = status.version();
+    if (manifest_.migration_version < 2) throw Error(Code::Conflict, "the database has no schema yet: there is nothing to back up", "run: aragora migrate");
+    const auto connection = database::connect(options_.target);
+    database::Transaction transaction(*connection, options_.target.engine == database::Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+    manifest_.instance_id = store::settingOrInsert(*connection, store::kInstanceId, newUlid());
+    store::requireSameKey(*connection, *options_.keyring);
+    transaction.commit();
+    const auto entries = repository_.list();
+    for (const auto& entry : entries) {
+      if (entry.manifest && entry.problem.empty()) {
+        if (entry.manifest->instance_id != manifest_.instance_id) {
+          throw Error(Code::Conflict, fmt::format("{} holds the backups of another deployment ({})", options_.directory.string(), entry.manifest->instance_id), "give each deployment a directory of its own");
+        }
+        manifest_.previous_sha256 = entry.manifest_sha256;
+      }
+    }
+  }
+
+  void begin() {
+    manifest_.started_at = nowMicros();
+    manifest_.id = fmt::format("{}-{}", toCompactIso(manifest_.started_at), newUlid());
+    manifest_.engine = options_.target.engine == database::Engine::Sqlite ? "sqlite" : "postgres";
+    manifest_.tool_version = options_.tool_version;
+    manifest_.key_id = options_.keyring->activeId();
+    artifact_.recipients = {options_.keyring->backupIdentity().recipient};
+    for (const auto& recipient : options_.extra_recipients) artifact_.recipients.push_back(crypto::parseAgeRecipient(recipient));
+    for (const auto& recipient : artifact_.recipients) manifest_.recipients.push_back(crypto::formatAgeRecipient(recipient));
+    artifact_.compression_level = options_.compression_level;
+    artifact_.max_rate = options_.max_rate;
+    temporary_ = repository_.beginTemporary(manifest_.id);
+  }
+
+  void saveDatabase() {
+    const auto* name = options_.target.engine == database::Engine::Sqlite ? "db.sqlite.zst.age" : "db.dump.zst.age";
+    ArtifactWriter writer(temporary_, name, "database", artifact_);
+    std::uint64_t bytes = 0;
+    auto report = dumpDatabase(options_.target, [&](std::string_view block) {
+      writer.write(block);
+      bytes += block.size();
+      if (options_.on_progress) options_.on_progress(bytes);
+    });
+    manifest_.files.push_back(writer.finish());
+    manifest_.server_version = std::move(report.server_version);
+    manifest_.tables = std::move(report.tables);
+  }
+
+  void saveConfiguration() {
+    if (options_.config == nullptr) return;
+    json::object settings;
+    for (const auto& setting : config::catalogue()) {
+      if (setting.secret || !options_.config->isSet(setting.key)) continue;
+      settings[setting.key] = json::object{{"value", options_.config->text(setting.key)}, {"origin", options_.config->origin(setting.key).text}};
+    }
+    ArtifactWriter writer(temporary_, "configuration.json.zst.age", "configuration", artifact_);
+    writer.write(toPrettyJson(settings) + "\n");
+    manifest_.files.push_back(writer.finish());
+  }
+
+  void writeManifest() {
+    manifest_.finished_at = nowMicros();
+    const auto text = serialise(manifest_);
+    createFileExclusively(temporary_ / "manifest.json", text, 0640);
+    createFileExclusively(temporary_ / "manifest.json.sig", toHex(options_.keyring->signManifest(text)) + "\n", 0640);
+  }
+
+  void proveStored() {
+    for (const auto& file : manifest_.files) checkStored(temporary_, file);
+  }
+
+  const CreateOptions& options_;
+  Repository repository_;
+  Manifest manifest_;
+  ArtifactOptions artifact_;
+  fs::path temporary_;
+};
+}  // namespace
+
+Entry createBackup(const CreateOptions& options) { return Run(options).create(); }
+
+}  // namespace aragora::backup

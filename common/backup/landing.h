@@ -1,0 +1,38 @@
+// Puts a backup's database into a new place and proves it there, before anything existing is touched. Shared by restore
+// (the place becomes the target) and verify (the place is scratch and goes away).
+#pragma once
+
+#include "common/backup/repository.h"
+#include "common/database/connection.h"
+
+namespace aragora::backup {
+
+struct Comparison {
+  std::int64_t tables = 0;
+  std::int64_t rows = 0;
+};
+
+// SQLite: decrypts into `file` (created exclusively, 0600), checks pages, foreign keys and row counts.
+Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file);
+// PostgreSQL: streams into pg_restore for the database that `target` names (it must be empty), then compares row counts
+// and content digests.
+Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target);
+
+// A database of its own on the server of `target`; dropped on destruction unless kept.
+class ScratchDatabase {
+ public:
+  ScratchDatabase(const database::Target& target, std::string name);
+  ScratchDatabase(const ScratchDatabase&) = delete;
+  ScratchDatabase& operator=(const ScratchDatabase&) = delete;
+  ~ScratchDatabase();
+  const database::Target& target() const { return scratch_; }
+  void keep() { kept_ = true; }
+
+ private:
+  database::Target admin_;
+  database::Target scratch_;
+  std::string name_;
+  bool kept_ = false;
+};
+
+}  // namespace aragora::backup

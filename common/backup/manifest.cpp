@@ -1,0 +1,126 @@
+#include "common/backup/manifest.h"
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::backup {
+
+namespace {
+[[noreturn]] void damaged(const std::string& what) { throw Error(Code::Damaged, "the manifest is damaged: " + what); }
+
+std::string needText(const json::object& object, std::string_view key) {
+  auto text = jsonText(object, key);
+  if (!text) damaged(fmt::format("'{}' is missing", key));
+  return *text;
+}
+
+std::int64_t needNumber(const json::object& object, std::string_view key) {
+  const auto number = jsonInteger(object, key);
+  if (!number || *number < 0) damaged(fmt::format("'{}' is not a number", key));
+  return *number;
+}
+
+const json::array& needArray(const json::object& object, std::string_view key) {
+  const auto* array = jsonArray(object, key);
+  if (array == nullptr) damaged(fmt::format("'{}' is missing", key));
+  return *array;
+}
+
+std::string needDigest(const json::object& object, std::string_view key) {
+  auto text = needText(object, key);
+  const auto bytes = fromHex(text);
+  if (!bytes || bytes->size() != 32) damaged(fmt::format("'{}' is not a SHA-256", key));
+  return text;
+}
+
+bool plainName(std::string_view name) {
+  return !name.empty() && name.size() <= 100 && name[0] != '.' &&
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string_view::npos;
+}
+}  // namespace
+
+const FileRecord* Manifest::file(std::string_view content) const {
+  for (const auto& record : files) {
+    if (record.content == content) return &record;
+  }
+  return nullptr;
+}
+
+std::uint64_t Manifest::storedSize() const {
+  std::uint64_t total = 0;
+  for (const auto& record : files) total += record.stored_size;
+  return total;
+}
+
+std::string serialise(const Manifest& manifest) {
+  json::array files;
+  for (const auto& file : manifest.files) {
+    files.push_back(json::object{{"path", file.path}, {"content", file.content}, {"plain_size", file.plain_size}, {"stored_size", file.stored_size},
+                                 {"plain_sha256", file.plain_sha256}, {"stored_sha256", file.stored_sha256}, {"compression", "zstd"}, {"encryption", "age-encryption.org/v1"}});
+  }
+  json::array tables;
+  for (const auto& table : manifest.tables) tables.push_back(json::object{{"name", table.name}, {"rows", table.rows}, {"digest", table.digest}});
+  const json::object object{{"format", manifest.format},
+                            {"id", manifest.id},
+                            {"kind", manifest.kind},
+                            {"engine", manifest.engine},
+                            {"server_version", manifest.server_version},
+                            {"tool_version", manifest.tool_version},
+                            {"instance_id", manifest.instance_id},
+                            {"key_id", manifest.key_id},
+                            {"started_at", toIso(manifest.started_at)},
+                            {"finished_at", toIso(manifest.finished_at)},
+                            {"migration_version", manifest.migration_version},
+                            {"files", files},
+                            {"tables", tables},
+                            {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
+                            {"previous_sha256", manifest.previous_sha256}};
+  return toPrettyJson(object) + "\n";
+}
+
+Manifest parseManifest(std::string_view text) {
+  const auto value = tryParseJson(text);
+  if (!value || !value->is_object()) damaged("it is not a JSON object");
+  const auto& object = value->get_object();
+  Manifest manifest;
+  manifest.format = static_cast<int>(needNumber(object, "format"));
+  if (manifest.format != 1) damaged(fmt::format("format {} is unknown to this version", manifest.format));
+  manifest.id = needText(object, "id");
+  if (!plainName(manifest.id)) damaged("'id' is not a plain name");
+  manifest.kind = needText(object, "kind");
+  manifest.engine = needText(object, "engine");
+  if (manifest.engine != "sqlite" && manifest.engine != "postgres") damaged("'engine' is unknown");
+  manifest.server_version = needText(object, "server_version");
+  manifest.tool_version = needText(object, "tool_version");
+  manifest.instance_id = needText(object, "instance_id");
+  manifest.key_id = needText(object, "key_id");
+  const auto started = fromIso(needText(object, "started_at"));
+  const auto finished = fromIso(needText(object, "finished_at"));
+  if (!started || !finished) damaged("a time cannot be read");
+  manifest.started_at = *started;
+  manifest.finished_at = *finished;
+  manifest.migration_version = static_cast<int>(needNumber(object, "migration_version"));
+  std::set<std::string> names;
+  for (const auto& element : needArray(object, "files")) {
+    if (!element.is_object()) damaged("a file entry is not an object");
+    const auto& entry = element.get_object();
+    FileRecord file{needText(entry, "path"), needText(entry, "content"), static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
+                    static_cast<std::uint64_t>(needNumber(entry, "stored_size")), needDigest(entry, "plain_sha256"), needDigest(entry, "stored_sha256")};
+    if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
+    manifest.files.push_back(std::move(file));
+  }
+  if (manifest.file("database") == nullptr) damaged("it lists no database");
+  for (const auto& element : needArray(object, "tables")) {
+    if (!element.is_object()) damaged("a table entry is not an object");
+    const auto& entry = element.get_object();
+    manifest.tables.push_back({needText(entry, "name"), needNumber(entry, "rows"), jsonTextOr(entry, "digest", "")});
+  }
+  for (const auto& element : needArray(object, "recipients")) {
+    if (!element.is_string()) damaged("a recipient is not a text");
+    manifest.recipients.emplace_back(element.get_string());
+  }
+  manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
+  return manifest;
+}
+
+}  // namespace aragora::backup

@@ -1,0 +1,53 @@
+// What a backup holds, as JSON (format 1), signed with Ed25519 under a key derived from the encryption key and chained to
+// the manifest before it. A directory without a valid manifest is not a backup.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/crypto/keyring.h"
+
+namespace aragora::backup {
+
+struct FileRecord {
+  std::string path;     // plain file name inside the backup's directory
+  std::string content;  // "database", "configuration", "sessions"
+  std::uint64_t plain_size = 0;
+  std::uint64_t stored_size = 0;
+  std::string plain_sha256;
+  std::string stored_sha256;
+};
+
+struct TableRecord {
+  std::string name;
+  std::int64_t rows = 0;
+  std::string digest;  // empty for SQLite, where the file's own digest says more
+};
+
+struct Manifest {
+  int format = 1;
+  std::string id;
+  std::string kind = "full";
+  std::string engine;  // "sqlite" or "postgres"
+  std::string server_version;
+  std::string tool_version;
+  std::string instance_id;
+  std::string key_id;
+  Micros started_at = 0;
+  Micros finished_at = 0;
+  int migration_version = 0;
+  std::vector<FileRecord> files;
+  std::vector<TableRecord> tables;
+  std::vector<std::string> recipients;
+  std::string previous_sha256;  // of the manifest before this one, empty for the first
+
+  const FileRecord* file(std::string_view content) const;
+  std::uint64_t storedSize() const;
+};
+
+std::string serialise(const Manifest& manifest);
+// Throws Error(Damaged) that names the field. File names must be plain names: no slash, no leading dot.
+Manifest parseManifest(std::string_view text);
+
+}  // namespace aragora::backup

@@ -1,0 +1,184 @@
+#include "common/backup/restore.h"
+
+#include <unistd.h>
+
+#include "common/backup/artifact.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/base/text.h"
+#include "common/database/postgres/postgres_connection.h"
+#include "common/verify/verify.h"
+
+namespace aragora::backup {
+
+using database::Engine;
+
+namespace {
+class Run {
+ public:
+  Run(const Entry& entry, const RestoreOptions& options) : entry_(entry), options_(options) {}
+
+  RestoreReport restore() {
+    const auto started = std::chrono::steady_clock::now();
+    report_.id = entry_.id;
+    checkEverything();
+    if (options_.target.engine == Engine::Sqlite) restoreSqlite();
+    else restorePostgres();
+    report_.seconds = secondsSince(started);
+    return std::move(report_);
+  }
+
+ private:
+  void checkEverything() {
+    Repository::requireAuthentic(entry_, *options_.keyring);
+    const auto wanted = entry_.manifest->engine == "sqlite" ? Engine::Sqlite : Engine::Postgres;
+    if (wanted != options_.target.engine) {
+      throw Error(Code::Config, fmt::format("the backup is of {}, the configuration names {}", database::name(wanted), database::name(options_.target.engine)),
+                  wanted == Engine::Postgres ? "set DATABASE_URL" : "unset DATABASE_URL");
+    }
+    for (const auto& file : entry_.manifest->files) checkStored(entry_.directory, file);
+  }
+
+  void say(std::string line) { report_.plan.push_back(std::move(line)); }
+
+  void confirmSwap(const std::string& what) {
+    if (options_.confirm && !options_.confirm(what)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
+  }
+
+  void proveLanded(const database::Target& landed) {
+    if (!options_.verify) return;
+    verify::Options how;
+    how.keyring = options_.keyring;
+    const auto found = verify::verifyDatabase(landed, how);
+    for (const auto& finding : found.findings) report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
+    // Migrations that came after the backup are applied by the next `aragora migrate`; everything else must hold.
+    for (const auto& finding : found.findings) {
+      const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
+      if (finding.outcome == verify::Outcome::Failed && !only_pending) {
+        throw Error(Code::Damaged, fmt::format("the restored data does not verify: {}: {}", finding.id, finding.message), "the target was not touched");
+      }
+    }
+  }
+
+  void restoreSqlite() {
+    const auto target = options_.to ? fs::path(*options_.to) : options_.target.path;
+    const bool exists = fs::exists(target);
+    if (options_.to && exists) throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()), "name a file that does not exist");
+    const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
+    const auto kept = fs::path(target.string() + ".pre-restore-" + toCompactIso(nowMicros()));
+    if (options_.dry_run) {
+      say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path, humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
+      say(fmt::format("check pages, foreign keys and the counts of {} tables", entry_.manifest->tables.size()));
+      if (exists) say(fmt::format("keep {} as {}", target.string(), kept.string()));
+      say(fmt::format("rename it to {}", target.string()));
+      return;
+    }
+    makeDirectories(target.parent_path(), 0750);
+    // Held until the swap is done, so that no daemon starts in between.
+    const auto usage = FileLock::tryAcquire(usageLockPath(target));
+    if (!usage) throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), FileLock::holder(usageLockPath(target))), "stop it first: systemctl stop aragora");
+    std::error_code ignored;
+    const auto removeLanding = [&] {
+      for (const auto* suffix : {"", "-wal", "-shm"}) fs::remove(landing.string() + suffix, ignored);
+    };
+    removeLanding();  // of an interrupted run
+    try {
+      const auto comparison = landSqlite(entry_, *options_.keyring, landing);
+      report_.tables = comparison.tables;
+      report_.rows = comparison.rows;
+      database::Target landed = options_.target;
+      landed.path = landing;
+      proveLanded(landed);
+      if (exists) confirmSwap(fmt::format("replace {} (kept as {})", target.string(), kept.string()));
+      foldWal(landing);
+    } catch (...) {
+      removeLanding();
+      throw;
+    }
+    if (exists) keepOld(target, kept);
+    renameDurably(landing, target);
+    report_.landed = target.string();
+  }
+
+  // Everything into the one file, so that no -wal has to move with it.
+  static void foldWal(const fs::path& file) {
+    database::Target target;
+    target.path = file;
+    database::connect(target)->executeScript("PRAGMA journal_mode=DELETE");
+    std::error_code ignored;
+    fs::remove(file.string() + "-shm", ignored);
+    const Fd fd = openForReading(file);
+    syncFile(fd.get(), file);
+  }
+
+  // A stale -wal beside the new file would be applied to it: it goes first, folded in or moved along.
+  void keepOld(const fs::path& target, const fs::path& kept) {
+    std::error_code ignored;
+    try {
+      foldWal(target);
+    } catch (const Error&) {
+      for (const auto* suffix : {"-wal", "-shm"}) {  // too damaged to open: kept as it is
+        if (fs::exists(target.string() + suffix, ignored)) renameDurably(target.string() + suffix, kept.string() + suffix);
+      }
+    }
+    if (::link(target.c_str(), kept.c_str()) != 0) throwSystemError(Code::CannotCreate, "keep the old database as", kept.string(), errno);
+    syncDirectory(kept.parent_path());
+    report_.kept = kept.string();
+  }
+
+  void restorePostgres() {
+    const auto parts = database::postgres::parseUrl(options_.target.url);
+    const auto live = parts.count("dbname") > 0 ? parts.at("dbname") : parts.at("user");
+    const auto kept = fmt::format("{}_pre_restore_{}", live, lower(toCompactIso(nowMicros()))).substr(0, 63);
+    const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
+    if (options_.dry_run) {
+      say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, entry_.manifest->file("database")->path, humanBytes(entry_.manifest->file("database")->plain_size)));
+      say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
+      if (!options_.to) say(fmt::format("rename {} to {} and {} to {}", live, kept, landing, live));
+      return;
+    }
+    ScratchDatabase scratch(options_.target, landing);
+    const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
+    report_.tables = comparison.tables;
+    report_.rows = comparison.rows;
+    proveLanded(scratch.target());
+    if (options_.to) {
+      scratch.keep();
+      report_.landed = landing;
+      return;
+    }
+    confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
+    swapPostgres(live, kept, landing);
+    scratch.keep();
+    report_.landed = live;
+    report_.kept = kept;
+  }
+
+  // From the maintenance database: a database cannot be renamed from inside.
+  void swapPostgres(const std::string& live, const std::string& kept, const std::string& landing) {
+    auto admin_target = options_.target;
+    admin_target.url = database::postgres::withDatabase(options_.target.url, "postgres");
+    admin_target.application_name = "aragora restore";
+    const auto admin = database::connect(admin_target);
+    const auto sessions = admin->query("SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", {live});
+    if (!sessions.empty()) {
+      throw Error(Code::Busy, fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live, sessions[0].text(0), sessions[0].text(1)), "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
+    }
+    const auto quote = [](const std::string& name) { return database::postgres::quoteIdentifier(name); };
+    database::Transaction transaction(*admin);
+    admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(live), quote(kept)), {});
+    admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(landing), quote(live)), {});
+    transaction.commit();
+  }
+
+  const Entry& entry_;
+  const RestoreOptions& options_;
+  RestoreReport report_;
+};
+}  // namespace
+
+fs::path usageLockPath(const fs::path& sqlite_file) { return sqlite_file.string() + ".lock"; }
+
+RestoreReport restoreBackup(const Entry& entry, const RestoreOptions& options) { return Run(entry, options).restore(); }
+
+}  // namespace aragora::backup

@@ -1,0 +1,34 @@
+// `aragora restore`: everything is checked first, the data lands in a new file or database, is proved there, and then
+// takes the target's place by rename; what was there before is kept as …pre-restore-<time>. Never overwrites.
+#pragma once
+
+#include "common/backup/landing.h"
+
+namespace aragora::backup {
+
+struct RestoreOptions {
+  database::Target target;
+  const crypto::Keyring* keyring = nullptr;
+  std::optional<std::string> to;  // another file or database name; must not exist; nothing is swapped
+  bool verify = false;            // run the live-data verification on the landed copy before the swap
+  bool dry_run = false;
+  std::function<bool(const std::string& question)> confirm;  // asked before the swap; absent: go on
+};
+
+struct RestoreReport {
+  std::string id;
+  std::string landed;    // where the data is now
+  std::string kept;      // where the old data is now, empty when there was none
+  std::int64_t tables = 0;
+  std::int64_t rows = 0;
+  std::vector<std::string> verified;  // what --verify found, a line each
+  double seconds = 0;
+  std::vector<std::string> plan;  // of a dry run
+};
+
+RestoreReport restoreBackup(const Entry& entry, const RestoreOptions& options);
+
+// Held by the daemon while it uses the embedded database; restore refuses to swap when it is taken.
+fs::path usageLockPath(const fs::path& sqlite_file);
+
+}  // namespace aragora::backup

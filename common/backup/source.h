@@ -1,0 +1,21 @@
+// Where a backup's database bytes come from, and what they are compared with after a restore.
+#pragma once
+
+#include "common/backup/artifact.h"
+#include "common/database/connection.h"
+
+namespace aragora::backup {
+
+struct SourceReport {
+  std::string server_version;
+  std::vector<TableRecord> tables;
+};
+
+// Streams a consistent copy of the live database into `sink`; counts and digests are of the same snapshot. PostgreSQL:
+// the output of pg_dump -Fc -Z0; SQLite: the file's pages. Error(Unreachable | Config | Busy).
+SourceReport dumpDatabase(const database::Target& target, const ByteSink& sink);
+
+// Row counts, and on PostgreSQL order-free content digests, of every table. Call inside one snapshot.
+std::vector<TableRecord> tableRecords(database::Connection& connection);
+
+}  // namespace aragora::backup

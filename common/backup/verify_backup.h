@@ -1,0 +1,28 @@
+// The verification ladder. Level 0: signature, sizes and digests of the stored files. 1: everything decrypts, decompresses
+// and has the structure of a dump. 2: restored into scratch, counts and digests compared. What was found is recorded
+// beside the backup.
+#pragma once
+
+#include "common/backup/landing.h"
+
+namespace aragora::backup {
+
+struct VerifyOptions {
+  int level = 2;
+  const crypto::Keyring* keyring = nullptr;
+  // Where scratch goes: the server (PostgreSQL) or a directory (SQLite; empty: beside the backups).
+  std::optional<database::Target> postgres;
+  fs::path scratch_directory;
+};
+
+struct VerifyReport {
+  std::string id;
+  int level = 0;
+  std::string message;
+  double seconds = 0;
+};
+
+// Throws Error(Damaged) for what does not hold, Error(CouldNotVerify | Unreachable) when the level could not be reached.
+VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options);
+
+}  // namespace aragora::backup

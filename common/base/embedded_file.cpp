@@ -1,0 +1,1 @@
+#include "common/base/embedded_file.h"

@@ -1,0 +1,149 @@
+#include "common/base/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora {
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  if (this != &other) {
+    reset();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+void Fd::reset() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+Fd openForReading(const fs::path& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) throwSystemError(errno == ENOENT ? Code::NoInput : Code::Io, "open", path.string(), errno);
+  return fd;
+}
+
+std::string readFile(const fs::path& path, std::size_t limit) {
+  const Fd fd = openForReading(path);
+  std::string content;
+  char buffer[65536];
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
+    if (got == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(got));
+    if (content.size() > limit) {
+      throw Error(Code::Damaged, fmt::format("{} is larger than the {} expected there", path.string(), humanBytes(limit)));
+    }
+  }
+}
+
+std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return std::nullopt;
+  return readFile(path, limit);
+}
+
+void writeAll(int fd, std::string_view bytes, const fs::path& path_for_errors) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throwSystemError(Code::Io, "write", path_for_errors.string(), errno);
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+  }
+}
+
+void syncFile(int fd, const fs::path& path_for_errors) {
+  if (::fsync(fd) != 0) throwSystemError(Code::Io, "fsync", path_for_errors.string(), errno);
+}
+
+void syncDirectory(const fs::path& directory) {
+  const Fd fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) throwSystemError(Code::Io, "open", directory.string(), errno);
+  syncFile(fd.get(), directory);
+}
+
+void renameDurably(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    throwSystemError(Code::CannotCreate, "rename", fmt::format("{} to {}", from.string(), to.string()), errno);
+  }
+  syncDirectory(to.parent_path());
+}
+
+namespace {
+Fd create(const fs::path& path, int flags, unsigned mode) {
+  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, mode));
+  if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", path.string(), errno);
+  return fd;
+}
+}  // namespace
+
+void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode) {
+  const fs::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
+  {
+    const Fd fd = create(temporary, O_TRUNC, mode);
+    writeAll(fd.get(), content, temporary);
+    syncFile(fd.get(), temporary);
+  }
+  renameDurably(temporary, path);
+}
+
+void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode) {
+  const Fd fd = create(path, O_EXCL, mode);
+  writeAll(fd.get(), content, path);
+  syncFile(fd.get(), path);
+  syncDirectory(path.parent_path());
+}
+
+void makeDirectories(const fs::path& directory, unsigned mode) {
+  if (directory.empty()) return;
+  struct stat status {};
+  if (::stat(directory.c_str(), &status) == 0) {
+    if (!S_ISDIR(status.st_mode)) throw Error(Code::CannotCreate, directory.string() + " exists and is not a directory");
+    return;
+  }
+  makeDirectories(directory.parent_path(), mode);
+  if (::mkdir(directory.c_str(), mode) != 0 && errno != EEXIST) {
+    throwSystemError(Code::CannotCreate, "create directory", directory.string(), errno);
+  }
+}
+
+std::optional<FileLock> FileLock::tryAcquire(const fs::path& path) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
+  if (!fd.valid()) throwSystemError(Code::CannotCreate, "open lock file", path.string(), errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return std::nullopt;
+    throwSystemError(Code::Io, "lock", path.string(), errno);
+  }
+  const auto pid = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(fd.get(), 0) == 0) (void)!::pwrite(fd.get(), pid.data(), pid.size(), 0);
+  return FileLock(std::move(fd));
+}
+
+std::string FileLock::holder(const fs::path& path) {
+  const auto text = readFileIfExists(path, 64);
+  return text && !text->empty() ? fmt::format("process {}", trim(*text)) : "another process";
+}
+
+TemporaryDirectory::TemporaryDirectory(const fs::path& base) {
+  std::error_code ignored;
+  auto pattern = ((base.empty() ? fs::temp_directory_path(ignored) : base) / "aragora-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) throwSystemError(Code::CannotCreate, "create directory", pattern, errno);
+  path_ = pattern;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+}  // namespace aragora

@@ -1,0 +1,72 @@
+// Files as this product uses them: bounded reads, durable atomic writes (write, fsync, rename, fsync of the directory),
+// one owned descriptor type and an advisory lock that dies with its process. Failures are Errors that name the path.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace aragora {
+
+namespace fs = std::filesystem;
+
+// Owns a descriptor; closes it on destruction. Move-only.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd() { reset(); }
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  void reset();
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+
+Fd openForReading(const fs::path& path);
+// Whole file, at most `limit` bytes (more is Error(Damaged)).
+std::string readFile(const fs::path& path, std::size_t limit = 16U << 20);
+std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit = 16U << 20);
+// Replaces `path` as a whole or not at all; the new content is on disk when this returns.
+void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode = 0644);
+// Creates `path` and fails with CannotCreate when it exists.
+void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode);
+void writeAll(int fd, std::string_view bytes, const fs::path& path_for_errors);
+void syncFile(int fd, const fs::path& path_for_errors);
+void syncDirectory(const fs::path& directory);
+void renameDurably(const fs::path& from, const fs::path& to);
+void makeDirectories(const fs::path& directory, unsigned mode = 0755);
+
+// flock(2) on a lock file, close-on-exec, freed by the kernel when the process dies. The holder's pid is written into it
+// for messages.
+class FileLock {
+ public:
+  // nullopt when another process holds it.
+  static std::optional<FileLock> tryAcquire(const fs::path& path);
+  static std::string holder(const fs::path& path);
+
+ private:
+  explicit FileLock(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
+// A fresh directory below the system's temporary directory (or `base`), removed with its contents on destruction.
+class TemporaryDirectory {
+ public:
+  explicit TemporaryDirectory(const fs::path& base = {});
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  ~TemporaryDirectory();
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace aragora

@@ -1,0 +1,126 @@
+#include "common/base/json.h"
+
+#include "common/base/error.h"
+
+namespace aragora {
+
+namespace {
+constexpr std::size_t kMaxDepth = 32;
+
+json::parse_options options() {
+  json::parse_options result;
+  result.max_depth = kMaxDepth;
+  return result;
+}
+
+void indent(std::string& out, int depth) { out.append(static_cast<std::size_t>(depth) * 2, ' '); }
+
+void pretty(std::string& out, const json::value& value, int depth) {
+  if (const auto* object = value.if_object(); object != nullptr && !object->empty()) {
+    out += "{\n";
+    bool first = true;
+    for (const auto& member : *object) {
+      if (!first) out += ",\n";
+      first = false;
+      indent(out, depth + 1);
+      out += json::serialize(json::string(member.key()));
+      out += ": ";
+      pretty(out, member.value(), depth + 1);
+    }
+    out += '\n';
+    indent(out, depth);
+    out += '}';
+  } else if (const auto* array = value.if_array(); array != nullptr && !array->empty()) {
+    out += "[\n";
+    bool first = true;
+    for (const auto& element : *array) {
+      if (!first) out += ",\n";
+      first = false;
+      indent(out, depth + 1);
+      pretty(out, element, depth + 1);
+    }
+    out += '\n';
+    indent(out, depth);
+    out += ']';
+  } else {
+    out += json::serialize(value);
+  }
+}
+}  // namespace
+
+json::value parseJson(std::string_view text, std::string_view what) {
+  json::stream_parser parser({}, options());
+  json::error_code error;
+  const std::size_t used = parser.write_some(text.data(), text.size(), error);
+  if (!error) parser.finish(error);
+  const bool trailing = !error && text.find_first_not_of(" \t\r\n", used) != std::string_view::npos;
+  if (error || trailing) {
+    throw Error(Code::InvalidJson,
+                fmt::format("{} is not valid JSON near byte {}: {}", what, used,
+                            trailing ? std::string("text after the document") : error.message()),
+                "send one JSON document in UTF-8");
+  }
+  return parser.release();
+}
+
+std::optional<json::value> tryParseJson(std::string_view text) {
+  json::error_code error;
+  auto value = json::parse(text, error, {}, options());
+  if (error) return std::nullopt;
+  return value;
+}
+
+std::string toJson(const json::value& value) { return json::serialize(value); }
+
+std::string toPrettyJson(const json::value& value) {
+  std::string out;
+  pretty(out, value, 0);
+  return out;
+}
+
+std::optional<std::string> jsonText(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || !value->is_string()) return std::nullopt;
+  return std::string(value->get_string());
+}
+
+std::optional<std::int64_t> jsonInteger(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr) return std::nullopt;
+  if (const auto* number = value->if_int64()) return *number;
+  if (const auto* number = value->if_uint64(); number != nullptr && *number <= INT64_MAX) {
+    return static_cast<std::int64_t>(*number);
+  }
+  return std::nullopt;
+}
+
+std::string jsonTextOr(const json::object& object, std::string_view key, std::string_view fallback) {
+  return jsonText(object, key).value_or(std::string(fallback));
+}
+
+std::int64_t jsonIntegerOr(const json::object& object, std::string_view key, std::int64_t fallback) {
+  return jsonInteger(object, key).value_or(fallback);
+}
+
+double jsonNumberOr(const json::object& object, std::string_view key, double fallback) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || !value->is_number()) return fallback;
+  return value->to_number<double>();
+}
+
+bool jsonFlagOr(const json::object& object, std::string_view key, bool fallback) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_bool() ? value->get_bool() : fallback;
+}
+
+const json::object* jsonObject(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr ? value->if_object() : nullptr;
+}
+
+const json::array* jsonArray(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr ? value->if_array() : nullptr;
+}
+
+}  // namespace aragora

@@ -1,0 +1,120 @@
+#include "common/base/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <regex>
+
+#include "common/base/clock.h"
+#include "common/base/text.h"
+
+namespace aragora::log {
+
+namespace {
+
+struct Sink {
+  std::shared_ptr<spdlog::logger> logger;  // shared with spdlog's own registry-free internals only
+  bool as_json = false;
+  bool journal = false;
+};
+
+// systemd.exec(5): JOURNAL_STREAM is "device:inode" of the stream that is connected to the journal.
+bool stderrIsJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat status {};
+  if (stream == nullptr || ::fstat(STDERR_FILENO, &status) != 0) return false;
+  return fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+}
+
+Sink& sink() {
+  static Sink instance = [] {
+    Sink result;
+    result.logger = std::make_shared<spdlog::logger>("aragora", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    result.logger->set_level(spdlog::level::info);
+    result.logger->set_pattern("%v");
+    result.logger->flush_on(spdlog::level::trace);
+    result.journal = stderrIsJournal();
+    return result;
+  }();
+  return instance;
+}
+
+spdlog::level::level_enum native(Level level) {
+  switch (level) {
+    case Level::Debug: return spdlog::level::debug;
+    case Level::Info: return spdlog::level::info;
+    case Level::Warning: return spdlog::level::warn;
+    case Level::Error: return spdlog::level::err;
+    case Level::Off: return spdlog::level::off;
+  }
+  return spdlog::level::info;
+}
+
+std::string_view name(Level level) {
+  switch (level) {
+    case Level::Debug: return "debug";
+    case Level::Info: return "info";
+    case Level::Warning: return "warning";
+    default: return "error";
+  }
+}
+
+int journalPriority(Level level) {  // sd-daemon(3)
+  switch (level) {
+    case Level::Debug: return 7;
+    case Level::Info: return 6;
+    case Level::Warning: return 4;
+    default: return 3;
+  }
+}
+}  // namespace
+
+void configure(Level level, bool as_json) {
+  sink().logger->set_level(native(level));
+  sink().as_json = as_json;
+}
+
+bool enabled(Level level) { return sink().logger->should_log(native(level)); }
+
+std::optional<Level> parseLevel(std::string_view text) {
+  for (const auto level : {Level::Debug, Level::Info, Level::Warning, Level::Error}) {
+    if (name(level) == text) return level;
+  }
+  return std::nullopt;
+}
+
+std::string redact(std::string_view text) {
+  // Looked for first because a regular expression over every line would cost more than the line.
+  static const std::vector<std::string_view> kHints = {"sk-", "eyJ", "@", "assword", "oken", "ecret", "earer", "ara_", "_key", "_KEY"};
+  const bool suspicious = std::any_of(kHints.begin(), kHints.end(),
+                                      [&](std::string_view hint) { return text.find(hint) != std::string_view::npos; });
+  if (!suspicious) return std::string(text);
+  static const std::regex kWhole(R"((sk-[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]+)*|ara_[A-Za-z0-9_-]{8,}))");
+  static const std::regex kUserInfo(R"((\w+://[^\s:/@]*):[^\s/]*@)");
+  static const std::regex kKeyValue(R"(((password|passwd|secret|token|api_key|encryption_key)["']?\s*[=:]\s*["']?)[^\s"'&;]+)",
+                                    std::regex::icase);
+  static const std::regex kBearer(R"((Bearer\s+)\S+)", std::regex::icase);
+  std::string result = std::regex_replace(std::string(text), kWhole, "‹redacted›");
+  result = std::regex_replace(result, kUserInfo, "$1:‹redacted›@");
+  result = std::regex_replace(result, kKeyValue, "$1‹redacted›");
+  return std::regex_replace(result, kBearer, "$1‹redacted›");
+}
+
+void write(Level level, std::string_view message) {
+  auto& target = sink();
+  const auto text = printable(redact(message));
+  std::string line;
+  if (target.as_json) {
+    line = toJson(json::object{{"time", toIso(nowMicros())}, {"level", name(level)}, {"message", text}});
+  } else if (target.journal) {
+    line = fmt::format("<{}>{}", journalPriority(level), text);
+  } else {
+    line = fmt::format("{} {:<7} {}", toIso(nowMicros()), name(level), text);
+  }
+  target.logger->log(native(level), line);
+}
+
+}  // namespace aragora::log

@@ -1,0 +1,64 @@
+// Runs another program: arguments as a vector (never a shell), an environment of its own, standard output as a stream,
+// standard error captured (last 64 KiB). Used for pg_dump, pg_restore and the programs named by *_COMMAND settings.
+// Every wait has a deadline; destruction kills the child's process group. Not thread-safe, one owner.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <map>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+
+namespace aragora {
+
+struct Command {
+  std::vector<std::string> argv;                    // argv[0] is looked up in PATH
+  std::map<std::string, std::string> environment;  // added to ours
+  bool feed_input = false;                          // open a pipe to its standard input
+};
+
+class Subprocess {
+ public:
+  // Throws Error(NoInput) when the program cannot be found.
+  explicit Subprocess(const Command& command);
+  Subprocess(const Subprocess&) = delete;
+  Subprocess& operator=(const Subprocess&) = delete;
+  ~Subprocess();
+
+  // Bytes of its standard output; 0 at the end. Throws Error(Unreachable) when `deadline` passes without any.
+  std::size_t read(std::span<char> buffer, Deadline deadline);
+  // All bytes to its standard input; throws Error(Io) when the child has closed it.
+  void write(std::string_view bytes, Deadline deadline);
+  void closeInput() { input_.reset(); }
+  // Exit status (128 + signal when killed). Throws Error(Unreachable) after `deadline`, having killed it.
+  int wait(Deadline deadline);
+  const std::string& errorOutput() const { return error_output_; }  // complete after wait()
+
+ private:
+  void kill();
+  pid_t pid_ = -1;
+  std::string name_;
+  Fd input_;
+  Fd output_;
+  Fd error_;
+  std::thread error_reader_;
+  std::string error_output_;
+};
+
+struct CommandResult {
+  int status = 0;
+  std::string output;
+  std::string error_output;
+};
+// Runs to the end; output above `limit` is Error(Damaged).
+CommandResult runCommand(const Command& command, std::chrono::milliseconds timeout, std::size_t limit = 16U << 20);
+// The program's full path, from PATH and PostgreSQL's own directories on Debian (newest first).
+std::optional<std::string> findProgram(const std::string& name);
+
+}  // namespace aragora

@@ -1,0 +1,39 @@
+// Small text helpers: trimming, splitting, hex, base64, nearest name, human sizes. Pure functions, any thread.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace aragora {
+
+std::string_view trim(std::string_view text);
+std::vector<std::string> split(std::string_view text, char separator);  // parts trimmed, empty parts dropped
+std::string join(const std::vector<std::string>& parts, std::string_view separator);
+std::string lower(std::string_view text);
+std::string upper(std::string_view text);
+bool startsWith(std::string_view text, std::string_view prefix);
+bool endsWith(std::string_view text, std::string_view suffix);
+std::string replaceAll(std::string text, std::string_view from, std::string_view to);
+
+std::string toHex(std::string_view bytes);
+std::optional<std::string> fromHex(std::string_view text);
+std::string toBase64(std::string_view bytes, bool padded = true);  // RFC 4648 section 4
+std::optional<std::string> fromBase64(std::string_view text);      // padded or not, nothing else tolerated
+
+// The candidate with the smallest Levenshtein distance, when it is close enough to be a typing error (a third of the
+// length, at least 2), or the first that the word is the beginning of.
+std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates);
+
+std::string humanBytes(std::uint64_t bytes);                // "49.2 MB" (powers of 1000)
+std::string humanDuration(std::chrono::milliseconds span);  // "3 d 4 h", "2.1 s", "15 ms"
+// Control characters, escape sequences and invalid UTF-8 made harmless for a log or a terminal (CWE-117).
+std::string printable(std::string_view text, std::size_t limit = 4096);
+bool validUtf8(std::string_view text);
+
+std::optional<std::int64_t> parseInteger(std::string_view text);  // decimal, whole text
+
+}  // namespace aragora

@@ -1,0 +1,48 @@
+#include "common/checks/facts.h"
+
+#include "common/base/text.h"
+#include "common/database/postgres/postgres_connection.h"
+#include "common/deployment/deployment.h"
+#include "common/store/settings.h"
+
+namespace aragora::checks {
+
+namespace {
+bool hasTable(database::Connection& connection, const std::string& name) {
+  return connection.engine() == database::Engine::Postgres
+             ? !connection.query("SELECT to_regclass($1)", {name})[0].isNull(0)
+             : !connection.query("SELECT 1 FROM sqlite_schema WHERE name = $1", {name}).empty();
+}
+}  // namespace
+
+DatabaseFacts askDatabase(const config::Config& config) {
+  DatabaseFacts facts;
+  try {
+    auto target = deployment::databaseTarget(config);
+    target.application_name = "aragora validate-env";
+    if (target.engine == database::Engine::Sqlite) {
+      std::error_code ignored;
+      facts.exists = std::filesystem::exists(target.path, ignored);
+      if (!facts.exists) return facts;  // opening would create it
+    }
+    const auto connection = database::connect(target, database::OpenMode::ReadWrite);
+    if (target.engine == database::Engine::Postgres) {
+      const auto row = connection->query("SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('max_connections'), "
+                                         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})[0];
+      facts.asked_at = nowMicros();
+      facts.version = "PostgreSQL " + split(row.text(0), ' ').front();
+      facts.version_number = static_cast<int>(row.integer(1));
+      facts.max_connections = row.integer(2);
+      facts.server_clock = row.integer(3);
+    } else {
+      facts.version = "SQLite " + connection->query("SELECT sqlite_version()", {})[0].text(0);
+    }
+    facts.migrations = migrate::Migrator(target).status();
+    if (hasTable(*connection, "settings")) facts.key_check = store::readSetting(*connection, store::kKeyCheck);
+  } catch (const Error& error) {
+    facts.failure = error;
+  }
+  return facts;
+}
+
+}  // namespace aragora::checks

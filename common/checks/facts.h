@@ -1,0 +1,29 @@
+// What the backends say, asked once and shared by the checks that need it. Private to common/checks.
+#pragma once
+
+#include <future>
+
+#include "common/checks/check.h"
+#include "common/migrate/migrator.h"
+
+namespace aragora::checks {
+
+struct DatabaseFacts {
+  std::optional<Error> failure;  // connecting failed
+  std::string version;           // "PostgreSQL 15.4"
+  int version_number = 0;        // 150004
+  std::int64_t max_connections = 0;
+  Micros server_clock = 0;
+  Micros asked_at = 0;
+  std::optional<migrate::Status> migrations;
+  std::optional<std::string> key_check;
+  bool exists = true;  // SQLite: the file
+};
+
+struct Facts {
+  std::shared_future<DatabaseFacts> database;
+};
+
+DatabaseFacts askDatabase(const config::Config& config);
+
+}  // namespace aragora::checks

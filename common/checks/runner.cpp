@@ -1,0 +1,131 @@
+#include <future>
+
+#include "common/base/text.h"
+#include "common/checks/check.h"
+#include "common/checks/facts.h"
+
+namespace aragora::checks {
+
+namespace {
+constexpr auto kTotalSlack = std::chrono::milliseconds(500);
+
+// Runs `work` in a thread that may be left behind: a name lookup or a driver without a deadline cannot be interrupted.
+template <typename Function>
+auto detachedTask(Function function) {
+  using Result = std::invoke_result_t<Function>;
+  auto promise = std::make_shared<std::promise<Result>>();
+  auto future = promise->get_future().share();
+  std::thread([promise, function = std::move(function)] {
+    try {
+      promise->set_value(function());
+    } catch (...) {
+      promise->set_exception(std::current_exception());
+    }
+  }).detach();
+  return future;
+}
+
+void requireKnown(const std::vector<std::string>& ids) {
+  std::vector<std::string> known;
+  for (const auto& check : allChecks()) known.emplace_back(check.id);
+  for (const auto& id : ids) {
+    if (std::find(known.begin(), known.end(), id) != known.end()) continue;
+    const auto close = nearest(id, known);
+    throw Error(Code::Usage, fmt::format("there is no check '{}'", printable(id, 60)), close ? fmt::format("did you mean {}?", *close) : "see: aragora validate-env --list");
+  }
+}
+
+std::vector<Finding> lookSafely(const Check& check, const Context& context) {
+  try {
+    return check.look(context);
+  } catch (const Error& error) {
+    return {{Level::Failure, fmt::format("{}: {}", check.title, error.what()), "", error.hint(), error.code()}};
+  } catch (const std::exception& error) {
+    return {{Level::Failure, fmt::format("{}: could not be checked ({})", check.title, error.what()), "", "report this as a bug", Code::CouldNotVerify}};
+  }
+}
+}  // namespace
+
+std::string_view name(Level level) {
+  switch (level) {
+    case Level::Ok: return "ok";
+    case Level::Warning: return "warning";
+    case Level::Failure: return "error";
+    case Level::Skipped: return "skipped";
+  }
+  return "error";
+}
+
+Level Outcome::worst() const {
+  const auto any = [&](Level level) { return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.level == level; }); };
+  for (const auto level : {Level::Failure, Level::Warning, Level::Skipped}) {
+    if (any(level)) return level;
+  }
+  return Level::Ok;
+}
+
+bool Report::has(Level level) const {
+  return std::any_of(outcomes.begin(), outcomes.end(), [&](const Outcome& outcome) {
+    return std::any_of(outcome.findings.begin(), outcome.findings.end(), [&](const Finding& finding) { return finding.level == level; });
+  });
+}
+
+int Report::exitStatus(bool strict) const {
+  std::set<Code> codes;
+  for (const auto& outcome : outcomes) {
+    for (const auto& finding : outcome.findings) {
+      if (finding.level == Level::Failure) codes.insert(finding.code);
+    }
+  }
+  if (codes.count(Code::Config) > 0) return info(Code::Config).exit_status;
+  if (codes.count(Code::Unreachable) > 0 || codes.count(Code::CouldNotVerify) > 0) return info(Code::Unreachable).exit_status;
+  if (!codes.empty() || (strict && has(Level::Warning))) return info(Code::CheckFailed).exit_status;
+  return 0;
+}
+
+Report runChecks(const Context& given, const Selection& selection) {
+  requireKnown(selection.only);
+  requireKnown(selection.skip);
+  const auto contains = [](const std::vector<std::string>& ids, std::string_view id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+
+  // Shared with threads that may outlive this call.
+  auto context = std::make_shared<Context>(given);
+  context->facts = std::make_shared<Facts>();
+  if (!context->offline) {
+    context->facts->database = detachedTask([context] { return askDatabase(context->config); });
+  }
+  const auto deadline = deadlineIn(context->timeout + kTotalSlack);
+  struct Pending {
+    const Check* check;
+    std::chrono::steady_clock::time_point started;
+    std::shared_future<std::vector<Finding>> findings;
+  };
+  Report report;
+  std::vector<Pending> pending;
+  for (const auto& check : allChecks()) {
+    if (!selection.only.empty() && !contains(selection.only, check.id)) continue;
+    if (contains(selection.skip, check.id) || (selection.startup_only && !check.at_startup)) continue;
+    const auto started = std::chrono::steady_clock::now();
+    if (!check.needs_network) {
+      // Looks at this machine only: microseconds, not worth a thread.
+      report.outcomes.push_back({&check, lookSafely(check, *context), secondsSince(started)});
+    } else if (context->offline) {
+      report.outcomes.push_back({&check, {{Level::Skipped, fmt::format("{}: not checked (--offline)", check.title), "", "", Code::CouldNotVerify}}, 0});
+    } else {
+      pending.push_back({&check, started, detachedTask([context, &check] { return lookSafely(check, *context); })});
+    }
+  }
+  for (const auto& task : pending) {
+    const auto limit = std::min(task.started + context->timeout, deadline);
+    if (task.findings.wait_until(limit) == std::future_status::ready) {
+      report.outcomes.push_back({task.check, task.findings.get(), secondsSince(task.started)});
+    } else {
+      report.abandoned = true;
+      report.outcomes.push_back({task.check, {{Level::Failure, fmt::format("{}: no answer within {}", task.check->title, humanDuration(context->timeout)), "", "check the address, the name service and the firewall", Code::Unreachable}}, secondsSince(task.started)});
+    }
+  }
+  std::sort(report.outcomes.begin(), report.outcomes.end(), [&](const Outcome& a, const Outcome& b) { return a.check < b.check; });
+  return report;
+}
+
+}  // namespace aragora::checks

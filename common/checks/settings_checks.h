@@ -1,0 +1,43 @@
+// Private to common/checks: the functions that the table in all_checks.cpp names, and makers of findings.
+#pragma once
+
+#include "common/checks/check.h"
+
+namespace aragora::checks {
+
+Finding ok(std::string message);
+Finding skipped(std::string message);
+Finding warning(std::string message, std::string origin, std::string hint);
+Finding misconfigured(std::string message, std::string origin, std::string hint);
+
+std::vector<Finding> checkEnvironment(const Context& context);
+std::vector<Finding> checkConfiguration(const Context& context);
+std::vector<Finding> checkDistributedState(const Context& context);
+std::vector<Finding> checkEncryption(const Context& context);
+std::vector<Finding> checkJwtSecret(const Context& context);
+std::vector<Finding> checkProviders(const Context& context);
+std::vector<Finding> checkOrigins(const Context& context);
+std::vector<Finding> checkHttps(const Context& context);
+std::vector<Finding> checkRateLimit(const Context& context);
+std::vector<Finding> checkKeyRotation(const Context& context);
+std::vector<Finding> checkSecretSources(const Context& context);
+std::vector<Finding> checkSecretReuse(const Context& context);
+std::vector<Finding> checkUnknownVariables(const Context& context);
+
+std::vector<Finding> checkRedis(const Context& context);
+std::vector<Finding> checkPostgres(const Context& context);
+std::vector<Finding> checkMigrations(const Context& context);
+std::vector<Finding> checkKeyMatchesDatabase(const Context& context);
+std::vector<Finding> checkPoolSize(const Context& context);
+std::vector<Finding> checkClock(const Context& context);
+
+std::vector<Finding> checkCertificate(const Context& context);
+std::vector<Finding> checkSecretFiles(const Context& context);
+std::vector<Finding> checkCores(const Context& context);
+std::vector<Finding> checkMemory(const Context& context);
+std::vector<Finding> checkDisk(const Context& context);
+std::vector<Finding> checkOpenFiles(const Context& context);
+std::vector<Finding> checkBackupDirectory(const Context& context);
+std::vector<Finding> checkBackupAge(const Context& context);
+
+}  // namespace aragora::checks

@@ -1,0 +1,140 @@
+#include "common/config/catalogue.h"
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::config {
+
+namespace {
+Setting text(std::string_view k, std::vector<std::string_view> env, std::string_view fallback, std::string_view description) {
+  return {.key = k, .environment = std::move(env), .type = Type::Text, .fallback = fallback, .description = description};
+}
+Setting typed(Type type, std::string_view k, std::vector<std::string_view> env, std::string_view fallback,
+              std::string_view description) {
+  return {.key = k, .environment = std::move(env), .type = type, .fallback = fallback, .description = description};
+}
+Setting integer(std::string_view k, std::vector<std::string_view> env, std::string_view fallback, std::int64_t minimum,
+                std::int64_t maximum, std::string_view description) {
+  return {.key = k, .environment = std::move(env), .type = Type::Integer, .fallback = fallback, .minimum = minimum,
+          .maximum = maximum, .description = description};
+}
+Setting choice(std::string_view k, std::vector<std::string_view> env, std::string_view fallback,
+               std::vector<std::string_view> choices, std::string_view description) {
+  return {.key = k, .environment = std::move(env), .type = Type::Choice, .fallback = fallback,
+          .choices = std::move(choices), .description = description};
+}
+Setting secret(std::string_view k, std::vector<std::string_view> env, std::string_view required_when,
+               std::string_view description, Type type = Type::Text) {
+  return {.key = k, .environment = std::move(env), .type = type, .secret = true, .required_when = required_when,
+          .description = description};
+}
+Setting reloadable(Setting setting) {
+  setting.reloadable = true;
+  return setting;
+}
+
+const std::vector<Setting>& table() {
+  using namespace key;
+  static const std::vector<Setting> settings = {
+      choice(kEnvironment, {"ARAGORA_ENV", "ARAGORA_ENVIRONMENT"}, "development", {"development", "test", "staging", "production"},
+             "What this deployment is for. production turns every requirement of the checklist into an error."),
+      text(kBindHost, {"ARAGORA_BIND_HOST"}, "127.0.0.1", "Address that serve listens on."),
+      integer(kPort, {"ARAGORA_PORT"}, "8080", 0, 65535, "TCP port of HTTP, WebSocket and metrics; 0 lets the kernel choose."),
+      typed(Type::Url, kPublicUrl, {"ARAGORA_BASE_URL"}, "", "The URL under which clients reach this deployment."),
+      typed(Type::Path, kStateDirectory, {"ARAGORA_STATE_DIR"}, "",
+            "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for root, else ~/.local/state/aragora."),
+      integer(kWorkers, {"ARAGORA_WORKERS"}, "4", 1, 64, "Worker threads for requests that touch the database."),
+      integer(kQueueLimit, {"ARAGORA_QUEUE_LIMIT"}, "512", 1, 100000, "Requests that may wait for a worker; more are answered 503 with Retry-After."),
+      integer(kDrainSeconds, {"ARAGORA_DRAIN_SECONDS"}, "20", 0, 600, "How long a stopping daemon finishes requests before it closes them."),
+      integer(kMaxConnections, {"ARAGORA_MAX_CONNECTIONS"}, "12000", 16, 1000000, "Open client connections, WebSockets included."),
+      reloadable(typed(Type::List, kAllowedOrigins, {"ARAGORA_ALLOWED_ORIGINS"}, "",
+                       "Browser origins that may call the API, exact matches. Empty allows loopback origins in development.")),
+      reloadable(typed(Type::List, kTrustedProxies, {"ARAGORA_TRUSTED_PROXIES"}, "127.0.0.1,::1",
+                       "Addresses or CIDR blocks whose X-Forwarded-For and X-Forwarded-Proto are believed.")),
+      typed(Type::Flag, kBehindProxy, {"ARAGORA_BEHIND_PROXY"}, "false", "A proxy in front of this daemon terminates TLS."),
+      typed(Type::Path, kTlsCertificate, {"ARAGORA_TLS_CERT_PATH", "ARAGORA_TLS_CERT", "ARAGORA_SSL_CERT"}, "",
+            "PEM certificate chain of this host. Checked by validate-env; this version expects a proxy to terminate TLS."),
+      typed(Type::Path, kTlsKey, {"ARAGORA_TLS_KEY_PATH", "ARAGORA_TLS_KEY", "ARAGORA_SSL_KEY"}, "", "PEM private key of that certificate."),
+      reloadable(integer(kRateLimit, {"ARAGORA_IP_RATE_LIMIT"}, "120", 0, 1000000, "Requests a minute for one client address (a /64 for IPv6); 0 turns limiting off.")),
+      reloadable(choice(kLogLevel, {"ARAGORA_LOG_LEVEL"}, "info", {"debug", "info", "warning", "error"}, "Least important level that is logged.")),
+      reloadable(choice(kLogFormat, {"ARAGORA_LOG_FORMAT"}, "text", {"text", "json"}, "One line of text or one JSON object an event.")),
+      secret(kMetricsToken, {"ARAGORA_METRICS_TOKEN"}, "", "Bearer token for GET /metrics. Without one only loopback addresses may read metrics in production."),
+      secret(kDatabaseUrl, {"DATABASE_URL", "ARAGORA_POSTGRES_DSN"}, "production, or database.required",
+             "PostgreSQL connection URL. Without one the embedded SQLite database is used.", Type::Url),
+      typed(Type::Flag, kDatabaseRequired, {"ARAGORA_REQUIRE_DATABASE"}, "false", "Refuse to fall back to SQLite."),
+      integer(kDatabasePool, {"ARAGORA_DB_POOL_SIZE"}, "8", 1, 200, "PostgreSQL connections of one instance, or SQLite readers."),
+      integer(kAcquireMs, {"ARAGORA_DB_ACQUIRE_TIMEOUT_MS"}, "2000", 10, 60000, "How long a request waits for a database connection."),
+      integer(kConnectMs, {"ARAGORA_DB_CONNECT_TIMEOUT_MS"}, "4000", 100, 60000, "How long opening a database connection may take."),
+      integer(kStatementMs, {"ARAGORA_DB_STATEMENT_TIMEOUT_MS"}, "10000", 100, 600000, "How long one statement of a request may run."),
+      typed(Type::Path, kSqlitePath, {"ARAGORA_SQLITE_PATH"}, "", "The embedded database. Default: aragora.db in the state directory."),
+      secret(kRedisUrl, {"REDIS_URL", "ARAGORA_REDIS_URL"}, "shared state is required (several instances)",
+             "redis:// or rediss:// URL for shared limits and fan-out.", Type::Url),
+      typed(Type::Flag, kMultiInstance, {"ARAGORA_MULTI_INSTANCE"}, "false", "Several daemons share this database."),
+      typed(Type::Flag, kSingleInstance, {"ARAGORA_SINGLE_INSTANCE"}, "false", "Production on one machine: shared state is not required."),
+      typed(Type::Flag, kRequireDistributed, {"ARAGORA_REQUIRE_DISTRIBUTED", "ARAGORA_REQUIRE_DISTRIBUTED_STATE"}, "false", "Require Redis whatever the environment."),
+      integer(kInstanceCount, {"ARAGORA_INSTANCE_COUNT"}, "1", 1, 1000, "Daemons that share the database; pool sizes are checked against max_connections with it."),
+      secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production", "Signs access tokens; 32 characters or more, at least 128 bits."),
+      secret(kApiToken, {"ARAGORA_API_TOKEN"}, "", "Bearer token that may write. In production writing without a token is refused."),
+      integer(kAccessHours, {"ARAGORA_JWT_EXPIRY_HOURS"}, "24", 1, 168, "Lifetime of an access token."),
+      integer(kRefreshDays, {"ARAGORA_REFRESH_TOKEN_EXPIRY_DAYS"}, "30", 1, 90, "Lifetime of a refresh token."),
+      secret(kEncryptionKey, {"ARAGORA_ENCRYPTION_KEY"}, "production", "AES-256 key: exactly 64 hex digits. Also protects backups: keep a copy elsewhere."),
+      secret(kPreviousKeys, {"ARAGORA_ENCRYPTION_PREVIOUS_KEYS"}, "", "Earlier encryption keys, comma separated; they open old data and never seal."),
+      text(kKeyRotatedAt, {"ARAGORA_ENCRYPTION_KEY_ROTATED_AT"}, "", "Date (YYYY-MM-DD) on which the encryption key was last changed."),
+      integer(kKeyRotationDays, {"ARAGORA_ENCRYPTION_ROTATION_DAYS"}, "365", 1, 3650, "Age at which validate-env asks for a new encryption key."),
+      secret(kAnthropicKey, {"ANTHROPIC_API_KEY"}, "production, unless another provider is configured", "Anthropic API key."),
+      secret(kOpenAiKey, {"OPENAI_API_KEY"}, "production, unless another provider is configured", "OpenAI API key, or the key of a compatible server."),
+      secret(kOpenRouterKey, {"OPENROUTER_API_KEY"}, "", "OpenRouter API key, recommended as a fallback."),
+      typed(Type::Url, kOpenAiBaseUrl, {"OPENAI_BASE_URL"}, "https://api.openai.com/v1", "Base URL of the OpenAI-compatible API, /v1 included."),
+      text(kOpenAiModel, {"ARAGORA_OPENAI_MODEL"}, "gpt-4o-mini", "Model asked of the OpenAI-compatible API."),
+      integer(kCallTimeout, {"ARAGORA_CALL_TIMEOUT_SECONDS"}, "30", 1, 600, "Deadline of one provider call."),
+      reloadable(typed(Type::List, kDefaultAgents, {"ARAGORA_DEFAULT_AGENTS"}, "demo-optimist,demo-skeptic,demo-pragmatist",
+                       "Agents of a debate that names none.")),
+      integer(kMaxConcurrent, {"ARAGORA_MAX_CONCURRENT_DEBATES"}, "100", 1, 10000, "Debates that run at once; more wait in the queue."),
+      integer(kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "12", 1, 20, "Most rounds a debate may ask for."),
+      integer(kDebateDeadline, {"ARAGORA_DEBATE_DEADLINE_SECONDS"}, "600", 5, 86400, "A debate that runs longer ends with what it has."),
+      typed(Type::Path, kBackupDirectory, {"ARAGORA_BACKUP_DIR"}, "", "Where backups are kept. Default: backups in the state directory."),
+      integer(kBackupRetentionDays, {"ARAGORA_BACKUP_RETENTION_DAYS"}, "30", 1, 3650, "Age at which prune may remove a full backup."),
+      integer(kBackupEveryHours, {"ARAGORA_BACKUP_EVERY_HOURS"}, "24", 1, 8760, "Schedule that validate-env holds the newest backup against."),
+      typed(Type::List, kBackupRecipients, {"ARAGORA_BACKUP_RECIPIENTS"}, "", "Further age recipients (age1…), such as an offline recovery key."),
+      integer(kBackupCompression, {"ARAGORA_BACKUP_COMPRESSION_LEVEL"}, "1", 1, 19, "zstd level of backups."),
+  };
+  return settings;
+}
+}  // namespace
+
+std::span<const Setting> catalogue() { return table(); }
+
+const Setting* findSetting(std::string_view k) {
+  for (const auto& setting : table()) {
+    if (setting.key == k) return &setting;
+  }
+  return nullptr;
+}
+
+const Setting* findByEnvironment(std::string_view name) {
+  for (const auto& setting : table()) {
+    for (const auto candidate : setting.environment) {
+      if (candidate == name) return &setting;
+    }
+  }
+  return nullptr;
+}
+
+const std::vector<std::string>& environmentNames() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> result = {"ARAGORA_CONFIG"};
+    for (const auto& setting : table()) {
+      for (const auto name : setting.environment) {
+        result.emplace_back(name);
+        if (setting.secret) {
+          result.push_back(std::string(name) + "_FILE");
+          result.push_back(std::string(name) + "_COMMAND");
+        }
+      }
+    }
+    return result;
+  }();
+  return names;
+}
+
+}  // namespace aragora::config

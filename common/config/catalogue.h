@@ -1,0 +1,92 @@
+// The one table of settings. It drives the loader, validate-env, `config show`, the example file and the man page
+// aragora.toml(5); a test fails when any of them drifts. Static, immutable, any thread.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace aragora::config {
+
+enum class Type { Text, Integer, Flag, Choice, List, Path, Url };
+
+struct Setting {
+  std::string_view key;                       // TOML: section.name
+  std::vector<std::string_view> environment;  // first name is the canonical one, the others are aliases
+  Type type = Type::Text;
+  std::string_view fallback;  // as text; empty means unset
+  std::int64_t minimum = 0;   // Integer only
+  std::int64_t maximum = 0;
+  std::vector<std::string_view> choices;  // Choice only
+  bool secret = false;
+  bool reloadable = false;  // SIGHUP applies it
+  std::string_view required_when;
+  std::string_view description;
+};
+
+std::span<const Setting> catalogue();
+// nullptr when there is none.
+const Setting* findSetting(std::string_view key);
+const Setting* findByEnvironment(std::string_view name);
+// Every environment name the product reads, including NAME_FILE and NAME_COMMAND of secrets.
+const std::vector<std::string>& environmentNames();
+
+// Keys as constants, so that a misspelt one does not compile.
+namespace key {
+inline constexpr std::string_view kEnvironment = "environment";
+inline constexpr std::string_view kBindHost = "server.bind_host";
+inline constexpr std::string_view kPort = "server.port";
+inline constexpr std::string_view kPublicUrl = "server.public_url";
+inline constexpr std::string_view kStateDirectory = "server.state_directory";
+inline constexpr std::string_view kWorkers = "server.workers";
+inline constexpr std::string_view kQueueLimit = "server.queue_limit";
+inline constexpr std::string_view kDrainSeconds = "server.drain_seconds";
+inline constexpr std::string_view kMaxConnections = "server.max_connections";
+inline constexpr std::string_view kAllowedOrigins = "server.allowed_origins";
+inline constexpr std::string_view kTrustedProxies = "server.trusted_proxies";
+inline constexpr std::string_view kBehindProxy = "server.behind_proxy";
+inline constexpr std::string_view kTlsCertificate = "server.tls_certificate";
+inline constexpr std::string_view kTlsKey = "server.tls_key";
+inline constexpr std::string_view kRateLimit = "server.rate_limit";
+inline constexpr std::string_view kLogLevel = "log.level";
+inline constexpr std::string_view kLogFormat = "log.format";
+inline constexpr std::string_view kMetricsToken = "metrics.token";
+inline constexpr std::string_view kDatabaseUrl = "database.url";
+inline constexpr std::string_view kDatabaseRequired = "database.required";
+inline constexpr std::string_view kDatabasePool = "database.pool_size";
+inline constexpr std::string_view kAcquireMs = "database.acquire_timeout_ms";
+inline constexpr std::string_view kConnectMs = "database.connect_timeout_ms";
+inline constexpr std::string_view kStatementMs = "database.statement_timeout_ms";
+inline constexpr std::string_view kSqlitePath = "database.sqlite_path";
+inline constexpr std::string_view kRedisUrl = "redis.url";
+inline constexpr std::string_view kMultiInstance = "cluster.multi_instance";
+inline constexpr std::string_view kSingleInstance = "cluster.single_instance";
+inline constexpr std::string_view kRequireDistributed = "cluster.require_distributed";
+inline constexpr std::string_view kInstanceCount = "cluster.instance_count";
+inline constexpr std::string_view kJwtSecret = "auth.jwt_secret";
+inline constexpr std::string_view kApiToken = "auth.api_token";
+inline constexpr std::string_view kAccessHours = "auth.access_token_hours";
+inline constexpr std::string_view kRefreshDays = "auth.refresh_token_days";
+inline constexpr std::string_view kEncryptionKey = "encryption.key";
+inline constexpr std::string_view kPreviousKeys = "encryption.previous_keys";
+inline constexpr std::string_view kKeyRotatedAt = "encryption.rotated_at";
+inline constexpr std::string_view kKeyRotationDays = "encryption.rotation_days";
+inline constexpr std::string_view kAnthropicKey = "providers.anthropic_api_key";
+inline constexpr std::string_view kOpenAiKey = "providers.openai_api_key";
+inline constexpr std::string_view kOpenRouterKey = "providers.openrouter_api_key";
+inline constexpr std::string_view kOpenAiBaseUrl = "providers.openai_base_url";
+inline constexpr std::string_view kOpenAiModel = "providers.openai_model";
+inline constexpr std::string_view kCallTimeout = "providers.call_timeout_seconds";
+inline constexpr std::string_view kDefaultAgents = "debates.default_agents";
+inline constexpr std::string_view kMaxConcurrent = "debates.max_concurrent";
+inline constexpr std::string_view kMaxRounds = "debates.max_rounds";
+inline constexpr std::string_view kDebateDeadline = "debates.deadline_seconds";
+inline constexpr std::string_view kBackupDirectory = "backup.directory";
+inline constexpr std::string_view kBackupRetentionDays = "backup.retention_days";
+inline constexpr std::string_view kBackupEveryHours = "backup.every_hours";
+inline constexpr std::string_view kBackupRecipients = "backup.recipients";
+inline constexpr std::string_view kBackupCompression = "backup.compression_level";
+}  // namespace key
+
+}  // namespace aragora::config

@@ -1,0 +1,113 @@
+#include "common/config/config.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::config {
+
+namespace fs = std::filesystem;
+
+namespace {
+const Setting& setting(std::string_view key) {
+  const auto* found = findSetting(key);
+  ARAGORA_CHECK(found != nullptr);
+  return *found;
+}
+}  // namespace
+
+const std::vector<Candidate>& Config::candidates(std::string_view key) const {
+  static const std::vector<Candidate> none;
+  const auto found = values_.find(key);
+  return found == values_.end() ? none : found->second;
+}
+
+bool Config::isSet(std::string_view key) const { return !candidates(key).empty(); }
+
+bool Config::resolved(std::string_view key) const {
+  const auto& all = candidates(key);
+  return all.empty() || all.front().resolved;
+}
+
+std::string Config::text(std::string_view key) const {
+  ARAGORA_CHECK(!setting(key).secret);
+  return secret(key).reveal();
+}
+
+Secret Config::secret(std::string_view key) const {
+  const auto& all = candidates(key);
+  return all.empty() ? Secret(std::string(setting(key).fallback)) : all.front().text;
+}
+
+std::int64_t Config::integer(std::string_view key) const {
+  ARAGORA_CHECK(setting(key).type == Type::Integer);
+  return parseInteger(text(key)).value_or(parseInteger(setting(key).fallback).value_or(0));
+}
+
+bool Config::flag(std::string_view key) const {
+  ARAGORA_CHECK(setting(key).type == Type::Flag);
+  const auto value = lower(text(key));
+  return value == "true" || value == "1" || value == "yes" || value == "on";
+}
+
+std::vector<std::string> Config::list(std::string_view key) const { return split(secret(key).reveal(), ','); }
+
+Origin Config::origin(std::string_view key) const {
+  const auto& all = candidates(key);
+  return all.empty() ? Origin{} : all.front().origin;
+}
+
+std::string Config::variable(std::string_view key) const {
+  const auto text = origin(key).text;
+  for (const auto name : setting(key).environment) {
+    if (text == fmt::format("env {}", name)) return std::string(name);
+  }
+  return std::string(setting(key).environment.front());
+}
+
+std::string Config::sharedStateReason() const {
+  if (flag(key::kRequireDistributed)) return "ARAGORA_REQUIRE_DISTRIBUTED is set";
+  if (flag(key::kMultiInstance)) return "ARAGORA_MULTI_INSTANCE is set";
+  if (integer(key::kInstanceCount) > 1) return "ARAGORA_INSTANCE_COUNT is more than 1";
+  if (production() && !flag(key::kSingleInstance)) return "ARAGORA_ENV=production without ARAGORA_SINGLE_INSTANCE";
+  return {};
+}
+
+bool Config::sharedStateRequired() const { return !sharedStateReason().empty(); }
+
+fs::path Config::stateDirectory() const {
+  if (isSet(key::kStateDirectory)) return text(key::kStateDirectory);
+  if (const char* given = std::getenv("STATE_DIRECTORY"); given != nullptr && *given != '\0') {
+    return split(given, ':').front();  // systemd.exec(5): several are separated by colons
+  }
+  if (::geteuid() == 0) return "/var/lib/aragora";
+  if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg != nullptr && *xdg == '/') return fs::path(xdg) / "aragora";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home != '/') {
+    throw Error(Code::Config, "no state directory: neither ARAGORA_STATE_DIR, STATE_DIRECTORY nor HOME is set",
+                "set ARAGORA_STATE_DIR to a directory of the service's own");
+  }
+  return fs::path(home) / ".local/state/aragora";
+}
+
+fs::path Config::sqlitePath() const {
+  return isSet(key::kSqlitePath) ? fs::path(text(key::kSqlitePath)) : stateDirectory() / "aragora.db";
+}
+
+fs::path Config::backupDirectory() const {
+  return isSet(key::kBackupDirectory) ? fs::path(text(key::kBackupDirectory)) : stateDirectory() / "backups";
+}
+
+void Config::add(std::string_view key, Candidate candidate) {
+  values_[std::string(setting(key).key)].push_back(std::move(candidate));
+}
+
+void Config::override(std::string_view key, Candidate candidate) {
+  auto& all = values_[std::string(setting(key).key)];
+  all.insert(all.begin(), std::move(candidate));
+}
+
+}  // namespace aragora::config

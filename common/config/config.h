@@ -1,0 +1,71 @@
+// The merged configuration: every value with its origin and what it shadows. Immutable once loaded, any thread.
+// Typed readers abort on a key of another type (a bug) and answer the catalogue's default when nothing was set.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/secret.h"
+#include "common/config/catalogue.h"
+
+namespace aragora::config {
+
+enum class Source { Default, File, Command, SecretFile, Credential, Environment, Flag, Generated };
+
+struct Origin {
+  Source source = Source::Default;
+  std::string text = "default";  // "/etc/aragora/aragora.toml:12", "env JWT_SECRET", "/etc/default/aragora:3"
+};
+
+struct Candidate {
+  Secret text;
+  Origin origin;
+  bool resolved = true;  // false: a *_COMMAND that was not run (offline)
+};
+
+// Something wrong with the configuration itself. Never contains a secret.
+struct Problem {
+  std::string setting;  // catalogue key, or the unknown name
+  std::string variable;  // the name the operator wrote or should write
+  std::string message;
+  std::string origin;
+  std::string hint;
+  bool warning = false;
+};
+
+class Config {
+ public:
+  bool isSet(std::string_view key) const;  // by anything but the default
+  bool resolved(std::string_view key) const;
+  std::string text(std::string_view key) const;
+  std::int64_t integer(std::string_view key) const;
+  bool flag(std::string_view key) const;
+  std::vector<std::string> list(std::string_view key) const;
+  Secret secret(std::string_view key) const;
+  Origin origin(std::string_view key) const;
+  // Effective value first, then what it shadows, in order of precedence.
+  const std::vector<Candidate>& candidates(std::string_view key) const;
+  // The environment name that was used, or the canonical one.
+  std::string variable(std::string_view key) const;
+
+  bool production() const { return text(key::kEnvironment) == "production"; }
+  bool usesPostgres() const { return isSet(key::kDatabaseUrl); }
+  // Whether Redis must be there: asked for, several instances, or production that is not declared single.
+  bool sharedStateRequired() const;
+  std::string sharedStateReason() const;
+  std::filesystem::path stateDirectory() const;
+  std::filesystem::path sqlitePath() const;
+  std::filesystem::path backupDirectory() const;
+
+  void add(std::string_view key, Candidate candidate);      // lower precedence than those already there
+  void override(std::string_view key, Candidate candidate);  // higher
+
+ private:
+  std::map<std::string, std::vector<Candidate>, std::less<>> values_;
+};
+
+}  // namespace aragora::config

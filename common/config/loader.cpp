@@ -1,0 +1,348 @@
+#include "common/config/loader.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/base/error.h"
+#include "common/base/file.h"
+#include "common/base/subprocess.h"
+#include "common/base/text.h"
+#include "common/config/env_file.h"
+#include "common/config/toml_file.h"
+
+extern char** environ;
+
+namespace aragora::config {
+
+namespace {
+constexpr std::size_t kSecretLimit = 64 * 1024;
+constexpr auto kCommandTimeout = std::chrono::seconds(10);
+
+std::string withoutFinalNewline(std::string text) {
+  if (endsWith(text, "\n")) text.pop_back();
+  if (endsWith(text, "\r")) text.pop_back();
+  return text;
+}
+
+bool isFlagText(const std::string& text) {
+  static const std::set<std::string> kWords = {"true", "1", "yes", "on", "false", "0", "no", "off"};
+  return kWords.count(lower(text)) > 0;
+}
+
+class Merger {
+ public:
+  Merger(const Sources& sources, const Environment& environment, const std::string& credentials)
+      : sources_(sources), environment_(environment), credentials_(credentials) {}
+
+  Loaded merge(const std::string& config_file) {
+    result_.config_file = config_file;
+    std::vector<TomlEntry> toml;
+    if (!config_file.empty()) toml = readToml(config_file);
+    for (const auto& setting : catalogue()) {
+      addFlag(setting);
+      addEnvironment(setting);
+      if (setting.secret) {
+        addCredential(setting);
+        addIndirections(setting);
+      }
+      addToml(setting, toml, config_file);
+      validate(setting);
+    }
+    reportUnknownToml(toml, config_file);
+    return std::move(result_);
+  }
+
+ private:
+  void problem(const Setting& setting, std::string variable, std::string message, std::string origin, std::string hint) {
+    result_.problems.push_back({std::string(setting.key), std::move(variable), std::move(message), std::move(origin), std::move(hint)});
+  }
+
+  std::vector<TomlEntry> readToml(const std::string& file) {
+    try {
+      return parseToml(readFile(file, 1 << 20), file, result_.problems);
+    } catch (const Error& error) {
+      result_.problems.push_back({"config_file", file, error.what(), file, error.hint().empty() ? "check the path and its permissions" : error.hint()});
+      return {};
+    }
+  }
+
+  void addFlag(const Setting& setting) {
+    const auto found = sources_.flags.find(std::string(setting.key));
+    if (found == sources_.flags.end() || found->second.empty()) return;
+    result_.config.add(setting.key, {Secret(found->second), {Source::Flag, "command line"}});
+  }
+
+  // All aliases count as one level: equal values are fine, different ones are a mistake.
+  void addEnvironment(const Setting& setting) {
+    const EnvironmentValue* first = nullptr;
+    std::string first_name;
+    for (const auto name : setting.environment) {
+      const auto found = environment_.find(std::string(name));
+      if (found == environment_.end() || found->second.value.empty()) continue;
+      // Kubernetes sets ARAGORA_PORT=tcp://… for a service called aragora; that is not our setting.
+      if (name == "ARAGORA_PORT" && startsWith(found->second.value, "tcp://")) continue;
+      if (first == nullptr) {
+        first = &found->second;
+        first_name = name;
+        result_.config.add(setting.key, {Secret(first->value), {Source::Environment, first->origin}});
+      } else if (found->second.value != first->value) {
+        problem(setting, first_name, fmt::format("{} and {} are both set, to different values", first_name, name),
+                fmt::format("{}, {}", first->origin, found->second.origin), fmt::format("keep {} and remove {}", setting.environment.front(), first_name == setting.environment.front() ? name : std::string_view(first_name)));
+      }
+    }
+  }
+
+  void addCredential(const Setting& setting) {
+    if (credentials_.empty()) return;
+    for (const auto name : setting.environment) {
+      for (const auto& file_name : {std::string(name), lower(name)}) {
+        const auto path = fs::path(credentials_) / file_name;
+        std::error_code ignored;
+        if (!fs::exists(path, ignored)) continue;
+        addSecretFile(setting, std::string(name), path.string(), {Source::Credential, fmt::format("credential {}", path.string())});
+      }
+    }
+  }
+
+  void addIndirections(const Setting& setting) {
+    for (const auto name : setting.environment) {
+      const auto file_name = std::string(name) + "_FILE";
+      if (const auto found = environment_.find(file_name); found != environment_.end() && !found->second.value.empty()) {
+        addSecretFile(setting, file_name, found->second.value, {Source::SecretFile, fmt::format("{} ({})", found->second.value, found->second.origin)});
+      }
+      const auto command_name = std::string(name) + "_COMMAND";
+      if (const auto found = environment_.find(command_name); found != environment_.end() && !found->second.value.empty()) {
+        addCommand(setting, command_name, found->second.value, found->second.origin);
+      }
+    }
+  }
+
+  // A regular file, not a link, of root or ours, that nobody else can read.
+  void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path, const Origin& origin) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) {
+      problem(setting, variable, fmt::format("the file {} cannot be read: {}", path, systemError(errno)), origin.text,
+              fmt::format("create it with mode 0600, or correct {}", variable));
+      return;
+    }
+    if (!S_ISREG(status.st_mode)) {
+      problem(setting, variable, fmt::format("{} is not a regular file", path), origin.text, "name the file itself, not a link or directory");
+      return;
+    }
+    if (origin.source != Source::Credential) {
+      if ((status.st_mode & 077) != 0) {
+        problem(setting, variable, fmt::format("the secret file {} has mode {:04o}, others can read it", path, status.st_mode & 07777), origin.text, fmt::format("chmod 600 {}", path));
+      }
+      if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
+        problem(setting, variable, fmt::format("the secret file {} belongs to user {}", path, status.st_uid), origin.text, fmt::format("chown root {} (or the service user)", path));
+      }
+    }
+    try {
+      addIndirect(setting, variable, withoutFinalNewline(readFile(path, kSecretLimit)), origin);
+    } catch (const Error& error) {
+      problem(setting, variable, error.what(), origin.text, error.hint());
+    }
+  }
+
+  void addCommand(const Setting& setting, const std::string& variable, const std::string& command, const std::string& origin) {
+    const Origin source{Source::Command, fmt::format("{} ({})", split(command, ' ').empty() ? variable : split(command, ' ').front(), origin)};
+    if (!sources_.run_commands) {
+      result_.config.add(setting.key, {Secret("unresolved"), source, false});
+      return;
+    }
+    try {
+      const auto outcome = runCommand({split(command, ' '), {}, false}, kCommandTimeout, kSecretLimit);
+      if (outcome.status != 0) {
+        problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status), source.text, "run it by hand as the service user");
+        return;
+      }
+      addIndirect(setting, variable, withoutFinalNewline(outcome.output), source);
+    } catch (const Error& error) {
+      problem(setting, variable, error.what(), source.text, error.hint());
+    }
+  }
+
+  void addIndirect(const Setting& setting, const std::string& variable, std::string text, const Origin& origin) {
+    if (text.empty()) {
+      problem(setting, variable, "it leads to an empty value", origin.text, "write the secret into it, or remove the setting");
+      return;
+    }
+    const auto& before = result_.config.candidates(setting.key);
+    const auto conflict = std::find_if(before.begin(), before.end(), [&](const Candidate& candidate) {
+      return candidate.origin.source != Source::Flag && candidate.resolved && candidate.text.reveal() != text;
+    });
+    if (conflict != before.end()) {
+      problem(setting, variable, fmt::format("{} and {} give different values", conflict->origin.text, variable), origin.text, "keep one of the two");
+    }
+    result_.config.add(setting.key, {Secret(std::move(text)), origin});
+  }
+
+  void addToml(const Setting& setting, const std::vector<TomlEntry>& toml, const std::string& file) {
+    for (const auto& entry : toml) {
+      const Origin origin{Source::File, fmt::format("{}:{}", file, entry.line)};
+      if (entry.key == setting.key && !entry.text.empty()) {
+        result_.config.add(setting.key, {Secret(entry.text), origin});
+      } else if (setting.secret && entry.key == std::string(setting.key) + "_file") {
+        addTomlIndirect(setting, [&] { addSecretFile(setting, entry.key, entry.text, {Source::SecretFile, fmt::format("{} ({})", entry.text, origin.text)}); });
+      } else if (setting.secret && entry.key == std::string(setting.key) + "_command") {
+        addTomlIndirect(setting, [&] { addCommand(setting, entry.key, entry.text, origin.text); });
+      }
+    }
+  }
+
+  // What the environment already gives is not contradicted by the file: it shadows it.
+  void addTomlIndirect(const Setting& setting, const std::function<void()>& add) {
+    if (!result_.config.isSet(setting.key)) add();
+  }
+
+  void reportUnknownToml(const std::vector<TomlEntry>& toml, const std::string& file) {
+    std::vector<std::string> known;
+    for (const auto& setting : catalogue()) {
+      known.emplace_back(setting.key);
+      if (setting.secret) {
+        known.push_back(std::string(setting.key) + "_file");
+        known.push_back(std::string(setting.key) + "_command");
+      }
+    }
+    for (const auto& entry : toml) {
+      if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
+      const auto close = nearest(entry.key, known);
+      result_.problems.push_back({entry.key, entry.key, fmt::format("unknown setting {}", printable(entry.key, 80)), fmt::format("{}:{}", file, entry.line),
+                                  close ? fmt::format("did you mean {}?", *close) : "see aragora.toml(5) for the settings there are"});
+    }
+  }
+
+  void validate(const Setting& setting) {
+    const auto& all = result_.config.candidates(setting.key);
+    if (all.empty() || !all.front().resolved) return;
+    const auto& text = all.front().text.reveal();
+    const auto& origin = all.front().origin.text;
+    const auto variable = result_.config.variable(setting.key);
+    const auto shown = setting.secret ? std::string("the value") : fmt::format("'{}'", printable(text, 80));
+    switch (setting.type) {
+      case Type::Integer: {
+        const auto value = parseInteger(text);
+        if (!value || *value < setting.minimum || *value > setting.maximum) {
+          problem(setting, variable, fmt::format("{} is not a whole number from {} to {}", shown, setting.minimum, setting.maximum), origin,
+                  fmt::format("the default is {}", setting.fallback));
+        }
+        break;
+      }
+      case Type::Flag:
+        if (!isFlagText(text)) problem(setting, variable, fmt::format("{} is neither true nor false", shown), origin, "use true or false");
+        break;
+      case Type::Choice:
+        if (std::find(setting.choices.begin(), setting.choices.end(), text) == setting.choices.end()) {
+          std::vector<std::string> names(setting.choices.begin(), setting.choices.end());
+          const auto close = startsWith(text, "prod") || text == "live" ? std::optional<std::string>("production") : nearest(text, names);
+          problem(setting, variable, fmt::format("{} is none of: {}", shown, join(names, ", ")), origin,
+                  close && std::find(names.begin(), names.end(), *close) != names.end() ? fmt::format("did you mean {}?", *close) : fmt::format("use one of: {}", join(names, ", ")));
+        }
+        break;
+      case Type::Url: {
+        const bool has_scheme = text.find("://") != std::string::npos;
+        if (!has_scheme) problem(setting, variable, fmt::format("{} is not a URL", shown), origin, "a URL starts with a scheme such as https:// or postgresql://");
+        break;
+      }
+      case Type::Path:
+        if (text.front() != '/') problem(setting, variable, fmt::format("{} is not an absolute path", shown), origin, "start it with /");
+        break;
+      case Type::Text:
+      case Type::List:
+        break;
+    }
+  }
+
+  const Sources& sources_;
+  const Environment& environment_;
+  const std::string& credentials_;
+  Loaded result_;
+};
+
+Environment processEnvironment() {
+  Environment result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const auto equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    const auto name = std::string(text.substr(0, equals));
+    result[name] = {std::string(text.substr(equals + 1)), "env " + name};
+  }
+  return result;
+}
+
+// Files first: what is not in them, and is no setting of ours, comes from the process.
+Environment fileEnvironment(const std::string& file, std::vector<Problem>& problems) {
+  Environment result;
+  try {
+    const auto parsed = parseEnvironmentFile(readFile(file, 1 << 20));
+    for (const auto& entry : parsed.entries) result[entry.name] = {entry.value, fmt::format("{}:{}", file, entry.line)};
+    for (const auto& warning : parsed.warnings) {
+      problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line), "systemd reads the file this way, see systemd.exec(5)", true});
+    }
+  } catch (const Error& error) {
+    problems.push_back({"env_file", file, error.what(), file, "check the path and its permissions"});
+  }
+  return result;
+}
+
+std::string defaultConfigFile(const Environment& environment) {
+  const auto value = [&](const char* name) {
+    const auto found = environment.find(name);
+    return found == environment.end() ? std::string() : found->second.value;
+  };
+  if (const auto given = value("ARAGORA_CONFIG"); !given.empty()) return given;
+  std::vector<std::string> candidates = {"/etc/aragora/aragora.toml"};
+  if (const auto xdg = value("XDG_CONFIG_HOME"); startsWith(xdg, "/")) candidates.push_back(xdg + "/aragora/aragora.toml");
+  else if (const auto home = value("HOME"); startsWith(home, "/")) candidates.push_back(home + "/.config/aragora/aragora.toml");
+  for (const auto& candidate : candidates) {
+    std::error_code ignored;
+    if (fs::exists(candidate, ignored)) return candidate;
+  }
+  return {};
+}
+}  // namespace
+
+Loaded loadFrom(const Sources& sources, const Environment& environment, const std::string& config_file,
+                const std::string& credentials_directory) {
+  return Merger(sources, environment, credentials_directory).merge(config_file);
+}
+
+Loaded load(const Sources& sources) {
+  std::vector<Problem> early;
+  Environment environment = processEnvironment();
+  std::string credentials;
+  if (const auto found = environment.find("CREDENTIALS_DIRECTORY"); found != environment.end()) credentials = found->second.value;
+  if (sources.env_file || sources.unit) {
+    for (const auto& name : environmentNames()) environment.erase(name);
+  }
+  if (sources.env_file) {
+    for (auto& [name, value] : fileEnvironment(*sources.env_file, early)) environment[name] = value;
+  }
+  if (sources.unit) {
+    auto unit = readUnit(*sources.unit);
+    early.insert(early.end(), unit.problems.begin(), unit.problems.end());
+    for (auto& [name, value] : unit.environment) environment[name] = value;
+    for (const auto& [name, file] : unit.credentials) environment[name + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
+  }
+  auto loaded = loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)), credentials);
+  loaded.problems.insert(loaded.problems.begin(), early.begin(), early.end());
+  for (const auto& [name, value] : environment) loaded.environment_origins[name] = value.origin;
+  return loaded;
+}
+
+void requireNoProblems(const std::vector<Problem>& problems) {
+  std::vector<std::string> lines;
+  json::array details;
+  for (const auto& problem : problems) {
+    if (problem.warning) continue;
+    lines.push_back(fmt::format("{}: {} [{}] → {}", problem.variable, problem.message, problem.origin, problem.hint));
+    details.push_back(json::object{{"setting", problem.setting}, {"variable", problem.variable}, {"message", problem.message}, {"origin", problem.origin}, {"hint", problem.hint}});
+  }
+  if (lines.empty()) return;
+  throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")), "run: aragora validate-env").with(details);
+}
+
+}  // namespace aragora::config

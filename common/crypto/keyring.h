@@ -1,0 +1,45 @@
+// The deployment's encryption key and what is derived from it, each use under its own label (HKDF-SHA256), so that no
+// two uses share a key. Immutable after construction, any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/crypto/age.h"
+
+namespace aragora::crypto {
+
+class Keyring {
+ public:
+  // `active_hex` is 64 hex digits (ARAGORA_ENCRYPTION_KEY); `previous_hex` are keys that still open old data.
+  // Throws Error(Config) when one is not 64 hex digits.
+  Keyring(const Secret& active_hex, const std::vector<Secret>& previous_hex = {});
+
+  // Short public name of the active key: first 8 hex digits of a keyed digest.
+  const std::string& activeId() const { return keys_.front().id; }
+
+  // «v1.<key id>.<base64>»; `context` (table|column|row) must be the same when opening.
+  std::string seal(std::string_view plaintext, std::string_view context) const;
+  // Throws Error(Damaged) naming the context when no key of the ring opens it.
+  std::string open(std::string_view sealed, std::string_view context) const;
+
+  // A value to be stored in the database and compared at start, so that a wrong key is found before data is touched.
+  std::string checkValue() const { return keys_.front().check_value; }
+
+  std::string auditKey() const { return derive("aragora audit chain v1"); }
+  AgeIdentity backupIdentity() const;
+  std::string signManifest(std::string_view bytes) const;
+  bool verifyManifest(std::string_view bytes, std::string_view signature) const;
+
+ private:
+  struct Key {
+    std::string id;
+    std::string check_value;
+    Secret bytes;
+  };
+  std::string derive(std::string_view label) const;
+  std::vector<Key> keys_;
+};
+
+}  // namespace aragora::crypto

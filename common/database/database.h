@@ -1,0 +1,49 @@
+// The live database of a daemon or command: many threads read and write through it. `read` gives a consistent snapshot;
+// `write` runs in a transaction and returns only when it is durable. The function may be run again after a
+// serialisation failure, so it must have no effect but on the connection. Exceptions roll back and pass through.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/database/connection.h"
+
+namespace aragora::database {
+
+class Database {
+ public:
+  using Work = std::function<void(Connection&)>;
+
+  virtual ~Database() = default;
+  virtual Engine engine() const = 0;
+  virtual void read(const Work& work) = 0;
+  virtual void write(const Work& work) = 0;
+  // A cheap round trip; throws Error(Unreachable).
+  virtual void ping() = 0;
+  virtual std::string version() = 0;
+  struct PoolState {
+    std::size_t size = 0;
+    std::size_t available = 0;
+  };
+  virtual PoolState pool() const = 0;
+
+  // The same with a result.
+  template <typename Function>
+  auto reading(Function&& function) {
+    std::optional<std::invoke_result_t<Function, Connection&>> result;
+    read([&](Connection& connection) { result = function(connection); });
+    return std::move(*result);
+  }
+  template <typename Function>
+  auto writing(Function&& function) {
+    std::optional<std::invoke_result_t<Function, Connection&>> result;
+    write([&](Connection& connection) { result = function(connection); });
+    return std::move(*result);
+  }
+};
+
+// Opens the engine that `target` names. SQLite: creates the file when missing.
+std::unique_ptr<Database> openDatabase(const Target& target);
+
+}  // namespace aragora::database

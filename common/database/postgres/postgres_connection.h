@@ -1,0 +1,57 @@
+// A libpq connection. Connecting and every statement have deadlines of their own, kept on our side (a statement that
+// runs over is cancelled), so that they also hold through PgBouncer, where session settings do not stick.
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "common/base/clock.h"
+#include "common/database/connection.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace aragora::database::postgres {
+
+// «aragora@host:5432/name», never a password.
+std::string describeUrl(const Secret& url);
+// keyword -> value of a connection URL or string; throws Error(Config) when libpq cannot read it.
+std::map<std::string, std::string> parseUrl(const Secret& url);
+// The same URL with another database name.
+Secret withDatabase(const Secret& url, const std::string& database);
+// PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSSLMODE… for PostgreSQL's own programs: secrets stay out of argv.
+std::map<std::string, std::string> programEnvironment(const Secret& url);
+std::string quoteIdentifier(std::string_view name);
+
+class PostgresConnection : public Connection {
+ public:
+  explicit PostgresConnection(const Target& target);
+  ~PostgresConnection() override;
+
+  Engine engine() const override { return Engine::Postgres; }
+  Rows query(std::string_view sql, const Values& values) override;
+  std::int64_t execute(std::string_view sql, const Values& values) override;
+  void executeScript(std::string_view sql, bool unbounded = false) override;
+  bool usable() const override;
+
+  int serverVersion() const;       // 150020
+  bool inHotStandby() const;
+  bool throughPooler();            // PgBouncer or the like is between us and the server
+  int backendPid() const;
+  bool looksAlive();               // nothing unexpected waits on the socket
+
+ private:
+  struct Result;
+  Result wait(Deadline deadline);
+  [[noreturn]] void fail(pg_result* result);
+  Deadline statementDeadline() const { return deadlineIn(statement_timeout_); }
+
+  pg_conn* handle_ = nullptr;
+  std::string where_;
+  std::chrono::milliseconds statement_timeout_;
+  std::map<std::string, std::string, std::less<>> prepared_;  // SQL -> statement name
+  std::optional<bool> pooler_;
+  std::int64_t changed_ = 0;
+};
+
+}  // namespace aragora::database::postgres

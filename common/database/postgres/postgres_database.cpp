@@ -1,0 +1,102 @@
+#include "common/database/postgres/postgres_database.h"
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+namespace aragora::database::postgres {
+
+namespace {
+constexpr auto kRetryConnect = std::chrono::milliseconds(500);
+constexpr int kSerialisationTries = 4;
+}  // namespace
+
+// One borrowed connection; goes back to the pool, or is closed when it broke.
+class PostgresDatabase::Lease {
+ public:
+  explicit Lease(PostgresDatabase& pool) : pool_(pool) {
+    std::unique_lock lock(pool_.mutex_);
+    if (!pool_.returned_.wait_for(lock, pool_.target_.acquire_timeout, [&] { return !pool_.idle_.empty() || pool_.open_ < pool_.target_.pool_size; })) {
+      throw Error(Code::Overloaded, "no database connection became free in time", "try again, or raise database.pool_size");
+    }
+    while (!pool_.idle_.empty()) {
+      connection_ = std::move(pool_.idle_.back());
+      pool_.idle_.pop_back();
+      if (connection_->looksAlive()) {
+        reused_ = true;
+        return;
+      }
+      connection_.reset();
+      --pool_.open_;
+    }
+    if (std::chrono::steady_clock::now() - pool_.failed_at_ < kRetryConnect) throw Error(Code::Unreachable, pool_.failure_);
+    ++pool_.open_;
+    lock.unlock();
+    try {
+      connection_ = std::make_unique<PostgresConnection>(pool_.target_);
+    } catch (const Error& error) {
+      lock.lock();
+      --pool_.open_;
+      pool_.failed_at_ = std::chrono::steady_clock::now();
+      pool_.failure_ = error.what();
+      pool_.returned_.notify_one();
+      throw;
+    }
+  }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease() {
+    {
+      const std::lock_guard lock(pool_.mutex_);
+      if (connection_ && connection_->usable()) pool_.idle_.push_back(std::move(connection_));
+      else --pool_.open_;
+    }
+    pool_.returned_.notify_one();
+  }
+  PostgresConnection& operator*() { return *connection_; }
+  bool reused() const { return reused_; }
+
+ private:
+  PostgresDatabase& pool_;
+  std::unique_ptr<PostgresConnection> connection_;
+  bool reused_ = false;
+};
+
+void PostgresDatabase::run(const Work& work, std::string_view begin) {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      Lease lease(*this);
+      std::optional<Transaction> transaction;
+      try {
+        transaction.emplace(*lease, begin);
+      } catch (const Error& error) {
+        // The connection died while idle: nothing has happened yet, so another one may be tried.
+        if (error.code() == Code::Unreachable && lease.reused() && attempt <= static_cast<int>(target_.pool_size)) continue;
+        throw;
+      }
+      work(*lease);
+      transaction->commit();
+      return;
+    } catch (const Error& error) {
+      if (error.code() != Code::Busy || attempt >= kSerialisationTries) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5 * attempt * attempt));
+    }
+  }
+}
+
+void PostgresDatabase::read(const Work& work) { run(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); }
+void PostgresDatabase::write(const Work& work) { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); }
+
+void PostgresDatabase::ping() {
+  read([](Connection& connection) { connection.query("SELECT 1", {}); });
+}
+
+std::string PostgresDatabase::version() {
+  return reading([](Connection& connection) { return "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0); });
+}
+
+Database::PoolState PostgresDatabase::pool() const {
+  const std::lock_guard lock(mutex_);
+  return {target_.pool_size, target_.pool_size - open_ + idle_.size()};
+}
+
+}  // namespace aragora::database::postgres

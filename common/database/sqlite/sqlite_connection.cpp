@@ -1,0 +1,163 @@
+#include "common/database/sqlite/sqlite_connection.h"
+
+#include <sqlite3.h>
+
+#include "common/base/error.h"
+#include "common/base/log.h"
+
+namespace aragora::database::sqlite {
+
+namespace {
+constexpr std::size_t kStatementCache = 128;
+
+Code codeOf(int extended) {
+  switch (extended & 0xff) {
+    case SQLITE_CONSTRAINT: return Code::Conflict;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return Code::Busy;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return Code::Damaged;
+    case SQLITE_CANTOPEN: return Code::NoInput;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return Code::Permission;
+    case SQLITE_IOERR:
+    case SQLITE_FULL: return Code::Io;
+    default: return Code::Internal;
+  }
+}
+
+int openFlags(OpenMode mode) {
+  switch (mode) {
+    case OpenMode::ReadOnly: return SQLITE_OPEN_READONLY;
+    case OpenMode::ReadWrite: return SQLITE_OPEN_READWRITE;
+    case OpenMode::Create: return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  }
+  return SQLITE_OPEN_READONLY;
+}
+}  // namespace
+
+SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode mode, std::chrono::milliseconds busy_timeout)
+    : path_(path) {
+  const int result = sqlite3_open_v2(path.c_str(), &handle_, openFlags(mode) | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (result != SQLITE_OK) {
+    const std::string reason = handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(result);
+    sqlite3_close(handle_);
+    handle_ = nullptr;
+    throw Error(codeOf(result), fmt::format("cannot open the SQLite database {}: {}", path.string(), reason),
+                "check the path and its permissions");
+  }
+  sqlite3_extended_result_codes(handle_, 1);
+  sqlite3_busy_timeout(handle_, static_cast<int>(busy_timeout.count()));
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  try {
+    executeScript("PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0;");
+    // Closing the last connection would checkpoint without the write lock.
+    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    if (mode != OpenMode::ReadOnly) {
+      const auto journal = query("PRAGMA journal_mode", {});
+      // Switching is not covered by the busy handler, so only when it is needed.
+      if (!journal.empty() && journal[0].text(0) != "wal") executeScript("PRAGMA journal_mode=WAL");
+    }
+  } catch (...) {
+    for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+    sqlite3_close_v2(handle_);
+    throw;
+  }
+}
+
+SqliteConnection::~SqliteConnection() {
+  for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  sqlite3_close_v2(handle_);
+}
+
+void SqliteConnection::fail(int result, std::string_view action) {
+  throw Error(codeOf(result), fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
+      .with(json::object{{"sqlite", result}});
+}
+
+sqlite3_stmt* SqliteConnection::prepare(std::string_view sql) {
+  std::string text(sql);
+  if (const auto found = statements_.find(text); found != statements_.end()) return found->second;
+  if (statements_.size() >= kStatementCache) {
+    sqlite3_finalize(statements_.begin()->second);
+    statements_.erase(statements_.begin());
+  }
+  sqlite3_stmt* statement = nullptr;
+  const int result = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (result != SQLITE_OK) fail(result, "cannot prepare a statement");
+  ARAGORA_CHECK(statement != nullptr);
+  statements_.emplace(std::move(text), statement);
+  return statement;
+}
+
+void SqliteConnection::bind(sqlite3_stmt* statement, const Values& values) {
+  // $1 is a named parameter for SQLite; its index follows first appearance, not the number.
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const int index = sqlite3_bind_parameter_index(statement, fmt::format("${}", i + 1).c_str());
+    if (index == 0) continue;
+    int result = SQLITE_OK;
+    if (const auto* integer = std::get_if<std::int64_t>(&values[i])) {
+      result = sqlite3_bind_int64(statement, index, *integer);
+    } else if (const auto* number = std::get_if<double>(&values[i])) {
+      result = sqlite3_bind_double(statement, index, *number);
+    } else if (const auto* text = std::get_if<std::string>(&values[i])) {
+      result = sqlite3_bind_text64(statement, index, text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8);
+    } else {
+      result = sqlite3_bind_null(statement, index);
+    }
+    if (result != SQLITE_OK) fail(result, "cannot bind a value");
+  }
+}
+
+Rows SqliteConnection::query(std::string_view sql, const Values& values) {
+  sqlite3_stmt* statement = prepare(sql);
+  bind(statement, values);
+  Rows rows;
+  int result = SQLITE_OK;
+  while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+    Row row;
+    const int columns = sqlite3_column_count(statement);
+    for (int i = 0; i < columns; ++i) {
+      if (sqlite3_column_type(statement, i) == SQLITE_NULL) {
+        row.add(std::nullopt);
+      } else {
+        const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, i));
+        row.add(std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, i))));
+      }
+    }
+    rows.push_back(std::move(row));
+  }
+  sqlite3_reset(statement);
+  sqlite3_clear_bindings(statement);
+  if (result != SQLITE_DONE) fail(result, "statement failed");
+  return rows;
+}
+
+std::int64_t SqliteConnection::execute(std::string_view sql, const Values& values) {
+  query(sql, values);
+  return sqlite3_changes64(handle_);
+}
+
+void SqliteConnection::executeScript(std::string_view sql, bool) {
+  const std::string text(sql);
+  const int result = sqlite3_exec(handle_, text.c_str(), nullptr, nullptr, nullptr);
+  if (result != SQLITE_OK) fail(result, "statement failed");
+}
+
+bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& checkpointer) {
+  try {
+    writer.executeScript("BEGIN IMMEDIATE");
+  } catch (const Error& error) {
+    if (error.code() == Code::Busy) return false;
+    throw;
+  }
+  int frames = -1;
+  int copied = -1;
+  const int result = sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  writer.executeScript("ROLLBACK");
+  // (-1, -1) means that another checkpointer was active; it must not pass for "all copied".
+  return result == SQLITE_OK && frames >= 0 && frames == copied;
+}
+
+}  // namespace aragora::database::sqlite

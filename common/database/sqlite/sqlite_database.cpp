@@ -1,0 +1,165 @@
+#include "common/database/sqlite/sqlite_database.h"
+
+#include <sqlite3.h>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+namespace aragora::database::sqlite {
+
+namespace {
+constexpr std::size_t kQueueLimit = 10'000;
+constexpr std::size_t kGroupLimit = 256;
+constexpr int kCheckpointPages = 2000;  // 8 MiB of 4 KiB pages
+}  // namespace
+
+SqliteDatabase::SqliteDatabase(const Target& target)
+    : target_(target), writer_((makeDirectories(target.path.parent_path(), 0750), target.path), OpenMode::Create),
+      checkpointer_(target.path, OpenMode::ReadWrite), writer_thread_([this] { runWriter(); }) {}
+
+void SqliteDatabase::countPages() {
+  // The hook reports the length of the WAL after each commit of this connection.
+  sqlite3_wal_hook(
+      writer_.handle(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        auto& database = *static_cast<SqliteDatabase*>(self);
+        database.wal_pages_ += std::max(1, pages - database.last_wal_length_);
+        database.last_wal_length_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+}
+
+SqliteDatabase::~SqliteDatabase() {
+  {
+    const std::lock_guard lock(queue_mutex_);
+    stopping_ = true;
+  }
+  work_arrived_.notify_all();
+  writer_thread_.join();
+  try {
+    checkpointHoldingWriteLock(writer_, checkpointer_);
+  } catch (const std::exception& error) {
+    log::debug("last checkpoint skipped: {}", error.what());  // the WAL keeps everything
+  }
+}
+
+void SqliteDatabase::read(const Work& work) {
+  std::unique_ptr<SqliteConnection> connection;
+  {
+    std::unique_lock lock(readers_mutex_);
+    if (idle_readers_.empty() && readers_open_ >= target_.pool_size &&
+        !reader_returned_.wait_for(lock, target_.acquire_timeout, [&] { return !idle_readers_.empty(); })) {
+      throw Error(Code::Overloaded, "no database connection became free in time", "try again, or raise database.pool_size");
+    }
+    if (!idle_readers_.empty()) {
+      connection = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+    } else {
+      ++readers_open_;
+    }
+  }
+  const auto giveBack = [&](std::unique_ptr<SqliteConnection> returned) {
+    {
+      const std::lock_guard lock(readers_mutex_);
+      if (returned) idle_readers_.push_back(std::move(returned));
+      else --readers_open_;
+    }
+    reader_returned_.notify_one();
+  };
+  try {
+    if (!connection) connection = std::make_unique<SqliteConnection>(target_.path, OpenMode::ReadWrite);
+    Transaction transaction(*connection);
+    work(*connection);
+    transaction.commit();
+  } catch (...) {
+    giveBack(std::move(connection));
+    throw;
+  }
+  giveBack(std::move(connection));
+}
+
+void SqliteDatabase::write(const Work& work) {
+  std::future<void> done;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    if (queue_.size() >= kQueueLimit || stopping_) throw Error(Code::Overloaded, "the write queue is full", "try again");
+    queue_.emplace_back();
+    queue_.back().work = &work;
+    done = queue_.back().done.get_future();
+  }
+  work_arrived_.notify_one();
+  done.get();  // bounded: the writer answers every job, busy_timeout limits its waits
+}
+
+void SqliteDatabase::runWriter() {
+  countPages();
+  while (true) {
+    std::deque<Job> group;
+    {
+      std::unique_lock lock(queue_mutex_);
+      work_arrived_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      while (!queue_.empty() && group.size() < kGroupLimit) {
+        group.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+    }
+    commitGroup(group);
+    checkpointWhenDue();
+  }
+}
+
+void SqliteDatabase::commitGroup(std::deque<Job>& group) {
+  std::vector<std::exception_ptr> failures(group.size());
+  try {
+    Transaction transaction(writer_, "BEGIN IMMEDIATE");
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      writer_.query("SAVEPOINT job", {});
+      try {
+        (*group[i].work)(writer_);
+        writer_.query("RELEASE job", {});
+      } catch (...) {
+        failures[i] = std::current_exception();
+        writer_.query("ROLLBACK TO job", {});
+        writer_.query("RELEASE job", {});
+      }
+    }
+    transaction.commit();
+  } catch (...) {
+    // Nothing of the group is durable: every caller hears it.
+    for (auto& failure : failures) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (failures[i]) group[i].done.set_exception(failures[i]);
+    else group[i].done.set_value();
+  }
+}
+
+void SqliteDatabase::checkpointWhenDue() {
+  if (wal_pages_ < kCheckpointPages) return;
+  try {
+    // While a reader holds an old snapshot the checkpoint is partial; it is tried again after as many pages more.
+    checkpointHoldingWriteLock(writer_, checkpointer_);
+    wal_pages_ = 0;
+  } catch (const std::exception& error) {
+    log::warning("checkpoint of {} failed: {}", target_.path.string(), error.what());
+  }
+}
+
+void SqliteDatabase::ping() {
+  read([](Connection& connection) { connection.query("SELECT 1 FROM sqlite_schema LIMIT 1", {}); });
+}
+
+std::string SqliteDatabase::version() { return fmt::format("SQLite {}", sqlite3_libversion()); }
+
+Database::PoolState SqliteDatabase::pool() const {
+  const std::lock_guard lock(readers_mutex_);
+  return {target_.pool_size, target_.pool_size - readers_open_ + idle_readers_.size()};
+}
+
+}  // namespace aragora::database::sqlite

@@ -1,0 +1,94 @@
+#include "common/metrics/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace aragora::metrics {
+
+namespace {
+struct Description {
+  const char* name;
+  const char* help;
+};
+// What each series means; a series without an entry is a bug that the metrics test finds.
+constexpr Description kHelp[] = {
+    {"aragora_http_requests_total", "Requests answered, by method, route and status."},
+    {"aragora_http_request_duration_seconds", "Time from the parsed head to the finished answer."},
+    {"aragora_http_connections", "Open client connections."},
+    {"aragora_websocket_connections", "Open WebSocket connections."},
+    {"aragora_websocket_messages_total", "WebSocket messages, by direction."},
+    {"aragora_websocket_slow_clients_total", "WebSocket clients that were dropped because they did not read."},
+    {"aragora_active_debates", "Debates running on this instance."},
+    {"aragora_debates_queued", "Debates waiting for a free place on this instance."},
+    {"aragora_debates_started_total", "Debates started on this instance."},
+    {"aragora_debates_total", "Debates that ended, by status and outcome."},
+    {"aragora_debate_duration_seconds", "Time from start to end of a debate."},
+    {"aragora_consensus_reached_total", "Debates that ended with consensus."},
+    {"aragora_agent_calls_total", "Provider calls, by agent and status."},
+    {"aragora_agent_latency_seconds", "Duration of provider calls."},
+    {"aragora_rate_limit_hits_total", "Requests refused by the rate limit."},
+    {"aragora_db_pool_size", "Configured database connections."},
+    {"aragora_db_pool_available", "Database connections that are free or may be opened."},
+    {"aragora_db_errors_total", "Database failures seen by requests."},
+    {"aragora_worker_queue_length", "Requests waiting for a worker."},
+    {"aragora_build_info", "Always 1; version and commit as labels."},
+    {"process_resident_memory_bytes", "Resident memory."},
+    {"process_cpu_seconds_total", "User and system CPU time."},
+    {"process_open_fds", "Open file descriptors."},
+    {"process_start_time_seconds", "Start of the process since the epoch."},
+};
+
+std::string helpOf(const std::string& name) {
+  for (const auto& entry : kHelp) {
+    if (name == entry.name) return entry.help;
+  }
+  return "Undocumented.";
+}
+
+const prometheus::Histogram::BucketBoundaries kBuckets = {.005, .01, .025, .05, .1, .2, .25, .5, 1, 2, 2.5, 5, 10, 30, 60, 120, 300, 600};
+}  // namespace
+
+struct Registry::Impl {
+  prometheus::Registry registry;
+  std::vector<std::function<void(Registry&)>> collectors;
+  std::mutex mutex;
+  // Families are looked up by name once; the library's own lookup by labels is a hash map under its lock.
+  std::map<std::string, prometheus::Family<prometheus::Counter>*> counters;
+  std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges;
+  std::map<std::string, prometheus::Family<prometheus::Histogram>*> histograms;
+
+  template <typename Family, typename Builder>
+  Family& family(std::map<std::string, Family*>& families, const std::string& name, Builder builder) {
+    const std::lock_guard lock(mutex);
+    auto& entry = families[name];
+    if (entry == nullptr) entry = &builder.Name(name).Help(helpOf(name)).Register(registry);
+    return *entry;
+  }
+};
+
+Registry::Registry() : impl_(std::make_unique<Impl>()) {}
+Registry::~Registry() = default;
+
+void Registry::count(const std::string& name, const Labels& labels, double by) {
+  impl_->family(impl_->counters, name, prometheus::BuildCounter()).Add(labels).Increment(by);
+}
+
+void Registry::gauge(const std::string& name, double value, const Labels& labels) {
+  impl_->family(impl_->gauges, name, prometheus::BuildGauge()).Add(labels).Set(value);
+}
+
+void Registry::observe(const std::string& name, double seconds, const Labels& labels) {
+  impl_->family(impl_->histograms, name, prometheus::BuildHistogram()).Add(labels, kBuckets).Observe(seconds);
+}
+
+void Registry::onCollect(std::function<void(Registry&)> collector) { impl_->collectors.push_back(std::move(collector)); }
+
+std::string Registry::expose() {
+  for (const auto& collector : impl_->collectors) collector(*this);
+  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+}
+
+}  // namespace aragora::metrics

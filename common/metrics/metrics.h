@@ -1,0 +1,32 @@
+// Counters, gauges and histograms in the Prometheus text format, kept by prometheus-cpp. One Registry a daemon, passed
+// by reference; recording is thread-safe and costs a few atomic operations. Label sets are bounded by the callers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace aragora::metrics {
+
+using Labels = std::map<std::string, std::string>;
+
+class Registry {
+ public:
+  Registry();
+  ~Registry();
+
+  void count(const std::string& name, const Labels& labels = {}, double by = 1);
+  void gauge(const std::string& name, double value, const Labels& labels = {});
+  void observe(const std::string& name, double seconds, const Labels& labels = {});
+  // Called before each exposition, to fill gauges that are looked up rather than kept.
+  void onCollect(std::function<void(Registry&)> collector);
+  std::string expose();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace aragora::metrics

@@ -1,0 +1,104 @@
+// Applies, explains and undoes migrations so that it cannot be done wrong: any number of concurrent runs, a crash at any
+// statement, an edited file, a standby and a busy table all end well or with a clear refusal.
+//
+// PostgreSQL: a dedicated connection holds a transaction-level advisory lock (polled, never blocking, READ COMMITTED, so
+// it delays neither VACUUM nor CREATE INDEX CONCURRENTLY and also works through PgBouncer in transaction mode); the
+// migrations run on a second connection. The history is read again after locking. SQLite: BEGIN IMMEDIATE, one
+// transaction for each migration. Not thread-safe; one owner.
+#pragma once
+
+#include <functional>
+
+#include "common/base/clock.h"
+#include "common/migrate/migration.h"
+
+namespace aragora::migrate {
+
+struct Applied {
+  int version = 0;
+  std::string name;
+  std::string checksum;
+  Micros applied_at = 0;
+  std::string applied_by;
+  std::int64_t duration_ms = 0;
+  int statements_done = 0;
+  bool complete = true;
+  std::string down;
+  std::string note;
+};
+
+struct Status {
+  std::vector<Applied> applied;
+  std::vector<Migration> pending;     // an incomplete one included
+  std::vector<Applied> drifted;       // applied with another content than this binary has
+  std::vector<Applied> unknown;       // applied by a newer binary
+  int version() const { return applied.empty() ? 0 : applied.back().version; }
+  bool current() const { return pending.empty() && drifted.empty(); }
+};
+
+struct PlannedStatement {
+  std::string sql;
+  std::string lock;  // what it takes and what that blocks
+};
+
+struct Plan {
+  Migration migration;
+  std::vector<PlannedStatement> statements;
+};
+
+struct Options {
+  std::chrono::milliseconds lock_wait = std::chrono::seconds(120);
+  std::chrono::milliseconds lock_timeout = std::chrono::seconds(1);  // each try at a busy table
+  int lock_tries = 10;
+  std::vector<Migration> migrations;  // empty: the embedded ones
+  // Told what is being done; also the place where tests interrupt. Called before each statement.
+  std::function<void(const Migration&, std::size_t statement, std::size_t of)> on_statement;
+  std::function<void(std::string_view)> on_message;
+};
+
+class Migrator {
+ public:
+  explicit Migrator(database::Target target, Options options = {});
+
+  Status status();
+  std::vector<Plan> plan();
+  // Applies everything up to `to` (0: all). Answers what it applied; nothing when another run did it meanwhile.
+  std::vector<Applied> up(int to = 0);
+  // Undoes everything above `to`, newest first, with the SQL stored when it was applied. Refuses to drop tables that
+  // hold rows unless `allow_data_loss`.
+  struct DownOptions {
+    int to = 0;
+    bool allow_data_loss = false;
+    bool dry_run = false;
+  };
+  std::vector<Applied> down(const DownOptions& options);
+  // Records versions up to `to` as applied without running them, for a database made by other means.
+  std::vector<Applied> baseline(int to);
+  // Accepts the present content of a drifted migration, with a reason that is recorded.
+  void repair(int version, const std::string& reason);
+  // Waits until the database answers and nothing is pending.
+  void wait(std::chrono::milliseconds timeout);
+
+ private:
+  class Lock;
+  std::unique_ptr<database::Connection> connectForWork();
+  Status read(database::Connection& connection);
+  bool historyExists(database::Connection& connection);
+  void createHistory(database::Connection& connection);
+  void refuseDrift(const Status& status);
+  Applied apply(database::Connection& connection, Lock& lock, const Migration& migration, int statements_done);
+  void applyTransactional(database::Connection& connection, const Migration& migration, Applied& record);
+  void applyStatementwise(database::Connection& connection, const Migration& migration, Applied& record);
+  void withLockRetries(database::Connection& connection, const Migration& migration, const std::function<void()>& work);
+  bool indexNeedsNoBuild(database::Connection& connection, const std::string& sql);
+  std::string blockers();
+  void say(const std::string& message);
+
+  database::Target target_;
+  Options options_;
+};
+
+// Whether PostgreSQL's `sql` takes locks that others feel, in words.
+std::string describeLock(database::Engine engine, const std::string& sql);
+
+}  // namespace aragora::migrate

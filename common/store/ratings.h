@@ -1,0 +1,39 @@
+// The leaderboard: an immutable match log and the ratings that follow from it. A debate that reached consensus is one
+// match; every pair with the winner is a game, all seen from the ratings before the match, K = 32 / (seats - 1), so the
+// sum of changes is zero (multi-seat Elo). Thread-safe.
+#pragma once
+
+#include "common/base/clock.h"
+#include "common/database/database.h"
+
+namespace aragora::store {
+
+struct Rating {
+  std::string agent;
+  double elo = 1500;
+  std::int64_t wins = 0;
+  std::int64_t losses = 0;
+  std::int64_t draws = 0;
+  std::int64_t matches = 0;
+  std::optional<Micros> last_match_at;
+};
+
+// New Elo values; `scores[i]` is higher for better, equal for a draw. Sizes are equal and at least 2.
+std::vector<double> eloAfter(const std::vector<double>& before, const std::vector<double>& scores, double k = 32);
+
+class Ratings {
+ public:
+  explicit Ratings(database::Database& database) : database_(database) {}
+
+  // Idempotent by debate: a second record of the same debate does nothing.
+  void recordMatch(const std::string& debate_id, const std::vector<std::string>& agents, const std::vector<double>& scores);
+  std::vector<Rating> leaderboard(std::int64_t limit, std::int64_t offset);
+  std::int64_t count();
+  // Ratings as the match log alone gives them, for verification.
+  std::map<std::string, Rating> recompute();
+
+ private:
+  database::Database& database_;
+};
+
+}  // namespace aragora::store

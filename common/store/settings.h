@@ -1,0 +1,20 @@
+// Settings that live in the database because every instance must agree on them.
+#pragma once
+
+#include "common/crypto/keyring.h"
+#include "common/database/database.h"
+
+namespace aragora::store {
+
+inline constexpr std::string_view kKeyCheck = "encryption.key_check";
+inline constexpr std::string_view kInstanceId = "instance.id";
+
+std::optional<std::string> readSetting(database::Connection& connection, std::string_view name);
+// Stores `value` unless there is one; answers what is stored now.
+std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value);
+
+// Whether the keyring's active key is the one this database was used with: stores the check value at first use, throws
+// Error(Config) when another key is stored. Run it in a write transaction.
+void requireSameKey(database::Connection& connection, const crypto::Keyring& keyring);
+
+}  // namespace aragora::store
