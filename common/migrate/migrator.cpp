@@ -47,7 +47,7 @@ class Migrator::Lock {
     transaction_.emplace(*connection_, "BEGIN ISOLATION LEVEL READ COMMITTED");
     connection_->executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
     bool told = false;
-    while (connection_->query("SELECT pg_try_advisory_xact_lock($1)", {kAdvisoryKey})[0].text(0) != "t") {
+    while (connection_->query(fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey), {})[0].text(0) != "t") {
       if (!told) migrator.say(fmt::format("waiting for another migration run ({})", holder()));
       told = true;
       if (remaining(deadline).count() == 0) {
@@ -64,9 +64,8 @@ class Migrator::Lock {
  private:
   std::string holder() {
     const auto rows = connection_->query(
-        "SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-        "WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.objid = ($1::bigint & 4294967295)::oid",
-        {kAdvisoryKey});
+        std::string("SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                    "WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.objid = ") + fmt::format("{}", static_cast<std::uint32_t>(kAdvisoryKey)), {});
     if (rows.empty()) return "it just finished";
     return fmt::format("backend {} ({}), for {} s", rows[0].text(0), rows[0].text(1), rows[0].text(2));
   }
@@ -312,6 +311,17 @@ std::vector<Plan> Migrator::plan() {
   return plans;
 }
 
+void Migrator::refuseDataLoss(Connection& connection, const Applied& applied) {
+  static const std::regex kDrop(R"(^DROP\s+TABLE\s+(IF\s+EXISTS\s+)?("?[A-Za-z0-9_]+"?))", std::regex::icase);
+  for (const auto& statement : splitStatements(applied.down, applied.name)) {
+    std::smatch match;
+    if (!std::regex_search(statement.text, match, kDrop)) continue;
+    if (!connection.query(fmt::format("SELECT 1 FROM {} LIMIT 1", match[2].str()), {}).empty()) {
+      throw Error(Code::Conflict, fmt::format("undoing {} would delete the rows of table {}; nothing was undone", applied.name, match[2].str()), "back up first, then repeat with --allow-data-loss");
+    }
+  }
+}
+
 std::vector<Applied> Migrator::down(const DownOptions& options) {
   const auto connection = connectForWork();
   Lock lock(*this);
@@ -332,18 +342,10 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
     if (above.empty()) return undone;
     const auto& last = above.back();
     if (last.down.empty()) throw Error(Code::Conflict, fmt::format("migration {} has no way back", last.name), "restore a backup made before it");
-    const auto statements = splitStatements(last.down, last.name);
-    if (!options.allow_data_loss) {
-      static const std::regex kDrop(R"(^DROP\s+TABLE\s+(IF\s+EXISTS\s+)?("?[A-Za-z0-9_]+"?))", std::regex::icase);
-      for (const auto& statement : statements) {
-        std::smatch match;
-        if (!std::regex_search(statement.text, match, kDrop)) continue;
-        const auto rows = connection->query(fmt::format("SELECT 1 FROM {} LIMIT 1", match[2].str()), {});
-        if (!rows.empty()) {
-          throw Error(Code::Conflict, fmt::format("undoing {} would delete the rows of table {}", last.name, match[2].str()), "back up first, then repeat with --allow-data-loss");
-        }
-      }
+    if (!options.allow_data_loss && undone.empty()) {
+      for (const auto& applied : above) refuseDataLoss(*connection, applied);
     }
+    const auto statements = splitStatements(last.down, last.name);
     say(fmt::format("undoing {:04}_{}", last.version, last.name));
     const bool transactional = last.down.find("-- aragora: no-transaction") == std::string::npos;
     const Migration named{last.version, last.name, {}, last.down, transactional, {}};

@@ -90,6 +90,7 @@ class Migrator {
   void applyTransactional(database::Connection& connection, const Migration& migration, Applied& record);
   void applyStatementwise(database::Connection& connection, const Migration& migration, Applied& record);
   void withLockRetries(database::Connection& connection, const Migration& migration, const std::function<void()>& work);
+  void refuseDataLoss(database::Connection& connection, const Applied& applied);
   bool indexNeedsNoBuild(database::Connection& connection, const std::string& sql);
   std::string blockers();
   void say(const std::string& message);

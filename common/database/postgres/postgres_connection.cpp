@@ -228,7 +228,11 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
   const int count = static_cast<int>(values.size());
   const bool prepare = !values.empty() && !throughPooler();
   const std::string text(sql);
-  if (!prepare) {
+  if (values.empty()) {
+    // The simple protocol: the extended one leaves a portal open, whose snapshot an idle transaction would hold and so
+    // stall CREATE INDEX CONCURRENTLY and VACUUM.
+    if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);
+  } else if (!prepare) {
     if (PQsendQueryParams(handle_, text.c_str(), count, nullptr, pointers.data(), nullptr, nullptr, 0) != 1) fail(nullptr);
   } else {
     auto found = prepared_.find(sql);
