@@ -6,6 +6,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <shared_mutex>
+#include <tuple>
+
 namespace aragora::metrics {
 
 namespace {
@@ -60,6 +63,13 @@ struct Registry::Impl {
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string, prometheus::Family<prometheus::Histogram>*> histograms;
 
+  struct RequestSeries {
+    prometheus::Counter* count;
+    prometheus::Histogram* seconds;
+  };
+  std::shared_mutex requests_mutex;
+  std::map<std::tuple<std::string, std::string, int>, RequestSeries, std::less<>> requests;
+
   template <typename Family, typename Builder>
   Family& family(std::map<std::string, Family*>& families, const std::string& name, Builder builder) {
     const std::lock_guard lock(mutex);
@@ -82,6 +92,26 @@ void Registry::gauge(const std::string& name, double value, const Labels& labels
 
 void Registry::observe(const std::string& name, double seconds, const Labels& labels) {
   impl_->family(impl_->histograms, name, prometheus::BuildHistogram()).Add(labels, kBuckets).Observe(seconds);
+}
+
+void Registry::request(std::string_view route, std::string_view method, int status, double seconds) {
+  const auto key = std::make_tuple(route, method, status);
+  {
+    const std::shared_lock lock(impl_->requests_mutex);
+    if (const auto found = impl_->requests.find(key); found != impl_->requests.end()) {
+      found->second.count->Increment();
+      found->second.seconds->Observe(seconds);
+      return;
+    }
+  }
+  const std::string pattern(route);
+  const Labels labels{{"method", std::string(method)}, {"endpoint", pattern}, {"handler", pattern}, {"status", fmt::format("{}", status)}};
+  auto& counter = impl_->family(impl_->counters, "aragora_http_requests_total", prometheus::BuildCounter()).Add(labels);
+  auto& histogram = impl_->family(impl_->histograms, "aragora_http_request_duration_seconds", prometheus::BuildHistogram()).Add(labels, kBuckets);
+  counter.Increment();
+  histogram.Observe(seconds);
+  const std::unique_lock lock(impl_->requests_mutex);
+  impl_->requests[std::make_tuple(pattern, std::string(method), status)] = {&counter, &histogram};
 }
 
 void Registry::onCollect(std::function<void(Registry&)> collector) { impl_->collectors.push_back(std::move(collector)); }

@@ -1,0 +1,41 @@
+#include "daemon/api/api.h"
+#include "daemon/api/render.h"
+
+namespace aragora::api {
+
+namespace {
+http::Response agents(const Services& services) {
+  std::map<std::string, store::Rating> ratings;
+  for (auto& rating : services.ratings.leaderboard(10'000, 0)) ratings[rating.agent] = rating;
+  json::array array;
+  for (const auto& listing : services.providers.available()) {
+    const auto found = ratings.find(listing.agent);
+    const auto rating = found == ratings.end() ? store::Rating{} : found->second;
+    array.push_back(json::object{{"name", listing.agent}, {"agent_id", listing.agent}, {"provider", listing.provider}, {"model", listing.model}, {"elo", rating.elo}, {"matches", rating.matches}, {"wins", rating.wins}, {"losses", rating.losses}, {"available", true}});
+  }
+  const auto count = array.size();
+  return http::jsonResponse(json::object{{"agents", array}, {"total", count}});
+}
+
+http::Response leaderboard(const http::Request& request, const Services& services) {
+  const auto limit = request.integer("limit", 20, 1, 100);
+  const auto offset = request.integer("offset", 0, 0, 1'000'000);
+  http::Response response;
+  response.shared_body = services.lists.get(fmt::format("leaderboard|{}|{}", limit, offset), [&] {
+    json::array array;
+    std::int64_t rank = offset;
+    for (const auto& rating : services.ratings.leaderboard(limit, offset)) array.push_back(renderRating(rating, ++rank));
+    return toJson(json::object{{"rankings", array}, {"agents", array}, {"total", services.ratings.count()}, {"limit", limit}, {"offset", offset}});
+  });
+  return response;
+}
+}  // namespace
+
+void addAgentRoutes(http::Router& router, const Services& services) {
+  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const http::Request&) { return agents(services); }});
+  for (const auto* path : {"/api/leaderboard", "/api/rankings"}) {
+    router.add({.method = "GET", .pattern = path, .handler = [&services](const http::Request& request) { return leaderboard(request, services); }});
+  }
+}
+
+}  // namespace aragora::api

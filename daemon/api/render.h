@@ -1,0 +1,16 @@
+// JSON of debates and events as every client of the original reads it: unions of the names they use. Pure functions.
+#pragma once
+
+#include "common/store/debates.h"
+#include "common/store/ratings.h"
+
+namespace aragora::api {
+
+json::object renderDebateSummary(const store::Debate& debate);
+// With rounds, messages, critiques and votes taken from its events.
+json::object renderDebate(const store::Debate& debate, const std::vector<store::Event>& events);
+json::object renderMessage(const store::Event& event, std::int64_t index);
+json::object renderEvent(const store::Event& event);
+json::object renderRating(const store::Rating& rating, std::int64_t rank);
+
+}  // namespace aragora::api

@@ -1,0 +1,57 @@
+// What stands between a parsed request and its handler, in this order: request id, client address, origin (CORS),
+// rate limit, credentials; and around the answer: security headers on every one, errors rendered in one place, metrics.
+// Thread-safe; reload() swaps the reloadable part.
+#pragma once
+
+#include <shared_mutex>
+
+#include "common/config/config.h"
+#include "common/metrics/metrics.h"
+#include "daemon/http/rate_limiter.h"
+#include "daemon/http/router.h"
+
+namespace aragora::http {
+
+class Middleware {
+ public:
+  Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics);
+  void reload(const config::Config& config);
+
+  // Fills request id, client address and `secure` from headers and the peer's address.
+  void identify(Request& request, const std::string& peer) const;
+  struct Route {
+    const http::Route* route = nullptr;  // absent: `answer` is the answer
+    std::optional<Response> answer;
+  };
+  // Everything that can be decided without the body.
+  Route admit(Request& request);
+  // The dispatcher's catch-all: runs the handler and renders what it throws.
+  Response run(const http::Route& route, const Request& request) const;
+  // Adds the headers every answer has, and counts it.
+  void finish(const Request& request, const http::Route* route, Response& response, double seconds);
+
+  bool originAllowed(std::string_view origin) const;
+  // "token" when `token` is the configured one, empty otherwise; in development without a token everyone is "anonymous".
+  std::string authenticate(std::string_view token) const;
+
+ private:
+  struct Settings {
+    std::vector<std::string> origins;
+    std::vector<std::string> trusted_proxies;
+    bool production = false;
+    Secret api_token;
+  };
+  bool trusted(const std::string& address) const;
+  void addCors(const Request& request, Response& response) const;
+
+  const Router& router_;
+  metrics::Registry& metrics_;
+  RateLimiter limiter_;
+  mutable std::shared_mutex mutex_;
+  Settings settings_;
+};
+
+// Whether `address` lies in `block` (an address or CIDR, IPv4 or IPv6).
+bool inBlock(const std::string& address, const std::string& block);
+
+}  // namespace aragora::http

@@ -1,0 +1,21 @@
+// The service manager's side: readiness, status, watchdog and inherited sockets (sd_notify(3), sd_listen_fds(3)).
+// Everything is a no-op when not started by systemd.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace aragora::lifecycle {
+
+void notifyReady(const std::string& status);
+void notifyStatus(const std::string& status);
+void notifyReloading();
+void notifyStopping();
+void extendStop(std::int64_t microseconds);
+// Whether WatchdogSec= is set; then notifyWatchdog() must come in time, from a thread that proves progress.
+bool watchdogEnabled();
+void notifyWatchdog();
+// Listening sockets handed over by a socket unit.
+std::vector<int> inheritedSockets();
+
+}  // namespace aragora::lifecycle
