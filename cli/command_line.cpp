@@ -14,23 +14,33 @@ CommandLine& CommandLine::flag(const std::string& names, bool& target, const std
   return *this;
 }
 
-CommandLine& CommandLine::option(const std::string& names, std::optional<std::string>& target, const std::string& description) {
-  app_.add_option_function<std::string>(names, [&target](const std::string& value) { target = value; }, description)->type_name("TEXT");
+CommandLine& CommandLine::option(const std::string& names, std::optional<std::string>& target,
+                                 const std::string& description) {
+  app_.add_option_function<std::string>(
+          names, [&target](const std::string& value) { target = value; }, description)
+      ->type_name("TEXT");
   return *this;
 }
 
-CommandLine& CommandLine::option(const std::string& names, std::optional<std::int64_t>& target, const std::string& description) {
-  app_.add_option_function<std::int64_t>(names, [&target](const std::int64_t& value) { target = value; }, description)->type_name("NUMBER");
+CommandLine& CommandLine::option(const std::string& names, std::optional<std::int64_t>& target,
+                                 const std::string& description) {
+  app_.add_option_function<std::int64_t>(
+          names, [&target](const std::int64_t& value) { target = value; }, description)
+      ->type_name("NUMBER");
   return *this;
 }
 
-CommandLine& CommandLine::list(const std::string& names, std::vector<std::string>& target, const std::string& description) {
+CommandLine& CommandLine::list(const std::string& names, std::vector<std::string>& target,
+                               const std::string& description) {
   app_.add_option(names, target, description)->type_name("TEXT")->delimiter(',')->allow_extra_args(false);
   return *this;
 }
 
-CommandLine& CommandLine::positional(const std::string& name, std::optional<std::string>& target, const std::string& description) {
-  app_.add_option_function<std::string>(name, [&target](const std::string& value) { target = value; }, description)->type_name("");
+CommandLine& CommandLine::positional(const std::string& name, std::optional<std::string>& target,
+                                     const std::string& description) {
+  app_.add_option_function<std::string>(
+          name, [&target](const std::string& value) { target = value; }, description)
+      ->type_name("");
   return *this;
 }
 
@@ -87,7 +97,8 @@ void addOptionNames(const CLI::App& app, std::vector<std::string>& names) {
       addOptionNames(*current, known);
       if (std::find(known.begin(), known.end(), name) != known.end() || !startsWith(word, "--")) continue;
       const auto close = nearest(name, known);
-      throw Error(Code::Usage, fmt::format("{} has no option {}", path, printable(name, 60)), close ? fmt::format("did you mean {}?", *close) : fmt::format("see: {} --help", path));
+      throw Error(Code::Usage, fmt::format("{} has no option {}", path, printable(name, 60)),
+                  close ? fmt::format("did you mean {}?", *close) : fmt::format("see: {} --help", path));
     }
     const auto names = commandNames(*current);
     if (std::find(names.begin(), names.end(), word) != names.end()) {
@@ -95,21 +106,26 @@ void addOptionNames(const CLI::App& app, std::vector<std::string>& names) {
       path += " " + word;
     } else if (!names.empty() && current->get_parent() == nullptr) {
       const auto close = nearest(word, names);
-      throw Error(Code::Usage, fmt::format("there is no command '{}'", printable(word, 60)), close ? fmt::format("did you mean {}?", *close) : "see: aragora --help");
+      throw Error(Code::Usage, fmt::format("there is no command '{}'", printable(word, 60)),
+                  close ? fmt::format("did you mean {}?", *close) : "see: aragora --help");
     }
   }
-  throw Error(Code::Usage, fmt::format("{}: {}", path, printable(error.what(), 200)), fmt::format("see: {} --help", path));
+  throw Error(Code::Usage, fmt::format("{}: {}", path, printable(error.what(), 200)),
+              fmt::format("see: {} --help", path));
 }
 
 json::object describe(const CLI::App& app) {
   json::array options;
   for (const auto* option : app.get_options()) {
     if (option->get_lnames().empty()) continue;
-    options.push_back(json::object{{"name", "--" + option->get_lnames()[0]}, {"takes_value", option->get_items_expected_max() > 0}, {"description", option->get_description()}});
+    options.push_back(json::object{{"name", "--" + option->get_lnames()[0]},
+                                   {"takes_value", option->get_items_expected_max() > 0},
+                                   {"description", option->get_description()}});
   }
   json::array commands;
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) commands.push_back(describe(*sub));
-  return {{"name", app.get_name()}, {"description", app.get_description()}, {"options", options}, {"commands", commands}};
+  return {
+      {"name", app.get_name()}, {"description", app.get_description()}, {"options", options}, {"commands", commands}};
 }
 
 void build(CLI::App& app, GlobalOptions& global, const std::shared_ptr<Run>& chosen) {

@@ -1,5 +1,6 @@
-// The command line as the commands see it; CLI11 stays behind it. A command declares its options on targets that live in
-// a shared options struct and names the function to run. Usage errors leave with exit status 64 and the nearest name.
+// The command line as the commands see it; CLI11 stays behind it. A command declares its options on targets that live
+// in a shared options struct and names the function to run. Usage errors leave with exit status 64 and the nearest
+// name.
 #pragma once
 
 #include <functional>
@@ -48,14 +49,15 @@ struct GlobalOptions {
 };
 
 struct Parsed {
-  Run run;            // empty: `text` was asked for
-  std::string text;   // help or version, for standard output
+  Run run;           // empty: `text` was asked for
+  std::string text;  // help or version, for standard output
 };
 
 // Throws Error(Usage).
 Parsed parseCommandLine(int argc, const char* const* argv, GlobalOptions& global);
 
-// Every command with its options, for completion and the man page test: {"name": …, "options": [...], "commands": [...]}.
+// Every command with its options, for completion and the man page test: {"name": …, "options": [...], "commands":
+// [...]}.
 std::string dumpCommands();
 
 }  // namespace aragora::cli

@@ -21,9 +21,13 @@ config::Sources Context::sources(bool run_commands) const {
       std::vector<std::string> keys;
       for (const auto& candidate : config::catalogue()) keys.emplace_back(candidate.key);
       const auto close = nearest(key, keys);
-      throw Error(Code::Usage, fmt::format("--set {}: there is no such setting", printable(key, 60)), close ? fmt::format("did you mean --set {}=…?", *close) : "see: man aragora.toml");
+      throw Error(Code::Usage, fmt::format("--set {}: there is no such setting", printable(key, 60)),
+                  close ? fmt::format("did you mean --set {}=…?", *close) : "see: man aragora.toml");
     }
-    if (setting->secret) throw Error(Code::Usage, fmt::format("--set {}: secrets do not belong on a command line, which every user can read", key), fmt::format("use {}_FILE", setting->environment.front()));
+    if (setting->secret)
+      throw Error(Code::Usage,
+                  fmt::format("--set {}: secrets do not belong on a command line, which every user can read", key),
+                  fmt::format("use {}_FILE", setting->environment.front()));
     sources.flags[key] = pair.substr(equals + 1);
   }
   return sources;

@@ -1,0 +1,11 @@
+# `cmake --install`: GNU directories, units where systemd looks for them.
+install(TARGETS aragora RUNTIME)
+foreach(section 5 7 8)
+  file(GLOB pages ${CMAKE_SOURCE_DIR}/man/*.${section})
+  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+file(GLOB units ${CMAKE_SOURCE_DIR}/systemd/*.service ${CMAKE_SOURCE_DIR}/systemd/*.timer)
+install(FILES ${units} DESTINATION lib/systemd/system)
+install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.sysusers DESTINATION lib/sysusers.d RENAME aragora.conf)
+install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.tmpfiles DESTINATION lib/tmpfiles.d RENAME aragora.conf)
+install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -36,7 +36,8 @@ sigset_t blockSignals() {
 }
 
 void configureLog(const config::Config& config) {
-  log::configure(log::parseLevel(config.text(key::kLogLevel)).value_or(log::Level::Info), config.text(key::kLogFormat) == "json");
+  log::configure(log::parseLevel(config.text(key::kLogLevel)).value_or(log::Level::Info),
+                 config.text(key::kLogFormat) == "json");
 }
 
 void raiseOpenFileLimit() {
@@ -49,18 +50,24 @@ void raiseOpenFileLimit() {
 
 // The same checks as validate-env, those tagged for start-up. Throws with all failures.
 void validate(const config::Loaded& loaded) {
-  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, false, std::chrono::seconds(5), nullptr}, {{}, {}, true});
+  const auto report = checks::runChecks(
+      {loaded.config, loaded.problems, loaded.environment_origins, false, std::chrono::seconds(5), nullptr},
+      {{}, {}, true});
   std::vector<std::string> failures;
   for (const auto& outcome : report.outcomes) {
     for (const auto& finding : outcome.findings) {
-      const auto text = fmt::format("{}{}{}", finding.message, finding.origin.empty() ? "" : fmt::format(" [{}]", finding.origin), finding.hint.empty() ? "" : fmt::format(" → {}", finding.hint));
+      const auto text =
+          fmt::format("{}{}{}", finding.message, finding.origin.empty() ? "" : fmt::format(" [{}]", finding.origin),
+                      finding.hint.empty() ? "" : fmt::format(" → {}", finding.hint));
       if (finding.level == checks::Level::Failure) failures.push_back(text);
       if (finding.level == checks::Level::Warning) log::warning("{}", text);
     }
   }
   if (failures.empty()) return;
   const auto code = report.exitStatus(false) == info(Code::Config).exit_status ? Code::Config : Code::Unreachable;
-  throw Error(code, fmt::format("the daemon does not start: {} checks failed\n  {}", failures.size(), join(failures, "\n  ")), "run: aragora validate-env");
+  throw Error(code,
+              fmt::format("the daemon does not start: {} checks failed\n  {}", failures.size(), join(failures, "\n  ")),
+              "run: aragora validate-env");
 }
 
 // Outside production the embedded database migrates itself; everything else is an operator's decision.
@@ -70,13 +77,16 @@ void prepareDatabase(const config::Config& config, const database::Target& targe
   migrate::Migrator migrator(target, options);
   if (target.engine == database::Engine::Sqlite && !config.production()) migrator.up();
   const auto status = migrator.status();
-  if (!status.current()) throw Error(Code::Config, fmt::format("{} migrations are pending", status.pending.size()), "run: aragora migrate");
+  if (!status.current())
+    throw Error(Code::Config, fmt::format("{} migrations are pending", status.pending.size()), "run: aragora migrate");
 }
 
 double processCpuSeconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -101,13 +111,24 @@ std::size_t openDescriptors() {
 class Daemon {
  public:
   Daemon(config::Loaded loaded, std::function<config::Loaded()> load)
-      : load_(std::move(load)), loaded_(std::move(loaded)), config_(loaded_.config), keyring_(deployment::requireKeyring(config_)), target_(deployment::databaseTarget(config_)),
-        usage_lock_(lockEmbedded(target_)), database_(openPrepared()), debates_(*database_), ratings_(*database_), providers_(config_),
+      : load_(std::move(load)),
+        loaded_(std::move(loaded)),
+        config_(loaded_.config),
+        keyring_(deployment::requireKeyring(config_)),
+        target_(deployment::databaseTarget(config_)),
+        usage_lock_(lockEmbedded(target_)),
+        database_(openPrepared()),
+        debates_(*database_),
+        ratings_(*database_),
+        providers_(config_),
         prober_(config_, *database_, [this](const lifecycle::Probe& probe) { afterProbe(probe); }),
-        workers_(static_cast<std::size_t>(config_.integer(key::kWorkers)), static_cast<std::size_t>(config_.integer(key::kQueueLimit))),
+        workers_(static_cast<std::size_t>(config_.integer(key::kWorkers)),
+                 static_cast<std::size_t>(config_.integer(key::kQueueLimit))),
         engine_(runServices(), instanceName(), static_cast<std::size_t>(config_.integer(key::kMaxConcurrent))),
-        services_{config_, *database_, debates_, ratings_, providers_, engine_, metrics_, prober_, keyring_, lists_}, middleware_(config_, addRoutes(), metrics_),
-        listener_(listenerOptions(), middleware_, workers_, hub_, debates_, metrics_, [this] { return engine_.active(); }) {
+        services_{config_, *database_, debates_, ratings_, providers_, engine_, metrics_, prober_, keyring_, lists_},
+        middleware_(config_, addRoutes(), metrics_),
+        listener_(listenerOptions(), middleware_, workers_, hub_, debates_, metrics_,
+                  [this] { return engine_.active(); }) {
     collectMetrics();
   }
 
@@ -115,7 +136,8 @@ class Daemon {
     prober_.start();
     engine_.start();
     listener_.start();
-    log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, config_.text(key::kBindHost), listener_.port(), config_.text(key::kEnvironment), database::describe(target_));
+    log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, config_.text(key::kBindHost), listener_.port(),
+              config_.text(key::kEnvironment), database::describe(target_));
     lifecycle::notifyReady(statusLine());
   }
 
@@ -142,7 +164,8 @@ class Daemon {
     lifecycle::extendStop((seconds.count() + 10) * 1'000'000);
     prober_.setDraining();
     listener_.stopAccepting();
-    if (!listener_.waitUntilIdle(deadline)) log::warning("requests were still running after {} s and were cut", seconds.count());
+    if (!listener_.waitUntilIdle(deadline))
+      log::warning("requests were still running after {} s and were cut", seconds.count());
     hub_.closeAll();
     engine_.stop();
     workers_.stop();
@@ -156,7 +179,11 @@ class Daemon {
     if (target.engine != database::Engine::Sqlite) return std::nullopt;
     makeDirectories(target.path.parent_path(), 0750);
     auto lock = FileLock::tryAcquire(backup::usageLockPath(target.path));
-    if (!lock) throw Error(Code::Busy, fmt::format("another daemon uses {} ({})", target.path.string(), FileLock::holder(backup::usageLockPath(target.path))), "stop it first, or set ARAGORA_STATE_DIR");
+    if (!lock)
+      throw Error(Code::Busy,
+                  fmt::format("another daemon uses {} ({})", target.path.string(),
+                              FileLock::holder(backup::usageLockPath(target.path))),
+                  "stop it first, or set ARAGORA_STATE_DIR");
     return lock;
   }
 
@@ -168,12 +195,16 @@ class Daemon {
   }
 
   debate::RunServices runServices() {
-    return {debates_, ratings_, providers_, metrics_,
+    return {debates_,
+            ratings_,
+            providers_,
+            metrics_,
             [this](const store::Event& event) {
               lists_.drop();
               hub_.publish(event);
             },
-            std::chrono::seconds(config_.integer(key::kCallTimeout)), std::chrono::seconds(config_.integer(key::kDebateDeadline))};
+            std::chrono::seconds(config_.integer(key::kCallTimeout)),
+            std::chrono::seconds(config_.integer(key::kDebateDeadline))};
   }
 
   const http::Router& addRoutes() {
@@ -186,7 +217,8 @@ class Daemon {
   }
 
   http::ListenerOptions listenerOptions() const {
-    return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2, static_cast<std::size_t>(config_.integer(key::kMaxConnections)), lifecycle::inheritedSockets()};
+    return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2,
+            static_cast<std::size_t>(config_.integer(key::kMaxConnections)), lifecycle::inheritedSockets()};
   }
 
   void collectMetrics() {
@@ -207,7 +239,8 @@ class Daemon {
 
   std::string statusLine() const {
     const auto probe = prober_.latest();
-    return fmt::format("{}, {} connections, {} debates, database {}", prober_.draining() ? "draining" : "serving", listener_.connections(), engine_.active(), probe->database);
+    return fmt::format("{}, {} connections, {} debates, database {}", prober_.draining() ? "draining" : "serving",
+                       listener_.connections(), engine_.active(), probe->database);
   }
 
   // The watchdog hears from us only when the I/O threads and the workers made progress.
@@ -252,7 +285,8 @@ int serve(const std::function<config::Loaded()>& load) {
   auto loaded = load();
   configureLog(loaded.config);
   if (loaded.problems.empty()) {
-    for (const auto& path : deployment::ensureGeneratedSecrets(loaded.config)) log::info("generated {} (mode 0600)", path.string());
+    for (const auto& path : deployment::ensureGeneratedSecrets(loaded.config))
+      log::info("generated {} (mode 0600)", path.string());
   }
   validate(loaded);
   Daemon daemon(std::move(loaded), load);

@@ -29,15 +29,19 @@ fs::path directoryOf(Context& context, const Options& options) {
 std::uint64_t bytesPerSecond(const std::string& text) {
   const auto units = std::string_view("kMG");
   const auto unit = text.empty() ? std::string_view::npos : units.find(text.back());
-  const auto number = parseInteger(unit == std::string_view::npos ? std::string_view(text) : std::string_view(text).substr(0, text.size() - 1));
-  if (!number || *number < 1) throw Error(Code::Usage, fmt::format("--max-rate {} is not a rate", printable(text, 20)), "write bytes a second, such as 20M");
+  const auto number = parseInteger(unit == std::string_view::npos ? std::string_view(text)
+                                                                  : std::string_view(text).substr(0, text.size() - 1));
+  if (!number || *number < 1)
+    throw Error(Code::Usage, fmt::format("--max-rate {} is not a rate", printable(text, 20)),
+                "write bytes a second, such as 20M");
   std::uint64_t factor = 1;
   for (std::size_t i = 0; unit != std::string_view::npos && i <= unit; ++i) factor *= 1000;
   return static_cast<std::uint64_t>(*number) * factor;
 }
 
 json::object describe(const backup::Entry& entry) {
-  json::object object{{"id", entry.id}, {"path", entry.directory.string()}, {"good", entry.good()}, {"proven", entry.proven()}};
+  json::object object{
+      {"id", entry.id}, {"path", entry.directory.string()}, {"good", entry.good()}, {"proven", entry.proven()}};
   if (!entry.problem.empty()) object["problem"] = entry.problem;
   if (entry.manifest) {
     object["engine"] = entry.manifest->engine;
@@ -48,7 +52,8 @@ json::object describe(const backup::Entry& entry) {
   }
   if (!entry.verifications.empty()) {
     const auto& last = entry.verifications.back();
-    object["last_verification"] = json::object{{"level", last.level}, {"ok", last.ok}, {"at", toIso(last.at)}, {"message", last.message}};
+    object["last_verification"] =
+        json::object{{"level", last.level}, {"ok", last.ok}, {"at", toIso(last.at)}, {"message", last.message}};
   }
   return object;
 }
@@ -78,9 +83,14 @@ int create(Context& context, const Options& options) {
   const auto& manifest = *entry.manifest;
   std::int64_t rows = 0;
   for (const auto& table : manifest.tables) rows += table.rows;
-  out.marked(Mark::Ok, fmt::format("{}: {} of {} in {} ({} tables, {} rows)", entry.id, humanBytes(manifest.storedSize()), humanBytes(manifest.file("database")->plain_size),
-                                   humanDuration(std::chrono::milliseconds(static_cast<std::int64_t>(secondsSince(started) * 1000))), manifest.tables.size(), rows));
-  out.line(fmt::format("  {}\n  prove it with: aragora backup verify --input {}", entry.directory.string(), (how.directory / "latest").string()));
+  out.marked(
+      Mark::Ok,
+      fmt::format("{}: {} of {} in {} ({} tables, {} rows)", entry.id, humanBytes(manifest.storedSize()),
+                  humanBytes(manifest.file("database")->plain_size),
+                  humanDuration(std::chrono::milliseconds(static_cast<std::int64_t>(secondsSince(started) * 1000))),
+                  manifest.tables.size(), rows));
+  out.line(fmt::format("  {}\n  prove it with: aragora backup verify --input {}", entry.directory.string(),
+                       (how.directory / "latest").string()));
   out.document({{"backup", describe(entry)}});
   return 0;
 }
@@ -96,8 +106,14 @@ int list(Context& context, const Options& options) {
       out.marked(Mark::Failure, fmt::format("{}  {}", entry.id, entry.problem));
       continue;
     }
-    const auto state = entry.proven() ? "proven by restore" : entry.verifications.empty() ? "not verified" : entry.verifications.back().ok ? fmt::format("verified to level {}", entry.verifications.back().level) : "FAILED verification";
-    out.marked(entry.good() ? Mark::Ok : Mark::Failure, fmt::format("{}  {:>9}  {}  {}", entry.id, humanBytes(entry.manifest->storedSize()), entry.manifest->engine, state));
+    const auto state = entry.proven()                ? "proven by restore"
+                       : entry.verifications.empty() ? "not verified"
+                       : entry.verifications.back().ok
+                           ? fmt::format("verified to level {}", entry.verifications.back().level)
+                           : "FAILED verification";
+    out.marked(entry.good() ? Mark::Ok : Mark::Failure,
+               fmt::format("{}  {:>9}  {}  {}", entry.id, humanBytes(entry.manifest->storedSize()),
+                           entry.manifest->engine, state));
   }
   if (entries.empty()) out.line(fmt::format("No backups in {}", directory.string()));
   out.document({{"directory", directory.string()}, {"backups", array}});
@@ -112,18 +128,32 @@ int status(Context& context, const Options& options) {
   const backup::Entry* proven = nullptr;
   std::size_t bad = 0;
   for (const auto& entry : entries) {
-    if (entry.good()) newest = &entry;
-    else ++bad;
+    if (entry.good())
+      newest = &entry;
+    else
+      ++bad;
     if (entry.proven()) proven = &entry;
   }
   const auto hours = context.config().integer(key::kBackupEveryHours);
-  const auto age = [](const backup::Entry* entry) { return std::chrono::milliseconds((nowMicros() - entry->manifest->finished_at) / 1000); };
+  const auto age = [](const backup::Entry* entry) {
+    return std::chrono::milliseconds((nowMicros() - entry->manifest->finished_at) / 1000);
+  };
   const bool late = newest == nullptr || age(newest) > std::chrono::hours(hours) * 3 / 2;
-  out.marked(late ? Mark::Failure : Mark::Ok, newest == nullptr ? "Newest good backup: none" : fmt::format("Newest good backup: {} ({} ago, schedule every {} h)", newest->id, humanDuration(age(newest)), hours));
-  out.marked(proven == nullptr ? Mark::Warning : Mark::Ok, proven == nullptr ? "Newest proven backup: none\n    → aragora backup verify" : fmt::format("Newest proven backup: {} ({} ago)", proven->id, humanDuration(age(proven))));
+  out.marked(late ? Mark::Failure : Mark::Ok, newest == nullptr
+                                                  ? "Newest good backup: none"
+                                                  : fmt::format("Newest good backup: {} ({} ago, schedule every {} h)",
+                                                                newest->id, humanDuration(age(newest)), hours));
+  out.marked(proven == nullptr ? Mark::Warning : Mark::Ok,
+             proven == nullptr
+                 ? "Newest proven backup: none\n    → aragora backup verify"
+                 : fmt::format("Newest proven backup: {} ({} ago)", proven->id, humanDuration(age(proven))));
   if (bad > 0) out.marked(Mark::Failure, fmt::format("{} backups are not good: see aragora backup list", bad));
-  out.document({{"directory", directory.string()}, {"count", entries.size()}, {"not_good", bad}, {"newest_good", newest != nullptr ? json::value(describe(*newest)) : json::value(nullptr)},
-                {"newest_proven", proven != nullptr ? json::value(describe(*proven)) : json::value(nullptr)}, {"late", late}});
+  out.document({{"directory", directory.string()},
+                {"count", entries.size()},
+                {"not_good", bad},
+                {"newest_good", newest != nullptr ? json::value(describe(*newest)) : json::value(nullptr)},
+                {"newest_proven", proven != nullptr ? json::value(describe(*proven)) : json::value(nullptr)},
+                {"late", late}});
   return late || bad > 0 ? info(Code::CheckFailed).exit_status : 0;
 }
 
@@ -145,7 +175,11 @@ int verifyOne(Context& context, const Options& options) {
     const auto report = backup::verifyBackup(entry, how);
     record(true, report.message);
     out.marked(Mark::Ok, fmt::format("{}: {} ({:.1f} s)", report.id, report.message, report.seconds));
-    out.document({{"id", report.id}, {"verified", true}, {"level", report.level}, {"message", report.message}, {"seconds", report.seconds}});
+    out.document({{"id", report.id},
+                  {"verified", true},
+                  {"level", report.level},
+                  {"message", report.message},
+                  {"seconds", report.seconds}});
     return 0;
   } catch (const Error& error) {
     if (error.code() == Code::Damaged) record(false, error.what());
@@ -162,12 +196,14 @@ int prune(Context& context, const Options& options) {
   json::array items;
   for (const auto& item : plan.items) {
     items.push_back(json::object{{"id", item.entry.id}, {"remove", item.remove}, {"reason", item.reason}});
-    out.marked(item.remove ? Mark::Ok : Mark::Info, fmt::format("{}  {}{}", item.entry.id, options.dry_run && item.remove ? "would be " : "", item.reason));
+    out.marked(item.remove ? Mark::Ok : Mark::Info,
+               fmt::format("{}  {}{}", item.entry.id, options.dry_run && item.remove ? "would be " : "", item.reason));
   }
   if (!options.dry_run) backup::executePrune(repository, plan);
   out.document({{"dry_run", options.dry_run}, {"items", items}, {"refusal", plan.refusal}});
   if (!plan.refusal.empty()) {
-    throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", plan.refusal), "make a new backup and verify it first");
+    throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", plan.refusal),
+                "make a new backup and verify it first");
   }
   return 0;
 }
@@ -175,7 +211,9 @@ int prune(Context& context, const Options& options) {
 
 void declareBackup(CommandLine line) {
   auto options = std::make_shared<Options>();
-  const auto runs = [options](int (*function)(Context&, const Options&)) { return [options, function](Context& context) { return function(context, *options); }; };
+  const auto runs = [options](int (*function)(Context&, const Options&)) {
+    return [options, function](Context& context) { return function(context, *options); };
+  };
   line.option("--output", options->output, "Directory of the backups (default backup.directory)")
       .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M");
   line.run(runs(create));
@@ -183,9 +221,13 @@ void declareBackup(CommandLine line) {
   line.subcommand("list", "List backups with their state").run(runs(list));
   line.subcommand("status", "Newest good and proven backup; exit 1 when late").run(runs(status));
   auto verify_line = line.subcommand("verify", "Prove a backup; level 2 restores it into scratch");
-  verify_line.option("--input", options->input, "A path, an id, or latest (default)").option("--level", options->level, "0 digests, 1 structure, 2 restore (default)").run(runs(verifyOne));
+  verify_line.option("--input", options->input, "A path, an id, or latest (default)")
+      .option("--level", options->level, "0 digests, 1 structure, 2 restore (default)")
+      .run(runs(verifyOne));
   auto prune_line = line.subcommand("prune", "Remove backups past retention");
-  prune_line.option("--days", options->days, "Retention in days (default backup.retention_days)").flag("--dry-run", options->dry_run, "Only show the plan").run(runs(prune));
+  prune_line.option("--days", options->days, "Retention in days (default backup.retention_days)")
+      .flag("--dry-run", options->dry_run, "Only show the plan")
+      .run(runs(prune));
 }
 
 }  // namespace aragora::cli

@@ -19,17 +19,24 @@ std::string shown(const config::Setting& setting, const config::Candidate& candi
 json::object describe(const config::Setting& setting, const config::Config& config) {
   json::array shadowed;
   const auto& all = config.candidates(setting.key);
-  for (std::size_t i = 1; i < all.size(); ++i) shadowed.push_back(json::object{{"value", shown(setting, all[i])}, {"origin", all[i].origin.text}});
-  json::value value = all.empty() ? (setting.fallback.empty() ? json::value(nullptr) : json::value(setting.fallback)) : json::value(shown(setting, all[0]));
-  return {{"value", value}, {"origin", config.origin(setting.key).text}, {"secret", setting.secret}, {"shadowed", shadowed}};
+  for (std::size_t i = 1; i < all.size(); ++i)
+    shadowed.push_back(json::object{{"value", shown(setting, all[i])}, {"origin", all[i].origin.text}});
+  json::value value = all.empty() ? (setting.fallback.empty() ? json::value(nullptr) : json::value(setting.fallback))
+                                  : json::value(shown(setting, all[0]));
+  return {{"value", value},
+          {"origin", config.origin(setting.key).text},
+          {"secret", setting.secret},
+          {"shadowed", shadowed}};
 }
 
 void print(const Output& out, const config::Setting& setting, const config::Config& config, bool with_origin) {
   const auto& all = config.candidates(setting.key);
   const auto value = all.empty() ? std::string(setting.fallback) : shown(setting, all[0]);
-  out.line(fmt::format("{} = {}{}", setting.key, value.empty() ? "(unset)" : value, with_origin ? out.dim(fmt::format("  [{}]", config.origin(setting.key).text)) : ""));
+  out.line(fmt::format("{} = {}{}", setting.key, value.empty() ? "(unset)" : value,
+                       with_origin ? out.dim(fmt::format("  [{}]", config.origin(setting.key).text)) : ""));
   if (!with_origin) return;
-  for (std::size_t i = 1; i < all.size(); ++i) out.line(out.dim(fmt::format("    shadows {}  [{}]", shown(setting, all[i]), all[i].origin.text)));
+  for (std::size_t i = 1; i < all.size(); ++i)
+    out.line(out.dim(fmt::format("    shadows {}  [{}]", shown(setting, all[i]), all[i].origin.text)));
 }
 
 int show(Context& context, const Options& options) {
@@ -42,7 +49,8 @@ int show(Context& context, const Options& options) {
       std::vector<std::string> keys;
       for (const auto& candidate : config::catalogue()) keys.emplace_back(candidate.key);
       const auto close = nearest(*options.key, keys);
-      throw Error(Code::Usage, fmt::format("there is no setting {}", printable(*options.key, 60)), close ? fmt::format("did you mean {}?", *close) : "see: aragora config show");
+      throw Error(Code::Usage, fmt::format("there is no setting {}", printable(*options.key, 60)),
+                  close ? fmt::format("did you mean {}?", *close) : "see: aragora config show");
     }
     out.document({{std::string(setting->key), describe(*setting, loaded.config)}});
     print(out, *setting, loaded.config, options.origin);
@@ -53,7 +61,11 @@ int show(Context& context, const Options& options) {
       print(out, setting, loaded.config, options.origin);
     }
     json::array problems;
-    for (const auto& problem : loaded.problems) problems.push_back(json::object{{"variable", problem.variable}, {"message", problem.message}, {"origin", problem.origin}, {"hint", problem.hint}});
+    for (const auto& problem : loaded.problems)
+      problems.push_back(json::object{{"variable", problem.variable},
+                                      {"message", problem.message},
+                                      {"origin", problem.origin},
+                                      {"hint", problem.hint}});
     out.document({{"config_file", loaded.config_file}, {"settings", all}, {"problems", problems}});
   }
   config::requireNoProblems(loaded.problems);
@@ -79,7 +91,9 @@ void declareConfig(CommandLine line) {
     context.out().raw(config::renderEnvironmentManPage());
     return 0;
   });
-  line.run([](Context&) -> int { throw Error(Code::Usage, "config needs a subcommand", "try: aragora config show --origin"); });
+  line.run([](Context&) -> int {
+    throw Error(Code::Usage, "config needs a subcommand", "try: aragora config show --origin");
+  });
 }
 
 }  // namespace aragora::cli

@@ -23,7 +23,8 @@ fs::path defaultDirectory(bool production) {
   const char* xdg = std::getenv("XDG_CONFIG_HOME");
   if (xdg != nullptr && *xdg == '/') return fs::path(xdg) / "aragora";
   const char* home = std::getenv("HOME");
-  if (home == nullptr || *home != '/') throw Error(Code::Config, "HOME is not set", "name a directory with --directory");
+  if (home == nullptr || *home != '/')
+    throw Error(Code::Config, "HOME is not set", "name a directory with --directory");
   return fs::path(home) / ".config/aragora";
 }
 
@@ -31,18 +32,22 @@ std::string productionFile(const fs::path& credentials) {
   return fmt::format(
       "# Written by: aragora init --production. Every setting: man aragora.toml, or aragora config example\n"
       "environment = \"production\"\n\n"
-      "[server]\n# The exact origins of your web pages, such as \"https://aragora.example.org\"\nallowed_origins = []\nbehind_proxy = true\n\n"
-      "[database]\n# postgresql://user:password@host:5432/name, in a file of mode 0600\nurl_file = \"{0}/DATABASE_URL\"\n\n"
+      "[server]\n# The exact origins of your web pages, such as \"https://aragora.example.org\"\nallowed_origins = "
+      "[]\nbehind_proxy = true\n\n"
+      "[database]\n# postgresql://user:password@host:5432/name, in a file of mode 0600\nurl_file = "
+      "\"{0}/DATABASE_URL\"\n\n"
       "[redis]\n# url_file = \"{0}/REDIS_URL\"   # needed unless cluster.single_instance is true\n\n"
       "[cluster]\nsingle_instance = true\n\n"
       "[auth]\njwt_secret_file = \"{0}/JWT_SECRET\"\napi_token_file = \"{0}/ARAGORA_API_TOKEN\"\n\n"
       "[encryption]\nkey_file = \"{0}/ARAGORA_ENCRYPTION_KEY\"\nrotated_at = {1}\n\n"
-      "[providers]\n# anthropic_api_key_file = \"{0}/ANTHROPIC_API_KEY\"\n# openrouter_api_key_file = \"{0}/OPENROUTER_API_KEY\"\n",
+      "[providers]\n# anthropic_api_key_file = \"{0}/ANTHROPIC_API_KEY\"\n# openrouter_api_key_file = "
+      "\"{0}/OPENROUTER_API_KEY\"\n",
       credentials.string(), toIso(nowMicros()).substr(0, 10));
 }
 
 // Never overwrites: what is there stays, and is said to.
-void writeNew(const Output& out, json::array& written, json::array& present, const fs::path& path, std::string_view content, unsigned mode) {
+void writeNew(const Output& out, json::array& written, json::array& present, const fs::path& path,
+              std::string_view content, unsigned mode) {
   std::error_code ignored;
   if (fs::exists(path, ignored)) {
     out.marked(Mark::Info, fmt::format("{} exists, left as it is", path.string()));
@@ -79,7 +84,10 @@ int init(Context& context, const Options& options) {
   }
   out.document({{"written", written}, {"left_as_they_are", present}, {"config_file", file.string()}});
   out.line(options.production
-               ? fmt::format("Next: put the database URL into {}/credentials/DATABASE_URL (mode 0600), set the origins in {},\nkeep a copy of ARAGORA_ENCRYPTION_KEY elsewhere (backups cannot be opened without it), then: aragora validate-env", directory.string(), file.string())
+               ? fmt::format("Next: put the database URL into {}/credentials/DATABASE_URL (mode 0600), set the origins "
+                             "in {},\nkeep a copy of ARAGORA_ENCRYPTION_KEY elsewhere (backups "
+                             "cannot be opened without it), then: aragora validate-env",
+                             directory.string(), file.string())
                : "Next: aragora validate-env, then aragora serve");
   return 0;
 }

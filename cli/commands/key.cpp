@@ -3,18 +3,20 @@
 namespace aragora::cli {
 
 void declareKey(CommandLine line) {
-  line.subcommand("show", "Print the id of the encryption key and the public age recipient of backups").run([](Context& context) {
-    const auto& ring = context.keyring();
-    const auto recipient = crypto::formatAgeRecipient(ring.backupIdentity().recipient);
-    context.out().line(fmt::format("key id: {}\nbackup recipient: {}", ring.activeId(), recipient));
-    context.out().document({{"key_id", ring.activeId()}, {"backup_recipient", recipient}});
-    return 0;
-  });
-  line.subcommand("backup-identity", "Print the age identity that opens backups with the stock age program (secret)").run([](Context& context) {
-    context.out().note("This opens every backup. Keep it offline, with mode 0600:");
-    context.out().raw(crypto::formatAgeIdentity(context.keyring().backupIdentity()) + "\n");
-    return 0;
-  });
+  line.subcommand("show", "Print the id of the encryption key and the public age recipient of backups")
+      .run([](Context& context) {
+        const auto& ring = context.keyring();
+        const auto recipient = crypto::formatAgeRecipient(ring.backupIdentity().recipient);
+        context.out().line(fmt::format("key id: {}\nbackup recipient: {}", ring.activeId(), recipient));
+        context.out().document({{"key_id", ring.activeId()}, {"backup_recipient", recipient}});
+        return 0;
+      });
+  line.subcommand("backup-identity", "Print the age identity that opens backups with the stock age program (secret)")
+      .run([](Context& context) {
+        context.out().note("This opens every backup. Keep it offline, with mode 0600:");
+        context.out().raw(crypto::formatAgeIdentity(context.keyring().backupIdentity()) + "\n");
+        return 0;
+      });
   line.run([](Context&) -> int { throw Error(Code::Usage, "key needs a subcommand", "try: aragora key show"); });
 }
 

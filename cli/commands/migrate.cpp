@@ -26,14 +26,22 @@ migrate::Migrator migratorFor(Context& context, const Options& options) {
 json::array describe(const std::vector<migrate::Applied>& migrations) {
   json::array array;
   for (const auto& m : migrations) {
-    array.push_back(json::object{{"version", m.version}, {"name", m.name}, {"checksum", m.checksum}, {"applied_at", toIso(m.applied_at)}, {"applied_by", m.applied_by}, {"duration_ms", m.duration_ms}, {"note", m.note}});
+    array.push_back(json::object{{"version", m.version},
+                                 {"name", m.name},
+                                 {"checksum", m.checksum},
+                                 {"applied_at", toIso(m.applied_at)},
+                                 {"applied_by", m.applied_by},
+                                 {"duration_ms", m.duration_ms},
+                                 {"note", m.note}});
   }
   return array;
 }
 
 json::array describe(const std::vector<migrate::Migration>& migrations) {
   json::array array;
-  for (const auto& m : migrations) array.push_back(json::object{{"version", m.version}, {"name", m.name}, {"checksum", m.checksum}, {"transactional", m.transactional}});
+  for (const auto& m : migrations)
+    array.push_back(json::object{
+        {"version", m.version}, {"name", m.name}, {"checksum", m.checksum}, {"transactional", m.transactional}});
   return array;
 }
 
@@ -43,13 +51,16 @@ int plan(Context& context, const Options& options) {
   const auto plans = migratorFor(context, options).plan();
   if (plans.empty()) out.line("Nothing to do.");
   for (const auto& plan : plans) {
-    out.line(fmt::format("{:04}_{}{}", plan.migration.version, plan.migration.name, plan.migration.transactional ? "" : " (statement by statement, no transaction)"));
+    out.line(fmt::format("{:04}_{}{}", plan.migration.version, plan.migration.name,
+                         plan.migration.transactional ? "" : " (statement by statement, no transaction)"));
     json::array statements;
     for (const auto& statement : plan.statements) {
-      out.line(fmt::format("  {};\n    {}", replaceAll(statement.sql, "\n", "\n  "), out.dim("locks: " + statement.lock)));
+      out.line(
+          fmt::format("  {};\n    {}", replaceAll(statement.sql, "\n", "\n  "), out.dim("locks: " + statement.lock)));
       statements.push_back(json::object{{"sql", statement.sql}, {"lock", statement.lock}});
     }
-    array.push_back(json::object{{"version", plan.migration.version}, {"name", plan.migration.name}, {"statements", statements}});
+    array.push_back(
+        json::object{{"version", plan.migration.version}, {"name", plan.migration.name}, {"statements", statements}});
   }
   out.document({{"plan", array}});
   return 0;
@@ -60,7 +71,9 @@ int up(Context& context, const Options& options) {
   if (options.dry_run) return plan(context, options);
   auto migrator = migratorFor(context, options);
   const auto applied = migrator.up(static_cast<int>(options.to.value_or(0)));
-  for (const auto& m : applied) out.marked(Mark::Ok, fmt::format("{:04}_{} applied in {}", m.version, m.name, humanDuration(std::chrono::milliseconds(m.duration_ms))));
+  for (const auto& m : applied)
+    out.marked(Mark::Ok, fmt::format("{:04}_{} applied in {}", m.version, m.name,
+                                     humanDuration(std::chrono::milliseconds(m.duration_ms))));
   const auto status = migrator.status();
   if (applied.empty()) out.marked(Mark::Ok, fmt::format("Nothing to do: version {}", status.version()));
   out.document({{"applied", describe(applied)}, {"version", status.version()}, {"pending", describe(status.pending)}});
@@ -71,37 +84,53 @@ int status(Context& context, const Options& options) {
   const auto& out = context.out();
   const auto found = migratorFor(context, options).status();
   for (const auto& m : found.applied) {
-    const bool drifted = std::any_of(found.drifted.begin(), found.drifted.end(), [&](const auto& d) { return d.version == m.version; });
-    out.marked(drifted ? Mark::Failure : Mark::Ok, fmt::format("{:04}_{}  {}  by {}{}", m.version, m.name, toIso(m.applied_at), m.applied_by, drifted ? "  (another content than this binary's)" : ""));
+    const bool drifted =
+        std::any_of(found.drifted.begin(), found.drifted.end(), [&](const auto& d) { return d.version == m.version; });
+    out.marked(drifted ? Mark::Failure : Mark::Ok,
+               fmt::format("{:04}_{}  {}  by {}{}", m.version, m.name, toIso(m.applied_at), m.applied_by,
+                           drifted ? "  (another content than this binary's)" : ""));
   }
   for (const auto& m : found.pending) out.marked(Mark::Info, fmt::format("{:04}_{}  pending", m.version, m.name));
-  for (const auto& m : found.unknown) out.marked(Mark::Warning, fmt::format("{:04}_{}  unknown to this version of aragora", m.version, m.name));
-  out.document({{"version", found.version()}, {"current", found.current()}, {"applied", describe(found.applied)}, {"pending", describe(found.pending)},
-                {"drifted", describe(found.drifted)}, {"unknown", describe(found.unknown)}});
+  for (const auto& m : found.unknown)
+    out.marked(Mark::Warning, fmt::format("{:04}_{}  unknown to this version of aragora", m.version, m.name));
+  out.document({{"version", found.version()},
+                {"current", found.current()},
+                {"applied", describe(found.applied)},
+                {"pending", describe(found.pending)},
+                {"drifted", describe(found.drifted)},
+                {"unknown", describe(found.unknown)}});
   return options.exit_code && !found.current() ? info(Code::CheckFailed).exit_status : 0;
 }
 
 int down(Context& context, const Options& options) {
   const auto& out = context.out();
-  if (!options.to) throw Error(Code::Usage, "down needs --to VERSION", "aragora migrate status shows the versions; 0 undoes everything");
-  const auto undone = migratorFor(context, options).down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
-  for (const auto& m : undone) out.marked(options.dry_run ? Mark::Info : Mark::Ok, fmt::format("{:04}_{} {}", m.version, m.name, options.dry_run ? "would be undone" : "undone"));
+  if (!options.to)
+    throw Error(Code::Usage, "down needs --to VERSION",
+                "aragora migrate status shows the versions; 0 undoes everything");
+  const auto undone =
+      migratorFor(context, options).down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
+  for (const auto& m : undone)
+    out.marked(options.dry_run ? Mark::Info : Mark::Ok,
+               fmt::format("{:04}_{} {}", m.version, m.name, options.dry_run ? "would be undone" : "undone"));
   if (undone.empty()) out.marked(Mark::Ok, "Nothing to undo");
   out.document({{"dry_run", options.dry_run}, {"undone", describe(undone)}});
   return 0;
 }
 
 int baseline(Context& context, const Options& options) {
-  if (!options.to) throw Error(Code::Usage, "baseline needs --to VERSION", "the version whose schema the database already has");
+  if (!options.to)
+    throw Error(Code::Usage, "baseline needs --to VERSION", "the version whose schema the database already has");
   const auto recorded = migratorFor(context, options).baseline(static_cast<int>(*options.to));
-  for (const auto& m : recorded) context.out().marked(Mark::Ok, fmt::format("{:04}_{} recorded as applied", m.version, m.name));
+  for (const auto& m : recorded)
+    context.out().marked(Mark::Ok, fmt::format("{:04}_{} recorded as applied", m.version, m.name));
   context.out().document({{"recorded", describe(recorded)}});
   return 0;
 }
 
 int repair(Context& context, const Options& options) {
   if (!options.accept || !options.reason || trim(*options.reason).empty()) {
-    throw Error(Code::Usage, "repair needs --accept VERSION and --reason TEXT", "the reason is recorded in the migration history");
+    throw Error(Code::Usage, "repair needs --accept VERSION and --reason TEXT",
+                "the reason is recorded in the migration history");
   }
   migratorFor(context, options).repair(static_cast<int>(*options.accept), *options.reason);
   context.out().marked(Mark::Ok, fmt::format("migration {} accepted", *options.accept));
@@ -119,7 +148,9 @@ int wait(Context& context, const Options& options) {
 
 void declareMigrate(CommandLine line) {
   auto options = std::make_shared<Options>();
-  const auto runs = [options](int (*function)(Context&, const Options&)) { return [options, function](Context& context) { return function(context, *options); }; };
+  const auto runs = [options](int (*function)(Context&, const Options&)) {
+    return [options, function](Context& context) { return function(context, *options); };
+  };
   line.option("--to", options->to, "Stop at this version")
       .option("--lock-wait", options->lock_wait, "Seconds to wait for another run (default 120)")
       .flag("--dry-run", options->dry_run, "Show what would be done");
@@ -130,9 +161,12 @@ void declareMigrate(CommandLine line) {
   line.subcommand("plan", "Show the SQL that up would run and the locks it takes").run(runs(plan));
   auto down_line = line.subcommand("down", "Undo migrations above --to");
   down_line.flag("--allow-data-loss", options->allow_data_loss, "Also drop tables that hold rows").run(runs(down));
-  line.subcommand("baseline", "Record versions up to --to as applied, for a database made otherwise").run(runs(baseline));
+  line.subcommand("baseline", "Record versions up to --to as applied, for a database made otherwise")
+      .run(runs(baseline));
   auto repair_line = line.subcommand("repair", "Accept the changed content of an applied migration");
-  repair_line.option("--accept", options->accept, "Version to accept").option("--reason", options->reason, "Why; recorded").run(runs(repair));
+  repair_line.option("--accept", options->accept, "Version to accept")
+      .option("--reason", options->reason, "Why; recorded")
+      .run(runs(repair));
   auto wait_line = line.subcommand("wait", "Wait until the database answers and nothing is pending");
   wait_line.option("--timeout", options->timeout, "Seconds to wait (default 60)").run(runs(wait));
 }

@@ -36,12 +36,19 @@ int restore(Context& context, const Options& options) {
     out.document({{"dry_run", true}, {"id", report.id}, {"plan", steps}});
     return 0;
   }
-  out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id, report.landed, report.tables, report.rows, report.seconds));
+  out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id,
+                                   report.landed, report.tables, report.rows, report.seconds));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
   json::array verified;
   for (const auto& line : report.verified) verified.push_back(json::string(line));
-  out.document({{"id", report.id}, {"restored_to", report.landed}, {"kept", report.kept}, {"tables", report.tables}, {"rows", report.rows}, {"verified", verified}, {"seconds", report.seconds}});
+  out.document({{"id", report.id},
+                {"restored_to", report.landed},
+                {"kept", report.kept},
+                {"tables", report.tables},
+                {"rows", report.rows},
+                {"verified", verified},
+                {"seconds", report.seconds}});
   return 0;
 }
 }  // namespace
@@ -49,7 +56,8 @@ int restore(Context& context, const Options& options) {
 void declareRestore(CommandLine line) {
   auto options = std::make_shared<Options>();
   line.option("--input", options->input, "A path, an id, or latest")
-      .flag("--verify", options->verify, "Also run aragora verify on the restored data before it takes the target's place")
+      .flag("--verify", options->verify,
+            "Also run aragora verify on the restored data before it takes the target's place")
       .flag("--dry-run", options->dry_run, "Check the backup and show what would be done")
       .flag("--yes", options->yes, "Do not ask")
       .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped");

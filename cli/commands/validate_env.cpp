@@ -18,10 +18,14 @@ struct Options {
 
 Mark markOf(Level level) {
   switch (level) {
-    case Level::Ok: return Mark::Ok;
-    case Level::Warning: return Mark::Warning;
-    case Level::Failure: return Mark::Failure;
-    case Level::Skipped: return Mark::Info;
+    case Level::Ok:
+      return Mark::Ok;
+    case Level::Warning:
+      return Mark::Warning;
+    case Level::Failure:
+      return Mark::Failure;
+    case Level::Skipped:
+      return Mark::Info;
   }
   return Mark::Failure;
 }
@@ -29,7 +33,10 @@ Mark markOf(Level level) {
 int listChecks(const Output& out) {
   json::array array;
   for (const auto& check : checks::allChecks()) {
-    array.push_back(json::object{{"id", check.id}, {"title", check.title}, {"needs_network", check.needs_network}, {"at_startup", check.at_startup}});
+    array.push_back(json::object{{"id", check.id},
+                                 {"title", check.title},
+                                 {"needs_network", check.needs_network},
+                                 {"at_startup", check.at_startup}});
     out.line(fmt::format("{:<20} {}{}", check.id, check.title, check.needs_network ? " (asks a backend)" : ""));
   }
   out.document({{"checks", array}});
@@ -48,13 +55,19 @@ Tally tally(const checks::Report& report, bool offline) {
   for (const auto& outcome : report.outcomes) {
     json::array findings;
     for (const auto& finding : outcome.findings) {
-      findings.push_back(json::object{{"status", checks::name(finding.level)}, {"message", finding.message}, {"origin", finding.origin}, {"hint", finding.hint}});
+      findings.push_back(json::object{{"status", checks::name(finding.level)},
+                                      {"message", finding.message},
+                                      {"origin", finding.origin},
+                                      {"hint", finding.hint}});
       if (finding.level == Level::Failure) result.errors.push_back(json::string(finding.message));
       if (finding.level == Level::Warning) result.warnings.push_back(json::string(finding.message));
       if (finding.level == Level::Skipped && outcome.check->needs_network && offline) ++result.not_asked;
     }
-    result.by_id[outcome.check->id] = json::object{{"status", checks::name(outcome.worst())}, {"title", outcome.check->title}, {"message", outcome.findings.front().message},
-                                                   {"findings", findings}, {"seconds", outcome.seconds}};
+    result.by_id[outcome.check->id] = json::object{{"status", checks::name(outcome.worst())},
+                                                   {"title", outcome.check->title},
+                                                   {"message", outcome.findings.front().message},
+                                                   {"findings", findings},
+                                                   {"seconds", outcome.seconds}};
   }
   return result;
 }
@@ -75,11 +88,15 @@ void printFindings(const Output& out, const checks::Report& report) {
 
 void printVerdict(const Output& out, const Tally& found, const std::string& environment, int status) {
   if (status != 0) {
-    out.marked(Mark::Failure, fmt::format("{} errors, {} warnings: the {} requirements are not met", found.errors.size(), found.warnings.size(), environment));
+    out.marked(Mark::Failure, fmt::format("{} errors, {} warnings: the {} requirements are not met",
+                                          found.errors.size(), found.warnings.size(), environment));
   } else if (found.not_asked > 0) {
-    out.marked(Mark::Info, fmt::format("Nothing wrong was found, but {} checks were not made (--offline)", found.not_asked));
+    out.marked(Mark::Info,
+               fmt::format("Nothing wrong was found, but {} checks were not made (--offline)", found.not_asked));
   } else {
-    out.marked(Mark::Ok, fmt::format("All {} requirements met{}", environment, found.warnings.empty() ? "" : fmt::format(", with {} warnings", found.warnings.size())));
+    out.marked(Mark::Ok,
+               fmt::format("All {} requirements met{}", environment,
+                           found.warnings.empty() ? "" : fmt::format(", with {} warnings", found.warnings.size())));
   }
 }
 
@@ -89,12 +106,21 @@ int validate(Context& context, const Options& options) {
   const auto seconds = options.timeout.value_or(5);
   if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
   const auto& loaded = context.loaded(!options.offline);
-  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, options.offline, std::chrono::seconds(seconds), nullptr}, {options.only, options.skip, false});
+  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, options.offline,
+                                         std::chrono::seconds(seconds), nullptr},
+                                        {options.only, options.skip, false});
   const int status = report.exitStatus(options.strict);
   const auto found = tally(report, options.offline);
   const auto environment = loaded.config.text(config::key::kEnvironment);
-  out.document({{"valid", found.errors.empty()}, {"checks", found.by_id}, {"errors", found.errors}, {"warnings", found.warnings}, {"strict_mode", options.strict},
-                {"final_valid", status == 0}, {"environment", environment}, {"offline", options.offline}, {"exit_status", status}});
+  out.document({{"valid", found.errors.empty()},
+                {"checks", found.by_id},
+                {"errors", found.errors},
+                {"warnings", found.warnings},
+                {"strict_mode", options.strict},
+                {"final_valid", status == 0},
+                {"environment", environment},
+                {"offline", options.offline},
+                {"exit_status", status}});
   printFindings(out, report);
   printVerdict(out, found, environment, status);
   return status;

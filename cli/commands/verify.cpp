@@ -9,9 +9,12 @@ namespace aragora::cli {
 namespace {
 std::string_view name(verify::Outcome outcome) {
   switch (outcome) {
-    case verify::Outcome::Ok: return "ok";
-    case verify::Outcome::Failed: return "error";
-    case verify::Outcome::NotVerified: return "not_verified";
+    case verify::Outcome::Ok:
+      return "ok";
+    case verify::Outcome::Failed:
+      return "error";
+    case verify::Outcome::NotVerified:
+      return "not_verified";
   }
   return "error";
 }
@@ -21,28 +24,38 @@ int verifyData(Context& context) {
   const auto keyring = deployment::keyring(context.config());
   verify::Options how;
   how.keyring = keyring ? &*keyring : nullptr;
-  how.on_progress = [&out](std::string_view step, std::int64_t done) { out.progress(done > 0 ? fmt::format("{}: {}", step, done) : fmt::format("{}…", step)); };
+  how.on_progress = [&out](std::string_view step, std::int64_t done) {
+    out.progress(done > 0 ? fmt::format("{}: {}", step, done) : fmt::format("{}…", step));
+  };
   auto target = context.target();
   target.statement_timeout = std::chrono::hours(1);
   const auto report = verify::verifyDatabase(target, how);
   out.endProgress();
   json::array findings;
   for (const auto& finding : report.findings) {
-    findings.push_back(json::object{{"id", finding.id}, {"status", name(finding.outcome)}, {"message", finding.message}, {"hint", finding.hint}});
+    findings.push_back(json::object{
+        {"id", finding.id}, {"status", name(finding.outcome)}, {"message", finding.message}, {"hint", finding.hint}});
     auto text = fmt::format("{}: {}", finding.id, finding.message);
-    if (finding.outcome != verify::Outcome::Ok && !finding.hint.empty()) text += fmt::format("\n    → {}", finding.hint);
-    out.marked(finding.outcome == verify::Outcome::Ok ? Mark::Ok : finding.outcome == verify::Outcome::Failed ? Mark::Failure : Mark::Warning, text);
+    if (finding.outcome != verify::Outcome::Ok && !finding.hint.empty())
+      text += fmt::format("\n    → {}", finding.hint);
+    out.marked(finding.outcome == verify::Outcome::Ok       ? Mark::Ok
+               : finding.outcome == verify::Outcome::Failed ? Mark::Failure
+                                                            : Mark::Warning,
+               text);
   }
   const int status = report.exitStatus();
-  out.document({{"database", database::describe(target)}, {"verified", status == 0}, {"findings", findings}, {"exit_status", status}});
-  if (status == 0) out.marked(Mark::Ok, "The data is as it should be");
-  else out.marked(Mark::Failure, report.failed() ? "The data is not as it should be" : "Not everything could be verified");
+  out.document({{"database", database::describe(target)},
+                {"verified", status == 0},
+                {"findings", findings},
+                {"exit_status", status}});
+  if (status == 0)
+    out.marked(Mark::Ok, "The data is as it should be");
+  else
+    out.marked(Mark::Failure, report.failed() ? "The data is not as it should be" : "Not everything could be verified");
   return status;
 }
 }  // namespace
 
-void declareVerify(CommandLine line) {
-  line.run(verifyData);
-}
+void declareVerify(CommandLine line) { line.run(verifyData); }
 
 }  // namespace aragora::cli

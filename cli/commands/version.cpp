@@ -10,8 +10,13 @@ void declareVersion(CommandLine line) {
     const auto& out = context.out();
     const auto schema = migrate::migrationsFor(database::Engine::Sqlite).back().version;
     out.line(fmt::format("aragora {}", kVersion));
-    if (out.verbose()) out.line(fmt::format("commit {}\ncompiler {}\nbuild {}\nschema {}", kCommit, kCompiler, kBuildType, schema));
-    out.document({{"version", kVersion}, {"commit", kCommit}, {"compiler", kCompiler}, {"build_type", kBuildType}, {"schema", schema}});
+    if (out.verbose())
+      out.line(fmt::format("commit {}\ncompiler {}\nbuild {}\nschema {}", kCommit, kCompiler, kBuildType, schema));
+    out.document({{"version", kVersion},
+                  {"commit", kCommit},
+                  {"compiler", kCompiler},
+                  {"build_type", kBuildType},
+                  {"schema", schema}});
     return 0;
   });
 }

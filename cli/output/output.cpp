@@ -49,10 +49,18 @@ void Output::marked(Mark mark, std::string_view text) const {
   const bool terminal = to_error ? err_terminal_ : out_terminal_;
   std::string sign;
   switch (mark) {
-    case Mark::Ok: sign = coloured("✓", "32", terminal); break;
-    case Mark::Failure: sign = coloured("✗", "31;1", terminal); break;
-    case Mark::Warning: sign = coloured("!", "33;1", terminal); break;
-    case Mark::Info: sign = coloured("-", "2", terminal); break;
+    case Mark::Ok:
+      sign = coloured("✓", "32", terminal);
+      break;
+    case Mark::Failure:
+      sign = coloured("✗", "31;1", terminal);
+      break;
+    case Mark::Warning:
+      sign = coloured("!", "33;1", terminal);
+      break;
+    case Mark::Info:
+      sign = coloured("-", "2", terminal);
+      break;
   }
   put(to_error ? stderr : stdout, fmt::format("{} {}\n", sign, text));
 }
@@ -75,7 +83,8 @@ void Output::error(const Error& error) const {
   const auto message = log::redact(error.what());
   const auto hint = log::redact(error.hint());
   if (options_.json) {
-    json::object body{{"code", info(error.code()).name}, {"message", message}, {"exit_status", info(error.code()).exit_status}};
+    json::object body{
+        {"code", info(error.code()).name}, {"message", message}, {"exit_status", info(error.code()).exit_status}};
     if (!hint.empty()) body["hint"] = hint;
     if (!error.details().is_null()) body["details"] = error.details();
     document({{"error", body}});

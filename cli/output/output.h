@@ -27,11 +27,11 @@ class Output {
   bool quiet() const { return options_.quiet; }
   bool verbose() const { return options_.verbose; }
 
-  void line(std::string_view text) const;                   // a result; nothing under --json or -q
-  void marked(Mark mark, std::string_view text) const;      // ✓ ✗ ! -; failures and warnings also with -q
-  void raw(std::string_view text) const;                    // a result asked for by name: always printed
-  void note(std::string_view text) const;                   // standard error; not under -q
-  void document(json::object object) const;                 // adds schema_version; only under --json
+  void line(std::string_view text) const;               // a result; nothing under --json or -q
+  void marked(Mark mark, std::string_view text) const;  // ✓ ✗ ! -; failures and warnings also with -q
+  void raw(std::string_view text) const;                // a result asked for by name: always printed
+  void note(std::string_view text) const;               // standard error; not under -q
+  void document(json::object object) const;             // adds schema_version; only under --json
   void error(const Error& error) const;
 
   // A line that is rewritten in place; nothing when standard error is no terminal.

@@ -18,17 +18,22 @@ std::string entryHash(const std::string& key, const std::vector<std::string>& fi
 }  // namespace
 
 void append(database::Connection& connection, const crypto::Keyring& keyring, const Entry& entry) {
-  if (connection.engine() == database::Engine::Postgres) connection.query("SELECT pg_advisory_xact_lock($1)", {kChainLock});
+  if (connection.engine() == database::Engine::Postgres)
+    connection.query("SELECT pg_advisory_xact_lock($1)", {kChainLock});
   const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
   const std::int64_t seq = last.empty() ? 1 : last[0].integer(0) + 1;
   const std::string previous = last.empty() ? kGenesis : last[0].text(1);
   const auto at = nowMicros();
   const auto details = toJson(entry.details);
-  const auto hash = entryHash(keyring.auditKey(), {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor, entry.action, entry.object, entry.result,
-                                                   entry.ip_address, entry.request_id, details, keyring.activeId()});
-  connection.query("INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, prev_hash, hash) "
-                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-                   {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details, keyring.activeId(), previous, hash});
+  const auto hash = entryHash(keyring.auditKey(), {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor,
+                                                   entry.action, entry.object, entry.result, entry.ip_address,
+                                                   entry.request_id, details, keyring.activeId()});
+  connection.query(
+      "INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
+      "prev_hash, hash) "
+      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+      {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details,
+       keyring.activeId(), previous, hash});
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {
@@ -37,8 +42,11 @@ ChainResult verifyChain(database::Connection& connection, const crypto::Keyring&
   std::string previous = kGenesis;
   const auto key = keyring.auditKey();
   while (true) {
-    const auto rows = connection.query("SELECT seq, at, actor, action, object, result, ip_address, request_id, details, key_id, prev_hash, hash FROM audit_log "
-                                       "WHERE seq > $1 ORDER BY seq LIMIT $2", {result.entries, kBatch});
+    const auto rows = connection.query(
+        "SELECT seq, at, actor, action, object, result, ip_address, request_id, details, key_id, prev_hash, hash FROM "
+        "audit_log "
+        "WHERE seq > $1 ORDER BY seq LIMIT $2",
+        {result.entries, kBatch});
     for (const auto& row : rows) {
       const auto bad = [&](std::string reason) {
         result.first_bad = row.integer(0);
@@ -48,9 +56,14 @@ ChainResult verifyChain(database::Connection& connection, const crypto::Keyring&
       if (row.integer(0) != result.entries + 1) return bad(fmt::format("entry {} is missing", result.entries + 1));
       if (row.text(10) != previous) return bad("it does not follow the entry before it");
       if (row.text(9) != keyring.activeId()) {
-        throw Error(Code::CouldNotVerify, fmt::format("audit entry {} is signed with key {}, which is not the active key", row.text(0), row.text(9)), "verify with that key");
+        throw Error(
+            Code::CouldNotVerify,
+            fmt::format("audit entry {} is signed with key {}, which is not the active key", row.text(0), row.text(9)),
+            "verify with that key");
       }
-      const auto expected = entryHash(key, {row.text(10), row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5), row.text(6), row.text(7), row.text(8), row.text(9)});
+      const auto expected =
+          entryHash(key, {row.text(10), row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5),
+                          row.text(6), row.text(7), row.text(8), row.text(9)});
       if (!crypto::constantTimeEqual(expected, row.text(11))) return bad("its content does not match its hash");
       previous = row.text(11);
       ++result.entries;

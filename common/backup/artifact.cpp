@@ -83,7 +83,8 @@ struct ArtifactWriter::Impl {
     writeAll(fd.get(), bytes, path);
     if (options.max_rate > 0) {
       const double due = static_cast<double>(record.stored_size) / static_cast<double>(options.max_rate);
-      std::this_thread::sleep_until(started + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(due)));
+      std::this_thread::sleep_until(started + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                                  std::chrono::duration<double>(due)));
     }
   }
 
@@ -117,7 +118,8 @@ struct ArtifactWriter::Impl {
   }
 };
 
-ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std::string content, const ArtifactOptions& options)
+ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std::string content,
+                               const ArtifactOptions& options)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = directory / name;
   impl_->record.path = std::move(name);
@@ -180,7 +182,8 @@ void streamStored(const fs::path& path, const FileRecord& record, const ByteSink
     if (size > record.stored_size) damaged(path, "is longer than the manifest says");
     sink(bytes);
   }
-  if (size != record.stored_size) damaged(path, fmt::format("is {} bytes long, the manifest says {}", size, record.stored_size));
+  if (size != record.stored_size)
+    damaged(path, fmt::format("is {} bytes long, the manifest says {}", size, record.stored_size));
   if (hash.finishHex() != record.stored_sha256) damaged(path, "does not have the digest that the manifest gives");
 }
 }  // namespace
@@ -189,7 +192,8 @@ void checkStored(const fs::path& directory, const FileRecord& record) {
   streamStored(directory / record.path, record, [](std::string_view) {});
 }
 
-void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity, const ByteSink& sink) {
+void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity,
+                  const ByteSink& sink) {
   const auto path = directory / record.path;
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
   ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
@@ -215,7 +219,8 @@ void readArtifact(const fs::path& directory, const FileRecord& record, const cry
   streamStored(path, record, [&](std::string_view bytes) { age.write(bytes); });
   age.finish();
   if (frame_left != 0 || plain_size != record.plain_size) damaged(path, "ends before its content does");
-  if (plain_hash.finishHex() != record.plain_sha256) damaged(path, "its content does not have the digest that the manifest gives");
+  if (plain_hash.finishHex() != record.plain_sha256)
+    damaged(path, "its content does not have the digest that the manifest gives");
 }
 
 }  // namespace aragora::backup

@@ -1,5 +1,6 @@
-// One file of a backup: bytes go through zstd, age and SHA-256 into a file, and back. Sealing and writing run in a thread
-// of their own behind a bounded queue, so that compression and input overlap with it. Memory is a few MiB at any size.
+// One file of a backup: bytes go through zstd, age and SHA-256 into a file, and back. Sealing and writing run in a
+// thread of their own behind a bounded queue, so that compression and input overlap with it. Memory is a few MiB at any
+// size.
 #pragma once
 
 #include <functional>
@@ -31,9 +32,11 @@ class ArtifactWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// Decrypts and decompresses into `sink`; every byte that reaches it was authenticated. Throws Error(Damaged) when a size
-// or digest differs from `record`, at the latest at the end: what the sink made must not be used before this returns.
-void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity, const ByteSink& sink);
+// Decrypts and decompresses into `sink`; every byte that reaches it was authenticated. Throws Error(Damaged) when a
+// size or digest differs from `record`, at the latest at the end: what the sink made must not be used before this
+// returns.
+void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity,
+                  const ByteSink& sink);
 // Size and SHA-256 of the stored file only; needs no key.
 void checkStored(const fs::path& directory, const FileRecord& record);
 

@@ -39,9 +39,12 @@ class Run {
   void describeInstance() {
     const auto status = migrate::Migrator(options_.target).status();
     manifest_.migration_version = status.version();
-    if (manifest_.migration_version < 2) throw Error(Code::Conflict, "the database has no schema yet: there is nothing to back up", "run: aragora migrate");
+    if (manifest_.migration_version < 2)
+      throw Error(Code::Conflict, "the database has no schema yet: there is nothing to back up",
+                  "run: aragora migrate");
     const auto connection = database::connect(options_.target);
-    database::Transaction transaction(*connection, options_.target.engine == database::Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+    database::Transaction transaction(*connection,
+                                      options_.target.engine == database::Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
     manifest_.instance_id = store::settingOrInsert(*connection, store::kInstanceId, newUlid());
     store::requireSameKey(*connection, *options_.keyring);
     transaction.commit();
@@ -49,7 +52,10 @@ class Run {
     for (const auto& entry : entries) {
       if (entry.manifest && entry.problem.empty()) {
         if (entry.manifest->instance_id != manifest_.instance_id) {
-          throw Error(Code::Conflict, fmt::format("{} holds the backups of another deployment ({})", options_.directory.string(), entry.manifest->instance_id), "give each deployment a directory of its own");
+          throw Error(Code::Conflict,
+                      fmt::format("{} holds the backups of another deployment ({})", options_.directory.string(),
+                                  entry.manifest->instance_id),
+                      "give each deployment a directory of its own");
         }
         manifest_.previous_sha256 = entry.manifest_sha256;
       }
@@ -63,8 +69,10 @@ class Run {
     manifest_.tool_version = options_.tool_version;
     manifest_.key_id = options_.keyring->activeId();
     artifact_.recipients = {options_.keyring->backupIdentity().recipient};
-    for (const auto& recipient : options_.extra_recipients) artifact_.recipients.push_back(crypto::parseAgeRecipient(recipient));
-    for (const auto& recipient : artifact_.recipients) manifest_.recipients.push_back(crypto::formatAgeRecipient(recipient));
+    for (const auto& recipient : options_.extra_recipients)
+      artifact_.recipients.push_back(crypto::parseAgeRecipient(recipient));
+    for (const auto& recipient : artifact_.recipients)
+      manifest_.recipients.push_back(crypto::formatAgeRecipient(recipient));
     artifact_.compression_level = options_.compression_level;
     artifact_.max_rate = options_.max_rate;
     temporary_ = repository_.beginTemporary(manifest_.id);
@@ -89,7 +97,8 @@ class Run {
     json::object settings;
     for (const auto& setting : config::catalogue()) {
       if (setting.secret || !options_.config->isSet(setting.key)) continue;
-      settings[setting.key] = json::object{{"value", options_.config->text(setting.key)}, {"origin", options_.config->origin(setting.key).text}};
+      settings[setting.key] = json::object{{"value", options_.config->text(setting.key)},
+                                           {"origin", options_.config->origin(setting.key).text}};
     }
     ArtifactWriter writer(temporary_, "configuration.json.zst.age", "configuration", artifact_);
     writer.write(toPrettyJson(settings) + "\n");

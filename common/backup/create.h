@@ -1,5 +1,5 @@
-// `aragora backup create`: one full backup, or nothing. Previous backups and `latest` stay as they are until the new one
-// is complete, on disk and has passed level 0.
+// `aragora backup create`: one full backup, or nothing. Previous backups and `latest` stay as they are until the new
+// one is complete, on disk and has passed level 0.
 #pragma once
 
 #include "common/backup/repository.h"

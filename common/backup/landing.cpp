@@ -23,12 +23,16 @@ Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& res
   Comparison result;
   for (const auto& expected : manifest.tables) {
     const auto found = by_name.find(expected.name);
-    if (found == by_name.end()) throw Error(Code::Damaged, fmt::format("backup {}: table {} is missing after the restore", manifest.id, expected.name));
+    if (found == by_name.end())
+      throw Error(Code::Damaged,
+                  fmt::format("backup {}: table {} is missing after the restore", manifest.id, expected.name));
     if (found->second->rows != expected.rows) {
-      throw Error(Code::Damaged, fmt::format("backup {}: table {} has {} rows after the restore, the manifest says {}", manifest.id, expected.name, found->second->rows, expected.rows));
+      throw Error(Code::Damaged, fmt::format("backup {}: table {} has {} rows after the restore, the manifest says {}",
+                                             manifest.id, expected.name, found->second->rows, expected.rows));
     }
     if (!expected.digest.empty() && found->second->digest != expected.digest) {
-      throw Error(Code::Damaged, fmt::format("backup {}: the content of table {} differs after the restore", manifest.id, expected.name));
+      throw Error(Code::Damaged, fmt::format("backup {}: the content of table {} differs after the restore",
+                                             manifest.id, expected.name));
     }
     ++result.tables;
     result.rows += expected.rows;
@@ -42,34 +46,42 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
   {
     const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", file.string(), errno);
-    readArtifact(entry.directory, record, keyring.backupIdentity(), [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
+    readArtifact(entry.directory, record, keyring.backupIdentity(),
+                 [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
     syncFile(fd.get(), file);
   }
   database::Target target;
   target.path = file;
   const auto connection = database::connect(target);
   const auto check = connection->query("PRAGMA integrity_check(1)", {});
-  if (check.empty() || check[0].text(0) != "ok") throw Error(Code::Damaged, fmt::format("backup {}: SQLite finds the restored database damaged", entry.id));
-  if (!connection->query("PRAGMA foreign_key_check", {}).empty()) throw Error(Code::Damaged, fmt::format("backup {}: the restored database has orphaned rows", entry.id));
+  if (check.empty() || check[0].text(0) != "ok")
+    throw Error(Code::Damaged, fmt::format("backup {}: SQLite finds the restored database damaged", entry.id));
+  if (!connection->query("PRAGMA foreign_key_check", {}).empty())
+    throw Error(Code::Damaged, fmt::format("backup {}: the restored database has orphaned rows", entry.id));
   return compare(*entry.manifest, tableRecords(*connection));
 }
 
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target) {
   const auto parts = database::postgres::parseUrl(target.url);
-  Subprocess restore({{"pg_restore", "--no-password", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "-d", parts.at("dbname")},
-                      database::postgres::programEnvironment(target.url), true});
+  Subprocess restore({{"pg_restore", "--no-password", "--no-owner", "--no-privileges", "--exit-on-error",
+                       "--single-transaction", "-d", parts.at("dbname")},
+                      database::postgres::programEnvironment(target.url),
+                      true});
   std::optional<Error> pipe_failure;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(), [&](std::string_view bytes) {
-    if (pipe_failure) return;  // go on reading: damage of the artifact explains more than a closed pipe
-    try {
-      restore.write(bytes, deadlineIn(kSilence));
-    } catch (const Error& error) {
-      pipe_failure = error;
-    }
-  });
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+               [&](std::string_view bytes) {
+                 if (pipe_failure) return;  // go on reading: damage of the artifact explains more than a closed pipe
+                 try {
+                   restore.write(bytes, deadlineIn(kSilence));
+                 } catch (const Error& error) {
+                   pipe_failure = error;
+                 }
+               });
   restore.closeInput();
   const int status = restore.wait(deadlineIn(kRestoreTimeout));
-  if (status != 0) throw Error(Code::Damaged, fmt::format("pg_restore exited {}: {}", status, printable(trim(restore.errorOutput()), 300)));
+  if (status != 0)
+    throw Error(Code::Damaged,
+                fmt::format("pg_restore exited {}: {}", status, printable(trim(restore.errorOutput()), 300)));
   if (pipe_failure) throw *pipe_failure;
   auto reading = target;
   reading.statement_timeout = kRestoreTimeout;
@@ -78,16 +90,21 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
   return compare(*entry.manifest, tableRecords(*connection));
 }
 
-ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name) : admin_(target), scratch_(target), name_(std::move(name)) {
+ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name)
+    : admin_(target), scratch_(target), name_(std::move(name)) {
   admin_.application_name = "aragora restore";
   admin_.statement_timeout = std::chrono::minutes(10);
   scratch_.url = database::postgres::withDatabase(target.url, name_);
   scratch_.application_name = "aragora restore";
   try {
     // template0: nothing of the site's own template can clash with what is restored.
-    database::connect(admin_)->query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database::postgres::quoteIdentifier(name_)), {});
+    database::connect(admin_)->query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",
+                                                 database::postgres::quoteIdentifier(name_)),
+                                     {});
   } catch (const Error& error) {
-    if (error.code() == Code::Permission) throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()), "grant CREATEDB to the role of DATABASE_URL");
+    if (error.code() == Code::Permission)
+      throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()),
+                  "grant CREATEDB to the role of DATABASE_URL");
     throw;
   }
 }
@@ -95,7 +112,8 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
 ScratchDatabase::~ScratchDatabase() {
   if (kept_) return;
   try {
-    database::connect(admin_)->query(fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", database::postgres::quoteIdentifier(name_)), {});
+    database::connect(admin_)->query(
+        fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", database::postgres::quoteIdentifier(name_)), {});
   } catch (const std::exception& error) {
     log::warning("scratch database {} could not be dropped: {}", name_, error.what());
   }

@@ -35,7 +35,8 @@ std::string needDigest(const json::object& object, std::string_view key) {
 
 bool plainName(std::string_view name) {
   return !name.empty() && name.size() <= 100 && name[0] != '.' &&
-         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string_view::npos;
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+             std::string_view::npos;
 }
 }  // namespace
 
@@ -55,11 +56,18 @@ std::uint64_t Manifest::storedSize() const {
 std::string serialise(const Manifest& manifest) {
   json::array files;
   for (const auto& file : manifest.files) {
-    files.push_back(json::object{{"path", file.path}, {"content", file.content}, {"plain_size", file.plain_size}, {"stored_size", file.stored_size},
-                                 {"plain_sha256", file.plain_sha256}, {"stored_sha256", file.stored_sha256}, {"compression", "zstd"}, {"encryption", "age-encryption.org/v1"}});
+    files.push_back(json::object{{"path", file.path},
+                                 {"content", file.content},
+                                 {"plain_size", file.plain_size},
+                                 {"stored_size", file.stored_size},
+                                 {"plain_sha256", file.plain_sha256},
+                                 {"stored_sha256", file.stored_sha256},
+                                 {"compression", "zstd"},
+                                 {"encryption", "age-encryption.org/v1"}});
   }
   json::array tables;
-  for (const auto& table : manifest.tables) tables.push_back(json::object{{"name", table.name}, {"rows", table.rows}, {"digest", table.digest}});
+  for (const auto& table : manifest.tables)
+    tables.push_back(json::object{{"name", table.name}, {"rows", table.rows}, {"digest", table.digest}});
   const json::object object{{"format", manifest.format},
                             {"id", manifest.id},
                             {"kind", manifest.kind},
@@ -104,8 +112,12 @@ Manifest parseManifest(std::string_view text) {
   for (const auto& element : needArray(object, "files")) {
     if (!element.is_object()) damaged("a file entry is not an object");
     const auto& entry = element.get_object();
-    FileRecord file{needText(entry, "path"), needText(entry, "content"), static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
-                    static_cast<std::uint64_t>(needNumber(entry, "stored_size")), needDigest(entry, "plain_sha256"), needDigest(entry, "stored_sha256")};
+    FileRecord file{needText(entry, "path"),
+                    needText(entry, "content"),
+                    static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
+                    static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
+                    needDigest(entry, "plain_sha256"),
+                    needDigest(entry, "stored_sha256")};
     if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
     manifest.files.push_back(std::move(file));
   }

@@ -1,5 +1,5 @@
-// What a backup holds, as JSON (format 1), signed with Ed25519 under a key derived from the encryption key and chained to
-// the manifest before it. A directory without a valid manifest is not a backup.
+// What a backup holds, as JSON (format 1), signed with Ed25519 under a key derived from the encryption key and chained
+// to the manifest before it. A directory without a valid manifest is not a backup.
 #pragma once
 
 #include <string>

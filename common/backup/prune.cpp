@@ -21,7 +21,8 @@ PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_da
     if (entry.proven()) newest_proven = &entry;
     if (entry.manifest->finished_at > now) plan.refusal = fmt::format("the clock is behind backup {}", entry.id);
   }
-  if (!entries.empty() && !entries.back().good()) plan.refusal = fmt::format("the newest backup {} is not good", entries.back().id);
+  if (!entries.empty() && !entries.back().good())
+    plan.refusal = fmt::format("the newest backup {} is not good", entries.back().id);
   for (const auto& entry : entries) {
     PrunePlan::Item item{entry, false, {}};
     if (!entry.manifest) {

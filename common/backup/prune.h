@@ -1,5 +1,5 @@
-// Retention. The plan is a value: what --dry-run prints is what a real run executes. Kept whatever their age: the newest
-// good backup, the newest proven one, and enough that two good ones remain.
+// Retention. The plan is a value: what --dry-run prints is what a real run executes. Kept whatever their age: the
+// newest good backup, the newest proven one, and enough that two good ones remain.
 #pragma once
 
 #include "common/backup/repository.h"

@@ -15,7 +15,8 @@ constexpr std::size_t kKeptVerifications = 50;
 
 bool Entry::proven() const {
   if (!good()) return false;
-  return std::any_of(verifications.begin(), verifications.end(), [](const Verification& v) { return v.ok && v.level >= 2; });
+  return std::any_of(verifications.begin(), verifications.end(),
+                     [](const Verification& v) { return v.ok && v.level >= 2; });
 }
 
 Entry Repository::read(const fs::path& directory) {
@@ -41,7 +42,8 @@ std::vector<Entry> Repository::list() const {
     const auto name = item.path().filename().string();
     if (startsWith(name, ".") || !item.is_directory(ignored)) continue;
     auto entry = read(item.path());
-    if (entry.manifest && entry.manifest->id != name) entry.problem = fmt::format("the manifest is of backup {}", entry.manifest->id);
+    if (entry.manifest && entry.manifest->id != name)
+      entry.problem = fmt::format("the manifest is of backup {}", entry.manifest->id);
     entry.verifications = verificationsOf(name);
     entries.push_back(std::move(entry));
   }
@@ -53,15 +55,20 @@ std::vector<Entry> Repository::list() const {
 Entry Repository::resolve(const std::string& input) const {
   std::error_code ignored;
   fs::path candidate;
-  if (input.find('/') != std::string::npos) candidate = input;
-  else if (input == "latest") candidate = directory_ / "latest";
-  else candidate = directory_ / "full" / input;
+  if (input.find('/') != std::string::npos)
+    candidate = input;
+  else if (input == "latest")
+    candidate = directory_ / "latest";
+  else
+    candidate = directory_ / "full" / input;
   if (!fs::is_directory(candidate, ignored)) {
     std::vector<std::string> ids;
     for (const auto& entry : list()) ids.push_back(entry.id);
     const auto close = nearest(input, ids);
     throw Error(Code::NoInput, fmt::format("there is no backup {}", candidate.string()),
-                close ? fmt::format("did you mean {}?", *close) : ids.empty() ? "make one with: aragora backup" : "see: aragora backup list");
+                close         ? fmt::format("did you mean {}?", *close)
+                : ids.empty() ? "make one with: aragora backup"
+                              : "see: aragora backup list");
   }
   auto entry = read(candidate);
   entry.verifications = verificationsOf(entry.id);
@@ -69,20 +76,26 @@ Entry Repository::resolve(const std::string& input) const {
 }
 
 void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& keyring) {
-  if (!entry.manifest || !entry.problem.empty()) throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, entry.problem), "use another backup: aragora backup list");
+  if (!entry.manifest || !entry.problem.empty())
+    throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, entry.problem),
+                "use another backup: aragora backup list");
   std::string text;
   std::optional<std::string> signature;
   try {
     text = readFile(entry.directory / "manifest.json", kManifestLimit);
     signature = fromHex(trim(readFile(entry.directory / "manifest.json.sig", 1024)));
   } catch (const Error& error) {
-    throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, error.what()), "use another backup: aragora backup list");
+    throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, error.what()),
+                "use another backup: aragora backup list");
   }
-  if (crypto::sha256Hex(text) != entry.manifest_sha256) throw Error(Code::Damaged, fmt::format("backup {}: the manifest changed while it was read", entry.id));
+  if (crypto::sha256Hex(text) != entry.manifest_sha256)
+    throw Error(Code::Damaged, fmt::format("backup {}: the manifest changed while it was read", entry.id));
   if (!signature || !keyring.verifyManifest(text, *signature)) {
     const bool other_key = entry.manifest->key_id != keyring.activeId();
     throw Error(Code::Damaged, fmt::format("backup {}: the signature of the manifest does not hold", entry.id),
-                other_key ? fmt::format("it names key {}; the active key is {}", printable(entry.manifest->key_id, 20), keyring.activeId()) : "somebody changed it; use another backup");
+                other_key ? fmt::format("it names key {}; the active key is {}", printable(entry.manifest->key_id, 20),
+                                        keyring.activeId())
+                          : "somebody changed it; use another backup");
   }
 }
 
@@ -90,7 +103,9 @@ FileLock Repository::lock() const {
   makeDirectories(directory_, 0750);
   const auto path = directory_ / ".lock";
   if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
-  throw Error(Code::Busy, fmt::format("another backup run works in {} ({})", directory_.string(), FileLock::holder(path)), "wait for it to end");
+  throw Error(Code::Busy,
+              fmt::format("another backup run works in {} ({})", directory_.string(), FileLock::holder(path)),
+              "wait for it to end");
 }
 
 fs::path Repository::beginTemporary(const std::string& id) const {
@@ -110,7 +125,8 @@ void Repository::pointLatestAt(const std::string& id) const {
   const auto temporary = directory_ / fmt::format(".latest-{}", ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
-  if (::symlink(("full/" + id).c_str(), temporary.c_str()) != 0) throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
+  if (::symlink(("full/" + id).c_str(), temporary.c_str()) != 0)
+    throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
   renameDurably(temporary, directory_ / "latest");
 }
 
@@ -119,7 +135,8 @@ void Repository::removeLeftovers() const {
   for (const auto& folder : {directory_ / "full", directory_}) {
     for (const auto& item : fs::directory_iterator(folder, ignored)) {
       const auto name = item.path().filename().string();
-      if (startsWith(name, ".tmp-") || startsWith(name, ".trash-") || startsWith(name, ".latest-")) fs::remove_all(item.path(), ignored);
+      if (startsWith(name, ".tmp-") || startsWith(name, ".trash-") || startsWith(name, ".latest-"))
+        fs::remove_all(item.path(), ignored);
     }
   }
 }
@@ -129,7 +146,9 @@ void Repository::remove(const Entry& entry) const {
   renameDurably(entry.directory, trash);
   std::error_code failed;
   fs::remove_all(trash, failed);
-  if (failed) throw Error(Code::Io, fmt::format("cannot remove {}: {}", trash.string(), failed.message()), "remove it by hand; it is no longer listed");
+  if (failed)
+    throw Error(Code::Io, fmt::format("cannot remove {}: {}", trash.string(), failed.message()),
+                "remove it by hand; it is no longer listed");
   fs::remove(directory_ / "verified" / (entry.id + ".json"), failed);
 }
 
@@ -141,7 +160,8 @@ std::vector<Verification> Repository::verificationsOf(const std::string& id) con
   for (const auto& element : value->get_array()) {
     const auto* object = element.if_object();
     if (object == nullptr) continue;
-    result.push_back({static_cast<int>(jsonIntegerOr(*object, "level", 0)), jsonFlagOr(*object, "ok", false), fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "message", "")});
+    result.push_back({static_cast<int>(jsonIntegerOr(*object, "level", 0)), jsonFlagOr(*object, "ok", false),
+                      fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "message", "")});
   }
   return result;
 }
@@ -151,7 +171,8 @@ void Repository::recordVerification(const std::string& id, const Verification& v
   all.push_back(verification);
   if (all.size() > kKeptVerifications) all.erase(all.begin(), all.end() - kKeptVerifications);
   json::array array;
-  for (const auto& v : all) array.push_back(json::object{{"level", v.level}, {"ok", v.ok}, {"at", toIso(v.at)}, {"message", v.message}});
+  for (const auto& v : all)
+    array.push_back(json::object{{"level", v.level}, {"ok", v.ok}, {"at", toIso(v.at)}, {"message", v.message}});
   makeDirectories(directory_ / "verified", 0750);
   writeFileAtomically(directory_ / "verified" / (id + ".json"), toPrettyJson(array) + "\n", 0640);
 }

@@ -22,8 +22,10 @@ class Run {
     const auto started = std::chrono::steady_clock::now();
     report_.id = entry_.id;
     checkEverything();
-    if (options_.target.engine == Engine::Sqlite) restoreSqlite();
-    else restorePostgres();
+    if (options_.target.engine == Engine::Sqlite)
+      restoreSqlite();
+    else
+      restorePostgres();
     report_.seconds = secondsSince(started);
     return std::move(report_);
   }
@@ -33,7 +35,9 @@ class Run {
     Repository::requireAuthentic(entry_, *options_.keyring);
     const auto wanted = entry_.manifest->engine == "sqlite" ? Engine::Sqlite : Engine::Postgres;
     if (wanted != options_.target.engine) {
-      throw Error(Code::Config, fmt::format("the backup is of {}, the configuration names {}", database::name(wanted), database::name(options_.target.engine)),
+      throw Error(Code::Config,
+                  fmt::format("the backup is of {}, the configuration names {}", database::name(wanted),
+                              database::name(options_.target.engine)),
                   wanted == Engine::Postgres ? "set DATABASE_URL" : "unset DATABASE_URL");
     }
     for (const auto& file : entry_.manifest->files) checkStored(entry_.directory, file);
@@ -42,7 +46,8 @@ class Run {
   void say(std::string line) { report_.plan.push_back(std::move(line)); }
 
   void confirmSwap(const std::string& what) {
-    if (options_.confirm && !options_.confirm(what)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
+    if (options_.confirm && !options_.confirm(what))
+      throw Error(Code::Interrupted, "not confirmed; nothing was changed");
   }
 
   void proveLanded(const database::Target& landed) {
@@ -50,12 +55,15 @@ class Run {
     verify::Options how;
     how.keyring = options_.keyring;
     const auto found = verify::verifyDatabase(landed, how);
-    for (const auto& finding : found.findings) report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
+    for (const auto& finding : found.findings)
+      report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
     // Migrations that came after the backup are applied by the next `aragora migrate`; everything else must hold.
     for (const auto& finding : found.findings) {
       const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
       if (finding.outcome == verify::Outcome::Failed && !only_pending) {
-        throw Error(Code::Damaged, fmt::format("the restored data does not verify: {}: {}", finding.id, finding.message), "the target was not touched");
+        throw Error(Code::Damaged,
+                    fmt::format("the restored data does not verify: {}: {}", finding.id, finding.message),
+                    "the target was not touched");
       }
     }
   }
@@ -63,11 +71,14 @@ class Run {
   void restoreSqlite() {
     const auto target = options_.to ? fs::path(*options_.to) : options_.target.path;
     const bool exists = fs::exists(target);
-    if (options_.to && exists) throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()), "name a file that does not exist");
+    if (options_.to && exists)
+      throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()),
+                  "name a file that does not exist");
     const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
     const auto kept = fs::path(target.string() + ".pre-restore-" + toCompactIso(nowMicros()));
     if (options_.dry_run) {
-      say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path, humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
+      say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
+                      humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
       say(fmt::format("check pages, foreign keys and the counts of {} tables", entry_.manifest->tables.size()));
       if (exists) say(fmt::format("keep {} as {}", target.string(), kept.string()));
       say(fmt::format("rename it to {}", target.string()));
@@ -76,7 +87,10 @@ class Run {
     makeDirectories(target.parent_path(), 0750);
     // Held until the swap is done, so that no daemon starts in between.
     const auto usage = FileLock::tryAcquire(usageLockPath(target));
-    if (!usage) throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), FileLock::holder(usageLockPath(target))), "stop it first: systemctl stop aragora");
+    if (!usage)
+      throw Error(Code::Busy,
+                  fmt::format("a daemon uses {} ({})", target.string(), FileLock::holder(usageLockPath(target))),
+                  "stop it first: systemctl stop aragora");
     std::error_code ignored;
     const auto removeLanding = [&] {
       for (const auto* suffix : {"", "-wal", "-shm"}) fs::remove(landing.string() + suffix, ignored);
@@ -118,10 +132,12 @@ class Run {
       foldWal(target);
     } catch (const Error&) {
       for (const auto* suffix : {"-wal", "-shm"}) {  // too damaged to open: kept as it is
-        if (fs::exists(target.string() + suffix, ignored)) renameDurably(target.string() + suffix, kept.string() + suffix);
+        if (fs::exists(target.string() + suffix, ignored))
+          renameDurably(target.string() + suffix, kept.string() + suffix);
       }
     }
-    if (::link(target.c_str(), kept.c_str()) != 0) throwSystemError(Code::CannotCreate, "keep the old database as", kept.string(), errno);
+    if (::link(target.c_str(), kept.c_str()) != 0)
+      throwSystemError(Code::CannotCreate, "keep the old database as", kept.string(), errno);
     syncDirectory(kept.parent_path());
     report_.kept = kept.string();
   }
@@ -132,7 +148,9 @@ class Run {
     const auto kept = fmt::format("{}_pre_restore_{}", live, lower(toCompactIso(nowMicros()))).substr(0, 63);
     const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
     if (options_.dry_run) {
-      say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, entry_.manifest->file("database")->path, humanBytes(entry_.manifest->file("database")->plain_size)));
+      say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live,
+                      entry_.manifest->file("database")->path,
+                      humanBytes(entry_.manifest->file("database")->plain_size)));
       say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
       if (!options_.to) say(fmt::format("rename {} to {} and {} to {}", live, kept, landing, live));
       return;
@@ -160,9 +178,13 @@ class Run {
     admin_target.url = database::postgres::withDatabase(options_.target.url, "postgres");
     admin_target.application_name = "aragora restore";
     const auto admin = database::connect(admin_target);
-    const auto sessions = admin->query("SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", {live});
+    const auto sessions = admin->query(
+        "SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", {live});
     if (!sessions.empty()) {
-      throw Error(Code::Busy, fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live, sessions[0].text(0), sessions[0].text(1)), "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
+      throw Error(Code::Busy,
+                  fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live,
+                              sessions[0].text(0), sessions[0].text(1)),
+                  "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
     }
     const auto quote = [](const std::string& name) { return database::postgres::quoteIdentifier(name); };
     database::Transaction transaction(*admin);

@@ -17,8 +17,8 @@ struct RestoreOptions {
 
 struct RestoreReport {
   std::string id;
-  std::string landed;    // where the data is now
-  std::string kept;      // where the old data is now, empty when there was none
+  std::string landed;  // where the data is now
+  std::string kept;    // where the old data is now, empty when there was none
   std::int64_t tables = 0;
   std::int64_t rows = 0;
   std::vector<std::string> verified;  // what --verify found, a line each

@@ -13,38 +13,45 @@ namespace {
 void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
   Subprocess list({{"pg_restore", "--list"}, {}, true});
   bool taking = true;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(), [&](std::string_view bytes) {
-    if (!taking) return;
-    try {
-      list.write(bytes, deadlineIn(std::chrono::minutes(5)));
-    } catch (const Error&) {
-      taking = false;  // it has read its table of contents and closed the pipe; its exit status decides
-    }
-  });
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+               [&](std::string_view bytes) {
+                 if (!taking) return;
+                 try {
+                   list.write(bytes, deadlineIn(std::chrono::minutes(5)));
+                 } catch (const Error&) {
+                   taking = false;  // it has read its table of contents and closed the pipe; its exit status decides
+                 }
+               });
   list.closeInput();
   std::vector<char> buffer(65536);
   std::size_t listed = 0;
   while (const auto got = list.read(buffer, deadlineIn(std::chrono::minutes(5)))) listed += got;
   const int status = list.wait(deadlineIn(std::chrono::minutes(5)));
-  if (status != 0 || listed == 0) throw Error(Code::Damaged, fmt::format("backup {}: pg_restore cannot list it: {}", entry.id, printable(trim(list.errorOutput()), 200)));
+  if (status != 0 || listed == 0)
+    throw Error(Code::Damaged, fmt::format("backup {}: pg_restore cannot list it: {}", entry.id,
+                                           printable(trim(list.errorOutput()), 200)));
 }
 
 void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
   std::string head;
   std::uint64_t size = 0;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(), [&](std::string_view bytes) {
-    if (head.size() < 100) head.append(bytes.substr(0, 100 - head.size()));
-    size += bytes.size();
-  });
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+               [&](std::string_view bytes) {
+                 if (head.size() < 100) head.append(bytes.substr(0, 100 - head.size()));
+                 size += bytes.size();
+               });
   // SQLite file format section 1.3: magic, page size at 16, page count at 28 (both big-endian).
   const auto number = [&](std::size_t at, int count) {
     std::uint64_t value = 0;
-    for (int i = 0; i < count; ++i) value = value << 8 | static_cast<unsigned char>(head[at + static_cast<std::size_t>(i)]);
+    for (int i = 0; i < count; ++i)
+      value = value << 8 | static_cast<unsigned char>(head[at + static_cast<std::size_t>(i)]);
     return value;
   };
-  if (head.size() < 100 || !startsWith(head, std::string_view("SQLite format 3\0", 16))) throw Error(Code::Damaged, fmt::format("backup {}: not a SQLite database", entry.id));
+  if (head.size() < 100 || !startsWith(head, std::string_view("SQLite format 3\0", 16)))
+    throw Error(Code::Damaged, fmt::format("backup {}: not a SQLite database", entry.id));
   const auto page_size = number(16, 2) == 1 ? 65536 : number(16, 2);
-  if (page_size * number(28, 4) != size) throw Error(Code::Damaged, fmt::format("backup {}: the page count does not fit the size", entry.id));
+  if (page_size * number(28, 4) != size)
+    throw Error(Code::Damaged, fmt::format("backup {}: the page count does not fit the size", entry.id));
 }
 }  // namespace
 
@@ -57,12 +64,15 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   if (options.level >= 1) {
     for (const auto& file : manifest.files) {
-      if (file.content != "database") readArtifact(entry.directory, file, options.keyring->backupIdentity(), [](std::string_view) {});
+      if (file.content != "database")
+        readArtifact(entry.directory, file, options.keyring->backupIdentity(), [](std::string_view) {});
     }
   }
   if (options.level == 1) {
-    if (manifest.engine == "sqlite") checkSqliteStructure(entry, *options.keyring);
-    else checkDumpStructure(entry, *options.keyring);
+    if (manifest.engine == "sqlite")
+      checkSqliteStructure(entry, *options.keyring);
+    else
+      checkDumpStructure(entry, *options.keyring);
     report.message += ", content and structure hold";
   }
   if (options.level >= 2) {
@@ -71,11 +81,14 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
       const TemporaryDirectory scratch(options.scratch_directory);
       comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db");
     } else {
-      if (!options.postgres) throw Error(Code::CouldNotVerify, "no PostgreSQL server is configured to restore into", "set DATABASE_URL, or use --level 1");
+      if (!options.postgres)
+        throw Error(Code::CouldNotVerify, "no PostgreSQL server is configured to restore into",
+                    "set DATABASE_URL, or use --level 1");
       const ScratchDatabase scratch(*options.postgres, "aragora_verify_" + lower(newUlid()));
       comparison = landPostgres(entry, *options.keyring, scratch.target());
     }
-    report.message += fmt::format(", restored into scratch: {} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    report.message +=
+        fmt::format(", restored into scratch: {} tables, {} rows as recorded", comparison.tables, comparison.rows);
   }
   report.seconds = secondsSince(started);
   return report;

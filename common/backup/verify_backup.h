@@ -1,6 +1,6 @@
-// The verification ladder. Level 0: signature, sizes and digests of the stored files. 1: everything decrypts, decompresses
-// and has the structure of a dump. 2: restored into scratch, counts and digests compared. What was found is recorded
-// beside the backup.
+// The verification ladder. Level 0: signature, sizes and digests of the stored files. 1: everything decrypts,
+// decompresses and has the structure of a dump. 2: restored into scratch, counts and digests compared. What was found
+// is recorded beside the backup.
 #pragma once
 
 #include "common/backup/landing.h"
@@ -22,7 +22,8 @@ struct VerifyReport {
   double seconds = 0;
 };
 
-// Throws Error(Damaged) for what does not hold, Error(CouldNotVerify | Unreachable) when the level could not be reached.
+// Throws Error(Damaged) for what does not hold, Error(CouldNotVerify | Unreachable) when the level could not be
+// reached.
 VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options);
 
 }  // namespace aragora::backup

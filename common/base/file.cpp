@@ -42,7 +42,8 @@ std::string readFile(const fs::path& path, std::size_t limit) {
     if (got == 0) return content;
     content.append(buffer, static_cast<std::size_t>(got));
     if (content.size() > limit) {
-      throw Error(Code::Damaged, fmt::format("{} is larger than the {} expected there", path.string(), humanBytes(limit)));
+      throw Error(Code::Damaged,
+                  fmt::format("{} is larger than the {} expected there", path.string(), humanBytes(limit)));
     }
   }
 }
@@ -108,7 +109,8 @@ void makeDirectories(const fs::path& directory, unsigned mode) {
   if (directory.empty()) return;
   struct stat status {};
   if (::stat(directory.c_str(), &status) == 0) {
-    if (!S_ISDIR(status.st_mode)) throw Error(Code::CannotCreate, directory.string() + " exists and is not a directory");
+    if (!S_ISDIR(status.st_mode))
+      throw Error(Code::CannotCreate, directory.string() + " exists and is not a directory");
     return;
   }
   makeDirectories(directory.parent_path(), mode);

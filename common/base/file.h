@@ -43,8 +43,8 @@ void syncDirectory(const fs::path& directory);
 void renameDurably(const fs::path& from, const fs::path& to);
 void makeDirectories(const fs::path& directory, unsigned mode = 0755);
 
-// flock(2) on a lock file, close-on-exec, freed by the kernel when the process dies. The holder's pid is written into it
-// for messages.
+// flock(2) on a lock file, close-on-exec, freed by the kernel when the process dies. The holder's pid is written into
+// it for messages.
 class FileLock {
  public:
   // nullopt when another process holds it.

@@ -23,7 +23,8 @@ std::string newUlid() {
   for (int i = 0; i < 10; ++i) id[static_cast<std::size_t>(9 - i)] = kAlphabet[milliseconds >> (5 * i) & 31];
   __extension__ unsigned __int128 bits = 0;
   for (const unsigned char byte : random) bits = bits << 8 | byte;
-  for (int i = 0; i < 16; ++i) id[static_cast<std::size_t>(25 - i)] = kAlphabet[static_cast<unsigned>(bits >> (5 * i)) & 31];
+  for (int i = 0; i < 16; ++i)
+    id[static_cast<std::size_t>(25 - i)] = kAlphabet[static_cast<unsigned>(bits >> (5 * i)) & 31];
   return id;
 }
 

@@ -44,30 +44,43 @@ Sink& sink() {
 
 spdlog::level::level_enum native(Level level) {
   switch (level) {
-    case Level::Debug: return spdlog::level::debug;
-    case Level::Info: return spdlog::level::info;
-    case Level::Warning: return spdlog::level::warn;
-    case Level::Error: return spdlog::level::err;
-    case Level::Off: return spdlog::level::off;
+    case Level::Debug:
+      return spdlog::level::debug;
+    case Level::Info:
+      return spdlog::level::info;
+    case Level::Warning:
+      return spdlog::level::warn;
+    case Level::Error:
+      return spdlog::level::err;
+    case Level::Off:
+      return spdlog::level::off;
   }
   return spdlog::level::info;
 }
 
 std::string_view name(Level level) {
   switch (level) {
-    case Level::Debug: return "debug";
-    case Level::Info: return "info";
-    case Level::Warning: return "warning";
-    default: return "error";
+    case Level::Debug:
+      return "debug";
+    case Level::Info:
+      return "info";
+    case Level::Warning:
+      return "warning";
+    default:
+      return "error";
   }
 }
 
 int journalPriority(Level level) {  // sd-daemon(3)
   switch (level) {
-    case Level::Debug: return 7;
-    case Level::Info: return 6;
-    case Level::Warning: return 4;
-    default: return 3;
+    case Level::Debug:
+      return 7;
+    case Level::Info:
+      return 6;
+    case Level::Warning:
+      return 4;
+    default:
+      return 3;
   }
 }
 }  // namespace
@@ -88,14 +101,16 @@ std::optional<Level> parseLevel(std::string_view text) {
 
 std::string redact(std::string_view text) {
   // Looked for first because a regular expression over every line would cost more than the line.
-  static const std::vector<std::string_view> kHints = {"sk-", "eyJ", "@", "assword", "oken", "ecret", "earer", "ara_", "_key", "_KEY"};
+  static const std::vector<std::string_view> kHints = {"sk-",   "eyJ",   "@",    "assword", "oken",
+                                                       "ecret", "earer", "ara_", "_key",    "_KEY"};
   const bool suspicious = std::any_of(kHints.begin(), kHints.end(),
                                       [&](std::string_view hint) { return text.find(hint) != std::string_view::npos; });
   if (!suspicious) return std::string(text);
-  static const std::regex kWhole(R"((sk-[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]+)*|ara_[A-Za-z0-9_-]{8,}))");
+  static const std::regex kWhole(
+      R"((sk-[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]+)*|ara_[A-Za-z0-9_-]{8,}))");
   static const std::regex kUserInfo(R"((\w+://[^\s:/@]*):[^\s/]*@)");
-  static const std::regex kKeyValue(R"(((password|passwd|secret|token|api_key|encryption_key)["']?\s*[=:]\s*["']?)[^\s"'&;]+)",
-                                    std::regex::icase);
+  static const std::regex kKeyValue(
+      R"(((password|passwd|secret|token|api_key|encryption_key)["']?\s*[=:]\s*["']?)[^\s"'&;]+)", std::regex::icase);
   static const std::regex kBearer(R"((Bearer\s+)\S+)", std::regex::icase);
   std::string result = std::regex_replace(std::string(text), kWhole, "‹redacted›");
   result = std::regex_replace(result, kUserInfo, "$1:‹redacted›@");

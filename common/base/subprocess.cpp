@@ -99,8 +99,8 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
 
   auto argv = command.argv;
   auto environment = mergedEnvironment(command.environment);
-  const int failed = posix_spawn(&pid_, program->c_str(), &actions, &attributes, pointers(argv).data(),
-                                 pointers(environment).data());
+  const int failed =
+      posix_spawn(&pid_, program->c_str(), &actions, &attributes, pointers(argv).data(), pointers(environment).data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (failed != 0) {

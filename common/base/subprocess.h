@@ -18,9 +18,9 @@
 namespace aragora {
 
 struct Command {
-  std::vector<std::string> argv;                    // argv[0] is looked up in PATH
+  std::vector<std::string> argv;                   // argv[0] is looked up in PATH
   std::map<std::string, std::string> environment;  // added to ours
-  bool feed_input = false;                          // open a pipe to its standard input
+  bool feed_input = false;                         // open a pipe to its standard input
 };
 
 class Subprocess {

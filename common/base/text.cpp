@@ -180,9 +180,7 @@ std::string humanDuration(std::chrono::milliseconds span) {
 namespace {
 // Length of the valid UTF-8 sequence at `i` (RFC 3629), 0 when there is none.
 std::size_t utf8Length(std::string_view text, std::size_t i) {
-  const auto byte = [&](std::size_t k) {
-    return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0U;
-  };
+  const auto byte = [&](std::size_t k) { return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0U; };
   const auto tail = [&](std::size_t k) { return (byte(k) & 0xC0U) == 0x80U; };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;

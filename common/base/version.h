@@ -6,7 +6,7 @@
 namespace aragora {
 
 extern const std::string_view kVersion;
-extern const std::string_view kCommit;    // short git hash, or "unknown"
+extern const std::string_view kCommit;  // short git hash, or "unknown"
 extern const std::string_view kCompiler;
 extern const std::string_view kBuildType;
 

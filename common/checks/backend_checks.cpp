@@ -30,9 +30,12 @@ std::vector<Finding> examplePassword(const Context& context) {
   const auto parts = database::postgres::parseUrl(config.secret(key::kDatabaseUrl));
   const auto found = parts.find("password");
   if (!config.production() || found == parts.end()) return {};
-  static const std::set<std::string> kSamples = {"password", "aragora", "postgres", "secret", "changeme", "admin", "example", "test"};
+  static const std::set<std::string> kSamples = {"password", "aragora", "postgres", "secret",
+                                                 "changeme", "admin",   "example",  "test"};
   if (kSamples.count(lower(found->second)) == 0 && !config::placeholderReason(found->second)) return {};
-  return {misconfigured(fmt::format("{}: the password in it is an example", config.variable(key::kDatabaseUrl)), config.origin(key::kDatabaseUrl).text, "give the database role a password of its own: ALTER ROLE … PASSWORD …")};
+  return {misconfigured(fmt::format("{}: the password in it is an example", config.variable(key::kDatabaseUrl)),
+                        config.origin(key::kDatabaseUrl).text,
+                        "give the database role a password of its own: ALTER ROLE … PASSWORD …")};
 }
 }  // namespace
 
@@ -40,7 +43,9 @@ std::vector<Finding> checkRedis(const Context& context) {
   const auto& config = context.config;
   if (!config.isSet(key::kRedisUrl)) {
     if (!config.sharedStateRequired()) return {skipped("Redis: not configured (not required for one instance)")};
-    return {misconfigured(fmt::format("REDIS_URL: missing; shared state is required ({})", config.sharedStateReason()), "not set", "set REDIS_URL=redis://host:6379, or ARAGORA_SINGLE_INSTANCE=true when there is one daemon only")};
+    return {misconfigured(
+        fmt::format("REDIS_URL: missing; shared state is required ({})", config.sharedStateReason()), "not set",
+        "set REDIS_URL=redis://host:6379, or ARAGORA_SINGLE_INSTANCE=true when there is one daemon only")};
   }
   const auto origin = config.origin(key::kRedisUrl).text;
   const auto address = redis::parseUrl(config.secret(key::kRedisUrl));
@@ -50,7 +55,8 @@ std::vector<Finding> checkRedis(const Context& context) {
     const auto version = client.serverInfo("redis_version");
     return {ok(fmt::format("Redis: connected (version {}){}", version, address.tls ? ", TLS" : ""))};
   } catch (const Error& error) {
-    if (config.sharedStateRequired()) return {unreachable(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};
+    if (config.sharedStateRequired())
+      return {unreachable(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};
     return {warning(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};
   }
 }
@@ -59,20 +65,29 @@ std::vector<Finding> checkPostgres(const Context& context) {
   const auto& config = context.config;
   if (!config.usesPostgres()) {
     if (config.production() || config.flag(key::kDatabaseRequired)) {
-      return {misconfigured("DATABASE_URL: missing; PostgreSQL is required here", "not set", "set DATABASE_URL=postgresql://user:password@host:5432/name, best as DATABASE_URL_FILE")};
+      return {misconfigured("DATABASE_URL: missing; PostgreSQL is required here", "not set",
+                            "set DATABASE_URL=postgresql://user:password@host:5432/name, best as DATABASE_URL_FILE")};
     }
-    return {skipped(fmt::format("PostgreSQL: not configured (the embedded SQLite database {} is used)", config.sqlitePath().string()))};
+    return {skipped(fmt::format("PostgreSQL: not configured (the embedded SQLite database {} is used)",
+                                config.sqlitePath().string()))};
   }
   const auto origin = config.origin(key::kDatabaseUrl).text;
   const auto variable = config.variable(key::kDatabaseUrl);
-  const auto scheme = config.secret(key::kDatabaseUrl).reveal().substr(0, config.secret(key::kDatabaseUrl).reveal().find("://"));
-  if (scheme != "postgresql" && scheme != "postgres") return {misconfigured(fmt::format("{}: the scheme is not postgresql://", variable), origin, "write it as postgresql://user:password@host:5432/name")};
+  const auto scheme =
+      config.secret(key::kDatabaseUrl).reveal().substr(0, config.secret(key::kDatabaseUrl).reveal().find("://"));
+  if (scheme != "postgresql" && scheme != "postgres")
+    return {misconfigured(fmt::format("{}: the scheme is not postgresql://", variable), origin,
+                          "write it as postgresql://user:password@host:5432/name")};
   auto findings = examplePassword(context);
   const auto& facts = context.facts->database.get();
   if (facts.failure) {
-    findings.push_back({Level::Failure, fmt::format("{}: {}", variable, facts.failure->what()), origin, facts.failure->hint(), facts.failure->code() == Code::Config ? Code::Config : Code::Unreachable});
+    findings.push_back({Level::Failure, fmt::format("{}: {}", variable, facts.failure->what()), origin,
+                        facts.failure->hint(),
+                        facts.failure->code() == Code::Config ? Code::Config : Code::Unreachable});
   } else if (facts.version_number < kOldestPostgres) {
-    findings.push_back(misconfigured(fmt::format("{}: the server is {}, 14 or newer is needed", variable, facts.version), origin, "upgrade the server"));
+    findings.push_back(
+        misconfigured(fmt::format("{}: the server is {}, 14 or newer is needed", variable, facts.version), origin,
+                      "upgrade the server"));
   } else {
     findings.insert(findings.begin(), ok(fmt::format("PostgreSQL: connected ({})", facts.version)));
   }
@@ -82,18 +97,25 @@ std::vector<Finding> checkPostgres(const Context& context) {
 std::vector<Finding> checkMigrations(const Context& context) {
   const auto& facts = context.facts->database.get();
   if (auto silent = databaseSilent(facts, "Migrations")) {
-    if (!facts.exists && !context.config.production()) return {skipped("Migrations: serve creates the embedded database at its first start")};
+    if (!facts.exists && !context.config.production())
+      return {skipped("Migrations: serve creates the embedded database at its first start")};
     return {*silent};
   }
   if (!facts.migrations->drifted.empty()) {
-    return {misconfigured(fmt::format("Migrations: {} was applied with another content", facts.migrations->drifted[0].name), "aragora_migrations", "see: aragora migrate status")};
+    return {
+        misconfigured(fmt::format("Migrations: {} was applied with another content", facts.migrations->drifted[0].name),
+                      "aragora_migrations", "see: aragora migrate status")};
   }
   if (!facts.migrations->unknown.empty()) {
-    return {misconfigured(fmt::format("Migrations: the database has version {}, this aragora does not know it", facts.migrations->unknown.back().version), "aragora_migrations", "run the newer aragora")};
+    return {misconfigured(fmt::format("Migrations: the database has version {}, this aragora does not know it",
+                                      facts.migrations->unknown.back().version),
+                          "aragora_migrations", "run the newer aragora")};
   }
   if (!facts.migrations->pending.empty()) {
-    const auto message = fmt::format("Migrations: {} pending, the first is {:04}_{}", facts.migrations->pending.size(), facts.migrations->pending[0].version, facts.migrations->pending[0].name);
-    if (context.config.production() || context.config.usesPostgres()) return {misconfigured(message, "aragora_migrations", "run: aragora migrate")};
+    const auto message = fmt::format("Migrations: {} pending, the first is {:04}_{}", facts.migrations->pending.size(),
+                                     facts.migrations->pending[0].version, facts.migrations->pending[0].name);
+    if (context.config.production() || context.config.usesPostgres())
+      return {misconfigured(message, "aragora_migrations", "run: aragora migrate")};
     return {ok(message + " (serve applies them outside production)")};
   }
   return {ok(fmt::format("Migrations: version {}, nothing pending", facts.migrations->version()))};
@@ -104,13 +126,16 @@ std::vector<Finding> checkKeyMatchesDatabase(const Context& context) {
   if (auto silent = databaseSilent(facts, "Key check")) return {*silent};
   if (!facts.key_check) return {skipped("Key check: no key has been used with this database yet")};
   if (!context.config.isSet(key::kEncryptionKey)) {
-    return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing, and the database was used with one", "not set", fmt::format("use the key with id {}", facts.key_check->substr(0, 8)))};
+    return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing, and the database was used with one", "not set",
+                          fmt::format("use the key with id {}", facts.key_check->substr(0, 8)))};
   }
   try {
     const auto ring = deployment::requireKeyring(context.config);
     if (ring.checkValue() == *facts.key_check) return {ok("Key check: the encryption key is the one of this database")};
-    return {misconfigured(fmt::format("{}: not the key this database was used with (key {}, database has {})", context.config.variable(key::kEncryptionKey), ring.activeId(), facts.key_check->substr(0, 8)),
-                          context.config.origin(key::kEncryptionKey).text, "use the key that was in force before")};
+    return {misconfigured(
+        fmt::format("{}: not the key this database was used with (key {}, database has {})",
+                    context.config.variable(key::kEncryptionKey), ring.activeId(), facts.key_check->substr(0, 8)),
+        context.config.origin(key::kEncryptionKey).text, "use the key that was in force before")};
   } catch (const Error&) {
     return {skipped("Key check: not made, the encryption key is malformed")};
   }
@@ -118,14 +143,18 @@ std::vector<Finding> checkKeyMatchesDatabase(const Context& context) {
 
 std::vector<Finding> checkPoolSize(const Context& context) {
   const auto& config = context.config;
-  if (!config.usesPostgres()) return {ok(fmt::format("Connection pool: {} readers of the embedded database", config.integer(key::kDatabasePool)))};
+  if (!config.usesPostgres())
+    return {
+        ok(fmt::format("Connection pool: {} readers of the embedded database", config.integer(key::kDatabasePool)))};
   const auto& facts = context.facts->database.get();
   if (auto silent = databaseSilent(facts, "Connection pool")) return {*silent};
   constexpr std::int64_t kReserved = 10;  // superuser_reserved_connections, commands and an operator's psql
   const auto wanted = config.integer(key::kDatabasePool) * config.integer(key::kInstanceCount);
   if (wanted + kReserved > facts.max_connections) {
-    return {warning(fmt::format("Connection pool: {} connections × {} instances is too many for max_connections = {}", config.integer(key::kDatabasePool), config.integer(key::kInstanceCount), facts.max_connections),
-                    config.origin(key::kDatabasePool).text, "lower ARAGORA_DB_POOL_SIZE, raise max_connections, or use PgBouncer")};
+    return {warning(
+        fmt::format("Connection pool: {} connections × {} instances is too many for max_connections = {}",
+                    config.integer(key::kDatabasePool), config.integer(key::kInstanceCount), facts.max_connections),
+        config.origin(key::kDatabasePool).text, "lower ARAGORA_DB_POOL_SIZE, raise max_connections, or use PgBouncer")};
   }
   return {ok(fmt::format("Connection pool: {} of {} connections", wanted, facts.max_connections))};
 }
@@ -135,8 +164,11 @@ std::vector<Finding> checkClock(const Context& context) {
   const auto& facts = context.facts->database.get();
   if (auto silent = databaseSilent(facts, "Clock")) return {*silent};
   const auto skew = facts.server_clock - facts.asked_at;
-  const auto text = fmt::format("{:.1f} s {} this machine's", std::abs(static_cast<double>(skew)) / 1e6, skew > 0 ? "ahead of" : "behind");
-  if (std::abs(skew) > 5'000'000) return {warning(fmt::format("Clock: the database server's is {}", text), "clock_timestamp()", "run an NTP client on both")};
+  const auto text = fmt::format("{:.1f} s {} this machine's", std::abs(static_cast<double>(skew)) / 1e6,
+                                skew > 0 ? "ahead of" : "behind");
+  if (std::abs(skew) > 5'000'000)
+    return {warning(fmt::format("Clock: the database server's is {}", text), "clock_timestamp()",
+                    "run an NTP client on both")};
   return {ok("Clock: agrees with the database server's")};
 }
 

@@ -1,7 +1,7 @@
 // The validation core. A check is an id, a title and a function that looks and answers findings; validate-env runs all
-// of them, serve those tagged start-up, readiness and `verify --url` the connectivity ones. There is no second validator.
-// Checks run in parallel, each with its own deadline; one that does not come back in time is abandoned and reported as
-// a failure of what it looked at, never as passed. They have no side effects.
+// of them, serve those tagged start-up, readiness and `verify --url` the connectivity ones. There is no second
+// validator. Checks run in parallel, each with its own deadline; one that does not come back in time is abandoned and
+// reported as a failure of what it looked at, never as passed. They have no side effects.
 #pragma once
 
 #include <functional>
@@ -17,9 +17,9 @@ std::string_view name(Level level);  // ok, warning, error, skipped
 
 struct Finding {
   Level level = Level::Ok;
-  std::string message;  // without secrets
-  std::string origin;   // where the value came from, empty when it has none
-  std::string hint;     // what to do
+  std::string message;            // without secrets
+  std::string origin;             // where the value came from, empty when it has none
+  std::string hint;               // what to do
   Code code = Code::CheckFailed;  // of a failure: Config, Unreachable or CheckFailed; decides the exit status
 };
 

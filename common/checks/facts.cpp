@@ -27,8 +27,11 @@ DatabaseFacts askDatabase(const config::Config& config) {
     }
     const auto connection = database::connect(target, database::OpenMode::ReadWrite);
     if (target.engine == database::Engine::Postgres) {
-      const auto row = connection->query("SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('max_connections'), "
-                                         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})[0];
+      const auto row = connection->query(
+          "SELECT current_setting('server_version'), current_setting('server_version_num'), "
+          "current_setting('max_connections'), "
+          "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+          {})[0];
       facts.asked_at = nowMicros();
       facts.version = "PostgreSQL " + split(row.text(0), ' ').front();
       facts.version_number = static_cast<int>(row.integer(1));

@@ -31,7 +31,8 @@ void requireKnown(const std::vector<std::string>& ids) {
   for (const auto& id : ids) {
     if (std::find(known.begin(), known.end(), id) != known.end()) continue;
     const auto close = nearest(id, known);
-    throw Error(Code::Usage, fmt::format("there is no check '{}'", printable(id, 60)), close ? fmt::format("did you mean {}?", *close) : "see: aragora validate-env --list");
+    throw Error(Code::Usage, fmt::format("there is no check '{}'", printable(id, 60)),
+                close ? fmt::format("did you mean {}?", *close) : "see: aragora validate-env --list");
   }
 }
 
@@ -41,23 +42,30 @@ std::vector<Finding> lookSafely(const Check& check, const Context& context) {
   } catch (const Error& error) {
     return {{Level::Failure, fmt::format("{}: {}", check.title, error.what()), "", error.hint(), error.code()}};
   } catch (const std::exception& error) {
-    return {{Level::Failure, fmt::format("{}: could not be checked ({})", check.title, error.what()), "", "report this as a bug", Code::CouldNotVerify}};
+    return {{Level::Failure, fmt::format("{}: could not be checked ({})", check.title, error.what()), "",
+             "report this as a bug", Code::CouldNotVerify}};
   }
 }
 }  // namespace
 
 std::string_view name(Level level) {
   switch (level) {
-    case Level::Ok: return "ok";
-    case Level::Warning: return "warning";
-    case Level::Failure: return "error";
-    case Level::Skipped: return "skipped";
+    case Level::Ok:
+      return "ok";
+    case Level::Warning:
+      return "warning";
+    case Level::Failure:
+      return "error";
+    case Level::Skipped:
+      return "skipped";
   }
   return "error";
 }
 
 Level Outcome::worst() const {
-  const auto any = [&](Level level) { return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.level == level; }); };
+  const auto any = [&](Level level) {
+    return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.level == level; });
+  };
   for (const auto level : {Level::Failure, Level::Warning, Level::Skipped}) {
     if (any(level)) return level;
   }
@@ -66,7 +74,8 @@ Level Outcome::worst() const {
 
 bool Report::has(Level level) const {
   return std::any_of(outcomes.begin(), outcomes.end(), [&](const Outcome& outcome) {
-    return std::any_of(outcome.findings.begin(), outcome.findings.end(), [&](const Finding& finding) { return finding.level == level; });
+    return std::any_of(outcome.findings.begin(), outcome.findings.end(),
+                       [&](const Finding& finding) { return finding.level == level; });
   });
 }
 
@@ -78,7 +87,8 @@ int Report::exitStatus(bool strict) const {
     }
   }
   if (codes.count(Code::Config) > 0) return info(Code::Config).exit_status;
-  if (codes.count(Code::Unreachable) > 0 || codes.count(Code::CouldNotVerify) > 0) return info(Code::Unreachable).exit_status;
+  if (codes.count(Code::Unreachable) > 0 || codes.count(Code::CouldNotVerify) > 0)
+    return info(Code::Unreachable).exit_status;
   if (!codes.empty() || (strict && has(Level::Warning))) return info(Code::CheckFailed).exit_status;
   return 0;
 }
@@ -86,7 +96,9 @@ int Report::exitStatus(bool strict) const {
 Report runChecks(const Context& given, const Selection& selection) {
   requireKnown(selection.only);
   requireKnown(selection.skip);
-  const auto contains = [](const std::vector<std::string>& ids, std::string_view id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+  const auto contains = [](const std::vector<std::string>& ids, std::string_view id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
 
   // Shared with threads that may outlive this call.
   auto context = std::make_shared<Context>(given);
@@ -110,7 +122,10 @@ Report runChecks(const Context& given, const Selection& selection) {
       // Looks at this machine only: microseconds, not worth a thread.
       report.outcomes.push_back({&check, lookSafely(check, *context), secondsSince(started)});
     } else if (context->offline) {
-      report.outcomes.push_back({&check, {{Level::Skipped, fmt::format("{}: not checked (--offline)", check.title), "", "", Code::CouldNotVerify}}, 0});
+      report.outcomes.push_back(
+          {&check,
+           {{Level::Skipped, fmt::format("{}: not checked (--offline)", check.title), "", "", Code::CouldNotVerify}},
+           0});
     } else {
       pending.push_back({&check, started, detachedTask([context, &check] { return lookSafely(check, *context); })});
     }
@@ -121,10 +136,15 @@ Report runChecks(const Context& given, const Selection& selection) {
       report.outcomes.push_back({task.check, task.findings.get(), secondsSince(task.started)});
     } else {
       report.abandoned = true;
-      report.outcomes.push_back({task.check, {{Level::Failure, fmt::format("{}: no answer within {}", task.check->title, humanDuration(context->timeout)), "", "check the address, the name service and the firewall", Code::Unreachable}}, secondsSince(task.started)});
+      report.outcomes.push_back(
+          {task.check,
+           {{Level::Failure, fmt::format("{}: no answer within {}", task.check->title, humanDuration(context->timeout)),
+             "", "check the address, the name service and the firewall", Code::Unreachable}},
+           secondsSince(task.started)});
     }
   }
-  std::sort(report.outcomes.begin(), report.outcomes.end(), [&](const Outcome& a, const Outcome& b) { return a.check < b.check; });
+  std::sort(report.outcomes.begin(), report.outcomes.end(),
+            [&](const Outcome& a, const Outcome& b) { return a.check < b.check; });
   return report;
 }
 

@@ -15,14 +15,19 @@ using config::Config;
 
 Finding ok(std::string message) { return {Level::Ok, std::move(message), {}, {}, Code::CheckFailed}; }
 Finding skipped(std::string message) { return {Level::Skipped, std::move(message), {}, {}, Code::CouldNotVerify}; }
-Finding warning(std::string message, std::string origin, std::string hint) { return {Level::Warning, std::move(message), std::move(origin), std::move(hint), Code::CheckFailed}; }
-Finding misconfigured(std::string message, std::string origin, std::string hint) { return {Level::Failure, std::move(message), std::move(origin), std::move(hint), Code::Config}; }
+Finding warning(std::string message, std::string origin, std::string hint) {
+  return {Level::Warning, std::move(message), std::move(origin), std::move(hint), Code::CheckFailed};
+}
+Finding misconfigured(std::string message, std::string origin, std::string hint) {
+  return {Level::Failure, std::move(message), std::move(origin), std::move(hint), Code::Config};
+}
 
 namespace {
 std::string originOf(const Config& config, std::string_view k) { return config.origin(k).text; }
 
 bool loopbackHost(std::string_view host) {
-  return host == "localhost" || startsWith(host, "127.") || host == "::1" || host == "[::1]" || endsWith(host, ".localhost");
+  return host == "localhost" || startsWith(host, "127.") || host == "::1" || host == "[::1]" ||
+         endsWith(host, ".localhost");
 }
 }  // namespace
 
@@ -33,7 +38,8 @@ std::vector<Finding> checkEnvironment(const Context& context) {
 std::vector<Finding> checkConfiguration(const Context& context) {
   std::vector<Finding> findings;
   for (const auto& problem : context.problems) {
-    auto finding = misconfigured(fmt::format("{}: {}", problem.variable, problem.message), problem.origin, problem.hint);
+    auto finding =
+        misconfigured(fmt::format("{}: {}", problem.variable, problem.message), problem.origin, problem.hint);
     if (problem.warning) finding.level = Level::Warning;
     findings.push_back(std::move(finding));
   }
@@ -43,31 +49,42 @@ std::vector<Finding> checkConfiguration(const Context& context) {
 
 std::vector<Finding> checkDistributedState(const Context& context) {
   const auto reason = context.config.sharedStateReason();
-  return {ok(reason.empty() ? "Shared state: not required (one instance)" : fmt::format("Shared state: required ({})", reason))};
+  return {ok(reason.empty() ? "Shared state: not required (one instance)"
+                            : fmt::format("Shared state: required ({})", reason))};
 }
 
 std::vector<Finding> checkEncryption(const Context& context) {
   const auto& config = context.config;
   const auto variable = config.variable(key::kEncryptionKey);
   const auto origin = originOf(config, key::kEncryptionKey);
-  const std::string hint = "openssl rand -hex 32 | install -m 600 /dev/stdin /etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY, then set ARAGORA_ENCRYPTION_KEY_FILE";
+  const std::string hint =
+      "openssl rand -hex 32 | install -m 600 /dev/stdin /etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY, then set "
+      "ARAGORA_ENCRYPTION_KEY_FILE";
   if (!config.isSet(key::kEncryptionKey)) {
-    if (config.production()) return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing; production needs it", "not set", hint)};
+    if (config.production())
+      return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing; production needs it", "not set", hint)};
     return {skipped("Encryption key: not configured (serve generates one outside production)")};
   }
-  if (!config.resolved(key::kEncryptionKey)) return {skipped("Encryption key: comes from a program, not run (--offline)")};
+  if (!config.resolved(key::kEncryptionKey))
+    return {skipped("Encryption key: comes from a program, not run (--offline)")};
   const auto secret = config.secret(key::kEncryptionKey);
-  if (const auto reason = config::placeholderReason(secret.reveal())) return {misconfigured(fmt::format("{}: {}", variable, *reason), origin, hint)};
+  if (const auto reason = config::placeholderReason(secret.reveal()))
+    return {misconfigured(fmt::format("{}: {}", variable, *reason), origin, hint)};
   const auto bytes = fromHex(secret.reveal());
   if (!bytes || bytes->size() != 32) {
     const bool all_hex = secret.reveal().find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
-    return {misconfigured(fmt::format("{}: {} characters{}; it must be exactly 64 hex digits (32 bytes)", variable, secret.size(), all_hex ? "" : ", not all of them hex digits"), origin, hint)};
+    return {misconfigured(fmt::format("{}: {} characters{}; it must be exactly 64 hex digits (32 bytes)", variable,
+                                      secret.size(), all_hex ? "" : ", not all of them hex digits"),
+                          origin, hint)};
   }
-  if (config::estimateBits(secret.reveal()) < config::kMinimumSecretBits) return {misconfigured(fmt::format("{}: 64 hex digits, but too predictable", variable), origin, hint)};
+  if (config::estimateBits(secret.reveal()) < config::kMinimumSecretBits)
+    return {misconfigured(fmt::format("{}: 64 hex digits, but too predictable", variable), origin, hint)};
   std::vector<Finding> findings{ok("Encryption key: configured (32 bytes)")};
   for (const auto& previous : config.list(key::kPreviousKeys)) {
     const auto decoded = fromHex(previous);
-    if (!decoded || decoded->size() != 32) findings.push_back(misconfigured("ARAGORA_ENCRYPTION_PREVIOUS_KEYS: one of them is not 64 hex digits", originOf(config, key::kPreviousKeys), "separate keys with commas"));
+    if (!decoded || decoded->size() != 32)
+      findings.push_back(misconfigured("ARAGORA_ENCRYPTION_PREVIOUS_KEYS: one of them is not 64 hex digits",
+                                       originOf(config, key::kPreviousKeys), "separate keys with commas"));
   }
   return findings;
 }
@@ -81,7 +98,8 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
   }
   if (!config.resolved(key::kJwtSecret)) return {skipped("JWT secret: comes from a program, not run (--offline)")};
   if (const auto weakness = config::weaknessOf(config.secret(key::kJwtSecret).reveal())) {
-    return {misconfigured(fmt::format("{}: {}", config.variable(key::kJwtSecret), *weakness), originOf(config, key::kJwtSecret), hint)};
+    return {misconfigured(fmt::format("{}: {}", config.variable(key::kJwtSecret), *weakness),
+                          originOf(config, key::kJwtSecret), hint)};
   }
   return {ok(fmt::format("JWT secret: configured ({} characters)", config.secret(key::kJwtSecret).size()))};
 }
@@ -94,7 +112,9 @@ std::vector<Finding> checkProviders(const Context& context) {
     const char* prefix;
   };
   const bool own_openai = config.text(key::kOpenAiBaseUrl).find("api.openai.com") != std::string::npos;
-  const Provider providers[] = {{key::kAnthropicKey, "anthropic", "sk-ant-"}, {key::kOpenAiKey, "openai", own_openai ? "sk-" : ""}, {key::kOpenRouterKey, "openrouter", "sk-or-"}};
+  const Provider providers[] = {{key::kAnthropicKey, "anthropic", "sk-ant-"},
+                                {key::kOpenAiKey, "openai", own_openai ? "sk-" : ""},
+                                {key::kOpenRouterKey, "openrouter", "sk-or-"}};
   std::vector<Finding> findings;
   std::vector<std::string> usable;
   for (const auto& provider : providers) {
@@ -105,22 +125,29 @@ std::vector<Finding> checkProviders(const Context& context) {
     if (!config.resolved(provider.key)) {
       usable.emplace_back(provider.name);
     } else if (const auto reason = config::placeholderReason(text)) {
-      findings.push_back(misconfigured(fmt::format("{}: {}", variable, *reason), originOf(config, provider.key), "put the provider's real key there, or unset it"));
-    } else if (!startsWith(text, provider.prefix) || text.size() < 16 || text.find_first_of(" \t\"'") != std::string::npos) {
-      findings.push_back(misconfigured(fmt::format("{}: does not look like a key of {} ({} characters{})", variable, provider.name, text.size(), *provider.prefix != '\0' ? fmt::format(", they start with {}", provider.prefix) : ""),
-                                       originOf(config, provider.key), "copy it again from the provider's console"));
+      findings.push_back(misconfigured(fmt::format("{}: {}", variable, *reason), originOf(config, provider.key),
+                                       "put the provider's real key there, or unset it"));
+    } else if (!startsWith(text, provider.prefix) || text.size() < 16 ||
+               text.find_first_of(" \t\"'") != std::string::npos) {
+      findings.push_back(misconfigured(
+          fmt::format("{}: does not look like a key of {} ({} characters{})", variable, provider.name, text.size(),
+                      *provider.prefix != '\0' ? fmt::format(", they start with {}", provider.prefix) : ""),
+          originOf(config, provider.key), "copy it again from the provider's console"));
     } else {
       usable.emplace_back(provider.name);
     }
   }
-  const bool primary = std::any_of(usable.begin(), usable.end(), [](const std::string& name) { return name != "openrouter"; });
+  const bool primary =
+      std::any_of(usable.begin(), usable.end(), [](const std::string& name) { return name != "openrouter"; });
   if (primary) {
     findings.insert(findings.begin(), ok(fmt::format("AI provider: {} configured", join(usable, ", "))));
     if (config.production() && std::find(usable.begin(), usable.end(), "openrouter") == usable.end()) {
-      findings.push_back(warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set", "set OPENROUTER_API_KEY"));
+      findings.push_back(warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set",
+                                 "set OPENROUTER_API_KEY"));
     }
   } else if (config.production()) {
-    findings.push_back(misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set", "set one of them, best as ANTHROPIC_API_KEY_FILE"));
+    findings.push_back(misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
+                                     "set one of them, best as ANTHROPIC_API_KEY_FILE"));
   } else if (findings.empty()) {
     findings.push_back(skipped("AI provider: none configured (the demo provider answers)"));
   }
@@ -133,7 +160,8 @@ std::vector<Finding> checkOrigins(const Context& context) {
   const auto origins = config.list(key::kAllowedOrigins);
   const std::string hint = "list each origin exactly, such as ARAGORA_ALLOWED_ORIGINS=https://aragora.example.org";
   if (origins.empty()) {
-    if (config.production()) return {misconfigured("ARAGORA_ALLOWED_ORIGINS: empty; production needs the exact list", "not set", hint)};
+    if (config.production())
+      return {misconfigured("ARAGORA_ALLOWED_ORIGINS: empty; production needs the exact list", "not set", hint)};
     return {ok("Allowed origins: loopback only (development default)")};
   }
   static const std::regex kOrigin(R"(^(https?)://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$)");
@@ -141,13 +169,19 @@ std::vector<Finding> checkOrigins(const Context& context) {
   for (const auto& text : origins) {
     std::smatch match;
     if (text.find('*') != std::string::npos) {
-      findings.push_back(misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a wildcard", printable(text, 80)), origin, hint));
+      findings.push_back(
+          misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a wildcard", printable(text, 80)), origin, hint));
     } else if (!std::regex_match(text, match, kOrigin)) {
-      findings.push_back(misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not an origin (scheme://host[:port], nothing after it)", printable(text, 80)), origin, hint));
+      findings.push_back(misconfigured(
+          fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not an origin (scheme://host[:port], nothing after it)",
+                      printable(text, 80)),
+          origin, hint));
     } else if (config.production() && loopbackHost(match[2].str())) {
-      findings.push_back(warning(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a development origin", text), origin, "remove it"));
+      findings.push_back(
+          warning(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a development origin", text), origin, "remove it"));
     } else if (config.production() && match[1].str() == "http") {
-      findings.push_back(misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not https", text), origin, "use https://"));
+      findings.push_back(
+          misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not https", text), origin, "use https://"));
     }
   }
   if (findings.empty()) findings.push_back(ok(fmt::format("Allowed origins: {}", join(origins, ", "))));
@@ -159,24 +193,33 @@ std::vector<Finding> checkHttps(const Context& context) {
   std::vector<Finding> findings;
   if (const auto url = config.text(key::kPublicUrl); config.production() && startsWith(url, "http://")) {
     const auto host = url.substr(7, url.find_first_of(":/", 7) - 7);
-    if (!loopbackHost(host)) findings.push_back(misconfigured("ARAGORA_BASE_URL: the public URL is not https", originOf(config, key::kPublicUrl), "use https://"));
+    if (!loopbackHost(host))
+      findings.push_back(misconfigured("ARAGORA_BASE_URL: the public URL is not https",
+                                       originOf(config, key::kPublicUrl), "use https://"));
   }
   const bool certificate = config.isSet(key::kTlsCertificate);
   if (certificate != config.isSet(key::kTlsKey)) {
-    findings.push_back(misconfigured("TLS: only one of certificate and key is configured", originOf(config, certificate ? key::kTlsCertificate : key::kTlsKey), "set ARAGORA_TLS_CERT_PATH and ARAGORA_TLS_KEY_PATH both"));
+    findings.push_back(misconfigured("TLS: only one of certificate and key is configured",
+                                     originOf(config, certificate ? key::kTlsCertificate : key::kTlsKey),
+                                     "set ARAGORA_TLS_CERT_PATH and ARAGORA_TLS_KEY_PATH both"));
   }
   const bool loopback = loopbackHost(config.text(key::kBindHost));
   if (config.production() && !config.flag(key::kBehindProxy) && !loopback) {
-    findings.push_back(warning(fmt::format("HTTPS: listens on {} and no proxy is declared", config.text(key::kBindHost)), originOf(config, key::kBindHost), "put a TLS proxy in front and set ARAGORA_BEHIND_PROXY=true, or bind to 127.0.0.1"));
+    findings.push_back(
+        warning(fmt::format("HTTPS: listens on {} and no proxy is declared", config.text(key::kBindHost)),
+                originOf(config, key::kBindHost),
+                "put a TLS proxy in front and set ARAGORA_BEHIND_PROXY=true, or bind to 127.0.0.1"));
   }
-  if (findings.empty()) findings.push_back(ok(loopback ? "HTTPS: reached through loopback only" : "HTTPS: a trusted proxy terminates TLS"));
+  if (findings.empty())
+    findings.push_back(ok(loopback ? "HTTPS: reached through loopback only" : "HTTPS: a trusted proxy terminates TLS"));
   return findings;
 }
 
 std::vector<Finding> checkRateLimit(const Context& context) {
   const auto limit = context.config.integer(key::kRateLimit);
   if (limit == 0) {
-    auto finding = warning("ARAGORA_IP_RATE_LIMIT: rate limiting is off", originOf(context.config, key::kRateLimit), "remove the setting; the default is 120 a minute");
+    auto finding = warning("ARAGORA_IP_RATE_LIMIT: rate limiting is off", originOf(context.config, key::kRateLimit),
+                           "remove the setting; the default is 120 a minute");
     return {context.config.production() ? finding : ok("Rate limit: off")};
   }
   return {ok(fmt::format("Rate limit: {} requests a minute for each address", limit))};
@@ -187,13 +230,19 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
   const auto text = config.text(key::kKeyRotatedAt);
   if (text.empty()) {
     if (!config.production()) return {skipped("Key rotation: no date recorded (ARAGORA_ENCRYPTION_KEY_ROTATED_AT)")};
-    return {warning("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not set, the age of the encryption key is unknown", "not set", "record the date on which the key was made, such as 2026-01-13")};
+    return {warning("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not set, the age of the encryption key is unknown", "not set",
+                    "record the date on which the key was made, such as 2026-01-13")};
   }
   const auto at = fromIso(text);
-  if (!at || *at > nowMicros() + 86'400'000'000LL) return {misconfigured("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not a date in the past", originOf(config, key::kKeyRotatedAt), "write it as YYYY-MM-DD")};
+  if (!at || *at > nowMicros() + 86'400'000'000LL)
+    return {misconfigured("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not a date in the past",
+                          originOf(config, key::kKeyRotatedAt), "write it as YYYY-MM-DD")};
   const auto days = (nowMicros() - *at) / 86'400'000'000LL;
   if (days > config.integer(key::kKeyRotationDays)) {
-    return {warning(fmt::format("Key rotation: the encryption key is {} days old, {} is the limit", days, config.integer(key::kKeyRotationDays)), originOf(config, key::kKeyRotatedAt), "make a new key and keep the old one in ARAGORA_ENCRYPTION_PREVIOUS_KEYS")};
+    return {warning(fmt::format("Key rotation: the encryption key is {} days old, {} is the limit", days,
+                                config.integer(key::kKeyRotationDays)),
+                    originOf(config, key::kKeyRotatedAt),
+                    "make a new key and keep the old one in ARAGORA_ENCRYPTION_PREVIOUS_KEYS")};
   }
   return {ok(fmt::format("Key rotation: the encryption key is {} days old", days))};
 }
@@ -201,26 +250,34 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
 std::vector<Finding> checkSecretSources(const Context& context) {
   std::vector<std::string> bare;
   for (const auto& setting : config::catalogue()) {
-    if (setting.secret && context.config.origin(setting.key).source == config::Source::Environment) bare.push_back(context.config.variable(setting.key));
+    if (setting.secret && context.config.origin(setting.key).source == config::Source::Environment)
+      bare.push_back(context.config.variable(setting.key));
   }
   if (bare.empty()) return {ok("Secrets: none comes from the bare environment")};
   if (!context.config.production()) return {ok(fmt::format("Secrets: {} from the environment", join(bare, ", ")))};
-  return {warning(fmt::format("Secrets in the bare environment, readable with systemctl show: {}", join(bare, ", ")), "environment", "use LoadCredential=, NAME_FILE, or NAME_COMMAND for a secrets manager (Vault, AWS KMS)")};
+  return {warning(fmt::format("Secrets in the bare environment, readable with systemctl show: {}", join(bare, ", ")),
+                  "environment",
+                  "use LoadCredential=, NAME_FILE, or NAME_COMMAND for a secrets manager (Vault, AWS KMS)")};
 }
 
 std::vector<Finding> checkSecretReuse(const Context& context) {
   std::vector<Finding> findings;
   std::map<std::string, std::string> seen;  // digest would do as well; values never leave this function
   for (const auto& setting : config::catalogue()) {
-    if (!setting.secret || setting.type == config::Type::Url || !context.config.isSet(setting.key) || !context.config.resolved(setting.key)) continue;
+    if (!setting.secret || setting.type == config::Type::Url || !context.config.isSet(setting.key) ||
+        !context.config.resolved(setting.key))
+      continue;
     const auto variable = context.config.variable(setting.key);
     const auto [found, inserted] = seen.emplace(context.config.secret(setting.key).reveal(), variable);
-    if (!inserted) findings.push_back(misconfigured(fmt::format("{} and {} have the same value", found->second, variable), originOf(context.config, setting.key), "give each its own secret"));
+    if (!inserted)
+      findings.push_back(misconfigured(fmt::format("{} and {} have the same value", found->second, variable),
+                                       originOf(context.config, setting.key), "give each its own secret"));
   }
   for (const auto k : {key::kMetricsToken, key::kApiToken}) {
     if (!context.config.isSet(k) || !context.config.resolved(k)) continue;
     if (const auto weakness = config::weaknessOf(context.config.secret(k).reveal())) {
-      findings.push_back(misconfigured(fmt::format("{}: {}", context.config.variable(k), *weakness), originOf(context.config, k), "generate one: openssl rand -hex 32"));
+      findings.push_back(misconfigured(fmt::format("{}: {}", context.config.variable(k), *weakness),
+                                       originOf(context.config, k), "generate one: openssl rand -hex 32"));
     }
   }
   if (findings.empty()) findings.push_back(ok("Secrets: all different, no placeholders"));
@@ -233,9 +290,12 @@ std::vector<Finding> checkUnknownVariables(const Context& context) {
   std::vector<Finding> findings;
   const auto& known = config::environmentNames();
   for (const auto& [name, origin] : context.environment_origins) {
-    if (!startsWith(name, "ARAGORA_") || std::find(known.begin(), known.end(), name) != known.end() || std::regex_match(name, kServiceLink)) continue;
+    if (!startsWith(name, "ARAGORA_") || std::find(known.begin(), known.end(), name) != known.end() ||
+        std::regex_match(name, kServiceLink))
+      continue;
     const auto close = nearest(name, known);
-    findings.push_back(warning(fmt::format("{}: no setting has this name; it does nothing", printable(name, 80)), origin, close ? fmt::format("did you mean {}?", *close) : "remove it"));
+    findings.push_back(warning(fmt::format("{}: no setting has this name; it does nothing", printable(name, 80)),
+                               origin, close ? fmt::format("did you mean {}?", *close) : "remove it"));
   }
   if (findings.empty()) findings.push_back(ok("Variables: no unknown ARAGORA_ names"));
   return findings;

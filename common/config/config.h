@@ -29,7 +29,7 @@ struct Candidate {
 
 // Something wrong with the configuration itself. Never contains a secret.
 struct Problem {
-  std::string setting;  // catalogue key, or the unknown name
+  std::string setting;   // catalogue key, or the unknown name
   std::string variable;  // the name the operator wrote or should write
   std::string message;
   std::string origin;
@@ -61,7 +61,7 @@ class Config {
   std::filesystem::path sqlitePath() const;
   std::filesystem::path backupDirectory() const;
 
-  void add(std::string_view key, Candidate candidate);      // lower precedence than those already there
+  void add(std::string_view key, Candidate candidate);       // lower precedence than those already there
   void override(std::string_view key, Candidate candidate);  // higher
 
  private:

@@ -66,7 +66,18 @@ class Parser {
   }
 
  private:
-  enum class State { PreKey, Key, PreValue, Value, ValueEscape, SingleQuote, DoubleQuote, DoubleQuoteEscape, Comment, CommentEscape };
+  enum class State {
+    PreKey,
+    Key,
+    PreValue,
+    Value,
+    ValueEscape,
+    SingleQuote,
+    DoubleQuote,
+    DoubleQuoteEscape,
+    Comment,
+    CommentEscape
+  };
 
   void step(char c) {
     switch (state_) {
@@ -167,8 +178,10 @@ class Parser {
     auto value = value_.take();
     if (!validName(name)) {
       const bool exported = startsWith(name, "export ");
-      warnAt(start_line_, exported ? fmt::format("'{}' is ignored: systemd does not know export; write {}=…", printable(name, 60), printable(trim(name.substr(7)), 40))
-                                   : fmt::format("'{}' is not a variable name; the line is ignored", printable(name, 60)));
+      warnAt(start_line_, exported
+                              ? fmt::format("'{}' is ignored: systemd does not know export; write {}=…",
+                                            printable(name, 60), printable(trim(name.substr(7)), 40))
+                              : fmt::format("'{}' is not a variable name; the line is ignored", printable(name, 60)));
       return;
     }
     if (!quoted_ && value.find(" #") != std::string::npos) {

@@ -55,15 +55,18 @@ class Merger {
   }
 
  private:
-  void problem(const Setting& setting, std::string variable, std::string message, std::string origin, std::string hint) {
-    result_.problems.push_back({std::string(setting.key), std::move(variable), std::move(message), std::move(origin), std::move(hint)});
+  void problem(const Setting& setting, std::string variable, std::string message, std::string origin,
+               std::string hint) {
+    result_.problems.push_back(
+        {std::string(setting.key), std::move(variable), std::move(message), std::move(origin), std::move(hint)});
   }
 
   std::vector<TomlEntry> readToml(const std::string& file) {
     try {
       return parseToml(readFile(file, 1 << 20), file, result_.problems);
     } catch (const Error& error) {
-      result_.problems.push_back({"config_file", file, error.what(), file, error.hint().empty() ? "check the path and its permissions" : error.hint()});
+      result_.problems.push_back({"config_file", file, error.what(), file,
+                                  error.hint().empty() ? "check the path and its permissions" : error.hint()});
       return {};
     }
   }
@@ -89,7 +92,9 @@ class Merger {
         result_.config.add(setting.key, {Secret(first->value), {Source::Environment, first->origin}});
       } else if (found->second.value != first->value) {
         problem(setting, first_name, fmt::format("{} and {} are both set, to different values", first_name, name),
-                fmt::format("{}, {}", first->origin, found->second.origin), fmt::format("keep {} and remove {}", setting.environment.front(), first_name == setting.environment.front() ? name : std::string_view(first_name)));
+                fmt::format("{}, {}", first->origin, found->second.origin),
+                fmt::format("keep {} and remove {}", setting.environment.front(),
+                            first_name == setting.environment.front() ? name : std::string_view(first_name)));
       }
     }
   }
@@ -101,7 +106,8 @@ class Merger {
         const auto path = fs::path(credentials_) / file_name;
         std::error_code ignored;
         if (!fs::exists(path, ignored)) continue;
-        addSecretFile(setting, std::string(name), path.string(), {Source::Credential, fmt::format("credential {}", path.string())});
+        addSecretFile(setting, std::string(name), path.string(),
+                      {Source::Credential, fmt::format("credential {}", path.string())});
       }
     }
   }
@@ -109,18 +115,22 @@ class Merger {
   void addIndirections(const Setting& setting) {
     for (const auto name : setting.environment) {
       const auto file_name = std::string(name) + "_FILE";
-      if (const auto found = environment_.find(file_name); found != environment_.end() && !found->second.value.empty()) {
-        addSecretFile(setting, file_name, found->second.value, {Source::SecretFile, fmt::format("{} ({})", found->second.value, found->second.origin)});
+      if (const auto found = environment_.find(file_name);
+          found != environment_.end() && !found->second.value.empty()) {
+        addSecretFile(setting, file_name, found->second.value,
+                      {Source::SecretFile, fmt::format("{} ({})", found->second.value, found->second.origin)});
       }
       const auto command_name = std::string(name) + "_COMMAND";
-      if (const auto found = environment_.find(command_name); found != environment_.end() && !found->second.value.empty()) {
+      if (const auto found = environment_.find(command_name);
+          found != environment_.end() && !found->second.value.empty()) {
         addCommand(setting, command_name, found->second.value, found->second.origin);
       }
     }
   }
 
   // A regular file, not a link, of root or ours, that nobody else can read.
-  void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path, const Origin& origin) {
+  void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
+                     const Origin& origin) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) {
       problem(setting, variable, fmt::format("the file {} cannot be read: {}", path, systemError(errno)), origin.text,
@@ -128,15 +138,19 @@ class Merger {
       return;
     }
     if (!S_ISREG(status.st_mode)) {
-      problem(setting, variable, fmt::format("{} is not a regular file", path), origin.text, "name the file itself, not a link or directory");
+      problem(setting, variable, fmt::format("{} is not a regular file", path), origin.text,
+              "name the file itself, not a link or directory");
       return;
     }
     if (origin.source != Source::Credential) {
       if ((status.st_mode & 077) != 0) {
-        problem(setting, variable, fmt::format("the secret file {} has mode {:04o}, others can read it", path, status.st_mode & 07777), origin.text, fmt::format("chmod 600 {}", path));
+        problem(setting, variable,
+                fmt::format("the secret file {} has mode {:04o}, others can read it", path, status.st_mode & 07777),
+                origin.text, fmt::format("chmod 600 {}", path));
       }
       if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
-        problem(setting, variable, fmt::format("the secret file {} belongs to user {}", path, status.st_uid), origin.text, fmt::format("chown root {} (or the service user)", path));
+        problem(setting, variable, fmt::format("the secret file {} belongs to user {}", path, status.st_uid),
+                origin.text, fmt::format("chown root {} (or the service user)", path));
       }
     }
     try {
@@ -146,8 +160,11 @@ class Merger {
     }
   }
 
-  void addCommand(const Setting& setting, const std::string& variable, const std::string& command, const std::string& origin) {
-    const Origin source{Source::Command, fmt::format("{} ({})", split(command, ' ').empty() ? variable : split(command, ' ').front(), origin)};
+  void addCommand(const Setting& setting, const std::string& variable, const std::string& command,
+                  const std::string& origin) {
+    const Origin source{
+        Source::Command,
+        fmt::format("{} ({})", split(command, ' ').empty() ? variable : split(command, ' ').front(), origin)};
     if (!sources_.run_commands) {
       result_.config.add(setting.key, {Secret("unresolved"), source, false});
       return;
@@ -155,7 +172,8 @@ class Merger {
     try {
       const auto outcome = runCommand({split(command, ' '), {}, false}, kCommandTimeout, kSecretLimit);
       if (outcome.status != 0) {
-        problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status), source.text, "run it by hand as the service user");
+        problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status),
+                source.text, "run it by hand as the service user");
         return;
       }
       addIndirect(setting, variable, withoutFinalNewline(outcome.output), source);
@@ -166,7 +184,8 @@ class Merger {
 
   void addIndirect(const Setting& setting, const std::string& variable, std::string text, const Origin& origin) {
     if (text.empty()) {
-      problem(setting, variable, "it leads to an empty value", origin.text, "write the secret into it, or remove the setting");
+      problem(setting, variable, "it leads to an empty value", origin.text,
+              "write the secret into it, or remove the setting");
       return;
     }
     const auto& before = result_.config.candidates(setting.key);
@@ -174,7 +193,8 @@ class Merger {
       return candidate.origin.source != Source::Flag && candidate.resolved && candidate.text.reveal() != text;
     });
     if (conflict != before.end()) {
-      problem(setting, variable, fmt::format("{} and {} give different values", conflict->origin.text, variable), origin.text, "keep one of the two");
+      problem(setting, variable, fmt::format("{} and {} give different values", conflict->origin.text, variable),
+              origin.text, "keep one of the two");
     }
     result_.config.add(setting.key, {Secret(std::move(text)), origin});
   }
@@ -185,7 +205,10 @@ class Merger {
       if (entry.key == setting.key && !entry.text.empty()) {
         result_.config.add(setting.key, {Secret(entry.text), origin});
       } else if (setting.secret && entry.key == std::string(setting.key) + "_file") {
-        addTomlIndirect(setting, [&] { addSecretFile(setting, entry.key, entry.text, {Source::SecretFile, fmt::format("{} ({})", entry.text, origin.text)}); });
+        addTomlIndirect(setting, [&] {
+          addSecretFile(setting, entry.key, entry.text,
+                        {Source::SecretFile, fmt::format("{} ({})", entry.text, origin.text)});
+        });
       } else if (setting.secret && entry.key == std::string(setting.key) + "_command") {
         addTomlIndirect(setting, [&] { addCommand(setting, entry.key, entry.text, origin.text); });
       }
@@ -209,8 +232,10 @@ class Merger {
     for (const auto& entry : toml) {
       if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
       const auto close = nearest(entry.key, known);
-      result_.problems.push_back({entry.key, entry.key, fmt::format("unknown setting {}", printable(entry.key, 80)), fmt::format("{}:{}", file, entry.line),
-                                  close ? fmt::format("did you mean {}?", *close) : "see aragora.toml(5) for the settings there are"});
+      result_.problems.push_back(
+          {entry.key, entry.key, fmt::format("unknown setting {}", printable(entry.key, 80)),
+           fmt::format("{}:{}", file, entry.line),
+           close ? fmt::format("did you mean {}?", *close) : "see aragora.toml(5) for the settings there are"});
     }
   }
 
@@ -225,29 +250,37 @@ class Merger {
       case Type::Integer: {
         const auto value = parseInteger(text);
         if (!value || *value < setting.minimum || *value > setting.maximum) {
-          problem(setting, variable, fmt::format("{} is not a whole number from {} to {}", shown, setting.minimum, setting.maximum), origin,
-                  fmt::format("the default is {}", setting.fallback));
+          problem(setting, variable,
+                  fmt::format("{} is not a whole number from {} to {}", shown, setting.minimum, setting.maximum),
+                  origin, fmt::format("the default is {}", setting.fallback));
         }
         break;
       }
       case Type::Flag:
-        if (!isFlagText(text)) problem(setting, variable, fmt::format("{} is neither true nor false", shown), origin, "use true or false");
+        if (!isFlagText(text))
+          problem(setting, variable, fmt::format("{} is neither true nor false", shown), origin, "use true or false");
         break;
       case Type::Choice:
         if (std::find(setting.choices.begin(), setting.choices.end(), text) == setting.choices.end()) {
           std::vector<std::string> names(setting.choices.begin(), setting.choices.end());
-          const auto close = startsWith(text, "prod") || text == "live" ? std::optional<std::string>("production") : nearest(text, names);
+          const auto close = startsWith(text, "prod") || text == "live" ? std::optional<std::string>("production")
+                                                                        : nearest(text, names);
           problem(setting, variable, fmt::format("{} is none of: {}", shown, join(names, ", ")), origin,
-                  close && std::find(names.begin(), names.end(), *close) != names.end() ? fmt::format("did you mean {}?", *close) : fmt::format("use one of: {}", join(names, ", ")));
+                  close && std::find(names.begin(), names.end(), *close) != names.end()
+                      ? fmt::format("did you mean {}?", *close)
+                      : fmt::format("use one of: {}", join(names, ", ")));
         }
         break;
       case Type::Url: {
         const bool has_scheme = text.find("://") != std::string::npos;
-        if (!has_scheme) problem(setting, variable, fmt::format("{} is not a URL", shown), origin, "a URL starts with a scheme such as https:// or postgresql://");
+        if (!has_scheme)
+          problem(setting, variable, fmt::format("{} is not a URL", shown), origin,
+                  "a URL starts with a scheme such as https:// or postgresql://");
         break;
       }
       case Type::Path:
-        if (text.front() != '/') problem(setting, variable, fmt::format("{} is not an absolute path", shown), origin, "start it with /");
+        if (text.front() != '/')
+          problem(setting, variable, fmt::format("{} is not an absolute path", shown), origin, "start it with /");
         break;
       case Type::Text:
       case Type::List:
@@ -280,7 +313,8 @@ Environment fileEnvironment(const std::string& file, std::vector<Problem>& probl
     const auto parsed = parseEnvironmentFile(readFile(file, 1 << 20));
     for (const auto& entry : parsed.entries) result[entry.name] = {entry.value, fmt::format("{}:{}", file, entry.line)};
     for (const auto& warning : parsed.warnings) {
-      problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line), "systemd reads the file this way, see systemd.exec(5)", true});
+      problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line),
+                          "systemd reads the file this way, see systemd.exec(5)", true});
     }
   } catch (const Error& error) {
     problems.push_back({"env_file", file, error.what(), file, "check the path and its permissions"});
@@ -295,8 +329,10 @@ std::string defaultConfigFile(const Environment& environment) {
   };
   if (const auto given = value("ARAGORA_CONFIG"); !given.empty()) return given;
   std::vector<std::string> candidates = {"/etc/aragora/aragora.toml"};
-  if (const auto xdg = value("XDG_CONFIG_HOME"); startsWith(xdg, "/")) candidates.push_back(xdg + "/aragora/aragora.toml");
-  else if (const auto home = value("HOME"); startsWith(home, "/")) candidates.push_back(home + "/.config/aragora/aragora.toml");
+  if (const auto xdg = value("XDG_CONFIG_HOME"); startsWith(xdg, "/"))
+    candidates.push_back(xdg + "/aragora/aragora.toml");
+  else if (const auto home = value("HOME"); startsWith(home, "/"))
+    candidates.push_back(home + "/.config/aragora/aragora.toml");
   for (const auto& candidate : candidates) {
     std::error_code ignored;
     if (fs::exists(candidate, ignored)) return candidate;
@@ -314,7 +350,8 @@ Loaded load(const Sources& sources) {
   std::vector<Problem> early;
   Environment environment = processEnvironment();
   std::string credentials;
-  if (const auto found = environment.find("CREDENTIALS_DIRECTORY"); found != environment.end()) credentials = found->second.value;
+  if (const auto found = environment.find("CREDENTIALS_DIRECTORY"); found != environment.end())
+    credentials = found->second.value;
   if (sources.env_file || sources.unit) {
     for (const auto& name : environmentNames()) environment.erase(name);
   }
@@ -325,9 +362,11 @@ Loaded load(const Sources& sources) {
     auto unit = readUnit(*sources.unit);
     early.insert(early.end(), unit.problems.begin(), unit.problems.end());
     for (auto& [name, value] : unit.environment) environment[name] = value;
-    for (const auto& [name, file] : unit.credentials) environment[name + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
+    for (const auto& [name, file] : unit.credentials)
+      environment[name + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
   }
-  auto loaded = loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)), credentials);
+  auto loaded =
+      loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)), credentials);
   loaded.problems.insert(loaded.problems.begin(), early.begin(), early.end());
   for (const auto& [name, value] : environment) loaded.environment_origins[name] = value.origin;
   return loaded;
@@ -339,10 +378,16 @@ void requireNoProblems(const std::vector<Problem>& problems) {
   for (const auto& problem : problems) {
     if (problem.warning) continue;
     lines.push_back(fmt::format("{}: {} [{}] → {}", problem.variable, problem.message, problem.origin, problem.hint));
-    details.push_back(json::object{{"setting", problem.setting}, {"variable", problem.variable}, {"message", problem.message}, {"origin", problem.origin}, {"hint", problem.hint}});
+    details.push_back(json::object{{"setting", problem.setting},
+                                   {"variable", problem.variable},
+                                   {"message", problem.message},
+                                   {"origin", problem.origin},
+                                   {"hint", problem.hint}});
   }
   if (lines.empty()) return;
-  throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")), "run: aragora validate-env").with(details);
+  throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")),
+              "run: aragora validate-env")
+      .with(details);
 }
 
 }  // namespace aragora::config

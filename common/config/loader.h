@@ -1,7 +1,7 @@
 // Merges all sources into a Config. Order: flag > environment > $CREDENTIALS_DIRECTORY, NAME_FILE or NAME_COMMAND >
-// aragora.toml > default. Never throws for what an operator wrote: every mistake becomes a Problem, so that all are seen
-// at once. An empty value is an unset one. One value set to different contents at one level (two aliases, or NAME and
-// NAME_FILE) is a problem.
+// aragora.toml > default. Never throws for what an operator wrote: every mistake becomes a Problem, so that all are
+// seen at once. An empty value is an unset one. One value set to different contents at one level (two aliases, or NAME
+// and NAME_FILE) is a problem.
 #pragma once
 
 #include <filesystem>
@@ -31,7 +31,7 @@ struct Sources {
 struct Loaded {
   Config config;
   std::vector<Problem> problems;
-  std::string config_file;  // the file that was read, empty when none
+  std::string config_file;                                 // the file that was read, empty when none
   std::map<std::string, std::string> environment_origins;  // every variable that was seen; no values
 };
 

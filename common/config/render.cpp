@@ -8,13 +8,20 @@ namespace aragora::config {
 namespace {
 std::string_view typeName(const Setting& setting) {
   switch (setting.type) {
-    case Type::Text: return "text";
-    case Type::Integer: return "integer";
-    case Type::Flag: return "true or false";
-    case Type::Choice: return "choice";
-    case Type::List: return "list of texts";
-    case Type::Path: return "absolute path";
-    case Type::Url: return "URL";
+    case Type::Text:
+      return "text";
+    case Type::Integer:
+      return "integer";
+    case Type::Flag:
+      return "true or false";
+    case Type::Choice:
+      return "choice";
+    case Type::List:
+      return "list of texts";
+    case Type::Path:
+      return "absolute path";
+    case Type::Url:
+      return "URL";
   }
   return "";
 }
@@ -35,11 +42,24 @@ std::string allowed(const Setting& setting) {
   return std::string(typeName(setting));
 }
 
-// A period at the start of a line and a backslash mean something to roff.
+// Text for roff: one sentence a line, lines of at most 78 characters, no control characters at a line's start.
 std::string roff(std::string_view text) {
   auto escaped = replaceAll(std::string(text), "\\", "\\e");
   escaped = replaceAll(escaped, "…", "...");
-  return startsWith(escaped, ".") ? "\\&" + escaped : escaped;
+  std::string out;
+  std::size_t column = 0;
+  for (const auto& word : split(escaped, ' ')) {
+    const bool new_sentence = column > 0 && endsWith(out, ".") && !endsWith(out, "..");
+    if (column > 0) {
+      const bool wrap = new_sentence || column + 1 + word.size() > 78;
+      out += wrap ? '\n' : ' ';
+      column = wrap ? 0 : column + 1;
+    }
+    if (column == 0 && startsWith(word, ".")) out += "\\&";
+    out += word;
+    column += word.size();
+  }
+  return out;
 }
 }  // namespace
 
@@ -56,42 +76,53 @@ std::string renderExampleFile() {
       section = own_section;
       out += fmt::format("\n[{}]\n", section);
     }
-    out += fmt::format("\n# {}\n# {}; environment: {}", setting.description, allowed(setting), fmt::join(setting.environment, ", "));
+    out += fmt::format("\n# {}\n# {}; environment: {}", setting.description, allowed(setting),
+                       fmt::join(setting.environment, ", "));
     if (!setting.required_when.empty()) out += fmt::format("; required in: {}", setting.required_when);
-    out += fmt::format("\n# {} = {}\n", dot == std::string_view::npos ? setting.key : setting.key.substr(dot + 1), literal(setting));
+    out += fmt::format("\n# {} = {}\n", dot == std::string_view::npos ? setting.key : setting.key.substr(dot + 1),
+                       literal(setting));
   }
   return out;
 }
 
 std::string renderManPage() {
   std::string out =
-      ".Dd November 23, 2026\n.Dt ARAGORA.TOML 5\n.Os\n.Sh NAME\n.Nm aragora.toml\n.Nd settings of aragora\n.Sh DESCRIPTION\n"
-      "The file is TOML.\nIt is looked for at\n.Pa /etc/aragora/aragora.toml ,\nthen at\n.Pa ~/.config/aragora/aragora.toml ,\n"
-      "unless\n.Fl -config\nor\n.Ev ARAGORA_CONFIG\nnames another.\n.Pp\nOrder of precedence: command line, environment, systemd credential or\n"
+      ".Dd November 23, 2026\n.Dt ARAGORA.TOML 5\n.Os\n.Sh NAME\n.Nm aragora.toml\n.Nd settings of aragora\n.Sh "
+      "DESCRIPTION\n"
+      "The file is TOML.\nIt is looked for at\n.Pa /etc/aragora/aragora.toml ,\nthen at\n.Pa "
+      "~/.config/aragora/aragora.toml ,\n"
+      "unless\n.Fl -config\nor\n.Ev ARAGORA_CONFIG\nnames another.\n.Pp\nOrder of precedence: command line, "
+      "environment, systemd credential or\n"
       ".Ev NAME_FILE\nor\n.Ev NAME_COMMAND ,\nthis file, default.\nAn empty value is an unset one.\n"
-      "Unknown keys are errors.\nEvery secret also has the forms\n.Ar key_file\nand\n.Ar key_command .\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
+      "Unknown keys are errors.\nEvery secret also has the forms\n.Ar key_file\nand\n.Ar key_command .\n.Sh "
+      "SETTINGS\n.Bl -tag -width Ds\n";
   for (const auto& setting : catalogue()) {
-    out += fmt::format(".It Sy {}\n{}\n.br\nTakes: {}.\n", setting.key, roff(setting.description), roff(allowed(setting)));
-    if (!setting.fallback.empty()) out += fmt::format("Default: {}.\n", roff(setting.fallback));
-    if (!setting.required_when.empty()) out += fmt::format("Required in: {}.\n", setting.required_when);
+    out += fmt::format(".It Sy {}\n{}\n.Pp\n{}\n", setting.key, roff(setting.description),
+                       roff(fmt::format("Takes: {}.", allowed(setting))));
+    if (!setting.fallback.empty()) out += roff(fmt::format("Default: {}.", setting.fallback)) + "\n";
+    if (!setting.required_when.empty()) out += roff(fmt::format("Required in: {}.", setting.required_when)) + "\n";
     if (setting.secret) out += "Secret.\n";
     if (setting.reloadable) out += "Applied on SIGHUP.\n";
-    out += fmt::format("Environment: {}.\n", fmt::join(setting.environment, ", "));
+    out += roff(fmt::format("Environment: {}.", fmt::join(setting.environment, ", "))) + "\n";
   }
-  out += ".El\n.Sh SEE ALSO\n.Xr aragora 8 ,\n.Xr aragora-environment 7 ,\n.Xr aragora-validate-env 8\n";
+  out += ".El\n.Sh SEE ALSO\n.Xr aragora-environment 7 ,\n.Xr aragora 8 ,\n.Xr aragora-validate-env 8\n";
   return out;
 }
 
 std::string renderEnvironmentManPage() {
   std::string out =
-      ".Dd November 23, 2026\n.Dt ARAGORA-ENVIRONMENT 7\n.Os\n.Sh NAME\n.Nm aragora-environment\n.Nd environment variables of aragora\n.Sh DESCRIPTION\n"
-      "Each variable sets one setting of\n.Xr aragora.toml 5 .\nVariables of secrets also exist with\n.Li _FILE\n(path of a file that holds the secret)\nand\n.Li _COMMAND\n"
-      "(program that prints it).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the configuration file.\n";
+      ".Dd November 23, 2026\n.Dt ARAGORA-ENVIRONMENT 7\n.Os\n.Sh NAME\n.Nm aragora-environment\n.Nd environment "
+      "variables of aragora\n.Sh DESCRIPTION\n"
+      "Each variable sets one setting of\n.Xr aragora.toml 5 .\nVariables of secrets also exist with\n.Li _FILE\n(path "
+      "of a file that holds the secret)\nand\n.Li _COMMAND\n"
+      "(program that prints it).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the "
+      "configuration file.\n";
   for (const auto& setting : catalogue()) {
     for (const auto name : setting.environment) {
       out += fmt::format(".It Ev {}\n", name);
-      out += name == setting.environment.front() ? fmt::format("Sets\n.Sy {} .\n{}\n", setting.key, roff(setting.description))
-                                                 : fmt::format("Another name of\n.Ev {} .\n", setting.environment.front());
+      out += name == setting.environment.front()
+                 ? fmt::format("Sets\n.Sy {} .\n{}\n", setting.key, roff(setting.description))
+                 : fmt::format("Another name of\n.Ev {} .\n", setting.environment.front());
     }
   }
   out += ".El\n.Sh SEE ALSO\n.Xr aragora.toml 5 ,\n.Xr aragora 8\n";

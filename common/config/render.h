@@ -5,8 +5,8 @@
 
 namespace aragora::config {
 
-std::string renderExampleFile();  // docs/aragora.toml.example
-std::string renderManPage();      // man/aragora.toml.5 (mdoc)
+std::string renderExampleFile();         // docs/aragora.toml.example
+std::string renderManPage();             // man/aragora.toml.5 (mdoc)
 std::string renderEnvironmentManPage();  // man/aragora-environment.7
 
 }  // namespace aragora::config

@@ -25,13 +25,20 @@ double alphabetSize(std::string_view text) {
   bool base64 = false;
   bool other = false;
   for (const char c : text) {
-    if (std::isdigit(static_cast<unsigned char>(c))) digits = true;
-    else if (c >= 'a' && c <= 'f') hex_lower = true;
-    else if (c >= 'A' && c <= 'F') hex_upper = true;
-    else if (std::islower(static_cast<unsigned char>(c))) lower_case = true;
-    else if (std::isupper(static_cast<unsigned char>(c))) upper_case = true;
-    else if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=') base64 = true;
-    else other = true;
+    if (std::isdigit(static_cast<unsigned char>(c)))
+      digits = true;
+    else if (c >= 'a' && c <= 'f')
+      hex_lower = true;
+    else if (c >= 'A' && c <= 'F')
+      hex_upper = true;
+    else if (std::islower(static_cast<unsigned char>(c)))
+      lower_case = true;
+    else if (std::isupper(static_cast<unsigned char>(c)))
+      upper_case = true;
+    else if (c == '+' || c == '/' || c == '-' || c == '_' || c == '=')
+      base64 = true;
+    else
+      other = true;
   }
   if (other) return 90;
   if (base64 && (lower_case || hex_lower) && (upper_case || hex_upper)) return 64;
@@ -65,14 +72,16 @@ std::optional<std::string> placeholderReason(std::string_view secret) {
   const auto text = lower(secret);
   // Long enough that a random secret holds one less often than once in a million.
   static constexpr std::string_view kParts[] = {
-      "change-me", "change_me", "changeme", "replace-me", "replace_me", "replaceme", "your-32", "your_32",
-      "your-secret", "your_secret", "your-jwt", "your-key", "your-api", "your_api", "32-char", "32-byte",
-      "placeholder", "example", "test-secret", "dev-secret", "super-secret", "supersecret", "jwt-secret", "insert-",
-      "sk-ant-xxx", "aragora-secret", "xxxxxxxx", "development", "password123", "correcthorse", "$(openssl", "${"};
+      "change-me",   "change_me",    "changeme",    "replace-me", "replace_me",     "replaceme",  "your-32",
+      "your_32",     "your-secret",  "your_secret", "your-jwt",   "your-key",       "your-api",   "your_api",
+      "32-char",     "32-byte",      "placeholder", "example",    "test-secret",    "dev-secret", "super-secret",
+      "supersecret", "jwt-secret",   "insert-",     "sk-ant-xxx", "aragora-secret", "xxxxxxxx",   "development",
+      "password123", "correcthorse", "$(openssl",   "${"};
   for (const auto part : kParts) {
     if (text.find(part) != std::string::npos) return "a placeholder, not a secret";
   }
-  static constexpr std::string_view kWhole[] = {"secret", "password", "aragora", "admin", "test", "token", "sk-xxx", "none"};
+  static constexpr std::string_view kWhole[] = {"secret", "password", "aragora", "admin",
+                                                "test",   "token",    "sk-xxx",  "none"};
   for (const auto whole : kWhole) {
     if (text == whole) return "a sample value, not a secret";
   }

@@ -1,5 +1,5 @@
-// How much a secret is worth. Bits are estimated from the alphabet that was used (hex 4 bits a character, base64 6) after
-// repeats and runs are taken out, never from the count of distinct characters, which rejects strong hex secrets.
+// How much a secret is worth. Bits are estimated from the alphabet that was used (hex 4 bits a character, base64 6)
+// after repeats and runs are taken out, never from the count of distinct characters, which rejects strong hex secrets.
 #pragma once
 
 #include <optional>

@@ -37,7 +37,8 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
       entries.push_back({full, std::move(*text), line});
     } else {
       problems.push_back({full, full, fmt::format("{} has a value of a kind that no setting takes", full),
-                          fmt::format("{}:{}", name, line), "use a string, a number, true or false, or a list of strings"});
+                          fmt::format("{}:{}", name, line),
+                          "use a string, a number, true or false, or a list of strings"});
     }
   }
 }
@@ -52,8 +53,9 @@ std::vector<TomlEntry> parseToml(std::string_view text, const std::string& name,
   } catch (const toml::parse_error& error) {
     // The description may quote the text around the error, and that may be a secret: only its first clause is kept.
     const auto reason = std::string(error.description());
-    problems.push_back({"config_file", name, fmt::format("syntax error: {}", printable(reason.substr(0, reason.find('\'')), 120)),
-                        fmt::format("{}:{}", name, error.source().begin.line), "see aragora.toml(5); strings need quotes"});
+    problems.push_back(
+        {"config_file", name, fmt::format("syntax error: {}", printable(reason.substr(0, reason.find('\'')), 120)),
+         fmt::format("{}:{}", name, error.source().begin.line), "see aragora.toml(5); strings need quotes"});
   }
   return entries;
 }

@@ -49,7 +49,8 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
     if (name == "Environment") {
       for (const auto& word : shellWords(value)) {
         const auto at = word.find('=');
-        if (at != std::string::npos) result.environment[word.substr(0, at)] = {word.substr(at + 1), fmt::format("Environment= of {}", unit)};
+        if (at != std::string::npos)
+          result.environment[word.substr(0, at)] = {word.substr(at + 1), fmt::format("Environment= of {}", unit)};
       }
     } else if (name == "EnvironmentFiles") {
       const auto options = value.find(" (ignore_errors=");
@@ -60,7 +61,8 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
         if (colon != std::string::npos) result.credentials[entry.substr(0, colon)] = entry.substr(colon + 1);
       }
     } else if (name == "LoadState" && value != "loaded") {
-      result.problems.push_back({"unit", unit, fmt::format("systemd does not know the unit ({})", value), unit, "check the name with: systemctl list-units"});
+      result.problems.push_back({"unit", unit, fmt::format("systemd does not know the unit ({})", value), unit,
+                                 "check the name with: systemctl list-units"});
     }
   }
   // systemd.exec(5): EnvironmentFile= overrides Environment=.
@@ -69,9 +71,11 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
     if (optional && !fs::exists(file, ignored)) continue;
     try {
       const auto parsed = parseEnvironmentFile(readFile(file, 1 << 20));
-      for (const auto& entry : parsed.entries) result.environment[entry.name] = {entry.value, fmt::format("{}:{}", file, entry.line)};
+      for (const auto& entry : parsed.entries)
+        result.environment[entry.name] = {entry.value, fmt::format("{}:{}", file, entry.line)};
       for (const auto& warning : parsed.warnings) {
-        result.problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line), "systemd reads the file this way", true});
+        result.problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line),
+                                   "systemd reads the file this way", true});
       }
     } catch (const Error& error) {
       result.problems.push_back({"env_file", file, error.what(), unit, "run as a user who may read it"});
@@ -81,10 +85,15 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
 }
 
 UnitEnvironment readUnit(const std::string& unit) {
-  const auto outcome = runCommand({{"systemctl", "show", unit, "-p", "LoadState", "-p", "Environment", "-p", "EnvironmentFiles", "-p", "LoadCredential"}, {}, false},
+  const auto outcome = runCommand({{"systemctl", "show", unit, "-p", "LoadState", "-p", "Environment", "-p",
+                                    "EnvironmentFiles", "-p", "LoadCredential"},
+                                   {},
+                                   false},
                                   std::chrono::seconds(5));
   if (outcome.status != 0) {
-    throw Error(Code::Unreachable, fmt::format("systemctl show {} failed: {}", unit, printable(trim(outcome.error_output), 200)), "is systemd running here?");
+    throw Error(Code::Unreachable,
+                fmt::format("systemctl show {} failed: {}", unit, printable(trim(outcome.error_output), 200)),
+                "is systemd running here?");
   }
   return parseUnit(outcome.output, unit);
 }

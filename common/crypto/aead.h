@@ -10,7 +10,8 @@
 namespace aragora::crypto {
 
 std::string sealAesGcm(std::string_view key32, std::string_view plaintext, std::string_view associated_data);
-std::optional<std::string> openAesGcm(std::string_view key32, std::string_view sealed, std::string_view associated_data);
+std::optional<std::string> openAesGcm(std::string_view key32, std::string_view sealed,
+                                      std::string_view associated_data);
 
 std::string sealChaCha(std::string_view key32, std::string_view nonce12, std::string_view plaintext);
 std::optional<std::string> openChaCha(std::string_view key32, std::string_view nonce12, std::string_view sealed);

@@ -24,7 +24,8 @@ int noPassphrase(char*, int, int, void*) { return 0; }
 
 CertificateReport inspectCertificate(const fs::path& certificate, const fs::path& private_key) {
   const auto certificate_text = readFile(certificate, 1 << 20);
-  const Owned<BIO, BIO_free> certificate_bio(BIO_new_mem_buf(certificate_text.data(), static_cast<int>(certificate_text.size())));
+  const Owned<BIO, BIO_free> certificate_bio(
+      BIO_new_mem_buf(certificate_text.data(), static_cast<int>(certificate_text.size())));
   const Owned<X509, X509_free> x509(PEM_read_bio_X509(certificate_bio.get(), nullptr, noPassphrase, nullptr));
   if (!x509) throw Error(Code::Damaged, certificate.string() + " holds no PEM certificate");
   const auto key_text = readFile(private_key, 1 << 20);

@@ -16,6 +16,7 @@ struct CertificateReport {
 };
 
 // Throws Error(NoInput | Damaged) naming the file.
-CertificateReport inspectCertificate(const std::filesystem::path& certificate, const std::filesystem::path& private_key);
+CertificateReport inspectCertificate(const std::filesystem::path& certificate,
+                                     const std::filesystem::path& private_key);
 
 }  // namespace aragora::crypto

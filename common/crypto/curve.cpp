@@ -55,10 +55,10 @@ std::string ed25519Sign(std::string_view seed32, std::string_view message) {
 bool ed25519Verify(std::string_view public32, std::string_view message, std::string_view signature) {
   const Key key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, asBytes(public32), public32.size()));
   const Owned<EVP_MD_CTX, EVP_MD_CTX_free> context(EVP_MD_CTX_new());
-  const bool ok = key && context && signature.size() == 64 &&
-                  EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
-                  EVP_DigestVerify(context.get(), asBytes(signature), signature.size(), asBytes(message),
-                                   message.size()) == 1;
+  const bool ok =
+      key && context && signature.size() == 64 &&
+      EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
+      EVP_DigestVerify(context.get(), asBytes(signature), signature.size(), asBytes(message), message.size()) == 1;
   ERR_clear_error();
   return ok;
 }

@@ -14,7 +14,8 @@ Keyring::Keyring(const Secret& active_hex, const std::vector<Secret>& previous_h
   for (const auto& hex : all) {
     auto bytes = fromHex(hex.reveal());
     if (!bytes || bytes->size() != 32) {
-      throw Error(Code::Config, fmt::format("the encryption key has {} characters that are not 64 hex digits", hex.size()),
+      throw Error(Code::Config,
+                  fmt::format("the encryption key has {} characters that are not 64 hex digits", hex.size()),
                   "generate one with: openssl rand -hex 32");
     }
     const auto check = toHex(hkdfSha256(*bytes, "", "aragora key check v1", 16));
@@ -36,12 +37,13 @@ std::string Keyring::open(std::string_view sealed, std::string_view context) con
     for (const auto& key : keys_) {
       if (key.id != parts[1]) continue;
       const auto bytes = fromBase64(parts[2]);
-      auto plaintext = bytes ? openAesGcm(hkdfSha256(key.bytes.reveal(), "", "aragora rows v1", 32), *bytes, context)
-                             : std::nullopt;
+      auto plaintext =
+          bytes ? openAesGcm(hkdfSha256(key.bytes.reveal(), "", "aragora rows v1", 32), *bytes, context) : std::nullopt;
       if (plaintext) return *plaintext;
       throw Error(Code::Damaged, fmt::format("the sealed value {} does not open: it was altered or moved", context));
     }
-    throw Error(Code::Damaged, fmt::format("the sealed value {} needs key {}, which is not in the keyring", context, parts[1]),
+    throw Error(Code::Damaged,
+                fmt::format("the sealed value {} needs key {}, which is not in the keyring", context, parts[1]),
                 "add the old key to encryption.previous_keys");
   }
   throw Error(Code::Damaged, fmt::format("the sealed value {} is malformed", context));

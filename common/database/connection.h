@@ -1,7 +1,8 @@
 // One interface over both engines. SQL texts are written once in the common subset: $1 parameters, ON CONFLICT,
-// RETURNING, integers for times (microseconds) and truth (0/1), text for JSON. Rows are copies: they outlive everything.
-// A Connection belongs to one thread at a time. Failures are Errors: Conflict (unique or foreign key), Unreachable
-// (connection lost), Busy (lock or serialisation), Internal with the SQLSTATE otherwise; never with bound values.
+// RETURNING, integers for times (microseconds) and truth (0/1), text for JSON. Rows are copies: they outlive
+// everything. A Connection belongs to one thread at a time. Failures are Errors: Conflict (unique or foreign key),
+// Unreachable (connection lost), Busy (lock or serialisation), Internal with the SQLSTATE otherwise; never with bound
+// values.
 #pragma once
 
 #include <chrono>

@@ -15,8 +15,10 @@ database::Target databaseTarget(const Config& config) {
   namespace key = config::key;
   database::Target target;
   target.engine = config.usesPostgres() ? database::Engine::Postgres : database::Engine::Sqlite;
-  if (config.usesPostgres()) target.url = config.secret(key::kDatabaseUrl);
-  else target.path = config.sqlitePath();
+  if (config.usesPostgres())
+    target.url = config.secret(key::kDatabaseUrl);
+  else
+    target.path = config.sqlitePath();
   target.connect_timeout = std::chrono::milliseconds(config.integer(key::kConnectMs));
   target.statement_timeout = std::chrono::milliseconds(config.integer(key::kStatementMs));
   target.acquire_timeout = std::chrono::milliseconds(config.integer(key::kAcquireMs));
@@ -35,7 +37,9 @@ std::optional<crypto::Keyring> keyring(const Config& config) {
 crypto::Keyring requireKeyring(const Config& config) {
   if (auto ring = keyring(config)) return std::move(*ring);
   throw Error(Code::Config, "no encryption key is configured",
-              config.production() ? "set ARAGORA_ENCRYPTION_KEY_FILE to a file that holds the output of: openssl rand -hex 32" : "run: aragora init");
+              config.production()
+                  ? "set ARAGORA_ENCRYPTION_KEY_FILE to a file that holds the output of: openssl rand -hex 32"
+                  : "run: aragora init");
 }
 
 std::filesystem::path secretsDirectory(const Config& config) { return config.stateDirectory() / "secrets"; }
@@ -45,7 +49,8 @@ struct Generated {
   std::string_view key;
   const char* file;
 };
-constexpr Generated kGenerated[] = {{config::key::kJwtSecret, "jwt_secret"}, {config::key::kEncryptionKey, "encryption_key"}};
+constexpr Generated kGenerated[] = {{config::key::kJwtSecret, "jwt_secret"},
+                                    {config::key::kEncryptionKey, "encryption_key"}};
 
 void addFrom(Config& config, const Generated& generated, const std::filesystem::path& path, const std::string& text) {
   config.add(generated.key, {Secret(std::string(trim(text))), {config::Source::Generated, path.string()}});

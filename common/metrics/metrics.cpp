@@ -51,7 +51,8 @@ std::string helpOf(const std::string& name) {
   return "Undocumented.";
 }
 
-const prometheus::Histogram::BucketBoundaries kBuckets = {.005, .01, .025, .05, .1, .2, .25, .5, 1, 2, 2.5, 5, 10, 30, 60, 120, 300, 600};
+const prometheus::Histogram::BucketBoundaries kBuckets = {.005, .01, .025, .05, .1, .2, .25, .5,  1,
+                                                          2,    2.5, 5,    10,  30, 60, 120, 300, 600};
 }  // namespace
 
 struct Registry::Impl {
@@ -105,16 +106,23 @@ void Registry::request(std::string_view route, std::string_view method, int stat
     }
   }
   const std::string pattern(route);
-  const Labels labels{{"method", std::string(method)}, {"endpoint", pattern}, {"handler", pattern}, {"status", fmt::format("{}", status)}};
+  const Labels labels{{"method", std::string(method)},
+                      {"endpoint", pattern},
+                      {"handler", pattern},
+                      {"status", fmt::format("{}", status)}};
   auto& counter = impl_->family(impl_->counters, "aragora_http_requests_total", prometheus::BuildCounter()).Add(labels);
-  auto& histogram = impl_->family(impl_->histograms, "aragora_http_request_duration_seconds", prometheus::BuildHistogram()).Add(labels, kBuckets);
+  auto& histogram =
+      impl_->family(impl_->histograms, "aragora_http_request_duration_seconds", prometheus::BuildHistogram())
+          .Add(labels, kBuckets);
   counter.Increment();
   histogram.Observe(seconds);
   const std::unique_lock lock(impl_->requests_mutex);
   impl_->requests[std::make_tuple(pattern, std::string(method), status)] = {&counter, &histogram};
 }
 
-void Registry::onCollect(std::function<void(Registry&)> collector) { impl_->collectors.push_back(std::move(collector)); }
+void Registry::onCollect(std::function<void(Registry&)> collector) {
+  impl_->collectors.push_back(std::move(collector));
+}
 
 std::string Registry::expose() {
   for (const auto& collector : impl_->collectors) collector(*this);

@@ -1,6 +1,6 @@
 // The live schema as sorted lines (tables, columns, constraints, indexes), and what it should be: the lines that the
-// embedded migrations give when applied to an empty place (an in-memory SQLite database, or a PostgreSQL schema inside a
-// transaction that is rolled back). Only our own tables are looked at.
+// embedded migrations give when applied to an empty place (an in-memory SQLite database, or a PostgreSQL schema inside
+// a transaction that is rolled back). Only our own tables are looked at.
 #pragma once
 
 #include <set>

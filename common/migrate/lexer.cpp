@@ -142,9 +142,11 @@ class Lexer {
     trigger_ = false;
     trigger_depth_ = 0;
     if (text.empty()) return;
-    static const std::set<std::string> kControl = {"BEGIN", "START", "COMMIT", "ROLLBACK", "END", "ABORT", "SAVEPOINT", "RELEASE"};
+    static const std::set<std::string> kControl = {"BEGIN", "START", "COMMIT",    "ROLLBACK",
+                                                   "END",   "ABORT", "SAVEPOINT", "RELEASE"};
     if (!words.empty() && kControl.count(words[0]) > 0) {
-      refuse(first_line_, fmt::format("{} is not allowed: the migration runner owns the transaction", words[0]), "remove it; use '-- aragora: no-transaction' for statements that need none");
+      refuse(first_line_, fmt::format("{} is not allowed: the migration runner owns the transaction", words[0]),
+             "remove it; use '-- aragora: no-transaction' for statements that need none");
     }
     const auto folded = lower(text);
     if (!words.empty() && words[0] == "COPY" && folded.find("from stdin") != std::string::npos) {

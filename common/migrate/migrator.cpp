@@ -47,11 +47,13 @@ class Migrator::Lock {
     transaction_.emplace(*connection_, "BEGIN ISOLATION LEVEL READ COMMITTED");
     connection_->executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
     bool told = false;
-    while (connection_->query(fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey), {})[0].text(0) != "t") {
+    while (connection_->query(fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey), {})[0].text(0) !=
+           "t") {
       if (!told) migrator.say(fmt::format("waiting for another migration run ({})", holder()));
       told = true;
       if (remaining(deadline).count() == 0) {
-        throw Error(Code::Busy, fmt::format("another migration run holds the lock: {}", holder()), "wait for it, or raise --lock-wait");
+        throw Error(Code::Busy, fmt::format("another migration run holds the lock: {}", holder()),
+                    "wait for it, or raise --lock-wait");
       }
       std::this_thread::sleep_for(jitter(kPoll));
     }
@@ -64,8 +66,11 @@ class Migrator::Lock {
  private:
   std::string holder() {
     const auto rows = connection_->query(
-        std::string("SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-                    "WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.objid = ") + fmt::format("{}", static_cast<std::uint32_t>(kAdvisoryKey)), {});
+        std::string("SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks "
+                    "l JOIN pg_stat_activity a USING (pid) "
+                    "WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.objid = ") +
+            fmt::format("{}", static_cast<std::uint32_t>(kAdvisoryKey)),
+        {});
     if (rows.empty()) return "it just finished";
     return fmt::format("backend {} ({}), for {} s", rows[0].text(0), rows[0].text(1), rows[0].text(2));
   }
@@ -74,7 +79,8 @@ class Migrator::Lock {
   std::optional<Transaction> transaction_;
 };
 
-Migrator::Migrator(database::Target target, Options options) : target_(std::move(target)), options_(std::move(options)) {
+Migrator::Migrator(database::Target target, Options options)
+    : target_(std::move(target)), options_(std::move(options)) {
   if (options_.migrations.empty()) options_.migrations = migrationsFor(target_.engine);
   target_.application_name = fmt::format("aragora migrate {}", instanceName()).substr(0, 63);
 }
@@ -85,23 +91,27 @@ void Migrator::say(const std::string& message) {
 
 std::unique_ptr<Connection> Migrator::connectForWork() {
   auto connection = database::connect(target_, database::OpenMode::Create);
-  if (target_.engine == Engine::Postgres &&
-      connection->query("SELECT pg_is_in_recovery()", {})[0].text(0) == "t") {
-    throw Error(Code::Config, fmt::format("{} is a standby and cannot be migrated", database::describe(target_)), "point DATABASE_URL at the primary");
+  if (target_.engine == Engine::Postgres && connection->query("SELECT pg_is_in_recovery()", {})[0].text(0) == "t") {
+    throw Error(Code::Config, fmt::format("{} is a standby and cannot be migrated", database::describe(target_)),
+                "point DATABASE_URL at the primary");
   }
   return connection;
 }
 
 bool Migrator::historyExists(Connection& connection) {
-  if (target_.engine == Engine::Postgres) return !connection.query("SELECT to_regclass('aragora_migrations')", {})[0].isNull(0);
-  return !connection.query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'aragora_migrations'", {}).empty();
+  if (target_.engine == Engine::Postgres)
+    return !connection.query("SELECT to_regclass('aragora_migrations')", {})[0].isNull(0);
+  return !connection.query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'aragora_migrations'", {})
+              .empty();
 }
 
 void Migrator::createHistory(Connection& connection) {
   if (historyExists(connection)) return;
   connection.query(
-      "CREATE TABLE IF NOT EXISTS aragora_migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, "
-      "applied_at bigint NOT NULL, applied_by text NOT NULL, duration_ms bigint NOT NULL, statements_done integer NOT NULL, "
+      "CREATE TABLE IF NOT EXISTS aragora_migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text "
+      "NOT NULL, "
+      "applied_at bigint NOT NULL, applied_by text NOT NULL, duration_ms bigint NOT NULL, statements_done integer NOT "
+      "NULL, "
       "complete integer NOT NULL, down_sql text NOT NULL, note text NOT NULL DEFAULT '')",
       {});
 }
@@ -109,10 +119,13 @@ void Migrator::createHistory(Connection& connection) {
 Status Migrator::read(Connection& connection) {
   Status status;
   if (historyExists(connection)) {
-    for (const auto& row : connection.query("SELECT version, name, checksum, applied_at, applied_by, duration_ms, statements_done, complete, down_sql, note "
-                                            "FROM aragora_migrations ORDER BY version", {})) {
-      status.applied.push_back({static_cast<int>(row.integer(0)), row.text(1), row.text(2), row.integer(3), row.text(4), row.integer(5),
-                                static_cast<int>(row.integer(6)), row.integer(7) != 0, row.text(8), row.text(9)});
+    for (const auto& row : connection.query("SELECT version, name, checksum, applied_at, applied_by, duration_ms, "
+                                            "statements_done, complete, down_sql, note "
+                                            "FROM aragora_migrations ORDER BY version",
+                                            {})) {
+      status.applied.push_back({static_cast<int>(row.integer(0)), row.text(1), row.text(2), row.integer(3), row.text(4),
+                                row.integer(5), static_cast<int>(row.integer(6)), row.integer(7) != 0, row.text(8),
+                                row.text(9)});
     }
   }
   std::map<int, const Applied*> by_version;
@@ -120,12 +133,15 @@ Status Migrator::read(Connection& connection) {
   for (const auto& migration : options_.migrations) {
     const auto found = by_version.find(migration.version);
     if (found == by_version.end() || !found->second->complete) status.pending.push_back(migration);
-    if (found != by_version.end() && found->second->checksum != migration.checksum) status.drifted.push_back(*found->second);
+    if (found != by_version.end() && found->second->checksum != migration.checksum)
+      status.drifted.push_back(*found->second);
     by_version.erase(migration.version);
   }
   for (const auto& [version, applied] : by_version) status.unknown.push_back(*applied);
   // What is incomplete is pending, not applied.
-  status.applied.erase(std::remove_if(status.applied.begin(), status.applied.end(), [](const Applied& a) { return !a.complete; }), status.applied.end());
+  status.applied.erase(
+      std::remove_if(status.applied.begin(), status.applied.end(), [](const Applied& a) { return !a.complete; }),
+      status.applied.end());
   return status;
 }
 
@@ -144,13 +160,18 @@ Status Migrator::status() {
 
 void Migrator::refuseDrift(const Status& status) {
   if (!status.unknown.empty()) {
-    throw Error(Code::Config, fmt::format("the database has migration {} ({}), which this version of aragora does not know", status.unknown.back().version, status.unknown.back().name),
+    throw Error(Code::Config,
+                fmt::format("the database has migration {} ({}), which this version of aragora does not know",
+                            status.unknown.back().version, status.unknown.back().name),
                 "run the newer aragora, or undo it there with: aragora migrate down");
   }
   if (!status.drifted.empty()) {
     const auto& first = status.drifted.front();
-    throw Error(Code::Damaged, fmt::format("migration {} ({}) was applied with another content (checksum {}…)", first.version, first.name, first.checksum.substr(0, 12)),
-                fmt::format("compare them; if the schema is right: aragora migrate repair --accept {} --reason TEXT", first.version));
+    throw Error(Code::Damaged,
+                fmt::format("migration {} ({}) was applied with another content (checksum {}…)", first.version,
+                            first.name, first.checksum.substr(0, 12)),
+                fmt::format("compare them; if the schema is right: aragora migrate repair --accept {} --reason TEXT",
+                            first.version));
   }
 }
 
@@ -171,7 +192,9 @@ std::vector<Applied> Migrator::up(int to) {
     const auto& next = status.pending.front();
     lock.stillHeld();
     int resume_after = 0;
-    for (const auto& row : connection->query("SELECT statements_done FROM aragora_migrations WHERE version = $1 AND complete = 0", {std::int64_t{next.version}})) {
+    for (const auto& row :
+         connection->query("SELECT statements_done FROM aragora_migrations WHERE version = $1 AND complete = 0",
+                           {std::int64_t{next.version}})) {
       resume_after = static_cast<int>(row.integer(0));
     }
     auto applied = apply(*connection, lock, next, resume_after);
@@ -181,23 +204,30 @@ std::vector<Applied> Migrator::up(int to) {
 
 Applied Migrator::apply(Connection& connection, Lock&, const Migration& migration, int statements_done) {
   const auto started = std::chrono::steady_clock::now();
-  Applied record{migration.version, migration.name, migration.checksum, nowMicros(), appliedBy(), 0, statements_done, true, migration.down, {}};
+  Applied record{migration.version, migration.name, migration.checksum, nowMicros(), appliedBy(), 0,
+                 statements_done,   true,           migration.down,     {}};
   say(fmt::format("applying {:04}_{}", migration.version, migration.name));
-  if (migration.transactional) applyTransactional(connection, migration, record);
-  else applyStatementwise(connection, migration, record);
+  if (migration.transactional)
+    applyTransactional(connection, migration, record);
+  else
+    applyStatementwise(connection, migration, record);
   record.duration_ms = static_cast<std::int64_t>(secondsSince(started) * 1000);
   if (record.version != 0) {
-    connection.query("UPDATE aragora_migrations SET duration_ms = $2 WHERE version = $1", {std::int64_t{record.version}, record.duration_ms});
+    connection.query("UPDATE aragora_migrations SET duration_ms = $2 WHERE version = $1",
+                     {std::int64_t{record.version}, record.duration_ms});
   }
   return record;
 }
 
 namespace {
 void insertHistory(Connection& connection, const Applied& record) {
-  connection.query("INSERT INTO aragora_migrations (version, name, checksum, applied_at, applied_by, duration_ms, statements_done, complete, down_sql, note) "
-                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                   {std::int64_t{record.version}, record.name, record.checksum, record.applied_at, record.applied_by, record.duration_ms,
-                    std::int64_t{record.statements_done}, std::int64_t{record.complete ? 1 : 0}, record.down, record.note});
+  connection.query(
+      "INSERT INTO aragora_migrations (version, name, checksum, applied_at, applied_by, duration_ms, statements_done, "
+      "complete, down_sql, note) "
+      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+      {std::int64_t{record.version}, record.name, record.checksum, record.applied_at, record.applied_by,
+       record.duration_ms, std::int64_t{record.statements_done}, std::int64_t{record.complete ? 1 : 0}, record.down,
+       record.note});
 }
 }  // namespace
 
@@ -210,17 +240,23 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
   if (sqlite) connection.executeScript("PRAGMA foreign_keys=OFF");
   withLockRetries(connection, migration, [&] {
     Transaction transaction(connection, sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-    if (sqlite && !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}}).empty()) {
+    if (sqlite &&
+        !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}})
+             .empty()) {
       record.version = 0;  // another run was first
       return;
     }
-    if (!sqlite) connection.executeScript(fmt::format("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = 0", options_.lock_timeout.count()));
+    if (!sqlite)
+      connection.executeScript(
+          fmt::format("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = 0", options_.lock_timeout.count()));
     for (std::size_t i = 0; i < statements.size(); ++i) {
       if (options_.on_statement) options_.on_statement(migration, i, statements.size());
       connection.executeScript(statements[i].text, true);
     }
     if (sqlite && !connection.query("PRAGMA foreign_key_check", {}).empty()) {
-      throw Error(Code::Damaged, fmt::format("migration {} would leave rows that violate a foreign key; nothing was changed", migration.name));
+      throw Error(
+          Code::Damaged,
+          fmt::format("migration {} would leave rows that violate a foreign key; nothing was changed", migration.name));
     }
     insertHistory(connection, record);
     if (options_.on_statement) options_.on_statement(migration, statements.size(), statements.size());
@@ -233,7 +269,9 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
 void Migrator::applyStatementwise(Connection& connection, const Migration& migration, Applied& record) {
   const auto statements = splitStatements(migration.up, migration.name);
   record.complete = false;
-  const auto exists = !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}}).empty();
+  const auto exists =
+      !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}})
+           .empty();
   if (!exists) insertHistory(connection, record);
   for (auto i = static_cast<std::size_t>(record.statements_done); i < statements.size(); ++i) {
     if (options_.on_statement) options_.on_statement(migration, i, statements.size());
@@ -241,7 +279,8 @@ void Migrator::applyStatementwise(Connection& connection, const Migration& migra
       if (target_.engine == Engine::Postgres && indexNeedsNoBuild(connection, statements[i].text)) return;
       connection.executeScript(statements[i].text, true);
     });
-    connection.query("UPDATE aragora_migrations SET statements_done = $2 WHERE version = $1", {std::int64_t{migration.version}, static_cast<std::int64_t>(i + 1)});
+    connection.query("UPDATE aragora_migrations SET statements_done = $2 WHERE version = $1",
+                     {std::int64_t{migration.version}, static_cast<std::int64_t>(i + 1)});
   }
   if (options_.on_statement) options_.on_statement(migration, statements.size(), statements.size());
   connection.query("UPDATE aragora_migrations SET complete = 1 WHERE version = $1", {std::int64_t{migration.version}});
@@ -251,11 +290,13 @@ void Migrator::applyStatementwise(Connection& connection, const Migration& migra
 
 // CREATE INDEX CONCURRENTLY that was interrupted leaves an INVALID index, which IF NOT EXISTS would silently accept.
 bool Migrator::indexNeedsNoBuild(Connection& connection, const std::string& sql) {
-  static const std::regex kCreate(R"(^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("?[A-Za-z0-9_]+"?))", std::regex::icase);
+  static const std::regex kCreate(
+      R"(^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("?[A-Za-z0-9_]+"?))", std::regex::icase);
   std::smatch match;
   if (!std::regex_search(sql, match, kCreate)) return false;
   const auto index = match[3].str();
-  const auto rows = connection.query("SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass($1)", {index});
+  const auto rows =
+      connection.query("SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass($1)", {index});
   if (rows.empty()) return false;
   if (rows[0].text(0) == "t") return true;
   say(fmt::format("index {} was left invalid by an interrupted run; building it again", index));
@@ -273,12 +314,15 @@ void Migrator::withLockRetries(Connection& connection, const Migration& migratio
       const bool raced = sqlState(error) == "40P01";
       if ((!locked && !raced) || attempt >= options_.lock_tries) {
         if (locked) {
-          throw Error(Code::Busy, fmt::format("migration {} could not lock its table in {} tries; blocked by: {}", migration.name, attempt, blockers()),
+          throw Error(Code::Busy,
+                      fmt::format("migration {} could not lock its table in {} tries; blocked by: {}", migration.name,
+                                  attempt, blockers()),
                       "end those sessions, or run migrate at a quieter time; nothing was changed");
         }
         throw;
       }
-      say(fmt::format("{}: table is busy (try {} of {}), blocked by: {}", migration.name, attempt, options_.lock_tries, blockers()));
+      say(fmt::format("{}: table is busy (try {} of {}), blocked by: {}", migration.name, attempt, options_.lock_tries,
+                      blockers()));
       (void)connection;
       std::this_thread::sleep_for(jitter(std::chrono::milliseconds(100 * attempt)));
     }
@@ -289,12 +333,16 @@ void Migrator::withLockRetries(Connection& connection, const Migration& migratio
 std::string Migrator::blockers() {
   const auto connection = database::connect(target_);
   std::vector<std::string> names;
-  for (const auto& row : connection->query(
-           "SELECT DISTINCT a.pid, a.application_name, a.usename, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks l "
-           "JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid "
-           "WHERE l.granted AND c.relnamespace = current_schema()::regnamespace AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL "
-           "AND a.application_name NOT LIKE 'aragora migrate %' ORDER BY 4 DESC LIMIT 5", {})) {
-    names.push_back(fmt::format("backend {} ({} {}), in a transaction for {} s", row.text(0), row.text(2), row.text(1), row.text(3)));
+  for (const auto& row :
+       connection->query("SELECT DISTINCT a.pid, a.application_name, a.usename, extract(epoch FROM now() - "
+                         "a.xact_start)::bigint FROM pg_locks l "
+                         "JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid "
+                         "WHERE l.granted AND c.relnamespace = current_schema()::regnamespace AND a.pid <> "
+                         "pg_backend_pid() AND a.xact_start IS NOT NULL "
+                         "AND a.application_name NOT LIKE 'aragora migrate %' ORDER BY 4 DESC LIMIT 5",
+                         {})) {
+    names.push_back(fmt::format("backend {} ({} {}), in a transaction for {} s", row.text(0), row.text(2), row.text(1),
+                                row.text(3)));
   }
   return names.empty() ? "a session that is gone by now" : join(names, "; ");
 }
@@ -317,7 +365,10 @@ void Migrator::refuseDataLoss(Connection& connection, const Applied& applied) {
     std::smatch match;
     if (!std::regex_search(statement.text, match, kDrop)) continue;
     if (!connection.query(fmt::format("SELECT 1 FROM {} LIMIT 1", match[2].str()), {}).empty()) {
-      throw Error(Code::Conflict, fmt::format("undoing {} would delete the rows of table {}; nothing was undone", applied.name, match[2].str()), "back up first, then repeat with --allow-data-loss");
+      throw Error(
+          Code::Conflict,
+          fmt::format("undoing {} would delete the rows of table {}; nothing was undone", applied.name, match[2].str()),
+          "back up first, then repeat with --allow-data-loss");
     }
   }
 }
@@ -329,8 +380,13 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
   while (true) {
     const auto status = read(*connection);
     const auto& pending = status.pending;
-    const bool half_done = !pending.empty() && !connection->query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{pending.front().version}}).empty();
-    if (half_done) throw Error(Code::Conflict, fmt::format("migration {} is half applied", pending.front().name), "finish it first with: aragora migrate up");
+    const bool half_done = !pending.empty() && !connection
+                                                    ->query("SELECT 1 FROM aragora_migrations WHERE version = $1",
+                                                            {std::int64_t{pending.front().version}})
+                                                    .empty();
+    if (half_done)
+      throw Error(Code::Conflict, fmt::format("migration {} is half applied", pending.front().name),
+                  "finish it first with: aragora migrate up");
     std::vector<Applied> above;
     for (const auto& applied : status.applied) {
       if (applied.version > options.to) above.push_back(applied);
@@ -341,7 +397,9 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
     }
     if (above.empty()) return undone;
     const auto& last = above.back();
-    if (last.down.empty()) throw Error(Code::Conflict, fmt::format("migration {} has no way back", last.name), "restore a backup made before it");
+    if (last.down.empty())
+      throw Error(Code::Conflict, fmt::format("migration {} has no way back", last.name),
+                  "restore a backup made before it");
     if (!options.allow_data_loss && undone.empty()) {
       for (const auto& applied : above) refuseDataLoss(*connection, applied);
     }
@@ -351,8 +409,10 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
     const Migration named{last.version, last.name, {}, last.down, transactional, {}};
     withLockRetries(*connection, named, [&] {
       std::optional<Transaction> transaction;
-      if (transactional) transaction.emplace(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-      if (transactional && target_.engine == Engine::Postgres) connection->executeScript(fmt::format("SET LOCAL lock_timeout = {}", options_.lock_timeout.count()));
+      if (transactional)
+        transaction.emplace(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+      if (transactional && target_.engine == Engine::Postgres)
+        connection->executeScript(fmt::format("SET LOCAL lock_timeout = {}", options_.lock_timeout.count()));
       for (const auto& statement : statements) connection->executeScript(statement.text, true);
       connection->query("DELETE FROM aragora_migrations WHERE version = $1", {std::int64_t{last.version}});
       if (transaction) transaction->commit();
@@ -368,13 +428,23 @@ std::vector<Applied> Migrator::baseline(int to) {
   createHistory(*connection);
   const auto status = read(*connection);
   if (!status.applied.empty()) {
-    throw Error(Code::Conflict, fmt::format("the database already has a migration history (version {})", status.version()), "baseline is for a database without one");
+    throw Error(Code::Conflict,
+                fmt::format("the database already has a migration history (version {})", status.version()),
+                "baseline is for a database without one");
   }
   std::vector<Applied> recorded;
   for (const auto& migration : options_.migrations) {
     if (migration.version > to) break;
-    Applied record{migration.version, migration.name, migration.checksum, nowMicros(), appliedBy(), 0,
-                   static_cast<int>(splitStatements(migration.up, migration.name).size()), true, migration.down, "baseline"};
+    Applied record{migration.version,
+                   migration.name,
+                   migration.checksum,
+                   nowMicros(),
+                   appliedBy(),
+                   0,
+                   static_cast<int>(splitStatements(migration.up, migration.name).size()),
+                   true,
+                   migration.down,
+                   "baseline"};
     insertHistory(*connection, record);
     recorded.push_back(std::move(record));
   }
@@ -390,7 +460,8 @@ void Migrator::repair(int version, const std::string& reason) {
     const auto& migration = options_.migrations.at(static_cast<std::size_t>(version - 1));
     connection->query("UPDATE aragora_migrations SET checksum = $2, down_sql = $3, note = $4 WHERE version = $1",
                       {std::int64_t{version}, migration.checksum, migration.down,
-                       fmt::format("accepted {} by {} (was {}): {}", toIso(nowMicros()), appliedBy(), drifted.checksum.substr(0, 12), reason)});
+                       fmt::format("accepted {} by {} (was {}): {}", toIso(nowMicros()), appliedBy(),
+                                   drifted.checksum.substr(0, 12), reason)});
     return;
   }
   throw Error(Code::NoInput, fmt::format("migration {} has not drifted", version), "see: aragora migrate status");
@@ -408,7 +479,8 @@ void Migrator::wait(std::chrono::milliseconds timeout) {
       if (error.code() != Code::Unreachable && error.code() != Code::Busy) throw;
       reason = error.what();
     }
-    if (remaining(deadline).count() == 0) throw Error(Code::Unreachable, fmt::format("gave up waiting: {}", reason), "run: aragora migrate");
+    if (remaining(deadline).count() == 0)
+      throw Error(Code::Unreachable, fmt::format("gave up waiting: {}", reason), "run: aragora migrate");
     std::this_thread::sleep_for(jitter(std::chrono::milliseconds(200)));
   }
 }
@@ -417,12 +489,19 @@ std::string describeLock(Engine engine, const std::string& sql) {
   if (engine == Engine::Sqlite) return "the write lock: other writers wait, readers do not";
   const auto text = upper(sql.substr(0, 400));
   const auto has = [&](const char* part) { return text.find(part) != std::string::npos; };
-  if (startsWith(text, "CREATE TABLE")) return has("REFERENCES") ? "ShareRowExclusive on referenced tables: their writers wait; the new table is nobody's yet" : "none that others feel: the table is new";
-  if (startsWith(text, "CREATE INDEX CONCURRENTLY") || startsWith(text, "CREATE UNIQUE INDEX CONCURRENTLY")) return "ShareUpdateExclusive: readers and writers go on; waits for older transactions";
-  if (startsWith(text, "CREATE INDEX") || startsWith(text, "CREATE UNIQUE INDEX")) return "Share: writers wait until the index is built";
+  if (startsWith(text, "CREATE TABLE"))
+    return has("REFERENCES")
+               ? "ShareRowExclusive on referenced tables: their writers wait; the new table is nobody's yet"
+               : "none that others feel: the table is new";
+  if (startsWith(text, "CREATE INDEX CONCURRENTLY") || startsWith(text, "CREATE UNIQUE INDEX CONCURRENTLY"))
+    return "ShareUpdateExclusive: readers and writers go on; waits for older transactions";
+  if (startsWith(text, "CREATE INDEX") || startsWith(text, "CREATE UNIQUE INDEX"))
+    return "Share: writers wait until the index is built";
   if (startsWith(text, "DROP INDEX CONCURRENTLY")) return "ShareUpdateExclusive: readers and writers go on";
-  if (startsWith(text, "ALTER TABLE") || startsWith(text, "DROP") || startsWith(text, "TRUNCATE")) return "AccessExclusive: readers and writers wait";
-  if (startsWith(text, "INSERT") || startsWith(text, "UPDATE") || startsWith(text, "DELETE")) return "RowExclusive: only writers of the same rows wait";
+  if (startsWith(text, "ALTER TABLE") || startsWith(text, "DROP") || startsWith(text, "TRUNCATE"))
+    return "AccessExclusive: readers and writers wait";
+  if (startsWith(text, "INSERT") || startsWith(text, "UPDATE") || startsWith(text, "DELETE"))
+    return "RowExclusive: only writers of the same rows wait";
   return "unknown: read it";
 }
 

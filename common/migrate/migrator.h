@@ -1,8 +1,8 @@
-// Applies, explains and undoes migrations so that it cannot be done wrong: any number of concurrent runs, a crash at any
-// statement, an edited file, a standby and a busy table all end well or with a clear refusal.
+// Applies, explains and undoes migrations so that it cannot be done wrong: any number of concurrent runs, a crash at
+// any statement, an edited file, a standby and a busy table all end well or with a clear refusal.
 //
-// PostgreSQL: a dedicated connection holds a transaction-level advisory lock (polled, never blocking, READ COMMITTED, so
-// it delays neither VACUUM nor CREATE INDEX CONCURRENTLY and also works through PgBouncer in transaction mode); the
+// PostgreSQL: a dedicated connection holds a transaction-level advisory lock (polled, never blocking, READ COMMITTED,
+// so it delays neither VACUUM nor CREATE INDEX CONCURRENTLY and also works through PgBouncer in transaction mode); the
 // migrations run on a second connection. The history is read again after locking. SQLite: BEGIN IMMEDIATE, one
 // transaction for each migration. Not thread-safe; one owner.
 #pragma once
@@ -29,9 +29,9 @@ struct Applied {
 
 struct Status {
   std::vector<Applied> applied;
-  std::vector<Migration> pending;     // an incomplete one included
-  std::vector<Applied> drifted;       // applied with another content than this binary has
-  std::vector<Applied> unknown;       // applied by a newer binary
+  std::vector<Migration> pending;  // an incomplete one included
+  std::vector<Applied> drifted;    // applied with another content than this binary has
+  std::vector<Applied> unknown;    // applied by a newer binary
   int version() const { return applied.empty() ? 0 : applied.back().version; }
   bool current() const { return pending.empty() && drifted.empty(); }
 };

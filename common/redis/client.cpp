@@ -17,7 +17,8 @@ namespace aragora::redis {
 
 Address parseUrl(const Secret& url) {
   const auto refuse = [](const char* reason) -> Error {
-    return {Code::Config, fmt::format("the Redis URL {}", reason), "write it as redis://[user:password@]host:6379/0, or rediss:// for TLS"};
+    return {Code::Config, fmt::format("the Redis URL {}", reason),
+            "write it as redis://[user:password@]host:6379/0, or rediss:// for TLS"};
   };
   Poco::URI uri;
   try {
@@ -25,7 +26,8 @@ Address parseUrl(const Secret& url) {
   } catch (const Poco::Exception&) {
     throw refuse("cannot be read");  // the exception may quote it
   }
-  if (uri.getScheme() != "redis" && uri.getScheme() != "rediss") throw refuse("has a scheme other than redis:// and rediss://");
+  if (uri.getScheme() != "redis" && uri.getScheme() != "rediss")
+    throw refuse("has a scheme other than redis:// and rediss://");
   if (uri.getHost().empty()) throw refuse("names no host");
   Address address;
   address.host = uri.getHost();
@@ -54,21 +56,35 @@ struct Client::Impl {
   std::unique_ptr<redisReader, decltype(&redisReaderFree)> reader{redisReaderCreate(), redisReaderFree};
 
   [[noreturn]] void unreachable(const std::string& reason) const {
-    throw Error(Code::Unreachable, fmt::format("Redis {}:{}: {}", address.host, address.port, reason), "check that Redis runs and that REDIS_URL is right");
+    throw Error(Code::Unreachable, fmt::format("Redis {}:{}: {}", address.host, address.port, reason),
+                "check that Redis runs and that REDIS_URL is right");
   }
 
   static Reply convert(const redisReply& reply) {
     Reply result;
     switch (reply.type) {
-      case REDIS_REPLY_STATUS: result.kind = Reply::Kind::Status; result.text.assign(reply.str, reply.len); break;
-      case REDIS_REPLY_ERROR: result.kind = Reply::Kind::Error; result.text.assign(reply.str, reply.len); break;
-      case REDIS_REPLY_INTEGER: result.kind = Reply::Kind::Integer; result.integer = reply.integer; break;
-      case REDIS_REPLY_STRING: result.kind = Reply::Kind::Text; result.text.assign(reply.str, reply.len); break;
+      case REDIS_REPLY_STATUS:
+        result.kind = Reply::Kind::Status;
+        result.text.assign(reply.str, reply.len);
+        break;
+      case REDIS_REPLY_ERROR:
+        result.kind = Reply::Kind::Error;
+        result.text.assign(reply.str, reply.len);
+        break;
+      case REDIS_REPLY_INTEGER:
+        result.kind = Reply::Kind::Integer;
+        result.integer = reply.integer;
+        break;
+      case REDIS_REPLY_STRING:
+        result.kind = Reply::Kind::Text;
+        result.text.assign(reply.str, reply.len);
+        break;
       case REDIS_REPLY_ARRAY:
         result.kind = Reply::Kind::Array;
         for (std::size_t i = 0; i < reply.elements; ++i) result.elements.push_back(convert(*reply.element[i]));
         break;
-      default: break;
+      default:
+        break;
     }
     return result;
   }
@@ -81,7 +97,8 @@ struct Client::Impl {
       lengths.push_back(argument.size());
     }
     char* formatted = nullptr;
-    const auto length = redisFormatCommandArgv(&formatted, static_cast<int>(arguments.size()), pointers.data(), lengths.data());
+    const auto length =
+        redisFormatCommandArgv(&formatted, static_cast<int>(arguments.size()), pointers.data(), lengths.data());
     if (length < 0) throw Error(Code::Internal, "cannot format a Redis command");
     const std::string bytes(formatted, static_cast<std::size_t>(length));
     redisFreeCommand(formatted);
@@ -93,7 +110,8 @@ struct Client::Impl {
       char buffer[16384];
       while (true) {
         void* reply = nullptr;
-        if (redisReaderGetReply(reader.get(), &reply) != REDIS_OK) unreachable(fmt::format("not a Redis server: {}", printable(reader->errstr, 80)));
+        if (redisReaderGetReply(reader.get(), &reply) != REDIS_OK)
+          unreachable(fmt::format("not a Redis server: {}", printable(reader->errstr, 80)));
         if (reply != nullptr) {
           const std::unique_ptr<void, decltype(&freeReplyObject)> owner(reply, freeReplyObject);
           return convert(*static_cast<redisReply*>(reply));
@@ -116,7 +134,8 @@ Client::Client(const Secret& url, std::chrono::milliseconds timeout) : impl_(std
   try {
     const Poco::Net::SocketAddress where(impl_->address.host, impl_->address.port);
     if (impl_->address.tls) {
-      Poco::Net::Context::Ptr context = new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true);
+      Poco::Net::Context::Ptr context =
+          new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true);
       context->requireMinimumProtocol(Poco::Net::Context::PROTO_TLSV1_2);
       context->enableExtendedCertificateVerification(true);
       auto secure = std::make_unique<Poco::Net::SecureStreamSocket>(context);
@@ -135,9 +154,12 @@ Client::Client(const Secret& url, std::chrono::milliseconds timeout) : impl_(std
   }
   if (!impl_->address.password.empty()) {
     const auto& password = impl_->address.password.reveal();
-    const auto reply = impl_->address.user.empty() ? impl_->call({"AUTH", password}) : impl_->call({"AUTH", impl_->address.user, password});
+    const auto reply = impl_->address.user.empty() ? impl_->call({"AUTH", password})
+                                                   : impl_->call({"AUTH", impl_->address.user, password});
     if (reply.kind == Reply::Kind::Error) {
-      throw Error(Code::Permission, fmt::format("Redis {}:{} refused the password", impl_->address.host, impl_->address.port), "check the password in REDIS_URL");
+      throw Error(Code::Permission,
+                  fmt::format("Redis {}:{} refused the password", impl_->address.host, impl_->address.port),
+                  "check the password in REDIS_URL");
     }
   }
   if (impl_->address.database != 0) command({"SELECT", fmt::format("{}", impl_->address.database)});
@@ -150,7 +172,8 @@ Reply Client::command(const std::vector<std::string>& arguments) {
   if (reply.kind == Reply::Kind::Error) {
     const bool needs_password = startsWith(reply.text, "NOAUTH");
     throw Error(needs_password ? Code::Permission : Code::Internal,
-                fmt::format("Redis {}:{} answered {}: {}", impl_->address.host, impl_->address.port, arguments.at(0), printable(reply.text, 120)),
+                fmt::format("Redis {}:{} answered {}: {}", impl_->address.host, impl_->address.port, arguments.at(0),
+                            printable(reply.text, 120)),
                 needs_password ? "put the password into REDIS_URL" : "");
   }
   return reply;

@@ -1,6 +1,6 @@
-// A Redis client over Poco sockets, TLS included (Debian's hiredis has none): hiredis formats commands and reads replies.
-// One connection, one owner at a time. Every call has a deadline. Failures are Error(Unreachable) and name the host,
-// never the password.
+// A Redis client over Poco sockets, TLS included (Debian's hiredis has none): hiredis formats commands and reads
+// replies. One connection, one owner at a time. Every call has a deadline. Failures are Error(Unreachable) and name the
+// host, never the password.
 #pragma once
 
 #include <chrono>

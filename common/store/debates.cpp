@@ -14,8 +14,10 @@ using database::Values;
 namespace {
 const std::string kGenesis(64, '0');
 constexpr std::string_view kColumns =
-    "d.id, d.slug, d.task, d.context, d.status, d.agents, d.rounds, d.consensus_kind, d.metadata, d.seed, d.created_at, d.started_at, d.completed_at, "
-    "d.cancel_requested, d.rounds_used, d.consensus_reached, d.confidence, d.final_answer, d.consensus, d.outcome, d.error, d.last_seq";
+    "d.id, d.slug, d.task, d.context, d.status, d.agents, d.rounds, d.consensus_kind, d.metadata, d.seed, "
+    "d.created_at, d.started_at, d.completed_at, "
+    "d.cancel_requested, d.rounds_used, d.consensus_reached, d.confidence, d.final_answer, d.consensus, d.outcome, "
+    "d.error, d.last_seq";
 
 Debate toDebate(const Row& row) {
   Debate debate;
@@ -49,8 +51,15 @@ Debate toDebate(const Row& row) {
 }
 
 Event toEvent(const Row& row) {
-  return {row.text(0), row.integer(1), row.text(2), row.integer(3), row.text(4), row.integer(5),
-          tryParseJson(row.text(6)).value_or(nullptr), row.text(7), row.text(8)};
+  return {row.text(0),
+          row.integer(1),
+          row.text(2),
+          row.integer(3),
+          row.text(4),
+          row.integer(5),
+          tryParseJson(row.text(6)).value_or(nullptr),
+          row.text(7),
+          row.text(8)};
 }
 
 Value orNull(const std::string& text) { return text.empty() ? Value{} : Value{text}; }
@@ -58,8 +67,11 @@ Value orNull(const std::string& text) { return text.empty() ? Value{} : Value{te
 void insertEvent(Connection& connection, Event& event) {
   const auto payload = toJson(event.payload);
   event.hash = eventHash(event, payload);
-  connection.query("INSERT INTO debate_events (debate_id, seq, type, round, agent, at, payload, prev_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                   {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, payload, event.prev_hash, event.hash});
+  connection.query(
+      "INSERT INTO debate_events (debate_id, seq, type, round, agent, at, payload, prev_hash, hash) VALUES ($1, $2, "
+      "$3, $4, $5, $6, $7, $8, $9)",
+      {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, payload, event.prev_hash,
+       event.hash});
 }
 
 json::array toArray(const std::vector<std::string>& texts) {
@@ -88,22 +100,39 @@ std::optional<Replay> Debates::create(const Debate& debate, const std::optional<
   database_.write([&](Connection& connection) {
     replay.reset();
     if (idempotency) {
-      const auto inserted = connection.query("INSERT INTO idempotency_keys (owner, key, fingerprint, status, response, created_at) VALUES ($1, $2, $3, $4, $5, $6) "
-                                             "ON CONFLICT (owner, key) DO NOTHING RETURNING key",
-                                             {idempotency->owner, idempotency->key, idempotency->fingerprint, std::int64_t{200}, idempotency->response, debate.created_at});
+      const auto inserted = connection.query(
+          "INSERT INTO idempotency_keys (owner, key, fingerprint, status, response, created_at) VALUES ($1, $2, $3, "
+          "$4, $5, $6) "
+          "ON CONFLICT (owner, key) DO NOTHING RETURNING key",
+          {idempotency->owner, idempotency->key, idempotency->fingerprint, std::int64_t{200}, idempotency->response,
+           debate.created_at});
       if (inserted.empty()) {
-        const auto rows = connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2", {idempotency->owner, idempotency->key});
+        const auto rows =
+            connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
+                             {idempotency->owner, idempotency->key});
         replay = Replay{rows.at(0).text(0), rows.at(0).text(1)};
         return;
       }
     }
-    connection.query("INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, created_at, updated_at, last_seq) "
-                     "VALUES ($1, $2, $3, $4, 'created', $5, $6, $7, $8, $9, $10, $10, 1)",
-                     {debate.id, orNull(debate.slug), debate.task, debate.context, toJson(toArray(debate.agents)), debate.rounds, debate.consensus_kind,
-                      toJson(debate.metadata), debate.seed, debate.created_at});
-    Event event{debate.id, 1, "debate_created", 0, "", debate.created_at,
-                json::object{{"task", debate.task}, {"agents", toArray(debate.agents)}, {"total_rounds", debate.rounds}, {"consensus", debate.consensus_kind}, {"seed", debate.seed}},
-                kGenesis, {}};
+    connection.query(
+        "INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
+        "created_at, updated_at, last_seq) "
+        "VALUES ($1, $2, $3, $4, 'created', $5, $6, $7, $8, $9, $10, $10, 1)",
+        {debate.id, orNull(debate.slug), debate.task, debate.context, toJson(toArray(debate.agents)), debate.rounds,
+         debate.consensus_kind, toJson(debate.metadata), debate.seed, debate.created_at});
+    Event event{debate.id,
+                1,
+                "debate_created",
+                0,
+                "",
+                debate.created_at,
+                json::object{{"task", debate.task},
+                             {"agents", toArray(debate.agents)},
+                             {"total_rounds", debate.rounds},
+                             {"consensus", debate.consensus_kind},
+                             {"seed", debate.seed}},
+                kGenesis,
+                {}};
     insertEvent(connection, event);
   });
   return replay;
@@ -112,7 +141,8 @@ std::optional<Replay> Debates::create(const Debate& debate, const std::optional<
 std::optional<Debate> Debates::find(const std::string& id_or_slug) {
   return database_.reading([&](Connection& connection) -> std::optional<Debate> {
     auto rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.id = $1", kColumns), {id_or_slug});
-    if (rows.empty()) rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.slug = $1", kColumns), {id_or_slug});
+    if (rows.empty())
+      rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.slug = $1", kColumns), {id_or_slug});
     if (rows.empty()) return std::nullopt;
     return toDebate(rows[0]);
   });
@@ -124,11 +154,15 @@ Page Debates::list(const std::optional<std::string>& status, std::int64_t limit,
     const std::string where = status ? "WHERE status = $3" : "";
     Values values{limit, offset};
     if (status) values.emplace_back(*status);
-    page.total = (status ? connection.query("SELECT count(*) FROM debates WHERE status = $1", {*status}) : connection.query("SELECT count(*) FROM debates", {}))[0].integer(0);
+    page.total = (status ? connection.query("SELECT count(*) FROM debates WHERE status = $1", {*status})
+                         : connection.query("SELECT count(*) FROM debates", {}))[0]
+                     .integer(0);
     // The inner query touches the index only, so a far page costs its skip and not its rows.
-    const auto rows = connection.query(
-        fmt::format("SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2) p JOIN debates d ON d.id = p.id "
-                    "ORDER BY d.created_at DESC, d.id DESC", kColumns, where), values);
+    const auto rows = connection.query(fmt::format("SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at "
+                                                   "DESC, id DESC LIMIT $1 OFFSET $2) p JOIN debates d ON d.id = p.id "
+                                                   "ORDER BY d.created_at DESC, d.id DESC",
+                                                   kColumns, where),
+                                       values);
     for (const auto& row : rows) page.debates.push_back(toDebate(row));
     return page;
   });
@@ -137,8 +171,10 @@ Page Debates::list(const std::optional<std::string>& status, std::int64_t limit,
 std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t since, std::int64_t limit) {
   return database_.reading([&](Connection& connection) {
     std::vector<Event> events;
-    for (const auto& row : connection.query("SELECT debate_id, seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events "
-                                            "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", {debate_id, since, limit})) {
+    for (const auto& row :
+         connection.query("SELECT debate_id, seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events "
+                          "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+                          {debate_id, since, limit})) {
       events.push_back(toEvent(row));
     }
     return events;
@@ -147,19 +183,23 @@ std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t si
 
 bool Debates::requestCancel(const std::string& debate_id) {
   return database_.writing([&](Connection& connection) {
-    return connection.execute("UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', 'failed', 'cancelled')",
-                              {debate_id, nowMicros()}) > 0;
+    return connection.execute(
+               "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', "
+               "'failed', 'cancelled')",
+               {debate_id, nowMicros()}) > 0;
   });
 }
 
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
-    const auto held = connection.query("SELECT epoch FROM debate_leases WHERE debate_id = $1 AND instance = $2", {lease.debate_id, lease.instance});
+    const auto held = connection.query("SELECT epoch FROM debate_leases WHERE debate_id = $1 AND instance = $2",
+                                       {lease.debate_id, lease.instance});
     if (held.empty() || held[0].integer(0) != lease.epoch) {
       throw Error(Code::Conflict, fmt::format("the lease on debate {} went to another instance", lease.debate_id));
     }
     const auto now = nowMicros();
-    const auto last = connection.query("SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {lease.debate_id});
+    const auto last = connection.query(
+        "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {lease.debate_id});
     std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
     std::string hash = last.empty() ? kGenesis : last[0].text(1);
     std::vector<Event> written;
@@ -170,25 +210,32 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
       written.push_back(std::move(next));
     }
     const auto text = [](const std::optional<std::string>& value) { return value ? Value{*value} : Value{}; };
-    connection.query("UPDATE debates SET last_seq = $2, updated_at = $3, status = COALESCE($4, status), rounds_used = COALESCE($5, rounds_used), "
-                     "consensus_reached = COALESCE($6, consensus_reached), confidence = COALESCE($7, confidence), final_answer = COALESCE($8, final_answer), "
-                     "consensus = COALESCE($9, consensus), outcome = COALESCE($10, outcome), error = COALESCE($11, error), "
-                     "started_at = COALESCE(started_at, $12), completed_at = COALESCE(completed_at, $13) WHERE id = $1",
-                     {lease.debate_id, seq, now, text(summary.status), summary.rounds_used ? Value{*summary.rounds_used} : Value{},
-                      summary.consensus_reached ? Value{std::int64_t{*summary.consensus_reached ? 1 : 0}} : Value{}, summary.confidence ? Value{*summary.confidence} : Value{},
-                      text(summary.final_answer), summary.consensus ? Value{toJson(*summary.consensus)} : Value{}, text(summary.outcome), text(summary.error),
-                      summary.started ? Value{now} : Value{}, summary.completed ? Value{now} : Value{}});
+    connection.query(
+        "UPDATE debates SET last_seq = $2, updated_at = $3, status = COALESCE($4, status), rounds_used = COALESCE($5, "
+        "rounds_used), "
+        "consensus_reached = COALESCE($6, consensus_reached), confidence = COALESCE($7, confidence), final_answer = "
+        "COALESCE($8, final_answer), "
+        "consensus = COALESCE($9, consensus), outcome = COALESCE($10, outcome), error = COALESCE($11, error), "
+        "started_at = COALESCE(started_at, $12), completed_at = COALESCE(completed_at, $13) WHERE id = $1",
+        {lease.debate_id, seq, now, text(summary.status), summary.rounds_used ? Value{*summary.rounds_used} : Value{},
+         summary.consensus_reached ? Value{std::int64_t{*summary.consensus_reached ? 1 : 0}} : Value{},
+         summary.confidence ? Value{*summary.confidence} : Value{}, text(summary.final_answer),
+         summary.consensus ? Value{toJson(*summary.consensus)} : Value{}, text(summary.outcome), text(summary.error),
+         summary.started ? Value{now} : Value{}, summary.completed ? Value{now} : Value{}});
     return written;
   });
 }
 
-std::optional<Lease> Debates::acquireLease(const std::string& debate_id, const std::string& instance, std::chrono::seconds duration) {
+std::optional<Lease> Debates::acquireLease(const std::string& debate_id, const std::string& instance,
+                                           std::chrono::seconds duration) {
   const auto now = nowMicros();
   return database_.writing([&](Connection& connection) -> std::optional<Lease> {
-    const auto rows = connection.query("INSERT INTO debate_leases (debate_id, instance, epoch, expires_at) VALUES ($1, $2, 1, $3) "
-                                       "ON CONFLICT (debate_id) DO UPDATE SET instance = excluded.instance, epoch = debate_leases.epoch + 1, expires_at = excluded.expires_at "
-                                       "WHERE debate_leases.expires_at < $4 OR debate_leases.instance = excluded.instance RETURNING epoch",
-                                       {debate_id, instance, now + duration.count() * 1'000'000, now});
+    const auto rows = connection.query(
+        "INSERT INTO debate_leases (debate_id, instance, epoch, expires_at) VALUES ($1, $2, 1, $3) "
+        "ON CONFLICT (debate_id) DO UPDATE SET instance = excluded.instance, epoch = debate_leases.epoch + 1, "
+        "expires_at = excluded.expires_at "
+        "WHERE debate_leases.expires_at < $4 OR debate_leases.instance = excluded.instance RETURNING epoch",
+        {debate_id, instance, now + duration.count() * 1'000'000, now});
     if (rows.empty()) return std::nullopt;
     return Lease{debate_id, instance, rows[0].integer(0)};
   });
@@ -196,23 +243,28 @@ std::optional<Lease> Debates::acquireLease(const std::string& debate_id, const s
 
 void Debates::releaseLease(const Lease& lease) {
   database_.write([&](Connection& connection) {
-    connection.query("UPDATE debate_leases SET expires_at = 0 WHERE debate_id = $1 AND instance = $2 AND epoch = $3", {lease.debate_id, lease.instance, lease.epoch});
+    connection.query("UPDATE debate_leases SET expires_at = 0 WHERE debate_id = $1 AND instance = $2 AND epoch = $3",
+                     {lease.debate_id, lease.instance, lease.epoch});
   });
 }
 
 bool Debates::renewLease(const Lease& lease, std::chrono::seconds duration) {
   return database_.writing([&](Connection& connection) {
-    return connection.execute("UPDATE debate_leases SET expires_at = $4 WHERE debate_id = $1 AND instance = $2 AND epoch = $3",
-                              {lease.debate_id, lease.instance, lease.epoch, nowMicros() + duration.count() * 1'000'000}) > 0;
+    return connection.execute(
+               "UPDATE debate_leases SET expires_at = $4 WHERE debate_id = $1 AND instance = $2 AND epoch = $3",
+               {lease.debate_id, lease.instance, lease.epoch, nowMicros() + duration.count() * 1'000'000}) > 0;
   });
 }
 
 std::vector<std::string> Debates::unowned(std::int64_t limit) {
   return database_.reading([&](Connection& connection) {
     std::vector<std::string> ids;
-    for (const auto& row : connection.query("SELECT d.id FROM debates d LEFT JOIN debate_leases l ON l.debate_id = d.id "
-                                            "WHERE d.status IN ('created', 'pending', 'running', 'paused') AND (l.debate_id IS NULL OR l.expires_at < $1) "
-                                            "ORDER BY d.created_at LIMIT $2", {nowMicros(), limit})) {
+    for (const auto& row :
+         connection.query("SELECT d.id FROM debates d LEFT JOIN debate_leases l ON l.debate_id = d.id "
+                          "WHERE d.status IN ('created', 'pending', 'running', 'paused') AND (l.debate_id IS NULL OR "
+                          "l.expires_at < $1) "
+                          "ORDER BY d.created_at LIMIT $2",
+                          {nowMicros(), limit})) {
       ids.push_back(row.text(0));
     }
     return ids;
@@ -221,26 +273,35 @@ std::vector<std::string> Debates::unowned(std::int64_t limit) {
 
 void Debates::recordIntent(const Call& call) {
   database_.write([&](Connection& connection) {
-    connection.query("INSERT INTO agent_calls (id, debate_id, phase, round, agent, attempt, provider, model, status, request_hash, started_at) "
-                     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'intent', $9, $10)",
-                     {call.id, call.debate_id, call.phase, call.round, call.agent, call.attempt, call.provider, call.model, call.request_hash, nowMicros()});
+    connection.query(
+        "INSERT INTO agent_calls (id, debate_id, phase, round, agent, attempt, provider, model, status, request_hash, "
+        "started_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'intent', $9, $10)",
+        {call.id, call.debate_id, call.phase, call.round, call.agent, call.attempt, call.provider, call.model,
+         call.request_hash, nowMicros()});
   });
 }
 
 void Debates::recordResult(const Call& call) {
   database_.write([&](Connection& connection) {
-    connection.query("UPDATE agent_calls SET status = $2, response = $3, error = $4, model = $5, tokens_in = $6, tokens_out = $7, finished_at = $8 WHERE id = $1",
-                     {call.id, call.status, orNull(call.response), orNull(call.error), call.model, call.tokens_in, call.tokens_out, nowMicros()});
+    connection.query(
+        "UPDATE agent_calls SET status = $2, response = $3, error = $4, model = $5, tokens_in = $6, tokens_out = $7, "
+        "finished_at = $8 WHERE id = $1",
+        {call.id, call.status, orNull(call.response), orNull(call.error), call.model, call.tokens_in, call.tokens_out,
+         nowMicros()});
   });
 }
 
 std::vector<Call> Debates::calls(const std::string& debate_id) {
   return database_.reading([&](Connection& connection) {
     std::vector<Call> calls;
-    for (const auto& row : connection.query("SELECT id, debate_id, phase, round, agent, attempt, provider, model, status, request_hash, response, error, tokens_in, tokens_out "
-                                            "FROM agent_calls WHERE debate_id = $1 ORDER BY started_at, id", {debate_id})) {
-      calls.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.text(4), row.integer(5), row.text(6), row.text(7), row.text(8), row.text(9),
-                       row.text(10), row.text(11), row.integer(12), row.integer(13)});
+    for (const auto& row : connection.query("SELECT id, debate_id, phase, round, agent, attempt, provider, model, "
+                                            "status, request_hash, response, error, tokens_in, tokens_out "
+                                            "FROM agent_calls WHERE debate_id = $1 ORDER BY started_at, id",
+                                            {debate_id})) {
+      calls.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.text(4), row.integer(5), row.text(6),
+                       row.text(7), row.text(8), row.text(9), row.text(10), row.text(11), row.integer(12),
+                       row.integer(13)});
     }
     return calls;
   });

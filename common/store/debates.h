@@ -130,7 +130,8 @@ class Debates {
 
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
   // Takes or takes over the lease when it is free, expired or ours. nullopt when another instance holds it.
-  std::optional<Lease> acquireLease(const std::string& debate_id, const std::string& instance, std::chrono::seconds duration);
+  std::optional<Lease> acquireLease(const std::string& debate_id, const std::string& instance,
+                                    std::chrono::seconds duration);
   void releaseLease(const Lease& lease);
   bool renewLease(const Lease& lease, std::chrono::seconds duration);
   // Created or running, and nobody holds a live lease: oldest first.

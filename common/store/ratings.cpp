@@ -26,7 +26,8 @@ std::vector<double> eloAfter(const std::vector<double>& before, const std::vecto
 
 namespace {
 // Applies one match to `ratings`; the same code for the live update and for recomputing.
-void applyMatch(std::map<std::string, Rating>& ratings, const std::vector<std::string>& agents, const std::vector<double>& scores, Micros at) {
+void applyMatch(std::map<std::string, Rating>& ratings, const std::vector<std::string>& agents,
+                const std::vector<double>& scores, Micros at) {
   std::vector<double> before;
   for (const auto& agent : agents) {
     ratings[agent].agent = agent;
@@ -40,9 +41,12 @@ void applyMatch(std::map<std::string, Rating>& ratings, const std::vector<std::s
     rating.elo = after[i];
     rating.matches += 1;
     rating.last_match_at = at;
-    if (scores[i] == best && leaders == 1) rating.wins += 1;
-    else if (scores[i] == best) rating.draws += 1;
-    else rating.losses += 1;
+    if (scores[i] == best && leaders == 1)
+      rating.wins += 1;
+    else if (scores[i] == best)
+      rating.draws += 1;
+    else
+      rating.losses += 1;
   }
 }
 
@@ -53,30 +57,42 @@ json::array toArray(const std::vector<double>& values) {
 }
 }  // namespace
 
-void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::string>& agents, const std::vector<double>& scores) {
+void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::string>& agents,
+                          const std::vector<double>& scores) {
   if (std::set<std::string>(agents.begin(), agents.end()).size() < 2) return;  // nobody to be compared with
   database_.write([&](Connection& connection) {
     const auto at = nowMicros();
     json::array names(agents.begin(), agents.end());
     const double best = *std::max_element(scores.begin(), scores.end());
     const auto winner = std::count(scores.begin(), scores.end(), best) == 1
-                            ? database::Value{agents[static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin())]} : database::Value{};
-    const auto inserted = connection.query("INSERT INTO matches (id, debate_id, winner, participants, scores, created_at) VALUES ($1, $2, $3, $4, $5, $6) "
-                                           "ON CONFLICT (debate_id) DO NOTHING RETURNING id",
-                                           {newUlid(), debate_id, winner, toJson(names), toJson(toArray(scores)), at});
+                            ? database::Value{agents[static_cast<std::size_t>(
+                                  std::max_element(scores.begin(), scores.end()) - scores.begin())]}
+                            : database::Value{};
+    const auto inserted = connection.query(
+        "INSERT INTO matches (id, debate_id, winner, participants, scores, created_at) VALUES ($1, $2, $3, $4, $5, $6) "
+        "ON CONFLICT (debate_id) DO NOTHING RETURNING id",
+        {newUlid(), debate_id, winner, toJson(names), toJson(toArray(scores)), at});
     if (inserted.empty()) return;
     std::map<std::string, Rating> ratings;
     auto sorted = agents;
     std::sort(sorted.begin(), sorted.end());  // one order of locks for all
     for (const auto& agent : sorted) {
-      connection.query("INSERT INTO ratings (agent_name, updated_at) VALUES ($1, $2) ON CONFLICT (agent_name) DO UPDATE SET updated_at = excluded.updated_at", {agent, at});
-      const auto row = connection.query("SELECT elo, wins, losses, draws, matches FROM ratings WHERE agent_name = $1", {agent}).at(0);
-      ratings[agent] = {agent, row.number(0), row.integer(1), row.integer(2), row.integer(3), row.integer(4), std::nullopt};
+      connection.query(
+          "INSERT INTO ratings (agent_name, updated_at) VALUES ($1, $2) ON CONFLICT (agent_name) DO UPDATE SET "
+          "updated_at = excluded.updated_at",
+          {agent, at});
+      const auto row =
+          connection.query("SELECT elo, wins, losses, draws, matches FROM ratings WHERE agent_name = $1", {agent})
+              .at(0);
+      ratings[agent] = {agent,          row.number(0),  row.integer(1), row.integer(2),
+                        row.integer(3), row.integer(4), std::nullopt};
     }
     applyMatch(ratings, agents, scores, at);
     for (const auto& [agent, rating] : ratings) {
-      connection.query("UPDATE ratings SET elo = $2, wins = $3, losses = $4, draws = $5, matches = $6, last_match_at = $7, updated_at = $7 WHERE agent_name = $1",
-                       {agent, rating.elo, rating.wins, rating.losses, rating.draws, rating.matches, at});
+      connection.query(
+          "UPDATE ratings SET elo = $2, wins = $3, losses = $4, draws = $5, matches = $6, last_match_at = $7, "
+          "updated_at = $7 WHERE agent_name = $1",
+          {agent, rating.elo, rating.wins, rating.losses, rating.draws, rating.matches, at});
     }
   });
 }
@@ -84,21 +100,26 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
 std::vector<Rating> Ratings::leaderboard(std::int64_t limit, std::int64_t offset) {
   return database_.reading([&](Connection& connection) {
     std::vector<Rating> result;
-    for (const auto& row : connection.query("SELECT agent_name, elo, wins, losses, draws, matches, last_match_at FROM ratings ORDER BY elo DESC, agent_name LIMIT $1 OFFSET $2", {limit, offset})) {
-      result.push_back({row.text(0), row.number(1), row.integer(2), row.integer(3), row.integer(4), row.integer(5), row.optionalInteger(6)});
+    for (const auto& row : connection.query("SELECT agent_name, elo, wins, losses, draws, matches, last_match_at FROM "
+                                            "ratings ORDER BY elo DESC, agent_name LIMIT $1 OFFSET $2",
+                                            {limit, offset})) {
+      result.push_back({row.text(0), row.number(1), row.integer(2), row.integer(3), row.integer(4), row.integer(5),
+                        row.optionalInteger(6)});
     }
     return result;
   });
 }
 
 std::int64_t Ratings::count() {
-  return database_.reading([](Connection& connection) { return connection.query("SELECT count(*) FROM ratings", {})[0].integer(0); });
+  return database_.reading(
+      [](Connection& connection) { return connection.query("SELECT count(*) FROM ratings", {})[0].integer(0); });
 }
 
 std::map<std::string, Rating> Ratings::recompute() {
   return database_.reading([](Connection& connection) {
     std::map<std::string, Rating> ratings;
-    for (const auto& row : connection.query("SELECT participants, scores, created_at FROM matches ORDER BY created_at, id", {})) {
+    for (const auto& row :
+         connection.query("SELECT participants, scores, created_at FROM matches ORDER BY created_at, id", {})) {
       std::vector<std::string> agents;
       std::vector<double> scores;
       const auto names = tryParseJson(row.text(0)).value_or(json::array{});

@@ -26,7 +26,8 @@ class Ratings {
   explicit Ratings(database::Database& database) : database_(database) {}
 
   // Idempotent by debate: a second record of the same debate does nothing.
-  void recordMatch(const std::string& debate_id, const std::vector<std::string>& agents, const std::vector<double>& scores);
+  void recordMatch(const std::string& debate_id, const std::vector<std::string>& agents,
+                   const std::vector<double>& scores);
   std::vector<Rating> leaderboard(std::int64_t limit, std::int64_t offset);
   std::int64_t count();
   // Ratings as the match log alone gives them, for verification.

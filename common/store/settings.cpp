@@ -11,14 +11,17 @@ std::optional<std::string> readSetting(database::Connection& connection, std::st
 }
 
 std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value) {
-  connection.query("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING", {std::string(name), value, nowMicros()});
+  connection.query("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
+                   {std::string(name), value, nowMicros()});
   return readSetting(connection, name).value_or(value);
 }
 
 void requireSameKey(database::Connection& connection, const crypto::Keyring& keyring) {
   const auto stored = settingOrInsert(connection, kKeyCheck, keyring.checkValue());
   if (stored == keyring.checkValue()) return;
-  throw Error(Code::Config, fmt::format("ARAGORA_ENCRYPTION_KEY is not the key this database was used with (key {}, database has {})", keyring.checkValue().substr(0, 8), stored.substr(0, 8)),
+  throw Error(Code::Config,
+              fmt::format("ARAGORA_ENCRYPTION_KEY is not the key this database was used with (key {}, database has {})",
+                          keyring.checkValue().substr(0, 8), stored.substr(0, 8)),
               "use the key that was in force before; see key rotation in aragora.toml(5)");
 }
 

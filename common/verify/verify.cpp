@@ -20,7 +20,8 @@ bool Report::failed() const {
   return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.outcome == Outcome::Failed; });
 }
 bool Report::incomplete() const {
-  return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.outcome == Outcome::NotVerified; });
+  return std::any_of(findings.begin(), findings.end(),
+                     [](const Finding& f) { return f.outcome == Outcome::NotVerified; });
 }
 int Report::exitStatus() const {
   if (damaged) return info(Code::Damaged).exit_status;
@@ -35,14 +36,16 @@ class Verifier {
 
   Report run() {
     if (target_.engine == Engine::Sqlite && !std::filesystem::exists(target_.path)) {
-      throw Error(Code::NoInput, fmt::format("there is no database at {}", target_.path.string()), "create it with: aragora migrate");
+      throw Error(Code::NoInput, fmt::format("there is no database at {}", target_.path.string()),
+                  "create it with: aragora migrate");
     }
     database_ = database::openDatabase(target_);
     database_->ping();
     const bool schema_usable = step("migrations", [this] { return migrations(); });
     if (!schema_usable) {
       for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "ratings"}) {
-        report_.findings.push_back({id, Outcome::NotVerified, "not looked at, because the migrations are not in order", "run: aragora migrate"});
+        report_.findings.push_back({id, Outcome::NotVerified, "not looked at, because the migrations are not in order",
+                                    "run: aragora migrate"});
       }
       return std::move(report_);
     }
@@ -62,7 +65,9 @@ class Verifier {
     std::string hint = {};
     bool damage = true;
   };
-  static Result bad(std::string message, std::string hint = {}, bool damage = true) { return {false, std::move(message), std::move(hint), damage}; }
+  static Result bad(std::string message, std::string hint = {}, bool damage = true) {
+    return {false, std::move(message), std::move(hint), damage};
+  }
 
   bool step(const std::string& id, const std::function<Result()>& look) {
     progress(id, 0);
@@ -88,9 +93,17 @@ class Verifier {
 
   Result migrations() {
     const auto status = migrate::Migrator(target_).status();
-    if (!status.drifted.empty()) return bad(fmt::format("migration {} ({}) was applied with another content", status.drifted[0].version, status.drifted[0].name), "see: aragora migrate status");
-    if (!status.unknown.empty()) return bad(fmt::format("migration {} is unknown to this version", status.unknown[0].version), "run the newer aragora", false);
-    if (!status.pending.empty()) return bad(fmt::format("{} migrations are pending, the first is {}", status.pending.size(), status.pending[0].name), "run: aragora migrate", false);
+    if (!status.drifted.empty())
+      return bad(fmt::format("migration {} ({}) was applied with another content", status.drifted[0].version,
+                             status.drifted[0].name),
+                 "see: aragora migrate status");
+    if (!status.unknown.empty())
+      return bad(fmt::format("migration {} is unknown to this version", status.unknown[0].version),
+                 "run the newer aragora", false);
+    if (!status.pending.empty())
+      return bad(
+          fmt::format("{} migrations are pending, the first is {}", status.pending.size(), status.pending[0].name),
+          "run: aragora migrate", false);
     version_ = status.version();
     return {true, fmt::format("{} applied, checksums hold", status.applied.size())};
   }
@@ -99,10 +112,13 @@ class Verifier {
     const auto expected = migrate::expectedSchema(target_, version_);
     const auto live = database_->reading([](Connection& connection) { return migrate::liveSchema(connection); });
     for (const auto& line : expected) {
-      if (live.count(line) == 0) return bad(fmt::format("missing or changed: {}", line), "compare with the migrations; restore a backup if it was not on purpose");
+      if (live.count(line) == 0)
+        return bad(fmt::format("missing or changed: {}", line),
+                   "compare with the migrations; restore a backup if it was not on purpose");
     }
     for (const auto& line : live) {
-      if (expected.count(line) == 0) return bad(fmt::format("not of this version: {}", line), "remove it, or move it to another schema", false);
+      if (expected.count(line) == 0)
+        return bad(fmt::format("not of this version: {}", line), "remove it, or move it to another schema", false);
     }
     return {true, fmt::format("{} objects as expected", live.size())};
   }
@@ -111,20 +127,31 @@ class Verifier {
     return database_->reading([&](Connection& connection) -> Result {
       if (target_.engine == Engine::Sqlite) {
         const auto check = connection.query("PRAGMA integrity_check(1)", {});
-        if (check.empty() || check[0].text(0) != "ok") return bad(fmt::format("SQLite reports: {}", check.empty() ? "nothing" : printable(check[0].text(0), 200)), "restore a backup");
+        if (check.empty() || check[0].text(0) != "ok")
+          return bad(fmt::format("SQLite reports: {}", check.empty() ? "nothing" : printable(check[0].text(0), 200)),
+                     "restore a backup");
         const auto orphans = connection.query("PRAGMA foreign_key_check", {});
-        if (!orphans.empty()) return bad(fmt::format("row {} of {} refers to a missing row of {}", orphans[0].text(1), orphans[0].text(0), orphans[0].text(2)));
+        if (!orphans.empty())
+          return bad(fmt::format("row {} of {} refers to a missing row of {}", orphans[0].text(1), orphans[0].text(0),
+                                 orphans[0].text(2)));
         return {true, "pages and foreign keys hold"};
       }
       std::size_t checked = 0;
-      for (const auto& key : connection.query(
-               "SELECT c.conrelid::regclass::text, a.attname, c.confrelid::regclass::text, f.attname, c.convalidated, c.conname FROM pg_constraint c "
-               "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1] "
-               "WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace", {})) {
+      for (const auto& key :
+           connection.query("SELECT c.conrelid::regclass::text, a.attname, c.confrelid::regclass::text, f.attname, "
+                            "c.convalidated, c.conname FROM pg_constraint c "
+                            "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] JOIN "
+                            "pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1] "
+                            "WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace",
+                            {})) {
         if (key.text(4) != "t") return bad(fmt::format("foreign key {} is not validated", key.text(5)));
-        const auto orphan = connection.query(fmt::format("SELECT x.{1} FROM {0} x LEFT JOIN {2} y ON y.{3} = x.{1} WHERE x.{1} IS NOT NULL AND y.{3} IS NULL LIMIT 1",
-                                                         key.text(0), key.text(1), key.text(2), key.text(3)), {});
-        if (!orphan.empty()) return bad(fmt::format("{}.{} = {} refers to a missing row of {}", key.text(0), key.text(1), printable(orphan[0].text(0), 60), key.text(2)));
+        const auto orphan = connection.query(fmt::format("SELECT x.{1} FROM {0} x LEFT JOIN {2} y ON y.{3} = x.{1} "
+                                                         "WHERE x.{1} IS NOT NULL AND y.{3} IS NULL LIMIT 1",
+                                                         key.text(0), key.text(1), key.text(2), key.text(3)),
+                                             {});
+        if (!orphan.empty())
+          return bad(fmt::format("{}.{} = {} refers to a missing row of {}", key.text(0), key.text(1),
+                                 printable(orphan[0].text(0), 60), key.text(2)));
         ++checked;
       }
       return {true, fmt::format("{} foreign keys hold", checked)};
@@ -144,18 +171,25 @@ class Verifier {
       std::int64_t cursor_seq = 0;
       std::map<std::string, std::pair<std::int64_t, std::string>> heads;  // debate -> (seq, last type)
       while (true) {
-        const auto rows = connection.query("SELECT debate_id, seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events "
-                                           "WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3", {cursor_debate, cursor_seq, kBatch});
+        const auto rows = connection.query(
+            "SELECT debate_id, seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events "
+            "WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3",
+            {cursor_debate, cursor_seq, kBatch});
         for (const auto& row : rows) {
           if (row.text(0) != debate) {
             debate = row.text(0);
             seq = 0;
             hash = std::string(64, '0');
           }
-          const store::Event event{row.text(0), row.integer(1), row.text(2), row.integer(3), row.text(4), row.integer(5), nullptr, row.text(7), row.text(8)};
-          if (event.seq != seq + 1) return bad(fmt::format("debate {}: event {} is missing", debate, seq + 1), "restore a backup");
-          if (event.prev_hash != hash) return bad(fmt::format("debate {}: event {} does not follow the one before", debate, event.seq), "restore a backup");
-          if (store::eventHash(event, row.text(6)) != event.hash) return bad(fmt::format("debate {}: event {} was altered", debate, event.seq), "restore a backup");
+          const store::Event event{row.text(0),    row.integer(1), row.text(2), row.integer(3), row.text(4),
+                                   row.integer(5), nullptr,        row.text(7), row.text(8)};
+          if (event.seq != seq + 1)
+            return bad(fmt::format("debate {}: event {} is missing", debate, seq + 1), "restore a backup");
+          if (event.prev_hash != hash)
+            return bad(fmt::format("debate {}: event {} does not follow the one before", debate, event.seq),
+                       "restore a backup");
+          if (store::eventHash(event, row.text(6)) != event.hash)
+            return bad(fmt::format("debate {}: event {} was altered", debate, event.seq), "restore a backup");
           seq = event.seq;
           hash = event.hash;
           heads[debate] = {seq, event.type};
@@ -171,23 +205,30 @@ class Verifier {
         ++debates;
         const auto head = heads.find(row.text(0));
         if (head == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
-        if (head->second.first != row.integer(1)) return bad(fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1), head->second.first));
+        if (head->second.first != row.integer(1))
+          return bad(fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1),
+                                 head->second.first));
         const bool ended = row.text(2) == "completed" || row.text(2) == "failed" || row.text(2) == "cancelled";
-        if (ended != (head->second.second == "debate_end")) return bad(fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2), head->second.second));
+        if (ended != (head->second.second == "debate_end"))
+          return bad(fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2),
+                                 head->second.second));
       }
       return {true, fmt::format("{} events of {} debates, chains and summaries hold", count, debates)};
     });
   }
 
   const crypto::Keyring& keyring() const {
-    if (options_.keyring == nullptr) throw Error(Code::CouldNotVerify, "not looked at: no encryption key is configured", "set ARAGORA_ENCRYPTION_KEY");
+    if (options_.keyring == nullptr)
+      throw Error(Code::CouldNotVerify, "not looked at: no encryption key is configured", "set ARAGORA_ENCRYPTION_KEY");
     return *options_.keyring;
   }
 
   Result auditChain() {
     return database_->reading([&](Connection& connection) -> Result {
       const auto chain = audit::verifyChain(connection, keyring());
-      if (chain.first_bad) return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason), "somebody changed the log; compare with a backup");
+      if (chain.first_bad)
+        return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
+                   "somebody changed the log; compare with a backup");
       return {true, fmt::format("{} entries, chain holds", chain.entries)};
     });
   }
@@ -196,14 +237,17 @@ class Verifier {
     return database_->reading([&](Connection& connection) -> Result {
       const auto stored = store::readSetting(connection, store::kKeyCheck);
       if (stored && *stored != keyring().checkValue()) {
-        return bad(fmt::format("ARAGORA_ENCRYPTION_KEY is not the key of this database (key {}, database has {})", keyring().checkValue().substr(0, 8), stored->substr(0, 8)), "use the key that was in force before", false);
+        return bad(fmt::format("ARAGORA_ENCRYPTION_KEY is not the key of this database (key {}, database has {})",
+                               keyring().checkValue().substr(0, 8), stored->substr(0, 8)),
+                   "use the key that was in force before", false);
       }
       std::int64_t opened = 0;
       for (const auto& row : connection.query("SELECT id, mfa_secret FROM users WHERE mfa_secret IS NOT NULL", {})) {
         keyring().open(row.text(1), fmt::format("users|mfa_secret|{}", row.text(0)));
         ++opened;
       }
-      return {true, stored ? fmt::format("the key is the one in use, {} sealed values open", opened) : std::string("no key has been used with this database yet")};
+      return {true, stored ? fmt::format("the key is the one in use, {} sealed values open", opened)
+                           : std::string("no key has been used with this database yet")};
     });
   }
 
@@ -211,10 +255,12 @@ class Verifier {
     store::Ratings store(*database_);
     const auto expected = store.recompute();
     const auto stored = store.leaderboard(1'000'000, 0);
-    if (stored.size() != expected.size()) return bad(fmt::format("{} ratings are stored, the match log gives {}", stored.size(), expected.size()));
+    if (stored.size() != expected.size())
+      return bad(fmt::format("{} ratings are stored, the match log gives {}", stored.size(), expected.size()));
     for (const auto& rating : stored) {
       const auto found = expected.find(rating.agent);
-      if (found == expected.end() || std::abs(found->second.elo - rating.elo) > 1e-6 || found->second.matches != rating.matches) {
+      if (found == expected.end() || std::abs(found->second.elo - rating.elo) > 1e-6 ||
+          found->second.matches != rating.matches) {
         return bad(fmt::format("the rating of {} does not follow from the match log", printable(rating.agent, 60)));
       }
     }
@@ -229,6 +275,8 @@ class Verifier {
 };
 }  // namespace
 
-Report verifyDatabase(const database::Target& target, const Options& options) { return Verifier(target, options).run(); }
+Report verifyDatabase(const database::Target& target, const Options& options) {
+  return Verifier(target, options).run();
+}
 
 }  // namespace aragora::verify

@@ -13,7 +13,7 @@ namespace aragora::verify {
 enum class Outcome { Ok, Failed, NotVerified };
 
 struct Finding {
-  std::string id;       // "schema.fingerprint"
+  std::string id;  // "schema.fingerprint"
   Outcome outcome = Outcome::Ok;
   std::string message;  // on failure it names the first bad place
   std::string hint;
@@ -21,7 +21,7 @@ struct Finding {
 
 struct Report {
   std::vector<Finding> findings;
-  bool damaged = false;       // chains, checksums or integrity do not hold: exit 65
+  bool damaged = false;  // chains, checksums or integrity do not hold: exit 65
   bool failed() const;
   bool incomplete() const;
   // 0, 65 damaged, 1 other failures, 69 when something could not be verified.

@@ -11,7 +11,15 @@ http::Response agents(const Services& services) {
   for (const auto& listing : services.providers.available()) {
     const auto found = ratings.find(listing.agent);
     const auto rating = found == ratings.end() ? store::Rating{} : found->second;
-    array.push_back(json::object{{"name", listing.agent}, {"agent_id", listing.agent}, {"provider", listing.provider}, {"model", listing.model}, {"elo", rating.elo}, {"matches", rating.matches}, {"wins", rating.wins}, {"losses", rating.losses}, {"available", true}});
+    array.push_back(json::object{{"name", listing.agent},
+                                 {"agent_id", listing.agent},
+                                 {"provider", listing.provider},
+                                 {"model", listing.model},
+                                 {"elo", rating.elo},
+                                 {"matches", rating.matches},
+                                 {"wins", rating.wins},
+                                 {"losses", rating.losses},
+                                 {"available", true}});
   }
   const auto count = array.size();
   return http::jsonResponse(json::object{{"agents", array}, {"total", count}});
@@ -24,17 +32,26 @@ http::Response leaderboard(const http::Request& request, const Services& service
   response.shared_body = services.lists.get(fmt::format("leaderboard|{}|{}", limit, offset), [&] {
     json::array array;
     std::int64_t rank = offset;
-    for (const auto& rating : services.ratings.leaderboard(limit, offset)) array.push_back(renderRating(rating, ++rank));
-    return toJson(json::object{{"rankings", array}, {"agents", array}, {"total", services.ratings.count()}, {"limit", limit}, {"offset", offset}});
+    for (const auto& rating : services.ratings.leaderboard(limit, offset))
+      array.push_back(renderRating(rating, ++rank));
+    return toJson(json::object{{"rankings", array},
+                               {"agents", array},
+                               {"total", services.ratings.count()},
+                               {"limit", limit},
+                               {"offset", offset}});
   });
   return response;
 }
 }  // namespace
 
 void addAgentRoutes(http::Router& router, const Services& services) {
-  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const http::Request&) { return agents(services); }});
+  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const http::Request&) {
+                return agents(services);
+              }});
   for (const auto* path : {"/api/leaderboard", "/api/rankings"}) {
-    router.add({.method = "GET", .pattern = path, .handler = [&services](const http::Request& request) { return leaderboard(request, services); }});
+    router.add({.method = "GET", .pattern = path, .handler = [&services](const http::Request& request) {
+                  return leaderboard(request, services);
+                }});
   }
 }
 

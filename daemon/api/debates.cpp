@@ -19,7 +19,9 @@ constexpr std::size_t kMaxAgents = 10;
 class Fields {
  public:
   explicit Fields(const json::object& body) : body_(body) {}
-  void fail(std::string_view field, std::string message) { errors_.push_back(json::object{{"field", field}, {"message", std::move(message)}}); }
+  void fail(std::string_view field, std::string message) {
+    errors_.push_back(json::object{{"field", field}, {"message", std::move(message)}});
+  }
 
   std::string text(std::string_view field, std::size_t limit) {
     const auto* value = body_.if_contains(field);
@@ -35,14 +37,17 @@ class Fields {
     const auto* value = body_.if_contains(field);
     if (value == nullptr || value->is_null()) return fallback;
     const auto number = jsonInteger(body_, field);
-    if (!number || *number < minimum || *number > maximum) return fail(field, fmt::format("must be a whole number from {} to {}", minimum, maximum)), fallback;
+    if (!number || *number < minimum || *number > maximum)
+      return fail(field, fmt::format("must be a whole number from {} to {}", minimum, maximum)), fallback;
     return *number;
   }
 
   void raise() const {
     if (errors_.empty()) return;
     std::vector<std::string> texts;
-    for (const auto& error : errors_) texts.push_back(fmt::format("{} {}", std::string(error.at("field").as_string()), std::string(error.at("message").as_string())));
+    for (const auto& error : errors_)
+      texts.push_back(fmt::format("{} {}", std::string(error.at("field").as_string()),
+                                  std::string(error.at("message").as_string())));
     throw Error(Code::Validation, join(texts, "; "), "see /api/openapi.json").with(errors_);
   }
 
@@ -60,9 +65,12 @@ std::vector<std::string> agentsOf(const json::object& body, const config::Config
     agents = split(value->get_string(), ',');
   } else if (value->is_array()) {
     for (const auto& element : value->get_array()) {
-      if (element.is_string()) agents.emplace_back(element.get_string());
-      else if (element.is_object()) agents.push_back(jsonTextOr(element.get_object(), "name", jsonTextOr(element.get_object(), "provider", "")));
-      else fields.fail("agents", "must hold names or objects with a name");
+      if (element.is_string())
+        agents.emplace_back(element.get_string());
+      else if (element.is_object())
+        agents.push_back(jsonTextOr(element.get_object(), "name", jsonTextOr(element.get_object(), "provider", "")));
+      else
+        fields.fail("agents", "must hold names or objects with a name");
     }
   } else {
     fields.fail("agents", "must be a list");
@@ -79,23 +87,33 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   if (trim(debate.task).empty()) fields.fail("task", "is required");
   debate.context = fields.text("context", kMaxContext);
   const auto* protocol = jsonObject(body, "protocol");
-  const auto asked = body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
-  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, services.config.integer(key::kMaxRounds)), 0, services.config.integer(key::kMaxRounds));
+  const auto asked =
+      body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
+  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, services.config.integer(key::kMaxRounds)),
+                                 0, services.config.integer(key::kMaxRounds));
   debate.consensus_kind = fields.text("consensus", 64);
-  if (debate.consensus_kind.empty()) debate.consensus_kind = protocol != nullptr ? jsonTextOr(*protocol, "consensus", "majority") : "majority";
+  if (debate.consensus_kind.empty())
+    debate.consensus_kind = protocol != nullptr ? jsonTextOr(*protocol, "consensus", "majority") : "majority";
   if (!debate::parseConsensusKind(debate.consensus_kind)) {
-    fields.fail("consensus", fmt::format("'{}' is not one of majority, supermajority, unanimous, any", printable(debate.consensus_kind, 40)));
+    fields.fail("consensus", fmt::format("'{}' is not one of majority, supermajority, unanimous, any",
+                                         printable(debate.consensus_kind, 40)));
   }
   debate.agents = agentsOf(body, services.config, fields);
-  if (debate.agents.size() < 2 || debate.agents.size() > kMaxAgents) fields.fail("agents", fmt::format("must name 2 to {} agents", kMaxAgents));
-  if (std::set<std::string>(debate.agents.begin(), debate.agents.end()).size() != debate.agents.size()) fields.fail("agents", "must be different from each other");
+  if (debate.agents.size() < 2 || debate.agents.size() > kMaxAgents)
+    fields.fail("agents", fmt::format("must name 2 to {} agents", kMaxAgents));
+  if (std::set<std::string>(debate.agents.begin(), debate.agents.end()).size() != debate.agents.size())
+    fields.fail("agents", "must be different from each other");
   for (const auto& agent : debate.agents) {
     std::string why;
-    if (agent.size() > 100 || printable(agent) != agent || !services.providers.find(agent, why)) fields.fail("agents", fmt::format("'{}' cannot take part: {}", printable(agent, 60), why.empty() ? "not a name" : why));
+    if (agent.size() > 100 || printable(agent) != agent || !services.providers.find(agent, why))
+      fields.fail("agents",
+                  fmt::format("'{}' cannot take part: {}", printable(agent, 60), why.empty() ? "not a name" : why));
   }
   if (const auto* metadata = body.if_contains("metadata"); metadata != nullptr && !metadata->is_null()) {
-    if (!metadata->is_object() || toJson(*metadata).size() > 16 * 1024) fields.fail("metadata", "must be an object of at most 16 KiB");
-    else debate.metadata = *metadata;
+    if (!metadata->is_object() || toJson(*metadata).size() > 16 * 1024)
+      fields.fail("metadata", "must be an object of at most 16 KiB");
+    else
+      debate.metadata = *metadata;
   }
   fields.raise();
   if (debate.metadata.is_null()) debate.metadata = json::object{};
@@ -103,14 +121,23 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   debate.created_at = nowMicros();
   debate.status = "created";
   const auto digest = crypto::sha256(debate.id);
-  for (int i = 0; i < 6; ++i) debate.seed = debate.seed << 8 | static_cast<unsigned char>(digest[static_cast<std::size_t>(i)]);
+  for (int i = 0; i < 6; ++i)
+    debate.seed = debate.seed << 8 | static_cast<unsigned char>(digest[static_cast<std::size_t>(i)]);
   return debate;
 }
 
 json::object createdBody(const store::Debate& debate, const http::Request& request) {
-  return {{"success", true}, {"debate_id", debate.id}, {"id", debate.id}, {"status", "created"}, {"task", debate.task}, {"agents", json::array(debate.agents.begin(), debate.agents.end())},
-          {"rounds", debate.rounds}, {"consensus", debate.consensus_kind}, {"created_at", toIso(debate.created_at)},
-          {"websocket_url", fmt::format("{}://{}/ws?debate_id={}", request.secure ? "wss" : "ws", request.host.empty() ? "localhost" : request.host, debate.id)}};
+  return {{"success", true},
+          {"debate_id", debate.id},
+          {"id", debate.id},
+          {"status", "created"},
+          {"task", debate.task},
+          {"agents", json::array(debate.agents.begin(), debate.agents.end())},
+          {"rounds", debate.rounds},
+          {"consensus", debate.consensus_kind},
+          {"created_at", toIso(debate.created_at)},
+          {"websocket_url", fmt::format("{}://{}/ws?debate_id={}", request.secure ? "wss" : "ws",
+                                        request.host.empty() ? "localhost" : request.host, debate.id)}};
 }
 
 // Answers only after the row and its first event are on disk.
@@ -120,13 +147,16 @@ http::Response create(const http::Request& request, const Services& services) {
   std::optional<store::Debates::Idempotency> idempotency;
   if (const auto header = request.header("idempotency-key"); !header.empty()) {
     if (header.size() > 255) throw Error(Code::Validation, "Idempotency-Key is longer than 255 characters");
-    idempotency = store::Debates::Idempotency{request.principal, std::string(header), crypto::sha256Hex(request.body), body};
+    idempotency =
+        store::Debates::Idempotency{request.principal, std::string(header), crypto::sha256Hex(request.body), body};
   }
   const auto replay = services.debates.create(debate, idempotency);
   http::Response response;
   response.status = 200;
   if (replay) {
-    if (replay->fingerprint != idempotency->fingerprint) throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body", "use a new key for a new request");
+    if (replay->fingerprint != idempotency->fingerprint)
+      throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",
+                  "use a new key for a new request");
     response.body = replay->response;
     response.headers.emplace_back("Idempotent-Replayed", "true");
     return response;
@@ -143,10 +173,17 @@ http::Response list(const http::Request& request, const Services& services) {
   std::optional<std::string> status;
   if (const auto found = request.query.find("status"); found != request.query.end() && !found->second.empty()) {
     status = found->second;
-    static const std::map<std::string, std::string> kAliases = {{"active", "running"}, {"in_progress", "running"}, {"concluded", "completed"}, {"archived", "completed"}, {"starting", "created"}};
+    static const std::map<std::string, std::string> kAliases = {{"active", "running"},
+                                                                {"in_progress", "running"},
+                                                                {"concluded", "completed"},
+                                                                {"archived", "completed"},
+                                                                {"starting", "created"}};
     if (const auto alias = kAliases.find(*status); alias != kAliases.end()) status = alias->second;
-    static const std::set<std::string> kKnown = {"created", "pending", "running", "paused", "completed", "failed", "cancelled"};
-    if (kKnown.count(*status) == 0) throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(*status, 40)), "use created, pending, running, paused, completed, failed or cancelled");
+    static const std::set<std::string> kKnown = {"created",   "pending", "running",  "paused",
+                                                 "completed", "failed",  "cancelled"};
+    if (kKnown.count(*status) == 0)
+      throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(*status, 40)),
+                  "use created, pending, running, paused, completed, failed or cancelled");
   }
   http::Response response;
   response.shared_body = services.lists.get(fmt::format("debates|{}|{}|{}", limit, offset, status.value_or("")), [&] {
@@ -155,7 +192,11 @@ http::Response list(const http::Request& request, const Services& services) {
     items.reserve(page.debates.size());
     for (const auto& debate : page.debates) items.push_back(renderDebateSummary(debate));
     const auto count = static_cast<std::int64_t>(items.size());
-    json::object body{{"total", page.total}, {"count", count}, {"limit", limit}, {"offset", offset}, {"has_more", offset + count < page.total}};
+    json::object body{{"total", page.total},
+                      {"count", count},
+                      {"limit", limit},
+                      {"offset", offset},
+                      {"has_more", offset + count < page.total}};
     body["items"] = items;
     body["debates"] = std::move(items);
     return toJson(body);
@@ -183,11 +224,18 @@ http::Response messages(const http::Request& request, const Services& services) 
   std::int64_t total = 0;
   for (const auto& event : services.debates.events(debate.id, 0, 10'000)) {
     if (event.type != "agent_message") continue;
-    if (total >= offset && static_cast<std::int64_t>(array.size()) < limit) array.push_back(renderMessage(event, total));
+    if (total >= offset && static_cast<std::int64_t>(array.size()) < limit)
+      array.push_back(renderMessage(event, total));
     ++total;
   }
   const auto shown = offset + static_cast<std::int64_t>(array.size());
-  return http::jsonResponse(json::object{{"debate_id", debate.id}, {"messages", array}, {"items", array}, {"total", total}, {"offset", offset}, {"limit", limit}, {"has_more", shown < total}});
+  return http::jsonResponse(json::object{{"debate_id", debate.id},
+                                         {"messages", array},
+                                         {"items", array},
+                                         {"total", total},
+                                         {"offset", offset},
+                                         {"limit", limit},
+                                         {"has_more", shown < total}});
 }
 
 http::Response events(const http::Request& request, const Services& services) {
@@ -200,27 +248,44 @@ http::Response events(const http::Request& request, const Services& services) {
     next = event.seq;
     array.push_back(renderEvent(event));
   }
-  return http::jsonResponse(json::object{{"debate_id", debate.id}, {"events", array}, {"next_seq", next}, {"latest_seq", debate.last_seq}});
+  return http::jsonResponse(
+      json::object{{"debate_id", debate.id}, {"events", array}, {"next_seq", next}, {"latest_seq", debate.last_seq}});
 }
 
 http::Response cancel(const http::Request& request, const Services& services) {
   const auto debate = require(request, services);
   if (debate.finished()) throw Error(Code::Conflict, fmt::format("the debate has ended as {}", debate.status));
   services.database.write([&](database::Connection& connection) {
-    audit::append(connection, services.keyring, {fmt::format("api:{}", request.principal), "debate.cancel", fmt::format("debate:{}", debate.id), "success", request.client_address, request.request_id, {}});
-    connection.query("UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', 'failed', 'cancelled')", {debate.id, nowMicros()});
+    audit::append(connection, services.keyring,
+                  {fmt::format("api:{}", request.principal),
+                   "debate.cancel",
+                   fmt::format("debate:{}", debate.id),
+                   "success",
+                   request.client_address,
+                   request.request_id,
+                   {}});
+    connection.query(
+        "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', "
+        "'failed', 'cancelled')",
+        {debate.id, nowMicros()});
   });
   services.engine.cancel(debate.id);
   services.engine.wake();
   services.lists.drop();
-  return http::jsonResponse(json::object{{"success", true}, {"debate_id", debate.id}, {"status", "cancelled"}, {"message", "the debate ends at its next step"}});
+  return http::jsonResponse(json::object{{"success", true},
+                                         {"debate_id", debate.id},
+                                         {"status", "cancelled"},
+                                         {"message", "the debate ends at its next step"}});
 }
 }  // namespace
 
 void addDebateRoutes(http::Router& router, const Services& services) {
-  const auto route = [&services](http::Response (*handler)(const http::Request&, const Services&)) { return [&services, handler](const http::Request& request) { return handler(request, services); }; };
+  const auto route = [&services](http::Response (*handler)(const http::Request&, const Services&)) {
+    return [&services, handler](const http::Request& request) { return handler(request, services); };
+  };
   router.add({.method = "GET", .pattern = "/api/debates", .handler = route(list)});
-  for (const auto* path : {"/api/debates", "/api/debate"}) router.add({.method = "POST", .pattern = path, .handler = route(create)});
+  for (const auto* path : {"/api/debates", "/api/debate"})
+    router.add({.method = "POST", .pattern = path, .handler = route(create)});
   router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = route(show)});
   router.add({.method = "GET", .pattern = "/api/debates/{id}", .handler = route(show)});
   router.add({.method = "GET", .pattern = "/api/debates/{id}/messages", .handler = route(messages)});

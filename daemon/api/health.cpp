@@ -10,33 +10,48 @@ json::object componentsOf(const lifecycle::Probe& probe) {
 
 http::Response health(const Services& services) {
   const auto probe = services.prober.latest();
-  const auto check = [](bool good, double milliseconds) { return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}}; };
-  return http::jsonResponse(json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
-                                         {"version", kVersion},
-                                         {"timestamp", toIso(nowMicros())},
-                                         {"uptime_seconds", services.prober.uptimeSeconds()},
-                                         {"database", probe->database},
-                                         {"redis", probe->redis},
-                                         {"components", componentsOf(*probe)},
-                                         {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)}, {"agents", check(probe->agents == "available", 0)}}}},
-                            probe->healthy() ? 200 : 503);
+  const auto check = [](bool good, double milliseconds) {
+    return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
+  };
+  return http::jsonResponse(
+      json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
+                   {"version", kVersion},
+                   {"timestamp", toIso(nowMicros())},
+                   {"uptime_seconds", services.prober.uptimeSeconds()},
+                   {"database", probe->database},
+                   {"redis", probe->redis},
+                   {"components", componentsOf(*probe)},
+                   {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)},
+                                           {"agents", check(probe->agents == "available", 0)}}}},
+      probe->healthy() ? 200 : 503);
 }
 
 http::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->healthy() && !services.prober.draining();
-  return http::jsonResponse(json::object{{"status", is_ready ? "ready" : "not_ready"}, {"database", probe->database}, {"agents", probe->agents}, {"redis", probe->redis},
-                                         {"draining", services.prober.draining()}, {"latency_ms", probe->database_ms}, {"checks", componentsOf(*probe)}},
+  return http::jsonResponse(json::object{{"status", is_ready ? "ready" : "not_ready"},
+                                         {"database", probe->database},
+                                         {"agents", probe->agents},
+                                         {"redis", probe->redis},
+                                         {"draining", services.prober.draining()},
+                                         {"latency_ms", probe->database_ms},
+                                         {"checks", componentsOf(*probe)}},
                             is_ready ? 200 : 503);
 }
 }  // namespace
 
 void addHealthRoutes(http::Router& router, const Services& services) {
   const auto add = [&](const char* path, http::Handler handler) {
-    router.add({.method = "GET", .pattern = path, .handler = std::move(handler), .inline_handler = true, .open = true, .counted = false});
+    router.add({.method = "GET",
+                .pattern = path,
+                .handler = std::move(handler),
+                .inline_handler = true,
+                .open = true,
+                .counted = false});
   };
   add("/api/health", [&services](const http::Request&) { return health(services); });
-  for (const auto* path : {"/api/ready", "/api/readiness", "/readyz"}) add(path, [&services](const http::Request&) { return ready(services); });
+  for (const auto* path : {"/api/ready", "/api/readiness", "/readyz"})
+    add(path, [&services](const http::Request&) { return ready(services); });
   add("/healthz", [](const http::Request&) { return http::jsonResponse(json::object{{"status", "ok"}}); });
 }
 

@@ -1,5 +1,5 @@
-// Rendered list bodies by query. Dropped as a whole on every write of this instance; entries also age out after a second,
-// which bounds what another instance's writes can leave stale. At most 256 bodies. Thread-safe.
+// Rendered list bodies by query. Dropped as a whole on every write of this instance; entries also age out after a
+// second, which bounds what another instance's writes can leave stale. At most 256 bodies. Thread-safe.
 #pragma once
 
 #include <chrono>

@@ -12,10 +12,13 @@ void addMetricsRoute(http::Router& router, const Services& services) {
                   [&services](const http::Request& request) {
                     const auto token = services.config.secret(config::key::kMetricsToken);
                     const auto given = request.header("authorization");
-                    const bool by_token = !token.empty() && startsWith(given, "Bearer ") && Secret(std::string(given.substr(7))) == token;
-                    const bool loopback = http::inBlock(request.client_address, "127.0.0.0/8") || http::inBlock(request.client_address, "::1");
+                    const bool by_token =
+                        !token.empty() && startsWith(given, "Bearer ") && Secret(std::string(given.substr(7))) == token;
+                    const bool loopback = http::inBlock(request.client_address, "127.0.0.0/8") ||
+                                          http::inBlock(request.client_address, "::1");
                     if (!by_token && !(token.empty() && (loopback || !services.config.production()))) {
-                      throw Error(Code::Unauthorized, "metrics need a token", "send Authorization: Bearer with ARAGORA_METRICS_TOKEN");
+                      throw Error(Code::Unauthorized, "metrics need a token",
+                                  "send Authorization: Bearer with ARAGORA_METRICS_TOKEN");
                     }
                     http::Response response;
                     response.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -8,13 +8,16 @@ const std::vector<EmbeddedFile>& embeddedOpenApi();  // generated from daemon/ap
 void addOpenApiRoutes(http::Router& router) {
   static const auto body = std::make_shared<const std::string>(embeddedOpenApi().at(0).text);
   for (const auto* path : {"/api/openapi.json", "/openapi.json", "/api/docs/openapi.json"}) {
-    router.add({.method = "GET", .pattern = path, .handler =
-                                                      [](const http::Request&) {
-                                                        http::Response response;
-                                                        response.shared_body = body;
-                                                        return response;
-                                                      },
-                .inline_handler = true, .open = true});
+    router.add({.method = "GET",
+                .pattern = path,
+                .handler =
+                    [](const http::Request&) {
+                      http::Response response;
+                      response.shared_body = body;
+                      return response;
+                    },
+                .inline_handler = true,
+                .open = true});
   }
 }
 

@@ -34,7 +34,9 @@ json::object renderDebateSummary(const store::Debate& debate) {
   object["created_at"] = toIso(debate.created_at);
   object["started_at"] = isoOrNull(debate.started_at);
   object["completed_at"] = isoOrNull(debate.completed_at);
-  object["duration_seconds"] = debate.completed_at && debate.started_at ? static_cast<double>(*debate.completed_at - *debate.started_at) / 1e6 : 0.0;
+  object["duration_seconds"] = debate.completed_at && debate.started_at
+                                   ? static_cast<double>(*debate.completed_at - *debate.started_at) / 1e6
+                                   : 0.0;
   object["in_progress"] = !debate.finished();
   object["metadata"] = debate.metadata;
   if (!debate.error.empty()) object["error"] = debate.error;
@@ -43,8 +45,13 @@ json::object renderDebateSummary(const store::Debate& debate) {
 
 json::object renderMessage(const store::Event& event, std::int64_t index) {
   const auto& payload = event.payload.as_object();
-  return {{"index", index}, {"role", jsonTextOr(payload, "role", "assistant")}, {"content", jsonTextOr(payload, "content", "")}, {"agent", event.agent}, {"agent_id", event.agent},
-          {"round", event.round}, {"timestamp", toIso(event.at)}};
+  return {{"index", index},
+          {"role", jsonTextOr(payload, "role", "assistant")},
+          {"content", jsonTextOr(payload, "content", "")},
+          {"agent", event.agent},
+          {"agent_id", event.agent},
+          {"round", event.round},
+          {"timestamp", toIso(event.at)}};
 }
 
 json::object renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
@@ -55,7 +62,12 @@ json::object renderDebate(const store::Debate& debate, const std::vector<store::
   for (const auto& event : events) {
     if (!event.payload.is_object()) continue;
     auto& round = rounds[event.round];
-    if (round.empty()) round = {{"round", event.round}, {"round_number", event.round}, {"messages", json::array()}, {"critiques", json::array()}, {"votes", json::array()}};
+    if (round.empty())
+      round = {{"round", event.round},
+               {"round_number", event.round},
+               {"messages", json::array()},
+               {"critiques", json::array()},
+               {"votes", json::array()}};
     if (event.type == "agent_message") round["messages"].as_array().push_back(renderMessage(event, index++));
     if (event.type == "critique") round["critiques"].as_array().push_back(event.payload);
     if (event.type == "vote") round["votes"].as_array().push_back(event.payload);
@@ -70,15 +82,30 @@ json::object renderEvent(const store::Event& event) {
   auto data = event.payload.is_object() ? event.payload.as_object() : json::object();
   data["debate_id"] = event.debate_id;
   data["round_number"] = event.round;
-  return {{"type", event.type}, {"debate_id", event.debate_id}, {"loop_id", event.debate_id}, {"seq", event.seq}, {"round", event.round}, {"agent", event.agent},
-          {"timestamp", toIso(event.at)}, {"ts", static_cast<double>(event.at) / 1e6}, {"data", std::move(data)}};
+  return {{"type", event.type},           {"debate_id", event.debate_id},
+          {"loop_id", event.debate_id},   {"seq", event.seq},
+          {"round", event.round},         {"agent", event.agent},
+          {"timestamp", toIso(event.at)}, {"ts", static_cast<double>(event.at) / 1e6},
+          {"data", std::move(data)}};
 }
 
 json::object renderRating(const store::Rating& rating, std::int64_t rank) {
   const double rate = rating.matches > 0 ? static_cast<double>(rating.wins) / static_cast<double>(rating.matches) : 0;
-  return {{"rank", rank}, {"name", rating.agent}, {"agent_name", rating.agent}, {"agent_id", rating.agent}, {"elo", rating.elo}, {"elo_rating", std::llround(rating.elo)},
-          {"wins", rating.wins}, {"losses", rating.losses}, {"draws", rating.draws}, {"games", rating.matches}, {"matches", rating.matches}, {"matches_played", rating.matches},
-          {"total_debates", rating.matches}, {"win_rate", rate}, {"last_debate", rating.last_match_at ? json::value(toIso(*rating.last_match_at)) : json::value(nullptr)}};
+  return {{"rank", rank},
+          {"name", rating.agent},
+          {"agent_name", rating.agent},
+          {"agent_id", rating.agent},
+          {"elo", rating.elo},
+          {"elo_rating", std::llround(rating.elo)},
+          {"wins", rating.wins},
+          {"losses", rating.losses},
+          {"draws", rating.draws},
+          {"games", rating.matches},
+          {"matches", rating.matches},
+          {"matches_played", rating.matches},
+          {"total_debates", rating.matches},
+          {"win_rate", rate},
+          {"last_debate", rating.last_match_at ? json::value(toIso(*rating.last_match_at)) : json::value(nullptr)}};
 }
 
 }  // namespace aragora::api

@@ -1,6 +1,6 @@
-// Runs debates: takes what is created or left over by a dead instance, at most `max_concurrent` at once, each in a thread
-// of its own under a lease that is renewed while it runs. Nothing is kept in memory that the store does not have: a
-// debate survives the process. Thread-safe.
+// Runs debates: takes what is created or left over by a dead instance, at most `max_concurrent` at once, each in a
+// thread of its own under a lease that is renewed while it runs. Nothing is kept in memory that the store does not
+// have: a debate survives the process. Thread-safe.
 #pragma once
 
 #include <condition_variable>

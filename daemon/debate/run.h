@@ -1,6 +1,6 @@
 // One debate from where its events stand to its end: blind proposals, rounds of critique and revision, a vote on
-// anonymous proposals, a tally, a synthesis. Written so that running it again after a crash goes on where it stopped: an
-// event that is there is not written again, a call with a recorded result is not made again, a call without one is
+// anonymous proposals, a tally, a synthesis. Written so that running it again after a crash goes on where it stopped:
+// an event that is there is not written again, a call with a recorded result is not made again, a call without one is
 // recorded as unknown and made anew. Peers' text is data in JSON, instructions stand in the system message only.
 #pragma once
 
@@ -31,6 +31,7 @@ struct RunControl {
 };
 
 // Throws HandedBack, or Error when the store fails; otherwise the debate has ended.
-void runDebate(const store::Debate& debate, const store::Lease& lease, const RunServices& services, RunControl& control);
+void runDebate(const store::Debate& debate, const store::Lease& lease, const RunServices& services,
+               RunControl& control);
 
 }  // namespace aragora::debate

@@ -23,8 +23,8 @@ struct ListenerOptions {
 class Listener {
  public:
   // Binds; throws Error(CannotCreate) naming the address when it is taken.
-  Listener(const ListenerOptions& options, Middleware& middleware, WorkerPool& workers, ws::Hub& hub, store::Debates& debates, metrics::Registry& metrics,
-           std::function<std::size_t()> active_debates);
+  Listener(const ListenerOptions& options, Middleware& middleware, WorkerPool& workers, ws::Hub& hub,
+           store::Debates& debates, metrics::Registry& metrics, std::function<std::size_t()> active_debates);
   ~Listener();
 
   void start();

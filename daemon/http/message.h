@@ -15,7 +15,7 @@ namespace aragora::http {
 struct Request {
   std::string method;  // upper case; HEAD arrives as GET with `head` set
   bool head = false;
-  std::string path;    // decoded, without the version segment: /api/v1/debates is /api/debates
+  std::string path;                          // decoded, without the version segment: /api/v1/debates is /api/debates
   std::map<std::string, std::string> query;  // decoded
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
@@ -23,7 +23,7 @@ struct Request {
   std::string host;
   bool secure = false;  // TLS here or at a trusted proxy
   std::string request_id;
-  std::string principal;  // who was authenticated, empty for nobody
+  std::string principal;                          // who was authenticated, empty for nobody
   std::map<std::string, std::string> parameters;  // {id} of the route
 
   std::string_view header(std::string_view name) const;

@@ -14,7 +14,9 @@ namespace {
 constexpr std::size_t kMaxHops = 32;
 
 bool validRequestId(std::string_view id) {
-  return !id.empty() && id.size() <= 128 && id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-") == std::string_view::npos;
+  return !id.empty() && id.size() <= 128 &&
+         id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-") ==
+             std::string_view::npos;
 }
 
 // One random prefix a process and a counter: unique without a system call for each request.
@@ -37,8 +39,11 @@ bool inBlock(const std::string& address, const std::string& block) {
   const auto slash = block.find('/');
   Poco::Net::IPAddress ip;
   Poco::Net::IPAddress network;
-  if (!Poco::Net::IPAddress::tryParse(address, ip) || !Poco::Net::IPAddress::tryParse(block.substr(0, slash), network)) return false;
-  if (ip.isIPv4Mapped()) ip = Poco::Net::IPAddress(static_cast<const char*>(ip.addr()) + 12, 4);
+  if (!Poco::Net::IPAddress::tryParse(address, ip) || !Poco::Net::IPAddress::tryParse(block.substr(0, slash), network))
+    return false;
+  // Poco also calls plain IPv4 addresses mapped.
+  if (ip.family() == Poco::Net::IPAddress::IPv6 && ip.isIPv4Mapped())
+    ip = Poco::Net::IPAddress(static_cast<const char*>(ip.addr()) + 12, 4);
   if (ip.family() != network.family()) return false;
   if (slash == std::string::npos) return ip == network;
   const auto bits = parseInteger(std::string_view(block).substr(slash + 1));
@@ -59,7 +64,8 @@ Middleware::Middleware(const config::Config& config, const Router& router, metri
 }
 
 void Middleware::reload(const config::Config& config) {
-  Settings settings{config.list(key::kAllowedOrigins), config.list(key::kTrustedProxies), config.production(), config.secret(key::kApiToken)};
+  Settings settings{config.list(key::kAllowedOrigins), config.list(key::kTrustedProxies), config.production(),
+                    config.secret(key::kApiToken)};
   const std::unique_lock lock(mutex_);
   settings_ = std::move(settings);
   limiter_.setLimit(config.integer(key::kRateLimit));
@@ -67,7 +73,8 @@ void Middleware::reload(const config::Config& config) {
 
 bool Middleware::trusted(const std::string& address) const {
   const std::shared_lock lock(mutex_);
-  return std::any_of(settings_.trusted_proxies.begin(), settings_.trusted_proxies.end(), [&](const std::string& block) { return inBlock(address, block); });
+  return std::any_of(settings_.trusted_proxies.begin(), settings_.trusted_proxies.end(),
+                     [&](const std::string& block) { return inBlock(address, block); });
 }
 
 void Middleware::identify(Request& request, const std::string& peer) const {
@@ -112,31 +119,40 @@ Middleware::Route Middleware::admit(Request& request) {
   }
   auto match = router_.match(request.method, request.path);
   if (match.route == nullptr) {
-    if (match.allowed.empty()) return refuse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request.path, 200)), "see /api/openapi.json"));
-    auto route = refuse(Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request.path, 200), join(match.allowed, ", "))));
+    if (match.allowed.empty())
+      return refuse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request.path, 200)),
+                          "see /api/openapi.json"));
+    auto route = refuse(Error(Code::MethodNotAllowed,
+                              fmt::format("{} takes {}", printable(request.path, 200), join(match.allowed, ", "))));
     route.answer->headers.emplace_back("Allow", join(match.allowed, ", ") + ", OPTIONS");
     return route;
   }
   request.parameters = std::move(match.parameters);
   // Another site's page must not change anything in the name of its visitor.
-  if (!origin.empty() && request.method != "GET" && !originAllowed(origin)) return refuse(Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins"));
+  if (!origin.empty() && request.method != "GET" && !originAllowed(origin))
+    return refuse(Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins"));
   if (match.route->counted) {
     const auto decision = limiter_.take(request.client_address, std::chrono::steady_clock::now());
     if (!decision.allowed) {
       metrics_.count("aragora_rate_limit_hits_total");
-      auto route = refuse(Error(Code::RateLimited, fmt::format("more than {} requests a minute", decision.limit), "slow down"));
+      auto route =
+          refuse(Error(Code::RateLimited, fmt::format("more than {} requests a minute", decision.limit), "slow down"));
       auto body = parseJson(route.answer->body, "our own answer").as_object();
       body["retry_after"] = decision.retry_after;
       route.answer->body = toJson(body);
-      route.answer->headers = {{"Retry-After", fmt::format("{}", decision.retry_after)}, {"X-RateLimit-Limit", fmt::format("{}", decision.limit)}, {"X-RateLimit-Remaining", "0"}};
+      route.answer->headers = {{"Retry-After", fmt::format("{}", decision.retry_after)},
+                               {"X-RateLimit-Limit", fmt::format("{}", decision.limit)},
+                               {"X-RateLimit-Remaining", "0"}};
       return route;
     }
   }
   if (!match.route->open) {
     const auto authorization = request.header("authorization");
-    request.principal = authenticate(startsWith(authorization, "Bearer ") ? authorization.substr(7) : std::string_view());
+    request.principal =
+        authenticate(startsWith(authorization, "Bearer ") ? authorization.substr(7) : std::string_view());
     if (request.principal.empty()) {
-      auto route = refuse(Error(Code::Unauthorized, "credentials are missing or wrong", "send Authorization: Bearer with the API token"));
+      auto route = refuse(Error(Code::Unauthorized, "credentials are missing or wrong",
+                                "send Authorization: Bearer with the API token"));
       route.answer->headers.emplace_back("WWW-Authenticate", "Bearer");
       return route;
     }
@@ -162,10 +178,12 @@ void Middleware::addCors(const Request& request, Response& response) const {
   if (origin.empty() || !originAllowed(origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", origin);
   response.headers.emplace_back("Access-Control-Allow-Credentials", "true");
-  response.headers.emplace_back("Access-Control-Expose-Headers", "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining");
+  response.headers.emplace_back("Access-Control-Expose-Headers",
+                                "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining");
   if (request.method != "OPTIONS") return;
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-  response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-ID, X-Requested-With");
+  response.headers.emplace_back("Access-Control-Allow-Headers",
+                                "Authorization, Content-Type, Accept, Idempotency-Key, X-Request-ID, X-Requested-With");
   response.headers.emplace_back("Access-Control-Max-Age", "600");
 }
 
@@ -173,7 +191,8 @@ void Middleware::finish(const Request& request, const http::Route* route, Respon
   addCors(request, response);
   response.headers.emplace_back("X-Request-ID", request.request_id);
   if (request.secure) response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
-  metrics_.request(route != nullptr ? route->pattern : std::string_view("unmatched"), request.head ? "HEAD" : request.method, response.status, seconds);
+  metrics_.request(route != nullptr ? route->pattern : std::string_view("unmatched"),
+                   request.head ? "HEAD" : request.method, response.status, seconds);
 }
 
 }  // namespace aragora::http

@@ -31,7 +31,8 @@ class Middleware {
   void finish(const Request& request, const http::Route* route, Response& response, double seconds);
 
   bool originAllowed(std::string_view origin) const;
-  // "token" when `token` is the configured one, empty otherwise; in development without a token everyone is "anonymous".
+  // "token" when `token` is the configured one, empty otherwise; in development without a token everyone is
+  // "anonymous".
   std::string authenticate(std::string_view token) const;
 
  private:

@@ -26,8 +26,11 @@ RateLimiter::Decision RateLimiter::take(const std::string& address, Time now) {
   const std::lock_guard lock(shard.mutex);
   if (shard.arrival.size() >= kEntriesPerShard) {
     // Whoever is not being limited loses nothing by being forgotten.
-    for (auto entry = shard.arrival.begin(); entry != shard.arrival.end();) entry = entry->second <= now ? shard.arrival.erase(entry) : std::next(entry);
-    if (shard.arrival.size() >= kEntriesPerShard) shard.arrival.erase(shard.arrival.begin());
+    for (auto entry = shard.arrival.begin(); entry != shard.arrival.end();)
+      entry = entry->second <= now ? shard.arrival.erase(entry) : std::next(entry);
+    const bool full = shard.arrival.size() > kEntriesPerShard * 3 / 4;
+    // Still full: half of them, so that a flood of addresses pays for one walk in thousands of requests.
+    while (shard.arrival.size() > kEntriesPerShard / 2 && full) shard.arrival.erase(shard.arrival.begin());
   }
   auto& stored = shard.arrival.try_emplace(key, now).first->second;
   const auto arrival = std::max(stored, now);

@@ -18,7 +18,7 @@ class RateLimiter {
 
   struct Decision {
     bool allowed = true;
-    std::int64_t limit = 0;      // 0: limiting is off
+    std::int64_t limit = 0;  // 0: limiting is off
     std::int64_t remaining = 0;
     std::int64_t retry_after = 0;  // whole seconds, rounded up
   };

@@ -49,8 +49,10 @@ Match Router::match(std::string_view method, std::string_view path) const {
     bool fits = true;
     for (std::size_t i = 0; i < segments.size() && fits; ++i) {
       const auto& pattern = route.segments[i];
-      if (startsWith(pattern, "{")) parameters[pattern.substr(1, pattern.size() - 2)] = segments[i];
-      else fits = pattern == segments[i];
+      if (startsWith(pattern, "{"))
+        parameters[pattern.substr(1, pattern.size() - 2)] = segments[i];
+      else
+        fits = pattern == segments[i];
     }
     if (!fits) continue;
     if (route.method == method) {
@@ -73,7 +75,8 @@ std::optional<Target> parseTarget(std::string_view target) {
   for (const auto& pair : split(target.substr(question + 1), '&')) {
     const auto equals = pair.find('=');
     auto name = percentDecode(std::string_view(pair).substr(0, equals), true);
-    auto value = equals == std::string::npos ? std::optional<std::string>("") : percentDecode(std::string_view(pair).substr(equals + 1), true);
+    auto value = equals == std::string::npos ? std::optional<std::string>("")
+                                             : percentDecode(std::string_view(pair).substr(equals + 1), true);
     if (!name || !value) return std::nullopt;
     result.query[*name] = *value;
   }

@@ -14,9 +14,9 @@ struct Route {
   std::string method;
   std::string pattern;  // /api/debates/{id}/events
   Handler handler;
-  bool inline_handler = false;       // never blocks
-  bool open = false;                 // needs no credentials: health, readiness, the API description
-  bool counted = true;               // by the rate limit
+  bool inline_handler = false;  // never blocks
+  bool open = false;            // needs no credentials: health, readiness, the API description
+  bool counted = true;          // by the rate limit
   std::size_t body_limit = 1U << 20;
   // Made by add():
   std::vector<std::string> segments;

@@ -12,7 +12,8 @@ constexpr auto kInterval = std::chrono::seconds(1);
 constexpr auto kRedisTimeout = std::chrono::milliseconds(1000);
 }  // namespace
 
-Prober::Prober(const config::Config& config, database::Database& database, std::function<void(const Probe&)> after_probe)
+Prober::Prober(const config::Config& config, database::Database& database,
+               std::function<void(const Probe&)> after_probe)
     : config_(config), database_(database), after_probe_(std::move(after_probe)) {}
 
 void Prober::start() {
@@ -60,7 +61,8 @@ void Prober::look() {
   }
   {
     const std::lock_guard lock(mutex_);
-    if (latest_->database != probe->database && latest_->database != "unknown") log::warning("database: {}", probe->database);
+    if (latest_->database != probe->database && latest_->database != "unknown")
+      log::warning("database: {}", probe->database);
     if (latest_->redis != probe->redis && latest_->database != "unknown") log::warning("Redis: {}", probe->redis);
     latest_ = probe;
   }

@@ -1,5 +1,5 @@
-// The built-in provider: deterministic, offline, and honest about what it is. It has something to say in every phase, so
-// that a newcomer sees a whole debate; its answers depend on the seat, the question and the seed alone.
+// The built-in provider: deterministic, offline, and honest about what it is. It has something to say in every phase,
+// so that a newcomer sees a whole debate; its answers depend on the seat, the question and the seed alone.
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "daemon/providers/provider.h"
@@ -36,11 +36,16 @@ class DemoProvider : public Provider {
     const auto choice = hashOf(question.agent + "|" + task + "|" + std::to_string(question.seed));
     Answer answer;
     answer.model = "demo";
-    if (question.phase == "propose") answer.text = propose(task, choice);
-    else if (question.phase == "critique") answer.text = critique(object, choice);
-    else if (question.phase == "revise") answer.text = revise(object);
-    else if (question.phase == "vote") answer.text = vote(object, choice);
-    else answer.text = synthesize(object);
+    if (question.phase == "propose")
+      answer.text = propose(task, choice);
+    else if (question.phase == "critique")
+      answer.text = critique(object, choice);
+    else if (question.phase == "revise")
+      answer.text = revise(object);
+    else if (question.phase == "vote")
+      answer.text = vote(object, choice);
+    else
+      answer.text = synthesize(object);
     answer.tokens_in = static_cast<std::int64_t>(question.user.size() / 4);
     answer.tokens_out = static_cast<std::int64_t>(answer.text.size() / 4);
     return answer;
@@ -53,14 +58,21 @@ class DemoProvider : public Provider {
   }
   static std::string critique(const json::object& data, std::uint64_t choice) {
     const auto target = jsonTextOr(data, "target", "P1");
-    static constexpr const char* kWeak[] = {"it names no way to tell whether it worked", "it does not say what happens when it fails", "it leaves open who decides and when"};
-    return toJson(json::object{{"target", target}, {"weakness", kWeak[choice % std::size(kWeak)]}, {"strength", "it can be acted on"}, {"severity", static_cast<std::int64_t>(choice % 3 + 1)}});
+    static constexpr const char* kWeak[] = {"it names no way to tell whether it worked",
+                                            "it does not say what happens when it fails",
+                                            "it leaves open who decides and when"};
+    return toJson(json::object{{"target", target},
+                               {"weakness", kWeak[choice % std::size(kWeak)]},
+                               {"strength", "it can be acted on"},
+                               {"severity", static_cast<std::int64_t>(choice % 3 + 1)}});
   }
   static std::string revise(const json::object& data) {
     const auto own = jsonTextOr(data, "own_proposal", "");
     const auto* critiques = jsonArray(data, "critiques");
     const bool criticised = critiques != nullptr && !critiques->empty();
-    return criticised ? own + " It counts as done when a check that was agreed beforehand passes; otherwise it is undone." : own;
+    static const std::string kAmendment =
+        " It counts as done when a check that was agreed beforehand passes; otherwise it is undone.";
+    return criticised && !endsWith(own, kAmendment) ? own + kAmendment : own;
   }
   // The proposal with the largest digest among those allowed: all seats see the same order and mostly agree.
   static std::string vote(const json::object& data, std::uint64_t choice) {
@@ -76,9 +88,13 @@ class DemoProvider : public Provider {
         }
       }
     }
-    return toJson(json::object{{"choice", best}, {"confidence", static_cast<std::int64_t>(60 + choice % 8 * 5)}, {"reason", "it is the easiest to check afterwards"}});
+    return toJson(json::object{{"choice", best},
+                               {"confidence", static_cast<std::int64_t>(60 + choice % 8 * 5)},
+                               {"reason", "it is the easiest to check afterwards"}});
   }
-  static std::string synthesize(const json::object& data) { return jsonTextOr(data, "winning_proposal", "No answer was reached."); }
+  static std::string synthesize(const json::object& data) {
+    return jsonTextOr(data, "winning_proposal", "No answer was reached.");
+  }
 };
 }  // namespace
 

@@ -36,7 +36,8 @@ class OpenAiProvider : public Provider {
     const auto deadline = std::min(question.deadline, deadlineIn(options_.call_timeout));
     std::string last;
     for (int attempt = 1; attempt <= kTries; ++attempt) {
-      if (question.cancelled != nullptr && *question.cancelled) throw Error(Code::Interrupted, "the debate was cancelled");
+      if (question.cancelled != nullptr && *question.cancelled)
+        throw Error(Code::Interrupted, "the debate was cancelled");
       Answer answer;
       const auto failure = tryOnce(question, deadline, answer);
       if (!failure) return answer;
@@ -51,13 +52,15 @@ class OpenAiProvider : public Provider {
  private:
   std::string requestBody(const Question& question) const {
     return toJson(json::object{{"model", question.model.empty() ? options_.default_model : question.model},
-                               {"messages", json::array{json::object{{"role", "system"}, {"content", question.system}}, json::object{{"role", "user"}, {"content", question.user}}}}});
+                               {"messages", json::array{json::object{{"role", "system"}, {"content", question.system}},
+                                                        json::object{{"role", "user"}, {"content", question.user}}}}});
   }
 
   std::unique_ptr<Poco::Net::HTTPClientSession> connect(std::chrono::milliseconds within) const {
     std::unique_ptr<Poco::Net::HTTPClientSession> session;
     if (uri_.getScheme() == "https") {
-      Poco::Net::Context::Ptr context = new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true);
+      Poco::Net::Context::Ptr context =
+          new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true);
       context->requireMinimumProtocol(Poco::Net::Context::PROTO_TLSV1_2);
       context->enableExtendedCertificateVerification(true);
       session = std::make_unique<Poco::Net::HTTPSClientSession>(uri_.getHost(), uri_.getPort(), context);
@@ -74,7 +77,8 @@ class OpenAiProvider : public Provider {
     try {
       const auto session = connect(left);
       const auto body = requestBody(question);
-      Poco::Net::HTTPRequest request(Poco::Net::HTTPRequest::HTTP_POST, uri_.getPathAndQuery(), Poco::Net::HTTPMessage::HTTP_1_1);
+      Poco::Net::HTTPRequest request(Poco::Net::HTTPRequest::HTTP_POST, uri_.getPathAndQuery(),
+                                     Poco::Net::HTTPMessage::HTTP_1_1);
       request.setContentType("application/json");
       request.setContentLength(static_cast<std::streamsize>(body.size()));
       if (!options_.api_key.empty()) request.set("Authorization", "Bearer " + options_.api_key.reveal());
@@ -96,13 +100,17 @@ class OpenAiProvider : public Provider {
     }
   }
 
-  static std::optional<Failure> readAnswer(const Poco::Net::HTTPResponse& response, const std::string& text, Answer& answer) {
+  static std::optional<Failure> readAnswer(const Poco::Net::HTTPResponse& response, const std::string& text,
+                                           Answer& answer) {
     const int status = response.getStatus();
     if (status != 200) {
       Failure failure{fmt::format("status {}", status), status == 408 || status == 429 || status >= 500};
-      if (const auto seconds = parseInteger(response.get("Retry-After", ""))) failure.wait = std::chrono::seconds(std::clamp<std::int64_t>(*seconds, 0, 8));
+      if (const auto seconds = parseInteger(response.get("Retry-After", "")))
+        failure.wait = std::chrono::seconds(std::clamp<std::int64_t>(*seconds, 0, 8));
       if (const auto value = tryParseJson(text); value && value->is_object()) {
-        if (const auto* error = jsonObject(value->get_object(), "error")) failure.reason += fmt::format(" ({})", printable(jsonTextOr(*error, "code", jsonTextOr(*error, "type", "")), 60));
+        if (const auto* error = jsonObject(value->get_object(), "error"))
+          failure.reason +=
+              fmt::format(" ({})", printable(jsonTextOr(*error, "code", jsonTextOr(*error, "type", "")), 60));
       }
       return failure;
     }
@@ -128,6 +136,8 @@ class OpenAiProvider : public Provider {
 };
 }  // namespace
 
-std::unique_ptr<Provider> makeOpenAiProvider(OpenAiOptions options) { return std::make_unique<OpenAiProvider>(std::move(options)); }
+std::unique_ptr<Provider> makeOpenAiProvider(OpenAiOptions options) {
+  return std::make_unique<OpenAiProvider>(std::move(options));
+}
 
 }  // namespace aragora::providers

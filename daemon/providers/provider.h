@@ -14,11 +14,11 @@
 namespace aragora::providers {
 
 struct Question {
-  std::string agent;    // seat name, for logs
-  std::string model;    // empty: the provider's default
-  std::string phase;    // propose, critique, revise, vote, synthesize
-  std::string system;   // instructions: the only place for them
-  std::string user;     // data, as one JSON text
+  std::string agent;   // seat name, for logs
+  std::string model;   // empty: the provider's default
+  std::string phase;   // propose, critique, revise, vote, synthesize
+  std::string system;  // instructions: the only place for them
+  std::string user;    // data, as one JSON text
   std::uint64_t seed = 0;
   Deadline deadline;
   const std::atomic<bool>* cancelled = nullptr;

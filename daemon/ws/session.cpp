@@ -52,16 +52,21 @@ class Session : public std::enable_shared_from_this<Session> {
     stream_.set_option(websocket::stream_base::decorator([offered](websocket::response_type& response) {
       response.set(beast::http::field::server, "aragora");
       // A client that offers access_token.<token> expects one of its protocols back.
-      if (!offered.empty()) response.set(beast::http::field::sec_websocket_protocol, trim(offered.substr(0, offered.find(','))));
+      if (!offered.empty())
+        response.set(beast::http::field::sec_websocket_protocol, trim(offered.substr(0, offered.find(','))));
     }));
     stream_.read_message_max(kMaxMessage);
     stream_.auto_fragment(false);
     stream_.text(true);
     auto kept = std::make_shared<IoShard::Request>(std::move(request));
-    stream_.async_accept(*kept, [self = shared_from_this(), kept, debate_id = std::move(debate_id), since, authenticated](beast::error_code error) {
+    stream_.async_accept(*kept, [self = shared_from_this(), kept, debate_id = std::move(debate_id), since,
+                                 authenticated](beast::error_code error) {
       if (error) return;
       self->open_ = true;
-      self->send(controlFrame({{"type", "connection_info"}, {"data", json::object{{"authenticated", authenticated}, {"client_id", newUlid()}, {"write_access", false}}}}));
+      self->send(controlFrame(
+          {{"type", "connection_info"},
+           {"data",
+            json::object{{"authenticated", authenticated}, {"client_id", newUlid()}, {"write_access", false}}}}));
       if (!debate_id.empty()) self->subscribe(debate_id, since);
       self->read();
     });
@@ -95,7 +100,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void close() {
     if (!open_) return drop();
     open_ = false;
-    stream_.async_close(websocket::close_reason(websocket::close_code::going_away, "the server is stopping"), [self = shared_from_this()](beast::error_code) {});
+    stream_.async_close(websocket::close_reason(websocket::close_code::going_away, "the server is stopping"),
+                        [self = shared_from_this()](beast::error_code) {});
   }
 
  private:
@@ -132,7 +138,8 @@ class Session : public std::enable_shared_from_this<Session> {
     const auto type = jsonTextOr(message, "type", "");
     const auto debate_id = jsonText(message, "debate_id").value_or(jsonTextOr(message, "loop_id", ""));
     if (type == "ping") {
-      json::object pong{{"type", "pong"}, {"data", json::object{{"server_ts", static_cast<double>(nowMicros()) / 1e6}}}};
+      json::object pong{{"type", "pong"},
+                        {"data", json::object{{"server_ts", static_cast<double>(nowMicros()) / 1e6}}}};
       if (const auto* ts = message.if_contains("ts")) pong["data"].as_object()["client_ts"] = *ts;
       send(controlFrame(std::move(pong)));
     } else if (type == "subscribe") {
@@ -155,11 +162,14 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void subscribe(const std::string& debate_id, std::int64_t since) {
-    if (subscriptions_.size() >= kMaxSubscriptions) return warn("QUOTA_EXCEEDED", fmt::format("at most {} subscriptions a connection", kMaxSubscriptions));
+    if (subscriptions_.size() >= kMaxSubscriptions)
+      return warn("QUOTA_EXCEEDED", fmt::format("at most {} subscriptions a connection", kMaxSubscriptions));
     auto& subscription = subscriptions_[debate_id];
     subscription.last_seq = std::max<std::int64_t>(since, 0);
     shard_.subscribers_[debate_id].insert(this);
-    send(controlFrame({{"type", "subscribed"}, {"debate_id", debate_id}, {"data", json::object{{"debate_id", debate_id}, {"from_seq", subscription.last_seq}}}}));
+    send(controlFrame({{"type", "subscribed"},
+                       {"debate_id", debate_id},
+                       {"data", json::object{{"debate_id", debate_id}, {"from_seq", subscription.last_seq}}}}));
     if (!subscription.replaying) replay(debate_id);
   }
 
@@ -174,17 +184,20 @@ class Session : public std::enable_shared_from_this<Session> {
     auto& subscription = subscriptions_[debate_id];
     subscription.replaying = true;
     subscription.more = false;
-    const bool accepted = shard_.services_.workers.post([self = shared_from_this(), debate_id, since = subscription.last_seq] {
-      std::vector<FramePtr> frames;
-      bool known = true;
-      try {
-        for (const auto& event : self->shard_.services_.debates.events(debate_id, since, kReplayBatch)) frames.push_back(makeFrame(event));
-        if (frames.empty() && since == 0) known = self->shard_.services_.debates.find(debate_id).has_value();
-      } catch (const std::exception& error) {
-        log::warning("replay of {} failed: {}", debate_id, error.what());
-      }
-      net::post(self->shard_.context_, [self, debate_id, frames = std::move(frames), known] { self->replayed(debate_id, frames, known); });
-    });
+    const bool accepted =
+        shard_.services_.workers.post([self = shared_from_this(), debate_id, since = subscription.last_seq] {
+          std::vector<FramePtr> frames;
+          bool known = true;
+          try {
+            for (const auto& event : self->shard_.services_.debates.events(debate_id, since, kReplayBatch))
+              frames.push_back(makeFrame(event));
+            if (frames.empty() && since == 0) known = self->shard_.services_.debates.find(debate_id).has_value();
+          } catch (const std::exception& error) {
+            log::warning("replay of {} failed: {}", debate_id, error.what());
+          }
+          net::post(self->shard_.context_,
+                    [self, debate_id, frames = std::move(frames), known] { self->replayed(debate_id, frames, known); });
+        });
     if (!accepted) {
       subscription.replaying = false;
       warn("SERVICE_UNAVAILABLE", "the server is busy; subscribe again");
@@ -224,16 +237,17 @@ class Session : public std::enable_shared_from_this<Session> {
       return;
     }
     held_ = false;
-    stream_.async_write(net::buffer(queue_.front()->text), [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (error) {
-        self->open_ = false;
-        self->writing_ = false;
-        return;
-      }
-      self->queued_bytes_ -= self->queue_.front()->text.size();
-      self->queue_.pop_front();
-      self->write();
-    });
+    stream_.async_write(net::buffer(queue_.front()->text),
+                        [self = shared_from_this()](beast::error_code error, std::size_t) {
+                          if (error) {
+                            self->open_ = false;
+                            self->writing_ = false;
+                            return;
+                          }
+                          self->queued_bytes_ -= self->queue_.front()->text.size();
+                          self->queue_.pop_front();
+                          self->write();
+                        });
   }
 
   websocket::stream<net::ip::tcp::socket> stream_;
@@ -249,7 +263,10 @@ class Session : public std::enable_shared_from_this<Session> {
   std::map<std::string, Subscription> subscriptions_;
 };
 
-IoShard::IoShard(net::io_context& context, ShardServices services) : context_(context), services_(services), heartbeat_timer_(context) { heartbeat(); }
+IoShard::IoShard(net::io_context& context, ShardServices services)
+    : context_(context), services_(services), heartbeat_timer_(context) {
+  heartbeat();
+}
 
 void IoShard::deliver(FramePtr frame) {
   net::post(context_, [this, frame = std::move(frame)] {
@@ -269,8 +286,10 @@ void IoShard::closeAll() {
   });
 }
 
-void IoShard::accept(net::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since, bool authenticated, std::function<void()> on_close) {
-  std::make_shared<Session>(std::move(socket), *this, std::move(on_close))->start(std::move(request), std::move(debate_id), since, authenticated);
+void IoShard::accept(net::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since,
+                     bool authenticated, std::function<void()> on_close) {
+  std::make_shared<Session>(std::move(socket), *this, std::move(on_close))
+      ->start(std::move(request), std::move(debate_id), since, authenticated);
 }
 
 void IoShard::heartbeat() {
@@ -278,7 +297,10 @@ void IoShard::heartbeat() {
   heartbeat_timer_.async_wait([this](beast::error_code error) {
     if (error) return;
     if (!sessions_.empty()) {
-      const auto frame = controlFrame({{"type", "heartbeat"}, {"data", json::object{{"server_time", static_cast<double>(nowMicros()) / 1e6}, {"active_debates", services_.active_debates()}, {"connected_clients", clients()}}}});
+      const auto frame = controlFrame({{"type", "heartbeat"},
+                                       {"data", json::object{{"server_time", static_cast<double>(nowMicros()) / 1e6},
+                                                             {"active_debates", services_.active_debates()},
+                                                             {"connected_clients", clients()}}}});
       const std::vector<Session*> sessions(sessions_.begin(), sessions_.end());
       for (auto* session : sessions) session->send(frame);
     }

@@ -1,9 +1,10 @@
 // One WebSocket client and the shard of its I/O thread. Everything here runs in that thread only. Beast stays inside
 // daemon/ws and daemon/http/listener.cpp.
 //
-// A subscription replays from its last seen number and then follows; a live event that does not follow directly starts a
-// replay, so nothing is missed and nothing comes twice. A client whose queue passes 1 MiB is dropped. `debate_end` waits
-// 150 ms after the frame before it, because a widely used client stops reading at it and drops what came in one burst.
+// A subscription replays from its last seen number and then follows; a live event that does not follow directly starts
+// a replay, so nothing is missed and nothing comes twice. A client whose queue passes 1 MiB is dropped. `debate_end`
+// waits 150 ms after the frame before it, because a widely used client stops reading at it and drops what came in one
+// burst.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -41,7 +42,8 @@ class IoShard : public Shard {
 
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
   // Takes the socket over. `debate_id` and `since` come from the query, empty for none.
-  void accept(boost::asio::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since, bool authenticated, std::function<void()> on_close);
+  void accept(boost::asio::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since,
+              bool authenticated, std::function<void()> on_close);
 
  private:
   friend class Session;

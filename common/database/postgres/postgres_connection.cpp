@@ -13,7 +13,8 @@ using Options = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
 
 Code codeOf(std::string_view state) {
   if (state == "23505" || state == "23503" || state == "23514" || state == "23502") return Code::Conflict;
-  if (state.empty() || startsWith(state, "08") || startsWith(state, "57P") || state == "53300") return Code::Unreachable;
+  if (state.empty() || startsWith(state, "08") || startsWith(state, "57P") || state == "53300")
+    return Code::Unreachable;
   if (state == "40001" || state == "40P01" || state == "55P03") return Code::Busy;
   if (state == "42501" || startsWith(state, "28")) return Code::Permission;
   if (state == "57014") return Code::Overloaded;
@@ -68,7 +69,8 @@ std::string describeUrl(const Secret& url) {
     const auto found = parts.find(name);
     return found == parts.end() ? std::string(fallback) : found->second;
   };
-  return fmt::format("{}@{}:{}/{}", part("user", "?"), part("host", "localhost"), part("port", "5432"), part("dbname", part("user", "?").c_str()));
+  return fmt::format("{}@{}:{}/{}", part("user", "?"), part("host", "localhost"), part("port", "5432"),
+                     part("dbname", part("user", "?").c_str()));
 }
 
 namespace {
@@ -92,9 +94,9 @@ Secret withDatabase(const Secret& url, const std::string& database) {
 
 std::map<std::string, std::string> programEnvironment(const Secret& url) {
   static const std::map<std::string, std::string> kNames = {
-      {"host", "PGHOST"},       {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"},
-      {"user", "PGUSER"},       {"dbname", "PGDATABASE"},   {"password", "PGPASSWORD"},
-      {"sslmode", "PGSSLMODE"}, {"sslrootcert", "PGSSLROOTCERT"}, {"sslcert", "PGSSLCERT"}, {"sslkey", "PGSSLKEY"}};
+      {"host", "PGHOST"},       {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"},       {"user", "PGUSER"},
+      {"dbname", "PGDATABASE"}, {"password", "PGPASSWORD"}, {"sslmode", "PGSSLMODE"}, {"sslrootcert", "PGSSLROOTCERT"},
+      {"sslcert", "PGSSLCERT"}, {"sslkey", "PGSSLKEY"}};
   std::map<std::string, std::string> environment{{"PGCONNECT_TIMEOUT", "10"}, {"PGCLIENTENCODING", "UTF8"}};
   for (const auto& [keyword, value] : parseUrl(url)) {
     if (const auto found = kNames.find(keyword); found != kNames.end()) environment[found->second] = value;
@@ -102,7 +104,9 @@ std::map<std::string, std::string> programEnvironment(const Secret& url) {
   return environment;
 }
 
-std::string quoteIdentifier(std::string_view name) { return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\"")); }
+std::string quoteIdentifier(std::string_view name) {
+  return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
+}
 
 PostgresConnection::PostgresConnection(const Target& target)
     : where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
@@ -122,11 +126,13 @@ PostgresConnection::PostgresConnection(const Target& target)
   const auto deadline = deadlineIn(target.connect_timeout);
   handle_ = PQconnectStartParams(keywords.data(), values.data(), 0);
   auto state = PGRES_POLLING_WRITING;
-  while (handle_ != nullptr && PQstatus(handle_) != CONNECTION_BAD && state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
+  while (handle_ != nullptr && PQstatus(handle_) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
+         state != PGRES_POLLING_FAILED) {
     if (!waitFor(PQsocket(handle_), state == PGRES_POLLING_WRITING, deadline)) {
       PQfinish(handle_);
       handle_ = nullptr;
-      throw Error(Code::Unreachable, fmt::format("PostgreSQL {} did not answer within {}", where_, humanDuration(target.connect_timeout)),
+      throw Error(Code::Unreachable,
+                  fmt::format("PostgreSQL {} did not answer within {}", where_, humanDuration(target.connect_timeout)),
                   "check host, port and firewall");
     }
     state = PQconnectPoll(handle_);
@@ -135,9 +141,11 @@ PostgresConnection::PostgresConnection(const Target& target)
     const auto reason = handle_ != nullptr ? firstLine(PQerrorMessage(handle_)) : std::string("out of memory");
     PQfinish(handle_);
     handle_ = nullptr;
-    throw Error(Code::Unreachable, fmt::format("cannot connect to PostgreSQL {}: {}", where_, reason), "check that the server runs and that the URL is right");
+    throw Error(Code::Unreachable, fmt::format("cannot connect to PostgreSQL {}: {}", where_, reason),
+                "check that the server runs and that the URL is right");
   }
-  PQsetNoticeProcessor(handle_, [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      handle_, [](void*, const char*) {}, nullptr);
 }
 
 PostgresConnection::~PostgresConnection() { PQfinish(handle_); }
@@ -172,8 +180,9 @@ void PostgresConnection::fail(pg_result* result) {
   const char* primary = result != nullptr ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : nullptr;
   const auto message = primary != nullptr ? std::string(primary) : firstLine(PQerrorMessage(handle_));
   // Only the primary message: detail lines quote rows.
-  throw Error(usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
-              fmt::format("PostgreSQL {}: {}{}", where_, message, state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)))
+  throw Error(
+      usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
+      fmt::format("PostgreSQL {}: {}{}", where_, message, state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)))
       .with(json::object{{"sqlstate", state}});
 }
 
@@ -214,14 +223,19 @@ PostgresConnection::Result PostgresConnection::wait(Deadline deadline) {
 }
 
 Rows PostgresConnection::query(std::string_view sql, const Values& values) {
-  if (handle_ == nullptr) throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+  if (handle_ == nullptr)
+    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
   std::vector<std::string> texts(values.size());
   std::vector<const char*> pointers(values.size(), nullptr);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    if (const auto* integer = std::get_if<std::int64_t>(&values[i])) texts[i] = fmt::format("{}", *integer);
-    else if (const auto* number = std::get_if<double>(&values[i])) texts[i] = fmt::format("{}", *number);
-    else if (const auto* text = std::get_if<std::string>(&values[i])) texts[i] = *text;
-    else continue;
+    if (const auto* integer = std::get_if<std::int64_t>(&values[i]))
+      texts[i] = fmt::format("{}", *integer);
+    else if (const auto* number = std::get_if<double>(&values[i]))
+      texts[i] = fmt::format("{}", *number);
+    else if (const auto* text = std::get_if<std::string>(&values[i]))
+      texts[i] = *text;
+    else
+      continue;
     pointers[i] = texts[i].c_str();
   }
   const auto deadline = statementDeadline();
@@ -233,7 +247,8 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
     // stall CREATE INDEX CONCURRENTLY and VACUUM.
     if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);
   } else if (!prepare) {
-    if (PQsendQueryParams(handle_, text.c_str(), count, nullptr, pointers.data(), nullptr, nullptr, 0) != 1) fail(nullptr);
+    if (PQsendQueryParams(handle_, text.c_str(), count, nullptr, pointers.data(), nullptr, nullptr, 0) != 1)
+      fail(nullptr);
   } else {
     auto found = prepared_.find(sql);
     if (found == prepared_.end()) {
@@ -243,7 +258,8 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
       if (PQresultStatus(result.handle) != PGRES_COMMAND_OK) fail(result.handle);
       found = prepared_.emplace(text, std::move(statement)).first;
     }
-    if (PQsendQueryPrepared(handle_, found->second.c_str(), count, pointers.data(), nullptr, nullptr, 0) != 1) fail(nullptr);
+    if (PQsendQueryPrepared(handle_, found->second.c_str(), count, pointers.data(), nullptr, nullptr, 0) != 1)
+      fail(nullptr);
   }
   const auto result = wait(deadline);
   const auto status = PQresultStatus(result.handle);
@@ -253,8 +269,11 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const int row = static_cast<int>(i);
     for (int column = 0; column < columns; ++column) {
-      if (PQgetisnull(result.handle, row, column) == 1) rows[i].add(std::nullopt);
-      else rows[i].add(std::string(PQgetvalue(result.handle, row, column), static_cast<std::size_t>(PQgetlength(result.handle, row, column))));
+      if (PQgetisnull(result.handle, row, column) == 1)
+        rows[i].add(std::nullopt);
+      else
+        rows[i].add(std::string(PQgetvalue(result.handle, row, column),
+                                static_cast<std::size_t>(PQgetlength(result.handle, row, column))));
     }
   }
   changed_ = parseInteger(PQcmdTuples(result.handle)).value_or(0);
@@ -267,7 +286,8 @@ std::int64_t PostgresConnection::execute(std::string_view sql, const Values& val
 }
 
 void PostgresConnection::executeScript(std::string_view sql, bool unbounded) {
-  if (handle_ == nullptr) throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+  if (handle_ == nullptr)
+    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
   const std::string text(sql);
   if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);
   const auto result = wait(unbounded ? deadlineIn(std::chrono::hours(24)) : statementDeadline());

@@ -34,11 +34,11 @@ class PostgresConnection : public Connection {
   void executeScript(std::string_view sql, bool unbounded = false) override;
   bool usable() const override;
 
-  int serverVersion() const;       // 150020
+  int serverVersion() const;  // 150020
   bool inHotStandby() const;
-  bool throughPooler();            // PgBouncer or the like is between us and the server
+  bool throughPooler();  // PgBouncer or the like is between us and the server
   int backendPid() const;
-  bool looksAlive();               // nothing unexpected waits on the socket
+  bool looksAlive();  // nothing unexpected waits on the socket
 
  private:
   struct Result;

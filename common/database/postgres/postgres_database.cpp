@@ -15,8 +15,10 @@ class PostgresDatabase::Lease {
  public:
   explicit Lease(PostgresDatabase& pool) : pool_(pool) {
     std::unique_lock lock(pool_.mutex_);
-    if (!pool_.returned_.wait_for(lock, pool_.target_.acquire_timeout, [&] { return !pool_.idle_.empty() || pool_.open_ < pool_.target_.pool_size; })) {
-      throw Error(Code::Overloaded, "no database connection became free in time", "try again, or raise database.pool_size");
+    if (!pool_.returned_.wait_for(lock, pool_.target_.acquire_timeout,
+                                  [&] { return !pool_.idle_.empty() || pool_.open_ < pool_.target_.pool_size; })) {
+      throw Error(Code::Overloaded, "no database connection became free in time",
+                  "try again, or raise database.pool_size");
     }
     while (!pool_.idle_.empty()) {
       connection_ = std::move(pool_.idle_.back());
@@ -28,7 +30,8 @@ class PostgresDatabase::Lease {
       connection_.reset();
       --pool_.open_;
     }
-    if (std::chrono::steady_clock::now() - pool_.failed_at_ < kRetryConnect) throw Error(Code::Unreachable, pool_.failure_);
+    if (std::chrono::steady_clock::now() - pool_.failed_at_ < kRetryConnect)
+      throw Error(Code::Unreachable, pool_.failure_);
     ++pool_.open_;
     lock.unlock();
     try {
@@ -47,8 +50,10 @@ class PostgresDatabase::Lease {
   ~Lease() {
     {
       const std::lock_guard lock(pool_.mutex_);
-      if (connection_ && connection_->usable()) pool_.idle_.push_back(std::move(connection_));
-      else --pool_.open_;
+      if (connection_ && connection_->usable())
+        pool_.idle_.push_back(std::move(connection_));
+      else
+        --pool_.open_;
     }
     pool_.returned_.notify_one();
   }
@@ -70,7 +75,8 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
         transaction.emplace(*lease, begin);
       } catch (const Error& error) {
         // The connection died while idle: nothing has happened yet, so another one may be tried.
-        if (error.code() == Code::Unreachable && lease.reused() && attempt <= static_cast<int>(target_.pool_size)) continue;
+        if (error.code() == Code::Unreachable && lease.reused() && attempt <= static_cast<int>(target_.pool_size))
+          continue;
         throw;
       }
       work(*lease);
@@ -91,7 +97,8 @@ void PostgresDatabase::ping() {
 }
 
 std::string PostgresDatabase::version() {
-  return reading([](Connection& connection) { return "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0); });
+  return reading(
+      [](Connection& connection) { return "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0); });
 }
 
 Database::PoolState PostgresDatabase::pool() const {

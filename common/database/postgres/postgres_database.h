@@ -1,6 +1,6 @@
-// A bounded pool of PostgreSQL connections. Waiting for one, connecting and every statement have deadlines; a connection
-// that died while idle is replaced without the caller noticing, so a server restart needs no restart of ours. While the
-// server is down callers fail fast: one connection attempt every 500 ms, the others hear its answer.
+// A bounded pool of PostgreSQL connections. Waiting for one, connecting and every statement have deadlines; a
+// connection that died while idle is replaced without the caller noticing, so a server restart needs no restart of
+// ours. While the server is down callers fail fast: one connection attempt every 500 ms, the others hear its answer.
 #pragma once
 
 #include <condition_variable>

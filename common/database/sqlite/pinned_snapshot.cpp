@@ -20,7 +20,8 @@ bool tryPin(SqliteConnection& writer, SqliteConnection& checkpointer, SqliteConn
   }
   int frames = -1;
   int copied = -1;
-  const int result = sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  const int result =
+      sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
   // (-1, -1) is what a busy second checkpointer gives, and -1 == -1 must not pass for complete.
   const bool complete = result == SQLITE_OK && frames >= 0 && frames == copied;
   if (complete) {
@@ -34,29 +35,36 @@ bool tryPin(SqliteConnection& writer, SqliteConnection& checkpointer, SqliteConn
 sqlite3_file* fileOf(SqliteConnection& connection) {
   // Never a second open() of the file: closing it would drop all POSIX locks of this process.
   sqlite3_file* file = nullptr;
-  if (sqlite3_file_control(connection.handle(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == nullptr) {
+  if (sqlite3_file_control(connection.handle(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == nullptr) {
     throw Error(Code::Internal, "SQLite gave no file pointer");
   }
   return file;
 }
 }  // namespace
 
-PinnedSnapshot::PinnedSnapshot(const std::filesystem::path& path, Deadline deadline) : reader_(path, OpenMode::ReadWrite) {
+PinnedSnapshot::PinnedSnapshot(const std::filesystem::path& path, Deadline deadline)
+    : reader_(path, OpenMode::ReadWrite) {
   SqliteConnection writer(path, OpenMode::ReadWrite, std::chrono::milliseconds(1000));
   SqliteConnection checkpointer(path, OpenMode::ReadWrite);
   while (!tryPin(writer, checkpointer, reader_)) {
     if (remaining(deadline).count() == 0) {
-      throw Error(Code::Busy, fmt::format("no consistent moment of {} was found in time: a reader holds an old snapshot", path.string()), "try again");
+      throw Error(
+          Code::Busy,
+          fmt::format("no consistent moment of {} was found in time: a reader holds an old snapshot", path.string()),
+          "try again");
     }
     std::this_thread::sleep_for(kRetry);
   }
   auto* file = fileOf(reader_);
   sqlite3_int64 size = 0;
-  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) throw Error(Code::Io, "cannot read the size of " + path.string());
+  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+    throw Error(Code::Io, "cannot read the size of " + path.string());
   page_size_ = static_cast<std::uint32_t>(reader_.query("PRAGMA page_size", {})[0].integer(0));
   const auto pages = static_cast<std::uint64_t>(reader_.query("PRAGMA page_count", {})[0].integer(0));
   size_ = pages * page_size_;
-  if (size_ > static_cast<std::uint64_t>(size)) throw Error(Code::Damaged, fmt::format("{} is shorter than its header says", path.string()));
+  if (size_ > static_cast<std::uint64_t>(size))
+    throw Error(Code::Damaged, fmt::format("{} is shorter than its header says", path.string()));
 }
 
 void PinnedSnapshot::read(const std::function<void(std::string_view)>& sink) {

@@ -12,32 +12,43 @@ constexpr std::size_t kStatementCache = 128;
 
 Code codeOf(int extended) {
   switch (extended & 0xff) {
-    case SQLITE_CONSTRAINT: return Code::Conflict;
+    case SQLITE_CONSTRAINT:
+      return Code::Conflict;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return Code::Busy;
+    case SQLITE_LOCKED:
+      return Code::Busy;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return Code::Damaged;
-    case SQLITE_CANTOPEN: return Code::NoInput;
+    case SQLITE_NOTADB:
+      return Code::Damaged;
+    case SQLITE_CANTOPEN:
+      return Code::NoInput;
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH: return Code::Permission;
+    case SQLITE_AUTH:
+      return Code::Permission;
     case SQLITE_IOERR:
-    case SQLITE_FULL: return Code::Io;
-    default: return Code::Internal;
+    case SQLITE_FULL:
+      return Code::Io;
+    default:
+      return Code::Internal;
   }
 }
 
 int openFlags(OpenMode mode) {
   switch (mode) {
-    case OpenMode::ReadOnly: return SQLITE_OPEN_READONLY;
-    case OpenMode::ReadWrite: return SQLITE_OPEN_READWRITE;
-    case OpenMode::Create: return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    case OpenMode::ReadOnly:
+      return SQLITE_OPEN_READONLY;
+    case OpenMode::ReadWrite:
+      return SQLITE_OPEN_READWRITE;
+    case OpenMode::Create:
+      return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   }
   return SQLITE_OPEN_READONLY;
 }
 }  // namespace
 
-SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode mode, std::chrono::milliseconds busy_timeout)
+SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode mode,
+                                   std::chrono::milliseconds busy_timeout)
     : path_(path) {
   const int result = sqlite3_open_v2(path.c_str(), &handle_, openFlags(mode) | SQLITE_OPEN_NOMUTEX, nullptr);
   if (result != SQLITE_OK) {
@@ -51,18 +62,33 @@ SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode m
   sqlite3_busy_timeout(handle_, static_cast<int>(busy_timeout.count()));
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   try {
-    executeScript("PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=0; PRAGMA mmap_size=0;");
+    executeScript(
+        "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=0; "
+        "PRAGMA mmap_size=0;");
     // Closing the last connection would checkpoint without the write lock.
     sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     if (mode != OpenMode::ReadOnly) {
-      const auto journal = query("PRAGMA journal_mode", {});
-      // Switching is not covered by the busy handler, so only when it is needed.
-      if (!journal.empty() && journal[0].text(0) != "wal") executeScript("PRAGMA journal_mode=WAL");
+      switchToWal();
     }
   } catch (...) {
     for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
     sqlite3_close_v2(handle_);
     throw;
+  }
+}
+
+// The switch is not covered by the busy handler: it is made only when needed, and tried again while others are at it.
+void SqliteConnection::switchToWal() {
+  constexpr int kTries = 100;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      if (path_ == ":memory:" || query("PRAGMA journal_mode", {}).at(0).text(0) == "wal") return;
+      executeScript("PRAGMA journal_mode=WAL");
+      return;
+    } catch (const Error& error) {
+      if (error.code() != Code::Busy || attempt == kTries) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
   }
 }
 
@@ -72,7 +98,8 @@ SqliteConnection::~SqliteConnection() {
 }
 
 void SqliteConnection::fail(int result, std::string_view action) {
-  throw Error(codeOf(result), fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
+  throw Error(codeOf(result),
+              fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
       .with(json::object{{"sqlite", result}});
 }
 
@@ -84,7 +111,8 @@ sqlite3_stmt* SqliteConnection::prepare(std::string_view sql) {
     statements_.erase(statements_.begin());
   }
   sqlite3_stmt* statement = nullptr;
-  const int result = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  const int result = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
+                                        &statement, nullptr);
   if (result != SQLITE_OK) fail(result, "cannot prepare a statement");
   ARAGORA_CHECK(statement != nullptr);
   statements_.emplace(std::move(text), statement);
@@ -154,7 +182,8 @@ bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& chec
   }
   int frames = -1;
   int copied = -1;
-  const int result = sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  const int result =
+      sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
   writer.executeScript("ROLLBACK");
   // (-1, -1) means that another checkpointer was active; it must not pass for "all copied".
   return result == SQLITE_OK && frames >= 0 && frames == copied;

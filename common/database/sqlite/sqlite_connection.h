@@ -30,6 +30,7 @@ class SqliteConnection : public Connection {
 
  private:
   sqlite3_stmt* prepare(std::string_view sql);
+  void switchToWal();
   void bind(sqlite3_stmt* statement, const Values& values);
   [[noreturn]] void fail(int result, std::string_view action);
 

@@ -16,8 +16,10 @@ constexpr int kCheckpointPages = 2000;  // 8 MiB of 4 KiB pages
 }  // namespace
 
 SqliteDatabase::SqliteDatabase(const Target& target)
-    : target_(target), writer_((makeDirectories(target.path.parent_path(), 0750), target.path), OpenMode::Create),
-      checkpointer_(target.path, OpenMode::ReadWrite), writer_thread_([this] { runWriter(); }) {}
+    : target_(target),
+      writer_((makeDirectories(target.path.parent_path(), 0750), target.path), OpenMode::Create),
+      checkpointer_(target.path, OpenMode::ReadWrite),
+      writer_thread_([this] { runWriter(); }) {}
 
 void SqliteDatabase::countPages() {
   // The hook reports the length of the WAL after each commit of this connection.
@@ -52,7 +54,8 @@ void SqliteDatabase::read(const Work& work) {
     std::unique_lock lock(readers_mutex_);
     if (idle_readers_.empty() && readers_open_ >= target_.pool_size &&
         !reader_returned_.wait_for(lock, target_.acquire_timeout, [&] { return !idle_readers_.empty(); })) {
-      throw Error(Code::Overloaded, "no database connection became free in time", "try again, or raise database.pool_size");
+      throw Error(Code::Overloaded, "no database connection became free in time",
+                  "try again, or raise database.pool_size");
     }
     if (!idle_readers_.empty()) {
       connection = std::move(idle_readers_.back());
@@ -64,8 +67,10 @@ void SqliteDatabase::read(const Work& work) {
   const auto giveBack = [&](std::unique_ptr<SqliteConnection> returned) {
     {
       const std::lock_guard lock(readers_mutex_);
-      if (returned) idle_readers_.push_back(std::move(returned));
-      else --readers_open_;
+      if (returned)
+        idle_readers_.push_back(std::move(returned));
+      else
+        --readers_open_;
     }
     reader_returned_.notify_one();
   };
@@ -85,7 +90,8 @@ void SqliteDatabase::write(const Work& work) {
   std::future<void> done;
   {
     const std::lock_guard lock(queue_mutex_);
-    if (queue_.size() >= kQueueLimit || stopping_) throw Error(Code::Overloaded, "the write queue is full", "try again");
+    if (queue_.size() >= kQueueLimit || stopping_)
+      throw Error(Code::Overloaded, "the write queue is full", "try again");
     queue_.emplace_back();
     queue_.back().work = &work;
     done = queue_.back().done.get_future();
@@ -135,8 +141,10 @@ void SqliteDatabase::commitGroup(std::deque<Job>& group) {
     }
   }
   for (std::size_t i = 0; i < group.size(); ++i) {
-    if (failures[i]) group[i].done.set_exception(failures[i]);
-    else group[i].done.set_value();
+    if (failures[i])
+      group[i].done.set_exception(failures[i]);
+    else
+      group[i].done.set_value();
   }
 }
 

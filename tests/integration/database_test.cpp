@@ -1,0 +1,173 @@
+// One contract for both engines, and what is particular to each.
+#include "common/database/database.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "common/base/error.h"
+#include "tests/integration/services.h"
+
+namespace aragora::database {
+namespace {
+
+class DatabaseContract : public testing::TestWithParam<Engine> {
+ protected:
+  TestDatabase test_{GetParam()};
+  std::unique_ptr<Database> database_ = openDatabase(test_.target());
+  void SetUp() override {
+    database_->write([](Connection& c) {
+      c.query("CREATE TABLE t (id bigint PRIMARY KEY, name text UNIQUE, amount double precision)", {});
+    });
+  }
+  std::int64_t count() {
+    return database_->reading([](Connection& c) { return c.query("SELECT count(*) FROM t", {})[0].integer(0); });
+  }
+};
+
+TEST_P(DatabaseContract, ValuesComeBackAsTheyWere) {
+  const std::string text = "größer ✓ 'quoted' \\ \n end";
+  database_->write([&](Connection& c) {
+    c.query("INSERT INTO t (id, name, amount) VALUES ($1, $2, $3)", {std::int64_t{-9007199254740993}, text, 0.1});
+  });
+  database_->write([&](Connection& c) {
+    c.query("INSERT INTO t (id, name, amount) VALUES ($1, $2, $3)", {std::int64_t{2}, Value{}, Value{}});
+  });
+  database_->read([&](Connection& c) {
+    const auto rows = c.query("SELECT id, name, amount FROM t ORDER BY id", {});
+    ASSERT_EQ(rows.size(), 2U);
+    EXPECT_EQ(rows[0].integer(0), -9007199254740993);
+    EXPECT_EQ(rows[0].text(1), text);
+    EXPECT_DOUBLE_EQ(rows[0].number(2), 0.1);
+    EXPECT_TRUE(rows[1].isNull(1));
+  });
+}
+
+TEST_P(DatabaseContract, AParameterMayBeUsedTwiceAndOutOfOrder) {
+  const auto row = database_->reading([](Connection& c) {
+    return c.query("SELECT $2 || $1 || $2", {std::string("a"), std::string("b")})[0];
+  });
+  EXPECT_EQ(row.text(0), "bab");
+}
+
+TEST_P(DatabaseContract, AnExceptionRollsBackAndPassesThrough) {
+  EXPECT_THROW(database_->write([](Connection& c) {
+    c.query("INSERT INTO t (id) VALUES (1)", {});
+    throw Error(Code::Validation, "no");
+  }),
+               Error);
+  EXPECT_EQ(count(), 0);
+}
+
+TEST_P(DatabaseContract, AUniqueViolationIsAConflictAndUndoesItsOwnWorkOnly) {
+  database_->write([](Connection& c) { c.query("INSERT INTO t (id, name) VALUES (1, 'x')", {}); });
+  try {
+    database_->write([](Connection& c) {
+      c.query("INSERT INTO t (id, name) VALUES (2, 'y')", {});
+      c.query("INSERT INTO t (id, name) VALUES ($1, $2)", {std::int64_t{3}, std::string("x")});
+    });
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::Conflict) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("'x'"), std::string::npos) << "values do not belong in messages";
+  }
+  EXPECT_EQ(count(), 1);
+}
+
+TEST_P(DatabaseContract, ManyWritersAllSucceed) {
+  std::vector<std::future<void>> writers;
+  for (int w = 0; w < 8; ++w) {
+    writers.push_back(std::async(std::launch::async, [&, w] {
+      for (int i = 0; i < 50; ++i)
+        database_->write(
+            [&](Connection& c) { c.query("INSERT INTO t (id) VALUES ($1)", {std::int64_t{w * 1000 + i}}); });
+    }));
+  }
+  for (auto& writer : writers) writer.get();
+  EXPECT_EQ(count(), 400);
+}
+
+TEST_P(DatabaseContract, AReadSeesOneSnapshot) {
+  database_->read([&](Connection& c) {
+    EXPECT_EQ(c.query("SELECT count(*) FROM t", {})[0].integer(0), 0);
+    database_->write([](Connection& w) { w.query("INSERT INTO t (id) VALUES (1)", {}); });
+    EXPECT_EQ(c.query("SELECT count(*) FROM t", {})[0].integer(0), 0);
+  });
+  EXPECT_EQ(count(), 1);
+}
+
+TEST_P(DatabaseContract, WaitingForAConnectionHasADeadline) {
+  auto target = test_.target();
+  target.pool_size = 1;
+  target.acquire_timeout = std::chrono::milliseconds(100);
+  const auto small = openDatabase(target);
+  small->read([&](Connection&) {
+    const auto other = std::async(std::launch::async, [&] {
+                         try {
+                           small->read([](Connection&) {});
+                           return Code::Internal;
+                         } catch (const Error& error) {
+                           return error.code();
+                         }
+                       }).get();
+    EXPECT_EQ(other, Code::Overloaded);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, DatabaseContract, testing::Values(Engine::Sqlite, Engine::Postgres), engineName);
+
+TEST(PostgresPool, SurvivesARestartOfTheServerWithoutOneOfOurs) {
+  TestDatabase test(Engine::Postgres);
+  const auto database = openDatabase(test.target());
+  database->ping();
+  const auto admin = connect(test.target());
+  // What a restart does to every connection.
+  admin->query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
+      "current_database()",
+      {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  for (int i = 0; i < 5; ++i) EXPECT_NO_THROW(database->ping());
+}
+
+TEST(PostgresPool, AStatementThatRunsOverIsCancelled) {
+  TestDatabase test(Engine::Postgres);
+  auto target = test.target();
+  target.statement_timeout = std::chrono::milliseconds(200);
+  const auto database = openDatabase(target);
+  const auto started = std::chrono::steady_clock::now();
+  EXPECT_THROW(database->read([](Connection& c) { c.query("SELECT pg_sleep(20)", {}); }), Error);
+  EXPECT_LT(secondsSince(started), 5);
+  EXPECT_NO_THROW(database->ping());
+}
+
+TEST(PostgresPool, AServerThatIsNotThereFailsFastAndNamesItWithoutThePassword) {
+  Target target;
+  target.engine = Engine::Postgres;
+  target.url = Secret("postgresql://someone:hunter2secret@127.0.0.1:1/nowhere");
+  const auto database = openDatabase(target);
+  for (int i = 0; i < 3; ++i) {
+    const auto started = std::chrono::steady_clock::now();
+    try {
+      database->ping();
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::Unreachable);
+      EXPECT_NE(std::string(error.what()).find("127.0.0.1:1"), std::string::npos);
+      EXPECT_EQ(std::string(error.what()).find("hunter2"), std::string::npos);
+    }
+    EXPECT_LT(secondsSince(started), 2);
+  }
+}
+
+TEST(PostgresUrl, PasswordsSurviveRewritingAndAreNotShown) {
+  const Secret url("postgresql://us%40er:p%27a%5Css%20w%3Dd@h:5433/db?sslmode=disable");
+  EXPECT_EQ(postgres::describeUrl(url), "us@er@h:5433/db");
+  const auto rewritten = postgres::parseUrl(postgres::withDatabase(url, "other db"));
+  EXPECT_EQ(rewritten.at("password"), "p'a\\ss w=d");
+  EXPECT_EQ(rewritten.at("dbname"), "other db");
+  EXPECT_THROW(postgres::parseUrl(Secret("postgresql://u:secretpw@h:port:x/%zz")), Error);
+}
+
+}  // namespace
+}  // namespace aragora::database

@@ -1,0 +1,130 @@
+#include <gtest/gtest.h>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/base/file.h"
+#include "common/base/ids.h"
+#include "common/base/log.h"
+#include "common/base/subprocess.h"
+#include "common/base/text.h"
+
+namespace aragora {
+namespace {
+
+TEST(Text, HexAndBase64RoundTripEveryByte) {
+  std::string bytes;
+  for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
+  EXPECT_EQ(fromHex(toHex(bytes)), bytes);
+  for (std::size_t n = 0; n < 70; ++n) {
+    EXPECT_EQ(fromBase64(toBase64(bytes.substr(0, n))), bytes.substr(0, n));
+    EXPECT_EQ(fromBase64(toBase64(bytes.substr(0, n), false)), bytes.substr(0, n));
+  }
+}
+
+TEST(Text, RefusesHexAndBase64ThatAreNot) {
+  for (const auto* text : {"a", "0g", "+1", " 0"}) EXPECT_FALSE(fromHex(text)) << text;
+  for (const auto* text : {"A", "A===", "AB=C", "Zh==", "Zm9=", "Zm9v!"}) EXPECT_FALSE(fromBase64(text)) << text;
+}
+
+TEST(Text, PrintableLeavesNothingATerminalWouldObey) {
+  EXPECT_EQ(printable("a\x1b[31mb\r\nc\xc2\x9b\xff"
+                      "d\xe2\x80\xa8"),
+            "a\\x1b[31mb\\x0d\\x0ac\\xc2\\x9b\\xffd\\xe2\\x80\\xa8");
+  EXPECT_EQ(printable("größer ✓"), "größer ✓");
+}
+
+TEST(Text, Utf8ValidationFollowsRfc3629) {
+  for (const auto* good : {"", "abc", "ä", "€", "𝄞"}) EXPECT_TRUE(validUtf8(good)) << good;
+  for (const auto* bad :
+       {"\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "\xc3", "\xf5\x80\x80\x80"})
+    EXPECT_FALSE(validUtf8(bad)) << toHex(bad);
+}
+
+TEST(Text, NearestFindsTypingErrorsAndNothingElse) {
+  const std::vector<std::string> names = {"server.port", "server.workers", "validate-env"};
+  EXPECT_EQ(nearest("server.prot", names), "server.port");
+  EXPECT_EQ(nearest("validat", names), "validate-env");
+  EXPECT_FALSE(nearest("completely-different", names));
+}
+
+TEST(Clock, IsoRoundTripsAndTakesOffsets) {
+  const Micros at = 1768298400123000;
+  EXPECT_EQ(toIso(at), "2026-01-13T10:00:00.123Z");
+  EXPECT_EQ(fromIso(toIso(at)), at);
+  EXPECT_EQ(fromIso("2026-01-13T12:00:00+02:00"), fromIso("2026-01-13T10:00:00Z"));
+  EXPECT_EQ(fromIso("2026-01-13"), fromIso("2026-01-13T00:00:00Z"));
+  for (const auto* bad : {"", "yesterday", "2026-13-01", "2026-01-13T10:00:00X"}) EXPECT_FALSE(fromIso(bad)) << bad;
+}
+
+TEST(Ids, UlidsSortByTimeAndDiffer) {
+  std::set<std::string> seen;
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(seen.insert(newUlid()).second);
+  const auto first = newUlid();
+  std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  EXPECT_LT(first, newUlid());
+  EXPECT_EQ(first.size(), 26U);
+}
+
+TEST(Json, RefusesDeepAndTrailingInput) {
+  EXPECT_THROW(parseJson(std::string(100, '[') + std::string(100, ']'), "x"), Error);
+  EXPECT_THROW(parseJson("{} {}", "x"), Error);
+  EXPECT_THROW(parseJson("{\"a\":", "x"), Error);
+  EXPECT_EQ(parseJson(" {\"a\": 1} \n", "x").at("a").as_int64(), 1);
+}
+
+TEST(Log, RedactsWhatLooksLikeACredential) {
+  for (const auto* secret :
+       {"sk-ant-api03-abcdefghijk", "postgresql://u:hunter22222@h/db", "Authorization: Bearer abcdef123456",
+        "password=hunter22222", "api_key: hunter22222", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"}) {
+    const auto shown = log::redact(secret);
+    EXPECT_NE(shown.find("‹redacted›"), std::string::npos) << secret;
+    EXPECT_EQ(shown.find("hunter22222"), std::string::npos) << shown;
+  }
+  EXPECT_EQ(log::redact("debate 01ABC ended"), "debate 01ABC ended");
+}
+
+TEST(File, AtomicWriteReplacesWholeAndKeepsMode) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "file";
+  writeFileAtomically(path, "one", 0600);
+  writeFileAtomically(path, "two", 0600);
+  EXPECT_EQ(readFile(path), "two");
+  EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_THROW(createFileExclusively(path, "three", 0600), Error);
+  EXPECT_EQ(readFile(path), "two");
+}
+
+TEST(File, ALockIsHeldOnceAndFreedWithItsOwner) {
+  const TemporaryDirectory directory;
+  auto lock = FileLock::tryAcquire(directory.path() / "lock");
+  ASSERT_TRUE(lock);
+  EXPECT_FALSE(FileLock::tryAcquire(directory.path() / "lock"));
+  lock.reset();
+  EXPECT_TRUE(FileLock::tryAcquire(directory.path() / "lock"));
+}
+
+TEST(Subprocess, GivesOutputStatusAndErrors) {
+  const auto result =
+      runCommand({{"sh", "-c", "printf out; printf err >&2; exit 3"}, {}, false}, std::chrono::seconds(10));
+  EXPECT_EQ(result.output, "out");
+  EXPECT_EQ(result.error_output, "err");
+  EXPECT_EQ(result.status, 3);
+}
+
+TEST(Subprocess, KillsWhatRunsPastItsDeadline) {
+  const auto started = std::chrono::steady_clock::now();
+  EXPECT_THROW(runCommand({{"sleep", "30"}, {}, false}, std::chrono::milliseconds(200)), Error);
+  EXPECT_LT(secondsSince(started), 5);
+  EXPECT_THROW(runCommand({{"no-such-program-anywhere"}, {}, false}, std::chrono::seconds(1)), Error);
+}
+
+TEST(ErrorTable, EveryCodeHasItsRowOnce) {
+  std::set<std::string_view> names;
+  for (const auto& row : codeTable()) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_EQ(info(row.code).name, row.name);
+  }
+}
+
+}  // namespace
+}  // namespace aragora

@@ -1,0 +1,209 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "common/base/error.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "common/config/env_file.h"
+#include "common/config/loader.h"
+#include "common/config/render.h"
+#include "common/config/strength.h"
+#include "common/crypto/hash.h"
+
+namespace aragora::config {
+namespace {
+
+std::string valueOf(std::string_view text, const std::string& name) {
+  std::string value = "(absent)";
+  for (const auto& entry : parseEnvironmentFile(text).entries) {
+    if (entry.name == name) value = entry.value;
+  }
+  return value;
+}
+
+struct SystemdCase {
+  const char* file;
+  const char* name;
+  const char* value;
+  bool warns;
+};
+
+class EnvironmentFileRules : public testing::TestWithParam<SystemdCase> {};
+
+// What a service started by systemd 252 was seen to get for each line.
+TEST_P(EnvironmentFileRules, AreSystemds) {
+  const auto& expected = GetParam();
+  EXPECT_EQ(valueOf(expected.file, expected.name), expected.value);
+  EXPECT_EQ(!parseEnvironmentFile(expected.file).warnings.empty(), expected.warns);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, EnvironmentFileRules,
+    testing::Values(
+        SystemdCase{"A=plain\n", "A", "plain", false}, SystemdCase{"B=\"two words\"\n", "B", "two words", false},
+        SystemdCase{"A=1\nF=$A\n", "F", "$A", true}, SystemdCase{"G=x # comment\n", "G", "x # comment", true},
+        SystemdCase{"H = spaced\n", "H", "spaced", false}, SystemdCase{"E=a\\\nb\n", "E", "ab", false},
+        SystemdCase{"export D=4\n", "D", "(absent)", true}, SystemdCase{"I=\"esc \\\" q\"\n", "I", "esc \" q", false},
+        SystemdCase{"J='single $x \\n'\n", "J", "single $x \\n", true},
+        SystemdCase{"K=trailing   \n", "K", "trailing", false}, SystemdCase{"# A=1\n; B=2\nL=3\n", "L", "3", false},
+        SystemdCase{"M=a\r\nN=b\r\n", "N", "b", true}, SystemdCase{"O=1\nO=2\n", "O", "2", true},
+        SystemdCase{"P=\n", "P", "", false}, SystemdCase{"Q=no newline", "Q", "no newline", false},
+        SystemdCase{"\xEF\xBB\xBFR=1\n", "R", "(absent)", true},
+        SystemdCase{"S=\"multi\nline\"\n", "S", "multi\nline", false}, SystemdCase{"nonsense\nT=1\n", "T", "1", true},
+        SystemdCase{"U=\"a\"'b'c\n", "U", "abc", false},
+        SystemdCase{"V=\"keep\\tthis\"\n", "V", "keep\\tthis", false}));
+
+Loaded loadWith(const Environment& environment, const std::string& toml = {}, Sources sources = {}) {
+  static std::vector<std::unique_ptr<TemporaryDirectory>> keep;
+  std::string file;
+  if (!toml.empty()) {
+    keep.push_back(std::make_unique<TemporaryDirectory>());
+    file = (keep.back()->path() / "aragora.toml").string();
+    writeFileAtomically(file, toml, 0600);
+  }
+  return loadFrom(sources, environment, file, "");
+}
+
+EnvironmentValue env(const std::string& name, const std::string& value) { return {value, "env " + name}; }
+
+TEST(Loader, FlagBeatsEnvironmentBeatsFileBeatsDefaultAndShadowsAreRemembered) {
+  Sources sources;
+  sources.flags["server.port"] = "3";
+  const auto loaded = loadWith({{"ARAGORA_PORT", env("ARAGORA_PORT", "2")}}, "[server]\nport = 1\n", sources);
+  EXPECT_TRUE(loaded.problems.empty());
+  EXPECT_EQ(loaded.config.integer(key::kPort), 3);
+  ASSERT_EQ(loaded.config.candidates(key::kPort).size(), 3U);
+  EXPECT_EQ(loaded.config.candidates(key::kPort)[1].origin.text, "env ARAGORA_PORT");
+  EXPECT_TRUE(endsWith(loaded.config.candidates(key::kPort)[2].origin.text, "aragora.toml:2"));
+  EXPECT_EQ(loadWith({}).config.integer(key::kPort), 8080);
+}
+
+TEST(Loader, AnEmptyVariableIsAnUnsetOne) {
+  EXPECT_FALSE(loadWith({{"JWT_SECRET", env("JWT_SECRET", "")}}).config.isSet(key::kJwtSecret));
+}
+
+TEST(Loader, AliasesMayAgreeButNotDiffer) {
+  EXPECT_TRUE(loadWith({{"JWT_SECRET", env("JWT_SECRET", "a")}, {"ARAGORA_JWT_SECRET", env("ARAGORA_JWT_SECRET", "a")}})
+                  .problems.empty());
+  const auto loaded =
+      loadWith({{"JWT_SECRET", env("JWT_SECRET", "a")}, {"ARAGORA_JWT_SECRET", env("ARAGORA_JWT_SECRET", "b")}});
+  ASSERT_EQ(loaded.problems.size(), 1U);
+  EXPECT_NE(loaded.problems[0].message.find("ARAGORA_JWT_SECRET"), std::string::npos);
+}
+
+TEST(Loader, UnknownKeysAreNamedWithTheNearestAndTheirLine) {
+  const auto loaded = loadWith({}, "[server]\nprot = 1\n[metrics]\nx = 1\n");
+  ASSERT_EQ(loaded.problems.size(), 2U);
+  EXPECT_TRUE(endsWith(loaded.problems[0].origin, ":2"));
+  EXPECT_NE(loaded.problems[0].hint.find("server.port"), std::string::npos);
+}
+
+TEST(Loader, ReadsSecretsFromFilesAndCommandsAndRefusesOpenModes) {
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "secret";
+  writeFileAtomically(file, "from-file\n", 0600);
+  auto loaded = loadWith({{"JWT_SECRET_FILE", env("JWT_SECRET_FILE", file.string())}});
+  EXPECT_TRUE(loaded.problems.empty());
+  EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "from-file");
+
+  ::chmod(file.c_str(), 0644);
+  loaded = loadWith({{"JWT_SECRET_FILE", env("JWT_SECRET_FILE", file.string())}});
+  ASSERT_EQ(loaded.problems.size(), 1U);
+  EXPECT_NE(loaded.problems[0].hint.find("chmod 600"), std::string::npos);
+
+  loaded = loadWith({{"JWT_SECRET_COMMAND", env("JWT_SECRET_COMMAND", "echo from-command")}});
+  EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "from-command");
+  loaded = loadWith({{"JWT_SECRET_COMMAND", env("JWT_SECRET_COMMAND", "false")}});
+  EXPECT_EQ(loaded.problems.size(), 1U);
+
+  Sources offline;
+  offline.run_commands = false;
+  loaded = loadWith({{"JWT_SECRET_COMMAND", env("JWT_SECRET_COMMAND", "echo x")}}, "", offline);
+  EXPECT_TRUE(loaded.config.isSet(key::kJwtSecret));
+  EXPECT_FALSE(loaded.config.resolved(key::kJwtSecret));
+}
+
+TEST(Loader, AValueAndItsFileMayNotDiffer) {
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "secret";
+  writeFileAtomically(file, "one", 0600);
+  const auto loaded =
+      loadWith({{"JWT_SECRET", env("JWT_SECRET", "two")}, {"JWT_SECRET_FILE", env("JWT_SECRET_FILE", file.string())}});
+  ASSERT_EQ(loaded.problems.size(), 1U);
+  EXPECT_EQ(loaded.problems[0].message.find("one"), std::string::npos);
+  EXPECT_EQ(loaded.problems[0].message.find("two"), std::string::npos);
+}
+
+TEST(Loader, CredentialsDirectoryIsRead) {
+  const TemporaryDirectory directory;
+  writeFileAtomically(directory.path() / "JWT_SECRET", "credential", 0400);
+  const auto loaded = loadFrom({}, {}, "", directory.path().string());
+  EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "credential");
+  EXPECT_EQ(loaded.config.origin(key::kJwtSecret).source, Source::Credential);
+}
+
+TEST(Loader, KubernetesServiceLinksAreNotTaken) {
+  const auto loaded = loadWith({{"ARAGORA_PORT", env("ARAGORA_PORT", "tcp://10.0.0.1:80")}});
+  EXPECT_TRUE(loaded.problems.empty());
+  EXPECT_EQ(loaded.config.integer(key::kPort), 8080);
+}
+
+TEST(Unit, EnvironmentFilesAndCredentialsOfAServiceAreSeen) {
+  const TemporaryDirectory directory;
+  const auto file = directory.path() / "default";
+  writeFileAtomically(file, "ARAGORA_PORT=9000\n", 0600);
+  const auto unit =
+      parseUnit(fmt::format("LoadState=loaded\nEnvironment=ARAGORA_ENV=production \"X=two words\"\nEnvironmentFiles={} "
+                            "(ignore_errors=no)\nLoadCredential=JWT_SECRET:/etc/x\n",
+                            file.string()),
+                "aragora.service");
+  EXPECT_TRUE(unit.problems.empty());
+  EXPECT_EQ(unit.environment.at("ARAGORA_ENV").value, "production");
+  EXPECT_EQ(unit.environment.at("X").value, "two words");
+  EXPECT_EQ(unit.environment.at("ARAGORA_PORT").origin, file.string() + ":1");
+  EXPECT_EQ(unit.credentials.at("JWT_SECRET"), "/etc/x");
+}
+
+TEST(Strength, RandomSecretsAreHardlyEverRefused) {
+  int refused = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const auto bytes = crypto::randomBytes(32);
+    refused += weaknessOf(toHex(bytes)) ? 1 : 0;
+    refused += weaknessOf(toBase64(bytes)) ? 1 : 0;
+  }
+  EXPECT_LE(refused, 10);  // fewer than 1 in 1,000
+}
+
+TEST(Strength, PlaceholdersAndPatternsAreAlwaysRefused) {
+  for (const auto* weak :
+       {"your-32-char-secret", "your-32-byte-hex-key", "sk-ant-xxx", "change-me-change-me-change-me-change-me",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "abcdefghijklmnopqrstuvwxyz0123456789",
+        "0123456789012345678901234567890123456789", "abababababababababababababababababababab", "short",
+        "$(openssl rand -hex 32)", "1111111111111111111111111111111122222222222222222222222222222222"}) {
+    EXPECT_TRUE(weaknessOf(weak)) << weak;
+  }
+}
+
+TEST(Documents, AreWhatTheCatalogueSays) {
+  const std::string root = SOURCE_DIR;
+  EXPECT_EQ(readFile(root + "/docs/aragora.toml.example"), renderExampleFile())
+      << "run: aragora config example > docs/aragora.toml.example";
+  EXPECT_EQ(readFile(root + "/man/aragora.toml.5"), renderManPage())
+      << "run: aragora config manpage > man/aragora.toml.5";
+  EXPECT_EQ(readFile(root + "/man/aragora-environment.7"), renderEnvironmentManPage())
+      << "run: aragora config environment > man/aragora-environment.7";
+}
+
+TEST(Documents, TheExampleFileIsValidWithEveryLineUncommented) {
+  std::string text;
+  for (const auto& line : split(renderExampleFile(), '\n')) {
+    const bool setting =
+        startsWith(line, "# ") && line.find(" = ") != std::string::npos && line.find(' ', 2) == line.find(" = ");
+    text += (setting ? line.substr(2) : line) + "\n";
+  }
+  const auto loaded = loadWith({}, text);
+  for (const auto& problem : loaded.problems) ADD_FAILURE() << problem.variable << ": " << problem.message;
+}
+
+}  // namespace
+}  // namespace aragora::config

@@ -1,0 +1,67 @@
+#include <gtest/gtest.h>
+
+#include "common/base/error.h"
+#include "common/migrate/migration.h"
+
+namespace aragora::migrate {
+namespace {
+
+std::vector<std::string> texts(std::string_view sql) {
+  std::vector<std::string> result;
+  for (const auto& statement : splitStatements(sql, "test")) result.push_back(statement.text);
+  return result;
+}
+
+TEST(Lexer, SemicolonsInsideQuotesAndCommentsDoNotSplit) {
+  EXPECT_EQ(texts("SELECT 'a;b'; SELECT \"c;d\"; -- e;f\nSELECT 1 /* ; /* nested ; */ ; */;"),
+            (std::vector<std::string>{"SELECT 'a;b'", "SELECT \"c;d\"", "SELECT 1"}));
+  EXPECT_EQ(texts("SELECT E'a\\';b'; SELECT 'it''s;'"),
+            (std::vector<std::string>{"SELECT E'a\\';b'", "SELECT 'it''s;'"}));
+  EXPECT_EQ(
+      texts("CREATE FUNCTION f() RETURNS int AS $$ BEGIN; RETURN 1; END $$ LANGUAGE plpgsql; SELECT $x$;$x$").size(),
+      2U);
+  EXPECT_EQ(texts("CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE a SET x = CASE WHEN 1 THEN 2 END; DELETE FROM b; "
+                  "END; SELECT 1")
+                .size(),
+            2U);
+  EXPECT_TRUE(texts(" ;; -- nothing\n/* here */").empty());
+}
+
+TEST(Lexer, RefusesWhatDoesNotBelongInAMigration) {
+  for (const auto* sql : {"BEGIN; SELECT 1", "SELECT 1; COMMIT", "\\d table", "COPY t FROM STDIN", "SELECT 'open",
+                          "SELECT $a$ open", "/* open", "ROLLBACK"}) {
+    EXPECT_THROW(splitStatements(sql, "test"), Error) << sql;
+  }
+}
+
+TEST(Lexer, ErrorsNameTheLine) {
+  try {
+    splitStatements("SELECT 1;\n\nCOMMIT;", "0009_x");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("0009_x line 3"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Checksums, DoNotDependOnLineEndsOrTrailingBlanks) {
+  EXPECT_EQ(normalise("\xEF\xBB\xBF"
+                      "a  \r\nb\r\n\r\n"),
+            normalise("a\nb"));
+  EXPECT_NE(normalise("a b"), normalise("a  b"));
+}
+
+TEST(Migrations, BothEnginesHaveTheSameVersionsAndAWayBack) {
+  const auto& postgres = migrationsFor(database::Engine::Postgres);
+  const auto& sqlite = migrationsFor(database::Engine::Sqlite);
+  ASSERT_EQ(postgres.size(), sqlite.size());
+  for (std::size_t i = 0; i < postgres.size(); ++i) {
+    EXPECT_EQ(postgres[i].name, sqlite[i].name);
+    for (const auto* migration : {&postgres[i], &sqlite[i]}) {
+      EXPECT_FALSE(splitStatements(migration->up, migration->name).empty());
+      EXPECT_FALSE(splitStatements(migration->down, migration->name).empty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace aragora::migrate
