@@ -230,30 +230,41 @@ TEST(BackupSqlite, IsConsistentUnderSaturatingWriters) {
   });
   std::atomic<bool> stop{false};
   std::atomic<int> transfers{0};
-  std::vector<std::thread> writers;
-  for (int w = 0; w < 4; ++w) {
-    writers.emplace_back([&, w] {
-      std::mt19937 random(static_cast<unsigned>(w));
-      while (!stop) {
-        database->write([&](Connection& c) {
-          c.query("UPDATE accounts SET balance = balance - 1 WHERE id = $1", {std::int64_t{random() % 500}});
-          c.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1", {std::int64_t{random() % 500}});
-        });
-        ++transfers;
-      }
-    });
+  // Joins whatever happens.
+  struct Writers {
+    std::atomic<bool>& stop;
+    std::vector<std::thread> threads;
+    ~Writers() {
+      stop = true;
+      for (auto& thread : threads) thread.join();
+    }
+  };
+  {
+    Writers writers{stop, {}};
+    for (int w = 0; w < 4; ++w) {
+      writers.threads.emplace_back([&, w] {
+        std::mt19937 random(static_cast<unsigned>(w));
+        while (!stop) {
+          database->write([&](Connection& c) {
+            c.query("UPDATE accounts SET balance = balance - 1 WHERE id = $1",
+                    {static_cast<std::int64_t>(random() % 500)});
+            c.query("UPDATE accounts SET balance = balance + 1 WHERE id = $1",
+                    {static_cast<std::int64_t>(random() % 500)});
+          });
+          ++transfers;
+        }
+      });
+    }
+    for (int round = 0; round < 20; ++round) {
+      const auto entry = deployment.create();
+      const auto copy = deployment.test.directory() / fmt::format("copy{}.db", round);
+      landSqlite(entry, deployment.keyring, copy);
+      database::Target target;
+      target.path = copy;
+      EXPECT_EQ(database::connect(target)->query("SELECT sum(balance) FROM accounts", {})[0].integer(0), 500'000)
+          << round;
+    }
   }
-  for (int round = 0; round < 20; ++round) {
-    const auto entry = deployment.create();
-    const auto copy = deployment.test.directory() / fmt::format("copy{}.db", round);
-    landSqlite(entry, deployment.keyring, copy);
-    database::Target target;
-    target.path = copy;
-    EXPECT_EQ(database::connect(target)->query("SELECT sum(balance) FROM accounts", {})[0].integer(0), 500'000)
-        << round;
-  }
-  stop = true;
-  for (auto& writer : writers) writer.join();
   EXPECT_GT(transfers, 100);
 }
 

@@ -30,11 +30,14 @@ class SqliteConnection : public Connection {
 
  private:
   sqlite3_stmt* prepare(std::string_view sql);
+  static int waitForLock(void* self, int count);
   void switchToWal();
   void bind(sqlite3_stmt* statement, const Values& values);
   [[noreturn]] void fail(int result, std::string_view action);
 
   std::filesystem::path path_;
+  std::chrono::milliseconds busy_timeout_;
+  std::chrono::steady_clock::time_point waiting_since_;
   sqlite3* handle_ = nullptr;
   std::unordered_map<std::string, sqlite3_stmt*> statements_;
 };

@@ -1,0 +1,182 @@
+"""What the system tests share: a clean place to run the binary in, a daemon, databases of their own."""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+
+BINARY = os.environ["ARAGORA_BINARY"]
+SOURCE = pathlib.Path(os.environ["SOURCE_DIR"])
+
+
+def service(name):
+    value = os.environ.get(name)
+    if not value:
+        raise AssertionError(f"{name} is not set: start the servers with scripts/services and source its env file")
+    return value
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Sandbox:
+    """A home and state directory of its own; the environment has nothing of ours but what a test puts in."""
+
+    def __init__(self, **environment):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-system-"))
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "ARAGORA_STATE_DIR": str(self.directory / "state"),
+                            "ARAGORA_CONFIG": str(self.write("empty.toml", "")), **environment}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def write(self, name, text, mode=0o600):
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def run(self, *arguments, check=None, timeout=120, **environment):
+        result = subprocess.run([BINARY, *map(str, arguments)], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+                                capture_output=True, text=True, timeout=timeout)
+        if check is not None and result.returncode != check:
+            raise AssertionError(f"aragora {' '.join(map(str, arguments))}: exit {result.returncode}, not {check}\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def run_json(self, *arguments, check=None, **environment):
+        return json.loads(self.run(*arguments, "--json", check=check, **environment).stdout)
+
+
+class Daemon:
+    def __init__(self, sandbox, wait=True, **environment):
+        self.port = free_port()
+        self.log_path = sandbox.directory / f"serve-{self.port}.log"
+        self.log = open(self.log_path, "w")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen([BINARY, "serve"], env={**sandbox.environment, "ARAGORA_PORT": str(self.port), "ARAGORA_IP_RATE_LIMIT": "0", **environment},
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+        self.ready_after = None
+        if wait:
+            self.wait_ready()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def text(self):
+        return self.log_path.read_text()
+
+    def wait_ready(self, limit=20):
+        while time.monotonic() - self.started < limit:
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.text()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.get("/api/ready")[0] == 200:
+                    self.ready_after = time.monotonic() - self.started
+                    return
+            time.sleep(0.005)
+        raise AssertionError(f"serve was not ready in {limit} s:\n{self.text()}")
+
+    def request(self, method, path, body=None, headers=None, timeout=20):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+            all_headers = {"Content-Type": "application/json", **(headers or {})} if data is not None else (headers or {})
+            connection.request(method, path, data, all_headers)
+            response = connection.getresponse()
+            return response.status, dict((k.lower(), v) for k, v in response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def get(self, path, **headers):
+        status, _, body = self.request("GET", path, headers=headers)
+        return status, json.loads(body)
+
+    def post(self, path, body=None, **headers):
+        status, _, data = self.request("POST", path, body, headers)
+        return status, json.loads(data)
+
+    def raw(self, data, timeout=5):
+        """Sends bytes and reads until the server closes or is silent."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.sendall(data)
+            received = b""
+            with contextlib.suppress(socket.timeout, ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    received += chunk
+            return received
+
+    def wait_finished(self, debate_id, limit=30):
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            _, debate = self.get(f"/api/debates/{debate_id}")
+            if debate["status"] in ("completed", "failed", "cancelled"):
+                return debate
+            time.sleep(0.02)
+        raise AssertionError(f"debate {debate_id} did not end: {debate}")
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, limit=40):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(limit)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise AssertionError(f"serve did not stop in {limit} s:\n{self.text()}")
+        self.log.close()
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def postgres_database():
+    """The URL of an empty database that is dropped afterwards."""
+    url = urllib.parse.urlsplit(service("TEST_POSTGRES"))
+    name = "system_" + secrets.token_hex(6)
+    psql = ["psql", "-qAtX", service("TEST_POSTGRES"), "-c"]
+    subprocess.run([*psql, f"CREATE DATABASE {name}"], check=True)
+    try:
+        yield url._replace(path="/" + name).geturl()
+    finally:
+        subprocess.run([*psql, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE '{name}%'"], check=True, stdout=subprocess.DEVNULL)
+        listed = subprocess.run([*psql, f"SELECT datname FROM pg_database WHERE datname LIKE '{name}%'"], check=True, capture_output=True, text=True)
+        for database in listed.stdout.split():
+            subprocess.run([*psql, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'], check=True)
+
+
+def strong_secret():
+    return secrets.token_hex(32)
+
+
+def production_environment(database_url, redis_url, **more):
+    """Everything the checklist asks for."""
+    return {"ARAGORA_ENV": "production", "DATABASE_URL": database_url, "REDIS_URL": redis_url, "JWT_SECRET": strong_secret(), "ARAGORA_ENCRYPTION_KEY": strong_secret(),
+            "ANTHROPIC_API_KEY": "sk-ant-api03-" + secrets.token_hex(20), "OPENROUTER_API_KEY": "sk-or-v1-" + secrets.token_hex(20),
+            "ARAGORA_ALLOWED_ORIGINS": "https://aragora.example.org", "ARAGORA_API_TOKEN": strong_secret(), "ARAGORA_BEHIND_PROXY": "true",
+            "ARAGORA_ENCRYPTION_KEY_ROTATED_AT": "2026-10-01", **more}
+
+
+def main():
+    unittest.main(verbosity=2, argv=[sys.argv[0]])

@@ -1,0 +1,252 @@
+"""The HTTP edge from outside: strict framing, limits, headers on every answer, slow clients, drain."""
+import json
+import re
+import socket
+import threading
+import time
+import unittest
+
+from support import Daemon, Sandbox, main
+
+HOST = b"Host: x\r\n"
+
+
+class HttpEdge(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.sandbox = Sandbox()
+        cls.daemon = Daemon(cls.sandbox)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.stop()
+        cls.sandbox.__exit__()
+
+    def status_of(self, data):
+        received = self.daemon.raw(data, timeout=3)
+        return int(received.split(b" ", 2)[1]) if received.startswith(b"HTTP/1.1 ") else None
+
+    def test_malformed_requests_are_refused_and_closed(self):
+        get = b"GET /api/health HTTP/1.1\r\n"
+        cases = {
+            "no host": (get + b"\r\n", {400}),
+            "two hosts": (get + HOST + HOST + b"\r\n", {400}),
+            "space before colon": (get + b"Host : x\r\n\r\n", {400}),
+            "obs-fold": (get + HOST + b"A: b\r\n c\r\n\r\n", {400, 200}),
+            "header without colon": (get + HOST + b"nonsense\r\n\r\n", {400}),
+            "bare LF": (b"GET /api/health HTTP/1.1\nHost: x\n\n", {400, 505}),
+            "NUL in a header": (get + HOST + b"A: b\0c\r\n\r\n", {400}),
+            "length and chunked": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
+            "two lengths": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", {400}),
+            "negative length": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", {400}),
+            "list of lengths": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: 1,0\r\n\r\na", {400}),
+            "unknown coding": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", {400, 501}),
+            "chunk size not hex": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", {400}),
+            "coding in 1.0": (b"POST /api/debates HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
+            "version 2.0": (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", {400, 505}),
+            "TRACE": (b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", {405}),
+            "CONNECT": (b"CONNECT x:1 HTTP/1.1\r\n" + HOST + b"\r\n", {400, 405}),
+            "bad escape": (b"GET /api/%zz HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+            "long target": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", {414}),
+            "large head": (get + HOST + b"A: " + b"b" * 40000 + b"\r\n\r\n", {431}),
+            "many fields": (get + HOST + b"".join(b"A%d: b\r\n" % i for i in range(150)) + b"\r\n", {431}),
+            "large body": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999\r\n\r\n", {413}),
+            "another host in the target": (b"GET http://y/api/health HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+        }
+        for name, (data, expected) in cases.items():
+            with self.subTest(name):
+                self.assertIn(self.status_of(data), expected)
+
+    def test_an_unread_body_is_never_the_next_request(self):
+        smuggled = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+        received = self.daemon.raw(b"POST /api/nothing HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(smuggled) + smuggled)
+        self.assertEqual(received.count(b"HTTP/1.1 "), 1)
+        self.assertIn(b"404", received.split(b"\r\n")[0])
+        self.assertIn(b"Connection: close", received)
+
+    def test_pipelined_requests_are_all_answered_in_order(self):
+        one = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+        received = self.daemon.raw(one * 4 + b"GET /api/nothing HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+)", received), [b"200"] * 4 + [b"404"])
+
+    def test_head_is_get_without_a_body_everywhere(self):
+        for path in ("/api/health", "/api/debates", "/api/leaderboard", "/metrics", "/api/openapi.json"):
+            _, get_headers, body = self.daemon.request("GET", path)
+            status, headers, head_body = self.daemon.request("HEAD", path)
+            self.assertEqual((status, head_body), (200, b""), path)
+            self.assertGreater(int(headers["content-length"]), 0)
+            self.assertEqual(headers["content-type"], get_headers["content-type"])
+
+    def test_security_headers_and_request_id_stand_on_every_answer(self):
+        for method, path in (("GET", "/api/health"), ("GET", "/api/nothing"), ("DELETE", "/api/debates"), ("POST", "/api/debates")):
+            _, headers, _ = self.daemon.request(method, path)
+            for name in ("content-security-policy", "x-content-type-options", "x-frame-options", "referrer-policy", "x-request-id", "vary", "date"):
+                self.assertIn(name, headers, f"{method} {path}")
+            self.assertNotIn("unsafe-eval", headers["content-security-policy"])
+        _, headers, _ = self.daemon.request("GET", "/api/health", headers={"X-Request-ID": "mine-1"})
+        self.assertEqual(headers["x-request-id"], "mine-1")
+        _, headers, _ = self.daemon.request("GET", "/api/health", headers={"X-Request-ID": "bad id <script>"})
+        self.assertNotIn("script", headers["x-request-id"])
+
+    def test_errors_have_one_shape(self):
+        for method, path, body, code, status in (("GET", "/api/nothing", None, "NOT_FOUND", 404), ("GET", "/api/debates/none", None, "NOT_FOUND", 404),
+                                                 ("PUT", "/api/debates", None, "METHOD_NOT_ALLOWED", 405), ("POST", "/api/debates", b"{", "INVALID_JSON", 400),
+                                                 ("POST", "/api/debates", b"{}", "VALIDATION_ERROR", 400), ("POST", "/api/debates", b"[]", "VALIDATION_ERROR", 400),
+                                                 ("GET", "/api/debates?limit=0", None, "VALIDATION_ERROR", 400), ("GET", "/api/debates?status=odd", None, "VALIDATION_ERROR", 400)):
+            got, _, data = self.daemon.request(method, path, body, {"Content-Type": "application/json"})
+            answer = json.loads(data)
+            self.assertEqual((got, answer["code"]), (status, code), f"{method} {path}")
+            self.assertIsInstance(answer["error"], str)
+            self.assertIn("request_id", answer)
+        status, _, data = self.daemon.request("POST", "/api/debates", b"x=1", {"Content-Type": "application/x-www-form-urlencoded"})
+        self.assertEqual(status, 415)
+
+    def test_an_empty_body_is_an_empty_object_and_does_not_hang(self):
+        started = time.monotonic()
+        status, _, data = self.daemon.request("POST", "/api/debates")
+        self.assertEqual((status, json.loads(data)["code"]), (400, "VALIDATION_ERROR"))
+        self.assertLess(time.monotonic() - started, 2)
+
+    def test_cors_is_exact_and_preflights_are_answered(self):
+        origin = "http://localhost:3000"
+        status, headers, _ = self.daemon.request("OPTIONS", "/api/debates", headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+        self.assertEqual((status, headers["access-control-allow-origin"]), (204, origin))
+        status, headers, _ = self.daemon.request("OPTIONS", "/api/debates", headers={"Origin": "https://evil.example"})
+        self.assertEqual(status, 403)
+        self.assertNotIn("access-control-allow-origin", headers)
+        status, _, _ = self.daemon.request("POST", "/api/debates", {"task": "x"}, {"Origin": "https://evil.example"})
+        self.assertEqual(status, 403)
+
+    def test_slow_and_idle_clients_do_not_stop_the_others(self):
+        idle = [socket.create_connection(("127.0.0.1", self.daemon.port)) for _ in range(300)]
+        half = [socket.create_connection(("127.0.0.1", self.daemon.port)) for _ in range(100)]
+        for connection in half:
+            connection.sendall(b"GET /api/health HTTP/1.1\r\nHost:")
+        try:
+            for _ in range(20):
+                started = time.monotonic()
+                self.assertEqual(self.daemon.get("/api/health")[0], 200)
+                self.assertLess(time.monotonic() - started, 1)
+            # A head that takes longer than 10 s is told so and closed.
+            half[0].settimeout(15)
+            received = half[0].recv(100)
+            self.assertTrue(received == b"" or received.startswith(b"HTTP/1.1 408"), received)
+        finally:
+            for connection in idle + half:
+                connection.close()
+
+    def test_the_same_idempotency_key_creates_once(self):
+        body = {"task": "once", "rounds": 0}
+        key = {"Idempotency-Key": "k-1"}
+        first = self.daemon.request("POST", "/api/debates", body, key)
+        again = self.daemon.request("POST", "/api/debates", body, key)
+        self.assertEqual(json.loads(first[2])["debate_id"], json.loads(again[2])["debate_id"])
+        self.assertEqual(again[1]["idempotent-replayed"], "true")
+        self.assertEqual(self.daemon.request("POST", "/api/debates", {"task": "other"}, key)[0], 422)
+
+    def test_lists_honour_limit_offset_and_status(self):
+        for number in range(5):
+            self.daemon.post("/api/debates", {"task": f"list {number}", "rounds": 0})
+        _, page = self.daemon.get("/api/v1/debates?limit=2&offset=1")
+        self.assertEqual((page["count"], page["limit"], page["offset"]), (2, 2, 1))
+        self.assertEqual(page["items"], page["debates"])
+        _, everything = self.daemon.get("/api/debates?limit=100")
+        self.assertEqual([d["id"] for d in page["debates"]], [d["id"] for d in everything["debates"]][1:3])
+        self.assertEqual(everything["total"], len(everything["debates"]))
+
+    def test_a_cancelled_debate_says_so_and_a_finished_one_conflicts(self):
+        _, created = self.daemon.post("/api/debates", {"task": "x", "rounds": 0})
+        self.daemon.wait_finished(created["debate_id"])
+        self.assertEqual(self.daemon.post(f"/api/debates/{created['debate_id']}/cancel")[0], 409)
+
+    def test_the_api_description_names_every_route_that_answers(self):
+        description = self.daemon.get("/api/openapi.json")[1]
+        self.assertTrue(description["openapi"].startswith("3.1"))
+        _, created = self.daemon.post("/api/debates", {"task": "described", "rounds": 0})
+        self.daemon.wait_finished(created["debate_id"])
+        for path, methods in description["paths"].items():
+            for method in methods:
+                if method == "get" and path != "/ws":
+                    status, _, _ = self.daemon.request("GET", path.replace("{id}", created["debate_id"]))
+                    self.assertEqual(status, 200, path)
+        for path in ("/api/health", "/api/ready", "/api/debates", "/api/debates/{id}", "/api/debates/{id}/messages", "/api/debates/{id}/events", "/api/debates/{id}/cancel",
+                     "/api/agents", "/api/leaderboard", "/metrics", "/ws"):
+            self.assertIn(path, description["paths"])
+
+    def test_metrics_are_in_the_exposition_format(self):
+        self.daemon.get("/api/health")
+        _, headers, body = self.daemon.request("GET", "/metrics")
+        text = body.decode()
+        self.assertTrue(headers["content-type"].startswith("text/plain"))
+        for name in ("aragora_http_requests_total", "aragora_http_request_duration_seconds_bucket", "aragora_websocket_connections", "aragora_active_debates", "process_resident_memory_bytes", "aragora_build_info"):
+            self.assertIn("\n" + name, text)
+        self.assertNotIn("Undocumented", text)
+
+
+class Stopping(unittest.TestCase):
+    def test_sigterm_finishes_requests_and_exits_zero(self):
+        with Sandbox() as sandbox:
+            daemon = Daemon(sandbox)
+            failures = []
+            stop = threading.Event()
+
+            def client():
+                while not stop.is_set():
+                    try:
+                        status, _, _ = daemon.request("GET", "/api/debates")
+                        if status not in (200, 503):
+                            failures.append(status)
+                    except ConnectionRefusedError:
+                        return
+                    except OSError as error:
+                        failures.append(error)
+                        return
+
+            clients = [threading.Thread(target=client) for _ in range(4)]
+            for thread in clients:
+                thread.start()
+            time.sleep(0.3)
+            self.assertEqual(daemon.stop(), 0)
+            stop.set()
+            for thread in clients:
+                thread.join()
+            # A connection that was accepted and had sent nothing may be closed; an answer is never cut short.
+            self.assertEqual([f for f in failures if not isinstance(f, ConnectionResetError)], [])
+
+    def test_a_second_daemon_on_the_same_data_is_refused(self):
+        with Sandbox() as sandbox, Daemon(sandbox):
+            result = sandbox.run("serve", check=75, ARAGORA_PORT="0")
+            self.assertIn("another daemon uses", result.stderr)
+
+    def test_reload_applies_what_it_says(self):
+        with Sandbox() as sandbox:
+            config = sandbox.write("aragora.toml", "[server]\nallowed_origins = [\"https://one.example\"]\n")
+            with Daemon(sandbox, ARAGORA_CONFIG=str(config)) as daemon:
+                allowed = lambda origin: daemon.request("OPTIONS", "/api/debates", headers={"Origin": origin})[0] == 204
+                self.assertTrue(allowed("https://one.example"))
+                config.write_text("[server]\nallowed_origins = [\"https://two.example\"]\n")
+                daemon.process.send_signal(1)
+                deadline = time.monotonic() + 5
+                while not allowed("https://two.example") and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                self.assertTrue(allowed("https://two.example"))
+                self.assertFalse(allowed("https://one.example"))
+                config.write_text("[log]\nlevel = \"loud\"\n")
+                daemon.process.send_signal(1)
+                time.sleep(0.5)
+                self.assertTrue(allowed("https://two.example"), "a broken file changes nothing")
+
+
+class Production(unittest.TestCase):
+    def test_rate_limit_answers_429_with_retry_after(self):
+        with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="5") as daemon:
+            answers = [daemon.request("GET", "/api/debates") for _ in range(10)]
+            self.assertEqual([a[0] for a in answers].count(429), 5)
+            limited = [a for a in answers if a[0] == 429][0]
+            self.assertGreaterEqual(int(limited[1]["retry-after"]), 1)
+            self.assertEqual(json.loads(limited[2])["code"], "RATE_LIMITED")
+            self.assertEqual(daemon.get("/api/health")[0], 200, "health is exempt")
+
+
+if __name__ == "__main__":
+    main()
