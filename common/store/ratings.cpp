@@ -9,6 +9,10 @@ namespace aragora::store {
 
 using database::Connection;
 
+namespace {
+constexpr std::int64_t kMatchLock = 0x61726167'6f726103;
+}  // namespace
+
 std::vector<double> eloAfter(const std::vector<double>& before, const std::vector<double>& scores, double k) {
   ARAGORA_CHECK(before.size() == scores.size() && before.size() >= 2);
   auto after = before;
@@ -61,7 +65,10 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
                           const std::vector<double>& scores) {
   if (std::set<std::string>(agents.begin(), agents.end()).size() < 2) return;  // nobody to be compared with
   database_.write([&](Connection& connection) {
-    const auto at = nowMicros();
+    // Elo depends on the order of matches: one at a time, each later than the one before, whatever the clocks say.
+    if (connection.engine() == database::Engine::Postgres) connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
+    const auto last = connection.query("SELECT coalesce(max(created_at), 0) FROM matches", {})[0].integer(0);
+    const auto at = std::max(nowMicros(), last + 1);
     json::array names(agents.begin(), agents.end());
     const double best = *std::max_element(scores.begin(), scores.end());
     const auto winner = std::count(scores.begin(), scores.end(), best) == 1

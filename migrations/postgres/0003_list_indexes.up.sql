@@ -7,3 +7,4 @@ CREATE INDEX CONCURRENTLY sessions_by_user ON sessions (user_id);
 CREATE INDEX CONCURRENTLY api_keys_by_user ON api_keys (user_id);
 CREATE INDEX CONCURRENTLY revoked_tokens_by_expiry ON revoked_tokens (expires_at);
 CREATE INDEX CONCURRENTLY idempotency_keys_by_age ON idempotency_keys (created_at);
+CREATE INDEX CONCURRENTLY matches_by_creation ON matches (created_at);

@@ -1,3 +1,4 @@
+DROP INDEX IF EXISTS matches_by_creation;
 DROP INDEX IF EXISTS idempotency_keys_by_age;
 DROP INDEX IF EXISTS revoked_tokens_by_expiry;
 DROP INDEX IF EXISTS api_keys_by_user;

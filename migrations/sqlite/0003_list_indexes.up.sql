@@ -6,3 +6,4 @@ CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX api_keys_by_user ON api_keys (user_id);
 CREATE INDEX revoked_tokens_by_expiry ON revoked_tokens (expires_at);
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+CREATE INDEX matches_by_creation ON matches (created_at);

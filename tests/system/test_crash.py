@@ -27,7 +27,8 @@ class Crash(unittest.TestCase):
                 if response.status == 200:
                     acknowledged.append((body["debate_id"], task))
             except (OSError, http.client.HTTPException, ValueError):
-                return
+                break
+        connection.close()
 
     def cycles(self, sandbox):
         acknowledged = []
