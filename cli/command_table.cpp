@@ -9,7 +9,7 @@ std::span<const CommandEntry> commandTable() {
       {"serve", "Run the daemon: HTTP API, WebSocket, debates, metrics", declareServe},
       {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
-      {"verify", "Prove the live data, or a running deployment with --url", declareVerify},
+      {"verify", "Prove the live data: schema, integrity, chains, key, ratings", declareVerify},
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"init", "Write a first configuration and generate its secrets", declareInit},

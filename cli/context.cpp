@@ -9,6 +9,7 @@ namespace aragora::cli {
 Context::Context(GlobalOptions global)
     : global_(std::move(global)), output_({global_.json, global_.quiet, global_.verbose, global_.no_color}) {
   log::configure(global_.verbose ? log::Level::Debug : log::Level::Warning, false);
+  sources();  // a wrong --set is refused whether or not the command reads settings
 }
 
 config::Sources Context::sources(bool run_commands) const {

@@ -68,6 +68,12 @@ int show(Context& context, const Options& options) {
                                       {"hint", problem.hint}});
     out.document({{"config_file", loaded.config_file}, {"settings", all}, {"problems", problems}});
   }
+  // The document already lists the problems.
+  if (out.json()) {
+    const bool sound =
+        std::all_of(loaded.problems.begin(), loaded.problems.end(), [](const auto& p) { return p.warning; });
+    return sound ? 0 : info(Code::Config).exit_status;
+  }
   config::requireNoProblems(loaded.problems);
   return 0;
 }

@@ -108,7 +108,7 @@ std::string redact(std::string_view text) {
   if (!suspicious) return std::string(text);
   static const std::regex kWhole(
       R"((sk-[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]+)*|ara_[A-Za-z0-9_-]{8,}))");
-  static const std::regex kUserInfo(R"((\w+://[^\s:/@]*):[^\s/]*@)");
+  static const std::regex kUserInfo(R"((\w+://[^\s:/@]*):(?!password@|password\]@)[^\s/]*@)");
   static const std::regex kKeyValue(
       R"(((password|passwd|secret|token|api_key|encryption_key)["']?\s*[=:]\s*["']?)[^\s"'&;]+)", std::regex::icase);
   static const std::regex kBearer(R"((Bearer\s+)\S+)", std::regex::icase);

@@ -39,7 +39,7 @@ const std::vector<Check>& allChecks() {
       {.id = "secret_reuse", .title = "Secrets", .at_startup = true, .look = checkSecretReuse},
       {.id = "secret_sources", .title = "Secret sources", .look = checkSecretSources},
       {.id = "secret_files", .title = "Secret files", .at_startup = true, .look = checkSecretFiles},
-      {.id = "key_rotation", .title = "Key rotation", .look = checkKeyRotation},
+      {.id = "key_rotation", .title = "Key rotation", .at_startup = true, .look = checkKeyRotation},
       {.id = "unknown_variables", .title = "Variables", .look = checkUnknownVariables},
       {.id = "cpu", .title = "CPU", .look = checkCores},
       {.id = "memory", .title = "Memory", .look = checkMemory},

@@ -25,6 +25,7 @@ std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_vi
   return std::nullopt;
 }
 
+// Throws Error(Config) when the URL cannot be read.
 std::vector<Finding> examplePassword(const Context& context) {
   const auto& config = context.config;
   const auto parts = database::postgres::parseUrl(config.secret(key::kDatabaseUrl));
@@ -48,7 +49,12 @@ std::vector<Finding> checkRedis(const Context& context) {
         "set REDIS_URL=redis://host:6379, or ARAGORA_SINGLE_INSTANCE=true when there is one daemon only")};
   }
   const auto origin = config.origin(key::kRedisUrl).text;
-  const auto address = redis::parseUrl(config.secret(key::kRedisUrl));
+  redis::Address address;
+  try {
+    address = redis::parseUrl(config.secret(key::kRedisUrl));
+  } catch (const Error& error) {
+    return {misconfigured(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};
+  }
   try {
     redis::Client client(config.secret(key::kRedisUrl), context.timeout - std::chrono::milliseconds(200));
     client.command({"PING"});
@@ -78,7 +84,12 @@ std::vector<Finding> checkPostgres(const Context& context) {
   if (scheme != "postgresql" && scheme != "postgres")
     return {misconfigured(fmt::format("{}: the scheme is not postgresql://", variable), origin,
                           "write it as postgresql://user:password@host:5432/name")};
-  auto findings = examplePassword(context);
+  std::vector<Finding> findings;
+  try {
+    findings = examplePassword(context);
+  } catch (const Error& error) {
+    return {misconfigured(fmt::format("{}: {}", variable, error.what()), origin, error.hint())};
+  }
   const auto& facts = context.facts->database.get();
   if (facts.failure) {
     findings.push_back({Level::Failure, fmt::format("{}: {}", variable, facts.failure->what()), origin,
