@@ -1,0 +1,83 @@
+// Bytes sent to a listening daemon's edge: whatever comes, it answers or closes, and then still serves the next client.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/base/log.h"
+#include "daemon/http/listener.h"
+
+namespace {
+using namespace aragora;
+
+struct NoDatabase : database::Database {
+  database::Engine engine() const override { return database::Engine::Sqlite; }
+  void read(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
+  void write(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
+  void ping() override {}
+  std::string version() override { return ""; }
+  PoolState pool() const override { return {}; }
+};
+
+struct Edge {
+  config::Config config;
+  http::Router router;
+  metrics::Registry registry;
+  NoDatabase database;
+  store::Debates debates{database};
+  http::WorkerPool workers{1, 16};
+  ws::Hub hub;
+  std::unique_ptr<http::Middleware> middleware;
+  std::unique_ptr<http::Listener> listener;
+
+  Edge() {
+    log::configure(log::Level::Off, false);
+    router.add({.method = "GET",
+                .pattern = "/",
+                .handler = [](const http::Request&) { return http::Response{}; },
+                .inline_handler = true,
+                .open = true,
+                .counted = false});
+    router.add({.method = "POST",
+                .pattern = "/",
+                .handler = [](const http::Request& r) { return http::jsonResponse(r.jsonBody()); },
+                .open = true,
+                .counted = false});
+    middleware = std::make_unique<http::Middleware>(config, router, registry);
+    http::ListenerOptions options;
+    options.port = 0;
+    options.threads = 1;
+    listener = std::make_unique<http::Listener>(options, *middleware, workers, hub, debates, registry,
+                                                [] { return std::size_t{0}; });
+    listener->start();
+  }
+};
+
+int connectTo(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  timeval limit{5, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::abort();
+  return fd;
+}
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static auto* edge = new Edge;  // threads of its own: lives as long as the process
+  const int fd = connectTo(edge->listener->port());
+  (void)!::send(fd, data, size, MSG_NOSIGNAL);
+  ::shutdown(fd, SHUT_WR);
+  char buffer[65536];
+  ssize_t got = 0;
+  while ((got = ::recv(fd, buffer, sizeof buffer, 0)) > 0) {
+  }
+  if (got < 0 && errno == EAGAIN) std::abort();  // neither answered nor closed
+  ::close(fd);
+  return 0;
+}
