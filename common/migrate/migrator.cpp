@@ -43,12 +43,8 @@ class Migrator::Lock {
     if (migrator.target_.engine == Engine::Sqlite) return;  // BEGIN IMMEDIATE is the lock
     connection_ = database::connect(migrator.target_);
     const auto deadline = deadlineIn(migrator.options_.lock_wait);
-    // READ COMMITTED whatever the server's default: a snapshot held here would stall CREATE INDEX CONCURRENTLY.
-    transaction_.emplace(*connection_, "BEGIN ISOLATION LEVEL READ COMMITTED");
-    connection_->executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
     bool told = false;
-    while (connection_->query(fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey), {})[0].text(0) !=
-           "t") {
+    while (!tryLock()) {
       if (!told) migrator.say(fmt::format("waiting for another migration run ({})", holder()));
       told = true;
       if (remaining(deadline).count() == 0) {
@@ -64,6 +60,18 @@ class Migrator::Lock {
   }
 
  private:
+  // Each try is a transaction of its own. CREATE INDEX CONCURRENTLY waits for the whole transaction of whoever had a
+  // snapshot when it looked: a run that kept one open while it polls would be waited for by the run it waits for.
+  // READ COMMITTED whatever the server's default: the holder must be left without a snapshot.
+  bool tryLock() {
+    transaction_.emplace(*connection_, "BEGIN ISOLATION LEVEL READ COMMITTED");
+    connection_->executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
+    const auto sql = fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey);
+    if (connection_->query(sql, {})[0].text(0) == "t") return true;
+    transaction_.reset();
+    return false;
+  }
+
   std::string holder() {
     const auto rows = connection_->query(
         std::string("SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks "

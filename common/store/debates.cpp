@@ -271,6 +271,13 @@ std::vector<std::string> Debates::unowned(std::int64_t limit) {
   });
 }
 
+void Debates::forgetOldIdempotencyKeys() {
+  constexpr Micros kDay = 86'400'000'000LL;
+  database_.write([&](Connection& connection) {
+    connection.query("DELETE FROM idempotency_keys WHERE created_at < $1", {nowMicros() - kDay});
+  });
+}
+
 void Debates::recordIntent(const Call& call) {
   database_.write([&](Connection& connection) {
     connection.query(

@@ -141,6 +141,8 @@ class Debates {
   void recordIntent(const Call& call);
   void recordResult(const Call& call);
   std::vector<Call> calls(const std::string& debate_id);
+  // Idempotency keys answer for a day.
+  void forgetOldIdempotencyKeys();
 
  private:
   database::Database& database_;

@@ -66,7 +66,8 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
   if (std::set<std::string>(agents.begin(), agents.end()).size() < 2) return;  // nobody to be compared with
   database_.write([&](Connection& connection) {
     // Elo depends on the order of matches: one at a time, each later than the one before, whatever the clocks say.
-    if (connection.engine() == database::Engine::Postgres) connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
+    if (connection.engine() == database::Engine::Postgres)
+      connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
     const auto last = connection.query("SELECT coalesce(max(created_at), 0) FROM matches", {})[0].integer(0);
     const auto at = std::max(nowMicros(), last + 1);
     json::array names(agents.begin(), agents.end());

@@ -9,6 +9,7 @@ namespace {
 constexpr auto kPoll = std::chrono::seconds(5);
 constexpr auto kLease = std::chrono::seconds(30);
 constexpr auto kRenew = std::chrono::seconds(8);
+constexpr auto kCleaning = std::chrono::minutes(10);
 constexpr auto kAfterFailure = std::chrono::seconds(2);
 }  // namespace
 
@@ -50,6 +51,10 @@ void Engine::schedule() {
       lock.unlock();
       std::vector<std::string> ids;
       try {
+        if (std::chrono::steady_clock::now() >= next_cleaning_) {
+          next_cleaning_ = std::chrono::steady_clock::now() + kCleaning;
+          services_.debates.forgetOldIdempotencyKeys();
+        }
         ids = services_.debates.unowned(static_cast<std::int64_t>(room));
       } catch (const std::exception& error) {
         log::warning("looking for debates to run failed: {}", error.what());

@@ -46,6 +46,7 @@ class Engine {
   bool stopping_ = false;
   bool woken_ = false;
   std::map<std::string, std::unique_ptr<Running>> running_;
+  std::chrono::steady_clock::time_point next_cleaning_{};  // scheduler thread only
   std::thread scheduler_;
   std::thread renewer_;
 };

@@ -2,11 +2,12 @@
 import http.client
 import json
 import random
+import subprocess
 import threading
 import time
 import unittest
 
-from support import Daemon, Sandbox, main, postgres_database
+from support import SOURCE, Daemon, Sandbox, main, postgres_database, service
 
 CYCLES = 20
 WRITERS = 8
@@ -86,6 +87,42 @@ class Crash(unittest.TestCase):
         with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
             sandbox.run("migrate", check=0)
             self.cycles(sandbox)
+
+
+class LostDatabase(unittest.TestCase):
+    def services(self, action):
+        subprocess.run([SOURCE / "scripts/services", action, service("TEST_SERVICES")], check=True, timeout=60)
+
+    def until(self, condition, limit=15):
+        deadline = time.monotonic() + limit
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+
+    def test_a_database_that_goes_and_comes_back_needs_no_restart_of_ours(self):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                _, before = daemon.post("/api/debates", {"task": "before", "rounds": 0})
+                daemon.wait_finished(before["debate_id"])
+                self.services("stop-postgres")
+                try:
+                    self.until(lambda: daemon.get("/api/health")[0] == 503)
+                    self.assertEqual(daemon.get("/api/ready")[1]["database"], "unreachable")
+                    self.assertEqual(daemon.get("/healthz")[0], 200)
+                    started = time.monotonic()
+                    status, headers, body = daemon.request("POST", "/api/debates", {"task": "meanwhile"})
+                    self.assertEqual(status, 503)
+                    self.assertIn("retry-after", headers)
+                    self.assertNotIn(b"127.0.0.1", body, "clients never see internals")
+                    self.assertLess(time.monotonic() - started, 3, "fails fast")
+                finally:
+                    self.services("start-postgres")
+                self.until(lambda: daemon.get("/api/ready")[0] == 200)
+                _, after = daemon.post("/api/debates", {"task": "after", "rounds": 0})
+                self.assertEqual(daemon.wait_finished(after["debate_id"])["status"], "completed")
+                self.assertEqual(daemon.get("/api/debates")[1]["total"], 2)
+            sandbox.run("verify", check=0)
 
 
 if __name__ == "__main__":
