@@ -24,6 +24,7 @@ int restore(Context& context, const Options& options) {
   how.to = options.to;
   how.verify = options.verify;
   how.dry_run = options.dry_run;
+  if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
   // Without a terminal nobody can answer; the old data is kept either way.
   if (!options.yes && canAsk()) how.confirm = ask;
   const auto report = backup::restoreBackup(entry, how);
@@ -39,6 +40,7 @@ int restore(Context& context, const Options& options) {
   out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id,
                                    report.landed, report.tables, report.rows, report.seconds));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  if (report.sessions > 0) out.line(fmt::format("  {} sessions put back into Redis", report.sessions));
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
   json::array verified;
   for (const auto& line : report.verified) verified.push_back(json::string(line));

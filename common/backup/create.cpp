@@ -1,8 +1,10 @@
 #include "common/backup/create.h"
 
+#include "common/backup/sessions.h"
 #include "common/backup/source.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/migrate/migrator.h"
@@ -23,6 +25,7 @@ class Run {
     try {
       saveDatabase();
       saveConfiguration();
+      saveSessions();
       writeManifest();
       proveStored();
       repository_.publish(temporary_, manifest_.id);
@@ -102,6 +105,22 @@ class Run {
     }
     ArtifactWriter writer(temporary_, "configuration.json.zst.age", "configuration", artifact_);
     writer.write(toPrettyJson(settings) + "\n");
+    manifest_.files.push_back(writer.finish());
+  }
+
+  void saveSessions() {
+    if (options_.config == nullptr || !options_.config->isSet(config::key::kRedisUrl)) return;
+    std::string lines;
+    try {
+      lines = dumpSessions(options_.config->secret(config::key::kRedisUrl));
+    } catch (const Error& error) {
+      // The database is worth saving without them; the manifest shows that they are not in it.
+      log::warning("the backup is made without sessions: {}", error.what());
+      return;
+    }
+    if (lines.empty()) return;
+    ArtifactWriter writer(temporary_, "sessions.jsonl.zst.age", "sessions", artifact_);
+    writer.write(lines);
     manifest_.files.push_back(writer.finish());
   }
 

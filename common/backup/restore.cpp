@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include "common/backup/artifact.h"
+#include "common/backup/sessions.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
 #include "common/verify/verify.h"
@@ -26,6 +28,7 @@ class Run {
       restoreSqlite();
     else
       restorePostgres();
+    if (!options_.dry_run && !options_.to) putSessionsBack();
     report_.seconds = secondsSince(started);
     return std::move(report_);
   }
@@ -41,6 +44,19 @@ class Run {
                   wanted == Engine::Postgres ? "set DATABASE_URL" : "unset DATABASE_URL");
     }
     for (const auto& file : entry_.manifest->files) checkStored(entry_.directory, file);
+  }
+
+  void putSessionsBack() {
+    const auto* record = entry_.manifest->file("sessions");
+    if (record == nullptr || !options_.redis_url) return;
+    std::string lines;
+    readArtifact(entry_.directory, *record, options_.keyring->backupIdentity(),
+                 [&](std::string_view bytes) { lines += bytes; });
+    try {
+      report_.sessions = restoreSessions(*options_.redis_url, lines);
+    } catch (const Error& error) {
+      log::warning("the data is restored, the sessions are not: {}", error.what());
+    }
   }
 
   void say(std::string line) { report_.plan.push_back(std::move(line)); }

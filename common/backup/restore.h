@@ -9,8 +9,9 @@ namespace aragora::backup {
 struct RestoreOptions {
   database::Target target;
   const crypto::Keyring* keyring = nullptr;
-  std::optional<std::string> to;  // another file or database name; must not exist; nothing is swapped
-  bool verify = false;            // run the live-data verification on the landed copy before the swap
+  std::optional<std::string> to;    // another file or database name; must not exist; nothing is swapped
+  bool verify = false;              // run the live-data verification on the landed copy before the swap
+  std::optional<Secret> redis_url;  // sessions in the backup that are not live go back there
   bool dry_run = false;
   std::function<bool(const std::string& question)> confirm;  // asked before the swap; absent: go on
 };
@@ -21,6 +22,7 @@ struct RestoreReport {
   std::string kept;    // where the old data is now, empty when there was none
   std::int64_t tables = 0;
   std::int64_t rows = 0;
+  std::size_t sessions = 0;           // put back into Redis
   std::vector<std::string> verified;  // what --verify found, a line each
   double seconds = 0;
   std::vector<std::string> plan;  // of a dry run

@@ -69,7 +69,19 @@ struct Registry::Impl {
     prometheus::Histogram* seconds;
   };
   std::shared_mutex requests_mutex;
-  std::map<std::tuple<std::string, std::string, int>, RequestSeries, std::less<>> requests;
+  // Looked up by views, so that a request that was seen before allocates nothing.
+  using RequestKey = std::tuple<std::string, std::string, int>;
+  using RequestView = std::tuple<std::string_view, std::string_view, int>;
+  struct ByView {
+    using is_transparent = void;
+    static RequestView view(const RequestKey& key) { return {std::get<0>(key), std::get<1>(key), std::get<2>(key)}; }
+    static const RequestView& view(const RequestView& key) { return key; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return view(a) < view(b);
+    }
+  };
+  std::map<RequestKey, RequestSeries, ByView> requests;
 
   template <typename Family, typename Builder>
   Family& family(std::map<std::string, Family*>& families, const std::string& name, Builder builder) {
@@ -96,7 +108,7 @@ void Registry::observe(const std::string& name, double seconds, const Labels& la
 }
 
 void Registry::request(std::string_view route, std::string_view method, int status, double seconds) {
-  const auto key = std::make_tuple(route, method, status);
+  const Impl::RequestView key(route, method, status);
   {
     const std::shared_lock lock(impl_->requests_mutex);
     if (const auto found = impl_->requests.find(key); found != impl_->requests.end()) {

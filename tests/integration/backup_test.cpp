@@ -11,9 +11,11 @@
 #include "common/backup/verify_backup.h"
 #include "common/base/error.h"
 #include "common/base/subprocess.h"
+#include "common/config/catalogue.h"
 #include "common/crypto/hash.h"
 #include "common/database/database.h"
 #include "common/migrate/migrator.h"
+#include "common/redis/client.h"
 #include "common/store/debates.h"
 #include "common/verify/verify.h"
 #include "tests/integration/services.h"
@@ -204,6 +206,42 @@ TEST_P(Backup, OpensWithTheStockPrograms) {
                           : runCommand({{"pg_restore", "--list", plain.string()}, {}, false}, std::chrono::seconds(30));
   EXPECT_EQ(listed.status, 0) << listed.error_output;
   EXPECT_NE(listed.output.find(GetParam() == Engine::Sqlite ? "20" : "TABLE DATA"), std::string::npos);
+}
+
+TEST_P(Backup, SessionsInRedisComeBackAndLiveOnesWin) {
+  Deployment deployment(GetParam());
+  const Secret url(service("TEST_REDIS"));
+  redis::Client client(url, std::chrono::seconds(5));
+  const auto prefix = "aragora:session:test-" + newUlid();
+  client.command({"SET", prefix + "-a", std::string("va\0lue", 6), "PX", "600000"});
+  client.command({"SET", prefix + "-b", "lasting"});
+  client.command({"SET", prefix + "-c", "old"});
+  config::Config config;
+  config.add(config::key::kRedisUrl, {url, {config::Source::Flag, "test"}});
+  auto options = deployment.createOptions();
+  options.config = &config;
+  const auto entry = createBackup(options);
+  ASSERT_NE(entry.manifest->file("sessions"), nullptr);
+  for (const auto* suffix : {"-a", "-b"}) client.command({"DEL", prefix + suffix});
+  client.command({"SET", prefix + "-c", "live"});
+
+  RestoreOptions how;
+  how.target = deployment.test.target();
+  how.keyring = &deployment.keyring;
+  how.redis_url = url;
+  const auto report = restoreBackup(entry, how);
+  EXPECT_EQ(report.sessions, 2U);
+  EXPECT_EQ(client.command({"GET", prefix + "-a"}).text, std::string("va\0lue", 6));
+  EXPECT_GT(client.command({"PTTL", prefix + "-a"}).integer, 500'000);
+  EXPECT_EQ(client.command({"PTTL", prefix + "-b"}).integer, -1);
+  EXPECT_EQ(client.command({"GET", prefix + "-c"}).text, "live");
+  for (const auto* suffix : {"-a", "-b", "-c"}) client.command({"DEL", prefix + suffix});
+  if (GetParam() == Engine::Postgres) {
+    database::Target admin;
+    admin.engine = Engine::Postgres;
+    admin.url = Secret(service("TEST_POSTGRES"));
+    database::connect(admin)->query("DROP DATABASE " + database::postgres::quoteIdentifier(report.kept), {});
+  }
 }
 
 TEST_P(Backup, OverlappingRunsAreRefused) {
