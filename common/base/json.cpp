@@ -1,5 +1,8 @@
 #include "common/base/json.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "common/base/error.h"
 
 namespace aragora {
@@ -46,6 +49,16 @@ void pretty(std::string& out, const json::value& value, int depth) {
     out += json::serialize(value);
   }
 }
+// Boost.JSON 1.81 reads 0E3333 as not-a-number and 1E999 as infinity, which it then writes as something that is no
+// JSON.
+bool finite(const json::value& value) {
+  if (const auto* number = value.if_double()) return std::isfinite(*number);
+  if (const auto* object = value.if_object()) {
+    return std::all_of(object->begin(), object->end(), [](const auto& member) { return finite(member.value()); });
+  }
+  if (const auto* array = value.if_array()) return std::all_of(array->begin(), array->end(), finite);
+  return true;
+}
 }  // namespace
 
 json::value parseJson(std::string_view text, std::string_view what) {
@@ -60,7 +73,12 @@ json::value parseJson(std::string_view text, std::string_view what) {
                             trailing ? std::string("text after the document") : error.message()),
                 "send one JSON document in UTF-8");
   }
-  return parser.release();
+  auto value = parser.release();
+  if (!finite(value)) {
+    throw Error(Code::InvalidJson, fmt::format("{} holds a number that is out of range", what),
+                "use numbers up to 1e308");
+  }
+  return value;
 }
 
 std::optional<json::value> tryParseJson(std::string_view text) {

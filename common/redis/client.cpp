@@ -33,13 +33,16 @@ Address parseUrl(const Secret& url) {
   address.host = uri.getHost();
   address.port = uri.getPort() != 0 ? uri.getPort() : 6379;
   address.tls = uri.getScheme() == "rediss";
-  const auto info = uri.getUserInfo();
-  const auto colon = info.find(':');
-  if (colon != std::string::npos) {
-    Poco::URI::decode(info.substr(0, colon), address.user);
-    std::string password;
-    Poco::URI::decode(info.substr(colon + 1), password);
-    address.password = Secret(std::move(password));
+  const auto user_info = uri.getUserInfo();
+  if (const auto colon = user_info.find(':'); colon != std::string::npos) {
+    try {
+      Poco::URI::decode(user_info.substr(0, colon), address.user);
+      std::string password;
+      Poco::URI::decode(user_info.substr(colon + 1), password);
+      address.password = Secret(std::move(password));
+    } catch (const Poco::Exception&) {
+      throw refuse("has a user or password that is not percent-encoded");
+    }
   }
   if (const auto path = uri.getPath(); path.size() > 1) {
     const auto database = parseInteger(std::string_view(path).substr(1));

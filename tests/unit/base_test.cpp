@@ -69,6 +69,8 @@ TEST(Json, RefusesDeepAndTrailingInput) {
   EXPECT_THROW(parseJson(std::string(100, '[') + std::string(100, ']'), "x"), Error);
   EXPECT_THROW(parseJson("{} {}", "x"), Error);
   EXPECT_THROW(parseJson("{\"a\":", "x"), Error);
+  EXPECT_THROW(parseJson("{\"a\": [0E3333]}", "x"), Error);
+  EXPECT_THROW(parseJson("{\"a\": 1E999}", "x"), Error);
   EXPECT_EQ(parseJson(" {\"a\": 1} \n", "x").at("a").as_int64(), 1);
 }
 

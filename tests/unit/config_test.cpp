@@ -98,6 +98,13 @@ TEST(Loader, UnknownKeysAreNamedWithTheNearestAndTheirLine) {
   EXPECT_NE(loaded.problems[0].hint.find("server.port"), std::string::npos);
 }
 
+TEST(Loader, CharactersThatAreNotAsciiBelongInQuotes) {
+  for (const auto* bad : {"\xd1\x9b = 1\n", "[s\xc3\xa4]\n", "# ok\nx = '\xff'\n"}) {
+    EXPECT_FALSE(loadWith({}, bad).problems.empty()) << bad;
+  }
+  EXPECT_TRUE(loadWith({}, "# größer\n[log]\nlevel = \"info\" # ✓\n").problems.empty());
+}
+
 TEST(Loader, ReadsSecretsFromFilesAndCommandsAndRefusesOpenModes) {
   const TemporaryDirectory directory;
   const auto file = directory.path() / "secret";
