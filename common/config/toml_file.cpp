@@ -1,7 +1,7 @@
 #include "common/config/toml_file.h"
 
-// toml++ 3.3 marks code as unreachable that some characters reach (undefined behaviour, found by fuzzing): there "no" is the
-// right answer. Drop these lines when a later version is used.
+// toml++ 3.3 marks code as unreachable that some characters reach (undefined behaviour, found by fuzzing): there "no"
+// is the right answer. Drop these lines when a later version is used.
 // clang-format off
 #include <toml++/impl/preprocessor.h>
 #pragma push_macro("TOML_UNREACHABLE")
