@@ -181,13 +181,11 @@ std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t si
   });
 }
 
-bool Debates::requestCancel(const std::string& debate_id) {
-  return database_.writing([&](Connection& connection) {
-    return connection.execute(
-               "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', "
-               "'failed', 'cancelled')",
-               {debate_id, nowMicros()}) > 0;
-  });
+bool Debates::requestCancel(Connection& connection, const std::string& debate_id) {
+  return connection.execute(
+             "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', "
+             "'failed', 'cancelled')",
+             {debate_id, nowMicros()}) > 0;
 }
 
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {

@@ -125,8 +125,8 @@ class Debates {
   // Newest first. `offset` is found through the index alone, rows are read for the page only.
   Page list(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset);
   std::vector<Event> events(const std::string& debate_id, std::int64_t since, std::int64_t limit);
-  // False when there is no such debate or it has ended.
-  bool requestCancel(const std::string& debate_id);
+  // Inside a write transaction of the caller's. False when there is no such debate or it has ended.
+  static bool requestCancel(database::Connection& connection, const std::string& debate_id);
 
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
   // Takes or takes over the lease when it is free, expired or ours. nullopt when another instance holds it.

@@ -264,10 +264,7 @@ http::Response cancel(const http::Request& request, const Services& services) {
                    request.client_address,
                    request.request_id,
                    {}});
-    connection.query(
-        "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ('completed', "
-        "'failed', 'cancelled')",
-        {debate.id, nowMicros()});
+    store::Debates::requestCancel(connection, debate.id);
   });
   services.engine.cancel(debate.id);
   services.engine.wake();

@@ -2,6 +2,7 @@
 import http.server
 import json
 import threading
+import time
 import unittest
 
 from support import Daemon, Sandbox, main
@@ -96,6 +97,22 @@ class Provider(unittest.TestCase):
         self.assertEqual(debate["status"], "completed")
         errors = [e for e in events if e["type"] == "agent_error"]
         self.assertEqual([(e["agent"], "401" in e["data"]["message"]) for e in errors], [("openai", True)])
+
+    def test_a_running_debate_is_cancelled_and_the_request_audited(self):
+        def slow(_, body):
+            time.sleep(0.5)
+            return speak(body)
+
+        with Endpoint(slow) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            _, created = daemon.post("/api/debates", {"task": "x", "agents": ["openai", "demo-skeptic"], "rounds": 5})
+            status, body = daemon.post(f"/api/debates/{created['debate_id']}/cancel")
+            self.assertEqual((status, body["success"]), (200, True))
+            debate = daemon.wait_finished(created["debate_id"])
+            self.assertEqual((debate["status"], debate["outcome"]), ("cancelled", "cancelled"))
+            events = daemon.get(f"/api/debates/{created['debate_id']}/events")[1]["events"]
+            self.assertEqual([e["type"] for e in events].count("debate_end"), 1)
+            daemon.stop()
+            self.assertIn("audit: 1 entries, chain holds", sandbox.run("verify", check=0).stdout)
 
     def test_too_few_answers_end_the_debate_with_a_reason(self):
         with Endpoint(lambda *_: (200, {}, b"not json")) as endpoint:

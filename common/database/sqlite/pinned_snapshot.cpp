@@ -10,28 +10,6 @@ namespace {
 constexpr std::size_t kBlock = 1U << 20;
 constexpr auto kRetry = std::chrono::milliseconds(10);
 
-// False when somebody else was in the way.
-bool tryPin(SqliteConnection& writer, SqliteConnection& checkpointer, SqliteConnection& reader) {
-  try {
-    writer.executeScript("BEGIN IMMEDIATE");
-  } catch (const Error& error) {
-    if (error.code() == Code::Busy) return false;
-    throw;
-  }
-  int frames = -1;
-  int copied = -1;
-  const int result =
-      sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
-  // (-1, -1) is what a busy second checkpointer gives, and -1 == -1 must not pass for complete.
-  const bool complete = result == SQLITE_OK && frames >= 0 && frames == copied;
-  if (complete) {
-    reader.executeScript("BEGIN");
-    reader.query("SELECT 1 FROM sqlite_schema LIMIT 1", {});
-  }
-  writer.executeScript("ROLLBACK");
-  return complete;
-}
-
 sqlite3_file* fileOf(SqliteConnection& connection) {
   // Never a second open() of the file: closing it would drop all POSIX locks of this process.
   sqlite3_file* file = nullptr;
@@ -47,7 +25,12 @@ PinnedSnapshot::PinnedSnapshot(const std::filesystem::path& path, Deadline deadl
     : reader_(path, OpenMode::ReadWrite) {
   SqliteConnection writer(path, OpenMode::ReadWrite, std::chrono::milliseconds(1000));
   SqliteConnection checkpointer(path, OpenMode::ReadWrite);
-  while (!tryPin(writer, checkpointer, reader_)) {
+  // A reader that starts while the WAL is wholly copied ignores it, and keeps checkpoints off the file.
+  const auto pin = [this] {
+    reader_.executeScript("BEGIN");
+    reader_.query("SELECT 1 FROM sqlite_schema LIMIT 1", {});
+  };
+  while (!checkpointHoldingWriteLock(writer, checkpointer, pin)) {
     if (remaining(deadline).count() == 0) {
       throw Error(
           Code::Busy,

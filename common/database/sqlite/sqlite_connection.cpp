@@ -184,7 +184,8 @@ void SqliteConnection::executeScript(std::string_view sql, bool) {
   if (result != SQLITE_OK) fail(result, "statement failed");
 }
 
-bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& checkpointer) {
+bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& checkpointer,
+                                const std::function<void()>& when_complete) {
   try {
     writer.executeScript("BEGIN IMMEDIATE");
   } catch (const Error& error) {
@@ -195,9 +196,11 @@ bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& chec
   int copied = -1;
   const int result =
       sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
+  // (-1, -1) is what a busy second checkpointer gives, and -1 == -1 must not pass for complete.
+  const bool complete = result == SQLITE_OK && frames >= 0 && frames == copied;
+  if (complete && when_complete) when_complete();
   writer.executeScript("ROLLBACK");
-  // (-1, -1) means that another checkpointer was active; it must not pass for "all copied".
-  return result == SQLITE_OK && frames >= 0 && frames == copied;
+  return complete;
 }
 
 }  // namespace aragora::database::sqlite

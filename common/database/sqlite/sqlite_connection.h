@@ -3,7 +3,7 @@
 // only while the write lock is held). sqlite3.h is included here and in this folder alone.
 #pragma once
 
-#include <list>
+#include <functional>
 #include <unordered_map>
 
 #include "common/database/connection.h"
@@ -43,7 +43,9 @@ class SqliteConnection : public Connection {
 };
 
 // Copies the whole WAL into the database file while holding the write lock on `writer`; `checkpointer` is a second
-// connection to the same file. False when somebody else was in the way (try later).
-bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& checkpointer);
+// connection to the same file. `when_complete` runs while the lock is still held. False when somebody else was in the
+// way (try later).
+bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& checkpointer,
+                                const std::function<void()>& when_complete = {});
 
 }  // namespace aragora::database::sqlite
