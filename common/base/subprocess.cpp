@@ -47,6 +47,7 @@ std::vector<std::string> mergedEnvironment(const std::map<std::string, std::stri
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
+  result.reserve(texts.size() + 1);
   for (auto& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;

@@ -14,7 +14,7 @@ class Keyring {
  public:
   // `active_hex` is 64 hex digits (ARAGORA_ENCRYPTION_KEY); `previous_hex` are keys that still open old data.
   // Throws Error(Config) when one is not 64 hex digits.
-  Keyring(const Secret& active_hex, const std::vector<Secret>& previous_hex = {});
+  explicit Keyring(const Secret& active_hex, const std::vector<Secret>& previous_hex = {});
 
   // Short public name of the active key: first 8 hex digits of a keyed digest.
   const std::string& activeId() const { return keys_.front().id; }

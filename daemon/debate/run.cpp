@@ -170,6 +170,7 @@ class Run {
                                                            const Asking& asking) {
     checkpoint();
     std::vector<std::pair<std::string, std::future<std::optional<std::string>>>> pending;
+    pending.reserve(agents.size());
     for (const auto& agent : agents) pending.emplace_back(agent, std::async(std::launch::async, asking, agent));
     std::map<std::string, std::optional<std::string>> answers;
     std::exception_ptr failure;
