@@ -210,7 +210,10 @@ TEST_P(Backup, OpensWithTheStockPrograms) {
 
 TEST_P(Backup, SessionsInRedisComeBackAndLiveOnesWin) {
   Deployment deployment(GetParam());
-  const Secret url(service("TEST_REDIS"));
+  // A Redis database for each engine: the tests run side by side.
+  auto text = service("TEST_REDIS");
+  text.back() = GetParam() == Engine::Sqlite ? '1' : '2';
+  const Secret url(text);
   redis::Client client(url, std::chrono::seconds(5));
   const auto prefix = "aragora:session:test-" + newUlid();
   client.command({"SET", prefix + "-a", std::string("va\0lue", 6), "PX", "600000"});
