@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
 from support import Daemon, Sandbox, postgres_database, service  # noqa: E402
 
-SECONDS = 5
+SECONDS = 3
 ROUNDS = 3
 rows = []
 
