@@ -56,7 +56,7 @@ std::vector<Finding> checkRedis(const Context& context) {
     return {misconfigured(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};
   }
   try {
-    redis::Client client(config.secret(key::kRedisUrl), context.timeout - std::chrono::milliseconds(200));
+    redis::Client client(config.secret(key::kRedisUrl), context.timeout * 4 / 5);
     client.command({"PING"});
     const auto version = client.serverInfo("redis_version");
     return {ok(fmt::format("Redis: connected (version {}){}", version, address.tls ? ", TLS" : ""))};

@@ -148,23 +148,26 @@ std::optional<Debate> Debates::find(const std::string& id_or_slug) {
   });
 }
 
-Page Debates::list(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset) {
+std::vector<Debate> Debates::list(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset) {
   return database_.reading([&](Connection& connection) {
-    Page page;
-    const std::string where = status ? "WHERE status = $3" : "";
+    std::vector<Debate> debates;
     Values values{limit, offset};
     if (status) values.emplace_back(*status);
-    page.total = (status ? connection.query("SELECT count(*) FROM debates WHERE status = $1", {*status})
-                         : connection.query("SELECT count(*) FROM debates", {}))[0]
-                     .integer(0);
     // The inner query touches the index only, so a far page costs its skip and not its rows.
-    const auto rows = connection.query(fmt::format("SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at "
-                                                   "DESC, id DESC LIMIT $1 OFFSET $2) p JOIN debates d ON d.id = p.id "
-                                                   "ORDER BY d.created_at DESC, d.id DESC",
-                                                   kColumns, where),
-                                       values);
-    for (const auto& row : rows) page.debates.push_back(toDebate(row));
-    return page;
+    const auto sql = fmt::format(
+        "SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2) p "
+        "JOIN debates d ON d.id = p.id ORDER BY d.created_at DESC, d.id DESC",
+        kColumns, status ? "WHERE status = $3" : "");
+    for (const auto& row : connection.query(sql, values)) debates.push_back(toDebate(row));
+    return debates;
+  });
+}
+
+std::int64_t Debates::count(const std::optional<std::string>& status) {
+  return database_.reading([&](Connection& connection) {
+    const auto rows = status ? connection.query("SELECT count(*) FROM debates WHERE status = $1", {*status})
+                             : connection.query("SELECT count(*) FROM debates", {});
+    return rows[0].integer(0);
   });
 }
 

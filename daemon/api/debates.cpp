@@ -167,41 +167,64 @@ http::Response create(const http::Request& request, const Services& services) {
   return response;
 }
 
-http::Response list(const http::Request& request, const Services& services) {
-  const auto limit = request.integer("limit", 20, 1, 100);
-  const auto offset = request.integer("offset", 0, 0, 100'000'000);
+struct ListQuery {
+  std::int64_t limit = 20;
+  std::int64_t offset = 0;
   std::optional<std::string> status;
-  if (const auto found = request.query.find("status"); found != request.query.end() && !found->second.empty()) {
-    status = found->second;
-    static const std::map<std::string, std::string> kAliases = {{"active", "running"},
-                                                                {"in_progress", "running"},
-                                                                {"concluded", "completed"},
-                                                                {"archived", "completed"},
-                                                                {"starting", "created"}};
-    if (const auto alias = kAliases.find(*status); alias != kAliases.end()) status = alias->second;
-    static const std::set<std::string> kKnown = {"created",   "pending", "running",  "paused",
-                                                 "completed", "failed",  "cancelled"};
-    if (kKnown.count(*status) == 0)
-      throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(*status, 40)),
-                  "use created, pending, running, paused, completed, failed or cancelled");
+  std::string key() const { return fmt::format("debates|{}|{}|{}", limit, offset, status.value_or("")); }
+};
+
+ListQuery parseListQuery(const http::Request& request) {
+  ListQuery query{request.integer("limit", 20, 1, 100), request.integer("offset", 0, 0, 100'000'000), std::nullopt};
+  const auto found = request.query.find("status");
+  if (found == request.query.end() || found->second.empty()) return query;
+  static const std::map<std::string, std::string> kAliases = {{"active", "running"},
+                                                              {"in_progress", "running"},
+                                                              {"concluded", "completed"},
+                                                              {"archived", "completed"},
+                                                              {"starting", "created"}};
+  static const std::set<std::string> kKnown = {"created",   "pending", "running",  "paused",
+                                               "completed", "failed",  "cancelled"};
+  const auto alias = kAliases.find(found->second);
+  query.status = alias == kAliases.end() ? found->second : alias->second;
+  if (kKnown.count(*query.status) == 0) {
+    throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(*query.status, 40)),
+                "use created, pending, running, paused, completed, failed or cancelled");
   }
+  return query;
+}
+
+std::string renderList(const ListQuery& query, const Services& services) {
+  json::array items;
+  for (const auto& debate : services.debates.list(query.status, query.limit, query.offset)) {
+    items.push_back(renderDebateSummary(debate));
+  }
+  // Counting costs more than a page; all pages share it until the next write.
+  const auto total_text = services.lists.get("total|" + query.status.value_or(""),
+                                             [&] { return fmt::format("{}", services.debates.count(query.status)); });
+  const auto total = parseInteger(*total_text).value_or(0);
+  const auto count = static_cast<std::int64_t>(items.size());
+  json::object body{{"total", total},
+                    {"count", count},
+                    {"limit", query.limit},
+                    {"offset", query.offset},
+                    {"has_more", query.offset + count < total}};
+  body["items"] = items;
+  body["debates"] = std::move(items);
+  return toJson(body);
+}
+
+http::Response list(const http::Request& request, const Services& services) {
+  const auto query = parseListQuery(request);
   http::Response response;
-  response.shared_body = services.lists.get(fmt::format("debates|{}|{}|{}", limit, offset, status.value_or("")), [&] {
-    const auto page = services.debates.list(status, limit, offset);
-    json::array items;
-    items.reserve(page.debates.size());
-    for (const auto& debate : page.debates) items.push_back(renderDebateSummary(debate));
-    const auto count = static_cast<std::int64_t>(items.size());
-    json::object body{{"total", page.total},
-                      {"count", count},
-                      {"limit", limit},
-                      {"offset", offset},
-                      {"has_more", offset + count < page.total}};
-    body["items"] = items;
-    body["debates"] = std::move(items);
-    return toJson(body);
-  });
+  response.shared_body = services.lists.get(query.key(), [&] { return renderList(query, services); });
   return response;
+}
+
+std::optional<http::Response> cachedList(const http::Request& request, const Services& services) {
+  http::Response response;
+  response.shared_body = services.lists.peek(parseListQuery(request).key());
+  return response.shared_body ? std::optional(std::move(response)) : std::nullopt;
 }
 
 store::Debate require(const http::Request& request, const Services& services) {
@@ -280,7 +303,10 @@ void addDebateRoutes(http::Router& router, const Services& services) {
   const auto route = [&services](http::Response (*handler)(const http::Request&, const Services&)) {
     return [&services, handler](const http::Request& request) { return handler(request, services); };
   };
-  router.add({.method = "GET", .pattern = "/api/debates", .handler = route(list)});
+  router.add({.method = "GET",
+              .pattern = "/api/debates",
+              .handler = route(list),
+              .cached = [&services](const http::Request& request) { return cachedList(request, services); }});
   for (const auto* path : {"/api/debates", "/api/debate"})
     router.add({.method = "POST", .pattern = path, .handler = route(create)});
   router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = route(show)});

@@ -20,6 +20,13 @@ ListCache::Body ListCache::get(const std::string& key, const std::function<std::
   return body;
 }
 
+ListCache::Body ListCache::peek(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  const bool fresh = found != entries_.end() && std::chrono::steady_clock::now() - found->second.made < kAge;
+  return fresh ? found->second.body : nullptr;
+}
+
 void ListCache::drop() {
   const std::lock_guard lock(mutex_);
   ++generation_;

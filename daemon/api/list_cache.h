@@ -16,6 +16,8 @@ class ListCache {
   using Body = std::shared_ptr<const std::string>;  // shared with the connections that are writing it
   // A body made while a write happened is handed out once and not kept.
   Body get(const std::string& key, const std::function<std::string()>& render);
+  // Only what is kept and fresh; nullptr otherwise.
+  Body peek(const std::string& key);
   void drop();
 
  private:

@@ -160,6 +160,15 @@ Middleware::Route Middleware::admit(Request& request) {
   return {match.route, std::nullopt};
 }
 
+std::optional<Response> Middleware::runCached(const http::Route& route, const Request& request) {
+  if (!route.cached) return std::nullopt;
+  try {
+    return route.cached(request);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 Response Middleware::run(const http::Route& route, const Request& request) const {
   try {
     return route.handler(request);

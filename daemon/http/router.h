@@ -15,8 +15,10 @@ struct Route {
   std::string pattern;  // /api/debates/{id}/events
   Handler handler;
   bool inline_handler = false;  // never blocks
-  bool open = false;            // needs no credentials: health, readiness, the API description
-  bool counted = true;          // by the rate limit
+  // Answers from memory or not at all, in the I/O thread; asked before the handler, which then runs in a worker.
+  std::function<std::optional<Response>(const Request&)> cached = {};
+  bool open = false;    // needs no credentials: health, readiness, the API description
+  bool counted = true;  // by the rate limit
   std::size_t body_limit = 1U << 20;
   // Made by add():
   std::vector<std::string> segments;
