@@ -48,6 +48,9 @@ void Prober::look() {
     log::debug("database probe: {}", error.what());
   }
   probe->database_ms = secondsSince(started) * 1000;
+  // What Providers can speak for, by configuration; calls themselves are judged by their own results.
+  const bool real_provider = config_.isSet(config::key::kOpenAiKey) || config_.isSet(config::key::kOpenAiBaseUrl);
+  probe->agents = real_provider || !config_.production() ? "available" : "demo_only";
   probe->redis_required = config_.sharedStateRequired();
   if (config_.isSet(config::key::kRedisUrl)) {
     try {

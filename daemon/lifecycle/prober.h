@@ -15,7 +15,7 @@ namespace aragora::lifecycle {
 struct Probe {
   std::string database = "unknown";  // connected, unreachable
   std::string redis = "not_configured";
-  std::string agents = "available";
+  std::string agents = "unknown";  // available; demo_only: production without a provider that speaks here
   bool redis_required = false;
   double database_ms = 0;
   bool healthy() const { return database == "connected" && (!redis_required || redis == "connected"); }

@@ -149,8 +149,6 @@ class Session : public std::enable_shared_from_this<Session> {
       forget(debate_id);
       subscriptions_.erase(debate_id);
       send(controlFrame({{"type", "unsubscribed"}, {"debate_id", debate_id}}));
-    } else if (type == "get_loops") {
-      send(controlFrame({{"type", "loop_list"}, {"data", json::object{{"loops", json::array()}, {"count", 0}}}}));
     } else {
       warn("INVALID_VALUE", fmt::format("unknown message type '{}'", printable(type, 40)));
     }
