@@ -119,13 +119,15 @@ class Daemon {
         usage_lock_(lockEmbedded(target_)),
         database_(openPrepared()),
         debates_(*database_),
+        pages_(*database_),
         ratings_(*database_),
         providers_(config_),
         prober_(config_, *database_, [this](const lifecycle::Probe& probe) { afterProbe(probe); }),
         workers_(static_cast<std::size_t>(config_.integer(key::kWorkers)),
                  static_cast<std::size_t>(config_.integer(key::kQueueLimit))),
         engine_(runServices(), instanceName(), static_cast<std::size_t>(config_.integer(key::kMaxConcurrent))),
-        services_{config_, *database_, debates_, ratings_, providers_, engine_, metrics_, prober_, keyring_, lists_},
+        services_{config_, *database_, debates_, pages_,   ratings_, providers_,
+                  engine_, metrics_,   prober_,  keyring_, lists_},
         middleware_(config_, addRoutes(), metrics_),
         listener_(listenerOptions(), middleware_, workers_, hub_, debates_, metrics_,
                   [this] { return engine_.active(); }) {
@@ -261,6 +263,7 @@ class Daemon {
   std::optional<FileLock> usage_lock_;
   std::unique_ptr<database::Database> database_;
   store::Debates debates_;
+  store::DebatePages pages_;
   store::Ratings ratings_;
   providers::Providers providers_;
   metrics::Registry metrics_;

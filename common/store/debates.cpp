@@ -3,6 +3,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "common/store/debate_row.h"
 
 namespace aragora::store {
 
@@ -13,11 +14,36 @@ using database::Values;
 
 namespace {
 const std::string kGenesis(64, '0');
-constexpr std::string_view kColumns =
-    "d.id, d.slug, d.task, d.context, d.status, d.agents, d.rounds, d.consensus_kind, d.metadata, d.seed, "
-    "d.created_at, d.started_at, d.completed_at, "
-    "d.cancel_requested, d.rounds_used, d.consensus_reached, d.confidence, d.final_answer, d.consensus, d.outcome, "
-    "d.error, d.last_seq";
+Event toEvent(const Row& row) {
+  return {row.text(0),
+          row.integer(1),
+          row.text(2),
+          row.integer(3),
+          row.text(4),
+          row.integer(5),
+          tryParseJson(row.text(6)).value_or(nullptr),
+          row.text(7),
+          row.text(8)};
+}
+
+Value orNull(const std::string& text) { return text.empty() ? Value{} : Value{text}; }
+
+void insertEvent(Connection& connection, Event& event) {
+  const auto payload = toJson(event.payload);
+  event.hash = eventHash(event, payload);
+  connection.query(
+      "INSERT INTO debate_events (debate_id, seq, type, round, agent, at, payload, prev_hash, hash) VALUES ($1, $2, "
+      "$3, $4, $5, $6, $7, $8, $9)",
+      {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, payload, event.prev_hash,
+       event.hash});
+}
+
+json::array toArray(const std::vector<std::string>& texts) {
+  json::array array;
+  for (const auto& text : texts) array.emplace_back(text);
+  return array;
+}
+}  // namespace
 
 Debate toDebate(const Row& row) {
   Debate debate;
@@ -49,37 +75,6 @@ Debate toDebate(const Row& row) {
   debate.last_seq = row.integer(21);
   return debate;
 }
-
-Event toEvent(const Row& row) {
-  return {row.text(0),
-          row.integer(1),
-          row.text(2),
-          row.integer(3),
-          row.text(4),
-          row.integer(5),
-          tryParseJson(row.text(6)).value_or(nullptr),
-          row.text(7),
-          row.text(8)};
-}
-
-Value orNull(const std::string& text) { return text.empty() ? Value{} : Value{text}; }
-
-void insertEvent(Connection& connection, Event& event) {
-  const auto payload = toJson(event.payload);
-  event.hash = eventHash(event, payload);
-  connection.query(
-      "INSERT INTO debate_events (debate_id, seq, type, round, agent, at, payload, prev_hash, hash) VALUES ($1, $2, "
-      "$3, $4, $5, $6, $7, $8, $9)",
-      {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, payload, event.prev_hash,
-       event.hash});
-}
-
-json::array toArray(const std::vector<std::string>& texts) {
-  json::array array;
-  for (const auto& text : texts) array.emplace_back(text);
-  return array;
-}
-}  // namespace
 
 std::string eventHash(const Event& event, std::string_view payload_text) {
   std::string bytes;
@@ -140,34 +135,11 @@ std::optional<Replay> Debates::create(const Debate& debate, const std::optional<
 
 std::optional<Debate> Debates::find(const std::string& id_or_slug) {
   return database_.reading([&](Connection& connection) -> std::optional<Debate> {
-    auto rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.id = $1", kColumns), {id_or_slug});
+    auto rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.id = $1", kDebateColumns), {id_or_slug});
     if (rows.empty())
-      rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.slug = $1", kColumns), {id_or_slug});
+      rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.slug = $1", kDebateColumns), {id_or_slug});
     if (rows.empty()) return std::nullopt;
     return toDebate(rows[0]);
-  });
-}
-
-std::vector<Debate> Debates::list(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset) {
-  return database_.reading([&](Connection& connection) {
-    std::vector<Debate> debates;
-    Values values{limit, offset};
-    if (status) values.emplace_back(*status);
-    // The inner query touches the index only, so a far page costs its skip and not its rows.
-    const auto sql = fmt::format(
-        "SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2) p "
-        "JOIN debates d ON d.id = p.id ORDER BY d.created_at DESC, d.id DESC",
-        kColumns, status ? "WHERE status = $3" : "");
-    for (const auto& row : connection.query(sql, values)) debates.push_back(toDebate(row));
-    return debates;
-  });
-}
-
-std::int64_t Debates::count(const std::optional<std::string>& status) {
-  return database_.reading([&](Connection& connection) {
-    const auto rows = status ? connection.query("SELECT count(*) FROM debates WHERE status = $1", {*status})
-                             : connection.query("SELECT count(*) FROM debates", {});
-    return rows[0].integer(0);
   });
 }
 

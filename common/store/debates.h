@@ -117,9 +117,6 @@ class Debates {
   };
   std::optional<Replay> create(const Debate& debate, const std::optional<Idempotency>& idempotency = std::nullopt);
   std::optional<Debate> find(const std::string& id_or_slug);
-  // Newest first. `offset` is found through the index alone, rows are read for the page only.
-  std::vector<Debate> list(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset);
-  std::int64_t count(const std::optional<std::string>& status);
   std::vector<Event> events(const std::string& debate_id, std::int64_t since, std::int64_t limit);
   // Inside a write transaction of the caller's. False when there is no such debate or it has ended.
   static bool requestCancel(database::Connection& connection, const std::string& debate_id);

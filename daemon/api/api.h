@@ -4,6 +4,7 @@
 
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
+#include "common/store/debate_pages.h"
 #include "daemon/api/list_cache.h"
 #include "daemon/debate/engine.h"
 #include "daemon/http/router.h"
@@ -15,6 +16,7 @@ struct Services {
   const config::Config& config;
   database::Database& database;
   store::Debates& debates;
+  store::DebatePages& pages;
   store::Ratings& ratings;
   const providers::Providers& providers;
   debate::Engine& engine;

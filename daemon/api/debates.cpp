@@ -195,20 +195,15 @@ ListQuery parseListQuery(const http::Request& request) {
 }
 
 std::string renderList(const ListQuery& query, const Services& services) {
+  const auto page = services.pages.page(query.status, query.limit, query.offset);
   json::array items;
-  for (const auto& debate : services.debates.list(query.status, query.limit, query.offset)) {
-    items.push_back(renderDebateSummary(debate));
-  }
-  // Counting costs more than a page; all pages share it until the next write.
-  const auto total_text = services.lists.get("total|" + query.status.value_or(""),
-                                             [&] { return fmt::format("{}", services.debates.count(query.status)); });
-  const auto total = parseInteger(*total_text).value_or(0);
+  for (const auto& debate : page.debates) items.push_back(renderDebateSummary(debate));
   const auto count = static_cast<std::int64_t>(items.size());
-  json::object body{{"total", total},
+  json::object body{{"total", page.total},
                     {"count", count},
                     {"limit", query.limit},
                     {"offset", query.offset},
-                    {"has_more", query.offset + count < total}};
+                    {"has_more", query.offset + count < page.total}};
   body["items"] = items;
   body["debates"] = std::move(items);
   return toJson(body);
