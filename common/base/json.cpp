@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/base/error.h"
+#include "common/base/text.h"
 
 namespace aragora {
 
@@ -139,6 +140,60 @@ const json::object* jsonObject(const json::object& object, std::string_view key)
 const json::array* jsonArray(const json::object& object, std::string_view key) {
   const auto* value = object.if_contains(key);
   return value != nullptr ? value->if_array() : nullptr;
+}
+
+namespace {
+// RFC 8259, section 7.
+void appendQuoted(std::string& out, std::string_view text) {
+  out += '"';
+  std::size_t copied = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text, copied, i - copied);
+    copied = i + 1;
+    if (c == '"' || c == '\\')
+      (out += '\\') += static_cast<char>(c);
+    else if (c == '\n')
+      out += "\\n";
+    else
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+  }
+  out.append(text, copied);
+  out += '"';
+}
+}  // namespace
+
+void JsonObjectText::name(std::string_view name) {
+  if (!first_) out_ += ',';
+  first_ = false;
+  ((out_ += '"') += name) += "\":";
+}
+
+void JsonObjectText::text(std::string_view name, std::string_view value) {
+  this->name(name);
+  appendQuoted(out_, value);
+}
+
+void JsonObjectText::textOrNull(std::string_view name, std::string_view value) {
+  value.empty() ? raw(name, "null") : text(name, value);
+}
+
+void JsonObjectText::integer(std::string_view name, std::int64_t value) {
+  this->name(name);
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+}
+
+void JsonObjectText::number(std::string_view name, double value) {
+  this->name(name);
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+}
+
+void JsonObjectText::flag(std::string_view name, bool value) { raw(name, value ? "true" : "false"); }
+
+void JsonObjectText::raw(std::string_view name, std::string_view json_text) {
+  this->name(name);
+  out_ += json_text;
 }
 
 }  // namespace aragora

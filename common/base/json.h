@@ -29,4 +29,23 @@ bool jsonFlagOr(const json::object& object, std::string_view key, bool fallback)
 const json::object* jsonObject(const json::object& object, std::string_view key);
 const json::array* jsonArray(const json::object& object, std::string_view key);
 
+// Writes one object as text, member by member, without a tree: for answers that are rendered thousands of times a
+// second. Names must be plain ASCII without quotes. Not reusable after finish().
+class JsonObjectText {
+ public:
+  explicit JsonObjectText(std::string& out) : out_(out) { out_ += '{'; }
+  void text(std::string_view name, std::string_view value);
+  void textOrNull(std::string_view name, std::string_view value);  // null when empty
+  void integer(std::string_view name, std::int64_t value);
+  void number(std::string_view name, double value);  // finite
+  void flag(std::string_view name, bool value);
+  void raw(std::string_view name, std::string_view json_text);  // a document that was serialised before
+  void finish() { out_ += '}'; }
+
+ private:
+  void name(std::string_view name);
+  std::string& out_;
+  bool first_ = true;
+};
+
 }  // namespace aragora

@@ -32,6 +32,7 @@ class Row {
   std::int64_t integer(std::size_t column) const;     // 0 for NULL
   double number(std::size_t column) const;
   std::optional<std::int64_t> optionalInteger(std::size_t column) const;
+  void reserve(std::size_t columns) { cells_.reserve(columns); }
   void add(std::optional<std::string> cell) { cells_.push_back(std::move(cell)); }
 
  private:

@@ -75,11 +75,8 @@ DebatePages::Page DebatePages::page(const std::optional<std::string>& status, st
       skip = static_cast<std::int64_t>(index * kStride) - first;
     }
     const auto rows_wanted = bind(limit);
-    // The inner query touches the index only: what is skipped is not read.
-    const auto sql = fmt::format(
-        "SELECT {} FROM (SELECT id FROM debates {} ORDER BY created_at DESC, id DESC LIMIT {} OFFSET {}) p "
-        "JOIN debates d ON d.id = p.id ORDER BY d.created_at DESC, d.id DESC",
-        kDebateColumns, where(conditions), rows_wanted, bind(skip));
+    const auto sql = fmt::format("SELECT {} FROM debates d {} ORDER BY created_at DESC, id DESC LIMIT {} OFFSET {}",
+                                 kDebateColumns, where(conditions), rows_wanted, bind(skip));
     for (const auto& row : connection.query(sql, values)) page.debates.push_back(toDebate(row));
     return page;
   });

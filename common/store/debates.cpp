@@ -59,7 +59,7 @@ Debate toDebate(const Row& row) {
   }
   debate.rounds = row.integer(6);
   debate.consensus_kind = row.text(7);
-  debate.metadata = tryParseJson(row.text(8)).value_or(json::object{});
+  debate.metadata = row.text(8);
   debate.seed = row.integer(9);
   debate.created_at = row.integer(10);
   debate.started_at = row.optionalInteger(11);
@@ -69,7 +69,7 @@ Debate toDebate(const Row& row) {
   if (!row.isNull(15)) debate.consensus_reached = row.integer(15) != 0;
   debate.confidence = row.number(16);
   debate.final_answer = row.text(17);
-  if (!row.isNull(18)) debate.consensus = tryParseJson(row.text(18)).value_or(nullptr);
+  debate.consensus = row.text(18);
   debate.outcome = row.text(19);
   debate.error = row.text(20);
   debate.last_seq = row.integer(21);
@@ -114,7 +114,7 @@ std::optional<Replay> Debates::create(const Debate& debate, const std::optional<
         "created_at, updated_at, last_seq) "
         "VALUES ($1, $2, $3, $4, 'created', $5, $6, $7, $8, $9, $10, $10, 1)",
         {debate.id, orNull(debate.slug), debate.task, debate.context, toJson(toArray(debate.agents)), debate.rounds,
-         debate.consensus_kind, toJson(debate.metadata), debate.seed, debate.created_at});
+         debate.consensus_kind, debate.metadata, debate.seed, debate.created_at});
     Event event{debate.id,
                 1,
                 "debate_created",

@@ -20,7 +20,7 @@ struct Debate {
   std::vector<std::string> agents;
   std::int64_t rounds = 0;
   std::string consensus_kind;
-  json::value metadata;
+  std::string metadata = "{}";  // JSON text of an object
   std::int64_t seed = 0;
   Micros created_at = 0;
   std::optional<Micros> started_at;
@@ -30,7 +30,7 @@ struct Debate {
   std::optional<bool> consensus_reached;
   double confidence = 0;
   std::string final_answer;
-  json::value consensus;  // null until decided
+  std::string consensus;  // JSON text of an object, empty until decided
   std::string outcome;
   std::string error;
   std::int64_t last_seq = 0;

@@ -113,10 +113,9 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
     if (!metadata->is_object() || toJson(*metadata).size() > 16 * 1024)
       fields.fail("metadata", "must be an object of at most 16 KiB");
     else
-      debate.metadata = *metadata;
+      debate.metadata = toJson(*metadata);
   }
   fields.raise();
-  if (debate.metadata.is_null()) debate.metadata = json::object{};
   debate.id = newUlid();
   debate.created_at = nowMicros();
   debate.status = "created";
@@ -196,17 +195,25 @@ ListQuery parseListQuery(const http::Request& request) {
 
 std::string renderList(const ListQuery& query, const Services& services) {
   const auto page = services.pages.page(query.status, query.limit, query.offset);
-  json::array items;
-  for (const auto& debate : page.debates) items.push_back(renderDebateSummary(debate));
-  const auto count = static_cast<std::int64_t>(items.size());
-  json::object body{{"total", page.total},
-                    {"count", count},
-                    {"limit", query.limit},
-                    {"offset", query.offset},
-                    {"has_more", query.offset + count < page.total}};
-  body["items"] = items;
-  body["debates"] = std::move(items);
-  return toJson(body);
+  std::string items = "[";
+  for (const auto& debate : page.debates) {
+    if (items.size() > 1) items += ',';
+    appendDebateSummary(items, debate);
+  }
+  items += ']';
+  const auto count = static_cast<std::int64_t>(page.debates.size());
+  std::string body;
+  body.reserve(2 * items.size() + 200);
+  JsonObjectText object(body);
+  object.integer("total", page.total);
+  object.integer("count", count);
+  object.integer("limit", query.limit);
+  object.integer("offset", query.offset);
+  object.flag("has_more", query.offset + count < page.total);
+  object.raw("items", items);  // clients use either name
+  object.raw("debates", items);
+  object.finish();
+  return body;
 }
 
 http::Response list(const http::Request& request, const Services& services) {
@@ -231,7 +238,9 @@ store::Debate require(const http::Request& request, const Services& services) {
 
 http::Response show(const http::Request& request, const Services& services) {
   const auto debate = require(request, services);
-  return http::jsonResponse(renderDebate(debate, services.debates.events(debate.id, 0, 10'000)));
+  http::Response response;
+  response.body = renderDebate(debate, services.debates.events(debate.id, 0, 10'000));
+  return response;
 }
 
 http::Response messages(const http::Request& request, const Services& services) {

@@ -5,42 +5,44 @@
 namespace aragora::api {
 
 namespace {
-json::value isoOrNull(const std::optional<Micros>& at) { return at ? json::value(toIso(*at)) : json::value(nullptr); }
+constexpr std::string_view kUndecided = R"({"reached":false,"agreement":0.0,"confidence":0.0,"final_answer":null})";
 
-json::value consensusOf(const store::Debate& debate) {
-  if (debate.consensus.is_object()) return debate.consensus;
-  return json::object{{"reached", false}, {"agreement", 0.0}, {"confidence", 0.0}, {"final_answer", nullptr}};
+std::string isoOrEmpty(const std::optional<Micros>& at) { return at ? toIso(*at) : std::string(); }
+
+std::string arrayText(const std::vector<std::string>& texts) { return toJson(json::array(texts.begin(), texts.end())); }
+
+void writeSummary(JsonObjectText& object, const store::Debate& debate) {
+  object.text("id", debate.id);
+  object.text("debate_id", debate.id);
+  object.textOrNull("slug", debate.slug);
+  object.text("task", debate.task);
+  object.text("status", debate.status);
+  object.raw("agents", arrayText(debate.agents));
+  object.integer("total_rounds", debate.rounds);
+  object.integer("rounds_used", debate.rounds_used);
+  object.text("consensus_kind", debate.consensus_kind);
+  object.flag("consensus_reached", debate.consensus_reached.value_or(false));
+  object.raw("consensus", debate.consensus.empty() ? kUndecided : debate.consensus);
+  object.number("confidence", debate.confidence);
+  object.textOrNull("final_answer", debate.final_answer);
+  object.textOrNull("conclusion", debate.final_answer);
+  object.textOrNull("outcome", debate.outcome);
+  object.text("created_at", toIso(debate.created_at));
+  object.textOrNull("started_at", isoOrEmpty(debate.started_at));
+  object.textOrNull("completed_at", isoOrEmpty(debate.completed_at));
+  object.number("duration_seconds", debate.completed_at && debate.started_at
+                                        ? static_cast<double>(*debate.completed_at - *debate.started_at) / 1e6
+                                        : 0.0);
+  object.flag("in_progress", !debate.finished());
+  object.raw("metadata", debate.metadata);
+  if (!debate.error.empty()) object.text("error", debate.error);
 }
 }  // namespace
 
-json::object renderDebateSummary(const store::Debate& debate) {
-  json::object object;
-  object.reserve(26);
-  object["id"] = debate.id;
-  object["debate_id"] = debate.id;
-  object["slug"] = debate.slug.empty() ? json::value(nullptr) : json::value(debate.slug);
-  object["task"] = debate.task;
-  object["status"] = debate.status;
-  object["agents"] = json::array(debate.agents.begin(), debate.agents.end());
-  object["total_rounds"] = debate.rounds;
-  object["rounds_used"] = debate.rounds_used;
-  object["consensus_kind"] = debate.consensus_kind;
-  object["consensus_reached"] = debate.consensus_reached ? json::value(*debate.consensus_reached) : json::value(false);
-  object["consensus"] = consensusOf(debate);
-  object["confidence"] = debate.confidence;
-  object["final_answer"] = debate.final_answer.empty() ? json::value(nullptr) : json::value(debate.final_answer);
-  object["conclusion"] = object["final_answer"];
-  object["outcome"] = debate.outcome.empty() ? json::value(nullptr) : json::value(debate.outcome);
-  object["created_at"] = toIso(debate.created_at);
-  object["started_at"] = isoOrNull(debate.started_at);
-  object["completed_at"] = isoOrNull(debate.completed_at);
-  object["duration_seconds"] = debate.completed_at && debate.started_at
-                                   ? static_cast<double>(*debate.completed_at - *debate.started_at) / 1e6
-                                   : 0.0;
-  object["in_progress"] = !debate.finished();
-  object["metadata"] = debate.metadata;
-  if (!debate.error.empty()) object["error"] = debate.error;
-  return object;
+void appendDebateSummary(std::string& out, const store::Debate& debate) {
+  JsonObjectText object(out);
+  writeSummary(object, debate);
+  object.finish();
 }
 
 json::object renderMessage(const store::Event& event, std::int64_t index) {
@@ -54,9 +56,7 @@ json::object renderMessage(const store::Event& event, std::int64_t index) {
           {"timestamp", toIso(event.at)}};
 }
 
-json::object renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
-  auto object = renderDebateSummary(debate);
-  object["context"] = debate.context;
+std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
   std::map<std::int64_t, json::object> rounds;
   std::int64_t index = 0;
   for (const auto& event : events) {
@@ -74,8 +74,13 @@ json::object renderDebate(const store::Debate& debate, const std::vector<store::
   }
   json::array list;
   for (auto& [number, round] : rounds) list.push_back(std::move(round));
-  object["rounds"] = std::move(list);
-  return object;
+  std::string body;
+  JsonObjectText object(body);
+  writeSummary(object, debate);
+  object.text("context", debate.context);
+  object.raw("rounds", toJson(list));
+  object.finish();
+  return body;
 }
 
 json::object renderEvent(const store::Event& event) {

@@ -47,7 +47,7 @@ struct Deployment {
       debate.agents = {"demo-optimist", "demo-skeptic"};
       debate.rounds = 1;
       debate.consensus_kind = "majority";
-      debate.metadata = json::object{};
+      debate.metadata = "{}";
       debate.created_at = nowMicros();
       debates.create(debate);
     }

@@ -65,6 +65,30 @@ TEST(Ids, UlidsSortByTimeAndDiffer) {
   EXPECT_EQ(first.size(), 26U);
 }
 
+TEST(Json, AnObjectWrittenAsTextParsesToTheSameValues) {
+  std::string every;
+  for (int c = 0; c < 0x80; ++c) every += static_cast<char>(c);
+  every += "größer ✓ 🙂";
+  std::string text;
+  JsonObjectText object(text);
+  object.text("every", every);
+  object.textOrNull("none", "");
+  object.integer("least", INT64_MIN);
+  object.number("tenth", 0.1);
+  object.number("tiny", 1e-300);
+  object.flag("yes", true);
+  object.raw("list", "[1,2]");
+  object.finish();
+  const auto parsed = parseJson(text, "text").as_object();
+  EXPECT_EQ(parsed.at("every").as_string(), every);
+  EXPECT_TRUE(parsed.at("none").is_null());
+  EXPECT_EQ(parsed.at("least").as_int64(), INT64_MIN);
+  EXPECT_EQ(parsed.at("tenth").as_double(), 0.1);
+  EXPECT_EQ(parsed.at("tiny").as_double(), 1e-300);
+  EXPECT_TRUE(parsed.at("yes").as_bool());
+  EXPECT_EQ(parsed.at("list").as_array().size(), 2U);
+}
+
 TEST(Json, RefusesDeepAndTrailingInput) {
   EXPECT_THROW(parseJson(std::string(100, '[') + std::string(100, ']'), "x"), Error);
   EXPECT_THROW(parseJson("{} {}", "x"), Error);

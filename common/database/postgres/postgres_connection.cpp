@@ -268,6 +268,7 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
   const int columns = PQnfields(result.handle);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const int row = static_cast<int>(i);
+    rows[i].reserve(static_cast<std::size_t>(columns));
     for (int column = 0; column < columns; ++column) {
       if (PQgetisnull(result.handle, row, column) == 1)
         rows[i].add(std::nullopt);

@@ -155,8 +155,9 @@ Rows SqliteConnection::query(std::string_view sql, const Values& values) {
   Rows rows;
   int result = SQLITE_OK;
   while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
-    Row row;
+    auto& row = rows.emplace_back();
     const int columns = sqlite3_column_count(statement);
+    row.reserve(static_cast<std::size_t>(columns));
     for (int i = 0; i < columns; ++i) {
       if (sqlite3_column_type(statement, i) == SQLITE_NULL) {
         row.add(std::nullopt);
@@ -165,7 +166,6 @@ Rows SqliteConnection::query(std::string_view sql, const Values& values) {
         row.add(std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, i))));
       }
     }
-    rows.push_back(std::move(row));
   }
   sqlite3_reset(statement);
   sqlite3_clear_bindings(statement);
