@@ -16,6 +16,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kQueueBlocks = 8;
 constexpr std::size_t kBlock = 256 * 1024;
+constexpr int kCompressors = 2;  // threads; each keeps a few MiB
 constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
 
 [[noreturn]] void damaged(const fs::path& path, const std::string& reason) {
@@ -129,6 +130,7 @@ ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std:
   if (!impl_->fd.valid()) throwSystemError(Code::CannotCreate, "create", impl_->path.string(), errno);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_compressionLevel, options.compression_level);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_checksumFlag, 1);
+  ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_nbWorkers, kCompressors);
   impl_->sealer = std::thread([impl = impl_.get()] { impl->seal(); });
 }
 

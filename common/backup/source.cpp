@@ -25,8 +25,10 @@ SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
   database::sqlite::PinnedSnapshot snapshot(target.path, deadlineIn(kPinTimeout));
   SourceReport report;
   report.server_version = "SQLite " + snapshot.connection().query("SELECT sqlite_version()", {})[0].text(0);
-  report.tables = tableRecords(snapshot.connection());
+  // Counting reads most of the file too: the pages that one of the two has read are in memory for the other.
+  auto tables = std::async(std::launch::async, [&] { return tableRecords(snapshot.connection()); });
   snapshot.read(sink);
+  report.tables = tables.get();
   return report;
 }
 

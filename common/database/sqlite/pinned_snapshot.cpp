@@ -22,13 +22,15 @@ sqlite3_file* fileOf(SqliteConnection& connection) {
 }  // namespace
 
 PinnedSnapshot::PinnedSnapshot(const std::filesystem::path& path, Deadline deadline)
-    : reader_(path, OpenMode::ReadWrite) {
+    : reader_(path, OpenMode::ReadWrite), queries_(path, OpenMode::ReadWrite) {
   SqliteConnection writer(path, OpenMode::ReadWrite, std::chrono::milliseconds(1000));
   SqliteConnection checkpointer(path, OpenMode::ReadWrite);
   // A reader that starts while the WAL is wholly copied ignores it, and keeps checkpoints off the file.
   const auto pin = [this] {
-    reader_.executeScript("BEGIN");
-    reader_.query("SELECT 1 FROM sqlite_schema LIMIT 1", {});
+    for (auto* connection : {&reader_, &queries_}) {
+      connection->executeScript("BEGIN");
+      connection->query("SELECT 1 FROM sqlite_schema LIMIT 1", {});
+    }
   };
   while (!checkpointHoldingWriteLock(writer, checkpointer, pin)) {
     if (remaining(deadline).count() == 0) {

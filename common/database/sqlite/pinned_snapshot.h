@@ -20,11 +20,12 @@ class PinnedSnapshot {
   std::uint32_t pageSize() const { return page_size_; }
   // The whole file in order, in blocks of at most 1 MiB.
   void read(const std::function<void(std::string_view)>& sink);
-  // The same snapshot, for counting rows.
-  Connection& connection() { return reader_; }
+  // The same snapshot for queries, such as counting rows; may be used in another thread beside read().
+  Connection& connection() { return queries_; }
 
  private:
   SqliteConnection reader_;
+  SqliteConnection queries_;
   std::uint64_t size_ = 0;
   std::uint32_t page_size_ = 0;
 };
