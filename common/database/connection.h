@@ -25,6 +25,11 @@ std::string_view name(Engine engine);
 using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
 using Values = std::vector<Value>;
 
+struct Statement {
+  std::string_view sql;
+  Values values;
+};
+
 class Row {
  public:
   bool isNull(std::size_t column) const { return !cells_.at(column).has_value(); }

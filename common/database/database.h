@@ -19,6 +19,12 @@ class Database {
   virtual Engine engine() const = 0;
   virtual void read(const Work& work) = 0;
   virtual void write(const Work& work) = 0;
+  // All or none of the statements, durable when it returns; for writes that read nothing. PostgreSQL: one round trip.
+  virtual void writeAll(const std::vector<Statement>& statements) {
+    write([&](Connection& connection) {
+      for (const auto& statement : statements) connection.query(statement.sql, statement.values);
+    });
+  }
   // A cheap round trip; throws Error(Unreachable).
   virtual void ping() = 0;
   virtual std::string version() = 0;

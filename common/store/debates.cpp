@@ -28,14 +28,15 @@ Event toEvent(const Row& row) {
 
 Value orNull(const std::string& text) { return text.empty() ? Value{} : Value{text}; }
 
-void insertEvent(Connection& connection, Event& event) {
-  const auto payload = toJson(event.payload);
+// Fills in the hash.
+database::Statement insertionOf(Event& event) {
+  auto payload = toJson(event.payload);
   event.hash = eventHash(event, payload);
-  connection.query(
+  return {
       "INSERT INTO debate_events (debate_id, seq, type, round, agent, at, payload, prev_hash, hash) VALUES ($1, $2, "
       "$3, $4, $5, $6, $7, $8, $9)",
-      {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, payload, event.prev_hash,
-       event.hash});
+      {event.debate_id, event.seq, event.type, event.round, event.agent, event.at, std::move(payload), event.prev_hash,
+       event.hash}};
 }
 
 json::array toArray(const std::vector<std::string>& texts) {
@@ -90,45 +91,53 @@ std::string eventHash(const Event& event, std::string_view payload_text) {
   return crypto::sha256Hex(bytes);
 }
 
+namespace {
+std::vector<database::Statement> creationOf(const Debate& debate) {
+  Event event{debate.id,
+              1,
+              "debate_created",
+              0,
+              "",
+              debate.created_at,
+              json::object{{"task", debate.task},
+                           {"agents", toArray(debate.agents)},
+                           {"total_rounds", debate.rounds},
+                           {"consensus", debate.consensus_kind},
+                           {"seed", debate.seed}},
+              kGenesis,
+              {}};
+  return {{"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
+           "created_at, updated_at, last_seq) "
+           "VALUES ($1, $2, $3, $4, 'created', $5, $6, $7, $8, $9, $10, $10, 1)",
+           {debate.id, orNull(debate.slug), debate.task, debate.context, toJson(toArray(debate.agents)), debate.rounds,
+            debate.consensus_kind, debate.metadata, debate.seed, debate.created_at}},
+          insertionOf(event)};
+}
+
+// What was stored for the key before, or nothing when the key is taken now.
+std::optional<Replay> takeKey(Connection& connection, const Debates::Idempotency& idempotency, Micros now) {
+  const auto inserted = connection.query(
+      "INSERT INTO idempotency_keys (owner, key, fingerprint, status, response, created_at) VALUES ($1, $2, $3, $4, "
+      "$5, $6) ON CONFLICT (owner, key) DO NOTHING RETURNING key",
+      {idempotency.owner, idempotency.key, idempotency.fingerprint, std::int64_t{200}, idempotency.response, now});
+  if (!inserted.empty()) return std::nullopt;
+  const auto rows = connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
+                                     {idempotency.owner, idempotency.key});
+  return Replay{rows.at(0).text(0), rows.at(0).text(1)};
+}
+}  // namespace
+
 std::optional<Replay> Debates::create(const Debate& debate, const std::optional<Idempotency>& idempotency) {
+  const auto creation = creationOf(debate);
+  if (!idempotency) {
+    database_.writeAll(creation);
+    return std::nullopt;
+  }
   std::optional<Replay> replay;
   database_.write([&](Connection& connection) {
-    replay.reset();
-    if (idempotency) {
-      const auto inserted = connection.query(
-          "INSERT INTO idempotency_keys (owner, key, fingerprint, status, response, created_at) VALUES ($1, $2, $3, "
-          "$4, $5, $6) "
-          "ON CONFLICT (owner, key) DO NOTHING RETURNING key",
-          {idempotency->owner, idempotency->key, idempotency->fingerprint, std::int64_t{200}, idempotency->response,
-           debate.created_at});
-      if (inserted.empty()) {
-        const auto rows =
-            connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
-                             {idempotency->owner, idempotency->key});
-        replay = Replay{rows.at(0).text(0), rows.at(0).text(1)};
-        return;
-      }
-    }
-    connection.query(
-        "INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
-        "created_at, updated_at, last_seq) "
-        "VALUES ($1, $2, $3, $4, 'created', $5, $6, $7, $8, $9, $10, $10, 1)",
-        {debate.id, orNull(debate.slug), debate.task, debate.context, toJson(toArray(debate.agents)), debate.rounds,
-         debate.consensus_kind, debate.metadata, debate.seed, debate.created_at});
-    Event event{debate.id,
-                1,
-                "debate_created",
-                0,
-                "",
-                debate.created_at,
-                json::object{{"task", debate.task},
-                             {"agents", toArray(debate.agents)},
-                             {"total_rounds", debate.rounds},
-                             {"consensus", debate.consensus_kind},
-                             {"seed", debate.seed}},
-                kGenesis,
-                {}};
-    insertEvent(connection, event);
+    replay = takeKey(connection, *idempotency, debate.created_at);
+    if (replay) return;
+    for (const auto& statement : creation) connection.query(statement.sql, statement.values);
   });
   return replay;
 }
@@ -178,7 +187,8 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
     std::vector<Event> written;
     for (const auto& event : events) {
       Event next{lease.debate_id, ++seq, event.type, event.round, event.agent, now, event.payload, hash, {}};
-      insertEvent(connection, next);
+      const auto insertion = insertionOf(next);
+      connection.query(insertion.sql, insertion.values);
       hash = next.hash;
       written.push_back(std::move(next));
     }

@@ -74,6 +74,25 @@ TEST_P(DatabaseContract, AUniqueViolationIsAConflictAndUndoesItsOwnWorkOnly) {
   EXPECT_EQ(count(), 1);
 }
 
+TEST_P(DatabaseContract, StatementsWrittenAsOneAreAllThereOrNone) {
+  const std::string sql = "INSERT INTO t (id, name) VALUES ($1, $2)";
+  database_->writeAll({{sql, {std::int64_t{1}, std::string("a")}}, {sql, {std::int64_t{2}, Value{}}}});
+  EXPECT_EQ(count(), 2);
+  for (int round = 0; round < 3; ++round) {  // the connection stays usable after a failure
+    try {
+      database_->writeAll({{sql, {std::int64_t{3}, std::string("b")}},
+                           {sql, {std::int64_t{4}, std::string("a")}},
+                           {sql, {std::int64_t{5}, std::string("c")}}});
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::Conflict) << error.what();
+    }
+    EXPECT_EQ(count(), 2);
+  }
+  database_->writeAll({{sql, {std::int64_t{3}, std::string("b")}}});
+  EXPECT_EQ(count(), 3);
+}
+
 TEST_P(DatabaseContract, ManyWritersAllSucceed) {
   std::vector<std::future<void>> writers;
   for (int w = 0; w < 8; ++w) {

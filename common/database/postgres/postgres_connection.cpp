@@ -152,7 +152,6 @@ PostgresConnection::~PostgresConnection() { PQfinish(handle_); }
 
 bool PostgresConnection::usable() const { return handle_ != nullptr && PQstatus(handle_) == CONNECTION_OK; }
 int PostgresConnection::serverVersion() const { return PQserverVersion(handle_); }
-int PostgresConnection::backendPid() const { return PQbackendPID(handle_); }
 
 bool PostgresConnection::inHotStandby() const {
   const char* value = PQparameterStatus(handle_, "in_hot_standby");
@@ -186,32 +185,40 @@ void PostgresConnection::fail(pg_result* result) {
       .with(json::object{{"sqlstate", state}});
 }
 
-PostgresConnection::Result PostgresConnection::wait(Deadline deadline) {
+void PostgresConnection::drop() {
+  PQfinish(handle_);
+  handle_ = nullptr;
+}
+
+PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
   bool cancelled = false;
+  while (PQflush(handle_) == 1) {
+    if (!waitFor(PQsocket(handle_), true, deadline)) break;
+  }
+  while (PQisBusy(handle_) == 1) {
+    if (!waitFor(PQsocket(handle_), false, deadline)) {
+      if (cancelled) {  // the server does not even answer a cancel: give the connection up
+        drop();
+        throw Error(Code::Unreachable, fmt::format("PostgreSQL {} stopped answering", where_));
+      }
+      cancelled = true;
+      deadline = deadlineIn(std::chrono::seconds(2));
+      char reason[256];
+      if (PGcancel* cancel = PQgetCancel(handle_); cancel != nullptr) {
+        PQcancel(cancel, reason, sizeof reason);
+        PQfreeCancel(cancel);
+      }
+      continue;
+    }
+    if (PQconsumeInput(handle_) != 1) fail(nullptr);
+  }
+  return Result(PQgetResult(handle_));
+}
+
+PostgresConnection::Result PostgresConnection::wait(Deadline deadline) {
   Result last(nullptr);
   while (true) {
-    while (PQflush(handle_) == 1) {
-      if (!waitFor(PQsocket(handle_), true, deadline)) break;
-    }
-    while (PQisBusy(handle_) == 1) {
-      if (!waitFor(PQsocket(handle_), false, deadline)) {
-        if (cancelled) {  // the server does not even answer a cancel: give the connection up
-          PQfinish(handle_);
-          handle_ = nullptr;
-          throw Error(Code::Unreachable, fmt::format("PostgreSQL {} stopped answering", where_));
-        }
-        cancelled = true;
-        deadline = deadlineIn(std::chrono::seconds(2));
-        char reason[256];
-        if (PGcancel* cancel = PQgetCancel(handle_); cancel != nullptr) {
-          PQcancel(cancel, reason, sizeof reason);
-          PQfreeCancel(cancel);
-        }
-        continue;
-      }
-      if (PQconsumeInput(handle_) != 1) fail(nullptr);
-    }
-    Result next(PQgetResult(handle_));
+    Result next = nextResult(deadline);
     if (next.handle == nullptr) return last;
     const auto status = PQresultStatus(next.handle);
     const bool failed_before = last.handle != nullptr && PQresultStatus(last.handle) == PGRES_FATAL_ERROR;
@@ -222,46 +229,100 @@ PostgresConnection::Result PostgresConnection::wait(Deadline deadline) {
   }
 }
 
+namespace {
+// Values in libpq's text format. Must outlive the send.
+class Parameters {
+ public:
+  explicit Parameters(const Values& values) : texts_(values.size()), pointers_(values.size(), nullptr) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (const auto* integer = std::get_if<std::int64_t>(&values[i]))
+        texts_[i] = fmt::format("{}", *integer);
+      else if (const auto* number = std::get_if<double>(&values[i]))
+        texts_[i] = fmt::format("{}", *number);
+      else if (const auto* text = std::get_if<std::string>(&values[i]))
+        texts_[i] = *text;
+      else
+        continue;
+      pointers_[i] = texts_[i].c_str();
+    }
+  }
+  int count() const { return static_cast<int>(pointers_.size()); }
+  const char* const* pointers() const { return pointers_.data(); }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<const char*> pointers_;
+};
+}  // namespace
+
+const std::string& PostgresConnection::prepared(const std::string& sql, std::size_t parameters) {
+  auto found = prepared_.find(sql);
+  if (found == prepared_.end()) {
+    auto statement = fmt::format("a{}", prepared_.size());
+    if (PQsendPrepare(handle_, statement.c_str(), sql.c_str(), static_cast<int>(parameters), nullptr) != 1)
+      fail(nullptr);
+    const auto result = wait(statementDeadline());
+    if (PQresultStatus(result.handle) != PGRES_COMMAND_OK) fail(result.handle);
+    found = prepared_.emplace(sql, std::move(statement)).first;
+  }
+  return found->second;
+}
+
+void PostgresConnection::runAsOne(const std::vector<Statement>& statements) {
+  if (handle_ == nullptr)
+    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+  std::vector<std::string> names;
+  for (const auto& statement : statements)
+    names.push_back(prepared(std::string(statement.sql), statement.values.size()));
+  Result failed(nullptr);
+  try {
+    // What is sent before one Sync is one transaction (PostgreSQL protocol, pipelining).
+    if (PQenterPipelineMode(handle_) != 1) fail(nullptr);
+    for (std::size_t i = 0; i < statements.size(); ++i) {
+      const Parameters parameters(statements[i].values);
+      if (PQsendQueryPrepared(handle_, names[i].c_str(), parameters.count(), parameters.pointers(), nullptr, nullptr,
+                              0) != 1)
+        fail(nullptr);
+    }
+    if (PQpipelineSync(handle_) != 1) fail(nullptr);
+    const auto deadline = statementDeadline();
+    while (true) {
+      Result next = nextResult(deadline);
+      if (next.handle == nullptr) {
+        if (!usable()) fail(nullptr);
+        continue;  // between two statements
+      }
+      const auto status = PQresultStatus(next.handle);
+      if (status == PGRES_PIPELINE_SYNC) break;
+      if (status == PGRES_FATAL_ERROR && failed.handle == nullptr) failed = std::move(next);
+    }
+    if (PQexitPipelineMode(handle_) != 1) fail(nullptr);
+  } catch (...) {
+    drop();  // what is still under way cannot be told from the next answer
+    throw;
+  }
+  if (failed.handle != nullptr) fail(failed.handle);
+}
+
 Rows PostgresConnection::query(std::string_view sql, const Values& values) {
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
-  std::vector<std::string> texts(values.size());
-  std::vector<const char*> pointers(values.size(), nullptr);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (const auto* integer = std::get_if<std::int64_t>(&values[i]))
-      texts[i] = fmt::format("{}", *integer);
-    else if (const auto* number = std::get_if<double>(&values[i]))
-      texts[i] = fmt::format("{}", *number);
-    else if (const auto* text = std::get_if<std::string>(&values[i]))
-      texts[i] = *text;
-    else
-      continue;
-    pointers[i] = texts[i].c_str();
-  }
-  const auto deadline = statementDeadline();
-  const int count = static_cast<int>(values.size());
-  const bool prepare = !values.empty() && !throughPooler();
+  const Parameters parameters(values);
   const std::string text(sql);
   if (values.empty()) {
     // The simple protocol: the extended one leaves a portal open, whose snapshot an idle transaction would hold and so
     // stall CREATE INDEX CONCURRENTLY and VACUUM.
     if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);
-  } else if (!prepare) {
-    if (PQsendQueryParams(handle_, text.c_str(), count, nullptr, pointers.data(), nullptr, nullptr, 0) != 1)
+  } else if (throughPooler()) {
+    if (PQsendQueryParams(handle_, text.c_str(), parameters.count(), nullptr, parameters.pointers(), nullptr, nullptr,
+                          0) != 1)
       fail(nullptr);
   } else {
-    auto found = prepared_.find(sql);
-    if (found == prepared_.end()) {
-      auto statement = fmt::format("a{}", prepared_.size());
-      if (PQsendPrepare(handle_, statement.c_str(), text.c_str(), count, nullptr) != 1) fail(nullptr);
-      const auto result = wait(deadline);
-      if (PQresultStatus(result.handle) != PGRES_COMMAND_OK) fail(result.handle);
-      found = prepared_.emplace(text, std::move(statement)).first;
-    }
-    if (PQsendQueryPrepared(handle_, found->second.c_str(), count, pointers.data(), nullptr, nullptr, 0) != 1)
+    if (PQsendQueryPrepared(handle_, prepared(text, values.size()).c_str(), parameters.count(), parameters.pointers(),
+                            nullptr, nullptr, 0) != 1)
       fail(nullptr);
   }
-  const auto result = wait(deadline);
+  const auto result = wait(statementDeadline());
   const auto status = PQresultStatus(result.handle);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) fail(result.handle);
   Rows rows(static_cast<std::size_t>(PQntuples(result.handle)));

@@ -33,16 +33,21 @@ class PostgresConnection : public Connection {
   std::int64_t execute(std::string_view sql, const Values& values) override;
   void executeScript(std::string_view sql, bool unbounded = false) override;
   bool usable() const override;
+  // All or none of the statements, sent in one pipeline: one round trip and one commit. Not inside a transaction.
+  void runAsOne(const std::vector<Statement>& statements);
 
   int serverVersion() const;  // 150020
   bool inHotStandby() const;
   bool throughPooler();  // PgBouncer or the like is between us and the server
-  int backendPid() const;
   bool looksAlive();  // nothing unexpected waits on the socket
 
  private:
   struct Result;
   Result wait(Deadline deadline);
+  // The next result of what was sent, empty when there is none.
+  Result nextResult(Deadline deadline);
+  const std::string& prepared(const std::string& sql, std::size_t parameters);
+  void drop();
   [[noreturn]] void fail(pg_result* result);
   Deadline statementDeadline() const { return deadlineIn(statement_timeout_); }
 

@@ -92,6 +92,15 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
 void PostgresDatabase::read(const Work& work) { run(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); }
 void PostgresDatabase::write(const Work& work) { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); }
 
+void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
+  {
+    Lease lease(*this);
+    // A pooler in transaction mode keeps no prepared statements.
+    if (!(*lease).throughPooler()) return (*lease).runAsOne(statements);
+  }
+  Database::writeAll(statements);
+}
+
 void PostgresDatabase::ping() {
   read([](Connection& connection) { connection.query("SELECT 1", {}); });
 }

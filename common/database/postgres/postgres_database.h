@@ -18,6 +18,7 @@ class PostgresDatabase : public Database {
   Engine engine() const override { return Engine::Postgres; }
   void read(const Work& work) override;
   void write(const Work& work) override;
+  void writeAll(const std::vector<Statement>& statements) override;
   void ping() override;
   std::string version() override;
   PoolState pool() const override;
