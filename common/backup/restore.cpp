@@ -91,7 +91,7 @@ class Run {
       throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()),
                   "name a file that does not exist");
     const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
-    const auto kept = fs::path(target.string() + ".pre-restore-" + toCompactIso(nowMicros()));
+    const auto kept = nameToKeep(target);
     if (options_.dry_run) {
       say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
                       humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
@@ -128,6 +128,14 @@ class Run {
     if (exists) keepOld(target, kept);
     renameDurably(landing, target);
     report_.landed = target.string();
+  }
+
+  // A second restore in the same second must not meet the first one's.
+  static fs::path nameToKeep(const fs::path& target) {
+    const auto base = target.string() + ".pre-restore-" + toCompactIso(nowMicros());
+    fs::path name = base;
+    for (int i = 2; fs::exists(name); ++i) name = fmt::format("{}-{}", base, i);
+    return name;
   }
 
   // Everything into the one file, so that no -wal has to move with it.

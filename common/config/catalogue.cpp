@@ -61,7 +61,7 @@ const std::vector<Setting>& table() {
       typed(Type::Path, kStateDirectory, {"ARAGORA_STATE_DIR"}, "",
             "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for "
             "root, else ~/.local/state/aragora."),
-      integer(kWorkers, {"ARAGORA_WORKERS"}, "16", 1, 64, "Worker threads for requests that touch the database."),
+      integer(kWorkers, {"ARAGORA_WORKERS"}, "48", 1, 64, "Worker threads for requests that touch the database."),
       integer(kQueueLimit, {"ARAGORA_QUEUE_LIMIT"}, "512", 1, 100000,
               "Requests that may wait for a worker; more are answered 503 with Retry-After."),
       integer(kDrainSeconds, {"ARAGORA_DRAIN_SECONDS"}, "20", 0, 600,

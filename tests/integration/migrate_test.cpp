@@ -148,7 +148,7 @@ TEST_P(Migrate, BaselineRecordsWithoutRunning) {
 INSTANTIATE_TEST_SUITE_P(Engines, Migrate, testing::Values(Engine::Sqlite, Engine::Postgres), engineName);
 
 TEST(MigratePostgres, WorksThroughPgBouncerInTransactionMode) {
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 20; ++round) {
     TestDatabase test(Engine::Postgres, "TEST_PGBOUNCER");
     EXPECT_EQ(concurrently(8, test.target()), 0);
     EXPECT_TRUE(Migrator(test.target()).status().current());

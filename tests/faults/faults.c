@@ -1,0 +1,177 @@
+// Preloaded into aragora by tests: the Nth call that changes a file fails, or every one from the Nth on.
+//   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call
+//   FAULT_AT    N, from 1
+//   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
+// Only regular files and only the program itself: its children and its output go on as they are.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum kind { NONE, ENOSPC_FROM, EIO_FROM, SHORT_ONCE, EINTR_ONCE, KILL };
+static enum kind kind;
+static long at;
+static atomic_long calls;
+
+__attribute__((constructor)) static void configure(void) {
+  const char* name = getenv("FAULT_KIND");
+  const char* number = getenv("FAULT_AT");
+  if (name == NULL || number == NULL || strcmp(program_invocation_short_name, "aragora") != 0) return;
+  at = atol(number);
+  if (strcmp(name, "enospc") == 0) kind = ENOSPC_FROM;
+  if (strcmp(name, "eio") == 0) kind = EIO_FROM;
+  if (strcmp(name, "short") == 0) kind = SHORT_ONCE;
+  if (strcmp(name, "eintr") == 0) kind = EINTR_ONCE;
+  if (strcmp(name, "kill") == 0) kind = KILL;
+}
+
+static void mark(void) {
+  const char* path = getenv("FAULT_MARK");
+  if (path != NULL) close((int)syscall(SYS_openat, AT_FDCWD, path, O_CREAT | O_WRONLY, 0600));
+}
+
+// The errno to fail with, 0 to go on, -1 to write less.
+static int strike(int transfers) {
+  if (kind == NONE) return 0;
+  if (!transfers && (kind == SHORT_ONCE || kind == EINTR_ONCE)) return 0;
+  const long call = atomic_fetch_add(&calls, 1) + 1;
+  if (call < at) return 0;
+  if (call == at) mark();
+  switch (kind) {
+    case ENOSPC_FROM: return ENOSPC;
+    case EIO_FROM: return EIO;
+    case SHORT_ONCE: return call == at ? -1 : 0;
+    case EINTR_ONCE: return call == at ? EINTR : 0;
+    case KILL: raise(SIGKILL); return 0;
+    default: return 0;
+  }
+}
+
+static int regular(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+#define REAL(name) \
+  static __typeof__(name)* real; \
+  if (real == NULL) real = (__typeof__(name)*)dlsym(RTLD_NEXT, #name)
+
+#define FAIL_OR_SHORTEN(fd, size)              \
+  const int fault = regular(fd) ? strike(1) : 0; \
+  if (fault > 0) {                             \
+    errno = fault;                             \
+    return -1;                                 \
+  }                                            \
+  if (fault < 0 && (size) > 1) (size) /= 2
+
+#define FAIL()                     \
+  do {                             \
+    const int fault = strike(0);   \
+    if (fault > 0) {               \
+      errno = fault;               \
+      return -1;                   \
+    }                              \
+  } while (0)
+
+ssize_t write(int fd, const void* data, size_t size) {
+  REAL(write);
+  FAIL_OR_SHORTEN(fd, size);
+  return real(fd, data, size);
+}
+
+ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
+  REAL(pwrite);
+  FAIL_OR_SHORTEN(fd, size);
+  return real(fd, data, size, offset);
+}
+
+ssize_t pwrite64(int fd, const void* data, size_t size, off64_t offset) {
+  REAL(pwrite64);
+  FAIL_OR_SHORTEN(fd, size);
+  return real(fd, data, size, offset);
+}
+
+int fsync(int fd) {
+  REAL(fsync);
+  FAIL();
+  return real(fd);
+}
+
+int fdatasync(int fd) {
+  REAL(fdatasync);
+  FAIL();
+  return real(fd);
+}
+
+int ftruncate(int fd, off_t size) {
+  REAL(ftruncate);
+  FAIL();
+  return real(fd, size);
+}
+
+int ftruncate64(int fd, off64_t size) {
+  REAL(ftruncate64);
+  FAIL();
+  return real(fd, size);
+}
+
+int rename(const char* from, const char* to) {
+  REAL(rename);
+  FAIL();
+  return real(from, to);
+}
+
+int link(const char* from, const char* to) {
+  REAL(link);
+  FAIL();
+  return real(from, to);
+}
+
+int symlink(const char* target, const char* path) {
+  REAL(symlink);
+  FAIL();
+  return real(target, path);
+}
+
+int mkdir(const char* path, mode_t mode) {
+  REAL(mkdir);
+  FAIL();
+  return real(path, mode);
+}
+
+// Deleting needs no space: it only dies.
+int unlink(const char* path) {
+  REAL(unlink);
+  if (kind == KILL) strike(0);
+  return real(path);
+}
+
+int unlinkat(int directory, const char* path, int flags) {
+  REAL(unlinkat);
+  if (kind == KILL) strike(0);
+  return real(directory, path, flags);
+}
+
+#define OPEN(name)                                                                     \
+  int name(const char* path, int flags, ...) {                                         \
+    static int (*real)(const char*, int, ...);                                         \
+    if (real == NULL) real = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, #name);  \
+    va_list arguments;                                                                 \
+    va_start(arguments, flags);                                                        \
+    const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;        \
+    va_end(arguments);                                                                 \
+    if ((flags & O_CREAT) != 0) FAIL();                                                \
+    return real(path, flags, mode);                                                    \
+  }
+OPEN(open)
+OPEN(open64)

@@ -1,0 +1,142 @@
+"""The Nth call that changes a file fails or never returns, for every N: what was there stays, what is incomplete never
+passes for a backup, and the next run cleans up."""
+import contextlib
+import os
+import pathlib
+import secrets
+import sqlite3
+import unittest
+
+from support import Sandbox, main, postgres_database
+
+LIBRARY = os.environ["FAULTS_LIBRARY"]
+MOST = 200
+STRIKES = ["enospc", "eio", "short", "eintr", "kill"]
+
+
+class Faults(Sandbox):
+    def sweep(self, kind, *arguments, step=1, before=None):
+        """Runs the command once for each N until the fault no longer strikes; yields N and the result."""
+        mark = self.directory / "struck"
+        for number in range(1, MOST + 1, step):
+            if before:
+                before()
+            mark.unlink(missing_ok=True)
+            result = self.run(*arguments, LD_PRELOAD=LIBRARY, FAULT_KIND=kind, FAULT_AT=str(number), FAULT_MARK=str(mark))
+            if not mark.exists():
+                assert number > 1, f"{kind} never struck: is {LIBRARY} loaded?\n{result.stderr}"
+                return
+            yield number, result
+
+    def backups(self):
+        return self.directory / "backups"
+
+    def ids(self):
+        return sorted(p.name for p in (self.backups() / "full").iterdir() if not p.name.startswith("."))
+
+    def fill(self, megabytes):
+        with contextlib.closing(sqlite3.connect(self.directory / "state/aragora.db")) as database, database:
+            database.execute("CREATE TABLE filler (id INTEGER PRIMARY KEY, body BLOB)")
+            database.executemany("INSERT INTO filler (body) VALUES (?)", ((secrets.token_bytes(65536),) for _ in range(16 * megabytes)))
+
+
+class BackupFaults(unittest.TestCase):
+    def create_sweep(self, sandbox, kinds, step):
+        sandbox.run("backup", "--output", sandbox.backups(), check=0)
+        create = ("backup", "create", "--output", sandbox.backups())
+        struck = 0
+        for kind in kinds:
+            for number, result in sandbox.sweep(kind, *create, step=step):
+                struck += 1
+                with self.subTest(kind=kind, number=number):
+                    if kind in ("short", "eintr"):
+                        self.assertEqual(result.returncode, 0, f"one interrupted call is no failure: {result.stderr}")
+                    elif kind != "kill" and result.returncode != 0:
+                        self.assertNotEqual(result.returncode, -6, result.stderr)
+                        self.assertIn("aragora:", result.stderr)
+                    latest = pathlib.Path(os.readlink(sandbox.backups() / "latest")).name
+                    self.assertIn(latest, sandbox.ids())
+                    # Whatever is listed is whole: published under the fault, or from before.
+                    newest = sandbox.ids()[-1]
+                    sandbox.run("backup", "verify", "--level", "1", "--input", newest, ARAGORA_BACKUP_DIR=str(sandbox.backups()), check=0)
+            sandbox.run(*create, check=0)
+            self.assertEqual([p.name for p in (sandbox.backups() / "full").iterdir() if p.name.startswith(".")], [], "leftovers")
+            self.assertEqual(os.readlink(sandbox.backups() / "latest"), f"full/{sandbox.ids()[-1]}")
+            sandbox.run("backup", "verify", "--input", "latest", ARAGORA_BACKUP_DIR=str(sandbox.backups()), check=0)
+            for old in sandbox.ids()[:-1]:  # the others were looked at when they came
+                sandbox.run("backup", "verify", "--level", "0", "--input", old, ARAGORA_BACKUP_DIR=str(sandbox.backups()), check=0)
+        return struck
+
+    def test_create_from_sqlite(self):
+        with Faults() as sandbox:
+            sandbox.run("migrate", check=0)
+            sandbox.fill(2)
+            self.assertGreater(self.create_sweep(sandbox, STRIKES, 1), 200)
+
+    def test_create_from_postgres(self):
+        with postgres_database() as url, Faults(DATABASE_URL=url) as sandbox:
+            sandbox.run("migrate", check=0)
+            self.assertGreater(self.create_sweep(sandbox, ["enospc", "kill"], 3), 10)
+
+    def test_prune_removes_a_backup_as_a_whole_or_not_at_all(self):
+        with Faults() as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.backups())
+            sandbox.run("migrate", check=0)
+            past = {"FAKETIME": "-5d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+            def aged():
+                if (sandbox.backups() / "full").exists() and len(sandbox.ids()) >= 4:
+                    return
+                for _ in range(2):
+                    sandbox.run("backup", "create", check=0, LD_PRELOAD="/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", **past)
+                for _ in range(2):
+                    sandbox.run("backup", "create", check=0)
+                sandbox.run("backup", "verify", "--input", "latest", check=0)
+
+            for kind in ("eio", "kill"):
+                for number, _ in sandbox.sweep(kind, "backup", "prune", "--days", "1", before=aged):
+                    with self.subTest(kind=kind, number=number):
+                        self.assertGreaterEqual(len(sandbox.ids()), 2)
+                        for name in sandbox.ids():
+                            sandbox.run("backup", "verify", "--level", "1", "--input", name, check=0)
+                sandbox.run("backup", "prune", "--days", "1", check=0)
+                self.assertEqual([p.name for p in (sandbox.backups() / "full").iterdir() if p.name.startswith(".")], [], "leftovers")
+
+
+class RestoreFaults(unittest.TestCase):
+    def test_the_database_is_the_old_one_or_the_restored_one(self):
+        with Faults() as sandbox:
+            sandbox.run("migrate", check=0)
+            sandbox.fill(1)
+            sandbox.run("backup", "--output", sandbox.backups(), check=0)
+            path = sandbox.directory / "state/aragora.db"
+
+            def rows():
+                with contextlib.closing(sqlite3.connect(path)) as database:
+                    self.assertEqual(database.execute("PRAGMA integrity_check").fetchone(), ("ok",))
+                    return database.execute("SELECT count(*) FROM filler").fetchone()[0]
+
+            def one_more():
+                for kept in path.parent.glob("*.pre-restore-*"):
+                    kept.unlink()
+                with contextlib.closing(sqlite3.connect(path)) as database, database:
+                    database.execute("INSERT INTO filler (body) VALUES (x'00')")
+
+            restore = ("restore", "--input", str(sandbox.backups() / "latest"), "--yes")
+            outcomes = set()
+            for kind in STRIKES:
+                for number, result in sandbox.sweep(kind, *restore, before=one_more):
+                    with self.subTest(kind=kind, number=number):
+                        found = rows()
+                        self.assertTrue(found == 16 or result.returncode != 0, f"exit {result.returncode} with {found} rows: {result.stderr}")
+                        if kind in ("short", "eintr"):
+                            self.assertEqual(result.returncode, 0, result.stderr)
+                        outcomes.add(found == 16)
+                sandbox.run(*restore, check=0)
+                self.assertEqual(rows(), 16)
+                self.assertEqual([p.name for p in path.parent.glob("*.restore-*") if ".pre-restore-" not in p.name], [])
+            self.assertEqual(outcomes, {True, False})
+
+
+if __name__ == "__main__":
+    main()
