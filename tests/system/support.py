@@ -166,6 +166,68 @@ def postgres_database():
             subprocess.run([*psql, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'], check=True)
 
 
+class Cluster:
+    """A PostgreSQL server of a test's own, to be killed, copied and thrown away. Everybody on loopback is trusted."""
+
+    BIN = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))[-1]
+
+    def __init__(self, standby_of=None, **settings):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-cluster-"))
+        self.directory.chmod(0o755)
+        self.data = self.directory / "data"
+        self.data.mkdir(mode=0o700)
+        self.port = free_port()
+        if os.geteuid() == 0:
+            shutil.chown(self.data, "postgres")
+            shutil.chown(self.directory, "postgres")
+        if standby_of:
+            self.program("pg_basebackup", "-h", "127.0.0.1", "-p", standby_of.port, "-U", "postgres", "-D", self.data, "-R", "-c", "fast")
+        else:
+            self.program("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-instructions")
+        self.configure(listen_addresses="127.0.0.1", port=self.port, unix_socket_directories=self.directory, **settings)
+        self.start()
+        if not standby_of:
+            self.sql("CREATE ROLE aragora LOGIN CREATEDB REPLICATION PASSWORD 'n0t-the-sample-pw'", user="postgres", database="postgres")
+            self.sql("CREATE DATABASE aragora OWNER aragora", user="postgres", database="postgres")
+        self.url = f"postgresql://aragora:n0t-the-sample-pw@127.0.0.1:{self.port}/aragora"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.stop("immediate")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def program(self, name, *arguments, check=True):
+        """PostgreSQL's programs refuse to run as root."""
+        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+        return subprocess.run([*user, self.BIN / name, *map(str, arguments)], check=check, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", timeout=120)
+
+    def configure(self, **settings):
+        with open(self.data / "postgresql.auto.conf", "a") as file:
+            for name, value in settings.items():
+                file.write(f"{name} = '{value}'\n")
+
+    def start(self):
+        self.program("pg_ctl", "-D", self.data, "-w", "-t", "60", "-l", self.data / "server.log", "start")
+
+    def stop(self, mode="fast"):
+        self.program("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def kill(self):
+        """SIGKILL to the postmaster and all of its children at once."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = [int(p) for p in subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True).stdout.split()]
+        for pid in [postmaster, *children]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def sql(self, text, user="aragora", database="aragora"):
+        return subprocess.run([self.BIN / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, "-d", database, "-c", text],
+                              check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+
+
 def strong_secret():
     return secrets.token_hex(32)
 

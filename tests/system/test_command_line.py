@@ -73,7 +73,7 @@ class CommandLine(unittest.TestCase):
             self.assertIn(f"{path}:1", result.stdout)
             self.assertIn("export", result.stdout)
             shown = sandbox.run_json("config", "show", "--env-file", path, ARAGORA_WORKERS="9", check=78)["settings"]
-            self.assertEqual((shown["server.drain_seconds"]["value"], shown["server.workers"]["value"]), ("7", "16"))
+            self.assertEqual((shown["server.drain_seconds"]["value"], shown["server.workers"]["value"]), ("7", "48"))
 
     def test_help_options_and_man_pages_agree(self):
         with Sandbox() as sandbox:

@@ -153,11 +153,6 @@ PostgresConnection::~PostgresConnection() { PQfinish(handle_); }
 bool PostgresConnection::usable() const { return handle_ != nullptr && PQstatus(handle_) == CONNECTION_OK; }
 int PostgresConnection::serverVersion() const { return PQserverVersion(handle_); }
 
-bool PostgresConnection::inHotStandby() const {
-  const char* value = PQparameterStatus(handle_, "in_hot_standby");
-  return value != nullptr && std::string_view(value) == "on";
-}
-
 bool PostgresConnection::throughPooler() {
   if (!pooler_) {
     Result result(PQexec(handle_, "SELECT pg_backend_pid()"));

@@ -198,8 +198,12 @@ bool checkpointHoldingWriteLock(SqliteConnection& writer, SqliteConnection& chec
       sqlite3_wal_checkpoint_v2(checkpointer.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
   // (-1, -1) is what a busy second checkpointer gives, and -1 == -1 must not pass for complete.
   const bool complete = result == SQLITE_OK && frames >= 0 && frames == copied;
+  const std::string reason = sqlite3_errmsg(checkpointer.handle());
   if (complete && when_complete) when_complete();
   writer.executeScript("ROLLBACK");
+  // Waiting helps against other users of the file only, not against a full or broken disk.
+  if (result != SQLITE_OK && codeOf(result) != Code::Busy)
+    throw Error(codeOf(result), fmt::format("cannot write the WAL back into {}: {}", writer.path().string(), reason));
   return complete;
 }
 
