@@ -17,6 +17,62 @@ json::parse_options options() {
   return result;
 }
 
+// RFC 8259, section 7.
+void appendQuoted(std::string& out, std::string_view text) {
+  out += '"';
+  std::size_t copied = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text, copied, i - copied);
+    copied = i + 1;
+    if (c == '"' || c == '\\')
+      (out += '\\') += static_cast<char>(c);
+    else if (c == '\n')
+      out += "\\n";
+    else
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+  }
+  out.append(text, copied);
+  out += '"';
+}
+
+// As people write it: 0.8 where Boost.JSON writes 8E-1. A point or an exponent stays, so that it is read as a double
+// again.
+void appendNumber(std::string& out, double number) {
+  const auto from = out.size();
+  fmt::format_to(std::back_inserter(out), "{}", number);
+  if (out.find_first_of(".e", from) == std::string::npos) out += ".0";
+}
+
+void appendCompact(std::string& out, const json::value& value) {
+  if (const auto* object = value.if_object()) {
+    out += '{';
+    for (const auto& member : *object) {
+      if (&member != object->begin()) out += ',';
+      appendQuoted(out, member.key());
+      out += ':';
+      appendCompact(out, member.value());
+    }
+    out += '}';
+  } else if (const auto* array = value.if_array()) {
+    out += '[';
+    for (const auto& element : *array) {
+      if (&element != array->begin()) out += ',';
+      appendCompact(out, element);
+    }
+    out += ']';
+  } else if (const auto* text = value.if_string()) {
+    appendQuoted(out, *text);
+  } else if (const auto* number = value.if_double()) {
+    appendNumber(out, *number);
+  } else if (const auto* integer = value.if_int64()) {
+    fmt::format_to(std::back_inserter(out), "{}", *integer);
+  } else {
+    out += json::serialize(value);  // true, false, null, above the signed range
+  }
+}
+
 void indent(std::string& out, int depth) { out.append(static_cast<std::size_t>(depth) * 2, ' '); }
 
 void pretty(std::string& out, const json::value& value, int depth) {
@@ -27,7 +83,7 @@ void pretty(std::string& out, const json::value& value, int depth) {
       if (!first) out += ",\n";
       first = false;
       indent(out, depth + 1);
-      out += json::serialize(json::string(member.key()));
+      appendQuoted(out, member.key());
       out += ": ";
       pretty(out, member.value(), depth + 1);
     }
@@ -47,9 +103,10 @@ void pretty(std::string& out, const json::value& value, int depth) {
     indent(out, depth);
     out += ']';
   } else {
-    out += json::serialize(value);
+    appendCompact(out, value);
   }
 }
+
 // Boost.JSON 1.81 reads 0E3333 as not-a-number and 1E999 as infinity, which it then writes as something that is no
 // JSON.
 bool finite(const json::value& value) {
@@ -89,7 +146,11 @@ std::optional<json::value> tryParseJson(std::string_view text) {
   return value;
 }
 
-std::string toJson(const json::value& value) { return json::serialize(value); }
+std::string toJson(const json::value& value) {
+  std::string out;
+  appendCompact(out, value);
+  return out;
+}
 
 std::string toPrettyJson(const json::value& value) {
   std::string out;
@@ -142,28 +203,6 @@ const json::array* jsonArray(const json::object& object, std::string_view key) {
   return value != nullptr ? value->if_array() : nullptr;
 }
 
-namespace {
-// RFC 8259, section 7.
-void appendQuoted(std::string& out, std::string_view text) {
-  out += '"';
-  std::size_t copied = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(text, copied, i - copied);
-    copied = i + 1;
-    if (c == '"' || c == '\\')
-      (out += '\\') += static_cast<char>(c);
-    else if (c == '\n')
-      out += "\\n";
-    else
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-  }
-  out.append(text, copied);
-  out += '"';
-}
-}  // namespace
-
 void JsonObjectText::name(std::string_view name) {
   if (!first_) out_ += ',';
   first_ = false;
@@ -186,7 +225,7 @@ void JsonObjectText::integer(std::string_view name, std::int64_t value) {
 
 void JsonObjectText::number(std::string_view name, double value) {
   this->name(name);
-  fmt::format_to(std::back_inserter(out_), "{}", value);
+  appendNumber(out_, value);
 }
 
 void JsonObjectText::flag(std::string_view name, bool value) { raw(name, value ? "true" : "false"); }

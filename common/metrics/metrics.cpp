@@ -25,7 +25,6 @@ constexpr Description kHelp[] = {
     {"aragora_websocket_messages_total", "WebSocket messages, by direction."},
     {"aragora_websocket_slow_clients_total", "WebSocket clients that were dropped because they did not read."},
     {"aragora_active_debates", "Debates running on this instance."},
-    {"aragora_debates_queued", "Debates waiting for a free place on this instance."},
     {"aragora_debates_started_total", "Debates started on this instance."},
     {"aragora_debates_total", "Debates that ended, by status and outcome."},
     {"aragora_debate_duration_seconds", "Time from start to end of a debate."},

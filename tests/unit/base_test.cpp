@@ -89,6 +89,13 @@ TEST(Json, AnObjectWrittenAsTextParsesToTheSameValues) {
   EXPECT_EQ(parsed.at("list").as_array().size(), 2U);
 }
 
+TEST(Json, NumbersAreWrittenAsPeopleWriteThemAndReadBackTheSame) {
+  const json::value value = json::array{0.8, 1.0, 1e300, -0.0, 5, INT64_MIN, UINT64_MAX, true, nullptr, json::object{}};
+  const auto text = toJson(value);
+  EXPECT_EQ(text, "[0.8,1.0,1e+300,-0.0,5,-9223372036854775808,18446744073709551615,true,null,{}]");
+  EXPECT_EQ(parseJson(text, "text"), value);
+}
+
 TEST(Json, RefusesDeepAndTrailingInput) {
   EXPECT_THROW(parseJson(std::string(100, '[') + std::string(100, ']'), "x"), Error);
   EXPECT_THROW(parseJson("{} {}", "x"), Error);
