@@ -16,7 +16,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kQueueBlocks = 8;
 constexpr std::size_t kBlock = 256 * 1024;
-constexpr int kCompressors = 2;  // threads; each keeps a few MiB
+constexpr int kCompressors = 2;            // threads; each keeps a few MiB
 constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
 
 [[noreturn]] void damaged(const fs::path& path, const std::string& reason) {

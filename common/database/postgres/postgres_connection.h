@@ -37,8 +37,8 @@ class PostgresConnection : public Connection {
   void runAsOne(const std::vector<Statement>& statements);
 
   int serverVersion() const;  // 150020
-  bool throughPooler();  // PgBouncer or the like is between us and the server
-  bool looksAlive();  // nothing unexpected waits on the socket
+  bool throughPooler();       // PgBouncer or the like is between us and the server
+  bool looksAlive();          // nothing unexpected waits on the socket
 
  private:
   struct Result;
