@@ -17,9 +17,9 @@
 #include "common/deployment/deployment.h"
 #include "common/migrate/migrator.h"
 #include "common/store/settings.h"
+#include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
 #include "daemon/http/listener.h"
-#include "daemon/lifecycle/systemd.h"
 
 namespace aragora::daemon {
 
@@ -140,11 +140,11 @@ class Daemon {
     listener_.start();
     log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, config_.text(key::kBindHost), listener_.port(),
               config_.text(key::kEnvironment), database::describe(target_));
-    lifecycle::notifyReady(statusLine());
+    systemd::notifyReady(statusLine());
   }
 
   void reload() {
-    lifecycle::notifyReloading();
+    systemd::notifyReloading();
     try {
       auto fresh = load_();
       config::requireNoProblems(fresh.problems);
@@ -155,15 +155,15 @@ class Daemon {
     } catch (const Error& error) {
       log::error("the configuration was not reloaded: {}", error.what());
     }
-    lifecycle::notifyReady(statusLine());
+    systemd::notifyReady(statusLine());
   }
 
   // Not ready, no new connections, requests finished, debates handed back.
   void stop() {
     const auto seconds = std::chrono::seconds(config_.integer(key::kDrainSeconds));
     const auto deadline = deadlineIn(seconds);
-    lifecycle::notifyStopping();
-    lifecycle::extendStop((seconds.count() + 10) * 1'000'000);
+    systemd::notifyStopping();
+    systemd::extendStop((seconds.count() + 10) * 1'000'000);
     prober_.setDraining();
     listener_.stopAccepting();
     if (!listener_.waitUntilIdle(deadline))
@@ -220,7 +220,7 @@ class Daemon {
 
   http::ListenerOptions listenerOptions() const {
     return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2,
-            static_cast<std::size_t>(config_.integer(key::kMaxConnections)), lifecycle::inheritedSockets()};
+            static_cast<std::size_t>(config_.integer(key::kMaxConnections)), systemd::inheritedSockets()};
   }
 
   void collectMetrics() {
@@ -251,8 +251,8 @@ class Daemon {
       started_probing_ = true;
       return;
     }
-    lifecycle::notifyStatus(statusLine());
-    if (lifecycle::watchdogEnabled() && listener_.responsive(std::chrono::seconds(5))) lifecycle::notifyWatchdog();
+    systemd::notifyStatus(statusLine());
+    if (systemd::watchdogEnabled() && listener_.responsive(std::chrono::seconds(5))) systemd::notifyWatchdog();
   }
 
   std::function<config::Loaded()> load_;

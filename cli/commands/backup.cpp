@@ -1,7 +1,9 @@
 #include <chrono>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/wal.h"
 #include "common/backup/create.h"
+#include "common/backup/physical/recover.h"
 #include "common/backup/prune.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/text.h"
@@ -17,6 +19,7 @@ struct Options {
   std::optional<std::string> output;
   std::optional<std::string> input;
   std::optional<std::string> max_rate;
+  std::optional<std::string> kind;
   std::optional<std::int64_t> level;
   std::optional<std::int64_t> days;
   bool dry_run = false;
@@ -24,6 +27,15 @@ struct Options {
 
 fs::path directoryOf(Context& context, const Options& options) {
   return options.output ? fs::absolute(*options.output) : context.config().backupDirectory();
+}
+
+const std::vector<std::string> kKinds = {"full", "base"};
+
+std::string kindOf(const Options& options) {
+  const auto kind = options.kind.value_or("full");
+  if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end())
+    throw Error(Code::Usage, fmt::format("--kind {} is unknown", printable(kind, 20)), "use full or base");
+  return kind;
 }
 
 std::uint64_t bytesPerSecond(const std::string& text) {
@@ -44,6 +56,7 @@ json::object describe(const backup::Entry& entry) {
       {"id", entry.id}, {"path", entry.directory.string()}, {"good", entry.good()}, {"proven", entry.proven()}};
   if (!entry.problem.empty()) object["problem"] = entry.problem;
   if (entry.manifest) {
+    object["kind"] = entry.manifest->kind;
     object["engine"] = entry.manifest->engine;
     object["finished_at"] = toIso(entry.manifest->finished_at);
     object["bytes"] = entry.manifest->storedSize();
@@ -64,6 +77,7 @@ int create(Context& context, const Options& options) {
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
   backup::CreateOptions how;
   how.directory = directoryOf(context, options);
+  how.kind = kindOf(options);
   how.target = context.target();
   how.keyring = &context.keyring();
   how.extra_recipients = config.list(key::kBackupRecipients);
@@ -83,14 +97,16 @@ int create(Context& context, const Options& options) {
   const auto& manifest = *entry.manifest;
   std::int64_t rows = 0;
   for (const auto& table : manifest.tables) rows += table.rows;
+  const auto content = manifest.physical ? fmt::format("a cluster as of {}", backup::formatLsn(manifest.physical->stop))
+                                         : fmt::format("{} tables, {} rows", manifest.tables.size(), rows);
   out.marked(
       Mark::Ok,
-      fmt::format("{}: {} of {} in {} ({} tables, {} rows)", entry.id, humanBytes(manifest.storedSize()),
+      fmt::format("{}: {} of {} in {} ({})", entry.id, humanBytes(manifest.storedSize()),
                   humanBytes(manifest.file("database")->plain_size),
                   humanDuration(std::chrono::milliseconds(static_cast<std::int64_t>(secondsSince(started) * 1000))),
-                  manifest.tables.size(), rows));
+                  content));
   out.line(fmt::format("  {}\n  prove it with: aragora backup verify --input {}", entry.directory.string(),
-                       (how.directory / "latest").string()));
+                       entry.manifest->physical ? entry.id : (how.directory / "latest").string()));
   out.document({{"backup", describe(entry)}});
   return 0;
 }
@@ -99,7 +115,10 @@ int list(Context& context, const Options& options) {
   const auto& out = context.out();
   const auto directory = directoryOf(context, options);
   json::array array;
-  const auto entries = backup::Repository(directory).list();
+  std::vector<backup::Entry> entries;
+  for (const auto& kind : kKinds) {
+    for (auto& entry : backup::Repository(directory, kind).list()) entries.push_back(std::move(entry));
+  }
   for (const auto& entry : entries) {
     array.push_back(describe(entry));
     if (!entry.manifest || !entry.problem.empty()) {
@@ -112,12 +131,49 @@ int list(Context& context, const Options& options) {
                            ? fmt::format("verified to level {}", entry.verifications.back().level)
                            : "FAILED verification";
     out.marked(entry.good() ? Mark::Ok : Mark::Failure,
-               fmt::format("{}  {:>9}  {}  {}", entry.id, humanBytes(entry.manifest->storedSize()),
-                           entry.manifest->engine, state));
+               fmt::format("{}  {:>9}  {}  {}  {}", entry.id, humanBytes(entry.manifest->storedSize()),
+                           entry.manifest->kind, entry.manifest->engine, state));
   }
   if (entries.empty()) out.line(fmt::format("No backups in {}", directory.string()));
   out.document({{"directory", directory.string()}, {"backups", array}});
   return 0;
+}
+
+// Between which moments the cluster can be recovered; null when nothing physical was ever stored.
+json::value showRecoveryWindow(Context& context, const fs::path& directory) {
+  const auto& out = context.out();
+  std::error_code ignored;
+  if (!fs::exists(directory / "wal", ignored)) return nullptr;
+  const auto window = backup::recoveryWindow(directory, context.keyring());
+  const auto wal = backup::WalArchive(directory / "wal", context.keyring()).readStatus();
+  if (!window) {
+    out.marked(Mark::Failure,
+               "Recovery to a moment: not possible, there is no base backup\n    → aragora backup create --kind base");
+    return nullptr;
+  }
+  const auto through =
+      window->through ? toIso(*window->through) : fmt::format("position {}", backup::formatLsn(window->end));
+  out.marked(window->gap ? Mark::Failure : Mark::Ok,
+             fmt::format("Recovery to a moment: {} through {}{}", toIso(window->from), through,
+                         window->gap ? ", where the log has a gap" : ""));
+  if (wal) {
+    const auto silent = std::chrono::milliseconds((nowMicros() - wal->updated_at) / 1000);
+    const bool stale = silent > std::chrono::seconds(30) || !wal->problem.empty();
+    out.marked(stale ? Mark::Failure : Mark::Ok,
+               fmt::format("Log receiver: {}",
+                           stale ? fmt::format("nothing since {}{}{}", toIso(wal->updated_at),
+                                               wal->problem.empty() ? "" : ": ", wal->problem)
+                                 : fmt::format("on disk through {}, slot {} {}", backup::formatLsn(wal->flushed),
+                                               wal->slot, wal->slot_state)));
+  }
+  return json::object{
+      {"base", window->base},
+      {"from", toIso(window->from)},
+      {"through", window->through ? json::value(toIso(*window->through)) : json::value(nullptr)},
+      {"end", backup::formatLsn(window->end)},
+      {"gap", window->gap},
+      {"receiver_updated_at", wal ? json::value(toIso(wal->updated_at)) : json::value(nullptr)},
+      {"receiver_problem", wal && !wal->problem.empty() ? json::value(wal->problem) : json::value(nullptr)}};
 }
 
 int status(Context& context, const Options& options) {
@@ -147,28 +203,38 @@ int status(Context& context, const Options& options) {
              proven == nullptr
                  ? "Newest proven backup: none\n    → aragora backup verify"
                  : fmt::format("Newest proven backup: {} ({} ago)", proven->id, humanDuration(age(proven))));
+  const auto window = showRecoveryWindow(context, directory);
   if (bad > 0) out.marked(Mark::Failure, fmt::format("{} backups are not good: see aragora backup list", bad));
   out.document({{"directory", directory.string()},
                 {"count", entries.size()},
                 {"not_good", bad},
                 {"newest_good", newest != nullptr ? json::value(describe(*newest)) : json::value(nullptr)},
                 {"newest_proven", proven != nullptr ? json::value(describe(*proven)) : json::value(nullptr)},
+                {"recovery_window", window},
                 {"late", late}});
   return late || bad > 0 ? info(Code::CheckFailed).exit_status : 0;
 }
 
+// An id is looked for among the full backups first.
+std::pair<backup::Repository, backup::Entry> findAnyKind(const fs::path& directory, const std::string& input) {
+  std::error_code ignored;
+  const bool base = input == "latest-base" || fs::is_directory(directory / "base" / input, ignored);
+  backup::Repository repository(directory, base ? "base" : "full");
+  auto entry = repository.resolve(input);
+  return {std::move(repository), std::move(entry)};
+}
+
 int verifyOne(Context& context, const Options& options) {
   const auto& out = context.out();
-  const backup::Repository repository(directoryOf(context, options));
-  const auto entry = repository.resolve(options.input.value_or("latest"));
+  const auto [repository, entry] = findAnyKind(directoryOf(context, options), options.input.value_or("latest"));
   const auto level = options.level.value_or(2);
   if (level < 0 || level > 2) throw Error(Code::Usage, "--level takes 0, 1 or 2");
   backup::VerifyOptions how{static_cast<int>(level), &context.keyring(), std::nullopt, {}};
   if (context.config().usesPostgres()) how.postgres = context.target();
   // What is found is kept beside the backup, when the backup is one of the repository's own.
   std::error_code ignored;
-  const bool own = fs::equivalent(entry.directory.parent_path(), repository.directory() / "full", ignored);
-  const auto record = [&](bool good, const std::string& message) {
+  const bool own = fs::equivalent(entry.directory.parent_path().parent_path(), repository.directory(), ignored);
+  const auto record = [&, &repository = repository, &entry = entry](bool good, const std::string& message) {
     if (own) repository.recordVerification(entry.id, {how.level, good, nowMicros(), message});
   };
   try {
@@ -189,7 +255,7 @@ int verifyOne(Context& context, const Options& options) {
 
 int prune(Context& context, const Options& options) {
   const auto& out = context.out();
-  const backup::Repository repository(directoryOf(context, options));
+  const backup::Repository repository(directoryOf(context, options), kindOf(options));
   const auto days = options.days.value_or(context.config().integer(key::kBackupRetentionDays));
   if (days < 1) throw Error(Code::Usage, "--days takes 1 or more");
   const auto plan = backup::planPrune(repository.list(), days, nowMicros());
@@ -217,7 +283,13 @@ void declareBackup(CommandLine line) {
   line.option("--output", options->output, "Directory of the backups (default backup.directory)")
       .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M");
   line.run(runs(create));
-  line.subcommand("create", "Make a full backup").run(runs(create));
+  line.subcommand("create", "Make a backup")
+      .option("--kind", options->kind,
+              "full (default), or base: the whole PostgreSQL cluster, for recovery to a moment")
+      .run(runs(create));
+  declareWalReceive(line.subcommand("wal", "Receive PostgreSQL's write-ahead log until stopped"));
+  declareWalPush(
+      line.subcommand("wal-push", "Store one file of the log: archive_command = 'aragora backup wal-push %p'"));
   line.subcommand("list", "List backups with their state").run(runs(list));
   line.subcommand("status", "Newest good and proven backup; exit 1 when late").run(runs(status));
   auto verify_line = line.subcommand("verify", "Prove a backup; level 2 restores it into scratch");

@@ -1,6 +1,8 @@
 #include "common/backup/restore.h"
 
 #include "cli/commands/commands.h"
+#include "cli/commands/wal.h"
+#include "common/backup/physical/recover.h"
 #include "common/base/text.h"
 
 namespace aragora::cli {
@@ -9,13 +11,78 @@ namespace {
 struct Options {
   std::optional<std::string> input;
   std::optional<std::string> to;
+  std::optional<std::string> target_time;
+  std::optional<std::string> target_name;
+  std::optional<std::string> target_lsn;
+  std::optional<std::string> target_xid;
+  bool latest = false;
   bool verify = false;
   bool dry_run = false;
   bool yes = false;
 };
 
+// The one target that was named; nullopt for the restore of a logical backup.
+std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
+  using Kind = backup::RecoveryTarget::Kind;
+  std::vector<backup::RecoveryTarget> named;
+  if (options.target_time) named.push_back({Kind::Time, *options.target_time});
+  if (options.target_name) named.push_back({Kind::Name, *options.target_name});
+  if (options.target_lsn) named.push_back({Kind::Position, *options.target_lsn});
+  if (options.target_xid) named.push_back({Kind::Xid, *options.target_xid});
+  if (options.latest) named.push_back({Kind::Latest, {}});
+  if (named.size() > 1) throw Error(Code::Usage, "only one target of recovery can be named");
+  return named.empty() ? std::nullopt : std::optional(named.front());
+}
+
+int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
+  const auto& out = context.out();
+  if (!context.config().usesPostgres())
+    throw Error(Code::Config, "recovery to a moment needs PostgreSQL; the database is SQLite",
+                "set DATABASE_URL, or use --input");
+  if (!options.to)
+    throw Error(Code::Usage, "recovery needs --to DIRECTORY",
+                "a directory that does not exist; the running cluster is not touched");
+  backup::RecoverOptions how;
+  how.directory = context.config().backupDirectory();
+  how.live = context.target();
+  how.keyring = &context.keyring();
+  how.target = target;
+  how.base = options.input;
+  how.to = fs::absolute(*options.to);
+  how.verify = options.verify;
+  how.dry_run = options.dry_run;
+  const auto report = backup::recoverCluster(how);
+  json::array plan;
+  for (const auto& step : report.plan) {
+    plan.push_back(json::string(step));
+    out.marked(Mark::Info, "would " + step);
+  }
+  json::array verified;
+  for (const auto& line : report.verified) verified.push_back(json::string(line));
+  out.document({{"base", report.base},
+                {"to", report.to},
+                {"target", report.target},
+                {"dry_run", options.dry_run},
+                {"plan", plan},
+                {"reached", backup::formatLsn(report.reached)},
+                {"last_commit", report.last_commit ? json::value(toIso(*report.last_commit)) : json::value(nullptr)},
+                {"log_files", report.log_files},
+                {"verified", verified},
+                {"seconds", report.seconds}});
+  if (options.dry_run) return 0;
+  out.marked(Mark::Ok, fmt::format("recovered to {} in {}: position {}, last commit {} ({:.1f} s: unpacked in {:.1f} "
+                                   "s, {} files of log in {:.1f} s)",
+                                   report.target, report.to, backup::formatLsn(report.reached),
+                                   report.last_commit ? toIso(*report.last_commit) : "before the base backup",
+                                   report.seconds, report.unpack_seconds, report.log_files, report.replay_seconds));
+  for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
+  return 0;
+}
+
 int restore(Context& context, const Options& options) {
   const auto& out = context.out();
+  if (const auto target = recoveryTarget(options)) return recover(context, options, *target);
   if (!options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
   const auto entry = backup::Repository(context.config().backupDirectory()).resolve(*options.input);
   backup::RestoreOptions how;
@@ -62,7 +129,13 @@ void declareRestore(CommandLine line) {
             "Also run aragora verify on the restored data before it takes the target's place")
       .flag("--dry-run", options->dry_run, "Check the backup and show what would be done")
       .flag("--yes", options->yes, "Do not ask")
-      .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped");
+      .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped")
+      .option("--target-time", options->target_time, "Recover a PostgreSQL cluster to this time into --to DIRECTORY")
+      .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
+      .option("--target-lsn", options->target_lsn, "… to this position")
+      .option("--target-xid", options->target_xid, "… to this transaction")
+      .flag("--latest", options->latest, "… to the end of the received log");
+  declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));
   line.run([options](Context& context) { return restore(context, *options); });
 }
 

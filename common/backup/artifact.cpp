@@ -210,7 +210,7 @@ void readArtifact(const fs::path& directory, const FileRecord& record, const cry
       ZSTD_outBuffer output{plain.data(), plain.size(), 0};
       frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
       if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
-      more = output.pos == output.size;
+      more = frame_left != 0 && output.pos == output.size;  // after its end zstd would wait for another frame
       const std::string_view bytes(plain.data(), output.pos);
       plain_size += bytes.size();
       if (plain_size > record.plain_size) damaged(path, "holds more than the manifest says");

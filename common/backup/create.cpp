@@ -1,5 +1,7 @@
 #include "common/backup/create.h"
 
+#include "common/backup/physical/base_source.h"
+#include "common/backup/physical/wal_archive.h"
 #include "common/backup/sessions.h"
 #include "common/backup/source.h"
 #include "common/base/error.h"
@@ -15,7 +17,7 @@ namespace aragora::backup {
 namespace {
 class Run {
  public:
-  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory) {}
+  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.kind) {}
 
   Entry create() {
     const auto lock = repository_.lock();
@@ -23,9 +25,13 @@ class Run {
     describeInstance();
     begin();
     try {
-      saveDatabase();
-      saveConfiguration();
-      saveSessions();
+      if (options_.kind == "base") {
+        saveCluster();
+      } else {
+        saveDatabase();
+        saveConfiguration();
+        saveSessions();
+      }
       writeManifest();
       proveStored();
       repository_.publish(temporary_, manifest_.id);
@@ -34,7 +40,7 @@ class Run {
       fs::remove_all(temporary_, ignored);
       throw;
     }
-    return Repository::read(options_.directory / "full" / manifest_.id);
+    return Repository::read(options_.directory / options_.kind / manifest_.id);
   }
 
  private:
@@ -66,6 +72,7 @@ class Run {
   }
 
   void begin() {
+    manifest_.kind = options_.kind;
     manifest_.started_at = nowMicros();
     manifest_.id = fmt::format("{}-{}", toCompactIso(manifest_.started_at), newUlid());
     manifest_.engine = options_.target.engine == database::Engine::Sqlite ? "sqlite" : "postgres";
@@ -93,6 +100,24 @@ class Run {
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = std::move(report.server_version);
     manifest_.tables = std::move(report.tables);
+  }
+
+  void saveCluster() {
+    if (options_.target.engine != database::Engine::Postgres)
+      throw Error(Code::Usage, "--kind base copies a PostgreSQL cluster; the database is SQLite", "leave --kind out");
+    ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact_);
+    std::uint64_t bytes = 0;
+    const auto report = streamBase(options_.target, options_.max_rate, [&](std::string_view block) {
+      writer.write(block);
+      bytes += block.size();
+      if (options_.on_progress) options_.on_progress(bytes);
+    });
+    manifest_.files.push_back(writer.finish());
+    manifest_.server_version = report.server_version;
+    manifest_.physical =
+        PhysicalRecord{report.system_identifier, report.wal.timeline, report.wal.start, report.wal.stop};
+    // The log that belongs to it goes to the same place.
+    WalArchive(options_.directory / "wal", *options_.keyring).claim(report.system_identifier, report.segment_size);
   }
 
   void saveConfiguration() {

@@ -1,5 +1,5 @@
-// `aragora backup create`: one full backup, or nothing. Previous backups and `latest` stay as they are until the new
-// one is complete, on disk and has passed level 0.
+// `aragora backup create`: one backup, logical ("full") or of the whole PostgreSQL cluster ("base"), or nothing.
+// Previous backups and `latest` stay as they are until the new one is complete, on disk and has passed level 0.
 #pragma once
 
 #include "common/backup/repository.h"
@@ -10,6 +10,7 @@ namespace aragora::backup {
 
 struct CreateOptions {
   fs::path directory;
+  std::string kind = "full";
   database::Target target;
   const crypto::Keyring* keyring = nullptr;
   std::vector<std::string> extra_recipients;  // age1…

@@ -33,6 +33,17 @@ std::string needDigest(const json::object& object, std::string_view key) {
   return text;
 }
 
+PhysicalRecord needPhysical(const json::object& object) {
+  const auto* physical = jsonObject(object, "physical");
+  if (physical == nullptr) damaged("'physical' is missing");
+  const auto start = parseLsn(needText(*physical, "start_lsn"));
+  const auto stop = parseLsn(needText(*physical, "stop_lsn"));
+  const auto timeline = needNumber(*physical, "timeline");
+  if (!start || !stop || *stop < *start || timeline < 1 || timeline > UINT32_MAX)
+    damaged("'physical' is no range of WAL");
+  return {needText(*physical, "system_identifier"), static_cast<std::uint32_t>(timeline), *start, *stop};
+}
+
 bool plainName(std::string_view name) {
   return !name.empty() && name.size() <= 100 && name[0] != '.' &&
          name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
@@ -68,21 +79,27 @@ std::string serialise(const Manifest& manifest) {
   json::array tables;
   for (const auto& table : manifest.tables)
     tables.push_back(json::object{{"name", table.name}, {"rows", table.rows}, {"digest", table.digest}});
-  const json::object object{{"format", manifest.format},
-                            {"id", manifest.id},
-                            {"kind", manifest.kind},
-                            {"engine", manifest.engine},
-                            {"server_version", manifest.server_version},
-                            {"tool_version", manifest.tool_version},
-                            {"instance_id", manifest.instance_id},
-                            {"key_id", manifest.key_id},
-                            {"started_at", toIso(manifest.started_at)},
-                            {"finished_at", toIso(manifest.finished_at)},
-                            {"migration_version", manifest.migration_version},
-                            {"files", files},
-                            {"tables", tables},
-                            {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
-                            {"previous_sha256", manifest.previous_sha256}};
+  json::object object{{"format", manifest.format},
+                      {"id", manifest.id},
+                      {"kind", manifest.kind},
+                      {"engine", manifest.engine},
+                      {"server_version", manifest.server_version},
+                      {"tool_version", manifest.tool_version},
+                      {"instance_id", manifest.instance_id},
+                      {"key_id", manifest.key_id},
+                      {"started_at", toIso(manifest.started_at)},
+                      {"finished_at", toIso(manifest.finished_at)},
+                      {"migration_version", manifest.migration_version},
+                      {"files", files},
+                      {"tables", tables},
+                      {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
+                      {"previous_sha256", manifest.previous_sha256}};
+  if (manifest.physical) {
+    object["physical"] = json::object{{"system_identifier", manifest.physical->system_identifier},
+                                      {"timeline", manifest.physical->timeline},
+                                      {"start_lsn", formatLsn(manifest.physical->start)},
+                                      {"stop_lsn", formatLsn(manifest.physical->stop)}};
+  }
   return toPrettyJson(object) + "\n";
 }
 
@@ -96,6 +113,7 @@ Manifest parseManifest(std::string_view text) {
   manifest.id = needText(object, "id");
   if (!plainName(manifest.id)) damaged("'id' is not a plain name");
   manifest.kind = needText(object, "kind");
+  if (manifest.kind != "full" && manifest.kind != "base") damaged("'kind' is unknown");
   manifest.engine = needText(object, "engine");
   if (manifest.engine != "sqlite" && manifest.engine != "postgres") damaged("'engine' is unknown");
   manifest.server_version = needText(object, "server_version");
@@ -132,6 +150,7 @@ Manifest parseManifest(std::string_view text) {
     manifest.recipients.emplace_back(element.get_string());
   }
   manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
+  if (manifest.kind == "base") manifest.physical = needPhysical(object);
   return manifest;
 }
 

@@ -7,8 +7,13 @@
 
 #include "common/base/clock.h"
 #include "common/crypto/keyring.h"
+#include "common/database/postgres/lsn.h"
 
 namespace aragora::backup {
+
+using database::postgres::formatLsn;
+using database::postgres::Lsn;
+using database::postgres::parseLsn;
 
 struct FileRecord {
   std::string path;     // plain file name inside the backup's directory
@@ -25,11 +30,19 @@ struct TableRecord {
   std::string digest;  // empty for SQLite, where the file's own digest says more
 };
 
+// Of a base backup: which cluster it copies and the range of WAL without which it is nothing.
+struct PhysicalRecord {
+  std::string system_identifier;
+  std::uint32_t timeline = 0;
+  Lsn start = 0;
+  Lsn stop = 0;
+};
+
 struct Manifest {
   int format = 1;
   std::string id;
-  std::string kind = "full";
-  std::string engine;  // "sqlite" or "postgres"
+  std::string kind = "full";  // or "base"
+  std::string engine;         // "sqlite" or "postgres"
   std::string server_version;
   std::string tool_version;
   std::string instance_id;
@@ -40,7 +53,8 @@ struct Manifest {
   std::vector<FileRecord> files;
   std::vector<TableRecord> tables;
   std::vector<std::string> recipients;
-  std::string previous_sha256;  // of the manifest before this one, empty for the first
+  std::optional<PhysicalRecord> physical;  // of kind "base"
+  std::string previous_sha256;             // of the manifest before this one, empty for the first
 
   const FileRecord* file(std::string_view content) const;
   std::uint64_t storedSize() const;

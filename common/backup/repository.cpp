@@ -38,10 +38,12 @@ Entry Repository::read(const fs::path& directory) {
 std::vector<Entry> Repository::list() const {
   std::vector<Entry> entries;
   std::error_code ignored;
-  for (const auto& item : fs::directory_iterator(directory_ / "full", ignored)) {
+  for (const auto& item : fs::directory_iterator(folder(), ignored)) {
     const auto name = item.path().filename().string();
     if (startsWith(name, ".") || !item.is_directory(ignored)) continue;
     auto entry = read(item.path());
+    if (entry.manifest && entry.manifest->kind != kind_)
+      entry.problem = fmt::format("the manifest is of kind {}", entry.manifest->kind);
     if (entry.manifest && entry.manifest->id != name)
       entry.problem = fmt::format("the manifest is of backup {}", entry.manifest->id);
     entry.verifications = verificationsOf(name);
@@ -57,10 +59,10 @@ Entry Repository::resolve(const std::string& input) const {
   fs::path candidate;
   if (input.find('/') != std::string::npos)
     candidate = input;
-  else if (input == "latest")
-    candidate = directory_ / "latest";
+  else if (input == "latest" || input == link())
+    candidate = directory_ / link();
   else
-    candidate = directory_ / "full" / input;
+    candidate = folder() / input;
   if (!fs::is_directory(candidate, ignored)) {
     std::vector<std::string> ids;
     for (const auto& entry : list()) ids.push_back(entry.id);
@@ -109,15 +111,15 @@ FileLock Repository::lock() const {
 }
 
 fs::path Repository::beginTemporary(const std::string& id) const {
-  makeDirectories(directory_ / "full", 0750);
-  const auto path = directory_ / "full" / (".tmp-" + id);
+  makeDirectories(folder(), 0750);
+  const auto path = folder() / (".tmp-" + id);
   makeDirectories(path, 0750);
   return path;
 }
 
 void Repository::publish(const fs::path& temporary, const std::string& id) const {
   syncDirectory(temporary);
-  renameDurably(temporary, directory_ / "full" / id);
+  renameDurably(temporary, folder() / id);
   pointLatestAt(id);
 }
 
@@ -125,14 +127,14 @@ void Repository::pointLatestAt(const std::string& id) const {
   const auto temporary = directory_ / fmt::format(".latest-{}", ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
-  if (::symlink(("full/" + id).c_str(), temporary.c_str()) != 0)
+  if (::symlink((kind_ + "/" + id).c_str(), temporary.c_str()) != 0)
     throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
-  renameDurably(temporary, directory_ / "latest");
+  renameDurably(temporary, directory_ / link());
 }
 
 void Repository::removeLeftovers() const {
   std::error_code ignored;
-  for (const auto& folder : {directory_ / "full", directory_}) {
+  for (const auto& folder : {folder(), directory_}) {
     for (const auto& item : fs::directory_iterator(folder, ignored)) {
       const auto name = item.path().filename().string();
       if (startsWith(name, ".tmp-") || startsWith(name, ".trash-") || startsWith(name, ".latest-"))
@@ -142,7 +144,7 @@ void Repository::removeLeftovers() const {
 }
 
 void Repository::remove(const Entry& entry) const {
-  const auto trash = directory_ / "full" / (".trash-" + entry.id);
+  const auto trash = folder() / (".trash-" + entry.id);
   renameDurably(entry.directory, trash);
   std::error_code failed;
   fs::remove_all(trash, failed);

@@ -1,4 +1,5 @@
-// The directory of backups: full/<UTC>-<ulid>/, `latest` (a link to the newest), verified/<id>.json (what verification
+// The directory of backups: full/<UTC>-<ulid>/ and base/<UTC>-<ulid>/ (one object looks at one kind), `latest` and
+// `latest-base` (links to the newest), verified/<id>.json (what verification
 // found), .lock. A backup becomes visible by one rename; names that start with a dot are unfinished or being removed.
 #pragma once
 
@@ -30,12 +31,13 @@ struct Entry {
 
 class Repository {
  public:
-  explicit Repository(fs::path directory) : directory_(std::move(directory)) {}
+  explicit Repository(fs::path directory, std::string kind = "full")
+      : directory_(std::move(directory)), kind_(std::move(kind)) {}
   const fs::path& directory() const { return directory_; }
 
   // Oldest first, damaged ones included.
   std::vector<Entry> list() const;
-  // "latest", an id, or a path (also …/latest). Throws Error(NoInput) naming what there is.
+  // "latest" ("latest-base"), an id, or a path (also …/latest). Throws Error(NoInput) naming what there is.
   Entry resolve(const std::string& input) const;
   static Entry read(const fs::path& directory);
 
@@ -44,7 +46,7 @@ class Repository {
 
   // Error(Busy) naming the holder.
   FileLock lock() const;
-  fs::path beginTemporary(const std::string& id) const;  // full/.tmp-<id>
+  fs::path beginTemporary(const std::string& id) const;  // <kind>/.tmp-<id>
   void publish(const fs::path& temporary, const std::string& id) const;
   void removeLeftovers() const;  // .tmp-* and .trash-*, while holding the lock
   void remove(const Entry& entry) const;
@@ -53,7 +55,10 @@ class Repository {
  private:
   std::vector<Verification> verificationsOf(const std::string& id) const;
   void pointLatestAt(const std::string& id) const;
+  fs::path folder() const { return directory_ / kind_; }
+  std::string link() const { return kind_ == "full" ? "latest" : "latest-" + kind_; }
   fs::path directory_;
+  std::string kind_;
 };
 
 // When the newest readable backup below `directory` was finished; nullopt when there is none.

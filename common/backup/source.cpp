@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "common/backup/physical/base_source.h"
 #include "common/base/error.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -30,19 +31,6 @@ SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
   snapshot.read(sink);
   report.tables = tables.get();
   return report;
-}
-
-// A newer server's dump made by an older program fails late or not at all.
-void requireProgramVersion(const std::string& program, int server_version) {
-  const auto outcome = runCommand({{program, "--version"}, {}, false}, std::chrono::seconds(10));
-  const auto words = split(outcome.output, ' ');
-  const auto major = words.size() >= 3 ? parseInteger(split(words[2], '.').front()) : std::nullopt;
-  if (!major) throw Error(Code::CouldNotVerify, fmt::format("{} does not say its version", program));
-  if (*major < server_version / 10000) {
-    throw Error(Code::Config,
-                fmt::format("{} is version {}, the server is {}", program, *major, server_version / 10000),
-                fmt::format("apt-get install postgresql-client-{}", server_version / 10000));
-  }
 }
 
 SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {

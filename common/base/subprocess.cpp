@@ -164,6 +164,7 @@ void Subprocess::write(std::string_view bytes, Deadline deadline) {
 
 int Subprocess::wait(Deadline deadline) {
   input_.reset();
+  if (status_) return *status_;
   int status = 0;
   while (::waitpid(pid_, &status, WNOHANG) == 0) {
     if (remaining(deadline).count() == 0) {
@@ -172,9 +173,21 @@ int Subprocess::wait(Deadline deadline) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  return reaped(status);
+}
+
+std::optional<int> Subprocess::ended() {
+  int status = 0;
+  if (pid_ <= 0) return status_;
+  if (::waitpid(pid_, &status, WNOHANG) == 0) return std::nullopt;
+  return reaped(status);
+}
+
+int Subprocess::reaped(int status) {
   pid_ = -1;
   if (error_reader_.joinable()) error_reader_.join();
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return *status_;
 }
 
 CommandResult runCommand(const Command& command, std::chrono::milliseconds timeout, std::size_t limit) {

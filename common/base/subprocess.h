@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -38,11 +39,15 @@ class Subprocess {
   void closeInput() { input_.reset(); }
   // Exit status (128 + signal when killed). Throws Error(Unreachable) after `deadline`, having killed it.
   int wait(Deadline deadline);
-  const std::string& errorOutput() const { return error_output_; }  // complete after wait()
+  // Its exit status once it has ended by itself, without waiting.
+  std::optional<int> ended();
+  const std::string& errorOutput() const { return error_output_; }  // complete after wait() or ended()
 
  private:
   void kill();
+  int reaped(int status);
   pid_t pid_ = -1;
+  std::optional<int> status_;  // once it has ended
   std::string name_;
   Fd input_;
   Fd output_;

@@ -63,6 +63,20 @@ struct Sealed {
   }
 };
 
+TEST(Artifact, ContentThatFillsTheLastBlockExactlyComesBack) {
+  for (const std::size_t size : {256U << 10, 16U << 20}) {
+    const TemporaryDirectory directory;
+    const auto identity = crypto::ageIdentity(Secret(crypto::randomBytes(32)));
+    ArtifactWriter writer(directory.path(), "file", "database", {{identity.recipient}, 1, 0});
+    const std::string plain(size, '\0');  // all of it comes out of the last few bytes
+    writer.write(plain);
+    const auto record = writer.finish();
+    std::string out;
+    readArtifact(directory.path(), record, identity, [&](std::string_view bytes) { out += bytes; });
+    EXPECT_EQ(out, plain);
+  }
+}
+
 TEST(Artifact, ComesBackAsItWas) {
   for (const std::size_t size : {0, 1, 100, 1'000'000, 5'000'000}) {
     const Sealed sealed(size);

@@ -267,6 +267,7 @@ void PostgresConnection::runAsOne(const std::vector<Statement>& statements) {
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
   std::vector<std::string> names;
+  names.reserve(statements.size());
   for (const auto& statement : statements)
     names.push_back(prepared(std::string(statement.sql), statement.values.size()));
   Result failed(nullptr);

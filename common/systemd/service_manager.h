@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace aragora::lifecycle {
+namespace aragora::systemd {
 
 void notifyReady(const std::string& status);
 void notifyStatus(const std::string& status);
@@ -18,4 +18,4 @@ void notifyWatchdog();
 // Listening sockets handed over by a socket unit.
 std::vector<int> inheritedSockets();
 
-}  // namespace aragora::lifecycle
+}  // namespace aragora::systemd

@@ -1,11 +1,11 @@
-#include "daemon/lifecycle/systemd.h"
+#include "common/systemd/service_manager.h"
 
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-namespace aragora::lifecycle {
+namespace aragora::systemd {
 
 namespace {
 void notify(const std::string& state) { sd_notify(0, state.c_str()); }
@@ -39,4 +39,4 @@ std::vector<int> inheritedSockets() {
   return sockets;
 }
 
-}  // namespace aragora::lifecycle
+}  // namespace aragora::systemd

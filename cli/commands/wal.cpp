@@ -1,0 +1,180 @@
+#include "cli/commands/wal.h"
+
+#include <signal.h>
+
+#include <cstdio>
+
+#include "cli/context.h"
+#include "common/backup/create.h"
+#include "common/backup/physical/wal_receiver.h"
+#include "common/backup/physical/wal_server.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/base/version.h"
+#include "common/systemd/service_manager.h"
+
+namespace aragora::cli {
+
+namespace {
+namespace key = config::key;
+
+// PostgreSQL takes 1 to 125 for "not there" and ends the recovery as if the log were complete; above, it stops.
+constexpr int kNotThere = 1;
+constexpr int kRealError = 200;
+
+std::atomic<bool> stopped{false};
+
+struct ReceiveOptions {
+  std::optional<std::string> output;
+  std::optional<std::string> slot;
+};
+
+struct FileOptions {
+  std::optional<std::string> output;
+  std::optional<std::string> name;
+  std::optional<std::string> path;
+  std::optional<std::string> from;
+};
+
+fs::path backupDirectory(Context& context, const std::optional<std::string>& output) {
+  return output ? fs::absolute(*output) : context.config().backupDirectory();
+}
+
+backup::ArtifactOptions sealingOf(Context& context) {
+  backup::ArtifactOptions options;
+  options.recipients = {context.keyring().backupIdentity().recipient};
+  for (const auto& recipient : context.config().list(key::kBackupRecipients))
+    options.recipients.push_back(crypto::parseAgeRecipient(recipient));
+  options.compression_level = static_cast<int>(context.config().integer(key::kBackupCompression));
+  return options;
+}
+
+void requirePostgres(Context& context) {
+  if (!context.config().usesPostgres())
+    throw Error(Code::Config, "there is no write-ahead log to receive: the database is SQLite", "set DATABASE_URL");
+}
+
+void stopOnSignals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stopped = true; };
+  for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);
+}
+
+// Behind a gap the log is worth nothing without a newer base backup.
+void makeBase(Context& context, const fs::path& directory) {
+  backup::CreateOptions how;
+  how.directory = directory;
+  how.kind = "base";
+  how.target = context.target();
+  how.keyring = &context.keyring();
+  how.extra_recipients = context.config().list(key::kBackupRecipients);
+  how.compression_level = static_cast<int>(context.config().integer(key::kBackupCompression));
+  how.tool_version = kVersion;
+  try {
+    log::warning("made base backup {}", backup::createBackup(how).id);
+  } catch (const Error& error) {
+    log::error("the base backup that recovery needs now failed: {}; run: aragora backup create --kind base",
+               error.what());
+  }
+}
+
+int receive(Context& context, const ReceiveOptions& options) {
+  requirePostgres(context);
+  const auto directory = backupDirectory(context, options.output);
+  backup::WalArchive archive(directory / "wal", context.keyring());
+  backup::ReceiverOptions how;
+  how.target = context.target();
+  how.slot = options.slot.value_or("aragora");
+  how.artifact = sealingOf(context);
+  bool ready = false;
+  how.events.status = [&](const backup::WalStatus& status) {
+    const auto line = status.problem.empty() ? fmt::format("on disk through {}, timeline {}",
+                                                           backup::formatLsn(status.flushed), status.timeline)
+                                             : status.problem;
+    if (!ready && status.problem.empty()) {
+      ready = true;
+      systemd::notifyReady(line);
+      log::info("receiving the log of {} into {}", database::describe(how.target), archive.directory().string());
+    }
+    systemd::notifyStatus(line);
+    systemd::notifyWatchdog();
+    if (status.slot_state == "unreserved")
+      log::warning("the server is about to drop the log that slot {} needs ({} kept)", how.slot,
+                   humanBytes(static_cast<std::uint64_t>(status.retained_bytes)));
+  };
+  how.events.retry = [](const std::string& reason) { log::warning("{}; trying again", reason); };
+  how.events.gap = [&](const std::string&) { makeBase(context, directory); };
+  stopOnSignals();
+  backup::receiveWal(archive, how, stopped);
+  systemd::notifyStopping();
+  log::info("stopped; everything received is on disk");
+  return 0;
+}
+
+int push(Context& context, const FileOptions& options) {
+  requirePostgres(context);
+  if (!options.path)
+    throw Error(Code::Usage, "wal-push needs the file", "archive_command = 'aragora backup wal-push %p'");
+  const auto path = fs::path(*options.path);
+  const auto name = path.filename().string();
+  backup::WalArchive archive(backupDirectory(context, options.output) / "wal", context.keyring());
+  if (archive.segmentSize() == 0) {
+    const auto connection = database::connect(context.target());
+    const auto row = connection->query(
+        "SELECT system_identifier::text, (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') "
+        "FROM "
+        "pg_control_system()",
+        {})[0];
+    archive.claim(row.text(0), static_cast<std::uint64_t>(row.integer(1)));
+  }
+  // Labels of base backups that PostgreSQL archives too; ours hold theirs.
+  if (name.size() > 24 && name.ends_with(".backup")) return 0;
+  if (!backup::parseSegmentName(name, archive.segmentSize()) && !backup::isHistoryName(name) &&
+      !name.ends_with(".partial"))
+    throw Error(Code::Usage, fmt::format("{} is no file of the log", printable(name, 60)), "pass %p");
+  if (name.ends_with(".partial")) return 0;  // of a timeline that was left; the segment is on the new one
+  archive.seal(name, path, sealingOf(context));
+  return 0;
+}
+
+int get(Context& context, const FileOptions& options) {
+  try {
+    if (!options.name || !options.path)
+      throw Error(Code::Usage, "wal-get needs a name and a destination",
+                  "restore_command = 'aragora restore wal-get %f %p'");
+    const auto from = options.from ? fs::path(*options.from) : context.config().backupDirectory() / "wal";
+    if (fs::is_socket(from)) return backup::fetchFromWalServer(from, *options.name, *options.path) ? 0 : kNotThere;
+    if (!fs::is_directory(from))
+      throw Error(Code::NoInput, fmt::format("there is no archive at {}", from.string()), "name it with --from");
+    return backup::WalArchive(from, context.keyring()).fetch(*options.name, *options.path) ? 0 : kNotThere;
+  } catch (const std::exception& error) {
+    // Whatever it is: recovery must stop here instead of opening a database that lacks its end.
+    std::fprintf(stderr, "aragora: wal-get %s: %s\n", options.name ? options.name->c_str() : "", error.what());
+    return kRealError;
+  }
+}
+}  // namespace
+
+void declareWalReceive(CommandLine line) {
+  auto options = std::make_shared<ReceiveOptions>();
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+      .option("--slot", options->slot, "Replication slot (default aragora; made when missing)");
+  line.run([options](Context& context) { return receive(context, *options); });
+}
+
+void declareWalPush(CommandLine line) {
+  auto options = std::make_shared<FileOptions>();
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+      .positional("file", options->path, "The complete file: %p of archive_command");
+  line.run([options](Context& context) { return push(context, *options); });
+}
+
+void declareWalGet(CommandLine line) {
+  auto options = std::make_shared<FileOptions>();
+  line.positional("name", options->name, "%f of restore_command")
+      .positional("destination", options->path, "%p of restore_command")
+      .option("--from", options->from, "The archive (default wal in backup.directory)");
+  line.run([options](Context& context) { return get(context, *options); });
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,83 @@
+// The received write-ahead log: DIR/<timeline>/<segment>.zst.age with its signed record <segment>.json, the open
+// segment as <segment>.partial, timeline histories beside them, and DIR/status.json (what the receiver last knew).
+// Complete segments are compressed and encrypted; the open one is plain and grows byte by byte. One receiver at a time;
+// readers at any time.
+#pragma once
+
+#include <vector>
+
+#include "common/backup/artifact.h"
+#include "common/crypto/keyring.h"
+
+namespace aragora::backup {
+
+using database::postgres::historyName;
+using database::postgres::isHistoryName;
+using database::postgres::parseSegmentName;
+using database::postgres::segmentName;
+using database::postgres::WalSegment;
+
+// What the receiver knew when it last wrote it down.
+struct WalStatus {
+  std::uint32_t timeline = 0;
+  Lsn flushed = 0;             // on disk here
+  Micros durable_through = 0;  // every commit up to this time of the server's clock is in the archive
+  Micros updated_at = 0;
+  std::string slot;
+  std::string slot_state;           // reserved, extended, unreserved, lost
+  std::int64_t retained_bytes = 0;  // kept by the server for us
+  std::string problem;              // why nothing is being received, empty when it is
+};
+
+class WalArchive {
+ public:
+  WalArchive(fs::path directory, const crypto::Keyring& keyring)
+      : directory_(std::move(directory)), keyring_(keyring) {}
+  const fs::path& directory() const { return directory_; }
+
+  // Which cluster's log this is: written down once, compared ever after. Throws Error(Conflict).
+  void claim(const std::string& system_identifier, std::uint64_t segment_size);
+  // 0 before the first claim.
+  std::uint64_t segmentSize() const;
+
+  // Held by the receiver. Error(Busy) naming the holder.
+  FileLock lock() const;
+  fs::path partialPath(const WalSegment& segment) const;
+  // Compresses and encrypts a complete file under its name, durably; a second time with the same content does nothing,
+  // with other content it throws Error(Conflict). `name` is a segment's or a history's.
+  void seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const;
+
+  // Writes the file `name` to `destination` as recovery needs it: the open segment filled up with zeros. False when the
+  // archive ends before it. Error(Damaged) when it is there and does not hold, or when the log goes on after a gap.
+  bool fetch(const std::string& name, const fs::path& destination) const;
+
+  struct Piece {
+    WalSegment segment;
+    std::uint64_t size = 0;  // bytes of log in it
+    bool sealed = false;
+  };
+  std::vector<Piece> pieces(std::uint32_t timeline) const;  // in order
+  std::vector<std::uint32_t> timelines() const;             // in order
+  // Where the log that begins at `start` ends or first has a gap, followed over timeline switches.
+  struct Reach {
+    std::uint32_t timeline = 0;
+    Lsn end = 0;
+    bool gap = false;  // there is more log after `end`
+  };
+  Reach reach(std::uint32_t timeline, Lsn start) const;
+  // Removes complete segments below `segment` on its timeline and on older ones; answers how many.
+  std::size_t removeBefore(const WalSegment& segment) const;
+
+  void writeStatus(const WalStatus& status) const;
+  std::optional<WalStatus> readStatus() const;
+
+ private:
+  fs::path folder(std::string_view name) const;
+  FileRecord readRecord(const std::string& name) const;
+  Reach reachOn(std::uint32_t timeline, Lsn start) const;
+
+  fs::path directory_;
+  const crypto::Keyring& keyring_;
+};
+
+}  // namespace aragora::backup

@@ -1,0 +1,56 @@
+// A connection that speaks the streaming replication protocol for physical copies (PostgreSQL documentation, chapter
+// "Streaming Replication Protocol"). The user needs the REPLICATION privilege. One thread. Failures are
+// Error(Unreachable), what trying again does not mend Error(Permission).
+#pragma once
+
+#include "common/base/error.h"
+#include "common/database/connection.h"
+#include "common/database/postgres/lsn.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace aragora::database::postgres {
+
+constexpr std::int64_t kPostgresEpoch = 946'684'800'000'000LL;  // 2000-01-01 in microseconds since 1970
+
+// The server no longer has the log that was asked for.
+class LogIsGone : public Error {
+ public:
+  explicit LogIsGone(const std::string& message) : Error(Code::NoInput, message) {}
+};
+
+class ReplicationConnection {
+ public:
+  explicit ReplicationConnection(const Target& target);
+  ReplicationConnection(const ReplicationConnection&) = delete;
+  ReplicationConnection& operator=(const ReplicationConnection&) = delete;
+  ~ReplicationConnection();
+
+  struct Position {
+    std::uint32_t timeline = 0;
+    Lsn lsn = 0;
+  };
+
+  // The first row that a command such as IDENTIFY_SYSTEM answers.
+  std::vector<std::string> row(const std::string& command);
+  // Begins to stream. False when the timeline ended exactly there; nextTimeline() tells how it goes on. Throws
+  // LogIsGone.
+  bool start(const std::string& slot, const Position& from);
+
+  enum class Got { Message, Nothing, EndOfTimeline };
+  // The next message of the stream, waiting at most `wait` for it.
+  Got receive(std::string& message, std::chrono::milliseconds wait);
+  // Tells the server what is on disk here.
+  void confirm(Lsn flushed);
+  // After EndOfTimeline or a start() that answered false.
+  Position nextTimeline();
+
+ private:
+  [[noreturn]] void fail();
+  std::string where_;
+  pg_conn* handle_ = nullptr;
+  pg_result* ended_ = nullptr;
+};
+
+}  // namespace aragora::database::postgres
