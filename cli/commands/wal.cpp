@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
+#include "common/deployment/deployment.h"
 #include "common/systemd/service_manager.h"
 
 namespace aragora::cli {
@@ -49,9 +50,10 @@ backup::ArtifactOptions sealingOf(Context& context) {
   return options;
 }
 
-void requirePostgres(Context& context) {
+void prepare(Context& context) {
   if (!context.config().usesPostgres())
     throw Error(Code::Config, "there is no write-ahead log to receive: the database is SQLite", "set DATABASE_URL");
+  if (!context.config().production()) deployment::ensureGeneratedSecrets(context.config());
 }
 
 void stopOnSignals() {
@@ -79,7 +81,7 @@ void makeBase(Context& context, const fs::path& directory) {
 }
 
 int receive(Context& context, const ReceiveOptions& options) {
-  requirePostgres(context);
+  prepare(context);
   const auto directory = backupDirectory(context, options.output);
   backup::WalArchive archive(directory / "wal", context.keyring());
   backup::ReceiverOptions how;
@@ -112,7 +114,7 @@ int receive(Context& context, const ReceiveOptions& options) {
 }
 
 int push(Context& context, const FileOptions& options) {
-  requirePostgres(context);
+  prepare(context);
   if (!options.path)
     throw Error(Code::Usage, "wal-push needs the file", "archive_command = 'aragora backup wal-push %p'");
   const auto path = fs::path(*options.path);

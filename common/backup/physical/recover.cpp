@@ -36,6 +36,11 @@ std::string describe(const RecoveryTarget& target) {
   return {};
 }
 
+// The abbreviation Z is not known yet when the server reads its settings.
+std::string postgresTime(Micros at) {
+  return fmt::format("{} {}.{:06}+00", toIso(at).substr(0, 10), toIso(at).substr(11, 8), at % 1'000'000);
+}
+
 // Regular files and directories only, below `directory`, never through a link.
 class Unpacker {
  public:
@@ -237,7 +242,7 @@ class Recovery {
       case Kind::Latest:
         break;
       case Kind::Time:
-        settings["recovery_target_time"] = options_.target.value;
+        settings["recovery_target_time"] = postgresTime(*fromIso(options_.target.value));
         break;
       case Kind::Name:
         settings["recovery_target_name"] = options_.target.value;

@@ -224,7 +224,8 @@ class Receiver {
     last_slot_check_ = Clock::now();
     const auto connection = database::connect(options_.target);
     auto rows = connection->query(
-        "SELECT restart_lsn::text, wal_status, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint "
+        "SELECT restart_lsn::text, wal_status, coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN "
+        "pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), 0)::bigint "
         "FROM "
         "pg_replication_slots WHERE slot_name = $1",
         {options_.slot});
@@ -246,11 +247,8 @@ class Receiver {
     const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(position_.lsn), why);
     log::error("{}", message);
     file_.reset();
-    const auto connection = database::connect(options_.target);
-    const auto rows = connection->query("SELECT pg_current_wal_lsn()::text", {});
     checkSlot();
-    skip_below_ =
-        slot_restart_ > 0 ? slot_restart_ / size_ * size_ : parseLsn(rows[0].text(0)).value_or(0) / size_ * size_;
+    skip_below_ = slot_restart_ / size_ * size_;
     if (options_.events.gap) options_.events.gap(message);
   }
 

@@ -120,7 +120,8 @@ void ReplicationConnection::confirm(Lsn flushed) {
 
 ReplicationConnection::Position ReplicationConnection::nextTimeline() {
   if (ended_ == nullptr) {
-    if (PQputCopyEnd(handle_, nullptr) != 1 || PQflush(handle_) != 0) fail();
+    PQputCopyEnd(handle_, nullptr);  // a server that shuts down has ended the copy already
+    PQflush(handle_);
     ended_ = PQgetResult(handle_);
   }
   const bool told = PQresultStatus(ended_) == PGRES_TUPLES_OK && PQntuples(ended_) == 1 && PQnfields(ended_) == 2;
@@ -130,7 +131,7 @@ ReplicationConnection::Position ReplicationConnection::nextTimeline() {
     next.lsn = parseLsn(PQgetvalue(ended_, 0, 1)).value_or(0);
   }
   PQclear(std::exchange(ended_, nullptr));
-  if (!told) fail();
+  if (!told) throw Error(Code::Unreachable, fmt::format("PostgreSQL {} ended the stream", where_));
   while (PGresult* rest = PQgetResult(handle_)) PQclear(rest);
   return next;
 }

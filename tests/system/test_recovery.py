@@ -1,0 +1,389 @@
+"""Recovery to a moment: a base backup, the log received while the server runs, and what comes back after the cluster is
+gone. RECOVERY_ROUNDS sets how often the server is killed (default 3)."""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from support import BINARY, Cluster, Sandbox, main, strong_secret
+
+ROUNDS = int(os.environ.get("RECOVERY_ROUNDS", "3"))
+
+
+class Receiver:
+    def __init__(self, sandbox, wait=True, **environment):
+        self.archive = sandbox.directory / "backups/wal"
+        self.log_path = sandbox.directory / "wal.log"
+        self.log = open(self.log_path, "a")
+        began = time.time()
+        self.process = subprocess.Popen([BINARY, "backup", "wal"], env={**sandbox.environment, **environment}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        if wait:
+            self.wait(lambda status: not status["problem"] and (self.archive / "status.json").stat().st_mtime >= began)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+    def text(self):
+        return self.log_path.read_text()
+
+    def status(self):
+        return json.loads((self.archive / "status.json").read_text())
+
+    def wait(self, condition, limit=30):
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the receiver ended with {self.process.returncode}:\n{self.text()}")
+            with contextlib.suppress(OSError, ValueError):
+                if condition(self.status()):
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"not reached: {self.status()}\n{self.text()}")
+
+    def wait_for_position(self, position):
+        self.wait(lambda status: lsn(status["flushed"]) >= lsn(position))
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+def lsn(text):
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+class Load:
+    """Commits from several sessions; `acknowledged` holds what the server confirmed."""
+
+    def __init__(self, cluster, sessions=4):
+        self.acknowledged = set()
+        self.stopping = False
+        self.threads = [threading.Thread(target=self.run, args=(cluster, number)) for number in range(sessions)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, cluster, number):
+        psql = subprocess.Popen([cluster.BIN / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", cluster.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
+        count = 0
+        with contextlib.suppress(BrokenPipeError, OSError):
+            while not self.stopping:
+                count += 1
+                name = f"s{number}-{count}"
+                psql.stdin.write(f"INSERT INTO settings (name, value, updated_at) VALUES ('{name}', repeat('x', 500), 0) RETURNING name;\n")
+                if psql.stdout.readline().strip() != name:
+                    break
+                self.acknowledged.add(name)
+        with contextlib.suppress(OSError):
+            psql.kill()
+        psql.wait()
+        with contextlib.suppress(BrokenPipeError, OSError):
+            psql.stdin.close()
+        psql.stdout.close()
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+        return self.acknowledged
+
+
+@contextlib.contextmanager
+def deployment(**settings):
+    with Cluster(**settings) as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+        sandbox.directory.chmod(0o755)  # recovered clusters run as another user when the tests run as root
+        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+        sandbox.run("migrate", check=0)
+        yield cluster, sandbox
+
+
+@contextlib.contextmanager
+def recovered(cluster, directory):
+    """The recovered cluster, started in the place of the lost one."""
+    with contextlib.suppress(subprocess.CalledProcessError):
+        cluster.stop("immediate")
+    shutil.rmtree(cluster.data, ignore_errors=True)
+    shutil.move(directory, cluster.data)
+    cluster.start()
+    yield cluster
+
+
+def names(cluster):
+    return set(cluster.sql("SELECT name FROM settings").split())
+
+
+class Loss(unittest.TestCase):
+    def test_nothing_acknowledged_is_lost_when_the_cluster_is_killed_and_thrown_away(self):
+        for number in range(ROUNDS):
+            with self.subTest(round=number), deployment() as (cluster, sandbox):
+                sandbox.run("backup", "create", "--kind", "base", check=0)
+                with Receiver(sandbox) as receiver:
+                    load = Load(cluster)
+                    time.sleep(1.5)
+                    cluster.kill()
+                    acknowledged = load.stop()
+                    self.assertGreater(len(acknowledged), 100)
+                    time.sleep(0.3)  # what is on the wire arrives
+                    self.assertEqual(receiver.stop(), 0, receiver.text())
+                shutil.rmtree(cluster.data)
+                report = sandbox.run_json("restore", "--latest", "--to", sandbox.directory / "recovered", "--verify", check=0)
+                self.assertLess(report["seconds"], 60)
+                with recovered(cluster, sandbox.directory / "recovered"):
+                    self.assertEqual(acknowledged - names(cluster), set())
+
+    def test_a_receiver_that_is_killed_goes_on_where_it_was_and_stores_what_pg_receivewal_stores(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            oracle = cluster.directory / "oracle"
+            oracle.mkdir()
+            if os.geteuid() == 0:
+                shutil.chown(oracle, "postgres")
+            cluster.sql("SELECT pg_create_physical_replication_slot('oracle', true)")
+            load = Load(cluster)
+            for _ in range(4):
+                with Receiver(sandbox, wait=False) as receiver:
+                    time.sleep(0.5)
+                    receiver.process.send_signal(signal.SIGKILL)
+                    receiver.process.wait()
+                cluster.sql("SELECT pg_switch_wal()", user="postgres")
+            acknowledged = load.stop()
+            end = cluster.sql("SELECT pg_switch_wal()", user="postgres")
+            with Receiver(sandbox) as receiver:
+                receiver.wait_for_position(end)
+                self.assertEqual(receiver.stop(), 0, receiver.text())
+            cluster.program("pg_receivewal", "-h", "127.0.0.1", "-p", cluster.port, "-U", "postgres", "-D", oracle, "--slot=oracle", f"--endpos={end}", "--no-loop", check=False)
+            compared = 0
+            for segment in sorted(oracle.iterdir()):
+                if not re.fullmatch("[0-9A-F]{24}", segment.name):
+                    continue
+                ours = sandbox.directory / "segment"
+                sandbox.run("restore", "wal-get", segment.name, ours, check=0)
+                self.assertEqual(ours.read_bytes(), segment.read_bytes(), segment.name)
+                compared += 1
+            self.assertGreaterEqual(compared, 4)
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertEqual(acknowledged - names(cluster), set())
+
+    def test_a_change_of_timeline_is_followed(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('before', '', 0)")
+                cluster.stop("fast")
+                (cluster.data / "standby.signal").touch()
+                cluster.start()
+                cluster.program("pg_ctl", "-D", cluster.data, "-w", "promote")
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('after', '', 0)")
+                receiver.wait(lambda status: status["timeline"] == 2)
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                self.assertEqual(receiver.stop(), 0)
+            self.assertTrue((sandbox.directory / "backups/wal/00000002/00000002.history.zst.age").exists())
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", "--verify", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertLessEqual({"before", "after"}, names(cluster))
+
+    def test_a_lost_slot_is_said_and_a_new_base_backup_ends_the_gap(self):
+        with deployment(max_slot_wal_keep_size="16MB") as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            with Receiver(sandbox) as receiver:
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                receiver.stop()
+            for _ in range(6):  # much more than the slot may keep
+                cluster.sql("INSERT INTO settings (name, value, updated_at) SELECT gen_random_uuid()::text, repeat('y', 1000), 0 FROM generate_series(1, 5000)")
+                cluster.sql("SELECT pg_switch_wal()", user="postgres")
+                cluster.sql("CHECKPOINT", user="postgres")
+            self.assertEqual(cluster.sql("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'aragora'"), "lost")
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('afterwards', '', 0)")
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                self.assertIn("the log is interrupted after", receiver.text())
+                self.assertIn("made base backup", receiver.text())
+                receiver.stop()
+            bases = sandbox.run_json("backup", "list")["backups"]
+            self.assertEqual([b["kind"] for b in bases], ["base", "base"])
+            window = sandbox.run_json("backup", "status")["recovery_window"]
+            self.assertEqual((window["base"], window["gap"]), (bases[1]["id"], False))
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            # From the old base the end cannot be reached, and nobody pretends so.
+            refused = sandbox.run("restore", "--latest", "--input", bases[0]["id"], "--to", sandbox.directory / "other", check=66)
+            self.assertIn("gap", refused.stderr)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertIn("afterwards", names(cluster))
+
+    def test_a_full_disk_stops_the_receiver_and_loses_nothing(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            load = Load(cluster, sessions=1)
+            for number in (3, 10, 25):
+                with Receiver(sandbox, wait=False, LD_PRELOAD=os.environ["FAULTS_LIBRARY"], FAULT_KIND="enospc", FAULT_AT=str(number)) as receiver:
+                    self.assertEqual(receiver.process.wait(30), 73 if number == 3 else receiver.process.returncode)
+                    self.assertIn(receiver.process.returncode, (73, 74), receiver.text())
+                    self.assertIn("No space left on device", receiver.text())
+            acknowledged = load.stop()
+            with Receiver(sandbox) as receiver:
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                receiver.stop()
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertEqual(acknowledged - names(cluster), set())
+
+
+class Targets(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.cluster, cls.sandbox = cls.stack.enter_context(deployment())
+        cls.sandbox.run("backup", "create", "--kind", "base", check=0)
+        with Receiver(cls.sandbox) as receiver:
+            insert = "INSERT INTO settings (name, value, updated_at) VALUES ('{}', '', 0)"
+            cls.cluster.sql(insert.format("one"))
+            cls.cluster.sql("SELECT pg_create_restore_point('after one')", user="postgres")
+            time.sleep(0.05)
+            cls.time = cls.cluster.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+            time.sleep(0.05)
+            cls.xid = cls.cluster.sql(f"WITH i AS ({insert.format('two')}) SELECT pg_current_xact_id()")
+            cls.position = cls.cluster.sql("SELECT pg_current_wal_lsn()")
+            cls.cluster.sql(insert.format("three"))
+            receiver.wait_for_position(cls.cluster.sql("SELECT pg_current_wal_lsn()"))
+            receiver.wait(lambda status: status["durable_through"] > cls.time)
+            assert receiver.stop() == 0
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.close()
+
+    def recover(self, *target):
+        directory = self.sandbox.directory / "target"
+        shutil.rmtree(directory, ignore_errors=True)
+        self.sandbox.run("restore", *target, "--to", directory, check=0)
+        dump = subprocess.run(["sh", "-c", f"chmod -R a+rX {directory} 2>/dev/null; true"])
+        self.assertEqual(dump.returncode, 0)
+        (directory).chmod(0o700)
+        private = object.__new__(Cluster)
+        private.directory, private.data, private.port = self.cluster.directory, directory, self.cluster.port + 1
+        for path in [directory, *directory.rglob("*")]:
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        private.configure(port=private.port)
+        private.start()
+        try:
+            return {name for name in ("one", "two", "three") if name in names(private)}
+        finally:
+            private.stop("immediate")
+
+    def test_each_kind_of_target(self):
+        self.assertEqual(self.recover("--target-name", "after one"), {"one"})
+        self.assertEqual(self.recover("--target-time", self.time), {"one"})
+        self.assertEqual(self.recover("--target-xid", self.xid), {"one", "two"})
+        self.assertEqual(self.recover("--target-lsn", self.position), {"one", "two"})
+        self.assertEqual(self.recover("--latest"), {"one", "two", "three"})
+
+    def test_targets_outside_of_the_window_are_refused_before_anything_is_made(self):
+        for target in (("--target-time", "2020-01-01T00:00:00Z"), ("--target-time", "2099-01-01T00:00:00Z"), ("--target-lsn", "FF/0"), ("--target-name", "nowhere")):
+            with self.subTest(target=target):
+                refused = self.sandbox.run("restore", *target, "--to", self.sandbox.directory / "no", check=66)
+                self.assertRegex(refused.stderr, r"recovery is possible from \d{4}-.* through \d{4}-")
+                self.assertFalse((self.sandbox.directory / "no").exists())
+        for target in (("--target-time", "yesterday"), ("--target-lsn", "x"), ("--target-xid", "x"), ("--latest", "--target-xid", "7")):
+            self.sandbox.run("restore", *target, "--to", self.sandbox.directory / "no", check=64)
+        self.sandbox.run("restore", "--latest", check=64)
+        existing = self.sandbox.directory / "existing"
+        existing.mkdir()
+        self.sandbox.run("restore", "--latest", "--to", existing, check=73)
+
+    def test_a_dry_run_says_what_it_would_do(self):
+        plan = self.sandbox.run_json("restore", "--latest", "--to", self.sandbox.directory / "no", "--dry-run", check=0)
+        self.assertEqual(len(plan["plan"]), 3)
+        self.assertFalse((self.sandbox.directory / "no").exists())
+
+    def test_a_base_backup_is_proved_by_recovering_it(self):
+        result = self.sandbox.run("backup", "verify", "--input", "latest-base", check=0)
+        self.assertIn("recovered into scratch and verified there", result.stdout)
+
+    def test_damage_is_found_and_stops_a_recovery(self):
+        copy = self.sandbox.directory / "damaged"
+        wal = copy / "wal/00000001"
+        for victim in ("base", "segment", "record", "missing"):
+            with self.subTest(victim=victim):
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(self.sandbox.directory / "backups", copy, symlinks=True)
+                sealed = sorted(wal.glob("*.zst.age"))[0]
+                path = {"base": next((copy / "base").glob("2*/base.tar.zst.age")), "segment": sealed, "record": sealed.with_name(sealed.name[:24] + ".json"), "missing": sealed}[victim]
+                if victim == "missing":
+                    path.unlink()
+                else:
+                    data = bytearray(path.read_bytes())
+                    data[len(data) // 2] ^= 1
+                    path.write_bytes(data)
+                refused = self.sandbox.run("restore", "--latest", "--to", self.sandbox.directory / "no", ARAGORA_BACKUP_DIR=str(copy))
+                self.assertIn(refused.returncode, (65, 66), refused.stderr)
+                self.assertFalse((self.sandbox.directory / "no").exists())
+                if victim == "base":
+                    self.sandbox.run("backup", "verify", "--level", "0", "--input", "latest-base", ARAGORA_BACKUP_DIR=str(copy), check=65)
+
+
+class Files(unittest.TestCase):
+    def test_push_and_get(self):
+        with deployment() as (cluster, sandbox):
+            cluster.sql("SELECT pg_switch_wal()", user="postgres")
+            segment = sorted(p for p in (cluster.data / "pg_wal").iterdir() if re.fullmatch("[0-9A-F]{24}", p.name))[0]
+            back = sandbox.directory / "back"
+            sandbox.run("backup", "wal-push", segment, check=0)
+            sandbox.run("backup", "wal-push", segment, check=0)
+            sandbox.run("restore", "wal-get", segment.name, back, check=0)
+            self.assertEqual(back.read_bytes(), segment.read_bytes())
+            other = sandbox.directory / segment.name
+            other.write_bytes(b"z" * 16777216)
+            self.assertIn("other content", sandbox.run("backup", "wal-push", other).stderr)
+            sandbox.run("backup", "wal-push", sandbox.write("notes.txt", "x"), check=64)
+            # 1 says that the log ends here; anything above 125 stops a recovery.
+            sandbox.run("restore", "wal-get", "0000000100000000000000FF", back, check=1)
+            sandbox.run("restore", "wal-get", "00000009.history", back, check=1)
+            for path in (sandbox.directory / "backups/wal/00000001").glob("*.json"):
+                path.write_text(path.read_text().replace("16777216", "16777217"))
+            refused = sandbox.run("restore", "wal-get", segment.name, back, check=200)
+            self.assertIn("signature", refused.stderr)
+
+    def test_archive_command_and_the_loss_that_it_leaves(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = strong_secret()
+            exported = " ".join(f"{name}={value}" for name, value in sandbox.environment.items() if name.startswith(("ARAGORA", "DATABASE", "PATH")))
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            if os.geteuid() == 0:  # the archive belongs to whom the server runs as
+                for path in [sandbox.directory, *sandbox.directory.rglob("*")]:
+                    shutil.chown(path, "postgres")
+            program = sandbox.directory / "aragora"
+            shutil.copy(BINARY, program)
+            cluster.configure(archive_mode="on", archive_command=f"env {exported} {program} backup wal-push %p")
+            cluster.stop()
+            cluster.start()
+            cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('archived', '', 0)")
+            last = cluster.sql("SELECT pg_walfile_name(pg_switch_wal())", user="postgres")
+            deadline = time.monotonic() + 20
+            while not (sandbox.directory / f"backups/wal/00000001/{last}.zst.age").exists():
+                self.assertLess(time.monotonic(), deadline, (cluster.data / "server.log").read_text())
+                time.sleep(0.05)
+            cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('not archived yet', '', 0)")
+            cluster.kill()
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                found = names(cluster)
+            self.assertIn("archived", found)
+            self.assertNotIn("yet", found)
+
+
+if __name__ == "__main__":
+    main()
