@@ -253,22 +253,51 @@ int verifyOne(Context& context, const Options& options) {
   }
 }
 
-int prune(Context& context, const Options& options) {
-  const auto& out = context.out();
-  const backup::Repository repository(directoryOf(context, options), kindOf(options));
-  const auto days = options.days.value_or(context.config().integer(key::kBackupRetentionDays));
-  if (days < 1) throw Error(Code::Usage, "--days takes 1 or more");
-  const auto plan = backup::planPrune(repository.list(), days, nowMicros());
-  json::array items;
+// Shows the plan and, unless it is a dry run, executes it; answers why nothing may be removed, if so.
+std::string carryOut(const Output& out, const backup::Repository& repository, const backup::PrunePlan& plan,
+                     bool dry_run, json::array& items) {
   for (const auto& item : plan.items) {
     items.push_back(json::object{{"id", item.entry.id}, {"remove", item.remove}, {"reason", item.reason}});
     out.marked(item.remove ? Mark::Ok : Mark::Info,
-               fmt::format("{}  {}{}", item.entry.id, options.dry_run && item.remove ? "would be " : "", item.reason));
+               fmt::format("{}  {}{}", item.entry.id, dry_run && item.remove ? "would be " : "", item.reason));
   }
-  if (!options.dry_run) backup::executePrune(repository, plan);
-  out.document({{"dry_run", options.dry_run}, {"items", items}, {"refusal", plan.refusal}});
-  if (!plan.refusal.empty()) {
-    throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", plan.refusal),
+  if (!dry_run) backup::executePrune(repository, plan);
+  return plan.refusal;
+}
+
+// Log that no base backup needs any more.
+std::size_t pruneLog(Context& context, const fs::path& directory) {
+  std::optional<backup::PhysicalRecord> oldest;
+  for (const auto& entry : backup::Repository(directory, "base").list()) {
+    if (!entry.manifest || !entry.manifest->physical) return 0;  // one that cannot be read may need all of it
+    if (!oldest) oldest = entry.manifest->physical;
+  }
+  const backup::WalArchive archive(directory / "wal", context.keyring());
+  const auto size = archive.segmentSize();
+  return oldest && size > 0 ? archive.removeBefore({oldest->timeline, oldest->start / size}) : 0;
+}
+
+int prune(Context& context, const Options& options) {
+  const auto& out = context.out();
+  const auto directory = directoryOf(context, options);
+  const auto days = options.days.value_or(context.config().integer(key::kBackupRetentionDays));
+  if (days < 1) throw Error(Code::Usage, "--days takes 1 or more");
+  const backup::Repository full(directory);
+  const backup::Repository base(directory, "base");
+  const auto full_plan = backup::planPrune(full.list(), days, nowMicros());
+  const auto base_plan = backup::planPruneBases(
+      base.list(), options.days.value_or(context.config().integer(key::kBackupLogDays)), nowMicros());
+  json::array items;
+  auto refusal = carryOut(out, full, full_plan, options.dry_run, items);
+  if (!base_plan.items.empty()) {
+    const auto refused = carryOut(out, base, base_plan, options.dry_run, items);
+    if (refusal.empty()) refusal = refused;
+  }
+  const auto segments = options.dry_run || !base_plan.refusal.empty() ? 0 : pruneLog(context, directory);
+  if (segments > 0) out.marked(Mark::Ok, fmt::format("{} files of log removed: no base backup needs them", segments));
+  out.document({{"dry_run", options.dry_run}, {"items", items}, {"log_files", segments}, {"refusal", refusal}});
+  if (!refusal.empty()) {
+    throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", refusal),
                 "make a new backup and verify it first");
   }
   return 0;

@@ -139,16 +139,27 @@ int push(Context& context, const FileOptions& options) {
   return 0;
 }
 
+bool fetch(Context& context, const FileOptions& options) {
+  if (!options.name || !options.path)
+    throw Error(Code::Usage, "wal-get needs a name and a destination",
+                "restore_command = 'aragora restore wal-get %f %p'");
+  const auto from = options.from ? fs::path(*options.from) : context.config().backupDirectory() / "wal";
+  try {
+    if (fs::is_socket(from)) return backup::fetchFromWalServer(from, *options.name, *options.path);
+    if (!fs::is_directory(from))
+      throw Error(Code::Config, fmt::format("there is no archive at {}", from.string()), "name it with --from");
+    return backup::WalArchive(from, context.keyring()).fetch(*options.name, *options.path);
+  } catch (const Error& error) {
+    // What the archive lacks may have come with the base backup, where the server looks next.
+    const auto in_place = fs::path(*options.path).parent_path() / *options.name;
+    if (error.code() == Code::NoInput && fs::exists(in_place)) return false;
+    throw;
+  }
+}
+
 int get(Context& context, const FileOptions& options) {
   try {
-    if (!options.name || !options.path)
-      throw Error(Code::Usage, "wal-get needs a name and a destination",
-                  "restore_command = 'aragora restore wal-get %f %p'");
-    const auto from = options.from ? fs::path(*options.from) : context.config().backupDirectory() / "wal";
-    if (fs::is_socket(from)) return backup::fetchFromWalServer(from, *options.name, *options.path) ? 0 : kNotThere;
-    if (!fs::is_directory(from))
-      throw Error(Code::NoInput, fmt::format("there is no archive at {}", from.string()), "name it with --from");
-    return backup::WalArchive(from, context.keyring()).fetch(*options.name, *options.path) ? 0 : kNotThere;
+    return fetch(context, options) ? 0 : kNotThere;
   } catch (const std::exception& error) {
     // Whatever it is: recovery must stop here instead of opening a database that lacks its end.
     std::fprintf(stderr, "aragora: wal-get %s: %s\n", options.name ? options.name->c_str() : "", error.what());

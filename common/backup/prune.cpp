@@ -9,7 +9,8 @@ constexpr Micros kDay = 86'400'000'000LL;
 constexpr std::size_t kLeastGood = 2;
 }  // namespace
 
-PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now) {
+namespace {
+PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now, const Entry* window_start) {
   PrunePlan plan;
   const Entry* newest_good = nullptr;
   const Entry* newest_proven = nullptr;
@@ -29,6 +30,8 @@ PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_da
       item.reason = "kept: it cannot be read, look at it first";
     } else if (now - entry.manifest->finished_at <= retention_days * kDay) {
       item.reason = fmt::format("kept: younger than {} days", retention_days);
+    } else if (window_start != nullptr && entry.id == window_start->id) {
+      item.reason = fmt::format("kept: recovery within the last {} days begins with it", retention_days);
     } else if (newest_good != nullptr && entry.id == newest_good->id) {
       item.reason = "kept: the newest good one";
     } else if (newest_proven != nullptr && entry.id == newest_proven->id) {
@@ -45,6 +48,20 @@ PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_da
     plan.items.push_back(std::move(item));
   }
   return plan;
+}
+
+}  // namespace
+
+PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now) {
+  return plan(entries, retention_days, now, nullptr);
+}
+
+PrunePlan planPruneBases(const std::vector<Entry>& entries, std::int64_t window_days, Micros now) {
+  const Entry* window_start = nullptr;
+  for (const auto& entry : entries) {
+    if (entry.good() && now - entry.manifest->finished_at > window_days * kDay) window_start = &entry;
+  }
+  return plan(entries, window_days, now, window_start);
 }
 
 std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan) {

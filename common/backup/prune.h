@@ -18,6 +18,9 @@ struct PrunePlan {
 
 // Pure: decides from the entries and the time alone.
 PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now);
+// The same for base backups: the window that reaches back `window_days` begins with the newest one older than that,
+// which is kept too.
+PrunePlan planPruneBases(const std::vector<Entry>& entries, std::int64_t window_days, Micros now);
 // Executes under the lock; answers the ids removed.
 std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan);
 

@@ -144,6 +144,8 @@ const std::vector<Setting>& table() {
             "Where backups are kept. Default: backups in the state directory."),
       integer(kBackupRetentionDays, {"ARAGORA_BACKUP_RETENTION_DAYS"}, "30", 1, 3650,
               "Age at which prune may remove a full backup."),
+      integer(kBackupLogDays, {"ARAGORA_BACKUP_LOG_RETENTION_DAYS"}, "7", 1, 3650,
+              "How far back recovery to a moment reaches: base backups and log before that are pruned."),
       integer(kBackupEveryHours, {"ARAGORA_BACKUP_EVERY_HOURS"}, "24", 1, 8760,
               "Schedule that validate-env holds the newest backup against."),
       typed(Type::List, kBackupRecipients, {"ARAGORA_BACKUP_RECIPIENTS"}, "",

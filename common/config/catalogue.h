@@ -84,6 +84,7 @@ inline constexpr std::string_view kMaxRounds = "debates.max_rounds";
 inline constexpr std::string_view kDebateDeadline = "debates.deadline_seconds";
 inline constexpr std::string_view kBackupDirectory = "backup.directory";
 inline constexpr std::string_view kBackupRetentionDays = "backup.retention_days";
+inline constexpr std::string_view kBackupLogDays = "backup.log_retention_days";
 inline constexpr std::string_view kBackupEveryHours = "backup.every_hours";
 inline constexpr std::string_view kBackupRecipients = "backup.recipients";
 inline constexpr std::string_view kBackupCompression = "backup.compression_level";

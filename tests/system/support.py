@@ -210,18 +210,32 @@ class Cluster:
                 file.write(f"{name} = '{value}'\n")
 
     def start(self):
-        self.program("pg_ctl", "-D", self.data, "-w", "-t", "60", "-l", self.data / "server.log", "start")
+        if self.program("pg_ctl", "-D", self.data, "-w", "-t", "60", "-l", self.data / "server.log", "start", check=False).returncode != 0:
+            raise AssertionError("PostgreSQL did not start:\n" + (self.data / "server.log").read_text()[-3000:])
 
     def stop(self, mode="fast"):
         self.program("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
 
-    def kill(self):
-        """SIGKILL to the postmaster and all of its children at once."""
+    def kill(self, children=False):
+        """SIGKILL to the postmaster; its children notice and leave. With `children` they die at the same moment."""
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        if not children:
+            return os.kill(postmaster, signal.SIGKILL)
         children = [int(p) for p in subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True).stdout.split()]
         for pid in [postmaster, *children]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def wait_until_gone(self, limit=30):
+        """Until no process works in the data directory any more."""
+        deadline = time.monotonic() + limit
+        while subprocess.run(["pgrep", "-f", f"{self.data}|postgres: .*{self.port}"], stdout=subprocess.DEVNULL).returncode == 0 or self.listens():
+            assert time.monotonic() < deadline, "the server's processes stay"
+            time.sleep(0.05)
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def sql(self, text, user="aragora", database="aragora"):
         return subprocess.run([self.BIN / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, "-d", database, "-c", text],

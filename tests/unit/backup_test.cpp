@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "common/backup/artifact.h"
+#include "common/backup/physical/base_source.h"
+#include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -146,6 +150,224 @@ TEST(Prune, RefusesWhenTheNewestIsBadOrTheClockIsBehind) {
                                  entryAt(now + kDay, true, true)},
                                 30, now))
                   .empty());
+}
+
+TEST(Prune, EveryInstantOfTheWindowStaysRecoverable) {
+  std::mt19937 random(11);
+  for (int catalogue = 0; catalogue < 300; ++catalogue) {
+    std::vector<Entry> entries;
+    Micros now = 1'800'000'000'000'000;
+    std::optional<Micros> first;
+    for (int step = 0; step < 40; ++step) {
+      now += static_cast<Micros>(random() % 30) * kDay / 10;
+      if (random() % 3 != 0) {
+        entries.push_back(entryAt(now, random() % 6 != 0, random() % 4 == 0));
+        if (entries.back().good() && !first) first = now;
+      }
+      const auto plan =
+          planPruneBases(entries, 7, random() % 10 == 0 ? now - 3 * kDay : now);  // the clock may jump back
+      std::vector<Entry> kept;
+      for (const auto& item : plan.items) {
+        if (!item.remove) kept.push_back(item.entry);
+      }
+      entries = std::move(kept);
+      if (!first) continue;
+      // Recovery to the oldest instant of the window, or to the first there ever was, begins with a good base before
+      // it.
+      const auto oldest = std::max(*first, now - 7 * kDay);
+      EXPECT_TRUE(
+          std::any_of(entries.begin(), entries.end(),
+                      [&](const Entry& entry) { return entry.good() && entry.manifest->finished_at <= oldest; }))
+          << "catalogue " << catalogue << ", step " << step;
+    }
+  }
+}
+
+TEST(Lsn, TextAndNamesGoBothWays) {
+  constexpr std::uint64_t kSize = 16U << 20;
+  EXPECT_EQ(formatLsn(0x16B374D848), "16/B374D848");
+  EXPECT_EQ(parseLsn("16/B374D848"), 0x16B374D848U);
+  for (const auto* text : {"", "/", "1", "G/0", "1/", "/1", "123456789/0", "1/2/3", "-1/0"})
+    EXPECT_FALSE(parseLsn(text)) << text;
+  EXPECT_EQ(segmentName({2, 0x1FF}, kSize), "0000000200000001000000FF");
+  EXPECT_EQ(parseSegmentName("0000000200000001000000FF", kSize), (WalSegment{2, 0x1FF}));
+  EXPECT_FALSE(parseSegmentName("000000020000000100000100", kSize)) << "there are 256 segments of 16 MiB in 4 GiB";
+  EXPECT_FALSE(parseSegmentName("00000002000000010000000g", kSize));
+  EXPECT_TRUE(isHistoryName(historyName(2)));
+}
+
+// One ustar header and its content.
+std::string tarFile(const std::string& name, const std::string& content, char type = '0',
+                    const std::string& link = {}) {
+  std::string header(512, '\0');
+  header.replace(0, std::min<std::size_t>(name.size(), 100), name.substr(0, 100));
+  header.replace(100, 7, "0000600");
+  header.replace(124, 11, fmt::format("{:011o}", content.size()));
+  header[156] = type;
+  header.replace(157, link.size(), link);
+  header.replace(257, 5, "ustar");
+  unsigned sum = 8 * ' ';
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  header.replace(148, 7, fmt::format("{:06o}", sum) + std::string(1, '\0'));
+  header[155] = ' ';
+  return header + content + std::string((512 - content.size() % 512) % 512, '\0');
+}
+
+const std::string kTarEnd(1024, '\0');
+
+TEST(Tar, ReadsFilesInAnyPieces) {
+  const auto archive = tarFile("a/b", "hello") + tarFile("empty", "") + tarFile("dir/", "", '5') + kTarEnd;
+  for (const std::size_t piece : {1UL, 7UL, 512UL, 100'000UL}) {
+    std::string seen;
+    TarReader reader({[&](const TarEntry& entry) { seen += "<" + entry.name + ">"; },
+                      [&](std::string_view bytes) { seen += bytes; }, [&] { seen += ";"; }});
+    for (std::size_t at = 0; at < archive.size(); at += piece)
+      reader.write(std::string_view(archive).substr(at, piece));
+    reader.finish();
+    EXPECT_EQ(seen, "<a/b>hello;<empty>;<dir>");
+  }
+}
+
+TEST(Tar, HostileArchivesAreRefused) {
+  auto flipped = tarFile("a", "x") + kTarEnd;
+  flipped[3] = 'z';
+  const std::vector<std::string> archives = {tarFile("../x", "1") + kTarEnd,
+                                             tarFile("/etc/passwd", "1") + kTarEnd,
+                                             tarFile("a/../../x", "1") + kTarEnd,
+                                             tarFile("a//b", "1") + kTarEnd,
+                                             tarFile("..", "", '5') + kTarEnd,
+                                             tarFile(".", "", '5') + kTarEnd,
+                                             tarFile("", "1") + kTarEnd,
+                                             tarFile("dev", "", '3') + kTarEnd,
+                                             tarFile("fifo", "", '6') + kTarEnd,
+                                             tarFile("hard", "", '1', "/etc/passwd") + kTarEnd,
+                                             tarFile("pax", "x", 'x') + kTarEnd,
+                                             tarFile("dir", "content", '5') + kTarEnd,
+                                             flipped,
+                                             tarFile("cut", "hello").substr(0, 514),
+                                             tarFile("no end", "hello"),
+                                             tarFile("a", "1") + kTarEnd + tarFile("after the end", "1"),
+                                             std::string(512, 'x')};
+  for (std::size_t i = 0; i < archives.size(); ++i) {
+    EXPECT_THROW(
+        {
+          TarReader reader({[](const TarEntry&) {}, [](std::string_view) {}, [] {}});
+          reader.write(archives[i]);
+          reader.finish();
+        },
+        Error)
+        << i;
+  }
+}
+
+std::string baseManifest(const std::string& files) {
+  const auto body =
+      "{ \"PostgreSQL-Backup-Manifest-Version\": 1,\n\"Files\": [" + files +
+      "],\n\"WAL-Ranges\": [\n{ \"Timeline\": 1, \"Start-LSN\": \"0/2000028\", \"End-LSN\": \"0/2000100\" }\n],\n";
+  return body + "\"Manifest-Checksum\": \"" + crypto::sha256Hex(body) + "\"}\n";
+}
+
+std::string listed(const std::string& path, const std::string& content) {
+  return fmt::format(R"({{"Path": "{}", "Size": {}, "Checksum-Algorithm": "SHA256", "Checksum": "{}"}})", path,
+                     content.size(), crypto::sha256Hex(content));
+}
+
+TEST(BaseChecker, HoldsTheStreamAgainstItsManifest) {
+  const auto check = [](const std::string& archive) {
+    BaseChecker checker;
+    checker.write(archive);
+    return checker.finish();
+  };
+  const auto file = tarFile("base/1", "content");
+  const auto wal = tarFile("pg_wal/000000010000000000000002", "log");
+  const auto good = check(file + wal + tarFile("backup_manifest", baseManifest(listed("base/1", "content"))) + kTarEnd);
+  EXPECT_EQ(good.timeline, 1U);
+  EXPECT_EQ(formatLsn(good.stop), "0/2000100");
+  auto wrong_sum = baseManifest(listed("base/1", "content"));
+  wrong_sum.replace(wrong_sum.find("0/2000028"), 9, "0/2000029");
+  for (const auto& archive :
+       {file + wal + tarFile("backup_manifest", baseManifest(listed("base/1", "CONTENT"))) + kTarEnd,
+        file + wal +
+            tarFile("backup_manifest", baseManifest(listed("base/1", "content") + "," + listed("base/2", ""))) +
+            kTarEnd,
+        file + tarFile("extra", "1") + tarFile("backup_manifest", baseManifest(listed("base/1", "content"))) + kTarEnd,
+        file + tarFile("backup_manifest", wrong_sum) + kTarEnd, file + kTarEnd,
+        file + file + tarFile("backup_manifest", baseManifest(listed("base/1", "content"))) + kTarEnd})
+    EXPECT_THROW(check(archive), Error);
+}
+
+struct Archived {
+  TemporaryDirectory directory;
+  crypto::Keyring keyring{Secret(std::string(64, 'a'))};
+  WalArchive archive{directory.path() / "wal", keyring};
+  static constexpr std::uint64_t kSize = 1U << 20;
+
+  Archived() { archive.claim("7000000000000000001", kSize); }
+  void seal(std::uint32_t timeline, std::uint64_t number) {
+    const auto file = directory.path() / "segment";
+    writeFileAtomically(file, std::string(kSize, static_cast<char>('a' + number % 26)));
+    archive.seal(segmentName({timeline, number}, kSize), file, {{keyring.backupIdentity().recipient}, 1, 0});
+  }
+  void partial(std::uint32_t timeline, std::uint64_t number, std::size_t bytes) {
+    writeFileAtomically(archive.partialPath({timeline, number}), std::string(bytes, 'p'));
+  }
+  void history(std::uint32_t timeline, const std::string& text) {
+    const auto file = directory.path() / "history";
+    writeFileAtomically(file, text);
+    archive.seal(historyName(timeline), file, {{keyring.backupIdentity().recipient}, 1, 0});
+  }
+};
+
+TEST(WalArchive, KnowsHowFarItReaches) {
+  Archived a;
+  EXPECT_EQ(a.archive.reach(1, 2 * a.kSize).end, 2 * a.kSize);
+  a.seal(1, 2);
+  a.seal(1, 3);
+  a.partial(1, 4, 1000);
+  EXPECT_EQ(a.archive.reach(1, 2 * a.kSize + 40).end, 4 * a.kSize + 1000);
+  a.seal(1, 6);
+  const auto broken = a.archive.reach(1, 2 * a.kSize);
+  EXPECT_EQ(broken.end, 4 * a.kSize + 1000);
+  EXPECT_TRUE(broken.gap);
+  // Timeline 2 left 1 within segment 4.
+  a.history(2, fmt::format("1\t{}\tno recovery target specified\n", formatLsn(4 * a.kSize + 500)));
+  a.seal(2, 4);
+  a.partial(2, 5, 10);
+  const auto onward = a.archive.reach(1, 2 * a.kSize);
+  EXPECT_EQ(onward.timeline, 2U);
+  EXPECT_EQ(onward.end, 5 * a.kSize + 10);
+  EXPECT_FALSE(onward.gap);
+}
+
+TEST(WalArchive, HandsOutWhatItHoldsAndRefusesGapsAndDamage) {
+  Archived a;
+  const auto out = a.directory.path() / "out";
+  a.seal(1, 2);
+  a.partial(1, 4, 1000);
+  EXPECT_TRUE(a.archive.fetch(segmentName({1, 2}, a.kSize), out));
+  EXPECT_EQ(readFile(out), std::string(a.kSize, 'c'));
+  EXPECT_TRUE(a.archive.fetch(segmentName({1, 4}, a.kSize), out));
+  EXPECT_EQ(readFile(out), std::string(1000, 'p') + std::string(a.kSize - 1000, '\0'));
+  EXPECT_FALSE(a.archive.fetch(segmentName({1, 5}, a.kSize), out));
+  EXPECT_FALSE(a.archive.fetch("00000007.history", out));
+  EXPECT_FALSE(a.archive.fetch("../../etc/passwd", out));
+  EXPECT_THROW(a.archive.fetch(segmentName({1, 3}, a.kSize), out), Error) << "the log goes on behind it";
+  EXPECT_THROW(a.archive.claim("another", a.kSize), Error);
+  // The sealed content of one segment under the name of another.
+  a.seal(1, 3);
+  const auto folder = a.archive.directory() / "00000001";
+  for (const auto* suffix : {".zst.age", ".json"})
+    fs::copy_file(folder / (segmentName({1, 2}, a.kSize) + suffix), folder / (segmentName({1, 3}, a.kSize) + suffix),
+                  fs::copy_options::overwrite_existing);
+  EXPECT_THROW(a.archive.fetch(segmentName({1, 3}, a.kSize), out), Error);
+}
+
+TEST(WalArchive, RemovesOnlyWhatIsBeforeTheGivenSegment) {
+  Archived a;
+  for (std::uint64_t number = 2; number < 8; ++number) a.seal(1, number);
+  EXPECT_EQ(a.archive.removeBefore({1, 5}), 3U);
+  EXPECT_EQ(a.archive.pieces(1).front().segment.number, 5U);
+  EXPECT_EQ(a.archive.pieces(1).size(), 3U);
 }
 
 }  // namespace

@@ -36,6 +36,13 @@ std::string describe(const RecoveryTarget& target) {
   return {};
 }
 
+// A base backup holds the whole segments of its own range; the archive has to go on behind them.
+WalArchive::Reach logAfter(const WalArchive& archive, const PhysicalRecord& base) {
+  const auto size = archive.segmentSize();
+  if (size == 0) return {base.timeline, base.stop, false};
+  return archive.reach(base.timeline, (base.stop + size - 1) / size * size);
+}
+
 // The abbreviation Z is not known yet when the server reads its settings.
 std::string postgresTime(Micros at) {
   return fmt::format("{} {}.{:06}+00", toIso(at).substr(0, 10), toIso(at).substr(11, 8), at % 1'000'000);
@@ -168,8 +175,9 @@ class Recovery {
   void requireReachable() {
     const auto& physical = *base_.manifest->physical;
     if (options_.target.kind == Kind::Consistent) return;
-    const auto reach = archive_.reach(physical.timeline, physical.start);
-    if (options_.target.kind == Kind::Position && reach.end < *parseLsn(options_.target.value)) outside();
+    const auto reach = logAfter(archive_, physical);
+    if (options_.target.kind == Kind::Position && std::max(reach.end, physical.stop) < *parseLsn(options_.target.value))
+      outside();
     const auto status = archive_.readStatus();
     if (options_.target.kind == Kind::Time && status && status->durable_through < *fromIso(options_.target.value))
       outside();
@@ -192,7 +200,7 @@ class Recovery {
   RecoverReport plan() {
     const auto& physical = *base_.manifest->physical;
     const auto* file = base_.manifest->file("database");
-    const auto reach = archive_.reach(physical.timeline, physical.start);
+    const auto reach = logAfter(archive_, physical);
     report_.plan = {
         fmt::format("unpack base backup {} ({}) into {}", base_.id, humanBytes(file->plain_size), options_.to.string()),
         fmt::format("replay the log from {} towards {} (it ends at {})", formatLsn(physical.start),
@@ -313,7 +321,7 @@ std::optional<RecoveryWindow> recoveryWindow(const fs::path& directory, const cr
   std::optional<RecoveryWindow> window;
   for (const auto& entry : Repository(directory, "base").list()) {
     if (!entry.good() || !entry.manifest->physical) continue;
-    const auto reach = archive.reach(entry.manifest->physical->timeline, entry.manifest->physical->start);
+    const auto reach = logAfter(archive, *entry.manifest->physical);
     // Behind a gap only newer base backups reach the end of the log.
     if (!window || window->gap)
       window = RecoveryWindow{entry.id, entry.manifest->finished_at, std::nullopt,

@@ -47,7 +47,8 @@ std::string insideName(std::string name) {
     if (part.empty() || part == "." || part == "..")
       damaged(fmt::format("the name '{}' leads outside", printable(name, 80)));
   }
-  if (name.empty() || name[0] == '/') damaged(fmt::format("the name '{}' leads outside", printable(name, 80)));
+  if (name.empty() || name[0] == '/' || name.find("//") != std::string::npos)
+    damaged(fmt::format("the name '{}' leads outside", printable(name, 80)));
   return name;
 }
 }  // namespace

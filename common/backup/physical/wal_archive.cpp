@@ -191,7 +191,7 @@ bool WalArchive::fetch(const std::string& name, const fs::path& destination) con
     // Ending recovery here would silently lose what comes after.
     for (const auto& piece : pieces(segment->timeline)) {
       if (piece.segment.number > segment->number)
-        throw Error(Code::Damaged,
+        throw Error(Code::NoInput,
                     fmt::format("{} is missing and the log goes on at {}", name, segmentName(piece.segment, size)),
                     "recover to a moment before it, or from a base backup after it");
     }

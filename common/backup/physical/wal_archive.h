@@ -48,7 +48,8 @@ class WalArchive {
   void seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const;
 
   // Writes the file `name` to `destination` as recovery needs it: the open segment filled up with zeros. False when the
-  // archive ends before it. Error(Damaged) when it is there and does not hold, or when the log goes on after a gap.
+  // archive ends before it. Error(Damaged) when it is there and does not hold, Error(NoInput) when it is missing and
+  // the log goes on behind it.
   bool fetch(const std::string& name, const fs::path& destination) const;
 
   struct Piece {

@@ -1,6 +1,6 @@
 // Receives PostgreSQL's write-ahead log over the streaming replication protocol (PostgreSQL documentation,
 // chapter 55.4) into a WalArchive. A position is confirmed to the server only after it was fsynced here, so a server
-// that waits for us (synchronous_standby_names = 'aragora-wal') loses nothing; one that does not loses what was on its
+// that waits for us (synchronous_standby_names = 'aragora_wal') loses nothing; one that does not loses what was on its
 // way.
 //
 // Survives the server's restarts (it reconnects, at most every 30 s), its own (it goes on at the start of the open

@@ -88,7 +88,8 @@ void WalServer::answer(int connection) {
   try {
     if (!archive_.fetch(name, file)) return sendAll(connection, "absent\n");
   } catch (const Error& error) {
-    return sendAll(connection, fmt::format("error {}\n", printable(error.what(), 800)));
+    const auto* kind = error.code() == Code::NoInput ? "gap" : "error";
+    return sendAll(connection, fmt::format("{} {}\n", kind, printable(error.what(), 800)));
   }
   const auto content = readFile(file, 1U << 30);
   sendAll(connection, fmt::format("found {}\n", content.size()));
@@ -104,6 +105,7 @@ bool fetchFromWalServer(const fs::path& socket, const std::string& name, const f
   sendAll(fd.get(), name + "\n");
   const auto answer = readLine(fd.get(), kPatience);
   if (answer == "absent") return false;
+  if (startsWith(answer, "gap ")) throw Error(Code::NoInput, answer.substr(4));
   if (startsWith(answer, "error ")) throw Error(Code::Damaged, answer.substr(6));
   auto left = parseInteger(std::string_view(answer).substr(std::min<std::size_t>(6, answer.size()))).value_or(-1);
   if (!startsWith(answer, "found ") || left < 0)

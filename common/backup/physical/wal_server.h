@@ -30,8 +30,8 @@ class WalServer {
   std::thread thread_;
 };
 
-// The other side: false when the archive ends before `name`. Throws Error(Damaged) with what the server said,
-// Error(Unreachable) when it is gone.
+// The other side: false when the archive ends before `name`. Throws Error(Damaged | NoInput) with what the server said,
+// as WalArchive::fetch does, Error(Unreachable) when it is gone.
 bool fetchFromWalServer(const fs::path& socket, const std::string& name, const fs::path& destination);
 
 }  // namespace aragora::backup

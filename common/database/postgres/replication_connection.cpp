@@ -23,7 +23,7 @@ void appendBigEndian(std::string& out, std::uint64_t value) {
 ReplicationConnection::ReplicationConnection(const Target& target) : where_(describeUrl(target.url)) {
   auto parts = parseUrl(target.url);
   parts["replication"] = "true";
-  parts["application_name"] = "aragora-wal";
+  parts["application_name"] = "aragora_wal";
   parts["connect_timeout"] = "5";
   std::vector<const char*> keywords;
   std::vector<const char*> values;
