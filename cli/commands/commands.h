@@ -12,6 +12,7 @@ void declareMigrate(CommandLine line);
 void declareVerify(CommandLine line);
 void declareBackup(CommandLine line);
 void declareRestore(CommandLine line);
+void declareDrill(CommandLine line);
 void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
 void declareKey(CommandLine line);

@@ -25,7 +25,8 @@ std::uint64_t number(std::string_view header, std::size_t at, std::size_t size) 
     for (const char c : bytes.substr(4)) value = value << 8 | static_cast<unsigned char>(c);
     return value;
   }
-  for (const char c : trim(field(header, at, size))) {
+  const auto text = field(header, at, size);
+  for (const char c : trim(text)) {
     if (c < '0' || c > '7') damaged("a number is not octal");
     value = value << 3 | static_cast<std::uint64_t>(c - '0');
   }

@@ -1,0 +1,116 @@
+#include "cli/commands/commands.h"
+#include "common/base/text.h"
+#include "common/base/version.h"
+#include "common/drill/evidence.h"
+
+namespace aragora::cli {
+
+namespace {
+namespace key = config::key;
+
+struct Options {
+  std::optional<std::string> output;
+  std::optional<std::string> input;
+  std::optional<std::string> kind;
+  std::optional<std::string> scratch;
+  bool random = false;
+};
+
+fs::path directoryOf(Context& context, const Options& options) {
+  return options.output ? fs::absolute(*options.output) : context.config().backupDirectory();
+}
+
+// What the deployment would really recover from: its base backups and log when it has them.
+bool physical(Context& context, const Options& options) {
+  if (options.kind && *options.kind != "logical" && *options.kind != "physical")
+    throw Error(Code::Usage, fmt::format("--kind {} is unknown", printable(*options.kind, 20)),
+                "use logical or physical");
+  if (options.kind) return *options.kind == "physical";
+  if (!context.config().usesPostgres()) return false;
+  return !backup::Repository(directoryOf(context, options), "base").list().empty();
+}
+
+int drill(Context& context, const Options& options) {
+  const auto& out = context.out();
+  drill::Options how;
+  how.directory = directoryOf(context, options);
+  how.live = context.target();
+  how.config = &context.config();
+  how.keyring = &context.keyring();
+  how.physical = physical(context, options);
+  if (how.physical && !context.config().usesPostgres())
+    throw Error(Code::Usage, "a physical drill needs PostgreSQL; the database is SQLite", "use --kind logical");
+  how.backup = options.input;
+  how.random = options.random;
+  if (options.scratch) how.scratch = fs::absolute(*options.scratch);
+  how.rto = std::chrono::minutes(context.config().integer(key::kRtoMinutes));
+  how.rpo = std::chrono::minutes(context.config().integer(key::kRpoMinutes));
+  how.tool_version = kVersion;
+  how.on_step = [&](const std::string& name) { out.progress("drill: " + name); };
+  const auto evidence = drill::runDrill(how);
+  const auto path = drill::save(evidence, how.directory, context.keyring());
+  out.endProgress();
+  for (const auto& step : evidence.steps) {
+    const auto mark = step.outcome == drill::Step::Outcome::Done ? Mark::Ok : Mark::Failure;
+    out.marked(mark,
+               fmt::format("{} ({:.1f} s): {}", step.name, step.seconds,
+                           step.outcome == drill::Step::Outcome::NotRun ? "not run, " + step.detail : step.detail));
+  }
+  for (const auto& box : evidence.boxes) out.line(fmt::format("  [{}] {}", box.ticked ? "x" : " ", box.text));
+  const auto objective = [&](const char* name, double seconds, std::chrono::seconds allowed, bool met) {
+    out.marked(met ? Mark::Ok : Mark::Failure, evidence.recovered
+                                                   ? fmt::format("{}: {:.1f} s of {} s", name, seconds, allowed.count())
+                                                   : fmt::format("{}: not measured", name));
+  };
+  objective("Time to recover", evidence.rto_seconds, evidence.rto_objective, evidence.rtoMet());
+  objective("Data that would be lost", evidence.rpo_seconds, evidence.rpo_objective, evidence.rpoMet());
+  out.line(fmt::format("  evidence: {}", path.string()));
+  auto document = drill::toDocument(evidence);
+  document["evidence"] = path.string();
+  out.document(document);
+  return evidence.passed() ? 0 : info(Code::CheckFailed).exit_status;
+}
+
+int list(Context& context, const Options& options) {
+  const auto& out = context.out();
+  const auto directory = directoryOf(context, options);
+  const auto all = drill::history(directory, context.keyring());
+  json::array drills;
+  bool forged = false;
+  for (const auto& kept : all) {
+    forged |= !kept.authentic;
+    const bool passed = kept.authentic && jsonFlagOr(kept.document, "passed", false);
+    const auto seconds = [&](const char* name) {
+      const auto* value = kept.document.if_contains(name);
+      return value != nullptr && !value->is_null() ? fmt::format("{:.1f} s", jsonNumberOr(kept.document, name, 0))
+                                                   : std::string("-");
+    };
+    out.marked(passed ? Mark::Ok : Mark::Failure,
+               kept.authentic
+                   ? fmt::format("{}  {}  RTO {}  RPO {}  {}", kept.id, jsonTextOr(kept.document, "kind", ""),
+                                 seconds("rto_seconds"), seconds("rpo_seconds"), passed ? "passed" : "not passed")
+                   : fmt::format("{}  the signature does not hold", kept.id));
+    drills.push_back(json::object{{"id", kept.id}, {"authentic", kept.authentic}, {"evidence", kept.document}});
+  }
+  if (all.empty()) out.line(fmt::format("No drills in {}", (directory / "drills").string()));
+  out.document({{"directory", directory.string()}, {"drills", drills}});
+  return forged ? info(Code::Damaged).exit_status : 0;
+}
+}  // namespace
+
+void declareDrill(CommandLine line) {
+  auto options = std::make_shared<Options>();
+  const auto runs = [options](int (*function)(Context&, const Options&)) {
+    return [options, function](Context& context) { return function(context, *options); };
+  };
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+      .option("--input", options->input, "The id of a backup (default the newest good one)")
+      .flag("--random", options->random, "Any good backup")
+      .option("--kind", options->kind,
+              "logical, or physical: base backup and log (default what there is to recover from)")
+      .option("--scratch", options->scratch, "Where to restore to (default the temporary directory)");
+  line.run(runs(drill));
+  line.subcommand("list", "Show earlier drills and whether their signatures hold").run(runs(list));
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,219 @@
+#include "common/drill/drill.h"
+
+#include <unistd.h>
+
+#include <random>
+
+#include "common/backup/artifact.h"
+#include "common/backup/landing.h"
+#include "common/backup/physical/private_cluster.h"
+#include "common/backup/physical/recover.h"
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/base/text.h"
+#include "common/drill/instance.h"
+#include "common/verify/verify.h"
+
+namespace aragora::drill {
+
+using database::Engine;
+
+namespace {
+constexpr auto kReadyTime = std::chrono::seconds(60);
+constexpr auto kSmokeTime = std::chrono::seconds(60);
+
+std::string hostName() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+class Drill {
+ public:
+  explicit Drill(const Options& options) : options_(options) {
+    evidence_.started_at = nowMicros();
+    evidence_.id = fmt::format("{}-{}", toCompactIso(evidence_.started_at), newUlid());
+    evidence_.host = hostName();
+    evidence_.tool_version = options.tool_version;
+    evidence_.engine = options.live.engine == Engine::Sqlite ? "sqlite" : "postgres";
+    evidence_.kind = options.physical ? "physical" : "logical";
+    evidence_.rto_objective = options.rto;
+    evidence_.rpo_objective = options.rpo;
+  }
+
+  Evidence run() {
+    step("choose a backup", [this] { return choose(); });
+    step("stored files hold", [this] { return checkFiles(); });
+    restore_began_ = std::chrono::steady_clock::now();
+    const bool restored = step("restore into scratch", [this] { return options_.physical ? recover() : land(); });
+    const bool verified = step("verify what was restored", [this] { return verify(); });
+    const bool sessions = step("sessions and preferences", [this] { return checkSessions(); });
+    const bool ready = step("start a daemon on it", [this] { return startDaemon(); });
+    if (ready) {
+      evidence_.recovered = true;
+      evidence_.rto_seconds = secondsSince(restore_began_) - aside_;
+      evidence_.rpo_seconds = std::max<double>(0, static_cast<double>(evidence_.started_at - newest_) / 1e6);
+    }
+    const bool smoke = step("smoke test", [this] { return instance_->smokeTest(debates_, deadlineIn(kSmokeTime)); });
+    tidyUp();
+    evidence_.boxes = {
+        {"Restore database from backup to test environment", restored},
+        {"Verify debate history intact", verified},
+        {"Verify user sessions and preferences", sessions},
+        {"Run smoke tests on restored instance", smoke},
+        {fmt::format("Document restoration time (target: <{})", humanDuration(options_.rto)), evidence_.rtoMet()}};
+    return std::move(evidence_);
+  }
+
+ private:
+  // After a failure the later steps are recorded as not run.
+  template <typename Function>
+  bool step(const std::string& name, Function&& function) {
+    Step step{name, Step::Outcome::NotRun, 0, "an earlier step failed"};
+    if (!failed_) {
+      if (options_.on_step) options_.on_step(name);
+      const auto began = std::chrono::steady_clock::now();
+      try {
+        step.detail = function();
+        step.outcome = Step::Outcome::Done;
+      } catch (const std::exception& error) {  // the drill's boundary: whatever it is becomes evidence
+        step.detail = error.what();
+        step.outcome = Step::Outcome::Failed;
+        failed_ = true;
+      }
+      step.seconds = secondsSince(began);
+    }
+    evidence_.steps.push_back(step);
+    return step.outcome == Step::Outcome::Done;
+  }
+
+  std::string choose() {
+    const backup::Repository repository(options_.directory, options_.physical ? "base" : "full");
+    auto entries = repository.list();
+    std::erase_if(entries, [&](const backup::Entry& entry) {
+      return !entry.good() || (options_.backup && entry.id != *options_.backup);
+    });
+    if (entries.empty())
+      throw Error(Code::NoInput,
+                  options_.backup
+                      ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
+                      : fmt::format("there is no good {} backup in {}", evidence_.kind, options_.directory.string()));
+    std::random_device random;
+    entry_ = options_.random ? entries[random() % entries.size()] : entries.back();
+    backup::Repository::requireAuthentic(entry_, *options_.keyring);
+    evidence_.backup = entry_.id;
+    newest_ = entry_.manifest->started_at;
+    return fmt::format("{}, made {}", entry_.id, toIso(entry_.manifest->finished_at));
+  }
+
+  std::string checkFiles() {
+    for (const auto& file : entry_.manifest->files) backup::checkStored(entry_.directory, file);
+    return fmt::format("signature and digests of {} files", entry_.manifest->files.size());
+  }
+
+  std::string land() {
+    backup::Comparison comparison;
+    database_ = options_.live;
+    if (options_.live.engine == Engine::Sqlite) {
+      database_.path = scratch_.path() / "aragora.db";
+      comparison = backup::landSqlite(entry_, *options_.keyring, database_.path);
+    } else {
+      scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()));
+      database_ = scratch_database_->target();
+      comparison = backup::landPostgres(entry_, *options_.keyring, database_);
+    }
+    return fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
+  }
+
+  std::string recover() {
+    backup::RecoverOptions how;
+    how.directory = options_.directory;
+    how.live = options_.live;
+    how.keyring = options_.keyring;
+    how.base = entry_.id;
+    how.to = scratch_.path() / "cluster";
+    backup::giveToServerUser(scratch_.path(), false);
+    const auto report = backup::recoverCluster(how);
+    cluster_ = std::make_unique<backup::PrivateCluster>(how.to, std::map<std::string, std::string>{});
+    cluster_->waitUntilPromoted(options_.live, deadlineIn(kReadyTime));
+    database_ = cluster_->target(options_.live);
+    const auto status = backup::WalArchive(options_.directory / "wal", *options_.keyring).readStatus();
+    newest_ = std::max(newest_, report.last_commit.value_or(0));
+    // A log without commits loses nothing either.
+    if (status && status->flushed <= report.reached) newest_ = std::max(newest_, status->durable_through);
+    return fmt::format("unpacked in {:.1f} s, {} files of log in {:.1f} s, through position {}", report.unpack_seconds,
+                       report.log_files, report.replay_seconds, backup::formatLsn(report.reached));
+  }
+
+  // Looking closely is no part of getting back to work.
+  std::string verify() {
+    const auto began = std::chrono::steady_clock::now();
+    verify::Options how;
+    how.keyring = options_.keyring;
+    const auto report = verify::verifyDatabase(database_, how);
+    std::vector<std::string> messages;
+    for (const auto& finding : report.findings) {
+      // A backup from before the newest migration is no damage; the daemon or `aragora migrate` applies it.
+      const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
+      if (finding.outcome != verify::Outcome::Ok && !only_pending)
+        throw Error(Code::Damaged, fmt::format("{}: {}", finding.id, finding.message));
+      messages.push_back(fmt::format("{}: {}", finding.id, finding.message));
+    }
+    debates_ = database::connect(database_)->query("SELECT count(*) FROM debates", {})[0].integer(0);
+    aside_ += secondsSince(began);
+    return join(messages, "; ");
+  }
+
+  std::string checkSessions() {
+    const auto began = std::chrono::steady_clock::now();
+    const auto connection = database::connect(database_);
+    std::vector<std::string> counts;
+    for (const auto* table : {"users", "sessions", "settings"})
+      counts.push_back(fmt::format(
+          "{} {}", connection->query(fmt::format("SELECT count(*) FROM {}", table), {})[0].integer(0), table));
+    if (const auto* record = entry_.manifest->file("sessions"); record != nullptr) {
+      std::int64_t lines = 0;
+      backup::readArtifact(entry_.directory, *record, options_.keyring->backupIdentity(),
+                           [&](std::string_view bytes) { lines += std::count(bytes.begin(), bytes.end(), '\n'); });
+      counts.push_back(fmt::format("{} sessions of Redis readable", lines));
+    }
+    aside_ += secondsSince(began);
+    return join(counts, ", ");
+  }
+
+  std::string startDaemon() {
+    instance_ = std::make_unique<Instance>(database_, *options_.config, scratch_.path());
+    instance_->waitUntilReady(deadlineIn(kReadyTime));
+    return "it is ready";
+  }
+
+  void tidyUp() {
+    instance_.reset();
+    scratch_database_.reset();
+    cluster_.reset();
+  }
+
+  const Options& options_;
+  Evidence evidence_;
+  bool failed_ = false;
+  backup::Entry entry_;
+  TemporaryDirectory scratch_{options_.scratch};
+  database::Target database_;
+  std::unique_ptr<backup::ScratchDatabase> scratch_database_;
+  std::unique_ptr<backup::PrivateCluster> cluster_;
+  std::unique_ptr<Instance> instance_;
+  std::chrono::steady_clock::time_point restore_began_;
+  double aside_ = 0;  // seconds between that were not recovery
+  std::int64_t debates_ = 0;
+  Micros newest_ = 0;
+};
+}  // namespace
+
+bool Evidence::passed() const {
+  return rtoMet() && rpoMet() && !steps.empty() &&
+         std::all_of(steps.begin(), steps.end(), [](const Step& step) { return step.outcome == Step::Outcome::Done; });
+}
+
+Evidence runDrill(const Options& options) { return Drill(options).run(); }
+
+}  // namespace aragora::drill

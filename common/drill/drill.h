@@ -1,0 +1,64 @@
+// A disaster recovery drill: a backup is restored into scratch, compared, verified, a daemon is started on it and used,
+// and what happened is written down with the time that it took and the data that would have been lost. A step that
+// could not be run is a failure, never left out.
+#pragma once
+
+#include "common/backup/repository.h"
+#include "common/config/config.h"
+#include "common/database/connection.h"
+
+namespace aragora::drill {
+
+struct Options {
+  fs::path directory;  // of the backups
+  database::Target live;
+  const config::Config* config = nullptr;
+  const crypto::Keyring* keyring = nullptr;
+  bool physical = false;              // the newest base backup and the whole log, instead of a dump
+  std::optional<std::string> backup;  // an id; the newest good one otherwise
+  bool random = false;                // any good one
+  fs::path scratch;                   // below it; empty: the system's temporary directory
+  std::chrono::seconds rto{3600};
+  std::chrono::seconds rpo{300};
+  std::string tool_version;
+  std::function<void(const std::string&)> on_step;
+};
+
+struct Step {
+  std::string name;
+  enum class Outcome { Done, Failed, NotRun } outcome = Outcome::NotRun;
+  double seconds = 0;
+  std::string detail;  // what was seen, or why it failed
+};
+
+// A box of the checklist's "Disaster Recovery Drills", ticked by what happened.
+struct Box {
+  std::string text;
+  bool ticked = false;
+};
+
+struct Evidence {
+  std::string id;
+  Micros started_at = 0;
+  std::string host;
+  std::string tool_version;
+  std::string engine;
+  std::string kind;  // logical or physical
+  std::string backup;
+  std::vector<Step> steps;
+  std::vector<Box> boxes;
+  double rto_seconds = 0;  // from the first byte restored to a daemon that is ready; meaningless unless `recovered`
+  double rpo_seconds = 0;  // age of what would have come back, at the start of the drill
+  bool recovered = false;
+  std::chrono::seconds rto_objective{0};
+  std::chrono::seconds rpo_objective{0};
+
+  bool rtoMet() const { return recovered && rto_seconds < static_cast<double>(rto_objective.count()); }
+  bool rpoMet() const { return recovered && rpo_seconds < static_cast<double>(rpo_objective.count()); }
+  bool passed() const;
+};
+
+// Always answers, whatever goes wrong; scratch is always removed.
+Evidence runDrill(const Options& options);
+
+}  // namespace aragora::drill

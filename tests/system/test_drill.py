@@ -1,0 +1,103 @@
+"""Drills: what they say is what happened, and what could not be done fails them."""
+import pathlib
+import unittest
+
+from support import Cluster, Daemon, Sandbox, main, postgres_database, service
+from test_recovery import Receiver
+
+BOXES = ["Restore database from backup to test environment", "Verify debate history intact", "Verify user sessions and preferences", "Run smoke tests on restored instance"]
+
+
+class Drills(unittest.TestCase):
+    def deploy(self, sandbox):
+        sandbox.directory.chmod(0o755)
+        self.scratch = sandbox.directory / "scratch"
+        self.scratch.mkdir()
+        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+        sandbox.run("migrate", check=0)
+        with Daemon(sandbox) as daemon:
+            for number in range(3):
+                daemon.wait_finished(daemon.post("/api/debates", {"task": f"question {number}", "rounds": 0})[1]["debate_id"])
+
+    def drill(self, sandbox, *arguments, check=0, **environment):
+        evidence = sandbox.run_json("drill", "--scratch", self.scratch, *arguments, check=check, **environment)
+        self.assertEqual(list(self.scratch.iterdir()), [], "scratch stays behind")
+        markdown = pathlib.Path(evidence["evidence"]).read_text()
+        self.assertIn("**Passed**" if check == 0 else "**NOT PASSED**", markdown)
+        for box in evidence["checklist"]:
+            self.assertIn(f"- [{'x' if box['ticked'] else ' '}] {box['text']}", markdown)
+        return evidence
+
+    def require_passed(self, evidence, kind):
+        self.assertEqual((evidence["passed"], evidence["kind"]), (True, kind))
+        self.assertEqual([box["text"] for box in evidence["checklist"] if box["ticked"]][:4], BOXES)
+        self.assertEqual(len(evidence["checklist"]), 5)
+        self.assertTrue(evidence["checklist"][4]["ticked"])
+        steps = {step["name"]: step["detail"] for step in evidence["steps"]}
+        self.assertIn("3 debates listed, 3 read; a new debate was held", steps["smoke test"])
+        self.assertLess(evidence["rto_seconds"], 60)
+        self.assertGreater(evidence["rto_seconds"], 0)
+
+    def test_sqlite_and_the_history_of_drills(self):
+        with Sandbox() as sandbox:
+            self.deploy(sandbox)
+            sandbox.run("backup", check=0)
+            self.require_passed(self.drill(sandbox), "logical")
+            again = self.drill(sandbox, "--random")
+            self.assertIn("## Before", pathlib.Path(again["evidence"]).read_text())
+            self.assertEqual(sandbox.run_json("backup", "status")["count"], 1)
+            drills = sandbox.run_json("drill", "list", check=0)["drills"]
+            self.assertEqual([d["authentic"] for d in drills], [True, True])
+            # The live database is as it was: the drill's own debate is not in it.
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.get("/api/debates")[1]["total"], 3)
+            forged = pathlib.Path(again["evidence"]).with_suffix(".json")
+            forged.write_text(forged.read_text().replace('"rto_seconds": ', '"rto_seconds": 0'))
+            listed = sandbox.run("drill", "list", check=65)
+            self.assertIn("the signature does not hold", listed.stdout)
+
+    def test_an_old_backup_misses_the_objective(self):
+        with Sandbox() as sandbox:
+            self.deploy(sandbox)
+            sandbox.run("backup", check=0, LD_PRELOAD="/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", FAKETIME="-1h", FAKETIME_DONT_FAKE_MONOTONIC="1")
+            evidence = self.drill(sandbox, check=1)
+            self.assertTrue(evidence["recovered"] and evidence["rto_met"] and not evidence["rpo_met"])
+            self.assertAlmostEqual(evidence["rpo_seconds"], 3600, delta=120)
+            self.assertTrue(self.drill(sandbox, ARAGORA_RPO_MINUTES="120")["rpo_met"])
+
+    def test_damage_fails_it_and_the_rest_is_not_run(self):
+        with Sandbox() as sandbox:
+            self.deploy(sandbox)
+            self.assertIn("there is no good logical backup", self.drill(sandbox, check=1)["steps"][0]["detail"])
+            sandbox.run("backup", check=0)
+            stored = next((sandbox.directory / "backups/full").glob("2*/db.sqlite.zst.age"))
+            data = bytearray(stored.read_bytes())
+            data[len(data) // 2] ^= 1
+            stored.write_bytes(data)
+            evidence = self.drill(sandbox, check=1)
+            self.assertEqual([step["outcome"] for step in evidence["steps"]], ["done", "failed"] + ["not_run"] * 5)
+            self.assertFalse(any(box["ticked"] for box in evidence["checklist"]))
+            self.assertIsNone(evidence["rto_seconds"])
+
+    def test_postgres_logical_with_sessions_of_redis(self):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url, REDIS_URL=service("TEST_REDIS")) as sandbox:
+            self.deploy(sandbox)
+            sandbox.run("backup", check=0)
+            self.require_passed(self.drill(sandbox, "--kind", "logical"), "logical")
+
+    def test_postgres_physical(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            self.deploy(sandbox)
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('late', '', 0)")
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                evidence = self.drill(sandbox)
+                self.require_passed(evidence, "physical")
+                self.assertLess(evidence["rpo_seconds"], 30)
+                self.assertEqual(receiver.stop(), 0)
+            self.assertEqual(cluster.sql("SELECT count(*) FROM debates"), "3")
+
+
+if __name__ == "__main__":
+    main()
