@@ -275,6 +275,8 @@ class Targets(unittest.TestCase):
         with Receiver(cls.sandbox) as receiver:
             insert = "INSERT INTO settings (name, value, updated_at) VALUES ('{}', '', 0)"
             cls.cluster.sql(insert.format("one"))
+            cls.cluster.sql("SELECT pg_switch_wal()", user="postgres")
+            receiver.wait_for_position(cls.cluster.sql("SELECT pg_current_wal_lsn()"))
             cls.cluster.sql("SELECT pg_create_restore_point('after one')", user="postgres")
             time.sleep(0.05)
             cls.time = cls.cluster.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
@@ -344,7 +346,8 @@ class Targets(unittest.TestCase):
             with self.subTest(victim=victim):
                 shutil.rmtree(copy, ignore_errors=True)
                 shutil.copytree(self.sandbox.directory / "backups", copy, symlinks=True)
-                sealed = sorted(wal.glob("*.zst.age"))[0]
+                # The first is in the base backup too; this one is nowhere else.
+                sealed = sorted(wal.glob("*.zst.age"))[1]
                 path = {"base": next((copy / "base").glob("2*/base.tar.zst.age")), "segment": sealed, "record": sealed.with_name(sealed.name[:24] + ".json"), "missing": sealed}[victim]
                 if victim == "missing":
                     path.unlink()
@@ -352,9 +355,10 @@ class Targets(unittest.TestCase):
                     data = bytearray(path.read_bytes())
                     data[len(data) // 2] ^= 1
                     path.write_bytes(data)
-                refused = self.sandbox.run("restore", "--latest", "--to", self.sandbox.directory / "no", ARAGORA_BACKUP_DIR=str(copy))
-                self.assertIn(refused.returncode, (65, 66), refused.stderr)
-                self.assertFalse((self.sandbox.directory / "no").exists())
+                target = self.sandbox.directory / f"no-{victim}"
+                refused = self.sandbox.run("restore", "--latest", "--to", target, ARAGORA_BACKUP_DIR=str(copy))
+                self.assertIn(refused.returncode, (65, 66), refused.stdout + refused.stderr)
+                self.assertFalse(target.exists())
                 if victim == "base":
                     self.sandbox.run("backup", "verify", "--level", "0", "--input", "latest-base", ARAGORA_BACKUP_DIR=str(copy), check=65)
 
