@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "common/backup/continuous.h"
 #include "common/backup/restore.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
@@ -138,6 +139,7 @@ class Daemon {
     prober_.start();
     engine_.start();
     listener_.start();
+    if (config_.flag(key::kBackupContinuous)) backups_ = std::thread([this] { saveContinuously(); });
     log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, config_.text(key::kBindHost), listener_.port(),
               config_.text(key::kEnvironment), database::describe(target_));
     systemd::notifyReady(statusLine());
@@ -170,6 +172,8 @@ class Daemon {
       log::warning("requests were still running after {} s and were cut", seconds.count());
     hub_.closeAll();
     engine_.stop();
+    stop_backups_ = true;
+    if (backups_.joinable()) backups_.join();  // what the last requests changed is saved
     workers_.stop();
     listener_.stop();
     prober_.stop();
@@ -221,6 +225,25 @@ class Daemon {
   http::ListenerOptions listenerOptions() const {
     return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2,
             static_cast<std::size_t>(config_.integer(key::kMaxConnections)), systemd::inheritedSockets()};
+  }
+
+  void saveContinuously() {
+    backup::ContinuousOptions how;
+    how.create.directory = config_.backupDirectory();
+    how.create.target = target_;
+    how.create.keyring = &keyring_;
+    how.create.extra_recipients = config_.list(key::kBackupRecipients);
+    how.create.compression_level = static_cast<int>(config_.integer(key::kBackupCompression));
+    how.create.config = &config_;
+    how.create.tool_version = kVersion;
+    how.interval = std::chrono::seconds(config_.integer(key::kBackupInterval));
+    how.full_every = std::chrono::hours(config_.integer(key::kBackupEveryHours));
+    how.on_message = [](const std::string& message) { log::info("backup: {}", message); };
+    how.on_failure = [this](const std::string& reason) {
+      metrics_.count("aragora_backup_failures_total");
+      log::error("backup: {}; tried again after the interval", reason);
+    };
+    backup::runContinuously(how, stop_backups_);
   }
 
   void collectMetrics() {
@@ -277,6 +300,8 @@ class Daemon {
   http::Middleware middleware_;
   http::Listener listener_;
   std::atomic<bool> started_probing_{false};
+  std::atomic<bool> stop_backups_{false};
+  std::thread backups_;
 };
 }  // namespace
 

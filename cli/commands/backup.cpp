@@ -1,14 +1,19 @@
+#include <signal.h>
+
 #include <chrono>
 
 #include "cli/commands/commands.h"
 #include "cli/commands/wal.h"
+#include "common/backup/continuous.h"
 #include "common/backup/create.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/prune.h"
 #include "common/backup/verify_backup.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/deployment/deployment.h"
+#include "common/systemd/service_manager.h"
 
 namespace aragora::cli {
 
@@ -22,6 +27,7 @@ struct Options {
   std::optional<std::string> kind;
   std::optional<std::int64_t> level;
   std::optional<std::int64_t> days;
+  std::optional<std::int64_t> interval;
   bool dry_run = false;
 };
 
@@ -71,8 +77,7 @@ json::object describe(const backup::Entry& entry) {
   return object;
 }
 
-int create(Context& context, const Options& options) {
-  const auto& out = context.out();
+backup::CreateOptions createOptions(Context& context, const Options& options) {
   auto& config = context.config();
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
   backup::CreateOptions how;
@@ -85,6 +90,32 @@ int create(Context& context, const Options& options) {
   how.max_rate = options.max_rate ? bytesPerSecond(*options.max_rate) : 0;
   how.config = &config;
   how.tool_version = kVersion;
+  return how;
+}
+
+std::atomic<bool> stopped{false};
+
+int runAll(Context& context, const Options& options) {
+  backup::ContinuousOptions how;
+  how.create = createOptions(context, options);
+  how.interval = std::chrono::seconds(options.interval.value_or(context.config().integer(key::kBackupInterval)));
+  if (how.interval < std::chrono::seconds(1)) throw Error(Code::Usage, "--interval takes 1 or more seconds");
+  how.full_every = std::chrono::hours(context.config().integer(key::kBackupEveryHours));
+  how.on_message = [](const std::string& message) { log::info("{}", message); };
+  how.on_failure = [](const std::string& reason) { log::error("{}; tried again after the interval", reason); };
+  how.on_alive = [] { systemd::notifyWatchdog(); };
+  struct sigaction action {};
+  action.sa_handler = [](int) { stopped = true; };
+  for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);
+  systemd::notifyReady("saving what changes");
+  backup::runContinuously(how, stopped);
+  systemd::notifyStopping();
+  return 0;
+}
+
+int create(Context& context, const Options& options) {
+  const auto& out = context.out();
+  auto how = createOptions(context, options);
   std::uint64_t shown = 0;
   how.on_progress = [&](std::uint64_t bytes) {
     if (bytes - shown < (8U << 20)) return;
@@ -316,6 +347,9 @@ void declareBackup(CommandLine line) {
       .option("--kind", options->kind,
               "full (default), or base: the whole PostgreSQL cluster, for recovery to a moment")
       .run(runs(create));
+  line.subcommand("run", "Make backups until stopped: full ones on schedule, for SQLite increments in between")
+      .option("--interval", options->interval, "Seconds between increments (default backup.interval_seconds)")
+      .run(runs(runAll));
   declareWalReceive(line.subcommand("wal", "Receive PostgreSQL's write-ahead log until stopped"));
   declareWalPush(
       line.subcommand("wal-push", "Store one file of the log: archive_command = 'aragora backup wal-push %p'"));

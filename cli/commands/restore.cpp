@@ -34,11 +34,34 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
   return named.empty() ? std::nullopt : std::optional(named.front());
 }
 
+// SQLite: the newest full backup before the target; its increments lead on.
+backup::Entry fullBefore(const fs::path& directory, const backup::RecoveryTarget& target) {
+  using Kind = backup::RecoveryTarget::Kind;
+  if (target.kind != Kind::Time && target.kind != Kind::Latest)
+    throw Error(Code::Usage, "a SQLite database is restored to a time or to the latest increment",
+                "use --target-time or --latest");
+  const auto until = target.kind == Kind::Time ? fromIso(target.value) : std::optional<Micros>(INT64_MAX);
+  if (!until)
+    throw Error(Code::Usage, fmt::format("'{}' is no time", printable(target.value, 60)),
+                "write it as 2026-01-13T10:00:00Z");
+  auto entries = backup::Repository(directory).list();
+  std::erase_if(entries, [](const backup::Entry& entry) { return !entry.good(); });
+  std::optional<backup::Entry> found;
+  for (const auto& entry : entries) {
+    if (entry.manifest->finished_at <= *until) found = entry;
+  }
+  if (found) return *found;
+  if (entries.empty())
+    throw Error(Code::NoInput, fmt::format("there is no good backup in {}", directory.string()),
+                "make one with: aragora backup");
+  throw Error(Code::NoInput,
+              fmt::format("{} cannot be reached: the oldest good backup is of {}", target.value,
+                          toIso(entries.front().manifest->finished_at)),
+              "choose a later time");
+}
+
 int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
   const auto& out = context.out();
-  if (!context.config().usesPostgres())
-    throw Error(Code::Config, "recovery to a moment needs PostgreSQL; the database is SQLite",
-                "set DATABASE_URL, or use --input");
   if (!options.to)
     throw Error(Code::Usage, "recovery needs --to DIRECTORY",
                 "a directory that does not exist; the running cluster is not touched");
@@ -82,15 +105,20 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
 
 int restore(Context& context, const Options& options) {
   const auto& out = context.out();
-  if (const auto target = recoveryTarget(options)) return recover(context, options, *target);
-  if (!options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
-  const auto entry = backup::Repository(context.config().backupDirectory()).resolve(*options.input);
+  const auto target = recoveryTarget(options);
+  if (target && context.config().usesPostgres()) return recover(context, options, *target);
+  if (!target && !options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
+  const auto directory = context.config().backupDirectory();
+  const auto entry =
+      options.input ? backup::Repository(directory).resolve(*options.input) : fullBefore(directory, *target);
   backup::RestoreOptions how;
   how.target = context.target();
   how.keyring = &context.keyring();
   how.to = options.to;
   how.verify = options.verify;
   how.dry_run = options.dry_run;
+  how.increments = target.has_value();
+  if (target && target->kind == backup::RecoveryTarget::Kind::Time) how.until = fromIso(target->value);
   if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
   // Without a terminal nobody can answer; the old data is kept either way.
   if (!options.yes && canAsk()) how.confirm = ask;
@@ -106,6 +134,7 @@ int restore(Context& context, const Options& options) {
   }
   out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id,
                                    report.landed, report.tables, report.rows, report.seconds));
+  if (how.increments) out.line(fmt::format("  with {} increments, as of {}", report.increments, toIso(report.as_of)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
   if (report.sessions > 0) out.line(fmt::format("  {} sessions put back into Redis", report.sessions));
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
@@ -116,6 +145,8 @@ int restore(Context& context, const Options& options) {
                 {"kept", report.kept},
                 {"tables", report.tables},
                 {"rows", report.rows},
+                {"increments", report.increments},
+                {"as_of", toIso(report.as_of)},
                 {"verified", verified},
                 {"seconds", report.seconds}});
   return 0;
@@ -130,11 +161,12 @@ void declareRestore(CommandLine line) {
       .flag("--dry-run", options->dry_run, "Check the backup and show what would be done")
       .flag("--yes", options->yes, "Do not ask")
       .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped")
-      .option("--target-time", options->target_time, "Recover a PostgreSQL cluster to this time into --to DIRECTORY")
+      .option("--target-time", options->target_time,
+              "Recover to this time (PostgreSQL: the cluster, into --to DIRECTORY)")
       .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
       .option("--target-lsn", options->target_lsn, "… to this position")
       .option("--target-xid", options->target_xid, "… to this transaction")
-      .flag("--latest", options->latest, "… to the end of the received log");
+      .flag("--latest", options->latest, "… to the newest moment there is");
   declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));
   line.run([options](Context& context) { return restore(context, *options); });
 }

@@ -41,7 +41,8 @@ Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& res
 }
 }  // namespace
 
-Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file) {
+Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file,
+                      const std::vector<Increment>& increments) {
   const auto& record = *entry.manifest->file("database");
   {
     const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -50,6 +51,7 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
                  [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
     syncFile(fd.get(), file);
   }
+  applyIncrements(entry, increments, keyring, file);
   database::Target target;
   target.path = file;
   const auto connection = database::connect(target);
@@ -58,7 +60,14 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
     throw Error(Code::Damaged, fmt::format("backup {}: SQLite finds the restored database damaged", entry.id));
   if (!connection->query("PRAGMA foreign_key_check", {}).empty())
     throw Error(Code::Damaged, fmt::format("backup {}: the restored database has orphaned rows", entry.id));
-  return compare(*entry.manifest, tableRecords(*connection));
+  const auto tables = tableRecords(*connection);
+  if (increments.empty()) return compare(*entry.manifest, tables);
+  Comparison counted;
+  for (const auto& table : tables) {
+    ++counted.tables;
+    counted.rows += table.rows;
+  }
+  return counted;
 }
 
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target) {

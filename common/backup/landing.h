@@ -2,7 +2,7 @@
 // (the place becomes the target) and verify (the place is scratch and goes away).
 #pragma once
 
-#include "common/backup/repository.h"
+#include "common/backup/increments.h"
 #include "common/database/connection.h"
 
 namespace aragora::backup {
@@ -12,8 +12,10 @@ struct Comparison {
   std::int64_t rows = 0;
 };
 
-// SQLite: decrypts into `file` (created exclusively, 0600), checks pages, foreign keys and row counts.
-Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file);
+// SQLite: decrypts into `file` (created exclusively, 0600), applies `increments`, checks pages, foreign keys and row
+// counts (after increments: the digest of the whole database instead of the counts).
+Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file,
+                      const std::vector<Increment>& increments = {});
 // PostgreSQL: streams into pg_restore for the database that `target` names (it must be empty), then compares row counts
 // and content digests.
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target);

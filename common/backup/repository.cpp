@@ -152,6 +152,7 @@ void Repository::remove(const Entry& entry) const {
     throw Error(Code::Io, fmt::format("cannot remove {}: {}", trash.string(), failed.message()),
                 "remove it by hand; it is no longer listed");
   fs::remove(directory_ / "verified" / (entry.id + ".json"), failed);
+  fs::remove_all(directory_ / "increments" / entry.id, failed);  // worth nothing without it
 }
 
 std::vector<Verification> Repository::verificationsOf(const std::string& id) const {

@@ -44,6 +44,12 @@ class Run {
                   wanted == Engine::Postgres ? "set DATABASE_URL" : "unset DATABASE_URL");
     }
     for (const auto& file : entry_.manifest->files) checkStored(entry_.directory, file);
+    report_.as_of = entry_.manifest->started_at;
+    if (!options_.increments || wanted != Engine::Sqlite) return;
+    increments_ = incrementsOf(entry_, *options_.keyring, options_.until);
+    for (const auto& increment : increments_) checkStored(incrementsDirectory(entry_), increment.file);
+    report_.increments = increments_.size();
+    if (!increments_.empty()) report_.as_of = increments_.back().at;
   }
 
   void putSessionsBack() {
@@ -95,6 +101,8 @@ class Run {
     if (options_.dry_run) {
       say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
                       humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
+      if (!increments_.empty())
+        say(fmt::format("apply {} increments, through {}", increments_.size(), toIso(increments_.back().at)));
       say(fmt::format("check pages, foreign keys and the counts of {} tables", entry_.manifest->tables.size()));
       if (exists) say(fmt::format("keep {} as {}", target.string(), kept.string()));
       say(fmt::format("rename it to {}", target.string()));
@@ -113,7 +121,7 @@ class Run {
     };
     removeLanding();  // of an interrupted run
     try {
-      const auto comparison = landSqlite(entry_, *options_.keyring, landing);
+      const auto comparison = landSqlite(entry_, *options_.keyring, landing, increments_);
       report_.tables = comparison.tables;
       report_.rows = comparison.rows;
       database::Target landed = options_.target;
@@ -220,6 +228,7 @@ class Run {
   const Entry& entry_;
   const RestoreOptions& options_;
   RestoreReport report_;
+  std::vector<Increment> increments_;
 };
 }  // namespace
 

@@ -10,6 +10,8 @@ struct RestoreOptions {
   database::Target target;
   const crypto::Keyring* keyring = nullptr;
   std::optional<std::string> to;    // another file or database name; must not exist; nothing is swapped
+  bool increments = false;          // SQLite: also what was saved after the full backup…
+  std::optional<Micros> until;      // … up to this moment
   bool verify = false;              // run the live-data verification on the landed copy before the swap
   std::optional<Secret> redis_url;  // sessions in the backup that are not live go back there
   bool dry_run = false;
@@ -22,6 +24,8 @@ struct RestoreReport {
   std::string kept;    // where the old data is now, empty when there was none
   std::int64_t tables = 0;
   std::int64_t rows = 0;
+  std::size_t increments = 0;         // applied
+  Micros as_of = 0;                   // the moment that the data is of
   std::size_t sessions = 0;           // put back into Redis
   std::vector<std::string> verified;  // what --verify found, a line each
   double seconds = 0;

@@ -91,7 +91,14 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   VerifyReport report{entry.id, options.level, {}, 0};
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
+  std::vector<Increment> increments;
+  if (manifest.engine == "sqlite") increments = incrementsOf(entry, *options.keyring);
+  for (const auto& increment : increments) checkStored(incrementsDirectory(entry), increment.file);
+  if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
   if (options.level >= 1) {
+    for (const auto& increment : increments)
+      readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentity(),
+                   [](std::string_view) {});
     for (const auto& file : manifest.files) {
       if (file.content != "database")
         readArtifact(entry.directory, file, options.keyring->backupIdentity(), [](std::string_view) {});
@@ -114,6 +121,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
     if (manifest.engine == "sqlite") {
       const TemporaryDirectory scratch(options.scratch_directory);
       comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db");
+      if (!increments.empty()) landSqlite(entry, *options.keyring, scratch.path() / "latest.db", increments);
     } else {
       if (!options.postgres)
         throw Error(Code::CouldNotVerify, "no PostgreSQL server is configured to restore into",

@@ -151,6 +151,11 @@ const std::vector<Setting>& table() {
       typed(Type::List, kBackupRecipients, {"ARAGORA_BACKUP_RECIPIENTS"}, "",
             "Further age recipients (age1…), such as an offline recovery key."),
       integer(kBackupCompression, {"ARAGORA_BACKUP_COMPRESSION_LEVEL"}, "1", 1, 19, "zstd level of backups."),
+      typed(
+          Type::Flag, kBackupContinuous, {"ARAGORA_BACKUP_CONTINUOUS"}, "false",
+          "The daemon makes full backups on schedule and, for SQLite, an increment after every interval with changes."),
+      integer(kBackupInterval, {"ARAGORA_BACKUP_INTERVAL_SECONDS"}, "60", 1, 86400,
+              "Seconds between two increments: at most so much of a SQLite database is lost."),
       integer(kRtoMinutes, {"ARAGORA_RTO_MINUTES"}, "60", 1, 10080,
               "Objective of drills: from the loss to a daemon that is ready."),
       integer(kRpoMinutes, {"ARAGORA_RPO_MINUTES"}, "5", 1, 10080, "Objective of drills: how much may be lost."),

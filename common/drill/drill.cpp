@@ -116,7 +116,9 @@ class Drill {
     database_ = options_.live;
     if (options_.live.engine == Engine::Sqlite) {
       database_.path = scratch_.path() / "aragora.db";
-      comparison = backup::landSqlite(entry_, *options_.keyring, database_.path);
+      const auto increments = backup::incrementsOf(entry_, *options_.keyring);
+      if (!increments.empty()) newest_ = increments.back().at;
+      comparison = backup::landSqlite(entry_, *options_.keyring, database_.path, increments);
     } else {
       scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()));
       database_ = scratch_database_->target();

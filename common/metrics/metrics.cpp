@@ -35,6 +35,7 @@ constexpr Description kHelp[] = {
     {"aragora_db_pool_size", "Configured database connections."},
     {"aragora_db_pool_available", "Database connections that are free or may be opened."},
     {"aragora_db_errors_total", "Database failures seen by requests."},
+    {"aragora_backup_failures_total", "Backups and increments that the daemon could not make."},
     {"aragora_worker_queue_length", "Requests waiting for a worker."},
     {"aragora_build_info", "Always 1; version and commit as labels."},
     {"process_resident_memory_bytes", "Resident memory."},

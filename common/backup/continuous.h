@@ -1,0 +1,24 @@
+// Backups without end: a full one when the newest is older than the schedule, and for SQLite an increment after each
+// interval in which something changed. At most the interval is lost. Runs in `aragora backup run` or inside the daemon.
+#pragma once
+
+#include <atomic>
+
+#include "common/backup/create.h"
+#include "common/backup/increments.h"
+
+namespace aragora::backup {
+
+struct ContinuousOptions {
+  CreateOptions create;
+  std::chrono::seconds interval{60};
+  std::chrono::hours full_every{24};
+  std::function<void(const std::string&)> on_message;  // what was made
+  std::function<void(const std::string&)> on_failure;  // tried again after the next interval
+  std::function<void()> on_alive;                      // at least once a second
+};
+
+// Until `stop`; the last changes before it are still saved.
+void runContinuously(const ContinuousOptions& options, const std::atomic<bool>& stop);
+
+}  // namespace aragora::backup

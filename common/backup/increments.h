@@ -1,0 +1,56 @@
+// Page increments of a SQLite database: what changed since the last one, so that little is lost between two full
+// backups. Kept in increments/<id of the full backup>/, each a sealed file with a signed record; the records form a
+// chain of database digests that begins with the full backup's, so that one which is missing, exchanged or reordered is
+// found. The file holds, for each changed page, its number (8 bytes, big-endian, from 0) and its bytes.
+#pragma once
+
+#include "common/backup/artifact.h"
+#include "common/backup/repository.h"
+#include "common/database/connection.h"
+
+namespace aragora::backup {
+
+struct Increment {
+  std::uint64_t number = 0;  // from 1
+  Micros at = 0;             // of the snapshot
+  std::uint32_t page_size = 0;
+  std::uint64_t page_count = 0;  // of the database that it leads to
+  std::uint64_t changed = 0;
+  std::string previous_sha256;  // of the whole database before and after
+  std::string database_sha256;
+  FileRecord file;
+};
+
+fs::path incrementsDirectory(const Entry& full);
+// In order, at most up to `until`. Throws Error(Damaged) for a record whose signature, number or chain does not hold.
+std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring,
+                                    std::optional<Micros> until = std::nullopt);
+// Applies them to the database of the full backup in `file`. Throws Error(Damaged) when the outcome does not have the
+// digest that was recorded; the file is worthless then.
+void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,
+                     const fs::path& file);
+
+// Makes the increments of one database, one at a time. Keeps 32 bytes a page; one owner.
+class IncrementWriter {
+ public:
+  // After a full backup that was made: its pages are read once from the backup itself.
+  IncrementWriter(Entry full, const crypto::Keyring& keyring, ArtifactOptions how);
+  // nullopt when nothing changed since the last one. Error(Busy) when no consistent moment came in time.
+  std::optional<Increment> write(const fs::path& database);
+  const Entry& full() const { return full_; }
+
+ private:
+  void startFrom(const fs::path& file);
+  void publish(Increment& increment, const fs::path& temporary) const;
+  Entry full_;
+  const crypto::Keyring& keyring_;
+  ArtifactOptions how_;
+  std::uint64_t number_ = 0;
+  std::string last_sha256_;
+  std::uint32_t page_size_ = 0;
+  std::vector<std::string> pages_;               // SHA-256 each
+  std::unique_ptr<database::Connection> watch_;  // tells whether others have committed
+  std::optional<std::int64_t> seen_;             // its data_version at the last increment
+};
+
+}  // namespace aragora::backup
