@@ -13,6 +13,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr std::size_t kNumberBytes = 8;
+constexpr std::size_t kHeaderBytes = 100;
 constexpr auto kPinTimeout = std::chrono::seconds(30);
 
 std::string baseName(std::uint64_t number) { return fmt::format("{:06}", number); }
@@ -105,6 +106,29 @@ void writePage(const Fd& fd, const fs::path& file, std::uint64_t number, std::st
   }
 }
 
+// The pages of one increment, each with its number below the page count.
+void readPages(const Entry& full, const Increment& increment, const crypto::Keyring& keyring,
+               const std::function<void(std::uint64_t, std::string_view)>& take) {
+  const auto path = incrementsDirectory(full) / increment.file.path;
+  Pieces pieces(kNumberBytes + increment.page_size, [&](std::string_view piece) {
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < kNumberBytes; ++i) number = number << 8 | static_cast<unsigned char>(piece[i]);
+    if (number >= increment.page_count) damaged(path, "a page lies behind the end");
+    take(number, piece.substr(kNumberBytes));
+  });
+  readArtifact(incrementsDirectory(full), increment.file, keyring.backupIdentity(),
+               [&](std::string_view bytes) { pieces.write(bytes); });
+  if (!pieces.whole()) damaged(path, "it ends within a page");
+}
+
+// SQLite file format, section 1.3: at 16, big-endian, 1 stands for 65536.
+std::uint32_t pageSizeOf(std::string_view head, const fs::path& where) {
+  const auto size =
+      static_cast<std::uint32_t>(static_cast<unsigned char>(head[16]) << 8 | static_cast<unsigned char>(head[17]));
+  if (size != 1 && (size < 512 || (size & (size - 1)) != 0)) damaged(where, "it holds no SQLite database");
+  return size == 1 ? 65536 : size;
+}
+
 std::string digestOf(const fs::path& file) {
   const Fd fd = openForReading(file);
   crypto::Sha256 hash;
@@ -154,16 +178,8 @@ void applyIncrements(const Entry& full, const std::vector<Increment>& increments
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid()) throwSystemError(Code::Io, "open", file.string(), errno);
   for (const auto& increment : increments) {
-    Pieces pages(kNumberBytes + increment.page_size, [&](std::string_view piece) {
-      std::uint64_t number = 0;
-      for (std::size_t i = 0; i < kNumberBytes; ++i) number = number << 8 | static_cast<unsigned char>(piece[i]);
-      if (number >= increment.page_count)
-        damaged(incrementsDirectory(full) / increment.file.path, "a page lies behind the end");
-      writePage(fd, file, number, piece.substr(kNumberBytes));
-    });
-    readArtifact(incrementsDirectory(full), increment.file, keyring.backupIdentity(),
-                 [&](std::string_view bytes) { pages.write(bytes); });
-    if (!pages.whole()) damaged(incrementsDirectory(full) / increment.file.path, "it ends within a page");
+    readPages(full, increment, keyring,
+              [&](std::uint64_t number, std::string_view page) { writePage(fd, file, number, page); });
     if (::ftruncate(fd.get(), static_cast<off_t>(increment.page_count * increment.page_size)) != 0)
       throwSystemError(Code::Io, "cut", file.string(), errno);
   }
@@ -175,46 +191,28 @@ void applyIncrements(const Entry& full, const std::vector<Increment>& increments
 
 IncrementWriter::IncrementWriter(Entry full, const crypto::Keyring& keyring, ArtifactOptions how)
     : full_(std::move(full)), keyring_(keyring), how_(std::move(how)) {
-  const TemporaryDirectory scratch(full_.directory.parent_path().parent_path());
-  const auto file = scratch.path() / "db";
-  {
-    const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", file.string(), errno);
-    readArtifact(full_.directory, *full_.manifest->file("database"), keyring_.backupIdentity(),
-                 [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
+  // Only digests are kept: no page of the database lies around in the clear.
+  std::string head;
+  std::optional<Pieces> pages;
+  readArtifact(full_.directory, *full_.manifest->file("database"), keyring_.backupIdentity(),
+               [&](std::string_view bytes) {
+                 if (!pages) {
+                   head += bytes;
+                   if (head.size() < kHeaderBytes) return;
+                   page_size_ = pageSizeOf(head, full_.directory);
+                   pages.emplace(page_size_, [this](std::string_view page) { pages_.push_back(crypto::sha256(page)); });
+                   bytes = head;
+                 }
+                 pages->write(bytes);
+               });
+  last_sha256_ = full_.manifest->file("database")->plain_sha256;
+  for (const auto& increment : incrementsOf(full_, keyring_)) {
+    pages_.resize(increment.page_count);
+    readPages(full_, increment, keyring_,
+              [this](std::uint64_t number, std::string_view page) { pages_[number] = crypto::sha256(page); });
+    number_ = increment.number;
+    last_sha256_ = increment.database_sha256;
   }
-  const auto increments = incrementsOf(full_, keyring_);
-  applyIncrements(full_, increments, keyring_, file);
-  number_ = increments.size();
-  startFrom(file);
-}
-
-void IncrementWriter::startFrom(const fs::path& file) {
-  // SQLite file format, section 1.3: the page size is at 16, big-endian, 1 stands for 65536.
-  const auto head = [&] {
-    const Fd fd = openForReading(file);
-    std::string bytes(18, '\0');
-    if (::pread(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-      damaged(file, "it is no database");
-    return bytes;
-  }();
-  page_size_ =
-      static_cast<std::uint32_t>(static_cast<unsigned char>(head[16]) << 8 | static_cast<unsigned char>(head[17]));
-  if (page_size_ == 1) page_size_ = 65536;
-  if (page_size_ == 0) damaged(file, "it is no database");
-  crypto::Sha256 whole;
-  Pieces pages(page_size_, [&](std::string_view page) { pages_.push_back(crypto::sha256(page)); });
-  const Fd fd = openForReading(file);
-  std::vector<char> buffer(1U << 20);
-  ssize_t got = 0;
-  while ((got = ::read(fd.get(), buffer.data(), buffer.size())) > 0 || (got < 0 && errno == EINTR)) {
-    if (got < 0) continue;
-    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
-    whole.update(bytes);
-    pages.write(bytes);
-  }
-  if (got < 0) throwSystemError(Code::Io, "read", file.string(), errno);
-  last_sha256_ = whole.finishHex();
 }
 
 std::optional<Increment> IncrementWriter::write(const fs::path& database) {

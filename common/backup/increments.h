@@ -33,14 +33,13 @@ void applyIncrements(const Entry& full, const std::vector<Increment>& increments
 // Makes the increments of one database, one at a time. Keeps 32 bytes a page; one owner.
 class IncrementWriter {
  public:
-  // After a full backup that was made: its pages are read once from the backup itself.
+  // Goes on after the full backup and its increments, which are read once for the digests of their pages.
   IncrementWriter(Entry full, const crypto::Keyring& keyring, ArtifactOptions how);
   // nullopt when nothing changed since the last one. Error(Busy) when no consistent moment came in time.
   std::optional<Increment> write(const fs::path& database);
   const Entry& full() const { return full_; }
 
  private:
-  void startFrom(const fs::path& file);
   void publish(Increment& increment, const fs::path& temporary) const;
   Entry full_;
   const crypto::Keyring& keyring_;

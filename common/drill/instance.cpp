@@ -68,8 +68,8 @@ Instance::Instance(const database::Target& database, const config::Config& live,
   environment["ARAGORA_STATE_DIR"] = scratch.string();
   environment["ARAGORA_BIND_HOST"] = "127.0.0.1";
   environment["ARAGORA_PORT"] = fmt::format("{}", port_);
-  process_ =
-      std::make_unique<Subprocess>(Command{{fs::read_symlink("/proc/self/exe").string(), "serve"}, environment, false});
+  process_ = std::make_unique<Subprocess>(Command{
+      {"setpriv", "--pdeathsig=TERM", "--", fs::read_symlink("/proc/self/exe").string(), "serve"}, environment, false});
 }
 
 Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body) const {

@@ -17,14 +17,18 @@ constexpr auto kPoll = std::chrono::milliseconds(50);
 constexpr auto kStopTime = std::chrono::seconds(60);
 
 // PostgreSQL refuses to run as root.
-std::vector<std::string> asServerUser(std::vector<std::string> argv) {
-  if (::geteuid() != 0) return argv;
-  const auto program = findProgram(argv[0]);
-  if (program) argv[0] = *program;
-  std::vector<std::string> wrapped{"setpriv", fmt::format("--reuid={}", kServerUser),
-                                   fmt::format("--regid={}", kServerUser), "--init-groups", "--"};
-  wrapped.insert(wrapped.end(), argv.begin(), argv.end());
-  return wrapped;
+std::vector<std::string> asServerUser(std::vector<std::string> argv, std::vector<std::string> wrapper = {"setpriv"}) {
+  if (::geteuid() == 0) {
+    for (const auto& option :
+         {fmt::format("--reuid={}", kServerUser), fmt::format("--regid={}", kServerUser), std::string("--init-groups")})
+      wrapper.push_back(option);
+  } else if (wrapper.size() == 1) {
+    return argv;
+  }
+  if (const auto program = findProgram(argv[0])) argv[0] = *program;
+  wrapper.emplace_back("--");
+  wrapper.insert(wrapper.end(), argv.begin(), argv.end());
+  return wrapper;
 }
 
 // Recovery pauses when these are below what they were on the source (PostgreSQL documentation, "Hot Standby").
@@ -101,8 +105,8 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
     argv.emplace_back("-c");
     argv.push_back(name + "=" + value);
   }
-  // root's root-only socket directory would be closed to the server: it owns it, root can enter anyway.
-  server_ = std::make_unique<Subprocess>(Command{asServerUser(argv), {}, false});
+  // It must not outlive us, even if we are killed: SIGINT is its fast shutdown.
+  server_ = std::make_unique<Subprocess>(Command{asServerUser(argv, {"setpriv", "--pdeathsig=INT"}), {}, false});
 }
 
 PrivateCluster::~PrivateCluster() {
