@@ -7,6 +7,7 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/tar.h"
+#include "common/base/json.h"
 #include "common/crypto/hash.h"
 #include "common/database/connection.h"
 
