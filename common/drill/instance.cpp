@@ -7,6 +7,7 @@
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/StreamCopier.h>
 #include <Poco/URI.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -68,8 +69,10 @@ Instance::Instance(const database::Target& database, const config::Config& live,
   environment["ARAGORA_STATE_DIR"] = scratch.string();
   environment["ARAGORA_BIND_HOST"] = "127.0.0.1";
   environment["ARAGORA_PORT"] = fmt::format("{}", port_);
-  process_ = std::make_unique<Subprocess>(Command{
-      {"setpriv", "--pdeathsig=TERM", "--", fs::read_symlink("/proc/self/exe").string(), "serve"}, environment, false});
+  std::vector<std::string> argv{fs::read_symlink("/proc/self/exe").string(), "serve"};
+  // It must not outlive us, even if we are killed. In a unit systemd sees to that, and its filter refuses setpriv.
+  if (::geteuid() == 0) argv.insert(argv.begin(), {"setpriv", "--pdeathsig=TERM", "--"});
+  process_ = std::make_unique<Subprocess>(Command{argv, environment, false});
 }
 
 Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body) const {

@@ -16,16 +16,13 @@ constexpr const char* kServerUser = "postgres";
 constexpr auto kPoll = std::chrono::milliseconds(50);
 constexpr auto kStopTime = std::chrono::seconds(60);
 
-// PostgreSQL refuses to run as root.
-std::vector<std::string> asServerUser(std::vector<std::string> argv, std::vector<std::string> wrapper = {"setpriv"}) {
-  if (::geteuid() == 0) {
-    for (const auto& option :
-         {fmt::format("--reuid={}", kServerUser), fmt::format("--regid={}", kServerUser), std::string("--init-groups")})
-      wrapper.push_back(option);
-  } else if (wrapper.size() == 1) {
-    return argv;
-  }
+// PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
+std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::vector<std::string>& options = {}) {
+  if (::geteuid() != 0) return argv;
   if (const auto program = findProgram(argv[0])) argv[0] = *program;
+  std::vector<std::string> wrapper{"setpriv", fmt::format("--reuid={}", kServerUser),
+                                   fmt::format("--regid={}", kServerUser), "--init-groups"};
+  wrapper.insert(wrapper.end(), options.begin(), options.end());
   wrapper.emplace_back("--");
   wrapper.insert(wrapper.end(), argv.begin(), argv.end());
   return wrapper;
@@ -105,8 +102,8 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
     argv.emplace_back("-c");
     argv.push_back(name + "=" + value);
   }
-  // It must not outlive us, even if we are killed: SIGINT is its fast shutdown.
-  server_ = std::make_unique<Subprocess>(Command{asServerUser(argv, {"setpriv", "--pdeathsig=INT"}), {}, false});
+  // It must not outlive us, even if we are killed: SIGINT is its fast shutdown. (In a unit systemd sees to that.)
+  server_ = std::make_unique<Subprocess>(Command{asServerUser(argv, {"--pdeathsig=INT"}), {}, false});
 }
 
 PrivateCluster::~PrivateCluster() {
