@@ -49,6 +49,10 @@ config::Config& Context::config() {
 
 database::Target Context::target() { return deployment::databaseTarget(config()); }
 
+std::filesystem::path Context::backupDirectory(const std::optional<std::string>& output) {
+  return output ? std::filesystem::absolute(*output) : config().backupDirectory();
+}
+
 const crypto::Keyring& Context::keyring() {
   if (!keyring_) keyring_ = deployment::requireKeyring(config());
   return *keyring_;

@@ -22,6 +22,8 @@ class Context {
   config::Config& config();
   database::Target target();
   const crypto::Keyring& keyring();
+  // Where backups are: `output` when --output was given, the configured directory otherwise.
+  std::filesystem::path backupDirectory(const std::optional<std::string>& output);
   config::Sources sources(bool run_commands = true) const;
 
  private:

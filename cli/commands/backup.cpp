@@ -31,10 +31,6 @@ struct Options {
   bool dry_run = false;
 };
 
-fs::path directoryOf(Context& context, const Options& options) {
-  return options.output ? fs::absolute(*options.output) : context.config().backupDirectory();
-}
-
 const std::vector<std::string> kKinds = {"full", "base"};
 
 std::string kindOf(const Options& options) {
@@ -81,7 +77,7 @@ backup::CreateOptions createOptions(Context& context, const Options& options) {
   auto& config = context.config();
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
   backup::CreateOptions how;
-  how.directory = directoryOf(context, options);
+  how.directory = context.backupDirectory(options.output);
   how.kind = kindOf(options);
   how.target = context.target();
   how.keyring = &context.keyring();
@@ -144,7 +140,7 @@ int create(Context& context, const Options& options) {
 
 int list(Context& context, const Options& options) {
   const auto& out = context.out();
-  const auto directory = directoryOf(context, options);
+  const auto directory = context.backupDirectory(options.output);
   json::array array;
   std::vector<backup::Entry> entries;
   for (const auto& kind : kKinds) {
@@ -209,7 +205,7 @@ json::value showRecoveryWindow(Context& context, const fs::path& directory) {
 
 int status(Context& context, const Options& options) {
   const auto& out = context.out();
-  const auto directory = directoryOf(context, options);
+  const auto directory = context.backupDirectory(options.output);
   const auto entries = backup::Repository(directory).list();
   const backup::Entry* newest = nullptr;
   const backup::Entry* proven = nullptr;
@@ -257,7 +253,8 @@ std::pair<backup::Repository, backup::Entry> findAnyKind(const fs::path& directo
 
 int verifyOne(Context& context, const Options& options) {
   const auto& out = context.out();
-  const auto [repository, entry] = findAnyKind(directoryOf(context, options), options.input.value_or("latest"));
+  const auto [repository, entry] =
+      findAnyKind(context.backupDirectory(options.output), options.input.value_or("latest"));
   const auto level = options.level.value_or(2);
   if (level < 0 || level > 2) throw Error(Code::Usage, "--level takes 0, 1 or 2");
   backup::VerifyOptions how{static_cast<int>(level), &context.keyring(), std::nullopt, {}};
@@ -310,7 +307,7 @@ std::size_t pruneLog(Context& context, const fs::path& directory) {
 
 int prune(Context& context, const Options& options) {
   const auto& out = context.out();
-  const auto directory = directoryOf(context, options);
+  const auto directory = context.backupDirectory(options.output);
   const auto days = options.days.value_or(context.config().integer(key::kBackupRetentionDays));
   if (days < 1) throw Error(Code::Usage, "--days takes 1 or more");
   const backup::Repository full(directory);

@@ -16,10 +16,6 @@ struct Options {
   bool random = false;
 };
 
-fs::path directoryOf(Context& context, const Options& options) {
-  return options.output ? fs::absolute(*options.output) : context.config().backupDirectory();
-}
-
 // What the deployment would really recover from: its base backups and log when it has them.
 bool physical(Context& context, const Options& options) {
   if (options.kind && *options.kind != "logical" && *options.kind != "physical")
@@ -27,13 +23,13 @@ bool physical(Context& context, const Options& options) {
                 "use logical or physical");
   if (options.kind) return *options.kind == "physical";
   if (!context.config().usesPostgres()) return false;
-  return !backup::Repository(directoryOf(context, options), "base").list().empty();
+  return !backup::Repository(context.backupDirectory(options.output), "base").list().empty();
 }
 
 int drill(Context& context, const Options& options) {
   const auto& out = context.out();
   drill::Options how;
-  how.directory = directoryOf(context, options);
+  how.directory = context.backupDirectory(options.output);
   how.live = context.target();
   how.config = &context.config();
   how.keyring = &context.keyring();
@@ -73,7 +69,7 @@ int drill(Context& context, const Options& options) {
 
 int list(Context& context, const Options& options) {
   const auto& out = context.out();
-  const auto directory = directoryOf(context, options);
+  const auto directory = context.backupDirectory(options.output);
   const auto all = drill::history(directory, context.keyring());
   json::array drills;
   bool forged = false;

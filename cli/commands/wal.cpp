@@ -37,10 +37,6 @@ struct FileOptions {
   std::optional<std::string> from;
 };
 
-fs::path backupDirectory(Context& context, const std::optional<std::string>& output) {
-  return output ? fs::absolute(*output) : context.config().backupDirectory();
-}
-
 backup::ArtifactOptions sealingOf(Context& context) {
   backup::ArtifactOptions options;
   options.recipients = {context.keyring().backupIdentity().recipient};
@@ -82,7 +78,7 @@ void makeBase(Context& context, const fs::path& directory) {
 
 int receive(Context& context, const ReceiveOptions& options) {
   prepare(context);
-  const auto directory = backupDirectory(context, options.output);
+  const auto directory = context.backupDirectory(options.output);
   backup::WalArchive archive(directory / "wal", context.keyring());
   backup::ReceiverOptions how;
   how.target = context.target();
@@ -119,7 +115,7 @@ int push(Context& context, const FileOptions& options) {
     throw Error(Code::Usage, "wal-push needs the file", "archive_command = 'aragora backup wal-push %p'");
   const auto path = fs::path(*options.path);
   const auto name = path.filename().string();
-  backup::WalArchive archive(backupDirectory(context, options.output) / "wal", context.keyring());
+  backup::WalArchive archive(context.backupDirectory(options.output) / "wal", context.keyring());
   if (archive.segmentSize() == 0) {
     const auto connection = database::connect(context.target());
     const auto row = connection->query(

@@ -17,7 +17,7 @@ class Continuous {
       const bool last = stop_;
       const auto began = std::chrono::steady_clock::now();
       try {
-        saveWhatIsDue();
+        saveWhatIsDue(last);
       } catch (const std::exception& error) {  // the loop's boundary: said, and tried again
         writer_.reset();
         if (options_.on_failure) options_.on_failure(error.what());
@@ -32,14 +32,15 @@ class Continuous {
   }
 
  private:
-  void saveWhatIsDue() {
-    if (fullIsDue()) {
+  // On the way out only an increment: a full backup can take longer than whoever stops us waits.
+  void saveWhatIsDue(bool stopping) {
+    if (fullIsDue() && !stopping) {
       const auto entry = createBackup(options_.create);
       say(fmt::format("full backup {} ({})", entry.id, humanBytes(entry.manifest->storedSize())));
       writer_.reset();
       return;
     }
-    if (options_.create.target.engine != database::Engine::Sqlite) return;
+    if (options_.create.target.engine != database::Engine::Sqlite || newest_.empty()) return;
     // One writer a repository; an increment belongs to the newest full backup.
     const auto lock = Repository(options_.create.directory).lock();
     if (!writer_ || writer_->full().id != newest_)

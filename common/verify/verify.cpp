@@ -19,6 +19,14 @@ using database::Engine;
 bool Report::failed() const {
   return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.outcome == Outcome::Failed; });
 }
+const Finding* Report::againstRestored() const {
+  for (const auto& finding : findings) {
+    const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
+    if (finding.outcome == Outcome::Failed && !only_pending) return &finding;
+  }
+  return nullptr;
+}
+
 bool Report::incomplete() const {
   return std::any_of(findings.begin(), findings.end(),
                      [](const Finding& f) { return f.outcome == Outcome::NotVerified; });

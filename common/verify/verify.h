@@ -24,6 +24,9 @@ struct Report {
   bool damaged = false;  // chains, checksums or integrity do not hold: exit 65
   bool failed() const;
   bool incomplete() const;
+  // The first failure that speaks against data which was just restored; nullptr when there is none. Migrations that
+  // came after the backup do not: the next `aragora migrate` applies them.
+  const Finding* againstRestored() const;
   // 0, 65 damaged, 1 other failures, 69 when something could not be verified.
   int exitStatus() const;
 };

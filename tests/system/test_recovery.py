@@ -254,8 +254,7 @@ class Loss(unittest.TestCase):
             load = Load(cluster, sessions=1)
             for number in (3, 10, 25):
                 with Receiver(sandbox, wait=False, LD_PRELOAD=os.environ["FAULTS_LIBRARY"], FAULT_KIND="enospc", FAULT_AT=str(number)) as receiver:
-                    self.assertEqual(receiver.process.wait(30), 73 if number == 3 else receiver.process.returncode)
-                    self.assertIn(receiver.process.returncode, (73, 74), receiver.text())
+                    self.assertIn(receiver.process.wait(30), (73, 74), receiver.text())
                     self.assertIn("No space left on device", receiver.text())
             acknowledged = load.stop()
             with Receiver(sandbox) as receiver:
@@ -296,13 +295,8 @@ class Targets(unittest.TestCase):
         directory = self.sandbox.directory / "target"
         shutil.rmtree(directory, ignore_errors=True)
         self.sandbox.run("restore", *target, "--to", directory, check=0)
-        dump = subprocess.run(["sh", "-c", f"chmod -R a+rX {directory} 2>/dev/null; true"])
-        self.assertEqual(dump.returncode, 0)
-        (directory).chmod(0o700)
         private = object.__new__(Cluster)
         private.directory, private.data, private.port = self.cluster.directory, directory, self.cluster.port + 1
-        for path in [directory, *directory.rglob("*")]:
-            path.chmod(0o700 if path.is_dir() else 0o600)
         private.configure(port=private.port)
         private.start()
         try:

@@ -131,7 +131,7 @@ class Recovery {
       replay();
     } catch (...) {
       std::error_code ignored;
-      fs::remove_all(options_.to, ignored);
+      if (made_directory_) fs::remove_all(options_.to, ignored);
       throw;
     }
     report_.seconds = secondsSince(started_);
@@ -213,6 +213,7 @@ class Recovery {
   void unpack() {
     makeDirectories(options_.to.parent_path(), 0755);
     Unpacker unpacker(options_.to);
+    made_directory_ = true;
     readArtifact(base_.directory, *base_.manifest->file("database"), options_.keyring->backupIdentity(),
                  [&](std::string_view bytes) { unpacker.write(bytes); });
     unpacker.finish();
@@ -279,19 +280,19 @@ class Recovery {
     if (!options_.verify) return;
     verify::Options how;
     how.keyring = options_.keyring;
-    for (const auto& finding : verify::verifyDatabase(recovered, how).findings) {
+    const auto found = verify::verifyDatabase(recovered, how);
+    for (const auto& finding : found.findings)
       report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
-      const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
-      if (finding.outcome == verify::Outcome::Failed && !only_pending)
-        throw Error(Code::Damaged,
-                    fmt::format("the recovered data does not verify: {}: {}", finding.id, finding.message));
-    }
+    if (const auto* against = found.againstRestored())
+      throw Error(Code::Damaged,
+                  fmt::format("the recovered data does not verify: {}: {}", against->id, against->message));
   }
 
   const RecoverOptions& options_;
   WalArchive archive_;
   std::chrono::steady_clock::time_point started_;
   Entry base_;
+  bool made_directory_ = false;  // what was there before is never removed
   RecoverReport report_;
 };
 

@@ -63,6 +63,7 @@ class Receiver {
 
  private:
   void streamUntilBroken() {
+    file_.reset();  // of the connection before; where to go on is decided anew
     Replication server(options_.target);
     const auto identity = server.row("IDENTIFY_SYSTEM");  // system id, timeline, position
     const auto setting = server.row("SHOW wal_segment_size");
