@@ -1,5 +1,8 @@
 #include "cli/context.h"
 
+#include "common/base/text.h"
+#include "common/storage/location.h"
+
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
@@ -51,6 +54,15 @@ database::Target Context::target() { return deployment::databaseTarget(config())
 
 std::filesystem::path Context::backupDirectory(const std::optional<std::string>& output) {
   return output ? std::filesystem::absolute(*output) : config().backupDirectory();
+}
+
+storage::Place Context::backups(const std::optional<std::string>& output, const std::optional<std::string>& from) {
+  if (!from) return backupDirectory(output);
+  if (*from != "offsite")
+    return startsWith(*from, "s3://") ? storage::openLocation(*from, config())
+                                      : storage::Place(std::filesystem::absolute(*from));
+  if (auto place = storage::offsite(config())) return *place;
+  throw Error(Code::Config, "no place elsewhere is configured", "set ARAGORA_OFFSITE");
 }
 
 const crypto::Keyring& Context::keyring() {

@@ -6,6 +6,7 @@
 #include "common/config/loader.h"
 #include "common/crypto/keyring.h"
 #include "common/database/connection.h"
+#include "common/storage/place.h"
 
 namespace aragora::cli {
 
@@ -24,6 +25,8 @@ class Context {
   const crypto::Keyring& keyring();
   // Where backups are: `output` when --output was given, the configured directory otherwise.
   std::filesystem::path backupDirectory(const std::optional<std::string>& output);
+  // The same, or `from` when --from was given: offsite, s3://bucket/prefix, or a directory.
+  storage::Place backups(const std::optional<std::string>& output, const std::optional<std::string>& from);
   config::Sources sources(bool run_commands = true) const;
 
  private:

@@ -17,7 +17,7 @@ endforeach()
 # Linked by name: the packages' own CMake and pkg-config files add macros (_DEBUG, _XOPEN_SOURCE, _FILE_OFFSET_BITS) that
 # would keep the precompiled header from being used.
 add_library(poco INTERFACE)
-target_link_libraries(poco INTERFACE PocoNetSSL PocoCrypto PocoNet PocoFoundation)
+target_link_libraries(poco INTERFACE PocoNetSSL PocoCrypto PocoNet PocoXML PocoFoundation)
 find_path(HIREDIS_INCLUDE hiredis/hiredis.h REQUIRED)
 add_library(hiredis INTERFACE)
 target_link_libraries(hiredis INTERFACE -lhiredis)

@@ -17,6 +17,7 @@
 #include "common/checks/check.h"
 #include "common/deployment/deployment.h"
 #include "common/migrate/migrator.h"
+#include "common/storage/location.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
@@ -229,15 +230,10 @@ class Daemon {
 
   void saveContinuously() {
     backup::ContinuousOptions how;
-    how.create.directory = config_.backupDirectory();
-    how.create.target = target_;
-    how.create.keyring = &keyring_;
-    how.create.extra_recipients = config_.list(key::kBackupRecipients);
-    how.create.compression_level = static_cast<int>(config_.integer(key::kBackupCompression));
-    how.create.config = &config_;
-    how.create.tool_version = kVersion;
+    how.create = backup::createOptions(config_, target_, keyring_);
     how.interval = std::chrono::seconds(config_.integer(key::kBackupInterval));
-    how.full_every = std::chrono::hours(config_.integer(key::kBackupEveryHours));
+    how.policy = backup::policyOf(config_);
+    how.offsite = storage::offsite(config_);
     how.on_message = [](const std::string& message) { log::info("backup: {}", message); };
     how.on_failure = [this](const std::string& reason) {
       metrics_.count("aragora_backup_failures_total");

@@ -10,6 +10,7 @@ namespace key = config::key;
 
 struct Options {
   std::optional<std::string> output;
+  std::optional<std::string> from;
   std::optional<std::string> input;
   std::optional<std::string> kind;
   std::optional<std::string> scratch;
@@ -23,13 +24,13 @@ bool physical(Context& context, const Options& options) {
                 "use logical or physical");
   if (options.kind) return *options.kind == "physical";
   if (!context.config().usesPostgres()) return false;
-  return !backup::Repository(context.backupDirectory(options.output), "base").list().empty();
+  return !backup::Repository(context.backups(options.output, options.from), "base").list().empty();
 }
 
 int drill(Context& context, const Options& options) {
   const auto& out = context.out();
   drill::Options how;
-  how.directory = context.backupDirectory(options.output);
+  how.directory = context.backups(options.output, options.from);
   how.live = context.target();
   how.config = &context.config();
   how.keyring = &context.keyring();
@@ -44,7 +45,7 @@ int drill(Context& context, const Options& options) {
   how.tool_version = kVersion;
   how.on_step = [&](const std::string& name) { out.progress("drill: " + name); };
   const auto evidence = drill::runDrill(how);
-  const auto path = drill::save(evidence, how.directory, context.keyring());
+  const auto path = drill::save(evidence, context.backupDirectory(options.output), context.keyring());
   out.endProgress();
   for (const auto& step : evidence.steps) {
     const auto mark = step.outcome == drill::Step::Outcome::Done ? Mark::Ok : Mark::Failure;
@@ -100,6 +101,7 @@ void declareDrill(CommandLine line) {
     return [options, function](Context& context) { return function(context, *options); };
   };
   line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory")
       .option("--input", options->input, "The id of a backup (default the newest good one)")
       .flag("--random", options->random, "Any good backup")
       .option("--kind", options->kind,

@@ -11,6 +11,7 @@ namespace {
 struct Options {
   std::optional<std::string> input;
   std::optional<std::string> to;
+  std::optional<std::string> from;
   std::optional<std::string> target_time;
   std::optional<std::string> target_name;
   std::optional<std::string> target_lsn;
@@ -35,7 +36,7 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
 }
 
 // SQLite: the newest full backup before the target; its increments lead on.
-backup::Entry fullBefore(const fs::path& directory, const backup::RecoveryTarget& target) {
+backup::Entry fullBefore(const storage::Place& directory, const backup::RecoveryTarget& target) {
   using Kind = backup::RecoveryTarget::Kind;
   if (target.kind != Kind::Time && target.kind != Kind::Latest)
     throw Error(Code::Usage, "a SQLite database is restored to a time or to the latest increment",
@@ -52,7 +53,7 @@ backup::Entry fullBefore(const fs::path& directory, const backup::RecoveryTarget
   }
   if (found) return *found;
   if (entries.empty())
-    throw Error(Code::NoInput, fmt::format("there is no good backup in {}", directory.string()),
+    throw Error(Code::NoInput, fmt::format("there is no good backup in {}", directory.describe()),
                 "make one with: aragora backup");
   throw Error(Code::NoInput,
               fmt::format("{} cannot be reached: the oldest good backup is of {}", target.value,
@@ -66,7 +67,7 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
     throw Error(Code::Usage, "recovery needs --to DIRECTORY",
                 "a directory that does not exist; the running cluster is not touched");
   backup::RecoverOptions how;
-  how.directory = context.config().backupDirectory();
+  how.directory = context.backups(std::nullopt, options.from);
   how.live = context.target();
   how.keyring = &context.keyring();
   how.target = target;
@@ -108,7 +109,7 @@ int restore(Context& context, const Options& options) {
   const auto target = recoveryTarget(options);
   if (target && context.config().usesPostgres()) return recover(context, options, *target);
   if (!target && !options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
-  const auto directory = context.config().backupDirectory();
+  const auto directory = context.backups(std::nullopt, options.from);
   const auto entry =
       options.input ? backup::Repository(directory).resolve(*options.input) : fullBefore(directory, *target);
   backup::RestoreOptions how;
@@ -166,7 +167,8 @@ void declareRestore(CommandLine line) {
       .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
       .option("--target-lsn", options->target_lsn, "… to this position")
       .option("--target-xid", options->target_xid, "… to this transaction")
-      .flag("--latest", options->latest, "… to the newest moment there is");
+      .flag("--latest", options->latest, "… to the newest moment there is")
+      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory");
   declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));
   line.run([options](Context& context) { return restore(context, *options); });
 }

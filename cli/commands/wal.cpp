@@ -6,12 +6,14 @@
 
 #include "cli/context.h"
 #include "common/backup/create.h"
+#include "common/backup/offsite.h"
 #include "common/backup/physical/wal_receiver.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/log.h"
+#include "common/base/periodic.h"
 #include "common/base/text.h"
-#include "common/base/version.h"
 #include "common/deployment/deployment.h"
+#include "common/storage/location.h"
 #include "common/systemd/service_manager.h"
 
 namespace aragora::cli {
@@ -28,6 +30,7 @@ std::atomic<bool> stopped{false};
 struct ReceiveOptions {
   std::optional<std::string> output;
   std::optional<std::string> slot;
+  std::optional<std::int64_t> seal_interval;
 };
 
 struct FileOptions {
@@ -38,12 +41,7 @@ struct FileOptions {
 };
 
 backup::ArtifactOptions sealingOf(Context& context) {
-  backup::ArtifactOptions options;
-  options.recipients = {context.keyring().backupIdentity().recipient};
-  for (const auto& recipient : context.config().list(key::kBackupRecipients))
-    options.recipients.push_back(crypto::parseAgeRecipient(recipient));
-  options.compression_level = static_cast<int>(context.config().integer(key::kBackupCompression));
-  return options;
+  return backup::sealingOf(backup::createOptions(context.config(), context.target(), context.keyring()));
 }
 
 void prepare(Context& context) {
@@ -60,20 +58,29 @@ void stopOnSignals() {
 
 // Behind a gap the log is worth nothing without a newer base backup.
 void makeBase(Context& context, const fs::path& directory) {
-  backup::CreateOptions how;
+  auto how = backup::createOptions(context.config(), context.target(), context.keyring());
   how.directory = directory;
   how.kind = "base";
-  how.target = context.target();
-  how.keyring = &context.keyring();
-  how.extra_recipients = context.config().list(key::kBackupRecipients);
-  how.compression_level = static_cast<int>(context.config().integer(key::kBackupCompression));
-  how.tool_version = kVersion;
   try {
     log::warning("made base backup {}", backup::createBackup(how).id);
   } catch (const Error& error) {
     log::error("the base backup that recovery needs now failed: {}; run: aragora backup create --kind base",
                error.what());
   }
+}
+
+// In a thread of its own: a store that does not answer must not keep the log waiting. nullptr without a place.
+std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& options, const fs::path& directory,
+                                        const backup::ArtifactOptions& sealing) {
+  const auto place = storage::offsite(context.config());
+  if (!place) return nullptr;
+  const auto interval = options.seal_interval.value_or(context.config().integer(key::kSealInterval));
+  if (interval < 1) throw Error(Code::Usage, "--seal-interval takes 1 or more seconds");
+  auto copying = std::make_shared<backup::OffsiteCopy>(directory, *place, context.keyring());
+  log::info("copying to {} every {} s", place->describe(), interval);
+  return std::make_unique<Periodic>(
+      std::chrono::seconds(interval), [copying, sealing] { copying->copyLog(sealing); },
+      [](const std::string& reason) { log::error("the log is not copied elsewhere: {}; trying again", reason); });
 }
 
 int receive(Context& context, const ReceiveOptions& options) {
@@ -92,7 +99,7 @@ int receive(Context& context, const ReceiveOptions& options) {
     if (!ready && status.problem.empty()) {
       ready = true;
       systemd::notifyReady(line);
-      log::info("receiving the log of {} into {}", database::describe(how.target), archive.directory().string());
+      log::info("receiving the log of {} into {}", database::describe(how.target), archive.directory().describe());
     }
     systemd::notifyStatus(line);
     systemd::notifyWatchdog();
@@ -103,6 +110,7 @@ int receive(Context& context, const ReceiveOptions& options) {
   how.events.retry = [](const std::string& reason) { log::warning("{}; trying again", reason); };
   how.events.gap = [&](const std::string&) { makeBase(context, directory); };
   stopOnSignals();
+  const auto copying = copyElsewhere(context, options, directory, how.artifact);
   backup::receiveWal(archive, how, stopped);
   systemd::notifyStopping();
   log::info("stopped; everything received is on disk");
@@ -167,7 +175,9 @@ int get(Context& context, const FileOptions& options) {
 void declareWalReceive(CommandLine line) {
   auto options = std::make_shared<ReceiveOptions>();
   line.option("--output", options->output, "Directory of the backups (default backup.directory)")
-      .option("--slot", options->slot, "Replication slot (default aragora; made when missing)");
+      .option("--slot", options->slot, "Replication slot (default aragora; made when missing)")
+      .option("--seal-interval", options->seal_interval,
+              "Seconds between copies to backup.offsite (default backup.seal_interval_seconds)");
   line.run([options](Context& context) { return receive(context, *options); });
 }
 

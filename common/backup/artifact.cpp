@@ -1,7 +1,6 @@
 #include "common/backup/artifact.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -19,8 +18,8 @@ constexpr std::size_t kBlock = 256 * 1024;
 constexpr int kCompressors = 2;            // threads; each keeps a few MiB
 constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
 
-[[noreturn]] void damaged(const fs::path& path, const std::string& reason) {
-  throw Error(Code::Damaged, fmt::format("{}: {}", path.string(), reason), "use another backup: aragora backup list");
+[[noreturn]] void damaged(const storage::Place& path, const std::string& reason) {
+  throw Error(Code::Damaged, fmt::format("{}: {}", path.describe(), reason), "use another backup: aragora backup list");
 }
 
 // Blocks on their way from the compressing thread to the sealing one.
@@ -119,6 +118,14 @@ struct ArtifactWriter::Impl {
   }
 };
 
+ArtifactOptions sealingFor(const crypto::Keyring& keyring, const std::vector<std::string>& further, int level) {
+  ArtifactOptions options;
+  options.recipients = {keyring.backupIdentity().recipient};
+  for (const auto& recipient : further) options.recipients.push_back(crypto::parseAgeRecipient(recipient));
+  options.compression_level = level;
+  return options;
+}
+
 ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std::string content,
                                const ArtifactOptions& options)
     : impl_(std::make_unique<Impl>()) {
@@ -159,43 +166,30 @@ FileRecord ArtifactWriter::finish() {
 }
 
 namespace {
-Fd openStored(const fs::path& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.valid()) damaged(path, fmt::format("cannot be opened: {}", systemError(errno)));
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) damaged(path, "is not a regular file");
-  return fd;
-}
-
 // Feeds the stored file to `sink` and compares its size and digest with the record at the end.
-void streamStored(const fs::path& path, const FileRecord& record, const ByteSink& sink) {
-  const Fd fd = openStored(path);
+void streamStored(const storage::Place& directory, const FileRecord& record, const ByteSink& sink) {
+  const auto path = directory / record.path;
   crypto::Sha256 hash;
   std::uint64_t size = 0;
-  std::vector<char> buffer(kBlock);
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
-    if (got == 0) break;
-    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
+  const bool found = directory.read(record.path, [&](std::string_view bytes) {
     hash.update(bytes);
     size += bytes.size();
     if (size > record.stored_size) damaged(path, "is longer than the manifest says");
     sink(bytes);
-  }
+  });
+  if (!found) damaged(path, "is missing");
   if (size != record.stored_size)
     damaged(path, fmt::format("is {} bytes long, the manifest says {}", size, record.stored_size));
   if (hash.finishHex() != record.stored_sha256) damaged(path, "does not have the digest that the manifest gives");
 }
 }  // namespace
 
-void checkStored(const fs::path& directory, const FileRecord& record) {
-  streamStored(directory / record.path, record, [](std::string_view) {});
+void checkStored(const storage::Place& directory, const FileRecord& record) {
+  streamStored(directory, record, [](std::string_view) {});
 }
 
-void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity,
-                  const ByteSink& sink) {
+void readArtifact(const storage::Place& directory, const FileRecord& record,
+                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink) {
   const auto path = directory / record.path;
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
   ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
@@ -203,7 +197,7 @@ void readArtifact(const fs::path& directory, const FileRecord& record, const cry
   std::uint64_t plain_size = 0;
   std::size_t frame_left = 1;
   std::vector<char> plain(kBlock);
-  crypto::AgeReader age(identity, [&](std::string_view compressed) {
+  crypto::AgeReader age(identities, [&](std::string_view compressed) {
     ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
     bool more = false;
     while (input.pos < input.size || more) {
@@ -218,7 +212,7 @@ void readArtifact(const fs::path& directory, const FileRecord& record, const cry
       if (!bytes.empty()) sink(bytes);
     }
   });
-  streamStored(path, record, [&](std::string_view bytes) { age.write(bytes); });
+  streamStored(directory, record, [&](std::string_view bytes) { age.write(bytes); });
   age.finish();
   if (frame_left != 0 || plain_size != record.plain_size) damaged(path, "ends before its content does");
   if (plain_hash.finishHex() != record.plain_sha256)

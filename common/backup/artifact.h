@@ -3,21 +3,21 @@
 // size.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "common/backup/manifest.h"
-#include "common/base/file.h"
+#include "common/storage/place.h"
 
 namespace aragora::backup {
-
-using ByteSink = std::function<void(std::string_view)>;
 
 struct ArtifactOptions {
   std::vector<std::string> recipients;  // 32-byte keys
   int compression_level = 1;
   std::uint64_t max_rate = 0;  // stored bytes a second, 0: unlimited
 };
+
+// For the deployment's own key and further recipients (age1…). Throws Error(Config) for one that is none.
+ArtifactOptions sealingFor(const crypto::Keyring& keyring, const std::vector<std::string>& further, int level);
 
 class ArtifactWriter {
  public:
@@ -35,9 +35,9 @@ class ArtifactWriter {
 // Decrypts and decompresses into `sink`; every byte that reaches it was authenticated. Throws Error(Damaged) when a
 // size or digest differs from `record`, at the latest at the end: what the sink made must not be used before this
 // returns.
-void readArtifact(const fs::path& directory, const FileRecord& record, const crypto::AgeIdentity& identity,
-                  const ByteSink& sink);
+void readArtifact(const storage::Place& directory, const FileRecord& record,
+                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink);
 // Size and SHA-256 of the stored file only; needs no key.
-void checkStored(const fs::path& directory, const FileRecord& record);
+void checkStored(const storage::Place& directory, const FileRecord& record);
 
 }  // namespace aragora::backup

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/periodic.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {
@@ -10,9 +11,15 @@ namespace aragora::backup {
 namespace {
 class Continuous {
  public:
-  Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop) : options_(options), stop_(stop) {}
+  Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop) : options_(options), stop_(stop) {
+    if (options.offsite) offsite_.emplace(options.create.directory, *options.offsite, *options.create.keyring);
+  }
 
   void run() {
+    std::optional<Periodic> copying;
+    if (offsite_)
+      copying.emplace(
+          options_.interval, [this] { copyElsewhere(); }, [this](auto& why) { fail(why); });
     while (true) {
       const bool last = stop_;
       const auto began = std::chrono::steady_clock::now();
@@ -20,7 +27,7 @@ class Continuous {
         saveWhatIsDue(last);
       } catch (const std::exception& error) {  // the loop's boundary: said, and tried again
         writer_.reset();
-        if (options_.on_failure) options_.on_failure(error.what());
+        fail(error.what());
       }
       if (last) return;
       while (!stop_ && std::chrono::steady_clock::now() - began < options_.interval) {
@@ -34,57 +41,57 @@ class Continuous {
  private:
   // On the way out only an increment: a full backup can take longer than whoever stops us waits.
   void saveWhatIsDue(bool stopping) {
-    if (fullIsDue() && !stopping) {
-      const auto entry = createBackup(options_.create);
-      say(fmt::format("full backup {} ({})", entry.id, humanBytes(entry.manifest->storedSize())));
-      writer_.reset();
-      return;
+    if (!stopping) {
+      for (const auto& entry : createWhatIsDue(options_.create, options_.policy)) {
+        say(fmt::format("{} backup {} ({})", entry.manifest->kind, entry.id, humanBytes(entry.manifest->storedSize())));
+        if (entry.manifest->kind == "full") writer_.reset();
+      }
     }
-    if (options_.create.target.engine != database::Engine::Sqlite || newest_.empty()) return;
+    saveIncrement();
+  }
+
+  // In its own time: a store that does not answer must not keep an increment waiting.
+  void copyElsewhere() {
+    const auto copied = offsite_->copyBackups();
+    if (copied.backups > 0)
+      say(fmt::format("{} backups ({}) copied to {}", copied.backups, humanBytes(copied.bytes),
+                      offsite_->place().describe()));
+    for (const auto& refused : copied.refused) fail("not copied elsewhere: " + refused);
+  }
+
+  void saveIncrement() {
+    const auto newest = newestFull();
+    if (options_.create.target.engine != database::Engine::Sqlite || !newest) return;
     // One writer a repository; an increment belongs to the newest full backup.
     const auto lock = Repository(options_.create.directory).lock();
-    if (!writer_ || writer_->full().id != newest_)
-      writer_ = std::make_unique<IncrementWriter>(newestFull(), *options_.create.keyring, sealing());
+    if (!writer_ || writer_->full().id != newest->id) {
+      Repository::requireAuthentic(*newest, *options_.create.keyring);
+      writer_ = std::make_unique<IncrementWriter>(*newest, *options_.create.keyring, sealingOf(options_.create));
+    }
     if (const auto increment = writer_->write(options_.create.target.path))
-      say(fmt::format("increment {} of {}: {} pages, {}", increment->number, newest_, increment->changed,
+      say(fmt::format("increment {} of {}: {} pages, {}", increment->number, newest->id, increment->changed,
                       humanBytes(increment->file.stored_size)));
   }
 
-  bool fullIsDue() {
-    const auto entries = Repository(options_.create.directory).list();
-    newest_.clear();
-    Micros at = 0;
-    for (const auto& entry : entries) {
-      if (!entry.good()) continue;
-      newest_ = entry.id;
-      at = entry.manifest->finished_at;
+  std::optional<Entry> newestFull() const {
+    std::optional<Entry> newest;
+    for (auto& entry : Repository(options_.create.directory).list()) {
+      if (entry.good()) newest = std::move(entry);
     }
-    return newest_.empty() || nowMicros() - at >= std::chrono::microseconds(options_.full_every).count();
-  }
-
-  Entry newestFull() const {
-    auto entry = Repository(options_.create.directory).resolve(newest_);
-    Repository::requireAuthentic(entry, *options_.create.keyring);
-    return entry;
-  }
-
-  ArtifactOptions sealing() const {
-    ArtifactOptions how;
-    how.recipients = {options_.create.keyring->backupIdentity().recipient};
-    for (const auto& recipient : options_.create.extra_recipients)
-      how.recipients.push_back(crypto::parseAgeRecipient(recipient));
-    how.compression_level = options_.create.compression_level;
-    how.max_rate = options_.create.max_rate;
-    return how;
+    return newest;
   }
 
   void say(const std::string& message) const {
     if (options_.on_message) options_.on_message(message);
   }
 
+  void fail(const std::string& reason) const {
+    if (options_.on_failure) options_.on_failure(reason);
+  }
+
   const ContinuousOptions& options_;
   const std::atomic<bool>& stop_;
-  std::string newest_;
+  std::optional<OffsiteCopy> offsite_;
   std::unique_ptr<IncrementWriter> writer_;
 };
 }  // namespace

@@ -1,18 +1,22 @@
-// Backups without end: a full one when the newest is older than the schedule, and for SQLite an increment after each
-// interval in which something changed. At most the interval is lost. Runs in `aragora backup run` or inside the daemon.
+// Backups without end: everything that the policy says is due, for SQLite an increment after each interval in which
+// something changed, and a copy of all of it elsewhere. At most the interval is lost. Runs in `aragora backup run` or
+// inside the daemon.
 #pragma once
 
 #include <atomic>
 
 #include "common/backup/create.h"
 #include "common/backup/increments.h"
+#include "common/backup/offsite.h"
 
 namespace aragora::backup {
 
 struct ContinuousOptions {
   CreateOptions create;
   std::chrono::seconds interval{60};
-  std::chrono::hours full_every{24};
+  Policy policy;
+  std::optional<storage::Place> offsite;
+  // Called from two threads: the one that saves and the one that copies.
   std::function<void(const std::string&)> on_message;  // what was made
   std::function<void(const std::string&)> on_failure;  // tried again after the next interval
   std::function<void()> on_alive;                      // at least once a second

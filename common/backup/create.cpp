@@ -1,5 +1,6 @@
 #include "common/backup/create.h"
 
+#include "common/backup/artifacts.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/sessions.h"
@@ -8,13 +9,35 @@
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/base/version.h"
 #include "common/config/catalogue.h"
+#include "common/crypto/hash.h"
 #include "common/migrate/migrator.h"
 #include "common/store/settings.h"
 
 namespace aragora::backup {
 
 namespace {
+json::object settingsOf(const config::Config& config, bool with_secrets) {
+  json::object settings;
+  for (const auto& setting : config::catalogue()) {
+    if ((setting.secret && !with_secrets) || !config.isSet(setting.key)) continue;
+    const auto value = setting.secret ? config.secret(setting.key).reveal() : config.text(setting.key);
+    settings[setting.key] = json::object{{"value", value}, {"origin", config.origin(setting.key).text}};
+  }
+  return settings;
+}
+
+std::string configurationText(const config::Config& config) { return toPrettyJson(settingsOf(config, false)) + "\n"; }
+
+// The manifest shows the digest of this, so it must not be a digest that guesses can be held against.
+std::string configurationWithSecrets(const CreateOptions& options) {
+  ARAGORA_CHECK(options.config != nullptr);
+  const json::object document{{"salt", toHex(options.keyring->configurationSalt())},
+                              {"settings", settingsOf(*options.config, true)}};
+  return toPrettyJson(document) + "\n";
+}
+
 class Run {
  public:
   explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.kind) {}
@@ -25,13 +48,7 @@ class Run {
     describeInstance();
     begin();
     try {
-      if (options_.kind == "base") {
-        saveCluster();
-      } else {
-        saveDatabase();
-        saveConfiguration();
-        saveSessions();
-      }
+      saveContent();
       writeManifest();
       proveStored();
       repository_.publish(temporary_, manifest_.id);
@@ -76,16 +93,21 @@ class Run {
     manifest_.started_at = nowMicros();
     manifest_.id = fmt::format("{}-{}", toCompactIso(manifest_.started_at), newUlid());
     manifest_.engine = options_.target.engine == database::Engine::Sqlite ? "sqlite" : "postgres";
-    manifest_.tool_version = options_.tool_version;
+    manifest_.tool_version = kVersion;
     manifest_.key_id = options_.keyring->activeId();
-    artifact_.recipients = {options_.keyring->backupIdentity().recipient};
-    for (const auto& recipient : options_.extra_recipients)
-      artifact_.recipients.push_back(crypto::parseAgeRecipient(recipient));
+    artifact_ = sealingOf(options_);
     for (const auto& recipient : artifact_.recipients)
       manifest_.recipients.push_back(crypto::formatAgeRecipient(recipient));
-    artifact_.compression_level = options_.compression_level;
-    artifact_.max_rate = options_.max_rate;
     temporary_ = repository_.beginTemporary(manifest_.id);
+  }
+
+  void saveContent() {
+    if (options_.kind == "base") return saveCluster();
+    if (options_.kind == "configuration") return saveFile("configuration", configurationWithSecrets(options_));
+    if (options_.kind == "artifacts") return saveDebates();
+    saveDatabase();
+    if (options_.config != nullptr) saveFile("configuration", configurationText(*options_.config));
+    saveSessions();
   }
 
   void saveDatabase() {
@@ -120,17 +142,17 @@ class Run {
     WalArchive(options_.directory / "wal", *options_.keyring).claim(report.system_identifier, report.segment_size);
   }
 
-  void saveConfiguration() {
-    if (options_.config == nullptr) return;
-    json::object settings;
-    for (const auto& setting : config::catalogue()) {
-      if (setting.secret || !options_.config->isSet(setting.key)) continue;
-      settings[setting.key] = json::object{{"value", options_.config->text(setting.key)},
-                                           {"origin", options_.config->origin(setting.key).text}};
-    }
-    ArtifactWriter writer(temporary_, "configuration.json.zst.age", "configuration", artifact_);
-    writer.write(toPrettyJson(settings) + "\n");
+  void saveFile(const std::string& content, const std::string& text) {
+    ArtifactWriter writer(temporary_, content + ".json.zst.age", content, artifact_);
+    writer.write(text);
     manifest_.files.push_back(writer.finish());
+  }
+
+  void saveDebates() {
+    ArtifactWriter writer(temporary_, "debates.jsonl.zst.age", "artifacts", artifact_);
+    const auto counts = writeDebates(options_.target, [&](std::string_view line) { writer.write(line); });
+    manifest_.files.push_back(writer.finish());
+    manifest_.tables = {{"debates", counts.debates, {}}, {"debate_events", counts.events, {}}};
   }
 
   void saveSessions() {
@@ -168,6 +190,49 @@ class Run {
 };
 }  // namespace
 
+CreateOptions createOptions(const config::Config& config, const database::Target& target,
+                            const crypto::Keyring& keyring) {
+  CreateOptions options;
+  options.directory = config.backupDirectory();
+  options.target = target;
+  options.keyring = &keyring;
+  options.extra_recipients = config.list(config::key::kBackupRecipients);
+  options.compression_level = static_cast<int>(config.integer(config::key::kBackupCompression));
+  options.config = &config;
+  return options;
+}
+
+ArtifactOptions sealingOf(const CreateOptions& options) {
+  auto sealing = sealingFor(*options.keyring, options.extra_recipients, options.compression_level);
+  sealing.max_rate = options.max_rate;
+  return sealing;
+}
+
 Entry createBackup(const CreateOptions& options) { return Run(options).create(); }
+
+bool configurationChanged(const CreateOptions& options) {
+  const auto digest = crypto::sha256Hex(configurationWithSecrets(options));
+  const auto entries = Repository(options.directory, "configuration").list();
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    const auto* file = entry->good() ? entry->manifest->file("configuration") : nullptr;
+    if (file != nullptr) return file->plain_sha256 != digest;
+  }
+  return true;
+}
+
+std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& policy) {
+  std::vector<Entry> made;
+  for (const auto& rule : policy) {
+    auto how = options;
+    how.kind = rule.kind;
+    const bool physical = WalArchive(options.directory / "wal", *options.keyring).segmentSize() > 0;
+    if (rule.kind == "base" && !physical) continue;
+    const bool due = rule.every.count() == 0
+                         ? configurationChanged(how)
+                         : nextDue(rule, Repository(options.directory, rule.kind).list()) <= nowMicros();
+    if (due) made.push_back(createBackup(how));
+  }
+  return made;
+}
 
 }  // namespace aragora::backup

@@ -1,8 +1,10 @@
-// `aragora backup create`: one backup, logical ("full") or of the whole PostgreSQL cluster ("base"), or nothing.
-// Previous backups and `latest` stay as they are until the new one is complete, on disk and has passed level 0.
+// `aragora backup create`: one backup or nothing: logical ("full"), of the whole PostgreSQL cluster ("base"), of the
+// settings with their secrets ("configuration") or of the finished debates ("artifacts"). Previous backups and `latest`
+// stay as they are until the new one is complete, on disk and has passed level 0.
 #pragma once
 
-#include "common/backup/repository.h"
+#include "common/backup/artifact.h"
+#include "common/backup/policy.h"
 #include "common/config/config.h"
 #include "common/database/connection.h"
 
@@ -16,11 +18,19 @@ struct CreateOptions {
   std::vector<std::string> extra_recipients;  // age1…
   int compression_level = 1;
   std::uint64_t max_rate = 0;
-  const config::Config* config = nullptr;  // its settings, secrets left out, become an artifact
-  std::string tool_version;
+  const config::Config* config = nullptr;  // its settings become a file, without secrets but in "configuration"
   std::function<void(std::uint64_t plain_bytes)> on_progress;
 };
 
+// Into backup.directory, with the recipients and the compression that the settings name; `config` must outlive it.
+CreateOptions createOptions(const config::Config& config, const database::Target& target,
+                            const crypto::Keyring& keyring);
+ArtifactOptions sealingOf(const CreateOptions& options);
+
 Entry createBackup(const CreateOptions& options);
+// Whether the settings differ from those of the newest good backup of kind "configuration".
+bool configurationChanged(const CreateOptions& options);
+// Everything that the policy says is due now; bases only where there is a log to go on with.
+std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& policy);
 
 }  // namespace aragora::backup

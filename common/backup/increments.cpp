@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -11,42 +12,38 @@
 namespace aragora::backup {
 
 namespace {
-constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr std::size_t kNumberBytes = 8;
 constexpr std::size_t kHeaderBytes = 100;
 constexpr auto kPinTimeout = std::chrono::seconds(30);
 
 std::string baseName(std::uint64_t number) { return fmt::format("{:06}", number); }
 std::string sealedName(std::uint64_t number) { return baseName(number) + ".pages.zst.age"; }
+std::string recordName(std::uint64_t number) { return baseName(number) + ".json"; }
 
-[[noreturn]] void damaged(const fs::path& path, const std::string& what) {
-  throw Error(Code::Damaged, fmt::format("{}: {}", path.string(), what),
+[[noreturn]] void damaged(const storage::Place& path, const std::string& what) {
+  throw Error(Code::Damaged, fmt::format("{}: {}", path.describe(), what),
               "restore to a moment before it, or another backup");
 }
 
-std::string serialise(const Increment& increment, const std::string& full_id) {
-  return toJson(json::object{{"full", full_id},
-                             {"number", increment.number},
-                             {"at", increment.at},
-                             {"page_size", increment.page_size},
-                             {"page_count", increment.page_count},
-                             {"changed", increment.changed},
-                             {"previous_sha256", increment.previous_sha256},
-                             {"database_sha256", increment.database_sha256},
-                             {"path", increment.file.path},
-                             {"plain_size", increment.file.plain_size},
-                             {"stored_size", increment.file.stored_size},
-                             {"plain_sha256", increment.file.plain_sha256},
-                             {"stored_sha256", increment.file.stored_sha256}});
+json::object describe(const Increment& increment, const std::string& full_id) {
+  auto record = describeFile(increment.file);
+  record["full"] = full_id;
+  record["number"] = increment.number;
+  record["at"] = increment.at;
+  record["page_size"] = increment.page_size;
+  record["page_count"] = increment.page_count;
+  record["changed"] = increment.changed;
+  record["previous_sha256"] = increment.previous_sha256;
+  record["database_sha256"] = increment.database_sha256;
+  return record;
 }
 
-Increment readRecord(const fs::path& path, const std::string& full_id, const crypto::Keyring& keyring) {
-  const auto lines = split(readFile(path, kRecordLimit), '\n');
-  const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
-  if (!signature || !keyring.verifyManifest(lines[0], *signature)) damaged(path, "its signature does not hold");
-  const auto value = tryParseJson(lines[0]);
-  const auto* object = value ? value->if_object() : nullptr;
-  if (object == nullptr || jsonTextOr(*object, "full", "") != full_id) damaged(path, "it belongs to another backup");
+std::optional<Increment> readRecord(const Entry& full, std::uint64_t wanted, const crypto::Keyring& keyring) {
+  const auto folder = incrementsDirectory(full);
+  const auto object = readSignedRecord(folder, recordName(wanted), keyring);
+  if (!object) return std::nullopt;
+  const auto path = folder / recordName(wanted);
+  if (jsonTextOr(*object, "full", "") != full.id) damaged(path, "it belongs to another backup");
   const auto number = [&](std::string_view key) { return static_cast<std::uint64_t>(jsonIntegerOr(*object, key, 0)); };
   Increment increment;
   increment.number = number("number");
@@ -56,12 +53,7 @@ Increment readRecord(const fs::path& path, const std::string& full_id, const cry
   increment.changed = number("changed");
   increment.previous_sha256 = jsonTextOr(*object, "previous_sha256", "");
   increment.database_sha256 = jsonTextOr(*object, "database_sha256", "");
-  increment.file = {jsonTextOr(*object, "path", ""),
-                    "pages",
-                    number("plain_size"),
-                    number("stored_size"),
-                    jsonTextOr(*object, "plain_sha256", ""),
-                    jsonTextOr(*object, "stored_sha256", "")};
+  increment.file = describedFile(*object);
   if (increment.file.path != sealedName(increment.number) || increment.page_size == 0)
     damaged(path, "it makes no sense");
   return increment;
@@ -116,13 +108,13 @@ void readPages(const Entry& full, const Increment& increment, const crypto::Keyr
     if (number >= increment.page_count) damaged(path, "a page lies behind the end");
     take(number, piece.substr(kNumberBytes));
   });
-  readArtifact(incrementsDirectory(full), increment.file, keyring.backupIdentity(),
+  readArtifact(incrementsDirectory(full), increment.file, keyring.backupIdentities(),
                [&](std::string_view bytes) { pieces.write(bytes); });
   if (!pieces.whole()) damaged(path, "it ends within a page");
 }
 
 // SQLite file format, section 1.3: at 16, big-endian, 1 stands for 65536.
-std::uint32_t pageSizeOf(std::string_view head, const fs::path& where) {
+std::uint32_t pageSizeOf(std::string_view head, const storage::Place& where) {
   const auto size =
       static_cast<std::uint32_t>(static_cast<unsigned char>(head[16]) << 8 | static_cast<unsigned char>(head[17]));
   if (size != 1 && (size < 512 || (size & (size - 1)) != 0)) damaged(where, "it holds no SQLite database");
@@ -143,33 +135,46 @@ std::string digestOf(const fs::path& file) {
 }
 }  // namespace
 
-fs::path incrementsDirectory(const Entry& full) {
-  return full.directory.parent_path().parent_path() / "increments" / full.id;
+storage::Place incrementsDirectory(const Entry& full) {
+  return full.directory.parent().parent() / "increments" / full.id;
 }
 
 std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring, std::optional<Micros> until) {
   std::vector<Increment> increments;
   auto last = full.manifest->file("database")->plain_sha256;
   for (std::uint64_t number = 1;; ++number) {
-    const auto path = incrementsDirectory(full) / (baseName(number) + ".json");
-    std::error_code ignored;
-    if (!fs::exists(path, ignored)) break;
-    auto increment = readRecord(path, full.id, keyring);
-    if (increment.number != number || increment.previous_sha256 != last)
-      damaged(path, "it does not follow the one before it");
-    if (until && increment.at > *until) return increments;
-    last = increment.database_sha256;
-    increments.push_back(std::move(increment));
+    auto increment = readRecord(full, number, keyring);
+    if (!increment) break;
+    if (increment->number != number || increment->previous_sha256 != last)
+      damaged(incrementsDirectory(full) / recordName(number), "it does not follow the one before it");
+    if (until && increment->at > *until) return increments;
+    last = increment->database_sha256;
+    increments.push_back(std::move(*increment));
   }
   // One that is missing in the middle must not pass for the end.
-  std::error_code ignored;
-  for (const auto& item : fs::directory_iterator(incrementsDirectory(full), ignored)) {
-    if (item.path().extension() != ".json") continue;
-    const auto number = parseInteger(item.path().stem().string());
+  for (const auto& item : incrementsDirectory(full).list()) {
+    if (!endsWith(item.name, ".json")) continue;
+    const auto number = parseInteger(item.name.substr(0, item.name.size() - 5));
     if (!number || *number > static_cast<std::int64_t>(increments.size()))
-      damaged(item.path(), fmt::format("increment {} before it is missing", increments.size() + 1));
+      damaged(incrementsDirectory(full) / item.name,
+              fmt::format("increment {} before it is missing", increments.size() + 1));
   }
   return increments;
+}
+
+std::optional<Micros> newestIncrement(const Entry& full, const crypto::Keyring& keyring) {
+  std::int64_t newest = 0;
+  for (const auto& item : incrementsDirectory(full).list()) {
+    if (endsWith(item.name, ".json"))
+      newest = std::max(newest, parseInteger(item.name.substr(0, item.name.size() - 5)).value_or(0));
+  }
+  if (newest == 0) return std::nullopt;
+  try {
+    const auto increment = readRecord(full, static_cast<std::uint64_t>(newest), keyring);
+    return increment ? std::optional(increment->at) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;  // `backup verify` says what is wrong with it
+  }
 }
 
 void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,
@@ -194,7 +199,7 @@ IncrementWriter::IncrementWriter(Entry full, const crypto::Keyring& keyring, Art
   // Only digests are kept: no page of the database lies around in the clear.
   std::string head;
   std::optional<Pieces> pages;
-  readArtifact(full_.directory, *full_.manifest->file("database"), keyring_.backupIdentity(),
+  readArtifact(full_.directory, *full_.manifest->file("database"), keyring_.backupIdentities(),
                [&](std::string_view bytes) {
                  if (!pages) {
                    head += bytes;
@@ -233,11 +238,12 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
   increment.page_count = snapshot.size() / page_size_;
   increment.previous_sha256 = last_sha256_;
 
-  makeDirectories(incrementsDirectory(full_), 0750);
+  const auto directory = incrementsDirectory(full_).path();
+  makeDirectories(directory, 0750);
   const auto temporary = ".tmp-" + sealedName(increment.number);
   std::error_code ignored;
-  fs::remove(incrementsDirectory(full_) / temporary, ignored);  // of a run that died
-  ArtifactWriter writer(incrementsDirectory(full_), temporary, "pages", how_);
+  fs::remove(directory / temporary, ignored);  // of a run that died
+  ArtifactWriter writer(directory, temporary, "pages", how_);
   crypto::Sha256 whole;
   std::vector<std::string> pages;
   pages.reserve(increment.page_count);
@@ -259,11 +265,11 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
   increment.file.path = sealedName(increment.number);
   increment.database_sha256 = whole.finishHex();
   if (increment.database_sha256 == last_sha256_) {
-    fs::remove(incrementsDirectory(full_) / temporary, ignored);
+    fs::remove(directory / temporary, ignored);
     seen_ = version;
     return std::nullopt;
   }
-  publish(increment, incrementsDirectory(full_) / temporary);
+  publish(increment, directory / temporary);
   ++number_;
   seen_ = version;
   last_sha256_ = increment.database_sha256;
@@ -273,11 +279,10 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
 
 // The pages first: the record is what makes the increment exist.
 void IncrementWriter::publish(Increment& increment, const fs::path& temporary) const {
-  const auto directory = incrementsDirectory(full_);
+  const auto directory = incrementsDirectory(full_).path();
   renameDurably(temporary, directory / increment.file.path);
-  const auto text = serialise(increment, full_.id);
-  writeFileAtomically(directory / (baseName(increment.number) + ".json"),
-                      text + "\n" + toHex(keyring_.signManifest(text)) + "\n", 0640);
+  writeFileAtomically(directory / recordName(increment.number), signedRecord(describe(increment, full_.id), keyring_),
+                      0640);
 }
 
 }  // namespace aragora::backup

@@ -21,10 +21,12 @@ struct Increment {
   FileRecord file;
 };
 
-fs::path incrementsDirectory(const Entry& full);
+storage::Place incrementsDirectory(const Entry& full);
 // In order, at most up to `until`. Throws Error(Damaged) for a record whose signature, number or chain does not hold.
 std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring,
                                     std::optional<Micros> until = std::nullopt);
+// When the newest was made, by its record alone; nullopt when there is none that holds.
+std::optional<Micros> newestIncrement(const Entry& full, const crypto::Keyring& keyring);
 // Applies them to the database of the full backup in `file`. Throws Error(Damaged) when the outcome does not have the
 // digest that was recorded; the file is worthless then.
 void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,

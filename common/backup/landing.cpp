@@ -47,7 +47,7 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
   {
     const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", file.string(), errno);
-    readArtifact(entry.directory, record, keyring.backupIdentity(),
+    readArtifact(entry.directory, record, keyring.backupIdentities(),
                  [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
     syncFile(fd.get(), file);
   }
@@ -77,7 +77,7 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
                       database::postgres::programEnvironment(target.url),
                       true});
   std::optional<Error> pipe_failure;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
                [&](std::string_view bytes) {
                  if (pipe_failure) return;  // go on reading: damage of the artifact explains more than a closed pipe
                  try {

@@ -113,7 +113,9 @@ Manifest parseManifest(std::string_view text) {
   manifest.id = needText(object, "id");
   if (!plainName(manifest.id)) damaged("'id' is not a plain name");
   manifest.kind = needText(object, "kind");
-  if (manifest.kind != "full" && manifest.kind != "base") damaged("'kind' is unknown");
+  if (manifest.kind != "full" && manifest.kind != "base" && manifest.kind != "configuration" &&
+      manifest.kind != "artifacts")
+    damaged("'kind' is unknown");
   manifest.engine = needText(object, "engine");
   if (manifest.engine != "sqlite" && manifest.engine != "postgres") damaged("'engine' is unknown");
   manifest.server_version = needText(object, "server_version");
@@ -139,7 +141,8 @@ Manifest parseManifest(std::string_view text) {
     if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
     manifest.files.push_back(std::move(file));
   }
-  if (manifest.file("database") == nullptr) damaged("it lists no database");
+  const auto content = manifest.kind == "full" || manifest.kind == "base" ? std::string("database") : manifest.kind;
+  if (manifest.file(content) == nullptr) damaged(fmt::format("it lists no {}", content));
   for (const auto& element : needArray(object, "tables")) {
     if (!element.is_object()) damaged("a table entry is not an object");
     const auto& entry = element.get_object();

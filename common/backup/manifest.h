@@ -17,7 +17,7 @@ using database::postgres::parseLsn;
 
 struct FileRecord {
   std::string path;     // plain file name inside the backup's directory
-  std::string content;  // "database", "configuration", "sessions"
+  std::string content;  // "database", "configuration", "sessions", "artifacts"
   std::uint64_t plain_size = 0;
   std::uint64_t stored_size = 0;
   std::string plain_sha256;
@@ -41,7 +41,7 @@ struct PhysicalRecord {
 struct Manifest {
   int format = 1;
   std::string id;
-  std::string kind = "full";  // or "base"
+  std::string kind = "full";  // or "base", "configuration", "artifacts"
   std::string engine;         // "sqlite" or "postgres"
   std::string server_version;
   std::string tool_version;

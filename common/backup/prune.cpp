@@ -1,6 +1,8 @@
 #include "common/backup/prune.h"
 
 #include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
 
 namespace aragora::backup {
 
@@ -9,9 +11,10 @@ constexpr Micros kDay = 86'400'000'000LL;
 constexpr std::size_t kLeastGood = 2;
 }  // namespace
 
-namespace {
-PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now, const Entry* window_start) {
+PrunePlan planPrune(const std::vector<Entry>& entries, const Rule& rule, Micros now) {
   PrunePlan plan;
+  const auto oldest = now - rule.keep_days * kDay;
+  const Entry* window_start = nullptr;
   const Entry* newest_good = nullptr;
   const Entry* newest_proven = nullptr;
   std::size_t good = 0;
@@ -19,6 +22,7 @@ PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, M
     if (!entry.good()) continue;
     ++good;
     newest_good = &entry;
+    if (rule.window && entry.manifest->finished_at < oldest) window_start = &entry;
     if (entry.proven()) newest_proven = &entry;
     if (entry.manifest->finished_at > now) plan.refusal = fmt::format("the clock is behind backup {}", entry.id);
   }
@@ -28,10 +32,12 @@ PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, M
     PrunePlan::Item item{entry, false, {}};
     if (!entry.manifest) {
       item.reason = "kept: it cannot be read, look at it first";
-    } else if (now - entry.manifest->finished_at <= retention_days * kDay) {
-      item.reason = fmt::format("kept: younger than {} days", retention_days);
+    } else if (entry.pinned) {
+      item.reason = fmt::format("kept: pinned ({})", printable(*entry.pinned, 100));
+    } else if (entry.manifest->finished_at >= oldest) {
+      item.reason = fmt::format("kept: younger than {} days", rule.keep_days);
     } else if (window_start != nullptr && entry.id == window_start->id) {
-      item.reason = fmt::format("kept: recovery within the last {} days begins with it", retention_days);
+      item.reason = fmt::format("kept: recovery within the last {} days begins with it", rule.keep_days);
     } else if (newest_good != nullptr && entry.id == newest_good->id) {
       item.reason = "kept: the newest good one";
     } else if (newest_proven != nullptr && entry.id == newest_proven->id) {
@@ -42,7 +48,7 @@ PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, M
       item.reason = "kept: " + plan.refusal;
     } else {
       item.remove = true;
-      item.reason = fmt::format("removed: older than {} days", retention_days);
+      item.reason = fmt::format("removed: older than {} days", rule.keep_days);
       if (entry.good()) --good;
     }
     plan.items.push_back(std::move(item));
@@ -50,29 +56,23 @@ PrunePlan plan(const std::vector<Entry>& entries, std::int64_t retention_days, M
   return plan;
 }
 
-}  // namespace
-
-PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now) {
-  return plan(entries, retention_days, now, nullptr);
-}
-
-PrunePlan planPruneBases(const std::vector<Entry>& entries, std::int64_t window_days, Micros now) {
-  const Entry* window_start = nullptr;
-  for (const auto& entry : entries) {
-    if (entry.good() && now - entry.manifest->finished_at > window_days * kDay) window_start = &entry;
-  }
-  return plan(entries, window_days, now, window_start);
-}
-
 std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan) {
-  const auto lock = repository.lock();
+  const bool local = repository.directory().isLocal();
+  std::optional<FileLock> lock;
+  if (local) lock = repository.lock();
   std::vector<std::string> removed;
   for (const auto& item : plan.items) {
     if (!item.remove) continue;
-    repository.remove(item.entry);
+    try {
+      repository.remove(item.entry);
+    } catch (const Error& error) {
+      if (local || error.code() != Code::Permission) throw;
+      log::warning("{} stays: {}", item.entry.id, error.what());
+      continue;
+    }
     removed.push_back(item.entry.id);
   }
-  repository.removeLeftovers();
+  if (local) repository.removeLeftovers();
   return removed;
 }
 

@@ -1,8 +1,8 @@
 // Retention. The plan is a value: what --dry-run prints is what a real run executes. Kept whatever their age: the
-// newest good backup, the newest proven one, and enough that two good ones remain.
+// newest good backup, the newest proven one, what is pinned, and enough that two good ones remain.
 #pragma once
 
-#include "common/backup/repository.h"
+#include "common/backup/policy.h"
 
 namespace aragora::backup {
 
@@ -17,11 +17,9 @@ struct PrunePlan {
 };
 
 // Pure: decides from the entries and the time alone.
-PrunePlan planPrune(const std::vector<Entry>& entries, std::int64_t retention_days, Micros now);
-// The same for base backups: the window that reaches back `window_days` begins with the newest one older than that,
-// which is kept too.
-PrunePlan planPruneBases(const std::vector<Entry>& entries, std::int64_t window_days, Micros now);
-// Executes under the lock; answers the ids removed.
+// Where a window is promised it begins with the newest good one older than it, which is kept too.
+PrunePlan planPrune(const std::vector<Entry>& entries, const Rule& rule, Micros now);
+// Executes under the lock (of a local place); answers the ids removed. What is locked against removal elsewhere stays.
 std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan);
 
 }  // namespace aragora::backup

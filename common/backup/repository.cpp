@@ -11,6 +11,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kManifestLimit = 4U << 20;
 constexpr std::size_t kKeptVerifications = 50;
+constexpr std::size_t kNoteLimit = 1U << 20;
 }  // namespace
 
 bool Entry::proven() const {
@@ -19,16 +20,22 @@ bool Entry::proven() const {
                      [](const Verification& v) { return v.ok && v.level >= 2; });
 }
 
-Entry Repository::read(const fs::path& directory) {
+Entry Repository::read(const storage::Place& directory) {
   Entry entry;
-  std::error_code ignored;
-  const auto real = fs::canonical(directory, ignored);
-  entry.directory = real.empty() ? directory : real;
-  entry.id = entry.directory.filename().string();
+  entry.directory = directory;
+  if (directory.isLocal()) {  // `latest` is a link
+    std::error_code ignored;
+    const auto real = fs::canonical(directory.path(), ignored);
+    if (!real.empty()) entry.directory = real;
+  }
+  entry.id = entry.directory.name();
   try {
-    const auto text = readFile(entry.directory / "manifest.json", kManifestLimit);
-    entry.manifest_sha256 = crypto::sha256Hex(text);
-    entry.manifest = parseManifest(text);
+    const auto text = entry.directory.text("manifest.json", kManifestLimit);
+    if (!text) throw Error(Code::Damaged, "it has no manifest");
+    entry.manifest_sha256 = crypto::sha256Hex(*text);
+    entry.manifest = parseManifest(*text);
+    // Else an older backup could pass for a newer one.
+    if (entry.manifest->id != entry.id) entry.problem = fmt::format("the manifest is of backup {}", entry.manifest->id);
   } catch (const Error& error) {
     entry.problem = error.what();
   }
@@ -37,16 +44,14 @@ Entry Repository::read(const fs::path& directory) {
 
 std::vector<Entry> Repository::list() const {
   std::vector<Entry> entries;
-  std::error_code ignored;
-  for (const auto& item : fs::directory_iterator(folder(), ignored)) {
-    const auto name = item.path().filename().string();
-    if (startsWith(name, ".") || !item.is_directory(ignored)) continue;
-    auto entry = read(item.path());
+  for (const auto& item : folder().list()) {
+    if (startsWith(item.name, ".") || !item.folder) continue;
+    auto entry = read(folder() / item.name);
+    // Still on its way there: the manifest comes last.
+    if (!entry.manifest && !directory_.isLocal() && !entry.directory.text("manifest.json", kManifestLimit)) continue;
     if (entry.manifest && entry.manifest->kind != kind_)
       entry.problem = fmt::format("the manifest is of kind {}", entry.manifest->kind);
-    if (entry.manifest && entry.manifest->id != name)
-      entry.problem = fmt::format("the manifest is of backup {}", entry.manifest->id);
-    entry.verifications = verificationsOf(name);
+    addWhatIsKnown(entry);
     entries.push_back(std::move(entry));
   }
   // Names start with the time of the backup.
@@ -55,44 +60,47 @@ std::vector<Entry> Repository::list() const {
 }
 
 Entry Repository::resolve(const std::string& input) const {
-  std::error_code ignored;
-  fs::path candidate;
-  if (input.find('/') != std::string::npos)
-    candidate = input;
-  else if (input == "latest" || input == link())
-    candidate = directory_ / link();
-  else
-    candidate = folder() / input;
-  if (!fs::is_directory(candidate, ignored)) {
+  const bool newest = input == "latest" || input == link();
+  const bool path = input.find('/') != std::string::npos;
+  if (!directory_.isLocal() && newest) {  // no links there
+    const auto entries = list();
+    if (!entries.empty()) return entries.back();
+  }
+  const storage::Place candidate = path     ? storage::Place(fs::path(input))
+                                   : newest ? directory_ / link()
+                                            : folder() / input;
+  if (candidate.list().empty()) {
     std::vector<std::string> ids;
     for (const auto& entry : list()) ids.push_back(entry.id);
     const auto close = nearest(input, ids);
-    throw Error(Code::NoInput, fmt::format("there is no backup {}", candidate.string()),
+    throw Error(Code::NoInput, fmt::format("there is no backup {}", candidate.describe()),
                 close         ? fmt::format("did you mean {}?", *close)
                 : ids.empty() ? "make one with: aragora backup"
                               : "see: aragora backup list");
   }
   auto entry = read(candidate);
-  entry.verifications = verificationsOf(entry.id);
+  addWhatIsKnown(entry);
   return entry;
+}
+
+void Repository::addWhatIsKnown(Entry& entry) const {
+  entry.verifications = verificationsOf(entry.id);
+  if (const auto reason = (directory_ / "pinned").text(entry.id, kNoteLimit)) entry.pinned = trim(*reason);
 }
 
 void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& keyring) {
   if (!entry.manifest || !entry.problem.empty())
     throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, entry.problem),
                 "use another backup: aragora backup list");
-  std::string text;
-  std::optional<std::string> signature;
-  try {
-    text = readFile(entry.directory / "manifest.json", kManifestLimit);
-    signature = fromHex(trim(readFile(entry.directory / "manifest.json.sig", 1024)));
-  } catch (const Error& error) {
-    throw Error(Code::Damaged, fmt::format("backup {}: {}", entry.id, error.what()),
+  const auto text = entry.directory.text("manifest.json", kManifestLimit);
+  const auto written = entry.directory.text("manifest.json.sig", 1024);
+  if (!text || !written)
+    throw Error(Code::Damaged, fmt::format("backup {}: the {} is missing", entry.id, text ? "signature" : "manifest"),
                 "use another backup: aragora backup list");
-  }
-  if (crypto::sha256Hex(text) != entry.manifest_sha256)
+  if (crypto::sha256Hex(*text) != entry.manifest_sha256)
     throw Error(Code::Damaged, fmt::format("backup {}: the manifest changed while it was read", entry.id));
-  if (!signature || !keyring.verifyManifest(text, *signature)) {
+  const auto signature = fromHex(trim(*written));
+  if (!signature || !keyring.verifyManifest(*text, *signature)) {
     const bool other_key = entry.manifest->key_id != keyring.activeId();
     throw Error(Code::Damaged, fmt::format("backup {}: the signature of the manifest does not hold", entry.id),
                 other_key ? fmt::format("it names key {}; the active key is {}", printable(entry.manifest->key_id, 20),
@@ -102,40 +110,40 @@ void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& key
 }
 
 FileLock Repository::lock() const {
-  makeDirectories(directory_, 0750);
-  const auto path = directory_ / ".lock";
+  makeDirectories(directory_.path(), 0750);
+  const auto path = directory_.path() / ".lock";
   if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
   throw Error(Code::Busy,
-              fmt::format("another backup run works in {} ({})", directory_.string(), FileLock::holder(path)),
+              fmt::format("another backup run works in {} ({})", directory_.describe(), FileLock::holder(path)),
               "wait for it to end");
 }
 
 fs::path Repository::beginTemporary(const std::string& id) const {
-  makeDirectories(folder(), 0750);
-  const auto path = folder() / (".tmp-" + id);
+  makeDirectories(folder().path(), 0750);
+  const auto path = folder().path() / (".tmp-" + id);
   makeDirectories(path, 0750);
   return path;
 }
 
 void Repository::publish(const fs::path& temporary, const std::string& id) const {
   syncDirectory(temporary);
-  renameDurably(temporary, folder() / id);
+  renameDurably(temporary, folder().path() / id);
   pointLatestAt(id);
 }
 
 void Repository::pointLatestAt(const std::string& id) const {
-  const auto temporary = directory_ / fmt::format(".latest-{}", ::getpid());
+  const auto temporary = directory_.path() / fmt::format(".latest-{}", ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
   if (::symlink((kind_ + "/" + id).c_str(), temporary.c_str()) != 0)
     throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
-  renameDurably(temporary, directory_ / link());
+  renameDurably(temporary, directory_.path() / link());
 }
 
 void Repository::removeLeftovers() const {
   std::error_code ignored;
   for (const auto& folder : {folder(), directory_}) {
-    for (const auto& item : fs::directory_iterator(folder, ignored)) {
+    for (const auto& item : fs::directory_iterator(folder.path(), ignored)) {
       const auto name = item.path().filename().string();
       if (startsWith(name, ".tmp-") || startsWith(name, ".trash-") || startsWith(name, ".latest-"))
         fs::remove_all(item.path(), ignored);
@@ -143,21 +151,35 @@ void Repository::removeLeftovers() const {
   }
 }
 
+namespace {
+// What goes with a backup that goes.
+void removeFolder(const storage::Place& place) {
+  for (const auto& item : place.list()) place.remove(item.name);
+}
+}  // namespace
+
 void Repository::remove(const Entry& entry) const {
-  const auto trash = folder() / (".trash-" + entry.id);
-  renameDurably(entry.directory, trash);
+  if (!directory_.isLocal()) {
+    entry.directory.remove("manifest.json");  // without it nothing else counts
+    removeFolder(entry.directory);
+    removeFolder(directory_ / "increments" / entry.id);
+    (directory_ / "verified").remove(entry.id + ".json");
+    return;
+  }
+  const auto trash = folder().path() / (".trash-" + entry.id);
+  renameDurably(entry.directory.path(), trash);
   std::error_code failed;
   fs::remove_all(trash, failed);
   if (failed)
     throw Error(Code::Io, fmt::format("cannot remove {}: {}", trash.string(), failed.message()),
                 "remove it by hand; it is no longer listed");
-  fs::remove(directory_ / "verified" / (entry.id + ".json"), failed);
-  fs::remove_all(directory_ / "increments" / entry.id, failed);  // worth nothing without it
+  fs::remove(directory_.path() / "verified" / (entry.id + ".json"), failed);
+  fs::remove_all(directory_.path() / "increments" / entry.id, failed);  // worth nothing without it
 }
 
 std::vector<Verification> Repository::verificationsOf(const std::string& id) const {
   std::vector<Verification> result;
-  const auto text = readFileIfExists(directory_ / "verified" / (id + ".json"), 1 << 20);
+  const auto text = (directory_ / "verified").text(id + ".json", kNoteLimit);
   const auto value = text ? tryParseJson(*text) : std::nullopt;
   if (!value || !value->is_array()) return result;
   for (const auto& element : value->get_array()) {
@@ -176,11 +198,20 @@ void Repository::recordVerification(const std::string& id, const Verification& v
   json::array array;
   for (const auto& v : all)
     array.push_back(json::object{{"level", v.level}, {"ok", v.ok}, {"at", toIso(v.at)}, {"message", v.message}});
-  makeDirectories(directory_ / "verified", 0750);
-  writeFileAtomically(directory_ / "verified" / (id + ".json"), toPrettyJson(array) + "\n", 0640);
+  const auto folder = directory_.path() / "verified";
+  makeDirectories(folder, 0750);
+  writeFileAtomically(folder / (id + ".json"), toPrettyJson(array) + "\n", 0640);
 }
 
-std::optional<Micros> newestBackup(const fs::path& directory) {
+void Repository::pin(const Entry& entry, const std::string& reason) const {
+  const auto folder = directory_.path() / "pinned";
+  makeDirectories(folder, 0750);
+  writeFileAtomically(folder / entry.id, reason + "\n", 0640);
+}
+
+void Repository::unpin(const Entry& entry) const { (directory_ / "pinned").remove(entry.id); }
+
+std::optional<Micros> newestBackup(const storage::Place& directory) {
   const auto entries = Repository(directory).list();
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     if (entry->manifest && entry->problem.empty()) return entry->manifest->finished_at;

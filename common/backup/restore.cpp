@@ -36,6 +36,10 @@ class Run {
  private:
   void checkEverything() {
     Repository::requireAuthentic(entry_, *options_.keyring);
+    if (entry_.manifest->kind != "full")
+      throw Error(Code::Usage, fmt::format("{} is a backup of kind {}", entry_.id, entry_.manifest->kind),
+                  entry_.manifest->kind == "base" ? "recover from it with --latest or a target, and --to DIRECTORY"
+                                                  : "read it with: age -d -i IDENTITY FILE | zstd -d");
     const auto wanted = entry_.manifest->engine == "sqlite" ? Engine::Sqlite : Engine::Postgres;
     if (wanted != options_.target.engine) {
       throw Error(Code::Config,
@@ -56,7 +60,7 @@ class Run {
     const auto* record = entry_.manifest->file("sessions");
     if (record == nullptr || !options_.redis_url) return;
     std::string lines;
-    readArtifact(entry_.directory, *record, options_.keyring->backupIdentity(),
+    readArtifact(entry_.directory, *record, options_.keyring->backupIdentities(),
                  [&](std::string_view bytes) { lines += bytes; });
     try {
       report_.sessions = restoreSessions(*options_.redis_url, lines);

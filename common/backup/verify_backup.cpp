@@ -1,6 +1,6 @@
 #include "common/backup/verify_backup.h"
 
-#include "common/backup/artifact.h"
+#include "common/backup/artifacts.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/recover.h"
@@ -16,7 +16,7 @@ namespace {
 void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
   Subprocess list({{"pg_restore", "--list"}, {}, true});
   bool taking = true;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
                [&](std::string_view bytes) {
                  if (!taking) return;
                  try {
@@ -38,7 +38,7 @@ void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
 void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
   std::string head;
   std::uint64_t size = 0;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentity(),
+  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
                [&](std::string_view bytes) {
                  if (head.size() < 100) head.append(bytes.substr(0, 100 - head.size()));
                  size += bytes.size();
@@ -60,7 +60,7 @@ void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
 void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& report) {
   if (options.level >= 1) {
     BaseChecker checker;
-    readArtifact(entry.directory, *entry.manifest->file("database"), options.keyring->backupIdentity(),
+    readArtifact(entry.directory, *entry.manifest->file("database"), options.keyring->backupIdentities(),
                  [&](std::string_view bytes) { checker.write(bytes); });
     checker.finish();
     report.message += ", every file has the digest that PostgreSQL gave it";
@@ -71,7 +71,7 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
                 "set DATABASE_URL, or use --level 1");
   const TemporaryDirectory scratch(options.scratch_directory);
   RecoverOptions how;
-  how.directory = entry.directory.parent_path().parent_path();
+  how.directory = entry.directory.parent().parent();
   how.live = *options.postgres;
   how.keyring = options.keyring;
   how.target.kind = RecoveryTarget::Kind::Consistent;
@@ -84,6 +84,31 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
 }
 }  // namespace
 
+namespace {
+// What is not restored into a database: read to its end, and understood.
+void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyReport& report) {
+  if (const auto* debates = entry.manifest->file("artifacts")) {
+    const auto counts = checkDebates(entry.directory, *debates, keyring.backupIdentities());
+    for (const auto& table : entry.manifest->tables) {
+      if (table.rows != (table.name == "debates" ? counts.debates : counts.events))
+        throw Error(Code::Damaged,
+                    fmt::format("backup {}: it does not hold as many {} as recorded", entry.id, table.name));
+    }
+    report.message +=
+        fmt::format(", {} debates read and {} events hold in their chains", counts.debates, counts.events);
+  }
+  if (const auto* settings = entry.manifest->file("configuration")) {
+    std::string text;
+    readArtifact(entry.directory, *settings, keyring.backupIdentities(),
+                 [&](std::string_view bytes) { text += bytes; });
+    const auto value = tryParseJson(text);
+    const auto* values = value && value->is_object() ? jsonObject(value->get_object(), "settings") : nullptr;
+    if (values == nullptr) throw Error(Code::Damaged, fmt::format("backup {}: the settings cannot be read", entry.id));
+    report.message += fmt::format(", {} settings read", values->size());
+  }
+}
+}  // namespace
+
 VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   const auto started = std::chrono::steady_clock::now();
   Repository::requireAuthentic(entry, *options.keyring);
@@ -92,20 +117,26 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   std::vector<Increment> increments;
-  if (manifest.engine == "sqlite") increments = incrementsOf(entry, *options.keyring);
+  if (manifest.engine == "sqlite" && manifest.kind == "full") increments = incrementsOf(entry, *options.keyring);
   for (const auto& increment : increments) checkStored(incrementsDirectory(entry), increment.file);
   if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
   if (options.level >= 1) {
     for (const auto& increment : increments)
-      readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentity(),
+      readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentities(),
                    [](std::string_view) {});
     for (const auto& file : manifest.files) {
       if (file.content != "database")
-        readArtifact(entry.directory, file, options.keyring->backupIdentity(), [](std::string_view) {});
+        readArtifact(entry.directory, file, options.keyring->backupIdentities(), [](std::string_view) {});
     }
   }
   if (manifest.physical) {
     verifyBase(entry, options, report);
+    report.seconds = secondsSince(started);
+    return report;
+  }
+  if (manifest.kind == "configuration" || manifest.kind == "artifacts") {
+    report.level = std::min(options.level, 1);  // there is no database to restore it into
+    if (options.level >= 1) checkReadable(entry, *options.keyring, report);
     report.seconds = secondsSince(started);
     return report;
   }

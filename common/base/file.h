@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,9 @@
 namespace aragora {
 
 namespace fs = std::filesystem;
+
+// Takes bytes as they come.
+using ByteSink = std::function<void(std::string_view)>;
 
 // Owns a descriptor; closes it on destruction. Move-only.
 class Fd {

@@ -128,9 +128,9 @@ std::string parseAgeRecipient(std::string_view text) {
   return *bytes;
 }
 
-AgeWriter::AgeWriter(const std::vector<std::string>& recipients, ByteSink sink) : sink_(std::move(sink)) {
+namespace {
+std::string makeHeader(std::string_view file_key, const std::vector<std::string>& recipients) {
   ARAGORA_CHECK(!recipients.empty());
-  const auto file_key = randomBytes(16);
   std::string header(kVersionLine);
   for (const auto& recipient : recipients) {
     const auto ephemeral = randomBytes(32);
@@ -139,10 +139,75 @@ AgeWriter::AgeWriter(const std::vector<std::string>& recipients, ByteSink sink) 
     header += fmt::format("-> X25519 {}\n{}\n", toBase64(share, false), toBase64(wrapped, false));
   }
   header += "---";
-  header += fmt::format(" {}\n", toBase64(headerMac(file_key, header), false));
+  return header + fmt::format(" {}\n", toBase64(headerMac(file_key, header), false));
+}
+
+// The header's size once all of it is there.
+std::optional<std::size_t> headerSize(std::string_view start) {
+  const auto dashes = start.find("\n---");
+  const auto end = dashes == std::string::npos ? std::string::npos : start.find('\n', dashes + 1);
+  if (end == std::string::npos) {
+    if (start.size() > kMaxHeader) damaged("its header has no end");
+    return std::nullopt;
+  }
+  return end + 1;
+}
+
+// The file's key, out of the first stanza that one of the identities opens; the header's MAC has held then.
+std::string openHeader(std::string_view header, const std::vector<AgeIdentity>& identities) {
+  if (!startsWith(header, kVersionLine)) damaged("the version line is not age-encryption.org/v1");
+  std::optional<std::string> file_key;
+  std::string_view rest = header.substr(kVersionLine.size());
+  const auto nextLine = [&rest] {
+    const auto at = rest.find('\n');
+    const auto line = rest.substr(0, at);
+    rest.remove_prefix(at + 1);
+    return line;
+  };
+  while (!startsWith(rest, "---")) {
+    const auto line = nextLine();
+    if (!startsWith(line, "-> ")) damaged("a stanza does not start with ->");
+    const auto arguments = split(line.substr(3), ' ');
+    std::string body;
+    while (true) {
+      const auto part = nextLine();
+      if (part.size() > 64 || startsWith(part, "---")) damaged("a stanza body is malformed");
+      body += part;
+      if (part.size() < 64) break;
+    }
+    if (arguments.size() != 2 || arguments[0] != "X25519" || file_key) continue;
+    const auto share = fromBase64(arguments[1]);
+    const auto wrapped = fromBase64(body);
+    if (!share || share->size() != 32 || !wrapped || wrapped->size() != 32) damaged("an X25519 stanza is malformed");
+    for (const auto& identity : identities) {
+      const auto shared = x25519(identity.secret.reveal(), *share);
+      if (!file_key) file_key = openChaCha(wrapKey(shared, *share, identity.recipient), kZeroNonce, *wrapped);
+    }
+  }
+  if (!file_key) {
+    throw Error(Code::Damaged, "the age file is not encrypted to this key",
+                "set ARAGORA_ENCRYPTION_KEY to the key that was in use when the backup was made, or name that key in "
+                "ARAGORA_ENCRYPTION_PREVIOUS_KEYS");
+  }
+  const auto mac = startsWith(rest, "--- ") ? fromBase64(rest.substr(4, rest.size() - 5)) : std::nullopt;
+  const auto covered = header.substr(0, header.find("\n---") + 4);
+  if (!mac || !constantTimeEqual(*mac, headerMac(*file_key, covered))) damaged("its header was altered");
+  return *file_key;
+}
+}  // namespace
+
+AgeHeader rewrapAgeHeader(std::string_view start, const std::vector<AgeIdentity>& identities,
+                          const std::vector<std::string>& recipients) {
+  const auto size = headerSize(start);
+  if (!size) damaged("it ends inside the header");
+  return {makeHeader(openHeader(start.substr(0, *size), identities), recipients), *size};
+}
+
+AgeWriter::AgeWriter(const std::vector<std::string>& recipients, ByteSink sink) : sink_(std::move(sink)) {
+  const auto file_key = randomBytes(16);
+  sink_(makeHeader(file_key, recipients));
   const auto nonce = randomBytes(kPayloadNonce);
   key_ = hkdfSha256(file_key, nonce, "payload", 32);
-  sink_(header);
   sink_(nonce);
 }
 
@@ -168,54 +233,15 @@ void AgeWriter::finish() {
   buffer_.clear();
 }
 
-AgeReader::AgeReader(const AgeIdentity& identity, ByteSink sink) : identity_(identity), sink_(std::move(sink)) {}
+AgeReader::AgeReader(const std::vector<AgeIdentity>& identities, ByteSink sink)
+    : identities_(identities), sink_(std::move(sink)) {}
 
 bool AgeReader::readHeader() {
-  const auto dashes = buffer_.find("\n---");
-  const auto end = dashes == std::string::npos ? std::string::npos : buffer_.find('\n', dashes + 1);
-  if (end == std::string::npos || buffer_.size() < end + 1 + kPayloadNonce) {
-    if (buffer_.size() > kMaxHeader) damaged("its header has no end");
-    return false;
-  }
-  const std::string_view header = std::string_view(buffer_).substr(0, end + 1);
-  if (!startsWith(header, kVersionLine)) damaged("the version line is not age-encryption.org/v1");
-
-  std::optional<std::string> file_key;
-  std::string_view rest = header.substr(kVersionLine.size());
-  const auto nextLine = [&rest] {
-    const auto at = rest.find('\n');
-    const auto line = rest.substr(0, at);
-    rest.remove_prefix(at + 1);
-    return line;
-  };
-  while (!startsWith(rest, "---")) {
-    const auto line = nextLine();
-    if (!startsWith(line, "-> ")) damaged("a stanza does not start with ->");
-    const auto arguments = split(line.substr(3), ' ');
-    std::string body;
-    while (true) {
-      const auto part = nextLine();
-      if (part.size() > 64 || startsWith(part, "---")) damaged("a stanza body is malformed");
-      body += part;
-      if (part.size() < 64) break;
-    }
-    if (arguments.size() != 2 || arguments[0] != "X25519" || file_key) continue;
-    const auto share = fromBase64(arguments[1]);
-    const auto wrapped = fromBase64(body);
-    if (!share || share->size() != 32 || !wrapped || wrapped->size() != 32) damaged("an X25519 stanza is malformed");
-    const auto shared = x25519(identity_.secret.reveal(), *share);
-    file_key = openChaCha(wrapKey(shared, *share, identity_.recipient), kZeroNonce, *wrapped);
-  }
-  if (!file_key) {
-    throw Error(Code::Damaged, "the age file is not encrypted to this key",
-                "set ARAGORA_ENCRYPTION_KEY to the key that was in use when the backup was made");
-  }
-  const auto mac = startsWith(rest, "--- ") ? fromBase64(rest.substr(4, rest.size() - 5)) : std::nullopt;
-  const auto covered = header.substr(0, dashes + 4);
-  if (!mac || !constantTimeEqual(*mac, headerMac(*file_key, covered))) damaged("its header was altered");
-
-  key_ = hkdfSha256(*file_key, std::string_view(buffer_).substr(end + 1, kPayloadNonce), "payload", 32);
-  buffer_.erase(0, end + 1 + kPayloadNonce);
+  const auto size = headerSize(buffer_);
+  if (!size || buffer_.size() < *size + kPayloadNonce) return false;
+  const auto file_key = openHeader(std::string_view(buffer_).substr(0, *size), identities_);
+  key_ = hkdfSha256(file_key, std::string_view(buffer_).substr(*size, kPayloadNonce), "payload", 32);
+  buffer_.erase(0, *size + kPayloadNonce);
   return true;
 }
 

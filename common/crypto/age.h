@@ -4,11 +4,11 @@
 // counts as complete only after `finish()` has seen the final chunk. One owner each, not thread-safe.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/base/file.h"
 #include "common/base/secret.h"
 
 namespace aragora::crypto {
@@ -19,12 +19,18 @@ struct AgeIdentity {
 };
 
 AgeIdentity ageIdentity(Secret secret32);
+// The header of an age file again for other recipients (32-byte keys); the payload behind it stays as it is.
+struct AgeHeader {
+  std::string bytes;         // the new one
+  std::size_t old_size = 0;  // of the one that it takes the place of
+};
+// `start` is the beginning of the file, 64 KiB or all of it. Throws Error(Damaged).
+AgeHeader rewrapAgeHeader(std::string_view start, const std::vector<AgeIdentity>& identities,
+                          const std::vector<std::string>& recipients);
 std::string formatAgeRecipient(std::string_view public32);   // age1…
 std::string formatAgeIdentity(const AgeIdentity& identity);  // AGE-SECRET-KEY-1…
 // Throws Error(Config) for anything that is not a bech32 age1… text.
 std::string parseAgeRecipient(std::string_view text);
-
-using ByteSink = std::function<void(std::string_view)>;
 
 class AgeWriter {
  public:
@@ -43,7 +49,8 @@ class AgeWriter {
 
 class AgeReader {
  public:
-  AgeReader(const AgeIdentity& identity, ByteSink sink);
+  // The identities must outlive it; any of them may open the file.
+  AgeReader(const std::vector<AgeIdentity>& identities, ByteSink sink);
   // Ciphertext in any pieces. Throws Error(Damaged) with the reason.
   void write(std::string_view ciphertext);
   void finish();
@@ -51,7 +58,7 @@ class AgeReader {
  private:
   bool readHeader();
   void openChunk(std::string_view chunk, bool last);
-  const AgeIdentity& identity_;
+  const std::vector<AgeIdentity>& identities_;
   ByteSink sink_;
   std::string buffer_;
   std::string key_;

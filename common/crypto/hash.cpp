@@ -42,6 +42,25 @@ std::string Sha256::finish() {
 
 std::string Sha256::finishHex() { return toHex(finish()); }
 
+struct Md5::State {
+  Owned<EVP_MD_CTX, EVP_MD_CTX_free> context{EVP_MD_CTX_new()};
+};
+
+Md5::Md5() : state_(std::make_unique<State>()) {
+  require(EVP_DigestInit_ex(state_->context.get(), EVP_md5(), nullptr) == 1, "MD5");
+}
+Md5::~Md5() = default;
+
+void Md5::update(std::string_view bytes) {
+  require(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) == 1, "MD5");
+}
+
+std::string Md5::finish() {
+  std::string digest(16, '\0');
+  require(EVP_DigestFinal_ex(state_->context.get(), asBytes(digest), nullptr) == 1, "MD5");
+  return digest;
+}
+
 std::string sha256(std::string_view bytes) {
   Sha256 hash;
   hash.update(bytes);

@@ -35,4 +35,17 @@ class Sha256 {
   std::unique_ptr<State> state_;
 };
 
+// Streaming MD5, only for Content-MD5 (RFC 1864), which some stores ask for: it protects nothing. One owner.
+class Md5 {
+ public:
+  Md5();
+  ~Md5();
+  void update(std::string_view bytes);
+  std::string finish();  // 16 bytes
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 }  // namespace aragora::crypto

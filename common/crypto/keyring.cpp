@@ -49,7 +49,14 @@ std::string Keyring::open(std::string_view sealed, std::string_view context) con
   throw Error(Code::Damaged, fmt::format("the sealed value {} is malformed", context));
 }
 
-AgeIdentity Keyring::backupIdentity() const { return ageIdentity(Secret(derive("aragora backup identity v1"))); }
+AgeIdentity Keyring::backupIdentity() const { return backupIdentities().front(); }
+
+std::vector<AgeIdentity> Keyring::backupIdentities() const {
+  std::vector<AgeIdentity> identities;
+  for (const auto& key : keys_)
+    identities.push_back(ageIdentity(Secret(hkdfSha256(key.bytes.reveal(), "", "aragora backup identity v1", 32))));
+  return identities;
+}
 
 std::string Keyring::signManifest(std::string_view bytes) const {
   return ed25519Sign(derive("aragora manifest sign v1"), bytes);

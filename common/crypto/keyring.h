@@ -28,7 +28,10 @@ class Keyring {
   std::string checkValue() const { return keys_.front().check_value; }
 
   std::string auditKey() const { return derive("aragora audit chain v1"); }
-  AgeIdentity backupIdentity() const;
+  // Makes a digest of what holds secrets useless for guessing them.
+  std::string configurationSalt() const { return derive("aragora configuration digest v1"); }
+  AgeIdentity backupIdentity() const;                 // new backups are sealed for it
+  std::vector<AgeIdentity> backupIdentities() const;  // what opens backups: of the active and the previous keys
   std::string signManifest(std::string_view bytes) const;
   bool verifyManifest(std::string_view bytes, std::string_view signature) const;
 

@@ -97,11 +97,13 @@ class Drill {
       throw Error(Code::NoInput,
                   options_.backup
                       ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
-                      : fmt::format("there is no good {} backup in {}", evidence_.kind, options_.directory.string()));
+                      : fmt::format("there is no good {} backup in {}", evidence_.kind, options_.directory.describe()));
     std::random_device random;
     entry_ = options_.random ? entries[random() % entries.size()] : entries.back();
     backup::Repository::requireAuthentic(entry_, *options_.keyring);
     evidence_.backup = entry_.id;
+    evidence_.place = options_.directory.describe();
+    evidence_.backup_bytes = entry_.manifest->storedSize();
     newest_ = entry_.manifest->started_at;
     return fmt::format("{}, made {}", entry_.id, toIso(entry_.manifest->finished_at));
   }
@@ -173,7 +175,7 @@ class Drill {
           "{} {}", connection->query(fmt::format("SELECT count(*) FROM {}", table), {})[0].integer(0), table));
     if (const auto* record = entry_.manifest->file("sessions"); record != nullptr) {
       std::int64_t lines = 0;
-      backup::readArtifact(entry_.directory, *record, options_.keyring->backupIdentity(),
+      backup::readArtifact(entry_.directory, *record, options_.keyring->backupIdentities(),
                            [&](std::string_view bytes) { lines += std::count(bytes.begin(), bytes.end(), '\n'); });
       counts.push_back(fmt::format("{} sessions of Redis readable", lines));
     }

@@ -10,7 +10,7 @@
 namespace aragora::drill {
 
 struct Options {
-  fs::path directory;  // of the backups
+  storage::Place directory;  // of the backups
   database::Target live;
   const config::Config* config = nullptr;
   const crypto::Keyring* keyring = nullptr;
@@ -45,6 +45,8 @@ struct Evidence {
   std::string engine;
   std::string kind;  // logical or physical
   std::string backup;
+  std::string place;  // where it was read from
+  std::uint64_t backup_bytes = 0;
   std::vector<Step> steps;
   std::vector<Box> boxes;
   double rto_seconds = 0;  // from the first byte restored to a daemon that is ready; meaningless unless `recovered`

@@ -44,6 +44,8 @@ json::object toDocument(const Evidence& evidence) {
           {"engine", evidence.engine},
           {"kind", evidence.kind},
           {"backup", evidence.backup},
+          {"place", evidence.place},
+          {"backup_bytes", evidence.backup_bytes},
           {"steps", steps},
           {"checklist", boxes},
           {"recovered", evidence.recovered},
@@ -57,9 +59,10 @@ json::object toDocument(const Evidence& evidence) {
 }
 
 std::string toMarkdown(const Evidence& evidence, const std::vector<json::object>& history) {
-  std::string text = fmt::format("# Recovery drill {}\n\n**{}** on {} with aragora {}: {} backup `{}` of {}\n\n",
-                                 evidence.id, evidence.passed() ? "Passed" : "NOT PASSED", evidence.host,
-                                 evidence.tool_version, evidence.kind, evidence.backup, evidence.engine);
+  std::string text =
+      fmt::format("# Recovery drill {}\n\n**{}** on {} with aragora {}: {} backup `{}` of {} in {}\n\n", evidence.id,
+                  evidence.passed() ? "Passed" : "NOT PASSED", evidence.host, evidence.tool_version, evidence.kind,
+                  evidence.backup, evidence.engine, evidence.place);
   const auto objective = [&](const char* name, double measured, std::chrono::seconds allowed, bool met) {
     text += fmt::format("| {} | {} | {} s | {} |\n", name, evidence.recovered ? seconds(measured) : "not measured",
                         allowed.count(), met ? "met" : "MISSED");

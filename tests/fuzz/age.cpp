@@ -6,9 +6,10 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  static const auto identity = aragora::crypto::ageIdentity(aragora::Secret(std::string(32, 7)));
+  static const std::vector<aragora::crypto::AgeIdentity> identities{
+      aragora::crypto::ageIdentity(aragora::Secret(std::string(32, 7)))};
   try {
-    aragora::crypto::AgeReader reader(identity, [](std::string_view) {});
+    aragora::crypto::AgeReader reader(identities, [](std::string_view) {});
     reader.write("age-encryption.org/v1\n-> X25519 ");
     reader.write(text);
     reader.finish();

@@ -62,7 +62,6 @@ struct Deployment {
     options.directory = repository;
     options.target = test.target();
     options.keyring = &keyring;
-    options.tool_version = "test";
     return options;
   }
 
@@ -126,7 +125,7 @@ TEST_P(Backup, EveryFlipAndTruncationOfEveryFileIsFoundAndNothingIsRestored) {
   const auto entry = deployment.create();
   deployment.addDebates(1);
   std::mt19937 random(7);
-  for (const auto& item : fs::directory_iterator(entry.directory)) {
+  for (const auto& item : fs::directory_iterator(entry.directory.path())) {
     const auto original = readFile(item.path());
     for (int i = 0; i < 200; ++i) {
       auto broken = original;
@@ -190,7 +189,7 @@ TEST_P(Backup, OpensWithTheStockPrograms) {
   const auto entry = deployment.create();
   const auto identity = deployment.test.directory() / "identity";
   writeFileAtomically(identity, crypto::formatAgeIdentity(deployment.keyring.backupIdentity()) + "\n", 0600);
-  const auto stored = entry.directory / entry.manifest->file("database")->path;
+  const auto stored = entry.directory.path() / entry.manifest->file("database")->path;
   const auto plain = deployment.test.directory() / "plain";
   const auto result = runCommand(
       {{"sh", "-c",

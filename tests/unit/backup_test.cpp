@@ -62,7 +62,7 @@ struct Sealed {
   }
   std::string read() const {
     std::string out;
-    readArtifact(directory.path(), record, identity, [&](std::string_view bytes) { out += bytes; });
+    readArtifact(directory.path(), record, {identity}, [&](std::string_view bytes) { out += bytes; });
     return out;
   }
 };
@@ -76,7 +76,7 @@ TEST(Artifact, ContentThatFillsTheLastBlockExactlyComesBack) {
     writer.write(plain);
     const auto record = writer.finish();
     std::string out;
-    readArtifact(directory.path(), record, identity, [&](std::string_view bytes) { out += bytes; });
+    readArtifact(directory.path(), record, {identity}, [&](std::string_view bytes) { out += bytes; });
     EXPECT_EQ(out, plain);
   }
 }
@@ -103,6 +103,9 @@ TEST(Artifact, ASymlinkInItsPlaceIsRefused) {
   EXPECT_THROW(sealed.read(), Error);
 }
 
+const Rule kDaily{"full", std::chrono::hours(24), 30, false};
+const Rule kBases{"base", std::chrono::hours(24), 7, true};
+
 Entry entryAt(Micros at, bool good, bool proven) {
   Entry entry;
   entry.id = toCompactIso(at);
@@ -125,7 +128,7 @@ TEST(Prune, RemovesWhatIsPastRetentionAndKeepsTheNewestProven) {
   const Micros now = 1768298400000000;
   std::vector<Entry> entries;
   for (int day = 60; day >= 0; --day) entries.push_back(entryAt(now - day * kDay, true, day == 45));
-  const auto plan = planPrune(entries, 30, now);
+  const auto plan = planPrune(entries, kDaily, now);
   EXPECT_TRUE(plan.refusal.empty());
   const auto ids = removed(plan);
   EXPECT_EQ(ids.size(), 29U);
@@ -136,7 +139,7 @@ TEST(Prune, NeverLeavesFewerThanTwoGoodOnes) {
   const Micros now = 1768298400000000;
   const auto plan = planPrune({entryAt(now - 90 * kDay, true, false), entryAt(now - 80 * kDay, true, false),
                                entryAt(now - 70 * kDay, true, false)},
-                              30, now);
+                              kDaily, now);
   EXPECT_EQ(removed(plan).size(), 1U);
 }
 
@@ -144,11 +147,11 @@ TEST(Prune, RefusesWhenTheNewestIsBadOrTheClockIsBehind) {
   const Micros now = 1768298400000000;
   EXPECT_TRUE(removed(planPrune({entryAt(now - 90 * kDay, true, true), entryAt(now - 80 * kDay, true, true),
                                  entryAt(now - 70 * kDay, true, true), entryAt(now, false, false)},
-                                30, now))
+                                kDaily, now))
                   .empty());
   EXPECT_TRUE(removed(planPrune({entryAt(now - 90 * kDay, true, true), entryAt(now - 80 * kDay, true, true),
                                  entryAt(now + kDay, true, true)},
-                                30, now))
+                                kDaily, now))
                   .empty());
 }
 
@@ -165,7 +168,7 @@ TEST(Prune, EveryInstantOfTheWindowStaysRecoverable) {
         if (entries.back().good() && !first) first = now;
       }
       const auto plan =
-          planPruneBases(entries, 7, random() % 10 == 0 ? now - 3 * kDay : now);  // the clock may jump back
+          planPrune(entries, kBases, random() % 10 == 0 ? now - 3 * kDay : now);  // the clock may jump back
       std::vector<Entry> kept;
       for (const auto& item : plan.items) {
         if (!item.remove) kept.push_back(item.entry);
@@ -355,7 +358,7 @@ TEST(WalArchive, HandsOutWhatItHoldsAndRefusesGapsAndDamage) {
   EXPECT_THROW(a.archive.claim("another", a.kSize), Error);
   // The sealed content of one segment under the name of another.
   a.seal(1, 3);
-  const auto folder = a.archive.directory() / "00000001";
+  const auto folder = (a.archive.directory() / "00000001").path();
   for (const auto* suffix : {".zst.age", ".json"})
     fs::copy_file(folder / (segmentName({1, 2}, a.kSize) + suffix), folder / (segmentName({1, 3}, a.kSize) + suffix),
                   fs::copy_options::overwrite_existing);

@@ -69,7 +69,8 @@ std::string ageSeal(const AgeIdentity& identity, std::string_view plain, std::si
 
 std::string ageOpen(const AgeIdentity& identity, std::string_view sealed, std::size_t piece) {
   std::string out;
-  AgeReader reader(identity, [&](std::string_view bytes) { out += bytes; });
+  const std::vector<AgeIdentity> identities{identity};
+  AgeReader reader(identities, [&](std::string_view bytes) { out += bytes; });
   for (std::size_t at = 0; at < sealed.size(); at += piece) reader.write(sealed.substr(at, piece));
   reader.finish();
   return out;

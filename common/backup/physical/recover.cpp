@@ -150,7 +150,7 @@ class Recovery {
     auto entries = repository.list();
     std::erase_if(entries, [](const Entry& entry) { return !entry.good() || !entry.manifest->physical; });
     if (entries.empty())
-      throw Error(Code::NoInput, fmt::format("there is no base backup in {}", (options_.directory / "base").string()),
+      throw Error(Code::NoInput, fmt::format("there is no base backup in {}", (options_.directory / "base").describe()),
                   "make one: aragora backup create --kind base");
     for (const auto& entry : entries) {
       if (options_.base ? entry.id == *options_.base : endsBefore(*entry.manifest)) fitting.push_back(entry);
@@ -214,7 +214,7 @@ class Recovery {
     makeDirectories(options_.to.parent_path(), 0755);
     Unpacker unpacker(options_.to);
     made_directory_ = true;
-    readArtifact(base_.directory, *base_.manifest->file("database"), options_.keyring->backupIdentity(),
+    readArtifact(base_.directory, *base_.manifest->file("database"), options_.keyring->backupIdentities(),
                  [&](std::string_view bytes) { unpacker.write(bytes); });
     unpacker.finish();
     createFileExclusively(options_.to / "recovery.signal", "", 0600);
@@ -317,7 +317,7 @@ RecoverReport recoverCluster(const RecoverOptions& options) {
   return Recovery(options).run();
 }
 
-std::optional<RecoveryWindow> recoveryWindow(const fs::path& directory, const crypto::Keyring& keyring) {
+std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, const crypto::Keyring& keyring) {
   const WalArchive archive(directory / "wal", keyring);
   std::optional<RecoveryWindow> window;
   for (const auto& entry : Repository(directory, "base").list()) {

@@ -15,7 +15,7 @@ struct RecoveryTarget {
 };
 
 struct RecoverOptions {
-  fs::path directory;  // of the backups
+  storage::Place directory;  // of the backups
   database::Target live;
   const crypto::Keyring* keyring = nullptr;
   RecoveryTarget target;
@@ -51,6 +51,6 @@ struct RecoveryWindow {
   Lsn end = 0;
   bool gap = false;
 };
-std::optional<RecoveryWindow> recoveryWindow(const fs::path& directory, const crypto::Keyring& keyring);
+std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -19,10 +20,9 @@ constexpr std::size_t kBlock = 1U << 20;
 
 std::string sealedName(const std::string& name) { return name + std::string(kSealed); }
 
-std::uint64_t sizeOf(const fs::path& path) {
-  std::error_code failed;
-  const auto size = fs::file_size(path, failed);
-  return failed ? 0 : size;
+// <segment>.<from>-<to>
+std::string pieceName(const std::string& segment, const WalArchive::Span& span) {
+  return fmt::format("{}.{:08x}-{:08x}", segment, span.from, span.to);
 }
 
 // Appends the file's bytes to `sink`.
@@ -68,11 +68,11 @@ class Destination {
 };
 }  // namespace
 
-fs::path WalArchive::folder(std::string_view name) const { return directory_ / std::string(name.substr(0, 8)); }
+storage::Place WalArchive::folder(std::string_view name) const { return directory_ / std::string(name.substr(0, 8)); }
 
 void WalArchive::claim(const std::string& system_identifier, std::uint64_t segment_size) {
-  makeDirectories(directory_, 0750);
-  const auto path = directory_ / "cluster.json";
+  makeDirectories(directory_.path(), 0750);
+  const auto path = directory_.path() / "cluster.json";
   const auto known = readFileIfExists(path, kRecordLimit);
   if (!known) {
     const json::object object{{"system_identifier", system_identifier}, {"segment_size", segment_size}};
@@ -83,138 +83,218 @@ void WalArchive::claim(const std::string& system_identifier, std::uint64_t segme
   if (object == nullptr) throw Error(Code::Damaged, fmt::format("{} cannot be read", path.string()));
   if (jsonTextOr(*object, "system_identifier", "") != system_identifier)
     throw Error(Code::Conflict,
-                fmt::format("{} holds the log of another cluster ({}, not {})", directory_.string(),
+                fmt::format("{} holds the log of another cluster ({}, not {})", directory_.describe(),
                             printable(jsonTextOr(*object, "system_identifier", ""), 30), system_identifier),
                 "give each cluster a backup directory of its own");
 }
 
 std::uint64_t WalArchive::segmentSize() const {
-  const auto known = readFileIfExists(directory_ / "cluster.json", kRecordLimit);
+  const auto known = directory_.text("cluster.json", kRecordLimit);
   const auto value = known ? tryParseJson(*known) : std::nullopt;
   const auto* object = value ? value->if_object() : nullptr;
   const auto size = object != nullptr ? jsonIntegerOr(*object, "segment_size", 0) : 0;
   // 1 MiB to 1 GiB, a power of two: initdb --wal-segsize.
   const bool possible = size >= 1 << 20 && size <= 1 << 30 && (size & (size - 1)) == 0;
   if (known && !possible)
-    throw Error(Code::Damaged, fmt::format("{} names no segment size", (directory_ / "cluster.json").string()));
+    throw Error(Code::Damaged, fmt::format("{} names no segment size", (directory_ / "cluster.json").describe()));
   return possible ? static_cast<std::uint64_t>(size) : 0;
 }
 
 FileLock WalArchive::lock() const {
-  makeDirectories(directory_, 0750);
-  const auto path = directory_ / ".lock";
+  makeDirectories(directory_.path(), 0750);
+  const auto path = directory_.path() / ".lock";
   if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
   throw Error(Code::Busy,
-              fmt::format("another receiver writes to {} ({})", directory_.string(), FileLock::holder(path)));
+              fmt::format("another receiver writes to {} ({})", directory_.describe(), FileLock::holder(path)));
 }
 
 fs::path WalArchive::partialPath(const WalSegment& segment) const {
   const auto name = segmentName(segment, segmentSize());
-  makeDirectories(folder(name), 0750);
-  return folder(name) / (name + std::string(kPartial));
+  const auto directory = folder(name).path();
+  makeDirectories(directory, 0750);
+  return directory / (name + std::string(kPartial));
 }
 
 void WalArchive::seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const {
-  makeDirectories(folder(name), 0750);
-  const auto final_path = folder(name) / sealedName(name);
+  const auto directory = folder(name).path();
+  makeDirectories(directory, 0750);
+  const auto final_path = directory / sealedName(name);
   std::error_code ignored;
   if (fs::exists(final_path, ignored)) {
     crypto::Sha256 hash;
     readThrough(file, [&](std::string_view bytes) { hash.update(bytes); });
-    if (hash.finishHex() == readRecord(name).plain_sha256) return;
+    const auto record = readRecord(name, name);
+    if (record && hash.finishHex() == record->plain_sha256) return;
     throw Error(Code::Conflict, fmt::format("{} is in the archive with other content", name),
                 "two servers archive into one directory; give each its own");
   }
   const auto temporary = ".tmp-" + sealedName(name);
-  fs::remove(folder(name) / temporary, ignored);  // of a run that died
-  ArtifactWriter writer(folder(name), temporary, "wal", how);
+  fs::remove(directory / temporary, ignored);  // of a run that died
+  ArtifactWriter writer(directory, temporary, "wal", how);
   readThrough(file, [&](std::string_view bytes) { writer.write(bytes); });
   auto record = writer.finish();
   record.path = sealedName(name);
-  const auto text = toJson(json::object{{"path", record.path},
-                                        {"content", record.content},
-                                        {"plain_size", record.plain_size},
-                                        {"stored_size", record.stored_size},
-                                        {"plain_sha256", record.plain_sha256},
-                                        {"stored_sha256", record.stored_sha256}});
   // The record first: a sealed file without one would be damage, a record without a file is nothing.
-  writeFileAtomically(folder(name) / (name + std::string(kRecord)),
-                      text + "\n" + toHex(keyring_.signManifest(text)) + "\n", 0640);
-  renameDurably(folder(name) / temporary, final_path);
+  writeFileAtomically(directory / (name + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0640);
+  renameDurably(directory / temporary, final_path);
 }
 
-FileRecord WalArchive::readRecord(const std::string& name) const {
-  const auto path = folder(name) / (name + std::string(kRecord));
-  const auto damaged = [&](const char* what) {
-    return Error(Code::Damaged, fmt::format("{}: {}", path.string(), what),
-                 "recover to a moment before it, or from another copy");
+std::vector<std::string> WalArchive::sealPiece(const WalSegment& segment, Span span, const ArtifactOptions& how,
+                                               const fs::path& folder) const {
+  const auto name = segmentName(segment, segmentSize());
+  const auto open = this->folder(name).path() / (name + std::string(kPartial));
+  const Fd fd(::open(open.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid() && errno == ENOENT) return {};
+  if (!fd.valid()) throwSystemError(Code::Io, "open", open.string(), errno);
+  const auto piece = pieceName(name, span);
+  ArtifactWriter writer(folder, sealedName(piece), "wal", how);
+  std::vector<char> buffer(kBlock);
+  for (auto at = span.from; at < span.to;) {
+    const ssize_t got =
+        ::pread(fd.get(), buffer.data(), std::min<std::uint64_t>(buffer.size(), span.to - at), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throwSystemError(Code::Io, "read", open.string(), errno);
+    if (got == 0) throw Error(Code::Io, fmt::format("{} is shorter than was said", open.string()));
+    writer.write(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+    at += static_cast<std::uint64_t>(got);
+  }
+  const auto record = writer.finish();
+  createFileExclusively(folder / (piece + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0600);
+  return {piece + std::string(kRecord), sealedName(piece)};
+}
+
+std::optional<WalArchive::Span> WalArchive::spanOf(std::string_view file) {
+  // 24 characters of segment, then .xxxxxxxx-xxxxxxxx.zst.age
+  if (file.size() != 24 + 18 + kSealed.size() || file[24] != '.' || file[33] != '-' || !endsWith(file, kSealed))
+    return std::nullopt;
+  const auto number = [&](std::size_t at) -> std::optional<std::uint64_t> {
+    const auto bytes = fromHex(file.substr(at, 8));
+    if (!bytes) return std::nullopt;
+    std::uint64_t value = 0;
+    for (const char c : *bytes) value = value << 8 | static_cast<unsigned char>(c);
+    return value;
   };
-  const auto text = readFileIfExists(path, kRecordLimit);
-  if (!text) throw damaged("is missing");
-  const auto lines = split(*text, '\n');
-  const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
-  if (!signature || !keyring_.verifyManifest(lines[0], *signature)) throw damaged("its signature does not hold");
-  const auto value = tryParseJson(lines[0]);
-  const auto* object = value ? value->if_object() : nullptr;
-  if (object == nullptr) throw damaged("cannot be read");
-  FileRecord record{jsonTextOr(*object, "path", ""),
-                    jsonTextOr(*object, "content", ""),
-                    static_cast<std::uint64_t>(jsonIntegerOr(*object, "plain_size", 0)),
-                    static_cast<std::uint64_t>(jsonIntegerOr(*object, "stored_size", 0)),
-                    jsonTextOr(*object, "plain_sha256", ""),
-                    jsonTextOr(*object, "stored_sha256", "")};
-  if (record.path != sealedName(name)) throw damaged("is of another file");
+  const auto from = number(25);
+  const auto to = number(34);
+  if (!from || !to || *to <= *from) return std::nullopt;
+  return Span{*from, *to};
+}
+
+// What of the open segment was sealed: without holes, from its beginning.
+std::vector<WalArchive::Span> WalArchive::spans(const std::string& segment) const {
+  std::vector<Span> result;
+  for (const auto& item : folder(segment).list()) {
+    const auto span = startsWith(item.name, segment) ? spanOf(item.name) : std::nullopt;
+    // In the order of their names; after a restart one may begin again where the last known one did.
+    const auto known = result.empty() ? 0 : result.back().to;
+    if (!span || span->from > known || span->to <= known) continue;
+    while (!result.empty() && result.back().from >= span->from) result.pop_back();
+    result.push_back(*span);
+  }
+  return result;
+}
+
+std::optional<FileRecord> WalArchive::readRecord(const std::string& segment, const std::string& name) const {
+  const auto object = readSignedRecord(folder(segment), name + std::string(kRecord), keyring_);
+  if (!object) return std::nullopt;
+  auto record = describedFile(*object);
+  if (record.path != sealedName(name))
+    throw Error(Code::Damaged,
+                fmt::format("{}: is of another file", (folder(segment) / (name + std::string(kRecord))).describe()),
+                "recover to a moment before it, or from another copy");
   return record;
 }
+
+namespace {
+bool holds(const storage::Place& folder, const std::string& name) {
+  const auto items = folder.list();
+  return std::any_of(items.begin(), items.end(),
+                     [&](const storage::Item& item) { return item.name == name && !item.folder; });
+}
+
+[[noreturn]] void recordIsMissing(const storage::Place& folder, const std::string& name) {
+  throw Error(Code::Damaged, fmt::format("{}: is missing", (folder / (name + std::string(kRecord))).describe()),
+              "recover to a moment before it, or from another copy");
+}
+}  // namespace
 
 bool WalArchive::fetch(const std::string& name, const fs::path& destination) const {
   const auto size = segmentSize();
   const auto segment = size > 0 ? parseSegmentName(name, size) : std::nullopt;
   if (!segment && !isHistoryName(name)) return false;  // .backup files: recovery does without
-  std::error_code ignored;
-  if (fs::exists(folder(name) / sealedName(name), ignored)) {
+  const auto place = folder(name);
+  if (holds(place, sealedName(name))) {
+    const auto record = readRecord(name, name);
+    if (!record) recordIsMissing(place, name);
     Destination file(destination);
-    readArtifact(folder(name), readRecord(name), keyring_.backupIdentity(),
-                 [&](std::string_view bytes) { file.write(bytes); });
+    readArtifact(place, *record, keyring_.backupIdentities(), [&](std::string_view bytes) { file.write(bytes); });
     file.finish();
     return true;
   }
-  const auto partial = folder(name) / (name + std::string(kPartial));
-  if (segment && fs::exists(partial, ignored)) {
+  if (!segment) return false;
+  if (fetchOpen(name, destination, size)) return true;
+  // Ending recovery here would silently lose what comes after.
+  for (const auto& piece : pieces(segment->timeline)) {
+    if (piece.segment.number > segment->number)
+      throw Error(Code::NoInput,
+                  fmt::format("{} is missing and the log goes on at {}", name, segmentName(piece.segment, size)),
+                  "recover to a moment before it, or from a base backup after it");
+  }
+  return false;
+}
+
+// The open segment, filled up with zeros: the plain file here, its sealed pieces elsewhere.
+bool WalArchive::fetchOpen(const std::string& name, const fs::path& destination, std::uint64_t size) const {
+  const auto place = folder(name);
+  if (holds(place, name + std::string(kPartial))) {
     Destination file(destination);
-    readThrough(partial, [&](std::string_view bytes) { file.write(bytes); });
+    place.read(name + std::string(kPartial), [&](std::string_view bytes) { file.write(bytes); });
     file.fillUpTo(size);
     file.finish();
     return true;
   }
-  if (segment) {
-    // Ending recovery here would silently lose what comes after.
-    for (const auto& piece : pieces(segment->timeline)) {
-      if (piece.segment.number > segment->number)
-        throw Error(Code::NoInput,
-                    fmt::format("{} is missing and the log goes on at {}", name, segmentName(piece.segment, size)),
-                    "recover to a moment before it, or from a base backup after it");
-    }
+  const auto sealed = spans(name);
+  if (sealed.empty()) return false;
+  Destination file(destination);
+  std::uint64_t written = 0;
+  for (const auto& span : sealed) {
+    const auto piece = pieceName(name, span);
+    const auto record = readRecord(name, piece);
+    if (!record) recordIsMissing(place, piece);
+    if (record->plain_size != span.to - span.from)
+      throw Error(Code::Damaged, fmt::format("{}: is not as long as its name says", (place / piece).describe()));
+    auto skip = written - span.from;
+    readArtifact(place, *record, keyring_.backupIdentities(), [&](std::string_view bytes) {
+      const auto known = std::min<std::uint64_t>(skip, bytes.size());
+      skip -= known;
+      file.write(bytes.substr(known));
+    });
+    written = span.to;
   }
-  return false;
+  file.fillUpTo(size);
+  file.finish();
+  return true;
 }
 
 std::vector<WalArchive::Piece> WalArchive::pieces(std::uint32_t timeline) const {
   const auto size = segmentSize();
   std::map<WalSegment, Piece> found;
-  std::error_code ignored;
   if (size == 0) return {};
-  for (const auto& item : fs::directory_iterator(directory_ / fmt::format("{:08X}", timeline), ignored)) {
-    const auto file = item.path().filename().string();
-    const auto segment = parseSegmentName(std::string_view(file).substr(0, 24), size);
+  for (const auto& item : (directory_ / fmt::format("{:08X}", timeline)).list()) {
+    const auto segment = parseSegmentName(std::string_view(item.name).substr(0, 24), size);
     if (!segment || segment->timeline != timeline) continue;
     auto& piece = found[*segment];
     piece.segment = *segment;
-    if (file.substr(24) == kSealed) {
+    const auto rest = item.name.substr(24);
+    if (rest == kSealed) {
       piece.sealed = true;
       piece.size = size;
-    } else if (file.substr(24) == kPartial && !piece.sealed) {
-      piece.size = std::min(size, sizeOf(item.path()));
+    } else if (piece.sealed) {
+      continue;
+    } else if (rest == kPartial) {
+      piece.size = std::min(size, item.size);
+    } else if (const auto span = spanOf(item.name); span && span->from <= piece.size) {
+      piece.size = std::max(piece.size, std::min(size, span->to));
     }
   }
   std::vector<Piece> result;
@@ -226,10 +306,9 @@ std::vector<WalArchive::Piece> WalArchive::pieces(std::uint32_t timeline) const 
 
 std::vector<std::uint32_t> WalArchive::timelines() const {
   std::vector<std::uint32_t> result;
-  std::error_code ignored;
-  for (const auto& item : fs::directory_iterator(directory_, ignored)) {
-    const auto name = item.path().filename().string();
-    if (isHistoryName(name + ".history")) result.push_back(static_cast<std::uint32_t>(std::stoul(name, nullptr, 16)));
+  for (const auto& item : directory_.list()) {
+    if (item.folder && isHistoryName(item.name + ".history"))
+      result.push_back(static_cast<std::uint32_t>(std::stoul(item.name, nullptr, 16)));
   }
   std::sort(result.begin(), result.end());
   return result;
@@ -287,29 +366,27 @@ std::size_t WalArchive::removeBefore(const WalSegment& segment) const {
     for (const auto& piece : pieces(timeline)) {
       if (!piece.sealed || piece.segment.number >= segment.number) continue;
       const auto name = segmentName(piece.segment, segmentSize());
-      fs::remove(folder(name) / sealedName(name));
-      fs::remove(folder(name) / (name + std::string(kRecord)));
+      folder(name).remove(sealedName(name));
+      folder(name).remove(name + std::string(kRecord));
       ++removed;
     }
   }
   return removed;
 }
 
-void WalArchive::writeStatus(const WalStatus& status) const {
-  const json::object object{{"timeline", status.timeline},
-                            {"flushed", formatLsn(status.flushed)},
-                            {"durable_through", status.durable_through > 0 ? toIso(status.durable_through) : ""},
-                            {"updated_at", toIso(status.updated_at)},
-                            {"slot", status.slot},
-                            {"slot_state", status.slot_state},
-                            {"retained_bytes", status.retained_bytes},
-                            {"problem", status.problem}};
-  writeFileAtomically(directory_ / "status.json", toPrettyJson(object) + "\n", 0640);
+json::object describe(const WalStatus& status) {
+  return {{"timeline", status.timeline},
+          {"flushed", formatLsn(status.flushed)},
+          {"durable_through", status.durable_through > 0 ? toIso(status.durable_through) : ""},
+          {"updated_at", toIso(status.updated_at)},
+          {"slot", status.slot},
+          {"slot_state", status.slot_state},
+          {"retained_bytes", status.retained_bytes},
+          {"problem", status.problem}};
 }
 
-std::optional<WalStatus> WalArchive::readStatus() const {
-  const auto text = readFileIfExists(directory_ / "status.json", kRecordLimit);
-  const auto value = text ? tryParseJson(*text) : std::nullopt;
+std::optional<WalStatus> parseWalStatus(const std::string& text) {
+  const auto value = tryParseJson(text);
   const auto* object = value ? value->if_object() : nullptr;
   if (object == nullptr) return std::nullopt;
   WalStatus status;
@@ -322,6 +399,15 @@ std::optional<WalStatus> WalArchive::readStatus() const {
   status.retained_bytes = jsonIntegerOr(*object, "retained_bytes", 0);
   status.problem = jsonTextOr(*object, "problem", "");
   return status;
+}
+
+void WalArchive::writeStatus(const WalStatus& status) const {
+  writeFileAtomically(directory_.path() / "status.json", toPrettyJson(describe(status)) + "\n", 0640);
+}
+
+std::optional<WalStatus> WalArchive::readStatus() const {
+  const auto text = directory_.text("status.json", kRecordLimit);
+  return text ? parseWalStatus(*text) : std::nullopt;
 }
 
 }  // namespace aragora::backup

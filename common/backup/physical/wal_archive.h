@@ -1,7 +1,8 @@
 // The received write-ahead log: DIR/<timeline>/<segment>.zst.age with its signed record <segment>.json, the open
 // segment as <segment>.partial, timeline histories beside them, and DIR/status.json (what the receiver last knew).
-// Complete segments are compressed and encrypted; the open one is plain and grows byte by byte. One receiver at a time;
-// readers at any time.
+// Complete segments are compressed and encrypted; the open one is plain and grows byte by byte. In the copy elsewhere
+// the open one is a row of sealed pieces instead, <segment>.<from>-<to>.zst.age (bytes, eight hex digits each). One
+// receiver at a time; readers at any time.
 #pragma once
 
 #include <vector>
@@ -29,11 +30,14 @@ struct WalStatus {
   std::string problem;              // why nothing is being received, empty when it is
 };
 
+json::object describe(const WalStatus& status);
+std::optional<WalStatus> parseWalStatus(const std::string& text);
+
 class WalArchive {
  public:
-  WalArchive(fs::path directory, const crypto::Keyring& keyring)
+  WalArchive(storage::Place directory, const crypto::Keyring& keyring)
       : directory_(std::move(directory)), keyring_(keyring) {}
-  const fs::path& directory() const { return directory_; }
+  const storage::Place& directory() const { return directory_; }
 
   // Which cluster's log this is: written down once, compared ever after. Throws Error(Conflict).
   void claim(const std::string& system_identifier, std::uint64_t segment_size);
@@ -46,6 +50,15 @@ class WalArchive {
   // Compresses and encrypts a complete file under its name, durably; a second time with the same content does nothing,
   // with other content it throws Error(Conflict). `name` is a segment's or a history's.
   void seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const;
+  // The open segment's bytes [from, to) as a sealed piece with its record in `folder`; answers their names, the record
+  // first; none when the segment has been completed meanwhile.
+  struct Span {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+  };
+  std::vector<std::string> sealPiece(const WalSegment& segment, Span span, const ArtifactOptions& how,
+                                     const fs::path& folder) const;
+  static std::optional<Span> spanOf(std::string_view file);  // of a piece's sealed file
 
   // Writes the file `name` to `destination` as recovery needs it: the open segment filled up with zeros. False when the
   // archive ends before it. Error(Damaged) when it is there and does not hold, Error(NoInput) when it is missing and
@@ -73,11 +86,14 @@ class WalArchive {
   std::optional<WalStatus> readStatus() const;
 
  private:
-  fs::path folder(std::string_view name) const;
-  FileRecord readRecord(const std::string& name) const;
+  storage::Place folder(std::string_view name) const;
+  // nullopt when there is none.
+  std::optional<FileRecord> readRecord(const std::string& segment, const std::string& name) const;
+  std::vector<Span> spans(const std::string& segment) const;
+  bool fetchOpen(const std::string& name, const fs::path& destination, std::uint64_t size) const;
   Reach reachOn(std::uint32_t timeline, Lsn start) const;
 
-  fs::path directory_;
+  storage::Place directory_;
   const crypto::Keyring& keyring_;
 };
 

@@ -1,0 +1,41 @@
+// Private to cli/commands: what the subcommands of `backup` share.
+#pragma once
+
+#include "cli/context.h"
+#include "common/backup/repository.h"
+#include "common/storage/location.h"
+
+namespace aragora::cli::backups {
+
+struct Options {
+  std::optional<std::string> output;
+  std::optional<std::string> from;
+  std::optional<std::string> input;
+  std::optional<std::string> max_rate;
+  std::optional<std::string> kind;
+  std::optional<std::string> reason;
+  std::optional<std::string> out;
+  std::optional<std::int64_t> level;
+  std::optional<std::int64_t> days;
+  std::optional<std::int64_t> interval;
+  bool due = false;
+  bool again = false;
+  bool dry_run = false;
+};
+
+json::object describe(const backup::Entry& entry);
+// The repository of the kind that holds the backup named, and that backup. An id is looked for among the full ones
+// first.
+std::pair<backup::Repository, backup::Entry> findAnyKind(const storage::Place& place, const std::string& input);
+
+int list(Context& context, const Options& options);
+int status(Context& context, const Options& options);
+int verify(Context& context, const Options& options);
+
+int prune(Context& context, const Options& options);
+int pin(Context& context, const Options& options);
+int unpin(Context& context, const Options& options);
+int keygen(Context& context, const Options& options);
+int rekey(Context& context, const Options& options);
+
+}  // namespace aragora::cli::backups

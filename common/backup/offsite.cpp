@@ -1,0 +1,265 @@
+#include "common/backup/offsite.h"
+
+#include <set>
+
+#include "common/backup/increments.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::backup {
+
+namespace {
+constexpr std::size_t kNoteLimit = 1U << 20;
+constexpr Micros kTellWhenIdle = 600'000'000;  // while nothing comes in
+constexpr std::string_view kData = ".zst.age";
+constexpr std::string_view kRecord = ".json";
+
+FileLock soleCopier(const fs::path& path) {
+  makeDirectories(path.parent_path(), 0750);
+  if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
+  throw Error(Code::Busy, fmt::format("another run is copying ({})", FileLock::holder(path)), "wait for it to end");
+}
+}  // namespace
+
+// One folder here and there, with what is known of it.
+struct OffsiteCopy::Folder {
+  fs::path here;
+  storage::Place there;
+  std::map<std::string, std::uint64_t>& known;
+
+  bool has(const std::string& name) const { return known.count(name) > 0; }
+  void bring(const std::string& name, CopyReport& report) const { bring(name, here / name, report); }
+  void bring(const std::string& name, const fs::path& file, CopyReport& report) const {
+    const auto size = fs::file_size(file);
+    there.write(name, file);
+    known[name] = size;
+    ++report.files;
+    report.bytes += size;
+  }
+  void forget(const std::string& name) const {
+    there.remove(name);
+    known.erase(name);
+  }
+};
+
+OffsiteCopy::Folder OffsiteCopy::folder(const std::string& name) {
+  const auto [found, fresh] = known_.try_emplace(name);
+  if (fresh && !again_) {
+    try {
+      for (const auto& item : (there_ / name).list()) found->second[item.name] = item.size;
+    } catch (...) {
+      known_.erase(found);
+      throw;
+    }
+  }
+  return {here_ / name, there_ / name, found->second};
+}
+
+CopyReport OffsiteCopy::copyBackups() {
+  const auto lock = soleCopier(here_ / ".offsite.lock");
+  CopyReport report;
+  OffsiteStatus status = offsiteStatus(here_).value_or(OffsiteStatus{});
+  status.place = there_.describe();
+  status.at = nowMicros();
+  try {
+    copyAll(report);
+    status.problem = report.refused.empty() ? std::string() : report.refused.front();
+    if (report.refused.empty()) status.complete_at = status.at;
+    writeStatus(status);
+  } catch (const std::exception& error) {
+    known_.clear();  // asked anew next time
+    status.problem = error.what();
+    writeStatus(status);
+    throw;
+  }
+  return report;
+}
+
+void OffsiteCopy::writeStatus(const OffsiteStatus& status) const {
+  const json::object object{{"place", status.place},
+                            {"at", toIso(status.at)},
+                            {"complete_at", status.complete_at > 0 ? toIso(status.complete_at) : ""},
+                            {"problem", status.problem}};
+  writeFileAtomically(here_ / "offsite.json", toPrettyJson(object) + "\n", 0640);
+}
+
+void OffsiteCopy::copyAll(CopyReport& report) {
+  requireOurs();
+  for (const auto& kind : kKinds) {
+    for (const auto& entry : Repository(here_, kind).list()) {
+      if (entry.good()) copyBackup(entry, kind, report);
+    }
+  }
+  copyIncrements(report);
+  copyNotes("verified", false, report);
+  copyNotes("pinned", true, report);
+  copyNotes("drills", false, report);
+}
+
+// A place holds the backups of one deployment.
+void OffsiteCopy::requireOurs() {
+  const auto ours = Repository(here_).list();
+  if (ours.empty() || !ours.back().manifest) return;
+  const auto& newest = folder("full").known;
+  for (auto name = newest.rbegin(); name != newest.rend(); ++name) {
+    const auto entry = Repository::read(there_ / "full" / name->first);
+    if (!entry.manifest) continue;
+    if (entry.manifest->instance_id == ours.back().manifest->instance_id) return;
+    throw Error(Code::Conflict, fmt::format("{} holds the backups of another deployment", there_.describe()),
+                "give each deployment a place of its own");
+  }
+}
+
+void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyReport& report) {
+  const auto target = folder(kind + "/" + entry.id);
+  const auto signature = readFile(entry.directory.path() / "manifest.json.sig", kNoteLimit);
+  if (target.has("manifest.json")) {
+    auto [known, fresh] = notes_.try_emplace(kind + "/" + entry.id);
+    if (fresh) known->second = target.there.text("manifest.json.sig", kNoteLimit).value_or("");
+    if (known->second == signature) return;
+    target.forget("manifest.json");  // sealed for other keys since: nothing, until all of it is there again
+  }
+  try {
+    for (const auto& file : entry.manifest->files) checkStored(entry.directory, file);
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    report.refused.emplace_back(error.what());
+    return;
+  }
+  for (const auto& file : entry.manifest->files) {
+    target.bring(file.path, report);
+  }
+  target.bring("manifest.json.sig", report);
+  target.bring("manifest.json", report);
+  folder(kind).known[entry.id] = 0;
+  notes_[kind + "/" + entry.id] = signature;
+  report.files -= entry.manifest->files.size() + 2;
+  ++report.backups;
+}
+
+void OffsiteCopy::copyIncrements(CopyReport& report) {
+  for (const auto& full : storage::Place(here_ / "increments").list()) {
+    if (!full.folder || !folder("full").has(full.name)) continue;
+    const auto target = folder("increments/" + full.name);
+    for (const auto& item : storage::Place(target.here).list()) {
+      if (startsWith(item.name, ".") || !endsWith(item.name, kRecord) || target.has(item.name)) continue;
+      // The record is what makes the increment exist.
+      target.bring(item.name.substr(0, item.name.size() - kRecord.size()) + ".pages.zst.age", report);
+      target.bring(item.name, report);
+    }
+  }
+}
+
+// Small files that may change: compared by content.
+void OffsiteCopy::copyNotes(const std::string& name, bool may_vanish, CopyReport& report) {
+  const auto target = folder(name);
+  std::set<std::string> present;
+  for (const auto& item : storage::Place(target.here).list()) {
+    if (item.folder || startsWith(item.name, ".")) continue;
+    present.insert(item.name);
+    const auto text = readFile(target.here / item.name, kNoteLimit);
+    auto [known, fresh] = notes_.try_emplace(name + "/" + item.name);
+    if (fresh && target.has(item.name)) known->second = target.there.text(item.name, kNoteLimit).value_or("");
+    if (target.has(item.name) && known->second == text) continue;
+    target.bring(item.name, report);
+    known->second = text;
+  }
+  if (!may_vanish) return;
+  std::vector<std::string> gone;
+  for (const auto& [known, size] : target.known) {
+    if (present.count(known) == 0) gone.push_back(known);
+  }
+  for (const auto& file : gone) target.forget(file);
+}
+
+CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
+  CopyReport report;
+  const WalArchive log(here_ / "wal", keyring_);
+  const auto lock = soleCopier(here_ / "wal" / ".offsite.lock");
+  if (log.segmentSize() == 0) return report;  // nothing was received yet
+  // Before the files are looked at: what it says is on disk by then.
+  const auto status = log.readStatus();
+  try {
+    if (!folder("wal").has("cluster.json")) folder("wal").bring("cluster.json", report);
+    for (const auto timeline : log.timelines()) copySegments(timeline, report);
+    if (status) {
+      copyOpenSegment(log, *status, sealing, report);
+      tellHowFar(*status);
+    }
+  } catch (const Error& error) {
+    known_.clear();  // asked anew next time
+    auto known = offsiteLogStatus(here_).value_or(WalStatus{});
+    known.problem = error.what();
+    writeFileAtomically(here_ / "wal" / "offsite.json", toPrettyJson(describe(known)) + "\n", 0640);
+    throw;
+  }
+  return report;
+}
+
+void OffsiteCopy::copySegments(std::uint32_t timeline, CopyReport& report) {
+  const auto target = folder(fmt::format("wal/{:08X}", timeline));
+  for (const auto& item : storage::Place(target.here).list()) {
+    if (startsWith(item.name, ".") || !endsWith(item.name, kData) || target.has(item.name)) continue;
+    const auto name = item.name.substr(0, item.name.size() - kData.size());
+    target.bring(name + std::string(kRecord), report);
+    target.bring(item.name, report);
+    // Its pieces have done their service.
+    std::vector<std::string> pieces;
+    for (const auto& [known, size] : target.known) {
+      if (startsWith(known, name + ".") && known != item.name && known != name + std::string(kRecord))
+        pieces.push_back(known);
+    }
+    for (const auto& piece : pieces) target.forget(piece);
+  }
+}
+
+void OffsiteCopy::copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,
+                                  CopyReport& report) {
+  const auto size = log.segmentSize();
+  for (const auto timeline : log.timelines()) {
+    for (const auto& piece : log.pieces(timeline)) {
+      if (piece.sealed) continue;
+      const bool current = timeline == status.timeline && piece.segment.number == status.flushed / size;
+      const auto end = current ? std::min(piece.size, status.flushed % size) : piece.size;
+      const auto name = segmentName(piece.segment, size);
+      const auto target = folder(fmt::format("wal/{:08X}", timeline));
+      std::uint64_t from = 0;
+      for (const auto& [known, ignored] : target.known) {
+        if (const auto span = startsWith(known, name) ? WalArchive::spanOf(known) : std::nullopt)
+          from = std::max(from, span->to);
+      }
+      if (end <= from) continue;
+      const TemporaryDirectory scratch;
+      for (const auto& file : log.sealPiece(piece.segment, {from, end}, sealing, scratch.path()))
+        target.bring(file, scratch.path() / file, report);
+    }
+  }
+}
+
+void OffsiteCopy::tellHowFar(const WalStatus& status) {
+  auto reached = status;
+  reached.updated_at = nowMicros();
+  reached.problem.clear();
+  const auto text = toPrettyJson(describe(reached)) + "\n";
+  writeFileAtomically(here_ / "wal" / "offsite.json", text, 0640);
+  if (reached.flushed == told_ && reached.updated_at - told_at_ < kTellWhenIdle) return;
+  (there_ / "wal").writeText("status.json", text);
+  told_ = reached.flushed;
+  told_at_ = reached.updated_at;
+}
+
+std::optional<OffsiteStatus> offsiteStatus(const fs::path& here) {
+  const auto text = readFileIfExists(here / "offsite.json", kNoteLimit);
+  const auto value = text ? tryParseJson(*text) : std::nullopt;
+  const auto* object = value ? value->if_object() : nullptr;
+  if (object == nullptr) return std::nullopt;
+  return OffsiteStatus{jsonTextOr(*object, "place", ""), fromIso(jsonTextOr(*object, "at", "")).value_or(0),
+                       fromIso(jsonTextOr(*object, "complete_at", "")).value_or(0), jsonTextOr(*object, "problem", "")};
+}
+
+std::optional<WalStatus> offsiteLogStatus(const fs::path& here) {
+  const auto text = readFileIfExists(here / "wal" / "offsite.json", kNoteLimit);
+  return text ? parseWalStatus(*text) : std::nullopt;
+}
+
+}  // namespace aragora::backup

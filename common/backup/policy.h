@@ -1,0 +1,25 @@
+// What is backed up, how often, and how long it is kept: one table from the settings. The planner of what is due and
+// the planner of what may go (prune.h) both read it. Values, any thread.
+#pragma once
+
+#include "common/backup/repository.h"
+#include "common/config/config.h"
+
+namespace aragora::backup {
+
+struct Rule {
+  std::string kind;
+  std::chrono::hours every{24};  // 0: whenever it changed
+  std::int64_t keep_days = 30;
+  bool window = false;  // every instant of the kept days must stay restorable, with the newest one before them
+};
+
+using Policy = std::vector<Rule>;
+
+Policy policyOf(const config::Config& config);
+const Rule& ruleOf(const Policy& policy, const std::string& kind);
+// When the next one is due; `now` or before: it is. A tenth of the period is granted, because timers are late and
+// early. Not for what goes by changes.
+Micros nextDue(const Rule& rule, const std::vector<Entry>& entries);
+
+}  // namespace aragora::backup

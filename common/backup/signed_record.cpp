@@ -1,0 +1,51 @@
+#include "common/backup/signed_record.h"
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::backup {
+
+namespace {
+constexpr std::size_t kLimit = 64 * 1024;
+}  // namespace
+
+std::string signedRecord(const json::object& record, const crypto::Keyring& keyring) {
+  const auto text = toJson(record);
+  return text + "\n" + toHex(keyring.signManifest(text)) + "\n";
+}
+
+std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
+                                             const crypto::Keyring& keyring) {
+  const auto damaged = [&](const char* what) {
+    return Error(Code::Damaged, fmt::format("{}: {}", (folder / name).describe(), what),
+                 "recover to a moment before it, or from another copy");
+  };
+  const auto text = folder.text(name, kLimit);
+  if (!text) return std::nullopt;
+  const auto lines = split(*text, '\n');
+  const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
+  if (!signature || !keyring.verifyManifest(lines[0], *signature)) throw damaged("its signature does not hold");
+  auto value = tryParseJson(lines[0]);
+  if (!value || !value->is_object()) throw damaged("it cannot be read");
+  return std::move(value->get_object());
+}
+
+json::object describeFile(const FileRecord& file) {
+  return {{"path", file.path},
+          {"content", file.content},
+          {"plain_size", file.plain_size},
+          {"stored_size", file.stored_size},
+          {"plain_sha256", file.plain_sha256},
+          {"stored_sha256", file.stored_sha256}};
+}
+
+FileRecord describedFile(const json::object& record) {
+  return {jsonTextOr(record, "path", ""),
+          jsonTextOr(record, "content", ""),
+          static_cast<std::uint64_t>(jsonIntegerOr(record, "plain_size", 0)),
+          static_cast<std::uint64_t>(jsonIntegerOr(record, "stored_size", 0)),
+          jsonTextOr(record, "plain_sha256", ""),
+          jsonTextOr(record, "stored_sha256", "")};
+}
+
+}  // namespace aragora::backup

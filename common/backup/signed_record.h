@@ -1,0 +1,18 @@
+// A line of JSON and a line with its signature (Ed25519, as manifests have): what describes a piece of log or an
+// increment. Stateless.
+#pragma once
+
+#include "common/backup/manifest.h"
+#include "common/storage/place.h"
+
+namespace aragora::backup {
+
+std::string signedRecord(const json::object& record, const crypto::Keyring& keyring);
+// nullopt when there is none. Throws Error(Damaged) when it cannot be read or its signature does not hold.
+std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
+                                             const crypto::Keyring& keyring);
+
+json::object describeFile(const FileRecord& file);
+FileRecord describedFile(const json::object& record);
+
+}  // namespace aragora::backup

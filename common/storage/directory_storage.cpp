@@ -1,0 +1,82 @@
+#include "common/storage/directory_storage.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/error.h"
+
+namespace aragora::storage {
+
+namespace {
+constexpr std::size_t kBlock = 256 * 1024;
+
+// Feeds an open file to `sink`.
+void feed(const Fd& fd, const fs::path& path, const ByteSink& sink) {
+  std::vector<char> buffer(kBlock);
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
+    if (got == 0) return;
+    sink(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+  }
+}
+}  // namespace
+
+std::vector<Item> DirectoryStorage::list(const std::string& folder) const {
+  std::vector<Item> items;
+  std::error_code failed;
+  fs::directory_iterator files(at(folder), failed);
+  if (failed == std::errc::no_such_file_or_directory || failed == std::errc::not_a_directory) return items;
+  if (failed) throw Error(Code::Io, fmt::format("cannot list {}: {}", at(folder).string(), failed.message()));
+  for (const auto& entry : files) {
+    const bool is_folder = entry.is_directory(failed);
+    const auto size = is_folder ? 0 : entry.file_size(failed);
+    items.push_back({entry.path().filename().string(), failed ? 0 : size, is_folder});
+  }
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
+  return items;
+}
+
+bool DirectoryStorage::read(const std::string& name, const ByteSink& sink) const {
+  const auto path = at(name);
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd.valid() && (errno == ENOENT || errno == ENOTDIR)) return false;
+  if (!fd.valid()) {
+    const auto code = errno == ELOOP ? Code::Damaged : errno == EACCES ? Code::Permission : Code::Io;
+    throwSystemError(code, "open", path.string(), errno);
+  }
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
+    throw Error(Code::Damaged, fmt::format("{} is not a regular file", path.string()));
+  feed(fd, path, sink);
+  return true;
+}
+
+void DirectoryStorage::write(const std::string& name, const fs::path& file) const {
+  const auto path = at(name);
+  makeDirectories(path.parent_path(), 0750);
+  const auto temporary = path.parent_path() / (".tmp-" + path.filename().string());
+  {
+    const Fd from = openForReading(file);
+    const Fd to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
+    if (!to.valid()) throwSystemError(Code::CannotCreate, "create", temporary.string(), errno);
+    try {
+      feed(from, file, [&](std::string_view bytes) { writeAll(to.get(), bytes, temporary); });
+      syncFile(to.get(), temporary);
+    } catch (...) {
+      ::unlink(temporary.c_str());
+      throw;
+    }
+  }
+  renameDurably(temporary, path);
+}
+
+void DirectoryStorage::remove(const std::string& name) const {
+  if (::unlink(at(name).c_str()) == 0) return;
+  if (errno == ENOENT || errno == ENOTDIR) return;
+  throwSystemError(errno == EACCES || errno == EPERM ? Code::Permission : Code::Io, "remove", at(name).string(), errno);
+}
+
+}  // namespace aragora::storage

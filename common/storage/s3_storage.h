@@ -1,0 +1,45 @@
+// A bucket of an S3-compatible store (Amazon S3 REST API 2006-03-01), path-style, signed with AWS Signature Version 4.
+// Files above 8 MiB go as multipart uploads whose parts carry their own digests; a broken download goes on where it
+// broke. Refusals by overload, broken connections and 5xx are tried again, at most five times with growing pauses.
+#pragma once
+
+#include "common/storage/signature_v4.h"
+#include "common/storage/storage.h"
+
+namespace aragora::storage {
+
+struct S3Options {
+  std::string endpoint;  // https://host[:port]
+  std::string bucket;
+  std::string prefix;  // before every name, empty or ending in a slash
+  Credentials credentials;
+  std::int64_t lock_days = 0;  // object lock (governance mode) of what is written; 0: the bucket's own rule
+  std::chrono::milliseconds timeout{30'000};   // of each step on the network
+  std::chrono::milliseconds first_pause{300};  // before the second try; doubles
+  std::uint64_t part_size = 8U << 20;
+};
+
+class S3Storage : public Storage {
+ public:
+  explicit S3Storage(S3Options options);
+  std::vector<Item> list(const std::string& folder) const override;
+  bool read(const std::string& name, const ByteSink& sink) const override;
+  void write(const std::string& name, const fs::path& file) const override;
+  void remove(const std::string& name) const override;
+  std::string describe(const std::string& name) const override;
+
+ private:
+  struct Range;
+  struct Exchange;
+  struct Answer;
+  Answer exchange(const Exchange& exchange) const;
+  Answer tryOnce(const Exchange& exchange) const;
+  void put(const std::string& name, const Range& content) const;
+  void putInParts(const std::string& name, const Range& content) const;
+  void abortLeftovers(const std::string& name) const;
+  void lock(Exchange& exchange) const;
+  std::string pathOf(const std::string& name) const { return "/" + options_.bucket + "/" + options_.prefix + name; }
+  S3Options options_;
+};
+
+}  // namespace aragora::storage
