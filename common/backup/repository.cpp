@@ -62,7 +62,7 @@ std::vector<Entry> Repository::list() const {
 Entry Repository::resolve(const std::string& input) const {
   const bool newest = input == "latest" || input == link();
   const bool path = input.find('/') != std::string::npos;
-  if (!directory_.isLocal() && newest) {  // no links there
+  if (newest && (!directory_.isLocal() || (directory_ / link()).list().empty())) {  // a copy has no links
     const auto entries = list();
     if (!entries.empty()) return entries.back();
   }
