@@ -51,7 +51,7 @@ void sign(SignedRequest& request, const Credentials& credentials, Micros now) {
   std::string headers;
   std::vector<std::string> names;
   for (const auto& [name, value] : request.headers) {
-    headers += fmt::format("{}:{}\n", name, trim(value));
+    headers += fmt::format("{}:{}\n", name, join(split(value, ' '), " "));
     names.push_back(name);
   }
   const auto signed_names = join(names, ";");

@@ -143,6 +143,25 @@ TEST(Prune, NeverLeavesFewerThanTwoGoodOnes) {
   EXPECT_EQ(removed(plan).size(), 1U);
 }
 
+TEST(Prune, KeepsWhatIsPinned) {
+  const Micros now = 1768298400000000;
+  std::vector<Entry> entries;
+  for (int day = 60; day >= 0; --day) entries.push_back(entryAt(now - day * kDay, true, true));
+  entries[3].pinned = "an auditor asked for it";
+  const auto ids = removed(planPrune(entries, kDaily, now));
+  EXPECT_EQ(ids.size(), 29U);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), entries[3].id), 0);
+}
+
+TEST(Policy, ATenthOfThePeriodIsGrantedToTimers) {
+  const Micros now = 1768298400000000;
+  EXPECT_EQ(nextDue(kDaily, {}), 0);
+  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false)}), now);
+  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay * 11 / 12, true, false)}), now);
+  EXPECT_GT(nextDue(kDaily, {entryAt(now - kDay / 2, true, false)}), now);
+  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false), entryAt(now, false, false)}), now) << "a bad one is none";
+}
+
 TEST(Prune, RefusesWhenTheNewestIsBadOrTheClockIsBehind) {
   const Micros now = 1768298400000000;
   EXPECT_TRUE(removed(planPrune({entryAt(now - 90 * kDay, true, true), entryAt(now - 80 * kDay, true, true),
@@ -363,6 +382,34 @@ TEST(WalArchive, HandsOutWhatItHoldsAndRefusesGapsAndDamage) {
     fs::copy_file(folder / (segmentName({1, 2}, a.kSize) + suffix), folder / (segmentName({1, 3}, a.kSize) + suffix),
                   fs::copy_options::overwrite_existing);
   EXPECT_THROW(a.archive.fetch(segmentName({1, 3}, a.kSize), out), Error);
+}
+
+TEST(WalArchive, PiecesOfTheOpenSegmentAreOneAgain) {
+  Archived a;
+  const auto name = segmentName({1, 2}, a.kSize);
+  std::string content;
+  for (int i = 0; i < 3000; ++i) content += static_cast<char>(i * 7);
+  writeFileAtomically(a.archive.partialPath({1, 2}), content);
+  // The copy elsewhere: pieces only. One begins again where a run that died had begun.
+  Archived there;
+  const auto folder = (there.archive.directory() / "00000001").path();
+  makeDirectories(folder);
+  const ArtifactOptions sealing{{a.keyring.backupIdentity().recipient}, 1, 0};
+  const WalArchive copy(there.archive.directory(), a.keyring);
+  for (const auto& span : std::vector<WalArchive::Span>{{0, 1000}, {1000, 1500}, {1000, 2000}, {2500, 3000}}) {
+    EXPECT_EQ(a.archive.sealPiece({1, 2}, span, sealing, folder).size(), 2U);
+    const auto file = fmt::format("{}.{:08x}-{:08x}.zst.age", name, span.from, span.to);
+    EXPECT_EQ(WalArchive::spanOf(file)->to, span.to);
+  }
+  const auto out = a.directory.path() / "out";
+  EXPECT_TRUE(copy.fetch(name, out));
+  EXPECT_EQ(readFile(out), content.substr(0, 2000) + std::string(a.kSize - 2000, '\0')) << "nothing behind a hole";
+  EXPECT_EQ(copy.reach(1, 2 * a.kSize).end, 2 * a.kSize + 2000);
+  fs::remove(folder / fmt::format("{}.{:08x}-{:08x}.json", name, 0, 1000));
+  EXPECT_THROW(copy.fetch(name, out), Error) << "a record is missing";
+  EXPECT_FALSE(WalArchive::spanOf(name + ".zst.age"));
+  EXPECT_FALSE(WalArchive::spanOf(name + ".00000005-00000005.zst.age"));
+  EXPECT_TRUE(a.archive.sealPiece({1, 9}, {0, 1}, sealing, folder).empty()) << "completed meanwhile";
 }
 
 TEST(WalArchive, RemovesOnlyWhatIsBeforeTheGivenSegment) {
