@@ -22,6 +22,7 @@
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
 #include "daemon/http/listener.h"
+#include "daemon/lifecycle/recovery_metrics.h"
 
 namespace aragora::daemon {
 
@@ -255,6 +256,7 @@ class Daemon {
       registry.gauge("process_resident_memory_bytes", residentBytes());
       registry.gauge("process_cpu_seconds_total", processCpuSeconds());
       registry.gauge("process_open_fds", static_cast<double>(openDescriptors()));
+      recovery_metrics_.collect(registry);
     });
   }
 
@@ -286,6 +288,7 @@ class Daemon {
   store::Ratings ratings_;
   providers::Providers providers_;
   metrics::Registry metrics_;
+  lifecycle::RecoveryMetrics recovery_metrics_{config_, keyring_};
   ws::Hub hub_;
   api::ListCache lists_;
   lifecycle::Prober prober_;

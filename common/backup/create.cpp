@@ -5,6 +5,7 @@
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/sessions.h"
 #include "common/backup/source.h"
+#include "common/backup/verify_backup.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
@@ -190,6 +191,24 @@ class Run {
 };
 }  // namespace
 
+namespace {
+// The first rungs of the ladder, every time: digests, and that what was written can be read and has its structure.
+void proveContent(const Entry& entry, const CreateOptions& options) {
+  const Repository repository(options.directory, options.kind);
+  VerifyOptions how;
+  how.level = 1;
+  how.keyring = options.keyring;
+  try {
+    const auto report = verifyBackup(entry, how);
+    repository.recordVerification(entry.id, {report.level, true, nowMicros(), report.message});
+  } catch (const Error& error) {
+    if (error.code() == Code::Damaged)
+      repository.recordVerification(entry.id, {how.level, false, nowMicros(), error.what()});
+    throw;
+  }
+}
+}  // namespace
+
 CreateOptions createOptions(const config::Config& config, const database::Target& target,
                             const crypto::Keyring& keyring) {
   CreateOptions options;
@@ -230,7 +249,9 @@ std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& p
     const bool due = rule.every.count() == 0
                          ? configurationChanged(how)
                          : nextDue(rule, Repository(options.directory, rule.kind).list()) <= nowMicros();
-    if (due) made.push_back(createBackup(how));
+    if (!due) continue;
+    made.push_back(createBackup(how));
+    proveContent(made.back(), how);
   }
   return made;
 }

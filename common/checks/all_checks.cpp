@@ -47,6 +47,11 @@ const std::vector<Check>& allChecks() {
       {.id = "open_files", .title = "Open files", .look = checkOpenFiles},
       {.id = "backup_directory", .title = "Backup directory", .look = checkBackupDirectory},
       {.id = "backup_age", .title = "Backup age", .look = checkBackupAge},
+      {.id = "recovery_keys", .title = "Recovery key", .look = checkRecoveryKeys},
+      {.id = "backup_offsite", .title = "Copy elsewhere", .needs_network = true, .look = checkOffsite},
+      {.id = "recovery_window", .title = "Recovery window", .look = checkRecoveryWindow},
+      {.id = "slot_guard", .title = "Slot guard", .needs_network = true, .look = checkSlotGuard},
+      {.id = "recovery_drill", .title = "Recovery drill", .look = checkDrills},
   };
   return checks;
 }

@@ -30,13 +30,17 @@ DatabaseFacts askDatabase(const config::Config& config) {
       const auto row = connection->query(
           "SELECT current_setting('server_version'), current_setting('server_version_num'), "
           "current_setting('max_connections'), "
-          "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+          "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
+          "(SELECT count(*) FROM pg_replication_slots WHERE restart_lsn IS NOT NULL), "
+          "(SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size')",
           {})[0];
       facts.asked_at = nowMicros();
       facts.version = "PostgreSQL " + split(row.text(0), ' ').front();
       facts.version_number = static_cast<int>(row.integer(1));
       facts.max_connections = row.integer(2);
       facts.server_clock = row.integer(3);
+      facts.slots = row.integer(4);
+      facts.slot_keep_mb = row.integer(5);
     } else {
       facts.version = "SQLite " + connection->query("SELECT sqlite_version()", {})[0].text(0);
     }

@@ -13,6 +13,8 @@ struct DatabaseFacts {
   std::string version;           // "PostgreSQL 15.4"
   int version_number = 0;        // 150004
   std::int64_t max_connections = 0;
+  std::int64_t slots = 0;          // replication slots that keep log
+  std::int64_t slot_keep_mb = -1;  // max_slot_wal_keep_size, -1: without a limit
   Micros server_clock = 0;
   Micros asked_at = 0;
   std::optional<migrate::Status> migrations;

@@ -40,4 +40,10 @@ std::vector<Finding> checkOpenFiles(const Context& context);
 std::vector<Finding> checkBackupDirectory(const Context& context);
 std::vector<Finding> checkBackupAge(const Context& context);
 
+std::vector<Finding> checkRecoveryKeys(const Context& context);
+std::vector<Finding> checkOffsite(const Context& context);
+std::vector<Finding> checkRecoveryWindow(const Context& context);
+std::vector<Finding> checkSlotGuard(const Context& context);
+std::vector<Finding> checkDrills(const Context& context);
+
 }  // namespace aragora::checks

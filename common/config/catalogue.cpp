@@ -162,6 +162,10 @@ const std::vector<Setting>& table() {
               "Schedule of the debate artifacts: every finished debate as a line of JSON."),
       integer(kArtifactsDays, {"ARAGORA_ARTIFACTS_RETENTION_DAYS"}, "90", 1, 3650,
               "Age at which prune may remove debate artifacts."),
+      choice(
+          kSlotGuard, {"ARAGORA_SLOT_GUARD"}, "undecided", {"undecided", "keep-production", "keep-log"},
+          "What a replication slot whose receiver is gone may cost: keep-production expects max_slot_wal_keep_size on "
+          "the server (the log is lost first), keep-log expects none (the disk fills first)."),
       text(kOffsite, {"ARAGORA_OFFSITE"}, "",
            "Copy of the backups elsewhere: s3://bucket/prefix, or an absolute path of a mounted directory."),
       typed(Type::Url, kOffsiteEndpoint, {"ARAGORA_OFFSITE_ENDPOINT"}, "",

@@ -6,8 +6,11 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <set>
 #include <shared_mutex>
 #include <tuple>
+
+#include "common/base/text.h"
 
 namespace aragora::metrics {
 
@@ -36,6 +39,25 @@ constexpr Description kHelp[] = {
     {"aragora_db_pool_available", "Database connections that are free or may be opened."},
     {"aragora_db_errors_total", "Database failures seen by requests."},
     {"aragora_backup_failures_total", "Backups and increments that the daemon could not make."},
+    {"aragora_backup_count", "Backups here, by kind."},
+    {"aragora_backup_not_good", "Backups here that are damaged or failed verification, by kind."},
+    {"aragora_backup_last_success_timestamp_seconds", "When the newest good backup was finished; absent: never."},
+    {"aragora_backup_last_proven_timestamp_seconds", "When a backup was last proved by a restore; absent: never."},
+    {"aragora_backup_last_increment_timestamp_seconds", "When the newest increment was made; absent: never."},
+    {"aragora_backup_offsite_last_success_timestamp_seconds", "When the copy elsewhere was last complete."},
+    {"aragora_backup_bytes", "Stored size of the newest good backup, by kind."},
+    {"aragora_backup_repository_free_bytes", "Free space where backups are kept."},
+    {"aragora_wal_durable_lag_seconds", "Age of the oldest commit that is not yet safe at the place."},
+    {"aragora_wal_slot_retained_bytes", "Log that the server keeps for the receiver."},
+    {"aragora_wal_receiver_timestamp_seconds", "When the receiver of the log last said something."},
+    {"aragora_recovery_window_seconds", "How far recovery to a moment reaches back."},
+    {"aragora_recovery_window_gap", "1 when the log after the oldest base backup has a gap."},
+    {"aragora_recovery_drill_timestamp_seconds", "When the last recovery drill was held; absent: never."},
+    {"aragora_recovery_drill_passed", "1 when the last recovery drill passed."},
+    {"aragora_recovery_predicted_rto_seconds", "How long a recovery would take, by the last drill."},
+    {"aragora_recovery_rto_objective_seconds", "Objective: time to recover."},
+    {"aragora_recovery_rpo_objective_seconds", "Objective: how much may be lost."},
+    {"aragora_recovery_state_failures_total", "Times that the state of recovery could not be read."},
     {"aragora_worker_queue_length", "Requests waiting for a worker."},
     {"aragora_build_info", "Always 1; version and commit as labels."},
     {"process_resident_memory_bytes", "Resident memory."},
@@ -63,6 +85,7 @@ struct Registry::Impl {
   std::map<std::string, prometheus::Family<prometheus::Counter>*> counters;
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string, prometheus::Family<prometheus::Histogram>*> histograms;
+  std::map<std::string, std::set<prometheus::Gauge*>> set;  // gauges, by name
 
   struct RequestSeries {
     prometheus::Counter* count;
@@ -100,7 +123,20 @@ void Registry::count(const std::string& name, const Labels& labels, double by) {
 }
 
 void Registry::gauge(const std::string& name, double value, const Labels& labels) {
-  impl_->family(impl_->gauges, name, prometheus::BuildGauge()).Add(labels).Set(value);
+  auto& family = impl_->family(impl_->gauges, name, prometheus::BuildGauge());
+  auto& series = family.Add(labels);
+  series.Set(value);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->set[name].insert(&series);
+}
+
+void Registry::forgetGauges(std::string_view prefix) {
+  const std::lock_guard lock(impl_->mutex);
+  for (auto& [name, series] : impl_->set) {
+    if (!startsWith(name, prefix)) continue;
+    for (auto* one : series) impl_->gauges.at(name)->Remove(one);
+    series.clear();
+  }
 }
 
 void Registry::observe(const std::string& name, double seconds, const Labels& labels) {

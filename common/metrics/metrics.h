@@ -19,6 +19,8 @@ class Registry {
 
   void count(const std::string& name, const Labels& labels = {}, double by = 1);
   void gauge(const std::string& name, double value, const Labels& labels = {});
+  // The gauges of that beginning are gone until they are set again: what is not there must not look current.
+  void forgetGauges(std::string_view prefix);
   void observe(const std::string& name, double seconds, const Labels& labels = {});
   // One answered HTTP request; the label sets are kept, so that this costs a shared lock and three atomic additions.
   void request(std::string_view route, std::string_view method, int status, double seconds);

@@ -13,7 +13,7 @@ import time
 import unittest
 
 from recovery import Load, Receiver, deployment, lsn, names, recovered
-from support import Cluster, Sandbox, main, strong_secret
+from support import BINARY, SOURCE, Cluster, Daemon, Sandbox, main, strong_secret
 
 ROUNDS = int(os.environ.get("RECOVERY_ROUNDS", "3"))
 
@@ -296,6 +296,66 @@ class Files(unittest.TestCase):
                 found = names(cluster)
             self.assertIn("archived", found)
             self.assertNotIn("yet", found)
+
+
+class State(unittest.TestCase):
+    """What `backup status`, validate-env and the metrics say, and that they say the same."""
+
+    def series(self, daemon):
+        status, _, body = daemon.request("GET", "/metrics")
+        self.assertEqual(status, 200)
+        return dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if line and not line.startswith("#"))
+
+    def test_status_checks_and_metrics_see_the_window_the_lag_and_the_drill(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            (sandbox.directory / "mnt").mkdir()
+            with Daemon(sandbox) as daemon:
+                before = self.series(daemon)
+                self.assertNotIn('aragora_backup_last_success_timestamp_seconds{kind="full"}', before, "never is not 1970")
+                self.assertNotIn("aragora_recovery_drill_passed", before)
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            with Receiver(sandbox, "--seal-interval", "1") as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('one', '', 0)")
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                sandbox.run("backup", "verify", check=0)
+                sandbox.run("drill", check=0)
+                deadline = time.monotonic() + 20
+                while sandbox.run_json("backup", "status")["offsite_lag_seconds"] is None:
+                    self.assertLess(time.monotonic(), deadline)
+                status = sandbox.run_json("backup", "status", check=0)
+                self.assertLess(status["durable_lag_seconds"], 15)
+                self.assertLess(status["offsite_lag_seconds"], 30)
+                self.assertTrue(status["last_drill"]["passed"])
+                self.assertGreater(status["predicted_rto_seconds"], 0)
+                self.assertEqual([kind["kind"] for kind in status["kinds"] if kind["count"]], ["full", "base"])
+                with Daemon(sandbox) as daemon:
+                    after = self.series(daemon)
+                self.assertEqual(after["aragora_recovery_drill_passed"], "1")
+                self.assertEqual(after["aragora_recovery_window_gap"], "0")
+                self.assertLess(float(after['aragora_wal_durable_lag_seconds{place="local"}']), 15)
+                self.assertIn('aragora_wal_durable_lag_seconds{place="offsite"}', after)
+                self.assertEqual(float(after["aragora_recovery_predicted_rto_seconds"]), status["predicted_rto_seconds"])
+                used = set(re.findall(r"aragora_\w+", "".join(line for line in (SOURCE / "docs/prometheus/recovery.rules.yml").read_text().splitlines() if "expr:" in line)))
+                self.assertGreater(len(used), 12)
+                self.assertEqual(used - {name.split("{")[0] for name in after} - {"aragora_backup_failures_total"}, set(), "rules on what nobody exposes")
+                checks = sandbox.run_json("validate-env", check=0)["checks"]
+                for name in ("recovery_window", "recovery_drill", "backup_offsite"):
+                    self.assertEqual(checks[name]["status"], "ok", checks[name])
+                self.assertEqual(checks["slot_guard"]["status"], "warning", "a slot without a limit, and nobody decided")
+                self.assertNotEqual(sandbox.run("validate-env", ARAGORA_SLOT_GUARD="keep-production").returncode, 0)
+                cluster.configure(max_slot_wal_keep_size="1GB")
+                cluster.program("pg_ctl", "-D", cluster.data, "reload")
+                time.sleep(0.5)
+                self.assertEqual(sandbox.run_json("validate-env", ARAGORA_SLOT_GUARD="keep-production")["checks"]["slot_guard"]["status"], "ok")
+                self.assertNotEqual(sandbox.run("validate-env", ARAGORA_SLOT_GUARD="keep-log").returncode, 0)
+                receiver.stop()
+            (sandbox.directory / "backups/wal/status.json").write_text(json.dumps({**json.loads((sandbox.directory / "backups/wal/status.json").read_text()), "updated_at": "2026-01-01T00:00:00.000Z", "problem": "gone"}))
+            self.assertEqual(sandbox.run("backup", "status").returncode, 1)
+            self.assertEqual(sandbox.run_json("validate-env")["checks"]["recovery_window"]["status"], "warning")
+            shutil.rmtree(sandbox.directory / "mnt")
+            self.assertEqual(sandbox.run_json("validate-env")["checks"]["backup_offsite"]["status"], "warning")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+#include "daemon/lifecycle/recovery_metrics.h"
+
+#include "common/base/log.h"
+#include "common/drill/recovery_state.h"
+
+namespace aragora::lifecycle {
+
+namespace {
+constexpr auto kEvery = std::chrono::seconds(15);
+
+double seconds(Micros at) { return static_cast<double>(at) / 1e6; }
+
+// A series that is not there says "never", which the alert rules understand; a zero would say "in 1970".
+void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
+  for (const auto& kind : state.kinds) {
+    const metrics::Labels labels{{"kind", kind.rule.kind}};
+    registry.gauge("aragora_backup_count", static_cast<double>(kind.count), labels);
+    registry.gauge("aragora_backup_not_good", static_cast<double>(kind.bad), labels);
+    if (kind.newest) {
+      registry.gauge("aragora_backup_last_success_timestamp_seconds", seconds(kind.newest->manifest->finished_at),
+                     labels);
+      registry.gauge("aragora_backup_bytes", static_cast<double>(kind.newest->manifest->storedSize()), labels);
+    }
+    if (kind.proven)
+      registry.gauge("aragora_backup_last_proven_timestamp_seconds", seconds(kind.proven->verifications.back().at),
+                     labels);
+  }
+  if (state.newest_increment)
+    registry.gauge("aragora_backup_last_increment_timestamp_seconds", seconds(*state.newest_increment));
+  if (state.copy && state.copy->complete_at > 0)
+    registry.gauge("aragora_backup_offsite_last_success_timestamp_seconds", seconds(state.copy->complete_at));
+  if (const auto lag = state.lagSeconds())
+    registry.gauge("aragora_wal_durable_lag_seconds", *lag, {{"place", "local"}});
+  if (const auto lag = state.offsiteLagSeconds())
+    registry.gauge("aragora_wal_durable_lag_seconds", *lag, {{"place", "offsite"}});
+  if (state.log) {
+    registry.gauge("aragora_wal_slot_retained_bytes", static_cast<double>(state.log->retained_bytes));
+    registry.gauge("aragora_wal_receiver_timestamp_seconds", seconds(state.log->updated_at));
+  }
+  if (state.window) {
+    registry.gauge("aragora_recovery_window_gap", state.window->gap ? 1 : 0);
+    if (state.window->through)
+      registry.gauge("aragora_recovery_window_seconds", seconds(*state.window->through - state.window->from));
+  }
+  if (state.drill) {
+    registry.gauge("aragora_recovery_drill_timestamp_seconds", seconds(state.drill->at));
+    registry.gauge("aragora_recovery_drill_passed", state.drill->passed ? 1 : 0);
+  }
+  if (state.predicted_rto_seconds)
+    registry.gauge("aragora_recovery_predicted_rto_seconds", *state.predicted_rto_seconds);
+  registry.gauge("aragora_backup_repository_free_bytes", static_cast<double>(state.free_bytes));
+}
+}  // namespace
+
+void RecoveryMetrics::collect(metrics::Registry& registry) {
+  const std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  if (looked_at_ != std::chrono::steady_clock::time_point{} && now - looked_at_ < kEvery) return;
+  looked_at_ = now;
+  for (const auto* prefix : {"aragora_backup_", "aragora_wal_", "aragora_recovery_"}) registry.forgetGauges(prefix);
+  registry.gauge("aragora_recovery_rto_objective_seconds",
+                 static_cast<double>(config_.integer(config::key::kRtoMinutes) * 60));
+  registry.gauge("aragora_recovery_rpo_objective_seconds",
+                 static_cast<double>(config_.integer(config::key::kRpoMinutes) * 60));
+  try {
+    expose(registry, drill::recoveryState(config_.backupDirectory(), backup::policyOf(config_), keyring_));
+  } catch (const std::exception& error) {
+    registry.count("aragora_recovery_state_failures_total");
+    log::warning("the state of recovery cannot be read: {}", error.what());
+  }
+}
+
+}  // namespace aragora::lifecycle
