@@ -159,7 +159,8 @@ TEST(Policy, ATenthOfThePeriodIsGrantedToTimers) {
   EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false)}), now);
   EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay * 11 / 12, true, false)}), now);
   EXPECT_GT(nextDue(kDaily, {entryAt(now - kDay / 2, true, false)}), now);
-  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false), entryAt(now, false, false)}), now) << "a bad one is none";
+  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false), entryAt(now, false, false)}), now)
+      << "a bad one is none";
 }
 
 TEST(Prune, RefusesWhenTheNewestIsBadOrTheClockIsBehind) {
