@@ -268,8 +268,11 @@ int verify(Context& context, const Options& options) {
                   {"verified", true},
                   {"level", report.level},
                   {"message", report.message},
+                  {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
                   {"seconds", report.seconds}});
-    return 0;
+    if (report.log_problem.empty()) return 0;
+    out.marked(Mark::Failure, report.log_problem + "\n    → aragora backup create --kind base");
+    return info(Code::Damaged).exit_status;
   } catch (const Error& error) {
     if (error.code() == Code::Damaged) record(how.level, false, error.what());
     throw;

@@ -181,6 +181,7 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
   const auto status = log.readStatus();
   try {
     if (!folder("wal").has("cluster.json")) folder("wal").bring("cluster.json", report);
+    copyGaps(report);
     for (const auto timeline : log.timelines()) copySegments(timeline, report);
     if (status) {
       copyOpenSegment(log, *status, sealing, report);
@@ -194,6 +195,14 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
     throw;
   }
   return report;
+}
+
+void OffsiteCopy::copyGaps(CopyReport& report) {
+  const auto target = folder("wal");
+  const auto text = readFileIfExists(target.here / "gaps.jsonl", 16 * kNoteLimit);
+  if (!text || notes_["wal/gaps"] == *text) return;
+  target.bring("gaps.jsonl", report);
+  notes_["wal/gaps"] = *text;
 }
 
 void OffsiteCopy::copySegments(std::uint32_t timeline, CopyReport& report) {

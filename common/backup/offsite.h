@@ -50,6 +50,7 @@ class OffsiteCopy {
   void copyBackup(const Entry& entry, const std::string& kind, CopyReport& report);
   void copyIncrements(CopyReport& report);
   void copyNotes(const std::string& name, bool may_vanish, CopyReport& report);
+  void copyGaps(CopyReport& report);
   void copySegments(std::uint32_t timeline, CopyReport& report);
   void copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,
                        CopyReport& report);

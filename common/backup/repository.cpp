@@ -60,15 +60,15 @@ std::vector<Entry> Repository::list() const {
 }
 
 Entry Repository::resolve(const std::string& input) const {
-  const bool newest = input == "latest" || input == link();
   const bool path = input.find('/') != std::string::npos;
-  if (newest && (!directory_.isLocal() || (directory_ / link()).list().empty())) {  // a copy has no links
-    const auto entries = list();
+  const auto name = fs::path(input).filename().string();
+  // What the link says is not believed: it may be old, or have been bent to an old backup. A copy elsewhere has none.
+  if (name == "latest" || name == link()) {
+    const Repository repository(path ? storage::Place(fs::path(input).parent_path()) : directory_, kind_);
+    const auto entries = repository.list();
     if (!entries.empty()) return entries.back();
   }
-  const storage::Place candidate = path     ? storage::Place(fs::path(input))
-                                   : newest ? directory_ / link()
-                                            : folder() / input;
+  const storage::Place candidate = path ? storage::Place(fs::path(input)) : folder() / input;
   if (candidate.list().empty()) {
     std::vector<std::string> ids;
     for (const auto& entry : list()) ids.push_back(entry.id);
@@ -100,7 +100,7 @@ void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& key
   if (crypto::sha256Hex(*text) != entry.manifest_sha256)
     throw Error(Code::Damaged, fmt::format("backup {}: the manifest changed while it was read", entry.id));
   const auto signature = fromHex(trim(*written));
-  if (!signature || !keyring.verifyManifest(*text, *signature)) {
+  if (!signature || *written != toHex(*signature) + "\n" || !keyring.verifyManifest(*text, *signature)) {
     const bool other_key = entry.manifest->key_id != keyring.activeId();
     throw Error(Code::Damaged, fmt::format("backup {}: the signature of the manifest does not hold", entry.id),
                 other_key ? fmt::format("it names key {}; the active key is {}", printable(entry.manifest->key_id, 20),

@@ -25,6 +25,7 @@ std::optional<json::object> readSignedRecord(const storage::Place& folder, const
   const auto lines = split(*text, '\n');
   const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
   if (!signature || !keyring.verifyManifest(lines[0], *signature)) throw damaged("its signature does not hold");
+  if (*text != lines[0] + "\n" + toHex(*signature) + "\n") throw damaged("it holds more than was signed");
   auto value = tryParseJson(lines[0]);
   if (!value || !value->is_object()) throw damaged("it cannot be read");
   return std::move(value->get_object());

@@ -65,6 +65,18 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
     checker.finish();
     report.message += ", every file has the digest that PostgreSQL gave it";
   }
+  const WalArchive log(entry.directory.parent().parent() / "wal", *options.keyring);
+  if (const auto size = log.segmentSize(); size > 0) {
+    const auto& physical = *entry.manifest->physical;
+    // The base holds the segments of its own range.
+    try {
+      const auto files = log.check({physical.timeline, (physical.stop + size - 1) / size}, options.level >= 1);
+      report.message += fmt::format(", {} files of log after it hold", files);
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      report.log_problem = error.what();
+    }
+  }
   if (options.level < 2) return;
   if (!options.postgres)
     throw Error(Code::CouldNotVerify, "no PostgreSQL database is configured to look at",
@@ -113,7 +125,9 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   const auto started = std::chrono::steady_clock::now();
   Repository::requireAuthentic(entry, *options.keyring);
   const auto& manifest = *entry.manifest;
-  VerifyReport report{entry.id, options.level, {}, 0};
+  VerifyReport report;
+  report.id = entry.id;
+  report.level = options.level;
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   std::vector<Increment> increments;

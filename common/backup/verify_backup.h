@@ -19,6 +19,7 @@ struct VerifyReport {
   std::string id;
   int level = 0;
   std::string message;
+  std::string log_problem;  // of a base that holds: what is wrong with the log after it, empty when nothing is
   double seconds = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/base_source.h"
+#include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
 #include "common/base/error.h"
@@ -251,35 +252,100 @@ TEST(Tar, ReadsFilesInAnyPieces) {
   }
 }
 
-TEST(Tar, HostileArchivesAreRefused) {
+// Every file below `directory`, with its content.
+std::map<std::string, std::string> tree(const fs::path& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& item : fs::recursive_directory_iterator(directory)) {
+    if (item.is_regular_file()) files[item.path().string()] = readFile(item.path());
+  }
+  return files;
+}
+
+std::string withField(std::string archive, std::size_t at, const std::string& bytes) {
+  archive.replace(at, bytes.size(), bytes);
+  archive.replace(148, 8, "        ");
+  unsigned sum = 0;
+  for (std::size_t i = 0; i < 512; ++i) sum += static_cast<unsigned char>(archive[i]);
+  archive.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+  return archive;
+}
+
+TEST(Unpacker, FortyHostileArchivesWriteNothingOutside) {
+  const TemporaryDirectory place;
+  const auto outside = place.path() / "outside";
+  makeDirectories(outside);
+  writeFileAtomically(outside / "victim", "untouched");
   auto flipped = tarFile("a", "x") + kTarEnd;
   flipped[3] = 'z';
-  const std::vector<std::string> archives = {tarFile("../x", "1") + kTarEnd,
-                                             tarFile("/etc/passwd", "1") + kTarEnd,
-                                             tarFile("a/../../x", "1") + kTarEnd,
-                                             tarFile("a//b", "1") + kTarEnd,
-                                             tarFile("..", "", '5') + kTarEnd,
-                                             tarFile(".", "", '5') + kTarEnd,
-                                             tarFile("", "1") + kTarEnd,
-                                             tarFile("dev", "", '3') + kTarEnd,
-                                             tarFile("fifo", "", '6') + kTarEnd,
-                                             tarFile("hard", "", '1', "/etc/passwd") + kTarEnd,
-                                             tarFile("pax", "x", 'x') + kTarEnd,
-                                             tarFile("dir", "content", '5') + kTarEnd,
-                                             flipped,
-                                             tarFile("cut", "hello").substr(0, 514),
-                                             tarFile("no end", "hello"),
-                                             tarFile("a", "1") + kTarEnd + tarFile("after the end", "1"),
-                                             std::string(512, 'x')};
+  const auto one = tarFile("a", "1");
+  const std::vector<std::string> archives = {
+      tarFile("../x", "1") + kTarEnd,
+      tarFile("../../x", "1") + kTarEnd,
+      tarFile("../outside/victim", "1") + kTarEnd,
+      tarFile("../outside/new", "1") + kTarEnd,
+      tarFile("./../outside/new", "1") + kTarEnd,
+      tarFile("a/../../outside/new", "1") + kTarEnd,
+      tarFile("dir", "", '5') + tarFile("dir/../../outside/new", "1") + kTarEnd,
+      tarFile((outside / "new").string(), "1") + kTarEnd,
+      tarFile("/" + (outside / "new").string(), "1") + kTarEnd,
+      tarFile("./" + (outside / "new").string(), "1") + kTarEnd,
+      tarFile("/etc/passwd.aragora", "1") + kTarEnd,
+      tarFile("a//b", "1") + kTarEnd,
+      tarFile("..", "", '5') + kTarEnd,
+      tarFile("../made", "", '5') + kTarEnd,
+      tarFile(".", "", '5') + kTarEnd,
+      tarFile("./", "", '5') + kTarEnd,
+      tarFile("", "1") + kTarEnd,
+      tarFile("/", "", '5') + kTarEnd,
+      tarFile("link", "", '2', outside.string()) + tarFile("link/new", "1") + kTarEnd,
+      tarFile("link", "", '2', "../outside") + tarFile("link/new", "1") + kTarEnd,
+      tarFile("link", "", '2', (outside / "victim").string()) + tarFile("link", "1") + kTarEnd,
+      tarFile("link", "", '2', ".") + tarFile("link/../../outside/new", "1") + kTarEnd,
+      tarFile("pg_tblspc", "", '5') + tarFile("pg_tblspc/1", "", '2', outside.string()) +
+          tarFile("pg_tblspc/1/new", "1") + kTarEnd,
+      tarFile("hard", "", '1', (outside / "victim").string()) + tarFile("hard", "1") + kTarEnd,
+      tarFile("hard", "", '1', "../outside/victim") + kTarEnd,
+      tarFile("character", "", '3') + kTarEnd,
+      tarFile("block", "", '4') + kTarEnd,
+      tarFile("fifo", "", '6') + kTarEnd,
+      tarFile("contiguous", "1", '7') + kTarEnd,
+      tarFile("././@LongLink", "../outside/new", 'L') + tarFile("x", "1") + kTarEnd,
+      tarFile("././@LongLink", "../outside/victim", 'K') + tarFile("x", "", '2') + kTarEnd,
+      tarFile("pax", "28 path=../outside/new\n", 'x') + tarFile("x", "1") + kTarEnd,
+      tarFile("global", "28 path=../outside/new\n", 'g') + tarFile("x", "1") + kTarEnd,
+      withField(one, 345, "../outside") + kTarEnd,
+      withField(one, 345, outside.string().substr(0, 150)) + kTarEnd,
+      withField(one, 345, "b/../../outside") + kTarEnd,
+      withField(one, 124, "77777777777") + kTarEnd,
+      withField(one, 124, std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12)) + kTarEnd,
+      withField(one, 124, std::string("-0000000001")) + kTarEnd,
+      withField(one, 124, "99999999999") + kTarEnd,
+      one + one + kTarEnd,
+      tarFile("a", "", '5') + tarFile("a", "1") + kTarEnd,
+      one + tarFile("a/below a file", "1") + kTarEnd,
+      tarFile("dir", "content", '5') + kTarEnd,
+      flipped,
+      tarFile("cut", "hello").substr(0, 514),
+      tarFile("no end", "hello"),
+      one + kTarEnd + tarFile("after the end", "1"),
+      std::string(512, 'x'),
+      std::string(),
+  };
+  EXPECT_GE(archives.size(), 40U);
+  const auto before = tree(place.path());
   for (std::size_t i = 0; i < archives.size(); ++i) {
+    const auto target = place.path() / "target";
     EXPECT_THROW(
         {
-          TarReader reader({[](const TarEntry&) {}, [](std::string_view) {}, [] {}});
-          reader.write(archives[i]);
-          reader.finish();
+          Unpacker unpacker(target);
+          unpacker.write(archives[i]);
+          unpacker.finish();
         },
         Error)
         << i;
+    fs::remove_all(target);
+    EXPECT_EQ(tree(place.path()), before) << i;
+    EXPECT_FALSE(fs::exists("/etc/passwd.aragora"));
   }
 }
 

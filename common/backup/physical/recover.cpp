@@ -6,7 +6,7 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/private_cluster.h"
-#include "common/backup/physical/tar.h"
+#include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -48,43 +48,6 @@ std::string postgresTime(Micros at) {
   return fmt::format("{} {}.{:06}+00", toIso(at).substr(0, 10), toIso(at).substr(11, 8), at % 1'000'000);
 }
 
-// Regular files and directories only, below `directory`, never through a link.
-class Unpacker {
- public:
-  explicit Unpacker(fs::path directory)
-      : directory_(std::move(directory)),
-        tar_({[this](const TarEntry& entry) { begin(entry); },
-              [this](std::string_view bytes) { writeAll(file_.get(), bytes, path_); }, [this] { file_.reset(); }}) {
-    if (::mkdir(directory_.c_str(), 0700) != 0)
-      throwSystemError(Code::CannotCreate, "create", directory_.string(), errno);
-  }
-  void write(std::string_view bytes) { tar_.write(bytes); }
-  void finish() {
-    tar_.finish();
-    const Fd fd(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (::syncfs(fd.get()) != 0) throwSystemError(Code::Io, "sync", directory_.string(), errno);
-  }
-
- private:
-  void begin(const TarEntry& entry) {
-    path_ = directory_ / entry.name;
-    if (entry.type == TarEntry::Type::Symlink)
-      throw Error(Code::Damaged, fmt::format("the base backup holds a link: {}", printable(entry.name, 80)));
-    if (entry.type == TarEntry::Type::Directory) {
-      if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST)
-        throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
-      return;
-    }
-    file_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file_.valid()) throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
-  }
-
-  fs::path directory_;
-  fs::path path_;
-  Fd file_;
-  TarReader tar_;
-};
-
 // This program, where the server's user can run it: root's own directories are closed to others.
 class ServersProgram {
  public:
@@ -118,7 +81,7 @@ class Recovery {
     requireProgram("postgres");
     chooseBase();
     requireReachable();
-    for (const auto& file : base_.manifest->files) checkStored(base_.directory, file);
+    checkWhatIsHere();
     report_.base = base_.id;
     report_.to = options_.to.string();
     report_.target = describe(options_.target);
@@ -148,12 +111,15 @@ class Recovery {
     const Repository repository(options_.directory, "base");
     std::vector<Entry> fitting;
     auto entries = repository.list();
-    std::erase_if(entries, [](const Entry& entry) { return !entry.good() || !entry.manifest->physical; });
-    if (entries.empty())
+    // One that was named is looked at whatever was found before.
+    std::erase_if(entries, [&](const Entry& entry) {
+      return options_.base ? entry.id != *options_.base : !entry.good() || !entry.manifest->physical;
+    });
+    if (entries.empty() && !options_.base)
       throw Error(Code::NoInput, fmt::format("there is no base backup in {}", (options_.directory / "base").describe()),
                   "make one: aragora backup create --kind base");
     for (const auto& entry : entries) {
-      if (options_.base ? entry.id == *options_.base : endsBefore(*entry.manifest)) fitting.push_back(entry);
+      if (options_.base || endsBefore(*entry.manifest)) fitting.push_back(entry);
     }
     if (fitting.empty()) {
       if (options_.base)
@@ -195,6 +161,16 @@ class Recovery {
                             window && window->through ? toIso(*window->through) : "the end of the log",
                             window ? formatLsn(window->end) : "none"),
                 "choose a target inside of it, or --latest");
+  }
+
+  // Before anything is made. What is elsewhere is read once only: its digests are checked on the way in.
+  void checkWhatIsHere() {
+    if (!base_.directory.isLocal()) return;
+    for (const auto& file : base_.manifest->files) checkStored(base_.directory, file);
+    const auto size = archive_.segmentSize();
+    const auto& physical = *base_.manifest->physical;
+    if (size == 0 || options_.target.kind != Kind::Latest) return;  // a target may lie before the damage
+    archive_.check({physical.timeline, (physical.stop + size - 1) / size}, false);
   }
 
   RecoverReport plan() {

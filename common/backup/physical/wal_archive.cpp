@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -17,6 +19,8 @@ constexpr std::string_view kPartial = ".partial";
 constexpr std::string_view kRecord = ".json";
 constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr std::size_t kBlock = 1U << 20;
+constexpr auto kSealingTime = std::chrono::milliseconds(500);
+constexpr std::size_t kGapsLimit = 16U << 20;
 
 std::string sealedName(const std::string& name) { return name + std::string(kSealed); }
 
@@ -372,6 +376,66 @@ std::size_t WalArchive::removeBefore(const WalSegment& segment) const {
     }
   }
   return removed;
+}
+
+std::size_t WalArchive::check(const WalSegment& from, bool content) const {
+  const auto size = segmentSize();
+  std::size_t checked = 0;
+  const auto one = [&](const std::string& segment, const std::string& name) {
+    const auto record = readRecord(segment, name);
+    if (!record) recordIsMissing(folder(segment), name);
+    if (content)
+      readArtifact(folder(segment), *record, keyring_.backupIdentities(), [](std::string_view) {});
+    else
+      checkStored(folder(segment), *record);
+    ++checked;
+  };
+  for (const auto timeline : timelines()) {
+    if (timeline < from.timeline) continue;
+    if (holds(folder(historyName(timeline)), sealedName(historyName(timeline))))
+      one(historyName(timeline), historyName(timeline));
+    for (const auto& piece : pieces(timeline)) {
+      const auto name = segmentName(piece.segment, size);
+      if (timeline == from.timeline && piece.segment.number < from.number) continue;
+      if (piece.sealed) {
+        one(name, name);
+      } else {
+        for (const auto& span : spans(name)) one(name, pieceName(name, span));
+      }
+    }
+  }
+  auto reached = reach(from.timeline, from.number * size);
+  if (reached.gap) {  // or a listing that met the receiver while it completed a segment
+    std::this_thread::sleep_for(kSealingTime);
+    reached = reach(from.timeline, from.number * size);
+  }
+  if (reached.gap && !gapIsRecorded(reached.timeline, reached.end))
+    throw Error(Code::Damaged,
+                fmt::format("{}: the log from {} on is missing and goes on later", directory_.describe(),
+                            formatLsn(reached.end)),
+                "recover to a moment before it, or from another copy; then: aragora backup create --kind base");
+  return checked;
+}
+
+void WalArchive::recordGap(std::uint32_t timeline, Lsn after, const std::string& why) const {
+  auto known = directory_.text("gaps.jsonl", kGapsLimit).value_or("");
+  known += toJson(json::object{
+               {"at", toIso(nowMicros())}, {"timeline", timeline}, {"after", formatLsn(after)}, {"why", why}}) +
+           "\n";
+  writeFileAtomically(directory_.path() / "gaps.jsonl", known, 0640);
+}
+
+bool WalArchive::gapIsRecorded(std::uint32_t timeline, Lsn after) const {
+  const auto size = segmentSize();
+  for (const auto& line : split(directory_.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
+    const auto value = tryParseJson(line);
+    const auto* object = value ? value->if_object() : nullptr;
+    if (object == nullptr || jsonIntegerOr(*object, "timeline", 0) != timeline) continue;
+    // What was written and not yet synced when it was recorded may be there or not.
+    const auto at = parseLsn(jsonTextOr(*object, "after", "")).value_or(0);
+    if (after + size >= at && at + size >= after) return true;
+  }
+  return false;
 }
 
 json::object describe(const WalStatus& status) {

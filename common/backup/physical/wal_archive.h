@@ -82,6 +82,13 @@ class WalArchive {
   // Removes complete segments below `segment` on its timeline and on older ones; answers how many.
   std::size_t removeBefore(const WalSegment& segment) const;
 
+  // Reads what recovery from `from` on would read: records and digests, with `content` also that everything decrypts.
+  // Answers how many files. Throws Error(Damaged) for what does not hold, and for a gap that nobody wrote down.
+  std::size_t check(const WalSegment& from, bool content) const;
+  // The receiver could not get what was between: known from now on.
+  void recordGap(std::uint32_t timeline, Lsn after, const std::string& why) const;
+  bool gapIsRecorded(std::uint32_t timeline, Lsn after) const;
+
   void writeStatus(const WalStatus& status) const;
   std::optional<WalStatus> readStatus() const;
 

@@ -247,6 +247,7 @@ class Receiver {
   void acceptGap(const std::string& why) {
     const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(position_.lsn), why);
     log::error("{}", message);
+    archive_.recordGap(position_.timeline, position_.lsn, why);
     file_.reset();
     checkSlot();
     skip_below_ = slot_restart_ / size_ * size_;
