@@ -255,4 +255,4 @@ def production_environment(database_url, redis_url, **more):
 
 
 def main():
-    unittest.main(verbosity=2, argv=[sys.argv[0]])
+    unittest.main(verbosity=2)

@@ -1,14 +1,18 @@
 """The Nth call that changes a file fails or never returns, for every N: what was there stays, what is incomplete never
 passes for a backup, and the next run cleans up."""
 import contextlib
+import json
 import os
 import pathlib
 import secrets
 import sqlite3
+import subprocess
 import tempfile
+import time
 import unittest
 
-from support import Sandbox, main, postgres_database
+from recovery import Receiver, deployment, names, recovered
+from support import BINARY, Sandbox, main, postgres_database
 
 tempfile.tempdir = "/dev/shm"  # thousands of fsyncs; the disk is not what is tested
 LIBRARY = os.environ["FAULTS_LIBRARY"]
@@ -139,6 +143,94 @@ class RestoreFaults(unittest.TestCase):
                 self.assertEqual(rows(), 16)
                 self.assertEqual([p.name for p in path.parent.glob("*.restore-*") if ".pre-restore-" not in p.name], [])
             self.assertEqual(outcomes, {True, False})
+
+
+class WalFaults(unittest.TestCase):
+    """WAL_FAULT_STEP sets how many calls lie between two strikes (default 9)."""
+    STEP = int(os.environ.get("WAL_FAULT_STEP", "9"))
+
+    def test_a_receiver_that_fails_at_the_nth_call_loses_nothing_and_the_next_goes_on(self):
+        with deployment(max_slot_wal_keep_size="-1") as (cluster, sandbox):
+            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            mark, struck, written = sandbox.directory / "struck", 0, 0
+            wal = sandbox.directory / "backups/wal"
+
+            def write():
+                nonlocal written
+                written += 1
+                cluster.sql(f"INSERT INTO settings (name, value, updated_at) VALUES ('f{written}', repeat('x', 3000), 0)")
+                cluster.sql("SELECT pg_switch_wal()", user="postgres")
+
+            for kind in STRIKES:
+                for number in range(1, MOST + 1, self.STEP):
+                    mark.unlink(missing_ok=True)
+                    with Receiver(sandbox, "--seal-interval", "1", wait=False, LD_PRELOAD=LIBRARY, FAULT_KIND=kind, FAULT_AT=str(number), FAULT_MARK=str(mark)) as receiver:
+                        deadline = time.monotonic() + 3
+                        while not mark.exists() and time.monotonic() < deadline and receiver.process.poll() is None:
+                            write()
+                            time.sleep(0.02)
+                        if mark.exists() and kind in ("eio", "enospc"):
+                            time.sleep(0.1)
+                        receiver.process.kill()
+                        receiver.process.wait()
+                    struck += mark.exists()
+                    if written % 10 == 0:  # what is there is whole, at any time
+                        sandbox.run("backup", "verify", "--level", "1", "--input", "latest-base", check=0)
+            self.assertGreater(struck, len(STRIKES) * MOST // self.STEP * 3 // 4, "the faults strike")
+            with Receiver(sandbox, "--seal-interval", "1") as receiver:
+                end = cluster.sql("SELECT pg_switch_wal()", user="postgres")
+                receiver.wait_for_position(end)
+                deadline = time.monotonic() + 60
+                while json.loads((wal / "offsite.json").read_text())["flushed"] != receiver.status()["flushed"]:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.1)
+                self.assertEqual(receiver.stop(), 0)
+            self.assertEqual([p.name for p in wal.rglob(".tmp-*")], [], "leftovers")
+            for place in ([], ["--from", "offsite"]):
+                if place:
+                    sandbox.run("backup", "copy", check=0)
+                sandbox.run("backup", "verify", "--level", "1", "--input", "latest-base", *place, check=0)
+                with self.subTest(place=place):
+                    to = sandbox.directory / f"recovered{len(place)}"
+                    sandbox.run("restore", "--latest", "--to", to, *place, check=0)
+            with recovered(cluster, sandbox.directory / "recovered2"):
+                self.assertEqual({f"f{n}" for n in range(1, written + 1)} - names(cluster), set())
+
+
+class IncrementFaults(unittest.TestCase):
+    def test_backup_run_that_fails_at_the_nth_call_leaves_only_whole_increments(self):
+        with Faults() as sandbox:
+            sandbox.environment.update(ARAGORA_BACKUP_DIR=str(sandbox.backups()), ARAGORA_OFFSITE=str(sandbox.directory / "mnt"))
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", "create", "--due", check=0)
+            mark, struck = sandbox.directory / "struck", 0
+            for kind in STRIKES:
+                for number in range(1, MOST + 1, 13):
+                    mark.unlink(missing_ok=True)
+                    process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env={**sandbox.environment, "LD_PRELOAD": LIBRARY, "FAULT_KIND": kind, "FAULT_AT": str(number), "FAULT_MARK": str(mark)},
+                                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    deadline = time.monotonic() + 0.8
+                    while time.monotonic() < deadline and not mark.exists() and process.poll() is None:
+                        with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db", timeout=10)) as database, database:
+                            database.execute("INSERT INTO settings (name, value, updated_at) VALUES (hex(randomblob(8)), hex(randomblob(3000)), 0)")
+                        time.sleep(0.05)
+                    time.sleep(0.05)
+                    process.kill()
+                    process.wait()
+                    struck += mark.exists()
+                    sandbox.run("backup", "verify", "--level", "1", check=0)
+            self.assertGreater(struck, 15)
+            live = sandbox.directory / "state/aragora.db"
+            process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(2.5)
+            process.terminate()
+            process.wait(60)
+            for place in ([], ["--from", "offsite"]):
+                back = sandbox.directory / f"back{len(place)}.db"
+                sandbox.run("restore", "--latest", "--to", back, *place, check=0)
+                count = lambda path: sqlite3.connect(path).execute("SELECT count(*), sum(length(value)) FROM settings").fetchone()
+                self.assertEqual(count(back), count(live))
 
 
 if __name__ == "__main__":
