@@ -6,6 +6,7 @@
 #include "common/backup/artifact.h"
 #include "common/backup/source.h"
 #include "common/base/error.h"
+#include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -16,6 +17,7 @@ namespace aragora::backup {
 namespace {
 constexpr auto kRestoreTimeout = std::chrono::hours(24);
 constexpr auto kSilence = std::chrono::minutes(30);
+constexpr Micros kAbandoned = 3'600'000'000LL;
 
 Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& restored) {
   std::map<std::string, const TableRecord*> by_name;
@@ -99,12 +101,33 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
   return compare(*entry.manifest, tableRecords(*connection));
 }
 
+namespace {
+void dropAbandoned(const database::Target& admin) {
+  try {
+    const auto connection = database::connect(admin);
+    for (const auto& row : connection->query(
+             "SELECT datname FROM pg_database d WHERE datname ~ '^aragora_(verify|drill|restore)_[0-9a-z]{26}$' AND "
+             "pg_has_role(datdba, 'USAGE') AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid)",
+             {})) {
+      const auto name = row.text(0);
+      const auto made = ulidTime(name.substr(name.size() - 26));
+      if (!made || nowMicros() - *made < kAbandoned) continue;
+      log::warning("dropping {}: a run that was killed left it", name);
+      connection->query(fmt::format("DROP DATABASE IF EXISTS {}", database::postgres::quoteIdentifier(name)), {});
+    }
+  } catch (const Error& error) {
+    log::warning("abandoned scratch databases could not be looked for: {}", error.what());
+  }
+}
+}  // namespace
+
 ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name)
     : admin_(target), scratch_(target), name_(std::move(name)) {
   admin_.application_name = "aragora restore";
   admin_.statement_timeout = std::chrono::minutes(10);
   scratch_.url = database::postgres::withDatabase(target.url, name_);
   scratch_.application_name = "aragora restore";
+  dropAbandoned(admin_);
   try {
     // template0: nothing of the site's own template can clash with what is restored.
     database::connect(admin_)->query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",

@@ -20,7 +20,8 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
 // and content digests.
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target);
 
-// A database of its own on the server of `target`; dropped on destruction unless kept.
+// A database of its own on the server of `target`; dropped on destruction unless kept. What runs that were killed left
+// behind is dropped first: named by us, made over an hour ago, used by nobody.
 class ScratchDatabase {
  public:
   ScratchDatabase(const database::Target& target, std::string name);

@@ -2,7 +2,9 @@
 with a PostgreSQL server of its own."""
 import contextlib
 import json
+import select
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -52,6 +54,61 @@ class Receiver:
     def stop(self):
         self.process.terminate()
         return self.process.wait(20)
+
+
+class Network:
+    """A way to the server that can be cut (connections end and none are taken) or go silent (nothing comes through)."""
+
+    def __init__(self, target):
+        self.target, self.trouble, self.stopping = target, None, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.listener.settimeout(0.05)
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        self.thread.join()
+        self.listener.close()
+
+    def run(self):
+        pairs = []
+        while not self.stopping:
+            with contextlib.suppress(TimeoutError):
+                client, _ = self.listener.accept()
+                if self.trouble == "cut":
+                    client.close()
+                else:
+                    pairs.append((client, socket.create_connection(("127.0.0.1", self.target))))
+            if self.trouble == "silent":
+                continue
+            ends = {one: other for pair in pairs for one, other in (pair, pair[::-1])}
+            if self.trouble == "cut":
+                for one in ends:
+                    one.close()
+                pairs = []
+                continue
+            ready = select.select(list(ends), [], [], 0.02)[0] if ends else []
+            for one in ready:
+                try:
+                    data = one.recv(1 << 20)
+                    if data:
+                        ends[one].sendall(data)
+                        continue
+                except OSError:
+                    pass
+                for pair in [pair for pair in pairs if one in pair]:
+                    pairs.remove(pair)
+                    for end in pair:
+                        end.close()
+                break
+        for pair in pairs:
+            for end in pair:
+                end.close()
 
 
 def lsn(text):

@@ -1,9 +1,11 @@
 """Drills: what they say is what happened, and what could not be done fails them."""
 import pathlib
+import subprocess
+import time
 import unittest
 
 from support import Cluster, Daemon, Sandbox, main, postgres_database, service
-from test_recovery import Receiver
+from recovery import Receiver
 
 BOXES = ["Restore database from backup to test environment", "Verify debate history intact", "Verify user sessions and preferences", "Run smoke tests on restored instance"]
 
@@ -97,6 +99,37 @@ class Drills(unittest.TestCase):
                 self.assertLess(evidence["rpo_seconds"], 30)
                 self.assertEqual(receiver.stop(), 0)
             self.assertEqual(cluster.sql("SELECT count(*) FROM debates"), "3")
+
+    def test_what_a_killed_drill_left_is_dropped_by_the_next(self):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", check=0)
+            connect = lambda database, text: subprocess.run(["psql", "-qAtX", url.rsplit("/", 1)[0] + "/" + database, "-c", text], check=True, capture_output=True, text=True).stdout.strip()
+            old, young, used, foreign = (f"aragora_drill_{name}" for name in ("01kdxyz0000000000000000001", time_ulid(), "01kdxyz0000000000000000003", "mine"))
+            for name in (old, young, used, foreign):
+                connect("postgres", f"CREATE DATABASE {name}")
+            session = subprocess.Popen(["psql", "-qAtX", url.rsplit("/", 1)[0] + "/" + used, "-c", "SELECT pg_sleep(60)"], stdout=subprocess.DEVNULL)
+            try:
+                while connect("postgres", f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{used}'") == "0":
+                    time.sleep(0.05)
+                sandbox.run("drill", check=0)
+                left = connect("postgres", "SELECT string_agg(datname, ' ') FROM pg_database")
+                self.assertNotIn(old, left)
+                for name in (young, used, foreign):
+                    self.assertIn(name, left)
+            finally:
+                session.kill()
+                session.wait()
+                for name in (old, young, used, foreign):
+                    connect("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def time_ulid():
+    milliseconds, text = int(time.time() * 1000), ""
+    for _ in range(10):
+        text = "0123456789abcdefghjkmnpqrstvwxyz"[milliseconds & 31] + text
+        milliseconds >>= 5
+    return text + "0" * 16
 
 
 if __name__ == "__main__":

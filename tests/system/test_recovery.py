@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from recovery import Load, Receiver, deployment, lsn, names, recovered
+from recovery import Load, Network, Receiver, deployment, lsn, names, recovered
 from support import BINARY, SOURCE, Cluster, Daemon, Sandbox, main, strong_secret
 
 ROUNDS = int(os.environ.get("RECOVERY_ROUNDS", "3"))
@@ -89,6 +89,25 @@ class Loss(unittest.TestCase):
                 self.assertEqual(ours.read_bytes(), segment.read_bytes(), segment.name)
                 compared += 1
             self.assertGreaterEqual(compared, 4)
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertEqual(acknowledged - names(cluster), set())
+
+    def test_a_network_that_is_cut_or_goes_silent_loses_nothing(self):
+        with deployment() as (cluster, sandbox), Network(cluster.port) as network:
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            through = cluster.url.replace(f":{cluster.port}/", f":{network.port}/")
+            with Receiver(sandbox, DATABASE_URL=through) as receiver:
+                load = Load(cluster, sessions=1)
+                for trouble in ("cut", "silent"):
+                    network.trouble = trouble
+                    receiver.wait(lambda status: status["problem"], limit=40)
+                    self.assertEqual(sandbox.run("backup", "status").returncode, 1, trouble)
+                    network.trouble = None
+                    receiver.wait(lambda status: not status["problem"], limit=60)
+                acknowledged = load.stop()
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                self.assertEqual(receiver.stop(), 0)
             sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
             with recovered(cluster, sandbox.directory / "recovered"):
                 self.assertEqual(acknowledged - names(cluster), set())

@@ -104,10 +104,23 @@ std::uint64_t WalArchive::segmentSize() const {
   return possible ? static_cast<std::uint64_t>(size) : 0;
 }
 
+namespace {
+void removeUnfinished(const fs::path& directory) {
+  std::error_code ignored;
+  for (const auto& item : fs::directory_iterator(directory, ignored)) {
+    if (item.path().filename().string().find(".tmp-") != std::string::npos) fs::remove(item.path(), ignored);
+  }
+}
+}  // namespace
+
 FileLock WalArchive::lock() const {
   makeDirectories(directory_.path(), 0750);
   const auto path = directory_.path() / ".lock";
-  if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
+  if (auto lock = FileLock::tryAcquire(path)) {
+    removeUnfinished(directory_.path());
+    for (const auto timeline : timelines()) removeUnfinished((directory_ / fmt::format("{:08X}", timeline)).path());
+    return std::move(*lock);
+  }
   throw Error(Code::Busy,
               fmt::format("another receiver writes to {} ({})", directory_.describe(), FileLock::holder(path)));
 }

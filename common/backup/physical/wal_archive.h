@@ -44,7 +44,7 @@ class WalArchive {
   // 0 before the first claim.
   std::uint64_t segmentSize() const;
 
-  // Held by the receiver. Error(Busy) naming the holder.
+  // Held by the receiver. What one that was killed left unfinished is removed. Error(Busy) naming the holder.
   FileLock lock() const;
   fs::path partialPath(const WalSegment& segment) const;
   // Compresses and encrypts a complete file under its name, durably; a second time with the same content does nothing,

@@ -17,12 +17,12 @@ using Replication = database::postgres::ReplicationConnection;
 using Position = Replication::Position;
 using database::postgres::kPostgresEpoch;
 
-constexpr auto kReplyEvery = std::chrono::seconds(10);  // below a sixth of the usual wal_sender_timeout
+constexpr auto kReplyEvery = std::chrono::seconds(3);  // and ask for a word: how old what we know is while nothing happens
 constexpr auto kStatusEvery = std::chrono::seconds(1);
 constexpr auto kSlotEvery = std::chrono::seconds(10);
 constexpr auto kSyncEvery = std::chrono::milliseconds(200);
 constexpr std::uint64_t kSyncBytes = 1U << 20;
-constexpr auto kSilence = std::chrono::seconds(60);  // the server sends keepalives more often
+constexpr auto kSilence = std::chrono::seconds(20);
 constexpr auto kFirstPause = std::chrono::milliseconds(200);
 constexpr auto kLongestPause = std::chrono::seconds(30);
 
@@ -126,7 +126,8 @@ class Receiver {
       const auto got =
           server.receive(message, pending() > 0 ? std::chrono::milliseconds(0) : std::chrono::milliseconds(250));
       const auto now = Clock::now();
-      bool reply = now - last_reply >= kReplyEvery;
+      const bool ask = now - last_reply >= kReplyEvery;
+      bool reply = ask;
       if (got == Replication::Got::Message) {
         last_heard = now;
         received_any_ = true;
@@ -141,12 +142,12 @@ class Receiver {
       }
       noteFreshness();
       if (reply) {
-        server.confirm(flushed_);
+        server.confirm(flushed_, ask ? Replication::Answer::Wanted : Replication::Answer::NotNeeded);
         last_reply = now;
       }
       if (now - last_told_ >= kStatusEvery) tell();
       if (got == Replication::Got::EndOfTimeline || stop_) return;
-      if (now - last_heard > kSilence) throw Error(Code::Unreachable, "the server has been silent for a minute");
+      if (now - last_heard > kSilence) throw Error(Code::Unreachable, "the server is silent");
       if (now - last_slot_check_ >= kSlotEvery) checkSlot();
     }
   }

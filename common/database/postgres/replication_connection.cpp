@@ -108,13 +108,13 @@ ReplicationConnection::Got ReplicationConnection::receive(std::string& message, 
   }
 }
 
-void ReplicationConnection::confirm(Lsn flushed) {
+void ReplicationConnection::confirm(Lsn flushed, Answer answer) {
   std::string message = "r";
   appendBigEndian(message, flushed);  // written
   appendBigEndian(message, flushed);  // flushed
   appendBigEndian(message, 0);        // applied: never
   appendBigEndian(message, static_cast<std::uint64_t>(nowMicros() - kPostgresEpoch));
-  message += '\0';  // no answer wanted
+  message += answer == Answer::Wanted ? '\1' : '\0';
   if (PQputCopyData(handle_, message.data(), static_cast<int>(message.size())) != 1 || PQflush(handle_) != 0) fail();
 }
 

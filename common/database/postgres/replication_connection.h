@@ -41,8 +41,9 @@ class ReplicationConnection {
   enum class Got { Message, Nothing, EndOfTimeline };
   // The next message of the stream, waiting at most `wait` for it.
   Got receive(std::string& message, std::chrono::milliseconds wait);
-  // Tells the server what is on disk here.
-  void confirm(Lsn flushed);
+  // Tells the server what is on disk here, and may ask for a word at once: a server that is there then gives one.
+  enum class Answer { NotNeeded, Wanted };
+  void confirm(Lsn flushed, Answer answer);
   // After EndOfTimeline or a start() that answered false.
   Position nextTimeline();
 
