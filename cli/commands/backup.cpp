@@ -89,7 +89,16 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
 void copyElsewhere(Context& context, const fs::path& directory) {
   const auto place = storage::offsite(context.config());
   if (!place) return;
-  const auto report = backup::OffsiteCopy(directory, *place, context.keyring()).copyBackups();
+  backup::OffsiteCopy copying(directory, *place, context.keyring());
+  auto report = copying.copyBackups();
+  try {
+    const auto log = copying.copyLog(
+        backup::sealingOf(backup::createOptions(context.config(), context.target(), context.keyring())));
+    report.files += log.files;
+    report.bytes += log.bytes;
+  } catch (const Error& error) {
+    if (error.code() != Code::Busy) throw;  // the receiver does it
+  }
   if (report.backups + report.files > 0)
     context.out().line(fmt::format("  copied to {}: {} backups and {} files more, {}", place->describe(),
                                    report.backups, report.files, humanBytes(report.bytes)));

@@ -139,7 +139,15 @@ int push(Context& context, const FileOptions& options) {
       !name.ends_with(".partial"))
     throw Error(Code::Usage, fmt::format("{} is no file of the log", printable(name, 60)), "pass %p");
   if (name.ends_with(".partial")) return 0;  // of a timeline that was left; the segment is on the new one
-  archive.seal(name, path, sealingOf(context));
+  const auto sealing = sealingOf(context);
+  archive.seal(name, path, sealing);
+  try {
+    if (const auto place = storage::offsite(context.config()))
+      backup::OffsiteCopy(archive.directory().path().parent_path(), *place, context.keyring()).copyLog(sealing);
+  } catch (const Error& error) {
+    // It is safe here; the next file and every backup try again.
+    log::warning("the log is not copied elsewhere: {}", error.what());
+  }
   return 0;
 }
 

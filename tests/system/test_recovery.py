@@ -291,7 +291,7 @@ class Files(unittest.TestCase):
 
     def test_archive_command_and_the_loss_that_it_leaves(self):
         with deployment() as (cluster, sandbox):
-            sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = strong_secret()
+            sandbox.environment.update(ARAGORA_ENCRYPTION_KEY=strong_secret(), ARAGORA_OFFSITE=str(sandbox.directory / "mnt"))
             exported = " ".join(f"{name}={value}" for name, value in sandbox.environment.items() if name.startswith(("ARAGORA", "DATABASE", "PATH")))
             sandbox.run("backup", "create", "--kind", "base", check=0)
             if os.geteuid() == 0:  # the archive belongs to whom the server runs as
@@ -310,6 +310,7 @@ class Files(unittest.TestCase):
                 time.sleep(0.05)
             cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('not archived yet', '', 0)")
             cluster.kill()
+            sandbox.run("restore", "--latest", "--from", "offsite", "--to", sandbox.directory / "elsewhere", check=0)
             sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
             with recovered(cluster, sandbox.directory / "recovered"):
                 found = names(cluster)
