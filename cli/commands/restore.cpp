@@ -91,6 +91,7 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
                 {"reached", backup::formatLsn(report.reached)},
                 {"last_commit", report.last_commit ? json::value(toIso(*report.last_commit)) : json::value(nullptr)},
                 {"log_files", report.log_files},
+                {"tablespaces", report.tablespaces},
                 {"verified", verified},
                 {"seconds", report.seconds}});
   if (options.dry_run) return 0;
@@ -100,6 +101,9 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
                                    report.last_commit ? toIso(*report.last_commit) : "before the base backup",
                                    report.seconds, report.unpack_seconds, report.log_files, report.replay_seconds));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  if (report.tablespaces > 0)
+    out.line(fmt::format("  {} tablespaces are in {}.tablespaces; the links in pg_tblspc lead there",
+                         report.tablespaces, report.to));
   out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
   return 0;
 }

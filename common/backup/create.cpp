@@ -130,7 +130,7 @@ class Run {
       throw Error(Code::Usage, "--kind base copies a PostgreSQL cluster; the database is SQLite", "leave --kind out");
     ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact_);
     std::uint64_t bytes = 0;
-    const auto report = streamBase(options_.target, options_.max_rate, [&](std::string_view block) {
+    const auto report = streamBase(options_.target, options_.max_rate, temporary_ / "cluster", [&](std::string_view block) {
       writer.write(block);
       bytes += block.size();
       if (options_.on_progress) options_.on_progress(bytes);

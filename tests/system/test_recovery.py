@@ -234,6 +234,31 @@ class Targets(unittest.TestCase):
         existing.mkdir()
         self.sandbox.run("restore", "--latest", "--to", existing, check=73)
 
+    def test_tablespaces_come_back_beside_the_cluster(self):
+        with deployment() as (cluster, sandbox):
+            space = cluster.directory / "a space=here"
+            space.mkdir()
+            if os.geteuid() == 0:
+                shutil.chown(space, "postgres")
+            cluster.sql(f"CREATE TABLESPACE elsewhere LOCATION '{space}'", user="postgres")
+            cluster.sql("GRANT CREATE ON TABLESPACE elsewhere TO aragora", user="postgres")
+            cluster.sql("CREATE SCHEMA site; CREATE TABLE site.kept (id int) TABLESPACE elsewhere; INSERT INTO site.kept SELECT generate_series(1, 1000)")
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            self.assertEqual([p for p in (sandbox.directory / "backups").rglob("*") if p.name == "cluster"], [], "the plain copy is gone")
+            sandbox.run("backup", "verify", "--input", "latest-base", check=0)
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO site.kept VALUES (1001)")
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                receiver.stop()
+            cluster.stop()
+            shutil.rmtree(space)
+            to = sandbox.directory / "recovered"
+            report = sandbox.run_json("restore", "--latest", "--to", to, "--verify", check=0)
+            self.assertEqual(report["tablespaces"], 1)
+            with recovered(cluster, to):
+                self.assertEqual(cluster.sql("SELECT count(*) FROM site.kept"), "1001")
+                self.assertEqual(pathlib.Path(cluster.sql("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'elsewhere'")).parent, pathlib.Path(f"{to}.tablespaces"))
+
     def test_a_dry_run_says_what_it_would_do(self):
         plan = self.sandbox.run_json("restore", "--latest", "--to", self.sandbox.directory / "no", "--dry-run", check=0)
         self.assertEqual(len(plan["plan"]), 3)

@@ -10,6 +10,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kManifestLimit = 256U << 20;
 constexpr auto kSilence = std::chrono::minutes(30);  // while the server checkpoints
+constexpr auto kWholeCopy = std::chrono::hours(24);  // into a directory nothing is said on the way
 constexpr std::string_view kManifestName = "backup_manifest";
 
 [[noreturn]] void damaged(const std::string& what) {
@@ -91,45 +92,105 @@ void requireProgramVersion(const std::string& program, int server_version) {
   }
 }
 
-BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const ByteSink& sink) {
-  BaseReport report;
-  {
-    database::postgres::PostgresConnection connection(target);
-    requireProgramVersion("pg_basebackup", connection.serverVersion());
-    report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
-    report.system_identifier =
-        connection.query("SELECT system_identifier::text FROM pg_control_system()", {})[0].text(0);
-    report.segment_size = static_cast<std::uint64_t>(
-        connection.query("SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'", {})[0].integer(0));
-    const auto spaces = connection.query(
-        "SELECT spcname FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global') LIMIT 1", {});
-    if (!spaces.empty())
-      throw Error(Code::Config,
-                  fmt::format("the cluster has the tablespace {}, which a stream cannot hold", spaces[0].text(0)),
-                  "move its tables to pg_default, or use logical backups");
-    if (connection.query("SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user", {})[0].text(
-            0) != "t")
-      throw Error(Code::Permission, "the database user may not copy the cluster",
-                  "ALTER ROLE … REPLICATION, and a replication line for it in pg_hba.conf");
-  }
+namespace {
+struct Tablespace {
+  std::string oid;
+  std::string location;
+};
+
+std::vector<Tablespace> describeCluster(const database::Target& target, BaseReport& report) {
+  database::postgres::PostgresConnection connection(target);
+  requireProgramVersion("pg_basebackup", connection.serverVersion());
+  report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
+  report.system_identifier = connection.query("SELECT system_identifier::text FROM pg_control_system()", {})[0].text(0);
+  report.segment_size = static_cast<std::uint64_t>(
+      connection.query("SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'", {})[0].integer(0));
+  if (connection.query("SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user", {})[0].text(0) !=
+      "t")
+    throw Error(Code::Permission, "the database user may not copy the cluster",
+                "ALTER ROLE … REPLICATION, and a replication line for it in pg_hba.conf");
+  std::vector<Tablespace> spaces;
+  for (const auto& row : connection.query("SELECT oid::text, pg_tablespace_location(oid) FROM pg_tablespace WHERE "
+                                          "spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid",
+                                          {}))
+    spaces.push_back({row.text(0), row.text(1)});
+  return spaces;
+}
+
+std::vector<std::string> commonArguments(std::uint64_t max_rate) {
   std::vector<std::string> arguments{
-      "pg_basebackup",  "-D", "-", "-Ft", "-X", "fetch", "-c", "fast", "--manifest-checksums=SHA256", "--no-password",
-      "--label=aragora"};
+      "pg_basebackup", "-X", "fetch", "-c", "fast", "--manifest-checksums=SHA256", "--no-password", "--label=aragora"};
   if (max_rate > 0)
     arguments.push_back(fmt::format("--max-rate={}k", std::clamp<std::uint64_t>(max_rate / 1024, 32, 1U << 20)));
+  return arguments;
+}
+
+// Runs pg_basebackup; its output, if it has any, goes to `sink`.
+void copyCluster(const database::Target& target, const std::vector<std::string>& arguments, const ByteSink& sink) {
   Subprocess program({arguments, database::postgres::programEnvironment(target.url), false});
-  BaseChecker checker;
   std::vector<char> buffer(1U << 20);
-  while (const auto got = program.read(buffer, deadlineIn(kSilence))) {
-    const std::string_view bytes(buffer.data(), got);
-    checker.write(bytes);
-    sink(bytes);
+  const auto silence = sink ? kSilence : kWholeCopy;
+  while (const auto got = program.read(buffer, deadlineIn(silence))) {
+    if (sink) sink(std::string_view(buffer.data(), got));
   }
   // End of output alone proves nothing: a program that died ends its output too.
   const int status = program.wait(deadlineIn(std::chrono::seconds(60)));
   if (status != 0)
     throw Error(Code::Unreachable,
                 fmt::format("pg_basebackup exited {}: {}", status, printable(trim(program.errorOutput()), 300)));
+}
+
+// Everything below `directory` under `prefix`; a tablespace's link as the directory that it leads to.
+void archive(TarWriter& tar, const fs::path& directory, const std::string& prefix) {
+  for (const auto& item : fs::directory_iterator(directory)) {
+    const auto name = prefix + item.path().filename().string();
+    if (item.is_directory()) {
+      tar.directory(name);
+      archive(tar, item.path(), name + "/");
+    } else {
+      tar.file(name, item.path());
+    }
+  }
+}
+
+void copyWithTablespaces(const database::Target& target, std::uint64_t max_rate, const std::vector<Tablespace>& spaces,
+                         const fs::path& scratch, const ByteSink& sink) {
+  makeDirectories(scratch, 0700);
+  auto arguments = commonArguments(max_rate);
+  arguments.insert(arguments.end(), {"-Fp", "--no-sync", "-D", (scratch / "data").string()});
+  for (const auto& space : spaces)
+    arguments.push_back(fmt::format("--tablespace-mapping={}={}", replaceAll(space.location, "=", "\\="),
+                                    replaceAll((scratch / space.oid).string(), "=", "\\=")));
+  copyCluster(target, arguments, {});
+  TarWriter tar(sink);
+  archive(tar, scratch / "data", "");
+  tar.finish();
+}
+}  // namespace
+
+BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
+                      const ByteSink& sink) {
+  BaseReport report;
+  const auto spaces = describeCluster(target, report);
+  BaseChecker checker;
+  const ByteSink checked = [&](std::string_view bytes) {
+    checker.write(bytes);
+    sink(bytes);
+  };
+  if (spaces.empty()) {
+    auto arguments = commonArguments(max_rate);
+    arguments.insert(arguments.end(), {"-Ft", "-D", "-"});
+    copyCluster(target, arguments, checked);
+  } else {
+    std::error_code ignored;
+    try {
+      copyWithTablespaces(target, max_rate, spaces, scratch, checked);
+    } catch (...) {
+      fs::remove_all(scratch, ignored);
+      throw;
+    }
+    fs::remove_all(scratch, ignored);
+  }
   report.wal = checker.finish();
   return report;
 }

@@ -41,15 +41,18 @@ class BaseChecker {
   std::string manifest_;
 };
 
-// Streams the cluster into `sink`. Needs the REPLICATION privilege. Error(Config) when the installed pg_basebackup is
-// older than the server or the cluster has tablespaces, Error(Unreachable) when pg_basebackup fails.
+// Streams the cluster into `sink`. Needs the REPLICATION privilege. A cluster with tablespaces cannot be streamed by
+// pg_basebackup: it is copied into `scratch` first (a directory that does not exist; it is removed again) and streamed
+// from there, each tablespace as the directory pg_tblspc/<oid>. Error(Config) when the installed pg_basebackup is older
+// than the server, Error(Unreachable) when it fails.
 struct BaseReport {
   std::string server_version;
   std::string system_identifier;
   std::uint64_t segment_size = 0;
   BaseChecker::WalRange wal;
 };
-BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const ByteSink& sink);
+BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
+                      const ByteSink& sink);
 
 // A newer server's data copied by an older program fails late or not at all: throws Error(Config) naming the package.
 void requireProgramVersion(const std::string& program, int server_version);

@@ -95,6 +95,7 @@ class Recovery {
     } catch (...) {
       std::error_code ignored;
       if (made_directory_) fs::remove_all(options_.to, ignored);
+      if (made_directory_ && report_.tablespaces > 0) fs::remove_all(spaces(), ignored);
       throw;
     }
     report_.seconds = secondsSince(started_);
@@ -193,9 +194,29 @@ class Recovery {
     readArtifact(base_.directory, *base_.manifest->file("database"), options_.keyring->backupIdentities(),
                  [&](std::string_view bytes) { unpacker.write(bytes); });
     unpacker.finish();
+    placeTablespaces();
     createFileExclusively(options_.to / "recovery.signal", "", 0600);
     report_.unpack_seconds = secondsSince(started_);
   }
+
+  // In the archive a directory each; PostgreSQL wants links that lead out of its own directory.
+  void placeTablespaces() {
+    std::error_code ignored;
+    for (const auto& item : fs::directory_iterator(options_.to / "pg_tblspc", ignored)) {
+      const auto place = spaces();
+      if (report_.tablespaces++ == 0 && ::mkdir(place.c_str(), 0700) != 0) {
+        made_directory_ = false;
+        fs::remove_all(options_.to, ignored);
+        throwSystemError(Code::CannotCreate, "create", place.string(), errno);
+      }
+      const auto target = place / item.path().filename();
+      renameDurably(item.path(), target);
+      fs::create_directory_symlink(target, item.path());
+    }
+    if (report_.tablespaces > 0) giveToServerUser(spaces(), true);
+  }
+
+  fs::path spaces() const { return options_.to.string() + ".tablespaces"; }
 
   void replay() {
     const auto from = std::chrono::steady_clock::now();

@@ -29,6 +29,7 @@ struct RecoverOptions {
 struct RecoverReport {
   std::string base;
   std::string to;
+  std::size_t tablespaces = 0;  // each in <to>.tablespaces/<oid>
   std::string target;
   Lsn reached = 0;
   std::size_t log_files = 0;          // taken from the archive

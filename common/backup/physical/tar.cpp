@@ -1,5 +1,7 @@
 #include "common/backup/physical/tar.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "common/base/error.h"
@@ -115,5 +117,50 @@ void TarReader::readHeader() {
 void TarReader::finish() {
   if (!ended_ || !header_.empty() || data_left_ > 0 || padding_left_ > 0) damaged("it ends before its end");
 }
+
+void TarWriter::header(const std::string& name, char type, std::uint64_t size) {
+  if (name.size() > 100)
+    throw Error(Code::Io, fmt::format("{} is too long a name for the archive", printable(name, 120)));
+  std::string block(kBlock, '\0');
+  block.replace(0, name.size(), name);
+  block.replace(100, 7, type == '5' ? "0000700" : "0000600");
+  block.replace(108, 7, "0000000");
+  block.replace(116, 7, "0000000");
+  block.replace(124, 11, fmt::format("{:011o}", size));
+  block.replace(136, 11, "00000000000");
+  block.replace(148, 8, "        ");
+  block[156] = type;
+  block.replace(257, 8,
+                std::string("ustar\0"
+                            "00",
+                            8));
+  unsigned sum = 0;
+  for (const char c : block) sum += static_cast<unsigned char>(c);
+  block.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+  sink_(block);
+}
+
+void TarWriter::directory(const std::string& name) { header(name + "/", '5', 0); }
+
+void TarWriter::file(const std::string& name, const fs::path& path) {
+  const auto size = fs::file_size(path);
+  header(name, '0', size);
+  const Fd fd = openForReading(path);
+  std::vector<char> buffer(1U << 20);
+  std::uint64_t written = 0;
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
+    if (got == 0) break;
+    written += static_cast<std::uint64_t>(got);
+    if (written > size) break;
+    sink_(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+  }
+  if (written != size) throw Error(Code::Io, fmt::format("{} changed its size while it was read", path.string()));
+  sink_(std::string((kBlock - size % kBlock) % kBlock, '\0'));
+}
+
+void TarWriter::finish() { sink_(std::string(2 * kBlock, '\0')); }
 
 }  // namespace aragora::backup

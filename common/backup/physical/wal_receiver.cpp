@@ -17,7 +17,8 @@ using Replication = database::postgres::ReplicationConnection;
 using Position = Replication::Position;
 using database::postgres::kPostgresEpoch;
 
-constexpr auto kReplyEvery = std::chrono::seconds(3);  // and ask for a word: how old what we know is while nothing happens
+constexpr auto kReplyEvery =
+    std::chrono::seconds(3);  // and ask for a word: how old what we know is while nothing happens
 constexpr auto kStatusEvery = std::chrono::seconds(1);
 constexpr auto kSlotEvery = std::chrono::seconds(10);
 constexpr auto kSyncEvery = std::chrono::milliseconds(200);
