@@ -141,7 +141,10 @@ class Daemon {
     prober_.start();
     engine_.start();
     listener_.start();
-    if (config_.flag(key::kBackupContinuous)) backups_ = std::thread([this] { saveContinuously(); });
+    backups_ = std::thread([this] {
+      keepConfiguration(config_);
+      if (config_.flag(key::kBackupContinuous)) saveContinuously();
+    });
     log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, config_.text(key::kBindHost), listener_.port(),
               config_.text(key::kEnvironment), database::describe(target_));
     systemd::notifyReady(statusLine());
@@ -154,6 +157,7 @@ class Daemon {
       config::requireNoProblems(fresh.problems);
       deployment::loadGeneratedSecrets(fresh.config);
       configureLog(fresh.config);
+      keepConfiguration(fresh.config);
       middleware_.reload(fresh.config);
       log::info("configuration reloaded; settings that need a restart keep their values");
     } catch (const Error& error) {
@@ -227,6 +231,21 @@ class Daemon {
   http::ListenerOptions listenerOptions() const {
     return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2,
             static_cast<std::size_t>(config_.integer(key::kMaxConnections)), systemd::inheritedSockets()};
+  }
+
+  // A version of the settings whenever they changed, where backups are made at all.
+  void keepConfiguration(const config::Config& config) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(config.backupDirectory() / "full", ignored)) return;
+    try {
+      auto how = backup::createOptions(config, target_, keyring_);
+      how.kind = "configuration";
+      if (backup::configurationChanged(how))
+        log::info("the configuration changed and is kept as {}", backup::createBackup(how).id);
+    } catch (const std::exception& error) {
+      metrics_.count("aragora_backup_failures_total");
+      log::warning("the configuration could not be kept: {}", error.what());
+    }
   }
 
   void saveContinuously() {

@@ -5,13 +5,14 @@ import json
 import pathlib
 import secrets
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
 import unittest
 
 from recovery import Receiver, deployment, names, recovered
-from support import BINARY, Sandbox, main
+from support import BINARY, Daemon, Sandbox, main
 
 
 def age_open(identity, file):
@@ -62,6 +63,25 @@ class Keys(unittest.TestCase):
             sandbox.run("backup", "create", "--due", check=0)
             self.assertEqual(kinds().count("configuration"), 2)
             self.assertEqual(kinds().count("full"), 1)
+            # The daemon, too: when it starts with other settings, and when it is told to read them again.
+            settings = sandbox.write("aragora.toml", "[log]\nlevel = 'info'\n")
+            with Daemon(sandbox, ARAGORA_CONFIG=str(settings)) as daemon:
+                def wait(count):
+                    deadline = time.monotonic() + 10
+                    while kinds().count("configuration") < count:
+                        self.assertLess(time.monotonic(), deadline, daemon.text())
+                        time.sleep(0.05)
+
+                wait(3)
+                settings.write_text("[log]\nlevel = 'debug'\n")
+                daemon.process.send_signal(signal.SIGHUP)
+                wait(4)
+                daemon.process.send_signal(signal.SIGHUP)
+                time.sleep(0.5)
+                self.assertEqual(kinds().count("configuration"), 4)
+            with Sandbox() as fresh, Daemon(fresh):
+                time.sleep(0.3)
+                self.assertFalse((fresh.directory / "state/backups").exists(), "nobody makes backups here")
 
     def test_rekey_reaches_everything_and_touches_no_payload(self):
         with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
