@@ -3,10 +3,12 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <thread>
 
 #include "cli/context.h"
 #include "common/backup/create.h"
 #include "common/backup/offsite.h"
+#include "common/backup/physical/recover.h"
 #include "common/backup/physical/wal_receiver.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/log.h"
@@ -56,18 +58,52 @@ void stopOnSignals() {
   for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);
 }
 
-// Behind a gap the log is worth nothing without a newer base backup.
-void makeBase(Context& context, const fs::path& directory) {
-  auto how = backup::createOptions(context.config(), context.target(), context.keyring());
-  how.directory = directory;
-  how.kind = "base";
-  try {
-    log::warning("made base backup {}", backup::createBackup(how).id);
-  } catch (const Error& error) {
-    log::error("the base backup that recovery needs now failed: {}; run: aragora backup create --kind base",
-               error.what());
+// Without a base backup that it follows on the log is worth nothing. Made in a thread of its own: the log must not
+// wait, nor the watchdog. Whoever stops us waits for it; killed, it leaves nothing behind.
+class BaseMaker {
+ public:
+  BaseMaker(Context& context, fs::path directory)
+      : options_(backup::createOptions(context.config(), context.target(), context.keyring())),
+        offsite_(storage::offsite(context.config())) {
+    options_.directory = std::move(directory);
+    options_.kind = "base";
   }
-}
+  ~BaseMaker() {
+    if (thread_.joinable()) thread_.join();
+  }
+  void start() {
+    if (running_.exchange(true)) return;
+    if (thread_.joinable()) thread_.join();
+    thread_ = std::thread([this] { make(); });
+  }
+  // Once there is log: does the newest base backup lead into it?
+  void startIfNothingLeadsToTheLog(const backup::WalArchive& archive, const backup::WalStatus& status) {
+    if (looked_ || archive.pieces(status.timeline).empty()) return;
+    looked_ = true;
+    const auto window = backup::recoveryWindow(options_.directory, *options_.keyring);
+    if (window && !window->gap) return;
+    log::warning("no base backup leads to the log that is received; making one");
+    start();
+  }
+
+ private:
+  void make() {
+    try {
+      log::warning("made base backup {}", backup::createBackup(options_).id);
+      if (offsite_) backup::OffsiteCopy(options_.directory, *offsite_, *options_.keyring).copyBackups();
+    } catch (const std::exception& error) {  // the thread's boundary
+      log::error("the base backup that recovery needs failed: {}; run: aragora backup create --kind base",
+                 error.what());
+    }
+    running_ = false;
+  }
+
+  backup::CreateOptions options_;
+  std::optional<storage::Place> offsite_;
+  bool looked_ = false;
+  std::atomic<bool> running_{false};
+  std::thread thread_;
+};
 
 // In a thread of its own: a store that does not answer must not keep the log waiting. nullptr without a place.
 std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& options, const fs::path& directory,
@@ -91,6 +127,7 @@ int receive(Context& context, const ReceiveOptions& options) {
   how.target = context.target();
   how.slot = options.slot.value_or("aragora");
   how.artifact = sealingOf(context);
+  BaseMaker base(context, directory);
   bool ready = false;
   how.events.status = [&](const backup::WalStatus& status) {
     const auto line = status.problem.empty() ? fmt::format("on disk through {}, timeline {}",
@@ -103,12 +140,13 @@ int receive(Context& context, const ReceiveOptions& options) {
     }
     systemd::notifyStatus(line);
     systemd::notifyWatchdog();
+    if (ready) base.startIfNothingLeadsToTheLog(archive, status);
     if (status.slot_state == "unreserved")
       log::warning("the server is about to drop the log that slot {} needs ({} kept)", how.slot,
                    humanBytes(static_cast<std::uint64_t>(status.retained_bytes)));
   };
   how.events.retry = [](const std::string& reason) { log::warning("{}; trying again", reason); };
-  how.events.gap = [&](const std::string&) { makeBase(context, directory); };
+  how.events.gap = [&](const std::string&) { base.start(); };
   stopOnSignals();
   const auto copying = copyElsewhere(context, options, directory, how.artifact);
   backup::receiveWal(archive, how, stopped);

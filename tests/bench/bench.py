@@ -286,11 +286,14 @@ def bench_physical():
         row(f"base backup, {size:.0f} MB cluster (encrypted)", f"{mine:.2f} s, {max(m for m, _ in memory):.0f} MB memory", f"pg_basebackup server-zstd {plain:.2f} s ({mine / plain:.2f})", "<= 1.15 x, < 64 MB", mine <= 1.15 * plain and max(m for m, _ in memory) < 64)
         row("base backup, the same", f"{mine:.2f} s", f"pgBackRest full, unencrypted {rest:.2f} s ({mine / rest:.2f})", "<= 0.5 x", mine <= 0.5 * rest)
         with Receiver(sandbox) as receiver:
+            sandbox.run("backup", "create", "--kind", "base", check=0)
             subprocess.run([cluster.BIN / "pgbench", "-n", "-c", "4", "-T", "5", cluster.url], check=True, capture_output=True)
             receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
             peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{receiver.process.pid}/status").read_text())[1]) / 1024
             row("receiver of the log under pgbench, 4 clients", f"{peak:.0f} MB memory", "", "< 64 MB", peak < 64)
             drill = sandbox.run_json("drill")
+            if not drill["recovered"]:
+                raise AssertionError(json.dumps(drill["steps"], indent=1))
             row("drill of that cluster (physical)", f"RTO {drill['rto_seconds']:.1f} s, RPO {drill['rpo_seconds']:.1f} s", "", "RTO < 15 s", drill["passed"] and drill["rto_seconds"] < 15)
             receiver.stop()
 

@@ -112,6 +112,27 @@ class Loss(unittest.TestCase):
             with recovered(cluster, sandbox.directory / "recovered"):
                 self.assertEqual(acknowledged - names(cluster), set())
 
+    def test_the_first_start_makes_the_base_backup_that_leads_to_the_log(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            for _ in range(2):  # log that nobody receives
+                cluster.sql("SELECT pg_switch_wal()", user="postgres")
+                cluster.sql("CHECKPOINT", user="postgres")
+            bases = lambda: [entry for entry in sandbox.run_json("backup", "list")["backups"] if entry["kind"] == "base"]
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('one', '', 0)")
+                deadline = time.monotonic() + 30
+                while len(bases()) < 2:
+                    self.assertLess(time.monotonic(), deadline, receiver.text())
+                    time.sleep(0.1)
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                self.assertFalse(sandbox.run_json("backup", "status")["recovery_window"]["gap"])
+                self.assertEqual(receiver.stop(), 0)
+            with Receiver(sandbox) as receiver:
+                time.sleep(2)
+                self.assertEqual(len(bases()), 2, "it leads there now")
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+
     def test_a_change_of_timeline_is_followed(self):
         with deployment() as (cluster, sandbox):
             sandbox.run("backup", "create", "--kind", "base", check=0)
