@@ -188,35 +188,80 @@ void checkStored(const storage::Place& directory, const FileRecord& record) {
   streamStored(directory, record, [](std::string_view) {});
 }
 
+namespace {
+// Decrypts and decompresses into a queue, in a thread of its own: hashing and writing overlap with it.
+class Opener {
+ public:
+  Opener(const storage::Place& directory, const FileRecord& record, const std::vector<crypto::AgeIdentity>& identities)
+      : directory_(directory), record_(record), identities_(identities), thread_([this] { run(); }) {}
+  ~Opener() {
+    queue_.fail();
+    if (thread_.joinable()) thread_.join();
+  }
+  std::optional<std::string> next() { return queue_.pop(); }
+  // After the last block: throws what went wrong.
+  void finish() {
+    thread_.join();
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  void run() {
+    try {
+      open();
+    } catch (...) {
+      failure_ = std::current_exception();
+    }
+    queue_.close();
+  }
+
+  void open() {
+    const auto path = directory_ / record_.path;
+    const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
+    ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+    std::uint64_t size = 0;
+    std::size_t frame_left = 1;
+    crypto::AgeReader age(identities_, [&](std::string_view compressed) {
+      ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
+      bool more = false;
+      while (input.pos < input.size || more) {
+        std::string block(kBlock, '\0');
+        ZSTD_outBuffer output{block.data(), block.size(), 0};
+        frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
+        if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
+        more = frame_left != 0 && output.pos == output.size;  // after its end zstd would wait for another frame
+        size += output.pos;
+        if (size > record_.plain_size) damaged(path, "holds more than the manifest says");
+        block.resize(output.pos);
+        if (!block.empty() && !queue_.push(std::move(block)))
+          throw Error(Code::Interrupted, "nobody reads on");  // seen by nobody either
+      }
+    });
+    streamStored(directory_, record_, [&](std::string_view bytes) { age.write(bytes); });
+    age.finish();
+    if (frame_left != 0 || size != record_.plain_size) damaged(path, "ends before its content does");
+  }
+
+  const storage::Place& directory_;
+  const FileRecord& record_;
+  const std::vector<crypto::AgeIdentity>& identities_;
+  BlockQueue queue_;
+  std::exception_ptr failure_;
+  std::thread thread_;
+};
+}  // namespace
+
 void readArtifact(const storage::Place& directory, const FileRecord& record,
                   const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink) {
-  const auto path = directory / record.path;
-  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
-  ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
-  crypto::Sha256 plain_hash;
-  std::uint64_t plain_size = 0;
-  std::size_t frame_left = 1;
-  std::vector<char> plain(kBlock);
-  crypto::AgeReader age(identities, [&](std::string_view compressed) {
-    ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
-    bool more = false;
-    while (input.pos < input.size || more) {
-      ZSTD_outBuffer output{plain.data(), plain.size(), 0};
-      frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
-      if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
-      more = frame_left != 0 && output.pos == output.size;  // after its end zstd would wait for another frame
-      const std::string_view bytes(plain.data(), output.pos);
-      plain_size += bytes.size();
-      if (plain_size > record.plain_size) damaged(path, "holds more than the manifest says");
-      plain_hash.update(bytes);
-      if (!bytes.empty()) sink(bytes);
-    }
-  });
-  streamStored(directory, record, [&](std::string_view bytes) { age.write(bytes); });
-  age.finish();
-  if (frame_left != 0 || plain_size != record.plain_size) damaged(path, "ends before its content does");
-  if (plain_hash.finishHex() != record.plain_sha256)
-    damaged(path, "its content does not have the digest that the manifest gives");
+  crypto::Sha256 hash;
+  Opener opener(directory, record, identities);
+  while (const auto block = opener.next()) {
+    hash.update(*block);
+    sink(*block);
+  }
+  opener.finish();
+  if (hash.finishHex() != record.plain_sha256)
+    damaged(directory / record.path, "its content does not have the digest that the manifest gives");
 }
 
 }  // namespace aragora::backup

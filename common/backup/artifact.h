@@ -1,6 +1,6 @@
 // One file of a backup: bytes go through zstd, age and SHA-256 into a file, and back. Sealing and writing run in a
-// thread of their own behind a bounded queue, so that compression and input overlap with it. Memory is a few MiB at any
-// size.
+// thread of their own behind a bounded queue, so that compression and input overlap with it; on the way back decrypting
+// and decompressing do. Memory is a few MiB at any size.
 #pragma once
 
 #include <memory>
