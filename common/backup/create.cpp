@@ -130,11 +130,12 @@ class Run {
       throw Error(Code::Usage, "--kind base copies a PostgreSQL cluster; the database is SQLite", "leave --kind out");
     ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact_);
     std::uint64_t bytes = 0;
-    const auto report = streamBase(options_.target, options_.max_rate, temporary_ / "cluster", [&](std::string_view block) {
-      writer.write(block);
-      bytes += block.size();
-      if (options_.on_progress) options_.on_progress(bytes);
-    });
+    const auto report =
+        streamBase(options_.target, options_.max_rate, temporary_ / "cluster", [&](std::string_view block) {
+          writer.write(block);
+          bytes += block.size();
+          if (options_.on_progress) options_.on_progress(bytes);
+        });
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = report.server_version;
     manifest_.physical =

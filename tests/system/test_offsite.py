@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -211,7 +212,7 @@ class Log(unittest.TestCase):
         sandbox.run("backup", "create", "--kind", "base", check=0)
         with Receiver(sandbox, "--seal-interval", str(self.INTERVAL)) as receiver:
             load = Load(cluster)
-            time.sleep(3 * self.INTERVAL + 1)
+            time.sleep(3 * self.INTERVAL + random.uniform(0, self.INTERVAL))  # at any moment between two copies
             if before:
                 before()
             receiver.process.send_signal(signal.SIGKILL)
