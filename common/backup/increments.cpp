@@ -122,16 +122,9 @@ std::uint32_t pageSizeOf(std::string_view head, const storage::Place& where) {
 }
 
 std::string digestOf(const fs::path& file) {
-  const Fd fd = openForReading(file);
   crypto::Sha256 hash;
-  std::vector<char> buffer(1U << 20);
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", file.string(), errno);
-    if (got == 0) return hash.finishHex();
-    hash.update(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-  }
+  readThrough(file, [&](std::string_view bytes) { hash.update(bytes); });
+  return hash.finishHex();
 }
 }  // namespace
 

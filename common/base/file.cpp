@@ -12,6 +12,10 @@
 
 namespace aragora {
 
+namespace {
+constexpr std::size_t kReadBlock = 256 * 1024;
+}  // namespace
+
 Fd& Fd::operator=(Fd&& other) noexcept {
   if (this != &other) {
     reset();
@@ -31,21 +35,29 @@ Fd openForReading(const fs::path& path) {
   return fd;
 }
 
-std::string readFile(const fs::path& path, std::size_t limit) {
-  const Fd fd = openForReading(path);
-  std::string content;
-  char buffer[65536];
+void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink) {
+  std::vector<char> buffer(kReadBlock);
   while (true) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
-    if (got == 0) return content;
-    content.append(buffer, static_cast<std::size_t>(got));
+    if (got < 0) throwSystemError(Code::Io, "read", path_for_errors.string(), errno);
+    if (got == 0) return;
+    sink(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+  }
+}
+
+void readThrough(const fs::path& path, const ByteSink& sink) { readThrough(openForReading(path), path, sink); }
+
+std::string readFile(const fs::path& path, std::size_t limit) {
+  std::string content;
+  readThrough(path, [&](std::string_view bytes) {
+    content += bytes;
     if (content.size() > limit) {
       throw Error(Code::Damaged,
                   fmt::format("{} is larger than the {} expected there", path.string(), humanBytes(limit)));
     }
-  }
+  });
+  return content;
 }
 
 std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit) {

@@ -35,6 +35,9 @@ class Fd {
 };
 
 Fd openForReading(const fs::path& path);
+// Feeds the file, from where the descriptor stands, to `sink` in blocks.
+void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink);
+void readThrough(const fs::path& path, const ByteSink& sink);
 // Whole file, at most `limit` bytes (more is Error(Damaged)).
 std::string readFile(const fs::path& path, std::size_t limit = 16U << 20);
 std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit = 16U << 20);

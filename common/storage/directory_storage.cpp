@@ -8,22 +8,6 @@
 
 namespace aragora::storage {
 
-namespace {
-constexpr std::size_t kBlock = 256 * 1024;
-
-// Feeds an open file to `sink`.
-void feed(const Fd& fd, const fs::path& path, const ByteSink& sink) {
-  std::vector<char> buffer(kBlock);
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
-    if (got == 0) return;
-    sink(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-  }
-}
-}  // namespace
-
 std::vector<Item> DirectoryStorage::list(const std::string& folder) const {
   std::vector<Item> items;
   std::error_code failed;
@@ -50,7 +34,7 @@ bool DirectoryStorage::read(const std::string& name, const ByteSink& sink) const
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     throw Error(Code::Damaged, fmt::format("{} is not a regular file", path.string()));
-  feed(fd, path, sink);
+  readThrough(fd, path, sink);
   return true;
 }
 
@@ -63,7 +47,7 @@ void DirectoryStorage::write(const std::string& name, const fs::path& file) cons
     const Fd to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
     if (!to.valid()) throwSystemError(Code::CannotCreate, "create", temporary.string(), errno);
     try {
-      feed(from, file, [&](std::string_view bytes) { writeAll(to.get(), bytes, temporary); });
+      readThrough(from, file, [&](std::string_view bytes) { writeAll(to.get(), bytes, temporary); });
       syncFile(to.get(), temporary);
     } catch (...) {
       ::unlink(temporary.c_str());

@@ -39,6 +39,7 @@ std::string canonicalQuery(std::vector<std::pair<std::string, std::string>> quer
   }
   std::sort(query.begin(), query.end());
   std::vector<std::string> parts;
+  parts.reserve(query.size());
   for (const auto& [name, value] : query) parts.push_back(fmt::format("{}={}", name, value));
   return join(parts, "&");
 }
@@ -50,6 +51,7 @@ void sign(SignedRequest& request, const Credentials& credentials, Micros now) {
   request.headers["x-amz-content-sha256"] = request.payload_sha256;
   std::string headers;
   std::vector<std::string> names;
+  names.reserve(request.headers.size());
   for (const auto& [name, value] : request.headers) {
     headers += fmt::format("{}:{}\n", name, join(split(value, ' '), " "));
     names.push_back(name);

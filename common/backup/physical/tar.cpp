@@ -1,7 +1,5 @@
 #include "common/backup/physical/tar.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "common/base/error.h"
@@ -145,18 +143,11 @@ void TarWriter::directory(const std::string& name) { header(name + "/", '5', 0);
 void TarWriter::file(const std::string& name, const fs::path& path) {
   const auto size = fs::file_size(path);
   header(name, '0', size);
-  const Fd fd = openForReading(path);
-  std::vector<char> buffer(1U << 20);
   std::uint64_t written = 0;
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
-    if (got == 0) break;
-    written += static_cast<std::uint64_t>(got);
-    if (written > size) break;
-    sink_(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-  }
+  readThrough(path, [&](std::string_view bytes) {
+    written += bytes.size();
+    if (written <= size) sink_(bytes);
+  });
   if (written != size) throw Error(Code::Io, fmt::format("{} changed its size while it was read", path.string()));
   sink_(std::string((kBlock - size % kBlock) % kBlock, '\0'));
 }

@@ -29,19 +29,6 @@ std::string pieceName(const std::string& segment, const WalArchive::Span& span) 
   return fmt::format("{}.{:08x}-{:08x}", segment, span.from, span.to);
 }
 
-// Appends the file's bytes to `sink`.
-void readThrough(const fs::path& path, const ByteSink& sink) {
-  const Fd fd = openForReading(path);
-  std::vector<char> buffer(kBlock);
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
-    if (got == 0) return;
-    sink(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-  }
-}
-
 // PostgreSQL must never see half a file under the name that it asked for.
 class Destination {
  public:
