@@ -207,6 +207,7 @@ void declareBackup(CommandLine line) {
       .run(runs(backups::status));
   auto verify_line = line.subcommand("verify", "Prove a backup; level 2 restores it into scratch");
   verify_line.option("--input", options->input, "A path, an id, or latest (default)")
+      .flag("--every-kind", options->every_kind, "The newest of every kind that there is")
       .option("--level", options->level, "0 digests, 1 structure, 2 restore (default)")
       .option("--from", options->from, from)
       .run(runs(backups::verify));

@@ -20,6 +20,7 @@ struct Options {
   std::optional<std::int64_t> interval;
   bool due = false;
   bool again = false;
+  bool every_kind = false;
   bool dry_run = false;
 };
 

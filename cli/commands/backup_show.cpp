@@ -244,39 +244,80 @@ int status(Context& context, const Options& options) {
   return wrong ? info(Code::CheckFailed).exit_status : 0;
 }
 
-int verify(Context& context, const Options& options) {
-  const auto& out = context.out();
-  const auto [repository, entry] =
-      findAnyKind(context.backups(options.output, options.from), options.input.value_or("latest"));
-  const auto level = options.level.value_or(2);
-  if (level < 0 || level > 2) throw Error(Code::Usage, "--level takes 0, 1 or 2");
-  backup::VerifyOptions how{static_cast<int>(level), &context.keyring(), std::nullopt, {}};
+namespace {
+// Throws Error(Damaged) for what does not hold; answers what was found.
+backup::VerifyReport verifyOne(Context& context, const Options& options, const backup::Repository& repository,
+                               const backup::Entry& entry) {
+  backup::VerifyOptions how{static_cast<int>(options.level.value_or(2)), &context.keyring(), std::nullopt, {}};
   if (context.config().usesPostgres()) how.postgres = context.target();
   // What is found is kept beside the backup, when the backup is one of the local repository's own.
   std::error_code ignored;
   const bool own = repository.directory().isLocal() && entry.directory.isLocal() && !options.from &&
                    fs::equivalent(entry.directory.parent().parent().path(), repository.directory().path(), ignored);
-  const auto record = [&, &repository = repository, &entry = entry](int reached, bool good,
-                                                                    const std::string& message) {
+  const auto record = [&](int reached, bool good, const std::string& message) {
     if (own) repository.recordVerification(entry.id, {reached, good, nowMicros(), message});
   };
   try {
-    const auto report = backup::verifyBackup(entry, how);
+    auto report = backup::verifyBackup(entry, how);
     record(report.level, true, report.message);
-    out.marked(Mark::Ok, fmt::format("{}: {} ({:.1f} s)", report.id, report.message, report.seconds));
-    out.document({{"id", report.id},
-                  {"verified", true},
-                  {"level", report.level},
-                  {"message", report.message},
-                  {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
-                  {"seconds", report.seconds}});
-    if (report.log_problem.empty()) return 0;
-    out.marked(Mark::Failure, report.log_problem + "\n    → aragora backup create --kind base");
-    return info(Code::Damaged).exit_status;
+    return report;
   } catch (const Error& error) {
     if (error.code() == Code::Damaged) record(how.level, false, error.what());
     throw;
   }
+}
+
+json::object show(const Output& out, const backup::VerifyReport& report) {
+  out.marked(Mark::Ok, fmt::format("{}: {} ({:.1f} s)", report.id, report.message, report.seconds));
+  if (!report.log_problem.empty())
+    out.marked(Mark::Failure, report.log_problem + "\n    → aragora backup create --kind base");
+  return {{"id", report.id},
+          {"verified", true},
+          {"level", report.level},
+          {"message", report.message},
+          {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
+          {"seconds", report.seconds}};
+}
+
+// Every kind, also when one does not hold; the worst decides.
+int verifyEveryKind(Context& context, const Options& options, const storage::Place& place) {
+  json::array found;
+  bool damaged = false;
+  for (const auto& kind : backup::kKinds) {
+    const backup::Repository repository(place, kind);
+    const auto entries = repository.list();
+    if (entries.empty()) continue;
+    try {
+      const auto report = verifyOne(context, options, repository, entries.back());
+      damaged |= !report.log_problem.empty();
+      found.push_back(show(context.out(), report));
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      damaged = true;
+      context.out().marked(Mark::Failure, error.what());
+      found.push_back(
+          json::object{{"id", entries.back().id}, {"verified", false}, {"message", std::string(error.what())}});
+    }
+  }
+  if (found.empty())
+    throw Error(Code::NoInput, fmt::format("there is no backup in {}", place.describe()),
+                "make one with: aragora backup");
+  context.out().document({{"backups", found}});
+  return damaged ? info(Code::Damaged).exit_status : 0;
+}
+}  // namespace
+
+int verify(Context& context, const Options& options) {
+  const auto level = options.level.value_or(2);
+  if (level < 0 || level > 2) throw Error(Code::Usage, "--level takes 0, 1 or 2");
+  if (options.every_kind && options.input)
+    throw Error(Code::Usage, "--every-kind and --input exclude each other", "leave one out");
+  const auto place = context.backups(options.output, options.from);
+  if (options.every_kind) return verifyEveryKind(context, options, place);
+  const auto [repository, entry] = findAnyKind(place, options.input.value_or("latest"));
+  const auto report = verifyOne(context, options, repository, entry);
+  context.out().document(show(context.out(), report));
+  return report.log_problem.empty() ? 0 : info(Code::Damaged).exit_status;
 }
 
 }  // namespace aragora::cli::backups

@@ -58,6 +58,15 @@ class Keys(unittest.TestCase):
             kinds = lambda: [entry["kind"] for entry in sandbox.run_json("backup", "list")["backups"]]
             sandbox.run("backup", "create", "--due", check=0)
             self.assertEqual(sorted(kinds()), ["artifacts", "configuration", "full"])
+            verified = sandbox.run_json("backup", "verify", "--every-kind", check=0)["backups"]
+            self.assertEqual([(report["verified"], report["level"]) for report in verified], [(True, 2), (True, 1), (True, 1)])
+            damaged, = (sandbox.directory / "state/backups").glob("artifacts/*/*.age")
+            good = damaged.read_bytes()
+            damaged.write_bytes(good[:-1])
+            verified = sandbox.run_json("backup", "verify", "--every-kind", check=65)["backups"]
+            self.assertEqual([report["verified"] for report in verified], [True, True, False], "one does not hide the others")
+            damaged.write_bytes(good)
+            sandbox.run("backup", "verify", "--every-kind", check=0)
             self.assertIn("Nothing is due", sandbox.run("backup", "create", "--due", check=0).stdout)
             sandbox.environment["ARAGORA_MAX_ROUNDS"] = "9"
             sandbox.run("backup", "create", "--due", check=0)
