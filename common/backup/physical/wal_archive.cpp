@@ -1,33 +1,21 @@
 #include "common/backup/physical/wal_archive.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <thread>
 
+#include "common/backup/physical/wal_files.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
-#include "common/crypto/hash.h"
 
 namespace aragora::backup {
 
 namespace {
-constexpr std::string_view kSealed = ".zst.age";
-constexpr std::string_view kPartial = ".partial";
-constexpr std::string_view kRecord = ".json";
 constexpr std::size_t kRecordLimit = 64 * 1024;
-constexpr std::size_t kBlock = 1U << 20;
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 constexpr std::size_t kGapsLimit = 16U << 20;
-
-std::string sealedName(const std::string& name) { return name + std::string(kSealed); }
-
-// <segment>.<from>-<to>
-std::string pieceName(const std::string& segment, const WalArchive::Span& span) {
-  return fmt::format("{}.{:08x}-{:08x}", segment, span.from, span.to);
-}
 
 // PostgreSQL must never see half a file under the name that it asked for.
 class Destination {
@@ -117,54 +105,6 @@ fs::path WalArchive::partialPath(const WalSegment& segment) const {
   const auto directory = folder(name).path();
   makeDirectories(directory, 0750);
   return directory / (name + std::string(kPartial));
-}
-
-void WalArchive::seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const {
-  const auto directory = folder(name).path();
-  makeDirectories(directory, 0750);
-  const auto final_path = directory / sealedName(name);
-  std::error_code ignored;
-  if (fs::exists(final_path, ignored)) {
-    crypto::Sha256 hash;
-    readThrough(file, [&](std::string_view bytes) { hash.update(bytes); });
-    const auto record = readRecord(name, name);
-    if (record && hash.finishHex() == record->plain_sha256) return;
-    throw Error(Code::Conflict, fmt::format("{} is in the archive with other content", name),
-                "two servers archive into one directory; give each its own");
-  }
-  const auto temporary = ".tmp-" + sealedName(name);
-  fs::remove(directory / temporary, ignored);  // of a run that died
-  ArtifactWriter writer(directory, temporary, "wal", how);
-  readThrough(file, [&](std::string_view bytes) { writer.write(bytes); });
-  auto record = writer.finish();
-  record.path = sealedName(name);
-  // The record first: a sealed file without one would be damage, a record without a file is nothing.
-  writeFileAtomically(directory / (name + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0640);
-  renameDurably(directory / temporary, final_path);
-}
-
-std::vector<std::string> WalArchive::sealPiece(const WalSegment& segment, Span span, const ArtifactOptions& how,
-                                               const fs::path& folder) const {
-  const auto name = segmentName(segment, segmentSize());
-  const auto open = this->folder(name).path() / (name + std::string(kPartial));
-  const Fd fd(::open(open.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.valid() && errno == ENOENT) return {};
-  if (!fd.valid()) throwSystemError(Code::Io, "open", open.string(), errno);
-  const auto piece = pieceName(name, span);
-  ArtifactWriter writer(folder, sealedName(piece), "wal", how);
-  std::vector<char> buffer(kBlock);
-  for (auto at = span.from; at < span.to;) {
-    const ssize_t got =
-        ::pread(fd.get(), buffer.data(), std::min<std::uint64_t>(buffer.size(), span.to - at), static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throwSystemError(Code::Io, "read", open.string(), errno);
-    if (got == 0) throw Error(Code::Io, fmt::format("{} is shorter than was said", open.string()));
-    writer.write(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-    at += static_cast<std::uint64_t>(got);
-  }
-  const auto record = writer.finish();
-  createFileExclusively(folder / (piece + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0600);
-  return {piece + std::string(kRecord), sealedName(piece)};
 }
 
 std::optional<WalArchive::Span> WalArchive::spanOf(std::string_view file) {
@@ -436,33 +376,6 @@ bool WalArchive::gapIsRecorded(std::uint32_t timeline, Lsn after) const {
     if (after + size >= at && at + size >= after) return true;
   }
   return false;
-}
-
-json::object describe(const WalStatus& status) {
-  return {{"timeline", status.timeline},
-          {"flushed", formatLsn(status.flushed)},
-          {"durable_through", status.durable_through > 0 ? toIso(status.durable_through) : ""},
-          {"updated_at", toIso(status.updated_at)},
-          {"slot", status.slot},
-          {"slot_state", status.slot_state},
-          {"retained_bytes", status.retained_bytes},
-          {"problem", status.problem}};
-}
-
-std::optional<WalStatus> parseWalStatus(const std::string& text) {
-  const auto value = tryParseJson(text);
-  const auto* object = value ? value->if_object() : nullptr;
-  if (object == nullptr) return std::nullopt;
-  WalStatus status;
-  status.timeline = static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0));
-  status.flushed = parseLsn(jsonTextOr(*object, "flushed", "")).value_or(0);
-  status.durable_through = fromIso(jsonTextOr(*object, "durable_through", "")).value_or(0);
-  status.updated_at = fromIso(jsonTextOr(*object, "updated_at", "")).value_or(0);
-  status.slot = jsonTextOr(*object, "slot", "");
-  status.slot_state = jsonTextOr(*object, "slot_state", "");
-  status.retained_bytes = jsonIntegerOr(*object, "retained_bytes", 0);
-  status.problem = jsonTextOr(*object, "problem", "");
-  return status;
 }
 
 void WalArchive::writeStatus(const WalStatus& status) const {

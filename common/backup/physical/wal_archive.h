@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/backup/artifact.h"
+#include "common/backup/physical/wal_status.h"
 #include "common/crypto/keyring.h"
 
 namespace aragora::backup {
@@ -17,21 +18,6 @@ using database::postgres::isHistoryName;
 using database::postgres::parseSegmentName;
 using database::postgres::segmentName;
 using database::postgres::WalSegment;
-
-// What the receiver knew when it last wrote it down.
-struct WalStatus {
-  std::uint32_t timeline = 0;
-  Lsn flushed = 0;             // on disk here
-  Micros durable_through = 0;  // every commit up to this time of the server's clock is in the archive
-  Micros updated_at = 0;
-  std::string slot;
-  std::string slot_state;           // reserved, extended, unreserved, lost
-  std::int64_t retained_bytes = 0;  // kept by the server for us
-  std::string problem;              // why nothing is being received, empty when it is
-};
-
-json::object describe(const WalStatus& status);
-std::optional<WalStatus> parseWalStatus(const std::string& text);
 
 class WalArchive {
  public:
