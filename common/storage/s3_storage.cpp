@@ -104,8 +104,9 @@ struct S3Storage::Answer {
   int status = 0;
   std::string text;
   std::string etag;
-  bool broken = false;  // the body did not come to its end
-  std::string problem;  // of a connection that gave no answer
+  std::int64_t length = -1;  // of the object, as the header says
+  bool broken = false;       // the body did not come to its end
+  std::string problem;       // of a connection that gave no answer
 };
 
 S3Storage::S3Storage(S3Options options) : options_(std::move(options)) {
@@ -160,6 +161,7 @@ S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
     answer.etag = response.get("ETag", "");
     const bool streams = exchange.sink && (answer.status == 200 || answer.status == 206);
     const auto expected = response.hasContentLength() ? response.getContentLength64() : -1;
+    answer.length = expected;
     std::int64_t received = 0;
     std::vector<char> buffer(kBlock);
     while (exchange.method != "HEAD" &&
@@ -338,9 +340,19 @@ void S3Storage::putInParts(const std::string& name, const Range& content) const 
   complete.query = {{"uploadId", id}};
   const auto body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts);
   complete.body = Range::of(body);
+  complete.absent_is_normal = true;  // tried again after an answer that was lost: the upload is an object by then
   const auto answer = exchange(complete);
   // S3 may say 200 first and find out later that it failed.
-  if (const auto error = parseS3Error(answer.text); !error.code.empty()) refuse(begin.what, answer.status, error);
+  const auto error = parseS3Error(answer.text);
+  if (answer.status != 404 && !error.code.empty()) refuse(begin.what, answer.status, error);
+  Exchange look;
+  look.what = begin.what;
+  look.method = "HEAD";
+  look.path = begin.path;
+  look.absent_is_normal = true;
+  const auto stored = exchange(look);
+  if (stored.status != 200 || stored.length != static_cast<std::int64_t>(content.length))
+    throw Error(Code::Unreachable, fmt::format("{}: the store put the parts together to something else", begin.what));
 }
 
 void S3Storage::write(const std::string& name, const fs::path& file) const {

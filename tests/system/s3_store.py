@@ -75,12 +75,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(3)
             elif fault == "half":
                 return self.half()
-            elif fault:
+            elif fault and fault != "lost":
                 return self.error(fault, {500: "InternalError", 503: "SlowDown", 403: "AccessDenied", 400: "RequestTimeout"}[fault], "told to")
             refusal = self.refusal(path, query, body, parts[0])
             if refusal:
                 return self.error(*refusal)
+            if fault == "lost":  # it is done, and nobody hears of it
+                self.answer = lambda *_, **__: None
             getattr(self, "on_" + self.command)(body)
+            if fault == "lost":
+                self.cut()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
 
@@ -186,6 +190,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.locks[self.key] = self.headers["x-amz-object-lock-retain-until-date"]
         self.server.objects[self.key] = content
 
+    def on_HEAD(self, _):
+        content = self.server.objects.get(self.key)
+        if content is None:
+            return self.error(404, "NoSuchKey", "no such key")
+        self.send_response(200)
+        self.send_header("ETag", etag(content))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+
     def on_PUT(self, body):
         if "uploadId" not in self.query:
             self.put_whole(body)
@@ -198,6 +211,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             upload = f"upload-{len(self.server.requests)}"
             self.server.uploads[upload] = (self.key, {})
             return self.answer(200, f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>".encode())
+        if self.query["uploadId"] not in self.server.uploads:
+            return self.error(404, "NoSuchUpload", "no such upload")
         key, parts = self.server.uploads[self.query["uploadId"]]
         wanted = re.findall(r'<Part><PartNumber>(\d+)</PartNumber><ETag>"([0-9a-f]+)"</ETag></Part>', body.decode())
         if key != self.key or [(int(n), f'"{tag}"') for n, tag in wanted] != [(n, etag(parts[n])) for n in sorted(parts)]:

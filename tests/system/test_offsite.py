@@ -116,6 +116,11 @@ class Trouble(unittest.TestCase):
             store.faults += [Fault(503, times=2), Fault("drop", method="PUT"), Fault(500, key="partNumber=2"), Fault("drop", method="POST"), Fault(400, method="PUT", skip=2)]
             sandbox.run("backup", check=0)
             self.assertTrue(all(fault.times == 0 for fault in store.faults), "each fault happened")
+            shutil.rmtree(sandbox.directory / "backups")
+            store.objects.clear()
+            store.faults[:] = [Fault("lost", method="POST", skip=1), Fault("lost", method="PUT", key="manifest.json")]
+            sandbox.run("backup", check=0)
+            self.assertTrue(all(fault.times == 0 for fault in store.faults), "each fault happened")
             store.faults[:] = [Fault("half", method="GET", key="db.sqlite", times=4), Fault(503, method="GET", skip=3)]
             sandbox.run("backup", "verify", "--from", "offsite", check=0)
             self.assertTrue(all(fault.times == 0 for fault in store.faults), "each fault happened")
