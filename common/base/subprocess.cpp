@@ -99,6 +99,7 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
   auto argv = command.argv;
+  argv[0] = *program;  // postgres finds its own files by it, and PATH may not lead there
   auto environment = mergedEnvironment(command.environment);
   const int failed =
       posix_spawn(&pid_, program->c_str(), &actions, &attributes, pointers(argv).data(), pointers(environment).data());

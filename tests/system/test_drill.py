@@ -1,10 +1,12 @@
 """Drills: what they say is what happened, and what could not be done fails them."""
+import os
 import pathlib
+import shutil
 import subprocess
 import time
 import unittest
 
-from support import Cluster, Daemon, Sandbox, main, postgres_database, service
+from support import BINARY, Cluster, Daemon, Sandbox, main, postgres_database, service
 from recovery import Receiver
 
 BOXES = ["Restore database from backup to test environment", "Verify debate history intact", "Verify user sessions and preferences", "Run smoke tests on restored instance"]
@@ -99,6 +101,23 @@ class Drills(unittest.TestCase):
                 self.assertLess(evidence["rpo_seconds"], 30)
                 self.assertEqual(receiver.stop(), 0)
             self.assertEqual(cluster.sql("SELECT count(*) FROM debates"), "3")
+
+    def test_an_ordinary_user_whose_path_does_not_lead_to_postgresql(self):
+        """As in the units: PostgreSQL finds its own files by the path that it was started with."""
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.environment["PATH"] = "/usr/bin:/bin"
+            self.assertFalse(pathlib.Path("/usr/bin/postgres").exists())
+            program = sandbox.directory / "aragora"
+            shutil.copy(BINARY, program)
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            user = []
+            if os.geteuid() == 0:
+                subprocess.run(["chown", "-R", "nobody", sandbox.directory], check=True)
+                user = ["setpriv", "--reuid=nobody", "--clear-groups"]
+            for command in (["backup", "verify", "--input", "latest-base"], ["drill", "--kind", "physical"]):
+                result = subprocess.run([*user, program, *command], env={**sandbox.environment, "TMPDIR": str(sandbox.directory)}, capture_output=True, text=True, cwd="/", timeout=120)
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_what_a_killed_drill_left_is_dropped_by_the_next(self):
         with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:

@@ -160,6 +160,10 @@ void PrivateCluster::explainEnd(int status) const {
   if (fatal.find("before configured recovery target was reached") != std::string::npos)
     throw Error(Code::NoInput, "the log ends before the target of the recovery",
                 "choose an earlier target, or --latest");
+  // It says how the data was left before it does anything with it.
+  if (server_->errorOutput().find("database system was") == std::string::npos)
+    throw Error(Code::CouldNotVerify,
+                fmt::format("PostgreSQL did not start here (exit {}): {}", status, printable(fatal, 400)));
   throw Error(Code::Damaged,
               fmt::format("PostgreSQL gave up the recovery (exit {}): {}", status, printable(fatal, 400)));
 }

@@ -326,7 +326,8 @@ std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, co
                               std::max(reach.end, entry.manifest->physical->stop), reach.gap};
   }
   const auto status = archive.readStatus();
-  if (window && status && status->durable_through > 0 && !window->gap) window->through = status->durable_through;
+  if (window && status && status->durable_through > 0 && !window->gap)
+    window->through = std::max(window->from, status->durable_through);
   return window;
 }
 

@@ -42,6 +42,7 @@ class Receiver {
 
   void run() {
     const auto lock = archive_.lock();
+    if (const auto before = archive_.readStatus()) status_.durable_through = before->durable_through;  // it stays true
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kFirstPause);
     while (!stop_) {
       try {
