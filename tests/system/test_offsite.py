@@ -247,16 +247,21 @@ class Log(unittest.TestCase):
         with Store() as store, deployment() as (cluster, sandbox):
             sandbox.environment.update(store.environment)
 
+            whole = lambda: {key for key in list(store.objects) if "/wal/0" in key and key.endswith(".zst.age") and key.count("-") == 0 and not key.endswith(".history.zst.age")}
+
             def switch():
-                for _ in range(2):
+                for number in (1, 2):
                     cluster.sql("SELECT pg_switch_wal()", user="postgres")
-                    time.sleep(self.INTERVAL + 1)
+                    deadline = time.monotonic() + 60
+                    while len(whole()) < number:
+                        self.assertLess(time.monotonic(), deadline)
+                        time.sleep(0.1)
+                time.sleep(self.INTERVAL)
 
             self.check(self.lose_everything_here(cluster, sandbox, switch))
-            segments = [key for key in store.objects if "/wal/0" in key and key.endswith(".age")]
-            whole = {key.split("/")[-1][:24] for key in segments if key.endswith(key.split("/")[-1][:24] + ".zst.age")}
-            self.assertGreaterEqual(len(whole), 2)
-            self.assertFalse([key for key in segments if key.split("/")[-1][:24] in whole and key.count("-") > 1], "pieces of whole segments are gone")
+            complete = {key.split("/")[-1][:24] for key in whole()}
+            self.assertGreaterEqual(len(complete), 2)
+            self.assertFalse([key for key in store.objects if key.split("/")[-1][:24] in complete and "-" in key.split("/")[-1]], "pieces of whole segments are gone")
 
     def test_swift_loses_at_most_the_interval_and_a_receiver_that_was_killed_goes_on(self):
         with deployment() as (cluster, sandbox):
