@@ -45,10 +45,20 @@ backup::CreateOptions createOptions(Context& context, const Options& options) {
   auto how = backup::createOptions(config, context.target(), context.keyring());
   how.directory = context.backupDirectory(options.output);
   how.kind = kindOf(options);
+  how.lock_wait = backups::lockWait(options);
   how.max_rate = options.max_rate ? bytesPerSecond(*options.max_rate) : 0;
   return how;
 }
 
+}  // namespace
+
+std::chrono::seconds backups::lockWait(const Options& options) {
+  const auto wait = options.wait.value_or(600);
+  if (wait < 0) throw Error(Code::Usage, "--wait takes 0 or more seconds");
+  return std::chrono::seconds(wait);
+}
+
+namespace {
 std::atomic<bool> stopped{false};
 
 int runAll(Context& context, const Options& options) {
@@ -86,11 +96,11 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
 }
 
 // The copy elsewhere, when one is configured.
-void copyElsewhere(Context& context, const fs::path& directory) {
+void copyElsewhere(Context& context, const fs::path& directory, std::chrono::seconds lock_wait) {
   const auto place = storage::offsite(context.config());
   if (!place) return;
   backup::OffsiteCopy copying(directory, *place, context.keyring());
-  auto report = copying.copyBackups();
+  auto report = copying.copyBackups(lock_wait);
   try {
     const auto log = copying.copyLog(
         backup::sealingOf(backup::createOptions(context.config(), context.target(), context.keyring())));
@@ -137,7 +147,7 @@ int create(Context& context, const Options& options) {
   json::object document{{"backups", array}};
   if (made.size() == 1) document["backup"] = backups::describe(made[0]);
   out.document(document);
-  copyElsewhere(context, how.directory);
+  copyElsewhere(context, how.directory, how.lock_wait);
   return 0;
 }
 
@@ -150,7 +160,7 @@ int copy(Context& context, const Options& options) {
                 "set ARAGORA_OFFSITE to s3://bucket/prefix or the path of a mounted directory");
   backup::OffsiteCopy copying(directory, *place, context.keyring());
   if (options.again) copying.writeEverythingAgain();
-  const auto report = copying.copyBackups();
+  const auto report = copying.copyBackups(backups::lockWait(options));
   backup::CopyReport log;
   bool receiver = false;
   try {
@@ -183,7 +193,8 @@ void declareBackup(CommandLine line) {
   };
   const char* from = "Read them there instead: offsite, s3://bucket/prefix, or a directory";
   line.option("--output", options->output, "Directory of the backups (default backup.directory)")
-      .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M");
+      .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M")
+      .option("--wait", options->wait, "Seconds to wait for another run to end (default 600)");
   line.run(runs(create));
   auto create_line = line.subcommand("create", "Make a backup, and copy it elsewhere when backup.offsite is set");
   create_line

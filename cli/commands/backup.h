@@ -18,12 +18,15 @@ struct Options {
   std::optional<std::int64_t> level;
   std::optional<std::int64_t> days;
   std::optional<std::int64_t> interval;
+  std::optional<std::int64_t> wait;
   bool due = false;
   bool again = false;
   bool every_kind = false;
   bool dry_run = false;
 };
 
+// For another run in the same directory to end.
+std::chrono::seconds lockWait(const Options& options);
 json::object describe(const backup::Entry& entry);
 // The repository of the kind that holds the backup named, and that backup. An id is looked for among the full ones
 // first.

@@ -13,7 +13,7 @@ namespace key = config::key;
 
 // Shows the plan and, unless it is a dry run, executes it; answers why nothing may be removed, if so.
 std::string carryOut(const Output& out, const backup::Repository& repository, const backup::PrunePlan& plan,
-                     bool dry_run, json::array& items) {
+                     bool dry_run, std::chrono::seconds lock_wait, json::array& items) {
   const auto& place = repository.directory();
   for (const auto& item : plan.items) {
     items.push_back(json::object{
@@ -22,7 +22,7 @@ std::string carryOut(const Output& out, const backup::Repository& repository, co
                fmt::format("{}  {}{}{}", item.entry.id, dry_run && item.remove ? "would be " : "", item.reason,
                            place.isLocal() ? "" : " (" + place.describe() + ")"));
   }
-  if (!dry_run) backup::executePrune(repository, plan);
+  if (!dry_run) backup::executePrune(repository, plan, lock_wait);
   return plan.refusal;
 }
 
@@ -49,7 +49,7 @@ std::string pruneAt(Context& context, const storage::Place& place, const Options
     const backup::Repository repository(place, rule.kind);
     const auto plan = backup::planPrune(repository.list(), rule, nowMicros());
     if (plan.items.empty()) continue;
-    const auto refused = carryOut(out, repository, plan, options.dry_run, items);
+    const auto refused = carryOut(out, repository, plan, options.dry_run, lockWait(options), items);
     if (refusal.empty()) refusal = refused;
     if (rule.kind == "base") base_refused = !refused.empty();
   }
@@ -123,7 +123,7 @@ int keygen(Context& context, const Options& options) {
 int rekey(Context& context, const Options& options) {
   const auto directory = context.backupDirectory(options.output);
   const auto sealing = backup::sealingFor(context.keyring(), context.config().list(key::kBackupRecipients), 1);
-  const auto report = backup::rekey(directory, context.keyring(), sealing);
+  const auto report = backup::rekey(directory, context.keyring(), sealing, lockWait(options));
   const auto& out = context.out();
   out.marked(
       report.untouched.empty() ? Mark::Ok : Mark::Failure,

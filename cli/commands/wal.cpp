@@ -67,6 +67,7 @@ class BaseMaker {
         offsite_(storage::offsite(context.config())) {
     options_.directory = std::move(directory);
     options_.kind = "base";
+    options_.lock_wait = kLookAgain;
   }
   ~BaseMaker() {
     if (thread_.joinable()) thread_.join();
@@ -78,8 +79,8 @@ class BaseMaker {
   }
   // Once there is log: does the newest base backup lead into it?
   void startIfNothingLeadsToTheLog(const backup::WalArchive& archive, const backup::WalStatus& status) {
-    if (looked_ || archive.pieces(status.timeline).empty()) return;
-    looked_ = true;
+    if (std::chrono::steady_clock::now() < look_at_ || archive.pieces(status.timeline).empty()) return;
+    look_at_ = deadlineIn(kLookAgain);
     const auto window = backup::recoveryWindow(options_.directory, *options_.keyring);
     if (window && !window->gap) return;
     log::warning("no base backup leads to the log that is received; making one");
@@ -90,7 +91,8 @@ class BaseMaker {
   void make() {
     try {
       log::warning("made base backup {}", backup::createBackup(options_).id);
-      if (offsite_) backup::OffsiteCopy(options_.directory, *offsite_, *options_.keyring).copyBackups();
+      if (offsite_)
+        backup::OffsiteCopy(options_.directory, *offsite_, *options_.keyring).copyBackups(options_.lock_wait);
     } catch (const std::exception& error) {  // the thread's boundary
       log::error("the base backup that recovery needs failed: {}; run: aragora backup create --kind base",
                  error.what());
@@ -100,9 +102,10 @@ class BaseMaker {
 
   backup::CreateOptions options_;
   std::optional<storage::Place> offsite_;
-  bool looked_ = false;
+  Deadline look_at_{};
   std::atomic<bool> running_{false};
   std::thread thread_;
+  static constexpr std::chrono::minutes kLookAgain{10};
 };
 
 // In a thread of its own: a store that does not answer must not keep the log waiting. nullptr without a place.

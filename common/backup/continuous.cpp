@@ -9,9 +9,12 @@
 namespace aragora::backup {
 
 namespace {
+constexpr std::chrono::seconds kLockWait{5};  // it also keeps a stop waiting
+
 class Continuous {
  public:
   Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop) : options_(options), stop_(stop) {
+    options_.create.lock_wait = std::min(options.interval, kLockWait);
     if (options.offsite) offsite_.emplace(options.create.directory, *options.offsite, *options.create.keyring);
   }
 
@@ -52,7 +55,7 @@ class Continuous {
 
   // In its own time: a store that does not answer must not keep an increment waiting.
   void copyElsewhere() {
-    const auto copied = offsite_->copyBackups();
+    const auto copied = offsite_->copyBackups(options_.create.lock_wait);
     if (copied.backups > 0)
       say(fmt::format("{} backups ({}) copied to {}", copied.backups, humanBytes(copied.bytes),
                       offsite_->place().describe()));
@@ -63,7 +66,7 @@ class Continuous {
     const auto newest = newestFull();
     if (options_.create.target.engine != database::Engine::Sqlite || !newest) return;
     // One writer a repository; an increment belongs to the newest full backup.
-    const auto lock = Repository(options_.create.directory).lock();
+    const auto lock = Repository(options_.create.directory).lock(options_.create.lock_wait);
     if (!writer_ || writer_->full().id != newest->id) {
       Repository::requireAuthentic(*newest, *options_.create.keyring);
       writer_ = std::make_unique<IncrementWriter>(*newest, *options_.create.keyring, sealingOf(options_.create));
@@ -89,7 +92,7 @@ class Continuous {
     if (options_.on_failure) options_.on_failure(reason);
   }
 
-  const ContinuousOptions& options_;
+  ContinuousOptions options_;
   const std::atomic<bool>& stop_;
   std::optional<OffsiteCopy> offsite_;
   std::unique_ptr<IncrementWriter> writer_;

@@ -44,7 +44,7 @@ class Run {
   explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.kind) {}
 
   Entry create() {
-    const auto lock = repository_.lock();
+    const auto lock = repository_.lock(options_.lock_wait);
     repository_.removeLeftovers();
     describeInstance();
     begin();

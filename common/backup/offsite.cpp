@@ -14,10 +14,9 @@ constexpr Micros kTellWhenIdle = 600'000'000;  // while nothing comes in
 constexpr std::string_view kData = ".zst.age";
 constexpr std::string_view kRecord = ".json";
 
-FileLock soleCopier(const fs::path& path) {
+FileLock soleCopier(const fs::path& path, std::chrono::seconds wait) {
   makeDirectories(path.parent_path(), 0750);
-  if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
-  throw Error(Code::Busy, fmt::format("another run is copying ({})", FileLock::holder(path)), "wait for it to end");
+  return FileLock::acquire(path, "another run is copying", wait);
 }
 }  // namespace
 
@@ -55,8 +54,8 @@ OffsiteCopy::Folder OffsiteCopy::folder(const std::string& name) {
   return {here_ / name, there_ / name, found->second};
 }
 
-CopyReport OffsiteCopy::copyBackups() {
-  const auto lock = soleCopier(here_ / ".offsite.lock");
+CopyReport OffsiteCopy::copyBackups(std::chrono::seconds wait) {
+  const auto lock = soleCopier(here_ / ".offsite.lock", wait);
   CopyReport report;
   OffsiteStatus status = offsiteStatus(here_).value_or(OffsiteStatus{});
   status.place = there_.describe();
@@ -175,7 +174,7 @@ void OffsiteCopy::copyNotes(const std::string& name, bool may_vanish, CopyReport
 CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
   CopyReport report;
   const WalArchive log(here_ / "wal", keyring_);
-  const auto lock = soleCopier(here_ / "wal" / ".offsite.lock");
+  const auto lock = soleCopier(here_ / "wal" / ".offsite.lock", std::chrono::seconds(0));
   if (log.segmentSize() == 0) return report;  // nothing was received yet
   // Before the files are looked at: what it says is on disk by then.
   const auto status = log.readStatus();

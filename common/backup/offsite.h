@@ -32,9 +32,9 @@ class OffsiteCopy {
       : here_(std::move(here)), there_(std::move(there)), keyring_(keyring) {}
   const storage::Place& place() const { return there_; }
 
-  // Backups, increments, notes about them and evidence of drills. Error(Busy) when another run does it, Error(Conflict)
-  // when the place holds those of another deployment.
-  CopyReport copyBackups();
+  // Backups, increments, notes about them and evidence of drills. Error(Busy) when another run still does it after
+  // `wait`, Error(Conflict) when the place holds those of another deployment.
+  CopyReport copyBackups(std::chrono::seconds wait);
   // From now on nothing counts as being there.
   void writeEverythingAgain() { again_ = true; }
   // Complete segments and histories, the open segment up to what is on disk here, and how far the copy reaches

@@ -56,10 +56,11 @@ PrunePlan planPrune(const std::vector<Entry>& entries, const Rule& rule, Micros 
   return plan;
 }
 
-std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan) {
+std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan,
+                                      std::chrono::seconds lock_wait) {
   const bool local = repository.directory().isLocal();
   std::optional<FileLock> lock;
-  if (local) lock = repository.lock();
+  if (local) lock = repository.lock(lock_wait);
   std::vector<std::string> removed;
   for (const auto& item : plan.items) {
     if (!item.remove) continue;

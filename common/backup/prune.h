@@ -20,6 +20,7 @@ struct PrunePlan {
 // Where a window is promised it begins with the newest good one older than it, which is kept too.
 PrunePlan planPrune(const std::vector<Entry>& entries, const Rule& rule, Micros now);
 // Executes under the lock (of a local place); answers the ids removed. What is locked against removal elsewhere stays.
-std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan);
+std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan,
+                                      std::chrono::seconds lock_wait);
 
 }  // namespace aragora::backup

@@ -31,8 +31,8 @@ class Rekeying {
   Rekeying(const fs::path& directory, const crypto::Keyring& keyring, const ArtifactOptions& sealing)
       : directory_(directory), keyring_(keyring), sealing_(sealing), identities_(keyring.backupIdentities()) {}
 
-  RekeyReport run() {
-    const auto lock = Repository(directory_).lock();
+  RekeyReport run(std::chrono::seconds lock_wait) {
+    const auto lock = Repository(directory_).lock(lock_wait);
     for (const auto& kind : kKinds) rekeyKind(kind);
     for (const auto& full : storage::Place(directory_ / "increments").list()) {
       if (!startsWith(full.name, ".")) attempt("increments of " + full.name, [&] { rekeyIncrements(full.name); });
@@ -172,8 +172,9 @@ class Rekeying {
 };
 }  // namespace
 
-RekeyReport rekey(const fs::path& directory, const crypto::Keyring& keyring, const ArtifactOptions& sealing) {
-  return Rekeying(directory, keyring, sealing).run();
+RekeyReport rekey(const fs::path& directory, const crypto::Keyring& keyring, const ArtifactOptions& sealing,
+                  std::chrono::seconds lock_wait) {
+  return Rekeying(directory, keyring, sealing).run(lock_wait);
 }
 
 }  // namespace aragora::backup

@@ -17,6 +17,7 @@ struct RekeyReport {
 
 // Under the locks of the repository and of the log: Error(Busy) while a backup or the receiver runs. The keyring must
 // hold the keys that open and signed what is there.
-RekeyReport rekey(const fs::path& directory, const crypto::Keyring& keyring, const ArtifactOptions& sealing);
+RekeyReport rekey(const fs::path& directory, const crypto::Keyring& keyring, const ArtifactOptions& sealing,
+                  std::chrono::seconds lock_wait);
 
 }  // namespace aragora::backup

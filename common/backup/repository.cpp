@@ -109,13 +109,10 @@ void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& key
   }
 }
 
-FileLock Repository::lock() const {
+FileLock Repository::lock(std::chrono::seconds wait) const {
   makeDirectories(directory_.path(), 0750);
-  const auto path = directory_.path() / ".lock";
-  if (auto lock = FileLock::tryAcquire(path)) return std::move(*lock);
-  throw Error(Code::Busy,
-              fmt::format("another backup run works in {} ({})", directory_.describe(), FileLock::holder(path)),
-              "wait for it to end");
+  return FileLock::acquire(directory_.path() / ".lock",
+                           fmt::format("another backup run works in {}", directory_.describe()), wait);
 }
 
 fs::path Repository::beginTemporary(const std::string& id) const {

@@ -51,7 +51,7 @@ class Repository {
   static void requireAuthentic(const Entry& entry, const crypto::Keyring& keyring);
 
   // From here on only of a local place, but for remove(). Error(Busy) naming the holder.
-  FileLock lock() const;
+  FileLock lock(std::chrono::seconds wait) const;
   fs::path beginTemporary(const std::string& id) const;  // <kind>/.tmp-<id>
   void publish(const fs::path& temporary, const std::string& id) const;
   void removeLeftovers() const;  // .tmp-* and .trash-*, while holding the lock

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <thread>
+
 #include "common/backup/artifact.h"
 #include "common/backup/sessions.h"
 #include "common/base/error.h"
@@ -16,6 +18,8 @@ namespace aragora::backup {
 using database::Engine;
 
 namespace {
+constexpr std::chrono::seconds kSessionsEnd{5};
+
 class Run {
  public:
   Run(const Entry& entry, const RestoreOptions& options) : entry_(entry), options_(options) {}
@@ -209,19 +213,29 @@ class Run {
     admin_target.url = database::postgres::withDatabase(options_.target.url, "postgres");
     admin_target.application_name = "aragora restore";
     const auto admin = database::connect(admin_target);
-    const auto sessions = admin->query(
-        "SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", {live});
-    if (!sessions.empty()) {
-      throw Error(Code::Busy,
-                  fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live,
-                              sessions[0].text(0), sessions[0].text(1)),
-                  "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
-    }
+    requireUnused(*admin, live);
     const auto quote = [](const std::string& name) { return database::postgres::quoteIdentifier(name); };
     database::Transaction transaction(*admin);
     admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(live), quote(kept)), {});
     admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(landing), quote(live)), {});
     transaction.commit();
+  }
+
+  // The server goes on listing a session for a moment after its client has closed it.
+  static void requireUnused(database::Connection& admin, const std::string& live) {
+    const auto deadline = deadlineIn(kSessionsEnd);
+    while (true) {
+      const auto sessions = admin.query(
+          "SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'",
+          {live});
+      if (sessions.empty()) return;
+      if (remaining(deadline).count() == 0)
+        throw Error(Code::Busy,
+                    fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live,
+                                sessions[0].text(0), sessions[0].text(1)),
+                    "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
   }
 
   const Entry& entry_;

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <thread>
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 
 namespace aragora {
@@ -141,6 +144,17 @@ std::optional<FileLock> FileLock::tryAcquire(const fs::path& path) {
   const auto pid = fmt::format("{}\n", ::getpid());
   if (::ftruncate(fd.get(), 0) == 0) (void)!::pwrite(fd.get(), pid.data(), pid.size(), 0);
   return FileLock(std::move(fd));
+}
+
+FileLock FileLock::acquire(const fs::path& path, const std::string& what, std::chrono::seconds wait) {
+  const auto deadline = deadlineIn(wait);
+  for (bool told = false;; std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
+    if (auto lock = tryAcquire(path)) return std::move(*lock);
+    const auto problem = fmt::format("{} ({})", what, holder(path));
+    if (remaining(deadline).count() == 0) throw Error(Code::Busy, problem, "wait for it to end");
+    if (!told) log::warning("{}; waiting for up to {}", problem, humanDuration(wait));
+    told = true;
+  }
 }
 
 std::string FileLock::holder(const fs::path& path) {

@@ -2,6 +2,7 @@
 // one owned descriptor type and an advisory lock that dies with its process. Failures are Errors that name the path.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -57,6 +58,9 @@ class FileLock {
  public:
   // nullopt when another process holds it.
   static std::optional<FileLock> tryAcquire(const fs::path& path);
+  // Waits up to `wait` for the holder to let go, then Error(Busy): "`what` (process N)". Blocks; looks every 100 ms.
+  static FileLock acquire(const fs::path& path, const std::string& what,
+                          std::chrono::seconds wait = std::chrono::seconds(0));
   static std::string holder(const fs::path& path);
 
  private:

@@ -97,12 +97,7 @@ TEST_P(Backup, RestoresWhatWasThereAndKeepsWhatIsReplaced) {
   else
     kept.url = database::postgres::withDatabase(kept.url, report.kept);
   EXPECT_EQ(deployment.debateCount(kept), 25);
-  if (GetParam() == Engine::Postgres) {
-    database::Target admin;
-    admin.engine = Engine::Postgres;
-    admin.url = Secret(service("TEST_POSTGRES"));
-    database::connect(admin)->query("DROP DATABASE " + database::postgres::quoteIdentifier(report.kept), {});
-  }
+  if (GetParam() == Engine::Postgres) dropDatabase(report.kept);
   verify::Options how;
   how.keyring = &deployment.keyring;
   EXPECT_EQ(verify::verifyDatabase(deployment.test.target(), how).exitStatus(), 0);
@@ -238,17 +233,12 @@ TEST_P(Backup, SessionsInRedisComeBackAndLiveOnesWin) {
   EXPECT_EQ(client.command({"PTTL", prefix + "-b"}).integer, -1);
   EXPECT_EQ(client.command({"GET", prefix + "-c"}).text, "live");
   for (const auto* suffix : {"-a", "-b", "-c"}) client.command({"DEL", prefix + suffix});
-  if (GetParam() == Engine::Postgres) {
-    database::Target admin;
-    admin.engine = Engine::Postgres;
-    admin.url = Secret(service("TEST_POSTGRES"));
-    database::connect(admin)->query("DROP DATABASE " + database::postgres::quoteIdentifier(report.kept), {});
-  }
+  if (GetParam() == Engine::Postgres) dropDatabase(report.kept);
 }
 
 TEST_P(Backup, OverlappingRunsAreRefused) {
   Deployment deployment(GetParam());
-  const auto lock = Repository(deployment.repository).lock();
+  const auto lock = Repository(deployment.repository).lock(std::chrono::seconds(0));
   try {
     deployment.create();
     FAIL();

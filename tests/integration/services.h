@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
@@ -22,6 +23,20 @@ inline std::string service(const char* variable) {
   return value;
 }
 
+// Databases are made and dropped with checkpoints, which a busy disk takes its time for.
+inline database::Target administration() {
+  database::Target admin;
+  admin.engine = database::Engine::Postgres;
+  admin.url = Secret(service("TEST_POSTGRES"));
+  admin.statement_timeout = std::chrono::minutes(3);
+  return admin;
+}
+
+inline void dropDatabase(const std::string& name) {
+  database::connect(administration())
+      ->query(fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", database::postgres::quoteIdentifier(name)), {});
+}
+
 // A database of its own for one test: a file, or a PostgreSQL database that is dropped at the end.
 class TestDatabase {
  public:
@@ -31,23 +46,24 @@ class TestDatabase {
       target_.path = directory_.path() / "test.db";
       return;
     }
-    admin_.engine = engine;
-    admin_.url = Secret(service("TEST_POSTGRES"));
     name_ = "test_" + lower(newUlid());
-    database::connect(admin_)->query("CREATE DATABASE " + name_, {});
+    database::connect(administration())->query("CREATE DATABASE " + name_, {});
     target_.url = database::postgres::withDatabase(Secret(service(server)), name_);
   }
   TestDatabase(const TestDatabase&) = delete;
   TestDatabase& operator=(const TestDatabase&) = delete;
   ~TestDatabase() {
-    if (!name_.empty()) database::connect(admin_)->query("DROP DATABASE IF EXISTS " + name_ + " WITH (FORCE)", {});
+    try {
+      if (!name_.empty()) dropDatabase(name_);
+    } catch (const Error& error) {
+      ADD_FAILURE() << name_ << " was not dropped: " << error.what();
+    }
   }
   const database::Target& target() const { return target_; }
   const fs::path& directory() const { return directory_.path(); }
 
  private:
   TemporaryDirectory directory_;
-  database::Target admin_;
   database::Target target_;
   std::string name_;
 };

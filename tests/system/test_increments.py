@@ -1,5 +1,6 @@
 """SQLite between two full backups: increments while the database is written to, and every moment of it restored."""
 import contextlib
+import fcntl
 import shutil
 import signal
 import sqlite3
@@ -113,6 +114,19 @@ class Increments(unittest.TestCase):
             sandbox.run("restore", "--latest", "--yes", "--verify", check=0)
             with Daemon(sandbox) as daemon:
                 self.assertEqual({d["id"] for d in daemon.get("/api/debates")[1]["items"]}, set(ids))
+
+    def test_another_run_is_waited_for(self):
+        with self.deployment() as sandbox:
+            self.backups.mkdir()
+            with open(self.backups / ".lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                refused = sandbox.run("backup", "--wait", "0", check=75)
+                self.assertIn("another backup run works in", refused.stderr)
+                waiting = subprocess.Popen([BINARY, "backup"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                self.assertIn("waiting for up to 10 min", waiting.stderr.readline())
+                self.assertIsNone(waiting.poll())
+            self.assertEqual((waiting.communicate(timeout=30), waiting.returncode)[1], 0)
+            sandbox.run("backup", "verify", check=0)
 
     def test_damage_exchange_and_removal_are_found(self):
         with self.deployment() as sandbox:

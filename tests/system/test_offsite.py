@@ -179,7 +179,8 @@ class Trouble(unittest.TestCase):
             sandbox.environment["ARAGORA_OFFSITE"] = ""
             sandbox.run("backup", check=0)
             database = (sandbox.directory / "backups/latest").resolve() / "db.sqlite.zst.age"
-            database.write_bytes(database.read_bytes()[:-1] + b"x")
+            good = database.read_bytes()
+            database.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
             sandbox.environment.update(store.environment)
             result = sandbox.run("backup", "copy")
             self.assertEqual(result.returncode, 65)

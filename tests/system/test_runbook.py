@@ -46,6 +46,7 @@ class Shell:
         units = {"start aragora": start, "stop aragora": stop}
         if cluster:
             self.paths["/var/lib/postgresql/15/main"] = str(cluster.data)
+            self.paths["/var/lib/postgresql/15/main.lost"] = str(cluster.directory / "main.lost")
             self.paths["/var/lib/postgresql/15/recovered"] = str(cluster.directory / "recovered")
             pg = f"cd / && {user} {cluster.BIN}/pg_ctl -D {cluster.data} -l {cluster.data}/server.log -w"
             units.update({"start postgresql": f"rm -f {cluster.directory}/.s.PGSQL.*; {pg} start >/dev/null", "stop postgresql": f"{pg} -m fast stop >/dev/null || true"})

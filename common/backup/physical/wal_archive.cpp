@@ -90,14 +90,11 @@ void removeUnfinished(const fs::path& directory) {
 
 FileLock WalArchive::lock() const {
   makeDirectories(directory_.path(), 0750);
-  const auto path = directory_.path() / ".lock";
-  if (auto lock = FileLock::tryAcquire(path)) {
-    removeUnfinished(directory_.path());
-    for (const auto timeline : timelines()) removeUnfinished((directory_ / fmt::format("{:08X}", timeline)).path());
-    return std::move(*lock);
-  }
-  throw Error(Code::Busy,
-              fmt::format("another receiver writes to {} ({})", directory_.describe(), FileLock::holder(path)));
+  auto lock = FileLock::acquire(directory_.path() / ".lock",
+                                fmt::format("another receiver writes to {}", directory_.describe()));
+  removeUnfinished(directory_.path());
+  for (const auto timeline : timelines()) removeUnfinished((directory_ / fmt::format("{:08X}", timeline)).path());
+  return lock;
 }
 
 fs::path WalArchive::partialPath(const WalSegment& segment) const {
