@@ -65,6 +65,11 @@ storage::Place Context::backups(const std::optional<std::string>& output, const 
   throw Error(Code::Config, "no place elsewhere is configured", "set ARAGORA_OFFSITE");
 }
 
+const crypto::Keyring& Context::backupKeyring() {
+  if (!backup_keyring_) backup_keyring_ = deployment::requireBackupKeyring(config());
+  return *backup_keyring_;
+}
+
 const crypto::Keyring& Context::keyring() {
   if (!keyring_) keyring_ = deployment::requireKeyring(config());
   return *keyring_;

@@ -23,6 +23,8 @@ class Context {
   config::Config& config();
   database::Target target();
   const crypto::Keyring& keyring();
+  // For making backups: also one that cannot open them.
+  const crypto::Keyring& backupKeyring();
   // Where backups are: `output` when --output was given, the configured directory otherwise.
   std::filesystem::path backupDirectory(const std::optional<std::string>& output);
   // The same, or `from` when --from was given: offsite, s3://bucket/prefix, or a directory.
@@ -34,6 +36,7 @@ class Context {
   Output output_;
   std::optional<config::Loaded> loaded_;
   std::optional<crypto::Keyring> keyring_;
+  std::optional<crypto::Keyring> backup_keyring_;
 };
 
 }  // namespace aragora::cli

@@ -42,7 +42,7 @@ std::uint64_t bytesPerSecond(const std::string& text) {
 backup::CreateOptions createOptions(Context& context, const Options& options) {
   auto& config = context.config();
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
-  auto how = backup::createOptions(config, context.target(), context.keyring());
+  auto how = backup::createOptions(config, context.target(), context.backupKeyring());
   how.directory = context.backupDirectory(options.output);
   how.kind = kindOf(options);
   how.lock_wait = backups::lockWait(options);
@@ -99,11 +99,11 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
 void copyElsewhere(Context& context, const fs::path& directory, std::chrono::seconds lock_wait) {
   const auto place = storage::offsite(context.config());
   if (!place) return;
-  backup::OffsiteCopy copying(directory, *place, context.keyring());
+  backup::OffsiteCopy copying(directory, *place, context.backupKeyring());
   auto report = copying.copyBackups(lock_wait);
   try {
     const auto log = copying.copyLog(
-        backup::sealingOf(backup::createOptions(context.config(), context.target(), context.keyring())));
+        backup::sealingOf(backup::createOptions(context.config(), context.target(), context.backupKeyring())));
     report.files += log.files;
     report.bytes += log.bytes;
   } catch (const Error& error) {
@@ -158,7 +158,7 @@ int copy(Context& context, const Options& options) {
   if (!place)
     throw Error(Code::Config, "no place elsewhere is configured",
                 "set ARAGORA_OFFSITE to s3://bucket/prefix or the path of a mounted directory");
-  backup::OffsiteCopy copying(directory, *place, context.keyring());
+  backup::OffsiteCopy copying(directory, *place, context.backupKeyring());
   if (options.again) copying.writeEverythingAgain();
   const auto report = copying.copyBackups(backups::lockWait(options));
   backup::CopyReport log;

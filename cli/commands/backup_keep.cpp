@@ -53,7 +53,7 @@ std::string pruneAt(Context& context, const storage::Place& place, const Options
     if (refusal.empty()) refusal = refused;
     if (rule.kind == "base") base_refused = !refused.empty();
   }
-  const auto removed = options.dry_run || base_refused ? 0 : pruneLog(place, context.keyring());
+  const auto removed = options.dry_run || base_refused ? 0 : pruneLog(place, context.backupKeyring());
   if (removed > 0) out.marked(Mark::Ok, fmt::format("{} files of log removed: no base backup needs them", removed));
   segments += removed;
   return refusal;
@@ -122,8 +122,8 @@ int keygen(Context& context, const Options& options) {
 
 int rekey(Context& context, const Options& options) {
   const auto directory = context.backupDirectory(options.output);
-  const auto sealing = backup::sealingFor(context.keyring(), context.config().list(key::kBackupRecipients), 1);
-  const auto report = backup::rekey(directory, context.keyring(), sealing, lockWait(options));
+  const auto sealing = backup::sealingFor(context.backupKeyring(), context.config().list(key::kBackupRecipients), 1);
+  const auto report = backup::rekey(directory, context.backupKeyring(), sealing, lockWait(options));
   const auto& out = context.out();
   out.marked(
       report.untouched.empty() ? Mark::Ok : Mark::Failure,

@@ -228,7 +228,7 @@ int list(Context& context, const Options& options) {
 
 int status(Context& context, const Options& options) {
   const auto directory = context.backupDirectory(options.output);
-  const auto state = drill::recoveryState(directory, backup::policyOf(context.config()), context.keyring());
+  const auto state = drill::recoveryState(directory, backup::policyOf(context.config()), context.backupKeyring());
   const auto& full = state.kind("full");
   json::object document{{"directory", directory.string()},
                         {"count", full.count},
@@ -248,7 +248,7 @@ namespace {
 // Throws Error(Damaged) for what does not hold; answers what was found.
 backup::VerifyReport verifyOne(Context& context, const Options& options, const backup::Repository& repository,
                                const backup::Entry& entry) {
-  backup::VerifyOptions how{static_cast<int>(options.level.value_or(2)), &context.keyring(), std::nullopt, {}};
+  backup::VerifyOptions how{static_cast<int>(options.level.value_or(2)), &context.backupKeyring(), std::nullopt, {}};
   if (context.config().usesPostgres()) how.postgres = context.target();
   // What is found is kept beside the backup, when the backup is one of the local repository's own.
   std::error_code ignored;

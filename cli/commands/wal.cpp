@@ -43,7 +43,7 @@ struct FileOptions {
 };
 
 backup::ArtifactOptions sealingOf(Context& context) {
-  return backup::sealingOf(backup::createOptions(context.config(), context.target(), context.keyring()));
+  return backup::sealingOf(backup::createOptions(context.config(), context.target(), context.backupKeyring()));
 }
 
 void prepare(Context& context) {
@@ -63,7 +63,7 @@ void stopOnSignals() {
 class BaseMaker {
  public:
   BaseMaker(Context& context, fs::path directory)
-      : options_(backup::createOptions(context.config(), context.target(), context.keyring())),
+      : options_(backup::createOptions(context.config(), context.target(), context.backupKeyring())),
         offsite_(storage::offsite(context.config())) {
     options_.directory = std::move(directory);
     options_.kind = "base";
@@ -115,7 +115,7 @@ std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& 
   if (!place) return nullptr;
   const auto interval = options.seal_interval.value_or(context.config().integer(key::kSealInterval));
   if (interval < 1) throw Error(Code::Usage, "--seal-interval takes 1 or more seconds");
-  auto copying = std::make_shared<backup::OffsiteCopy>(directory, *place, context.keyring());
+  auto copying = std::make_shared<backup::OffsiteCopy>(directory, *place, context.backupKeyring());
   log::info("copying to {} every {} s", place->describe(), interval);
   return std::make_unique<Periodic>(
       std::chrono::seconds(interval), [copying, sealing] { copying->copyLog(sealing); },
@@ -125,7 +125,7 @@ std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& 
 int receive(Context& context, const ReceiveOptions& options) {
   prepare(context);
   const auto directory = context.backupDirectory(options.output);
-  backup::WalArchive archive(directory / "wal", context.keyring());
+  backup::WalArchive archive(directory / "wal", context.backupKeyring());
   backup::ReceiverOptions how;
   how.target = context.target();
   how.slot = options.slot.value_or("aragora");
@@ -164,7 +164,7 @@ int push(Context& context, const FileOptions& options) {
     throw Error(Code::Usage, "wal-push needs the file", "archive_command = 'aragora backup wal-push %p'");
   const auto path = fs::path(*options.path);
   const auto name = path.filename().string();
-  backup::WalArchive archive(context.backupDirectory(options.output) / "wal", context.keyring());
+  backup::WalArchive archive(context.backupDirectory(options.output) / "wal", context.backupKeyring());
   if (archive.segmentSize() == 0) {
     const auto connection = database::connect(context.target());
     const auto row = connection->query(
@@ -184,7 +184,7 @@ int push(Context& context, const FileOptions& options) {
   archive.seal(name, path, sealing);
   try {
     if (const auto place = storage::offsite(context.config()))
-      backup::OffsiteCopy(archive.directory().path().parent_path(), *place, context.keyring()).copyLog(sealing);
+      backup::OffsiteCopy(archive.directory().path().parent_path(), *place, context.backupKeyring()).copyLog(sealing);
   } catch (const Error& error) {
     // It is safe here; the next file and every backup try again.
     log::warning("the log is not copied elsewhere: {}", error.what());
@@ -201,7 +201,7 @@ bool fetch(Context& context, const FileOptions& options) {
     if (fs::is_socket(from)) return backup::fetchFromWalServer(from, *options.name, *options.path);
     if (!fs::is_directory(from))
       throw Error(Code::Config, fmt::format("there is no archive at {}", from.string()), "name it with --from");
-    return backup::WalArchive(from, context.keyring()).fetch(*options.name, *options.path);
+    return backup::WalArchive(from, context.backupKeyring()).fetch(*options.name, *options.path);
   } catch (const Error& error) {
     // What the archive lacks may have come with the base backup, where the server looks next.
     const auto in_place = fs::path(*options.path).parent_path() / *options.name;

@@ -120,7 +120,7 @@ struct ArtifactWriter::Impl {
 
 ArtifactOptions sealingFor(const crypto::Keyring& keyring, const std::vector<std::string>& further, int level) {
   ArtifactOptions options;
-  options.recipients = {keyring.backupIdentity().recipient};
+  options.recipients = {keyring.backupRecipient()};
   for (const auto& recipient : further) options.recipients.push_back(crypto::parseAgeRecipient(recipient));
   options.compression_level = level;
   return options;

@@ -197,7 +197,7 @@ namespace {
 void proveContent(const Entry& entry, const CreateOptions& options) {
   const Repository repository(options.directory, options.kind);
   VerifyOptions how;
-  how.level = 1;
+  how.level = options.keyring->opensBackups() ? 1 : 0;
   how.keyring = options.keyring;
   try {
     const auto report = verifyBackup(entry, how);

@@ -31,7 +31,8 @@ ArtifactOptions sealingOf(const CreateOptions& options);
 Entry createBackup(const CreateOptions& options);
 // Whether the settings differ from those of the newest good backup of kind "configuration".
 bool configurationChanged(const CreateOptions& options);
-// Everything that the policy says is due now, each verified to level 1; bases only where there is a log to go on with.
+// Everything that the policy says is due now, each verified to level 1 (0 where backups cannot be opened); bases only
+// where there is a log to go on with.
 std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& policy);
 
 }  // namespace aragora::backup

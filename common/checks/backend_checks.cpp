@@ -136,17 +136,18 @@ std::vector<Finding> checkKeyMatchesDatabase(const Context& context) {
   const auto& facts = context.facts->database.get();
   if (auto silent = databaseSilent(facts, "Key check")) return {*silent};
   if (!facts.key_check) return {skipped("Key check: no key has been used with this database yet")};
-  if (!context.config.isSet(key::kEncryptionKey)) {
+  const bool writer = !context.config.isSet(key::kEncryptionKey) && context.config.isSet(key::kBackupWriterKey);
+  const auto used = writer ? key::kBackupWriterKey : key::kEncryptionKey;
+  if (!context.config.isSet(used)) {
     return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing, and the database was used with one", "not set",
                           fmt::format("use the key with id {}", facts.key_check->substr(0, 8)))};
   }
   try {
-    const auto ring = deployment::requireKeyring(context.config);
+    const auto ring = deployment::requireBackupKeyring(context.config);
     if (ring.checkValue() == *facts.key_check) return {ok("Key check: the encryption key is the one of this database")};
-    return {misconfigured(
-        fmt::format("{}: not the key this database was used with (key {}, database has {})",
-                    context.config.variable(key::kEncryptionKey), ring.activeId(), facts.key_check->substr(0, 8)),
-        context.config.origin(key::kEncryptionKey).text, "use the key that was in force before")};
+    return {misconfigured(fmt::format("{}: not the key this database was used with (key {}, database has {})",
+                                      context.config.variable(used), ring.activeId(), facts.key_check->substr(0, 8)),
+                          context.config.origin(used).text, "use the key that was in force before")};
   } catch (const Error&) {
     return {skipped("Key check: not made, the encryption key is malformed")};
   }

@@ -23,7 +23,7 @@ Finding missing(const Context& context, const std::string& message, std::string_
 }
 
 std::optional<drill::RecoveryState> stateOf(const Context& context) {
-  const auto keyring = deployment::keyring(context.config);
+  const auto keyring = deployment::backupKeyring(context.config);
   if (!keyring) return std::nullopt;
   return drill::recoveryState(context.config.backupDirectory(), backup::policyOf(context.config), *keyring);
 }
@@ -43,6 +43,8 @@ std::vector<Finding> checkRecoveryKeys(const Context& context) {
   }
   if (!recipients.empty())
     return {ok(fmt::format("Recovery key: backups are sealed for {} keys besides this machine's", recipients.size()))};
+  if (!context.config.isSet(key::kEncryptionKey) && context.config.isSet(key::kBackupWriterKey))
+    return {ok("Recovery key: nothing on this machine opens its backups")};
   return {missing(context, "Recovery key: only the key of this machine opens its backups", key::kBackupRecipients,
                   "run: aragora backup keygen --out recovery.key, name its public part in ARAGORA_BACKUP_RECIPIENTS "
                   "and take the file away")};

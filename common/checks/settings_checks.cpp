@@ -3,9 +3,11 @@
 
 #include <regex>
 
+#include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/config/strength.h"
+#include "common/crypto/keyring.h"
 #include "common/database/postgres/postgres_connection.h"
 
 namespace aragora::checks {
@@ -53,6 +55,21 @@ std::vector<Finding> checkDistributedState(const Context& context) {
                             : fmt::format("Shared state: required ({})", reason))};
 }
 
+namespace {
+Finding checkBackupWriter(const config::Config& config) {
+  if (!config.resolved(key::kBackupWriterKey))
+    return skipped("Encryption key: the key that writes backups comes from a program, not run (--offline)");
+  try {
+    const auto ring = crypto::Keyring::fromBackupWriter(config.secret(key::kBackupWriterKey));
+    return ok(fmt::format("Encryption key: only the one that writes backups (key {}); nothing is read here",
+                          ring.activeId()));
+  } catch (const Error& error) {
+    return misconfigured(fmt::format("{}: {}", config.variable(key::kBackupWriterKey), error.what()),
+                         originOf(config, key::kBackupWriterKey), error.hint());
+  }
+}
+}  // namespace
+
 std::vector<Finding> checkEncryption(const Context& context) {
   const auto& config = context.config;
   const auto variable = config.variable(key::kEncryptionKey);
@@ -61,6 +78,7 @@ std::vector<Finding> checkEncryption(const Context& context) {
       "openssl rand -hex 32 | install -m 600 /dev/stdin /etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY, then set "
       "ARAGORA_ENCRYPTION_KEY_FILE";
   if (!config.isSet(key::kEncryptionKey)) {
+    if (config.isSet(key::kBackupWriterKey)) return {checkBackupWriter(config)};
     if (config.production())
       return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing; production needs it", "not set", hint)};
     return {skipped("Encryption key: not configured (serve generates one outside production)")};

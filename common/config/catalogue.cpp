@@ -166,6 +166,9 @@ const std::vector<Setting>& table() {
           kSlotGuard, {"ARAGORA_SLOT_GUARD"}, "undecided", {"undecided", "keep-production", "keep-log"},
           "What a replication slot whose receiver is gone may cost: keep-production expects max_slot_wal_keep_size on "
           "the server (the log is lost first), keep-log expects none (the disk fills first)."),
+      secret(kBackupWriterKey, {"ARAGORA_BACKUP_WRITER_KEY"}, "",
+             "Instead of the encryption key on a machine that makes backups and must not be able to read them: what "
+             "aragora key backup-writer prints."),
       text(kOffsite, {"ARAGORA_OFFSITE"}, "",
            "Copy of the backups elsewhere: s3://bucket/prefix, or an absolute path of a mounted directory."),
       typed(Type::Url, kOffsiteEndpoint, {"ARAGORA_OFFSITE_ENDPOINT"}, "",

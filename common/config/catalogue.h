@@ -98,6 +98,7 @@ inline constexpr std::string_view kOffsiteRegion = "backup.offsite_region";
 inline constexpr std::string_view kOffsiteAccessKey = "backup.offsite_access_key";
 inline constexpr std::string_view kOffsiteSecretKey = "backup.offsite_secret_key";
 inline constexpr std::string_view kOffsiteLockDays = "backup.offsite_lock_days";
+inline constexpr std::string_view kBackupWriterKey = "backup.writer_key";
 inline constexpr std::string_view kSlotGuard = "backup.slot_guard";
 inline constexpr std::string_view kSealInterval = "backup.seal_interval_seconds";
 inline constexpr std::string_view kBackupEveryHours = "backup.every_hours";

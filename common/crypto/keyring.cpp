@@ -8,6 +8,12 @@
 
 namespace aragora::crypto {
 
+namespace {
+constexpr std::string_view kIdentityLabel = "aragora backup identity v1";
+constexpr std::string_view kSigningLabel = "aragora manifest sign v1";
+constexpr std::string_view kWriterPrefix = "ARAGORA-BACKUP-WRITER-1.";
+}  // namespace
+
 Keyring::Keyring(const Secret& active_hex, const std::vector<Secret>& previous_hex) {
   std::vector<Secret> all{active_hex};
   all.insert(all.end(), previous_hex.begin(), previous_hex.end());
@@ -19,12 +25,44 @@ Keyring::Keyring(const Secret& active_hex, const std::vector<Secret>& previous_h
                   "generate one with: openssl rand -hex 32");
     }
     const auto check = toHex(hkdfSha256(*bytes, "", "aragora key check v1", 16));
-    keys_.push_back({check.substr(0, 8), check, Secret(std::move(*bytes))});
+    const auto identity = ageIdentity(Secret(hkdfSha256(*bytes, "", kIdentityLabel, 32)));
+    Secret seed(hkdfSha256(*bytes, "", kSigningLabel, 32));
+    keys_.push_back({check.substr(0, 8), check, Secret(std::move(*bytes)), std::move(seed), identity.recipient});
   }
 }
 
-std::string Keyring::derive(std::string_view label) const {
-  return hkdfSha256(keys_.front().bytes.reveal(), "", label, 32);
+Secret Keyring::backupWriter() const {
+  const auto& key = keys_.front();
+  return Secret(fmt::format("{}{}.{}.{}", kWriterPrefix, key.check_value, toHex(key.recipient),
+                            toHex(key.signing_seed.reveal())));
+}
+
+Keyring Keyring::fromBackupWriter(const Secret& text) {
+  const auto& whole = text.reveal();
+  const auto parts =
+      startsWith(whole, kWriterPrefix) ? split(whole.substr(kWriterPrefix.size()), '.') : std::vector<std::string>();
+  const auto recipient = parts.size() == 3 ? fromHex(parts[1]) : std::nullopt;
+  auto seed = parts.size() == 3 ? fromHex(parts[2]) : std::nullopt;
+  if (!recipient || recipient->size() != 32 || !seed || seed->size() != 32 || parts[0].size() != 32 ||
+      !fromHex(parts[0]))
+    throw Error(Code::Config, fmt::format("the key that writes backups ({} characters) cannot be read", whole.size()),
+                "print it where the encryption key is: aragora key backup-writer");
+  Keyring ring;
+  ring.keys_.push_back({parts[0].substr(0, 8), parts[0], Secret(), Secret(std::move(*seed)), *recipient});
+  return ring;
+}
+
+const Secret& Keyring::activeBytes() const {
+  if (!opensBackups())
+    throw Error(Code::Config, "this machine has only the key that writes backups",
+                "do it where ARAGORA_ENCRYPTION_KEY is configured");
+  return keys_.front().bytes;
+}
+
+std::string Keyring::derive(std::string_view label) const { return hkdfSha256(activeBytes().reveal(), "", label, 32); }
+
+std::string Keyring::configurationSalt() const {
+  return hkdfSha256(keys_.front().signing_seed.reveal(), "", "aragora configuration digest v1", 32);
 }
 
 std::string Keyring::seal(std::string_view plaintext, std::string_view context) const {
@@ -49,23 +87,22 @@ std::string Keyring::open(std::string_view sealed, std::string_view context) con
   throw Error(Code::Damaged, fmt::format("the sealed value {} is malformed", context));
 }
 
-AgeIdentity Keyring::backupIdentity() const { return backupIdentities().front(); }
-
 std::vector<AgeIdentity> Keyring::backupIdentities() const {
+  activeBytes();
   std::vector<AgeIdentity> identities;
+  identities.reserve(keys_.size());
   for (const auto& key : keys_)
-    identities.push_back(ageIdentity(Secret(hkdfSha256(key.bytes.reveal(), "", "aragora backup identity v1", 32))));
+    identities.push_back(ageIdentity(Secret(hkdfSha256(key.bytes.reveal(), "", kIdentityLabel, 32))));
   return identities;
 }
 
 std::string Keyring::signManifest(std::string_view bytes) const {
-  return ed25519Sign(derive("aragora manifest sign v1"), bytes);
+  return ed25519Sign(keys_.front().signing_seed.reveal(), bytes);
 }
 
 bool Keyring::verifyManifest(std::string_view bytes, std::string_view signature) const {
   for (const auto& key : keys_) {
-    const auto seed = hkdfSha256(key.bytes.reveal(), "", "aragora manifest sign v1", 32);
-    if (ed25519Verify(ed25519PublicKey(seed), bytes, signature)) return true;
+    if (ed25519Verify(ed25519PublicKey(key.signing_seed.reveal()), bytes, signature)) return true;
   }
   return false;
 }

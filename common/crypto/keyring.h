@@ -16,6 +16,12 @@ class Keyring {
   // Throws Error(Config) when one is not 64 hex digits.
   explicit Keyring(const Secret& active_hex, const std::vector<Secret>& previous_hex = {});
 
+  // What a machine needs that makes backups and must not be able to read them: the public recipient, the key that signs
+  // and the value that is compared with the database's. Everything else throws Error(Config) there.
+  Secret backupWriter() const;
+  static Keyring fromBackupWriter(const Secret& text);  // Error(Config) for what backupWriter() did not make
+  bool opensBackups() const { return !keys_.front().bytes.empty(); }
+
   // Short public name of the active key: first 8 hex digits of a keyed digest.
   const std::string& activeId() const { return keys_.front().id; }
 
@@ -29,9 +35,10 @@ class Keyring {
 
   std::string auditKey() const { return derive("aragora audit chain v1"); }
   // Makes a digest of what holds secrets useless for guessing them.
-  std::string configurationSalt() const { return derive("aragora configuration digest v1"); }
-  AgeIdentity backupIdentity() const;                 // new backups are sealed for it
+  std::string configurationSalt() const;
+  const std::string& backupRecipient() const { return keys_.front().recipient; }  // new backups are sealed for it
   std::vector<AgeIdentity> backupIdentities() const;  // what opens backups: of the active and the previous keys
+  AgeIdentity backupIdentity() const { return backupIdentities().front(); }
   std::string signManifest(std::string_view bytes) const;
   bool verifyManifest(std::string_view bytes, std::string_view signature) const;
 
@@ -39,8 +46,12 @@ class Keyring {
   struct Key {
     std::string id;
     std::string check_value;
-    Secret bytes;
+    Secret bytes;  // empty with a backup writer's
+    Secret signing_seed;
+    std::string recipient;
   };
+  Keyring() = default;
+  const Secret& activeBytes() const;
   std::string derive(std::string_view label) const;
   std::vector<Key> keys_;
 };

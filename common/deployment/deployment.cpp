@@ -42,6 +42,17 @@ crypto::Keyring requireKeyring(const Config& config) {
                   : "run: aragora init");
 }
 
+std::optional<crypto::Keyring> backupKeyring(const Config& config) {
+  if (auto ring = keyring(config)) return ring;
+  if (!config.isSet(config::key::kBackupWriterKey)) return std::nullopt;
+  return crypto::Keyring::fromBackupWriter(config.secret(config::key::kBackupWriterKey));
+}
+
+crypto::Keyring requireBackupKeyring(const Config& config) {
+  if (auto ring = backupKeyring(config)) return std::move(*ring);
+  return requireKeyring(config);
+}
+
 std::filesystem::path secretsDirectory(const Config& config) { return config.stateDirectory() / "secrets"; }
 
 namespace {
@@ -72,6 +83,8 @@ std::vector<std::filesystem::path> ensureGeneratedSecrets(Config& config) {
   loadGeneratedSecrets(config);
   for (const auto& generated : kGenerated) {
     if (config.isSet(generated.key)) continue;
+    // A machine that must not read backups makes no key that could.
+    if (generated.key == config::key::kEncryptionKey && config.isSet(config::key::kBackupWriterKey)) continue;
     const auto path = secretsDirectory(config) / generated.file;
     makeDirectories(config.stateDirectory(), 0750);
     makeDirectories(path.parent_path(), 0700);

@@ -14,6 +14,9 @@ database::Target databaseTarget(const config::Config& config);
 std::optional<crypto::Keyring> keyring(const config::Config& config);
 // Throws Error(Config) that says how to make one.
 crypto::Keyring requireKeyring(const config::Config& config);
+// For making backups: the encryption key, or where there is none the key that only writes them.
+std::optional<crypto::Keyring> backupKeyring(const config::Config& config);
+crypto::Keyring requireBackupKeyring(const config::Config& config);
 
 std::filesystem::path secretsDirectory(const config::Config& config);
 // Outside production: adds the secrets that an earlier start generated. Reads only.

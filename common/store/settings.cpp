@@ -20,7 +20,7 @@ void requireSameKey(database::Connection& connection, const crypto::Keyring& key
   const auto stored = settingOrInsert(connection, kKeyCheck, keyring.checkValue());
   if (stored == keyring.checkValue()) return;
   throw Error(Code::Config,
-              fmt::format("ARAGORA_ENCRYPTION_KEY is not the key this database was used with (key {}, database has {})",
+              fmt::format("the encryption key is not the one this database was used with (key {}, database has {})",
                           keyring.checkValue().substr(0, 8), stored.substr(0, 8)),
               "use the key that was in force before; see key rotation in aragora.toml(5)");
 }

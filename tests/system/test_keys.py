@@ -156,6 +156,46 @@ class Keys(unittest.TestCase):
             with recovered(cluster, sandbox.directory / "recovered"):
                 self.assertLessEqual({"one", "two"}, names(cluster))
 
+    def test_a_machine_that_makes_backups_need_not_be_able_to_read_them(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = secrets.token_hex(32)
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            writer = sandbox.run("key", "backup-writer", check=0).stdout.strip()
+            full = dict(sandbox.environment)
+            del sandbox.environment["ARAGORA_ENCRYPTION_KEY"]
+            sandbox.environment["ARAGORA_BACKUP_WRITER_KEY"] = writer
+            self.assertNotIn(full["ARAGORA_ENCRYPTION_KEY"], writer)
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            with Receiver(sandbox) as receiver:
+                cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('one', '', 0)")
+                receiver.wait_for_position(cluster.sql("SELECT pg_switch_wal()", user="postgres"))
+                receiver.stop()
+            sandbox.run("backup", "create", "--due", check=0)
+            sandbox.run("backup", "verify", "--level", "0", "--every-kind", check=0)
+            refused = sandbox.run("backup", "verify", "--level", "1", check=78)
+            self.assertIn("only the key that writes backups", refused.stderr)
+            self.assertEqual(sandbox.run("restore", "--input", "latest", "--dry-run").returncode, 78)
+            for wrong in ("x", writer[:-1], writer + "0", writer.replace("WRITER-1", "WRITER-2")):
+                result = sandbox.run("backup", "status", ARAGORA_BACKUP_WRITER_KEY=wrong)
+                self.assertEqual(result.returncode, 78, wrong)
+                self.assertNotIn(writer[-20:-1], result.stdout + result.stderr)
+            self.assertFalse((sandbox.directory / "state/secrets/encryption_key").exists(), "none is made here")
+            checked = sandbox.run("validate-env").stdout
+            self.assertIn("only the one that writes backups", checked)
+            self.assertNotIn("Key check", checked)
+            other = sandbox.run("key", "backup-writer", ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), check=0).stdout.strip()
+            self.assertIn("not the key this database was used with", sandbox.run("validate-env", ARAGORA_BACKUP_WRITER_KEY=other).stdout)
+            self.assertIn("not the one this database was used with", sandbox.run("backup", ARAGORA_BACKUP_WRITER_KEY=other).stderr)
+            self.assertIn("ARAGORA_BACKUP_WRITER_KEY", sandbox.run("validate-env", ARAGORA_BACKUP_WRITER_KEY=writer[:-1]).stdout)
+            # Where the encryption key is, all of it is as good as any other.
+            sandbox.environment = full
+            for input in ("latest", "latest-base"):
+                sandbox.run("backup", "verify", "--input", input, check=0)
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                self.assertIn("one", names(cluster))
+
     def test_a_pin_holds_here_and_elsewhere(self):
         with Sandbox() as sandbox:
             sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
