@@ -121,6 +121,7 @@ class Daemon {
         target_(deployment::databaseTarget(config_)),
         usage_lock_(lockEmbedded(target_)),
         database_(openPrepared()),
+        accounts_(*database_, keyring_, config_),
         debates_(*database_),
         pages_(*database_),
         ratings_(*database_),
@@ -129,9 +130,9 @@ class Daemon {
         workers_(static_cast<std::size_t>(config_.integer(key::kWorkers)),
                  static_cast<std::size_t>(config_.integer(key::kQueueLimit))),
         engine_(runServices(), instanceName(), static_cast<std::size_t>(config_.integer(key::kMaxConcurrent))),
-        services_{config_, *database_, debates_, pages_,   ratings_, providers_,
-                  engine_, metrics_,   prober_,  keyring_, lists_},
-        middleware_(config_, addRoutes(), metrics_),
+        services_{config_,    accounts_, *database_, debates_, pages_,   ratings_,
+                  providers_, engine_,   metrics_,   prober_,  keyring_, lists_},
+        middleware_(config_, addRoutes(), metrics_, accounts_),
         listener_(listenerOptions(), middleware_, workers_, hub_, debates_, metrics_,
                   [this] { return engine_.active(); }) {
     collectMetrics();
@@ -223,6 +224,7 @@ class Daemon {
     api::addHealthRoutes(router_, services_);
     api::addDebateRoutes(router_, services_);
     api::addAgentRoutes(router_, services_);
+    api::addAccountRoutes(router_, services_);
     api::addMetricsRoute(router_, services_);
     api::addOpenApiRoutes(router_);
     return router_;
@@ -302,6 +304,7 @@ class Daemon {
   database::Target target_;
   std::optional<FileLock> usage_lock_;
   std::unique_ptr<database::Database> database_;
+  accounts::Accounts accounts_;
   store::Debates debates_;
   store::DebatePages pages_;
   store::Ratings ratings_;

@@ -16,6 +16,7 @@ void declareDrill(CommandLine line);
 void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
 void declareKey(CommandLine line);
+void declareUser(CommandLine line);
 void declareCompletion(CommandLine line);
 void declareVersion(CommandLine line);
 

@@ -126,6 +126,24 @@ std::optional<std::string> fromBase64(std::string_view text) {
   return result;
 }
 
+std::string toBase64Url(std::string_view bytes) {
+  auto text = toBase64(bytes, false);
+  std::replace(text.begin(), text.end(), '+', '-');
+  std::replace(text.begin(), text.end(), '/', '_');
+  return text;
+}
+
+std::optional<std::string> fromBase64Url(std::string_view text) {
+  if (text.find_first_of("+/=") != std::string_view::npos) return std::nullopt;
+  std::string plain(text);
+  std::replace(plain.begin(), plain.end(), '-', '+');
+  std::replace(plain.begin(), plain.end(), '_', '/');
+  auto bytes = fromBase64(plain);
+  // The last character may have bits that stand for nothing; they must be zero.
+  if (bytes && toBase64Url(*bytes) != text) return std::nullopt;
+  return bytes;
+}
+
 namespace {
 std::size_t editDistance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);

@@ -23,6 +23,8 @@ std::string toHex(std::string_view bytes);
 std::optional<std::string> fromHex(std::string_view text);
 std::string toBase64(std::string_view bytes, bool padded = true);  // RFC 4648 section 4
 std::optional<std::string> fromBase64(std::string_view text);      // padded or not, nothing else tolerated
+std::string toBase64Url(std::string_view bytes);                   // RFC 4648 section 5, unpadded
+std::optional<std::string> fromBase64Url(std::string_view text);   // unpadded; one text for each content
 
 // The candidate with the smallest Levenshtein distance, when it is close enough to be a typing error (a third of the
 // length, at least 2), or the first that the word is the beginning of.

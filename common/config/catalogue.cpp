@@ -116,6 +116,8 @@ const std::vector<Setting>& table() {
              "Bearer token that may write. In production writing without a token is refused."),
       integer(kAccessHours, {"ARAGORA_JWT_EXPIRY_HOURS"}, "24", 1, 168, "Lifetime of an access token."),
       integer(kRefreshDays, {"ARAGORA_REFRESH_TOKEN_EXPIRY_DAYS"}, "30", 1, 90, "Lifetime of a refresh token."),
+      integer(kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,
+              "Logins a minute from one address, and for one account; 0 is no limit."),
       secret(kEncryptionKey, {"ARAGORA_ENCRYPTION_KEY"}, "production",
              "AES-256 key: exactly 64 hex digits. Also protects backups: keep a copy elsewhere."),
       secret(kPreviousKeys, {"ARAGORA_ENCRYPTION_PREVIOUS_KEYS"}, "",

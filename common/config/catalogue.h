@@ -64,6 +64,7 @@ inline constexpr std::string_view kMultiInstance = "cluster.multi_instance";
 inline constexpr std::string_view kSingleInstance = "cluster.single_instance";
 inline constexpr std::string_view kRequireDistributed = "cluster.require_distributed";
 inline constexpr std::string_view kInstanceCount = "cluster.instance_count";
+inline constexpr std::string_view kLoginRate = "auth.login_rate_per_minute";
 inline constexpr std::string_view kJwtSecret = "auth.jwt_secret";
 inline constexpr std::string_view kApiToken = "auth.api_token";
 inline constexpr std::string_view kAccessHours = "auth.access_token_hours";

@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "common/accounts/accounts.h"
 #include "common/backup/artifact.h"
 #include "common/backup/landing.h"
 #include "common/backup/physical/private_cluster.h"
@@ -54,12 +55,13 @@ class Drill {
       evidence_.rto_seconds = secondsSince(restore_began_) - aside_;
       evidence_.rpo_seconds = std::max<double>(0, static_cast<double>(evidence_.started_at - newest_) / 1e6);
     }
+    const bool session = step("session", [this] { return trySession(); });
     const bool smoke = step("smoke test", [this] { return instance_->smokeTest(debates_, deadlineIn(kSmokeTime)); });
     tidyUp();
     evidence_.boxes = {
         {"Restore database from backup to test environment", restored},
         {"Verify debate history intact", verified},
-        {"Verify user sessions and preferences", sessions},
+        {"Verify user sessions and preferences", sessions && session},
         {"Run smoke tests on restored instance", smoke},
         {fmt::format("Document restoration time (target: <{})", humanDuration(options_.rto)), evidence_.rtoMet()}};
     return std::move(evidence_);
@@ -187,6 +189,15 @@ class Drill {
     instance_ = std::make_unique<Instance>(database_, *options_.config, scratch_.path());
     instance_->waitUntilReady(deadlineIn(kReadyTime));
     return "it is ready";
+  }
+
+  // Somebody who is only in scratch.
+  std::string trySession() {
+    const auto email = fmt::format("drill-{}@scratch.invalid", lower(newUlid()));
+    const auto password = accounts::randomPassword();
+    const auto database = database::openDatabase(database_);
+    accounts::Accounts(*database, *options_.keyring, *options_.config).add(email, "", "member", password, "drill");
+    return instance_->sessionTest(email, password);
   }
 
   void tidyUp() {

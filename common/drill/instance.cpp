@@ -75,7 +75,8 @@ Instance::Instance(const database::Target& database, const config::Config& live,
   process_ = std::make_unique<Subprocess>(Command{argv, environment, false});
 }
 
-Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body) const {
+Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body,
+                                   const std::string& access_token) const {
   Poco::Net::HTTPClientSession session("127.0.0.1", port_);
   session.setTimeout(Poco::Timespan(kPatience, 0));
   Poco::Net::HTTPRequest request(method, path, Poco::Net::HTTPMessage::HTTP_1_1);
@@ -83,6 +84,7 @@ Instance::Answer Instance::request(const std::string& method, const std::string&
     request.setContentType("application/json");
     request.setContentLength(static_cast<int>(body.size()));
   }
+  if (!access_token.empty()) request.set("Authorization", "Bearer " + access_token);
   session.sendRequest(request) << body;
   Poco::Net::HTTPResponse response;
   Answer answer;
@@ -91,10 +93,10 @@ Instance::Answer Instance::request(const std::string& method, const std::string&
   return answer;
 }
 
-json::object Instance::requireObject(const std::string& method, const std::string& path,
-                                     const std::string& body) const {
+json::object Instance::requireObject(const std::string& method, const std::string& path, const std::string& body,
+                                     const std::string& access_token) const {
   try {
-    const auto answer = request(method, path, body);
+    const auto answer = request(method, path, body, access_token);
     const auto value = tryParseJson(answer.body);
     if (answer.status == 200 && value && value->is_object()) return value->get_object();
     throw Error(Code::CheckFailed,
@@ -148,6 +150,29 @@ std::string Instance::smokeTest(std::int64_t expected_debates, Deadline deadline
   }
   return fmt::format("healthy; {} debates listed, {} read; a new debate was held and read back", expected_debates,
                      read);
+}
+
+std::string Instance::sessionTest(const std::string& email, const Secret& password) {
+  const auto login =
+      requireObject("POST", "/api/auth/login", toJson(json::object{{"email", email}, {"password", password.reveal()}}));
+  const auto whoIs = [&](const json::object& tokens) {
+    const auto me = requireObject("GET", "/api/auth/me", {}, jsonTextOr(tokens, "access_token", ""));
+    if (jsonTextOr(me, "email", "") != email)
+      throw Error(Code::CheckFailed, "GET /api/auth/me names somebody else than who logged in");
+  };
+  whoIs(login);
+  const auto renewed = requireObject("POST", "/api/auth/refresh",
+                                     toJson(json::object{{"refresh_token", jsonTextOr(login, "refresh_token", "")}}));
+  whoIs(renewed);
+  const auto token = jsonTextOr(renewed, "access_token", "");
+  requireObject("POST", "/api/auth/logout", {}, token);
+  try {
+    const auto status = request("GET", "/api/auth/me", {}, token).status;
+    if (status != 401) throw Error(Code::CheckFailed, fmt::format("a session that was ended still answers {}", status));
+  } catch (const Poco::Exception& error) {
+    throw Error(Code::CheckFailed, fmt::format("GET /api/auth/me failed: {}", error.displayText()));
+  }
+  return "logged in, renewed, ended, refused afterwards";
 }
 
 }  // namespace aragora::drill

@@ -17,14 +17,18 @@ class Instance {
   // What a client would do: lists and reads what was restored, holds a new debate, reads it back. Throws
   // Error(CheckFailed) naming the request that disappointed; answers what was seen.
   std::string smokeTest(std::int64_t expected_debates, Deadline deadline);
+  // A session: logged in, used, renewed, ended, and of no use afterwards. Throws and answers like smokeTest().
+  std::string sessionTest(const std::string& email, const Secret& password);
 
  private:
   struct Answer {
     int status = 0;
     std::string body;
   };
-  Answer request(const std::string& method, const std::string& path, const std::string& body = {}) const;
-  json::object requireObject(const std::string& method, const std::string& path, const std::string& body = {}) const;
+  Answer request(const std::string& method, const std::string& path, const std::string& body = {},
+                 const std::string& access_token = {}) const;
+  json::object requireObject(const std::string& method, const std::string& path, const std::string& body = {},
+                             const std::string& access_token = {}) const;
   std::uint16_t port_;
   std::unique_ptr<Subprocess> process_;
 };

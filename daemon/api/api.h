@@ -2,6 +2,7 @@
 // render the answer. Services outlive the router.
 #pragma once
 
+#include "common/accounts/accounts.h"
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
@@ -14,6 +15,7 @@ namespace aragora::api {
 
 struct Services {
   const config::Config& config;
+  accounts::Accounts& accounts;
   database::Database& database;
   store::Debates& debates;
   store::DebatePages& pages;
@@ -29,6 +31,7 @@ struct Services {
 void addHealthRoutes(http::Router& router, const Services& services);
 void addDebateRoutes(http::Router& router, const Services& services);
 void addAgentRoutes(http::Router& router, const Services& services);
+void addAccountRoutes(http::Router& router, const Services& services);
 void addMetricsRoute(http::Router& router, const Services& services);
 void addOpenApiRoutes(http::Router& router);
 

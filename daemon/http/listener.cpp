@@ -280,7 +280,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void dispatch() {
     state_ = State::Working;
-    if (route_->inline_handler) return respond(io_.shared.middleware.run(*route_, request_));
+    if (route_->inline_handler && !request_.access) return respond(io_.shared.middleware.run(*route_, request_));
     if (auto cached = Middleware::runCached(*route_, request_)) return respond(std::move(*cached));
     const bool accepted = io_.shared.workers.post([self = shared_from_this()] {
       auto response = std::make_shared<Response>(self->io_.shared.middleware.run(*self->route_, self->request_));

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/accounts/access_token.h"
 #include "common/base/error.h"
 
 namespace aragora::http {
@@ -23,7 +24,8 @@ struct Request {
   std::string host;
   bool secure = false;  // TLS here or at a trusted proxy
   std::string request_id;
-  std::string principal;                          // who was authenticated, empty for nobody
+  std::string principal;                   // who was authenticated, empty for nobody
+  std::optional<accounts::Access> access;  // what an access token says; its session is checked before the handler
   std::map<std::string, std::string> parameters;  // {id} of the route
 
   std::string_view header(std::string_view name) const;

@@ -58,8 +58,9 @@ bool inBlock(const std::string& address, const std::string& block) {
   return true;
 }
 
-Middleware::Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics)
-    : router_(router), metrics_(metrics), limiter_(config.integer(key::kRateLimit)) {
+Middleware::Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics,
+                       accounts::Accounts& accounts)
+    : router_(router), metrics_(metrics), accounts_(accounts), limiter_(config.integer(key::kRateLimit)) {
   reload(config);
 }
 
@@ -109,6 +110,38 @@ std::string Middleware::authenticate(std::string_view token) const {
   return settings_.production ? "" : "anonymous";
 }
 
+void Middleware::identifyCaller(Request& request) const {
+  const auto authorization = request.header("authorization");
+  const auto token = startsWith(authorization, "Bearer ") ? authorization.substr(7) : std::string_view();
+  request.principal = authenticate(token);
+  if (request.principal != "token" && accounts::AccessTokens::looksLikeOne(token)) {
+    request.access = accounts_.readAccessToken(token);
+    request.principal = fmt::format("user:{}", request.access->user);
+  }
+  if (request.principal.empty())
+    throw Error(Code::Unauthorized, "credentials are missing or wrong",
+                "send Authorization: Bearer with the API token or an access token");
+}
+
+void Middleware::requireSession(const http::Route& route, const Request& request) const {
+  if (!request.access) return;
+  const auto user = accounts_.requireLive(*request.access);
+  if (user.role == "viewer" && request.method != "GET" && !route.own_account)
+    throw Error(Code::Forbidden, "the role viewer may only read", "ask an administrator for the role member");
+}
+
+Response rateLimited(const RateLimiter::Decision& decision, const std::string& what, const std::string& request_id) {
+  auto response = errorResponse(
+      Error(Code::RateLimited, fmt::format("more than {} {} a minute", decision.limit, what), "slow down"), request_id);
+  auto body = parseJson(response.body, "our own answer").as_object();
+  body["retry_after"] = decision.retry_after;
+  response.body = toJson(body);
+  response.headers = {{"Retry-After", fmt::format("{}", decision.retry_after)},
+                      {"X-RateLimit-Limit", fmt::format("{}", decision.limit)},
+                      {"X-RateLimit-Remaining", "0"}};
+  return response;
+}
+
 Middleware::Route Middleware::admit(Request& request) {
   const auto refuse = [&](const Error& error) { return Route{nullptr, errorResponse(error, request.request_id)}; };
   const auto origin = request.header("origin");
@@ -135,24 +168,14 @@ Middleware::Route Middleware::admit(Request& request) {
     const auto decision = limiter_.take(request.client_address, std::chrono::steady_clock::now());
     if (!decision.allowed) {
       metrics_.count("aragora_rate_limit_hits_total");
-      auto route =
-          refuse(Error(Code::RateLimited, fmt::format("more than {} requests a minute", decision.limit), "slow down"));
-      auto body = parseJson(route.answer->body, "our own answer").as_object();
-      body["retry_after"] = decision.retry_after;
-      route.answer->body = toJson(body);
-      route.answer->headers = {{"Retry-After", fmt::format("{}", decision.retry_after)},
-                               {"X-RateLimit-Limit", fmt::format("{}", decision.limit)},
-                               {"X-RateLimit-Remaining", "0"}};
-      return route;
+      return {nullptr, rateLimited(decision, "requests", request.request_id)};
     }
   }
   if (!match.route->open) {
-    const auto authorization = request.header("authorization");
-    request.principal =
-        authenticate(startsWith(authorization, "Bearer ") ? authorization.substr(7) : std::string_view());
-    if (request.principal.empty()) {
-      auto route = refuse(Error(Code::Unauthorized, "credentials are missing or wrong",
-                                "send Authorization: Bearer with the API token"));
+    try {
+      identifyCaller(request);
+    } catch (const Error& error) {
+      auto route = refuse(error);
       route.answer->headers.emplace_back("WWW-Authenticate", "Bearer");
       return route;
     }
@@ -161,7 +184,7 @@ Middleware::Route Middleware::admit(Request& request) {
 }
 
 std::optional<Response> Middleware::runCached(const http::Route& route, const Request& request) {
-  if (!route.cached) return std::nullopt;
+  if (!route.cached || request.access) return std::nullopt;  // a session is looked up first
   try {
     return route.cached(request);
   } catch (const Error&) {
@@ -171,6 +194,7 @@ std::optional<Response> Middleware::runCached(const http::Route& route, const Re
 
 Response Middleware::run(const http::Route& route, const Request& request) const {
   try {
+    requireSession(route, request);
     return route.handler(request);
   } catch (const Error& error) {
     if (error.code() == Code::Unreachable || error.code() == Code::Internal) metrics_.count("aragora_db_errors_total");

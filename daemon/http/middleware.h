@@ -5,6 +5,7 @@
 
 #include <shared_mutex>
 
+#include "common/accounts/accounts.h"
 #include "common/config/config.h"
 #include "common/metrics/metrics.h"
 #include "daemon/http/rate_limiter.h"
@@ -14,7 +15,8 @@ namespace aragora::http {
 
 class Middleware {
  public:
-  Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics);
+  Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics,
+             accounts::Accounts& accounts);
   void reload(const config::Config& config);
 
   // Fills request id, client address and `secure` from headers and the peer's address.
@@ -25,7 +27,8 @@ class Middleware {
   };
   // Everything that can be decided without the body.
   Route admit(Request& request);
-  // The dispatcher's catch-all: runs the handler and renders what it throws.
+  // The dispatcher's catch-all: runs the handler and renders what it throws. With an access token it first asks the
+  // database for the session, so it may block.
   Response run(const http::Route& route, const Request& request) const;
   // The route's cached answer, when it has one; mistakes in the request are left to the handler to name.
   static std::optional<Response> runCached(const http::Route& route, const Request& request);
@@ -45,14 +48,21 @@ class Middleware {
     Secret api_token;
   };
   bool trusted(const std::string& address) const;
+  // Who sends the request, into the request. Throws Error(Unauthorized).
+  void identifyCaller(Request& request) const;
+  void requireSession(const http::Route& route, const Request& request) const;
   void addCors(const Request& request, Response& response) const;
 
   const Router& router_;
   metrics::Registry& metrics_;
+  accounts::Accounts& accounts_;
   RateLimiter limiter_;
   mutable std::shared_mutex mutex_;
   Settings settings_;
 };
+
+// 429 with the headers that say when to come back.
+Response rateLimited(const RateLimiter::Decision& decision, const std::string& what, const std::string& request_id);
 
 // Whether `address` lies in `block` (an address or CIDR, IPv4 or IPv6).
 bool inBlock(const std::string& address, const std::string& block);

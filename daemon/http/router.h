@@ -17,8 +17,9 @@ struct Route {
   bool inline_handler = false;  // never blocks
   // Answers from memory or not at all, in the I/O thread; asked before the handler, which then runs in a worker.
   std::function<std::optional<Response>(const Request&)> cached = {};
-  bool open = false;    // needs no credentials: health, readiness, the API description
-  bool counted = true;  // by the rate limit
+  bool open = false;         // needs no credentials: health, readiness, the API description
+  bool counted = true;       // by the rate limit
+  bool own_account = false;  // changes nothing but the caller's own account: open to every role
   std::size_t body_limit = 1U << 20;
   // Made by add():
   std::vector<std::string> segments;

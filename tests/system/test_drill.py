@@ -38,6 +38,7 @@ class Drills(unittest.TestCase):
         self.assertEqual(len(evidence["checklist"]), 5)
         self.assertTrue(evidence["checklist"][4]["ticked"])
         steps = {step["name"]: step["detail"] for step in evidence["steps"]}
+        self.assertEqual(steps["session"], "logged in, renewed, ended, refused afterwards")
         self.assertIn("3 debates listed, 3 read; a new debate was held", steps["smoke test"])
         self.assertLess(evidence["rto_seconds"], 60)
         self.assertGreater(evidence["rto_seconds"], 0)
@@ -79,7 +80,7 @@ class Drills(unittest.TestCase):
             data[len(data) // 2] ^= 1
             stored.write_bytes(data)
             evidence = self.drill(sandbox, check=1)
-            self.assertEqual([step["outcome"] for step in evidence["steps"]], ["done", "failed"] + ["not_run"] * 5)
+            self.assertEqual([step["outcome"] for step in evidence["steps"]], ["done", "failed"] + ["not_run"] * 6)
             self.assertFalse(any(box["ticked"] for box in evidence["checklist"]))
             self.assertIsNone(evidence["rto_seconds"])
 

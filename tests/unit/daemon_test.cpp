@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/store/ratings.h"
 #include "daemon/debate/consensus.h"
@@ -135,10 +136,18 @@ struct MiddlewareFixture {
   http::Router router = sampleRouter();
   metrics::Registry registry;
   config::Config config;
+  TemporaryDirectory directory;
+  std::unique_ptr<database::Database> database;
+  crypto::Keyring keyring{Secret(std::string(64, 'a'))};
+  std::unique_ptr<accounts::Accounts> accounts;
   std::unique_ptr<http::Middleware> middleware;
   explicit MiddlewareFixture(const Values& values) {
     for (const auto& [key, value] : values) config.add(key, {Secret(value), {config::Source::Flag, "test"}});
-    middleware = std::make_unique<http::Middleware>(config, router, registry);
+    database::Target target;
+    target.path = directory.path() / "test.db";
+    database = database::openDatabase(target);
+    accounts = std::make_unique<accounts::Accounts>(*database, keyring, config);
+    middleware = std::make_unique<http::Middleware>(config, router, registry, *accounts);
   }
   std::string clientOf(const std::string& peer, const std::string& forwarded) {
     http::Request request;
@@ -172,6 +181,20 @@ TEST(Credentials, ProductionNeverTakesAnAnonymousClient) {
   EXPECT_EQ(fixture.middleware->authenticate("correct-token"), "token");
   EXPECT_EQ(fixture.middleware->authenticate("correct-tokem"), "");
   EXPECT_EQ(MiddlewareFixture(Values{}).middleware->authenticate(""), "anonymous");
+}
+
+TEST(Credentials, WhatLooksLikeAnAccessTokenMustBeOneAlsoInDevelopment) {
+  MiddlewareFixture fixture(Values{{"auth.jwt_secret", "0123456789abcdef0123456789abcdef"}});
+  http::Request request;
+  request.method = "GET";
+  request.path = "/api/debates";
+  request.headers = {{"authorization", "Bearer a.b.c"}};
+  EXPECT_EQ(fixture.middleware->admit(request).answer->status, 401);
+  accounts::Access access{"u", "s", 1, 0};
+  const accounts::AccessTokens tokens(Secret("0123456789abcdef0123456789abcdef"), std::chrono::hours(24));
+  request.headers = {{"authorization", "Bearer " + tokens.issue(access, nowMicros() / 1'000'000)}};
+  EXPECT_FALSE(fixture.middleware->admit(request).answer);
+  EXPECT_EQ(request.principal, "user:u");
 }
 
 TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {

@@ -1,0 +1,160 @@
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "cli/commands/commands.h"
+#include "common/accounts/accounts.h"
+#include "common/base/text.h"
+#include "common/database/database.h"
+#include "common/deployment/deployment.h"
+#include "common/migrate/migrator.h"
+#include "common/store/settings.h"
+
+namespace aragora::cli {
+
+namespace {
+struct Options {
+  std::optional<std::string> email;
+  std::optional<std::string> name;
+  std::optional<std::string> role;
+  std::optional<std::string> password_file;
+};
+
+// The accounts of the configured database, while it is open.
+struct Opened {
+  std::unique_ptr<database::Database> database;
+  accounts::Accounts accounts;
+
+  explicit Opened(Context& context)
+      : database(open(context)), accounts(*database, context.keyring(), context.config()) {}
+
+ private:
+  static std::unique_ptr<database::Database> open(Context& context) {
+    if (!context.config().production()) deployment::ensureGeneratedSecrets(context.config());
+    if (!migrate::Migrator(context.target()).status().current())
+      throw Error(Code::Conflict, "the database has not all migrations of this version", "run: aragora migrate");
+    auto database = database::openDatabase(context.target());
+    database->write([&](database::Connection& connection) { store::requireSameKey(connection, context.keyring()); });
+    return database;
+  }
+};
+
+std::string actor() {
+  const char* name = std::getenv("SUDO_USER");
+  return fmt::format("cli:{}", name != nullptr ? printable(name, 80) : fmt::format("uid {}", ::getuid()));
+}
+
+std::string requireEmail(const Options& options) {
+  if (!options.email) throw Error(Code::Usage, "--email is missing", "such as --email ada@example.org");
+  return *options.email;
+}
+
+// From the file, "-" being standard input; a random one that is shown once otherwise.
+Secret passwordFor(const Options& options, bool& made) {
+  made = !options.password_file;
+  if (made) return accounts::randomPassword();
+  constexpr std::size_t kLimit = 4096;
+  std::string text;
+  if (*options.password_file == "-") {
+    std::getline(std::cin, text);
+  } else {
+    text = readFile(*options.password_file, kLimit);
+    text = text.substr(0, text.find('\n'));
+  }
+  return Secret(std::move(text));
+}
+
+void showPassword(const Output& out, const Secret& password) {
+  out.note("The password, shown this once:");
+  out.raw(password.reveal() + "\n");
+}
+
+json::object describe(const accounts::User& user) {
+  json::object object{{"id", user.id},     {"email", user.email},   {"name", user.name},
+                      {"role", user.role}, {"active", user.active}, {"last_login_at", nullptr}};
+  if (user.last_login_at) object["last_login_at"] = toIso(*user.last_login_at);
+  return object;
+}
+
+int add(Context& context, const Options& options) {
+  const auto email = requireEmail(options);
+  bool made = false;
+  const auto password = passwordFor(options, made);
+  const auto user = Opened(context).accounts.add(email, options.name.value_or(""), options.role.value_or("member"),
+                                                 password, actor());
+  const auto& out = context.out();
+  out.marked(Mark::Ok, fmt::format("{} is a {}", user.email, user.role));
+  auto document = describe(user);
+  if (made && out.json()) document["password"] = password.reveal();
+  if (made && !out.json()) showPassword(out, password);
+  out.document({{"user", document}});
+  return 0;
+}
+
+int list(Context& context, const Options&) {
+  const auto& out = context.out();
+  json::array array;
+  for (const auto& user : Opened(context).accounts.list()) {
+    array.push_back(describe(user));
+    out.line(fmt::format("{:<36} {:<7} {:<4} {}", user.email, user.role, user.active ? "on" : "off",
+                         user.last_login_at ? "last login " + toIso(*user.last_login_at) : "never logged in"));
+  }
+  if (array.empty()) out.line("No users. Add one with: aragora user add --email ada@example.org --role admin");
+  out.document({{"users", array}});
+  return 0;
+}
+
+int password(Context& context, const Options& options) {
+  const auto email = requireEmail(options);
+  bool made = false;
+  const auto password = passwordFor(options, made);
+  Opened(context).accounts.setPassword(email, password, actor());
+  const auto& out = context.out();
+  out.marked(Mark::Ok, fmt::format("{} has a new password; every session of theirs has ended", email));
+  json::object document{{"email", email}};
+  if (made && out.json()) document["password"] = password.reveal();
+  if (made && !out.json()) showPassword(out, password);
+  out.document(document);
+  return 0;
+}
+
+int setActive(Context& context, const Options& options, bool active) {
+  const auto email = requireEmail(options);
+  Opened(context).accounts.setActive(email, active, actor());
+  context.out().marked(Mark::Ok, active ? fmt::format("{} may log in", email)
+                                        : fmt::format("{} is switched off; every session of theirs has ended", email));
+  context.out().document({{"email", email}, {"active", active}});
+  return 0;
+}
+
+int enable(Context& context, const Options& options) { return setActive(context, options, true); }
+int disable(Context& context, const Options& options) { return setActive(context, options, false); }
+}  // namespace
+
+void declareUser(CommandLine line) {
+  auto options = std::make_shared<Options>();
+  const auto runs = [options](int (*function)(Context&, const Options&)) {
+    return [options, function](Context& context) { return function(context, *options); };
+  };
+  const char* email = "Address that they log in with";
+  const char* file = "File with the password, - for standard input (default: a random one is made and shown)";
+  auto add_line = line.subcommand("add", "Add someone");
+  add_line.option("--email", options->email, email)
+      .option("--name", options->name, "Their name")
+      .option("--role", options->role, "viewer (reads), member (default) or admin")
+      .option("--password-file", options->password_file, file)
+      .run(runs(add));
+  line.subcommand("list", "List everyone").run(runs(list));
+  auto password_line = line.subcommand("password", "Give someone a new password, and end their sessions");
+  password_line.option("--email", options->email, email)
+      .option("--password-file", options->password_file, file)
+      .run(runs(password));
+  line.subcommand("disable", "Switch an account off, and end its sessions")
+      .option("--email", options->email, email)
+      .run(runs(disable));
+  line.subcommand("enable", "Let someone log in again").option("--email", options->email, email).run(runs(enable));
+  line.run([](Context&) -> int { throw Error(Code::Usage, "user needs a subcommand", "try: aragora user list"); });
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,127 @@
+"""People who use the API: added on the command line, logged in over HTTP, on both engines."""
+import json
+import re
+import sqlite3
+import subprocess
+import unittest
+
+from support import BINARY, Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
+
+
+def bearer(login):
+    return {"Authorization": f"Bearer {login['access_token']}"}
+
+
+class Accounts(unittest.TestCase):
+    def add(self, sandbox, email="ada@example.org", role="member"):
+        return sandbox.run("user", "add", "--email", email, "--role", role, check=0).stdout.strip().splitlines()[-1]
+
+    def log_in(self, daemon, password, email="ada@example.org", expect=200):
+        status, answer = daemon.post("/api/auth/login", {"email": email, "password": password})
+        self.assertEqual(status, expect, answer)
+        return answer
+
+    def a_session(self, sandbox, token=None):
+        password = self.add(sandbox)
+        viewer = self.add(sandbox, "vera@example.org", "viewer")
+        with Daemon(sandbox) as daemon:
+            login = self.log_in(daemon, password)
+            self.assertEqual(login["tokens"]["access_token"], login["access_token"])
+            self.assertEqual((login["user"]["email"], login["token_type"], login["expires_in"]), ("ada@example.org", "Bearer", 86400))
+            self.assertEqual(daemon.get("/api/v1/auth/me", **bearer(login))[1]["role"], "member")
+            status, created = daemon.post("/api/debates", {"task": "May she write?", "rounds": 0}, **bearer(login))
+            self.assertEqual(status, 200)
+            self.assertEqual(daemon.get("/api/debates", **bearer(login))[1]["total"], 1)
+            self.assertEqual(daemon.get("/api/debates", **bearer(login))[0], 200, "also when it is cached")
+            renewed = daemon.post("/api/auth/refresh", {"refresh_token": login["refresh_token"]})[1]
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(renewed))[0], 200)
+            reader = self.log_in(daemon, viewer, "vera@example.org")
+            self.assertEqual(daemon.get("/api/debates", **bearer(reader))[0], 200)
+            status, refused = daemon.post("/api/debates", {"task": "May she?", "rounds": 0}, **bearer(reader))
+            self.assertEqual((status, refused["code"]), (403, "FORBIDDEN"))
+            self.assertEqual(daemon.post("/api/auth/logout", None, **bearer(reader))[1], {"logged_out": True})
+            self.assertEqual(daemon.get("/api/debates", **bearer(reader))[0], 401, "no cached answer either")
+            # Another token of the session that was exchanged before: somebody has a copy.
+            self.assertEqual(daemon.post("/api/auth/refresh", {"refresh_token": login["refresh_token"]})[0], 401)
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(renewed))[0], 401)
+            again = self.log_in(daemon, password)
+        # Sessions outlive the daemon; what an administrator ends has ended at once.
+        with Daemon(sandbox) as daemon:
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(again))[0], 200)
+            sandbox.run("user", "disable", "--email", "ADA@example.org", check=0)
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(again))[0], 401)
+            self.log_in(daemon, password, expect=401)
+            sandbox.run("user", "enable", "--email", "ada@example.org", check=0)
+            changed = sandbox.run("user", "password", "--email", "ada@example.org", check=0).stdout.strip().splitlines()[-1]
+            self.log_in(daemon, password, expect=401)
+            login = self.log_in(daemon, changed)
+            answer = daemon.post("/api/auth/logout-all", None, **bearer(login))[1]
+            self.assertEqual(answer, {"logged_out": True, "sessions_revoked": 1})
+            for secret in (password, changed, login["refresh_token"], login["access_token"]):
+                self.assertNotIn(secret, daemon.text())
+        verified = sandbox.run("verify", check=0).stdout
+        self.assertIn("audit: 1", verified)
+        users = {user["email"]: user for user in sandbox.run_json("user", "list", check=0)["users"]}
+        self.assertEqual(sorted(users), ["ada@example.org", "vera@example.org"])
+        self.assertTrue(users["ada@example.org"]["last_login_at"])
+
+    def test_sqlite(self):
+        with Sandbox() as sandbox:
+            self.assertIn("aragora migrate", sandbox.run("user", "list", check=65).stderr)
+            self.assertFalse((sandbox.directory / "state/aragora.db").exists())
+            sandbox.run("migrate", check=0)
+            self.assertIn("No users", sandbox.run("user", "list", check=0).stdout)
+            self.a_session(sandbox)
+
+    def test_postgres_in_production_without_any_api_token(self):
+        with postgres_database() as url, Sandbox(**production_environment(url, service("TEST_REDIS"))) as sandbox:
+            del sandbox.environment["ARAGORA_API_TOKEN"]
+            sandbox.run("migrate", check=0)
+            self.a_session(sandbox)
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.post("/api/debates", {"task": "anonymous"})[0], 401)
+
+    def test_guessing_is_slow(self):
+        with Sandbox() as sandbox:
+            sandbox.run("migrate", check=0)
+            password = self.add(sandbox)
+            with Daemon(sandbox) as daemon:
+                answers = {json.dumps({key: value for key, value in self.log_in(daemon, "wrong", email, 401).items() if not key.endswith("_id")})
+                           for email in ("ada@example.org", "nobody@example.org")}
+                self.assertEqual(len(answers), 1, "an address that exists looks like one that does not")
+                for _ in range(3):
+                    self.log_in(daemon, "wrong", expect=401)
+                status, headers, body = daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": password})
+                self.assertEqual((status, json.loads(body)["code"]), (429, "RATE_LIMITED"))
+                self.assertTrue(1 <= int(headers["retry-after"]) <= 60)
+            # Another address does not help: the account has its own limit.
+            proxied = {"ARAGORA_TRUSTED_PROXIES": "127.0.0.1"}
+            with Daemon(sandbox, **proxied) as daemon:
+                codes = [daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": "wrong"}, {"X-Forwarded-For": f"192.0.2.{number}"})[0] for number in range(7)]
+                self.assertEqual(codes, [401] * 5 + [429] * 2)
+
+    def test_bad_input_is_named(self):
+        with Sandbox() as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                for body, what in (({}, "email"), ({"email": "a@b"}, "password"), ({"email": 1, "password": "x"}, "email"), ([], "object")):
+                    status, answer = daemon.post("/api/auth/login", body)
+                    self.assertEqual(status, 400, answer)
+                    self.assertIn(what, answer["error"])
+                self.assertEqual(daemon.post("/api/auth/refresh", {"refresh_token": "x" * 500})[0], 401)
+                self.assertEqual(daemon.request("POST", "/api/auth/login", {"email": "a" * 9000, "password": "x"})[0], 413)
+                self.assertEqual(daemon.get("/api/auth/me")[0], 401)
+                self.assertEqual(daemon.get("/api/debates", Authorization="Bearer a.b.c")[0], 401)
+            for arguments, status in ((["add"], 64), (["add", "--email", "x"], 65), (["add", "--email", "a@b", "--role", "root"], 65), (["disable", "--email", "who@b"], 66), ([], 64)):
+                self.assertEqual(sandbox.run("user", *arguments).returncode, status, arguments)
+            short = sandbox.write("short", "too short\n")
+            self.assertIn("fewer than 15", sandbox.run("user", "add", "--email", "a@b", "--password-file", short, check=65).stderr)
+            given = subprocess.run([BINARY, "user", "add", "--email", "a@b", "--password-file", "-"], env=sandbox.environment, input="a password from a pipe\n", capture_output=True, text=True)
+            self.assertEqual(given.returncode, 0, given.stderr)
+            self.assertNotIn("a password from a pipe", given.stdout + given.stderr)
+            with Daemon(sandbox) as daemon:
+                self.log_in(daemon, "a password from a pipe", "a@b")
+
+
+if __name__ == "__main__":
+    main()
