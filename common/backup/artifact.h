@@ -14,6 +14,7 @@ struct ArtifactOptions {
   std::vector<std::string> recipients;  // 32-byte keys
   int compression_level = 1;
   std::uint64_t max_rate = 0;  // stored bytes a second, 0: unlimited
+  bool plain_digest = true;    // false for content that brings digests of its own
 };
 
 // For the deployment's own key and further recipients (age1…). Throws Error(Config) for one that is none.

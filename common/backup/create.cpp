@@ -128,7 +128,10 @@ class Run {
   void saveCluster() {
     if (options_.target.engine != database::Engine::Postgres)
       throw Error(Code::Usage, "--kind base copies a PostgreSQL cluster; the database is SQLite", "leave --kind out");
-    ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact_);
+    // The digest of the whole would say nothing that PostgreSQL's digests of its files do not.
+    auto artifact = artifact_;
+    artifact.plain_digest = false;
+    ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact);
     std::uint64_t bytes = 0;
     const auto report =
         streamBase(options_.target, options_.max_rate, temporary_ / "cluster", [&](std::string_view block) {

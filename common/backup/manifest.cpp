@@ -67,14 +67,15 @@ std::uint64_t Manifest::storedSize() const {
 std::string serialise(const Manifest& manifest) {
   json::array files;
   for (const auto& file : manifest.files) {
-    files.push_back(json::object{{"path", file.path},
-                                 {"content", file.content},
-                                 {"plain_size", file.plain_size},
-                                 {"stored_size", file.stored_size},
-                                 {"plain_sha256", file.plain_sha256},
-                                 {"stored_sha256", file.stored_sha256},
-                                 {"compression", "zstd"},
-                                 {"encryption", "age-encryption.org/v1"}});
+    json::object entry{{"path", file.path},
+                       {"content", file.content},
+                       {"plain_size", file.plain_size},
+                       {"stored_size", file.stored_size},
+                       {"stored_sha256", file.stored_sha256},
+                       {"compression", "zstd"},
+                       {"encryption", "age-encryption.org/v1"}};
+    if (!file.plain_sha256.empty()) entry["plain_sha256"] = file.plain_sha256;
+    files.push_back(std::move(entry));
   }
   json::array tables;
   for (const auto& table : manifest.tables)
@@ -132,12 +133,13 @@ Manifest parseManifest(std::string_view text) {
   for (const auto& element : needArray(object, "files")) {
     if (!element.is_object()) damaged("a file entry is not an object");
     const auto& entry = element.get_object();
-    FileRecord file{needText(entry, "path"),
-                    needText(entry, "content"),
-                    static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
-                    static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
-                    needDigest(entry, "plain_sha256"),
-                    needDigest(entry, "stored_sha256")};
+    FileRecord file{
+        needText(entry, "path"),
+        needText(entry, "content"),
+        static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
+        static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
+        manifest.kind == "base" && !entry.contains("plain_sha256") ? std::string() : needDigest(entry, "plain_sha256"),
+        needDigest(entry, "stored_sha256")};
     if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
     manifest.files.push_back(std::move(file));
   }

@@ -20,7 +20,7 @@ struct FileRecord {
   std::string content;  // "database", "configuration", "sessions", "artifacts"
   std::uint64_t plain_size = 0;
   std::uint64_t stored_size = 0;
-  std::string plain_sha256;
+  std::string plain_sha256;  // empty for a base backup, which brings PostgreSQL's digests of every file in it
   std::string stored_sha256;
 };
 

@@ -18,6 +18,7 @@ namespace aragora {
 
 namespace {
 constexpr std::size_t kErrorOutputLimit = 65536;
+constexpr int kPipeSize = 1 << 20;
 
 std::pair<Fd, Fd> makePipe() {
   int ends[2];
@@ -114,6 +115,7 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
     ::fcntl(input_.get(), F_SETFL, O_NONBLOCK);
   }
   output_ = std::move(output_read);
+  ::fcntl(output_.get(), F_SETPIPE_SZ, kPipeSize);  // as much as the system gives: fewer turns between the two
   error_ = std::move(error_read);
   error_reader_ = std::thread([this] {
     char buffer[4096];

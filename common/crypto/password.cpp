@@ -2,7 +2,6 @@
 
 #include <sodium.h>
 
-#include <chrono>
 #include <semaphore>
 
 #include "common/base/error.h"
@@ -13,7 +12,10 @@ namespace {
 constexpr unsigned long long kPasses = 2;
 constexpr std::size_t kMemory = 19456U << 10;
 constexpr std::ptrdiff_t kAtOnce = 4;
-constexpr std::chrono::seconds kPatience{5};
+constexpr std::ptrdiff_t kInLine = 16;  // whoever waits keeps a thread from other work
+
+std::counting_semaphore<kInLine> line(kInLine);
+std::counting_semaphore<kAtOnce> places(kAtOnce);
 
 // One of the few places in which a hash may be computed.
 class Turn {
@@ -21,16 +23,14 @@ class Turn {
   Turn() {
     static const int initialised = sodium_init();
     if (initialised < 0) throw Error(Code::Internal, "libsodium does not start");
-    if (!places().try_acquire_for(kPatience)) throw Error(Code::Overloaded, "too many passwords are being checked");
+    if (!line.try_acquire()) throw Error(Code::Overloaded, "too many passwords are being checked");
+    places.acquire();  // those ahead take some 25 ms each
   }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
-  ~Turn() { places().release(); }
-
- private:
-  static std::counting_semaphore<kAtOnce>& places() {
-    static std::counting_semaphore<kAtOnce> semaphore(kAtOnce);
-    return semaphore;
+  ~Turn() {
+    places.release();
+    line.release();
   }
 };
 }  // namespace

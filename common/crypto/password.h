@@ -1,6 +1,6 @@
 // Passwords as Argon2id hashes in PHC form (RFC 9106; parameters of the OWASP password storage cheat sheet: 19 MiB, two
-// passes), by libsodium. A hash takes some 25 ms and its memory, so at most four are computed at a time; who gets no
-// turn within five seconds gets Error(Overloaded). Any thread.
+// passes), by libsodium. A hash takes some 25 ms and its memory, so at most four are computed at a time and twelve more
+// wait; the next gets Error(Overloaded). Any thread.
 #pragma once
 
 #include <string>

@@ -85,6 +85,11 @@ TEST(AccessToken, AnotherSecretOrAlgorithmIsRefused) {
   }
 }
 
+TEST(AccessToken, WithoutASecretNothingIsValid) {
+  const auto part = issued().substr(0, issued().rfind('.'));
+  EXPECT_THROW(read(part + "." + toBase64Url(crypto::hmacSha256("", part)), kNow, Secret()), Error);
+}
+
 TEST(AccessToken, EveryClaimIsNeededAndMustBeOurs) {
   const auto good = issued();
   const auto header = partOf(good, 0);

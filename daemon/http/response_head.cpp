@@ -1,0 +1,55 @@
+#include "daemon/http/response_head.h"
+
+#include <boost/beast/http/status.hpp>
+
+#include <ctime>
+
+namespace aragora::http {
+
+namespace bhttp = boost::beast::http;
+
+namespace {
+constexpr std::string_view kSecurityHeaders =
+    "Server: aragora\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
+    "Cache-Control: no-store\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "X-Frame-Options: DENY\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Permissions-Policy: camera=(), microphone=(), geolocation=()\r\n"
+    "X-XSS-Protection: 0\r\n";
+
+const std::string& dateHeader() {
+  thread_local std::time_t at = 0;
+  thread_local std::string text;
+  const auto now = std::time(nullptr);
+  if (now != at) {
+    std::tm parts{};
+    gmtime_r(&now, &parts);
+    char buffer[64];
+    std::strftime(buffer, sizeof buffer, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
+    text = buffer;
+    at = now;
+  }
+  return text;
+}
+}  // namespace
+
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive) {
+  const auto reason = bhttp::obsolete_reason(bhttp::int_to_status(static_cast<unsigned>(response.status)));
+  head.clear();
+  fmt::format_to(std::back_inserter(head), "HTTP/1.1 {} {}\r\n", response.status,
+                 std::string_view(reason.data(), reason.size()));
+  head += dateHeader();
+  head += kSecurityHeaders;
+  if (response.status != 204)
+    fmt::format_to(std::back_inserter(head), "Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
+                   response.content().size());
+  for (const auto& [name, value] : response.headers)
+    fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
+  head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
+}
+
+}  // namespace aragora::http

@@ -1,0 +1,11 @@
+// Private to daemon/http: status line and header fields of an answer, the security headers of every one among them.
+#pragma once
+
+#include "daemon/http/message.h"
+
+namespace aragora::http {
+
+// Replaces what is in `head`.
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive);
+
+}  // namespace aragora::http
