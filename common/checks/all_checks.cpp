@@ -51,6 +51,7 @@ const std::vector<Check>& allChecks() {
       {.id = "backup_offsite", .title = "Copy elsewhere", .needs_network = true, .look = checkOffsite},
       {.id = "recovery_window", .title = "Recovery window", .look = checkRecoveryWindow},
       {.id = "slot_guard", .title = "Slot guard", .needs_network = true, .look = checkSlotGuard},
+      {.id = "last_commits", .title = "Last commits", .needs_network = true, .look = checkLastCommits},
       {.id = "recovery_drill", .title = "Recovery drill", .look = checkDrills},
   };
   return checks;

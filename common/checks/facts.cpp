@@ -32,7 +32,8 @@ DatabaseFacts askDatabase(const config::Config& config) {
           "current_setting('max_connections'), "
           "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
           "(SELECT count(*) FROM pg_replication_slots WHERE restart_lsn IS NOT NULL), "
-          "(SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size')",
+          "(SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'), "
+          "(current_setting('synchronous_standby_names') ~ 'aragora_wal|[*]')::int",
           {})[0];
       facts.asked_at = nowMicros();
       facts.version = "PostgreSQL " + split(row.text(0), ' ').front();
@@ -41,6 +42,7 @@ DatabaseFacts askDatabase(const config::Config& config) {
       facts.server_clock = row.integer(3);
       facts.slots = row.integer(4);
       facts.slot_keep_mb = row.integer(5);
+      facts.commits_wait = row.integer(6) != 0;
     } else {
       facts.version = "SQLite " + connection->query("SELECT sqlite_version()", {})[0].text(0);
     }

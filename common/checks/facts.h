@@ -15,6 +15,7 @@ struct DatabaseFacts {
   std::int64_t max_connections = 0;
   std::int64_t slots = 0;          // replication slots that keep log
   std::int64_t slot_keep_mb = -1;  // max_slot_wal_keep_size, -1: without a limit
+  bool commits_wait = false;       // for the receiver of the log: synchronous_standby_names names it
   Micros server_clock = 0;
   Micros asked_at = 0;
   std::optional<migrate::Status> migrations;

@@ -149,6 +149,18 @@ std::vector<Finding> checkSlotGuard(const Context& context) {
                      : std::string("Slot guard: the server keeps log without a limit, as chosen"))};
 }
 
+// What no schedule decides: whether the server answers a commit before the receiver has it.
+std::vector<Finding> checkLastCommits(const Context& context) {
+  if (!context.config.usesPostgres()) return {skipped("Last commits: SQLite has no receiver")};
+  const auto& facts = context.facts->database.get();
+  if (facts.failure) return {skipped("Last commits: PostgreSQL was not reached")};
+  if (facts.slots == 0) return {skipped("Last commits: no receiver takes the log")};
+  return {ok(facts.commits_wait
+                 ? "Last commits: each is in the received log before it is answered"
+                 : "Last commits: those of the last instant are lost with the server's disk, which the objective "
+                   "allows; synchronous_standby_names = 'aragora_wal' makes commits wait for the receiver")};
+}
+
 std::vector<Finding> checkDrills(const Context& context) {
   const auto state = stateOf(context);
   if (!state) return {skipped("Recovery drill: there is no encryption key to read the evidence with")};

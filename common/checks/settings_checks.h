@@ -44,6 +44,7 @@ std::vector<Finding> checkRecoveryKeys(const Context& context);
 std::vector<Finding> checkOffsite(const Context& context);
 std::vector<Finding> checkRecoveryWindow(const Context& context);
 std::vector<Finding> checkSlotGuard(const Context& context);
+std::vector<Finding> checkLastCommits(const Context& context);
 std::vector<Finding> checkDrills(const Context& context);
 
 }  // namespace aragora::checks

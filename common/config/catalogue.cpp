@@ -113,7 +113,8 @@ const std::vector<Setting>& table() {
       secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production",
              "Signs access tokens; 32 characters or more, at least 128 bits."),
       secret(kApiToken, {"ARAGORA_API_TOKEN"}, "",
-             "Bearer token that may write. In production writing without a token is refused."),
+             "Bearer token for programs. In production nothing but health answers without it or an access token "
+             "(aragora-user)."),
       integer(kAccessHours, {"ARAGORA_JWT_EXPIRY_HOURS"}, "24", 1, 168, "Lifetime of an access token."),
       integer(kRefreshDays, {"ARAGORA_REFRESH_TOKEN_EXPIRY_DAYS"}, "30", 1, 90, "Lifetime of a refresh token."),
       integer(kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,

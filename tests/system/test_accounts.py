@@ -80,6 +80,11 @@ class Accounts(unittest.TestCase):
             self.a_session(sandbox)
             with Daemon(sandbox) as daemon:
                 self.assertEqual(daemon.post("/api/debates", {"task": "anonymous"})[0], 401)
+                for email in ("ada@example.org\0", "ada@example.org\0x", "\ud83d\ude00@example.org", "a" * 3000):
+                    self.log_in(daemon, "wrong", email, expect=401)
+                status, _, _ = daemon.request("POST", "/api/auth/login", {"email": "vera@example.org", "password": "wrong\0"}, {"User-Agent": b"\xff\xfe \x80"})
+                self.assertEqual(status, 401)
+            self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
 
     def test_guessing_is_slow(self):
         with Sandbox() as sandbox:
