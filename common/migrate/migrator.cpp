@@ -2,12 +2,14 @@
 
 #include <unistd.h>
 
-#include <random>
 #include <regex>
+#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
+#include "common/migrate/run_lock.h"
+#include "common/migrate/table_locks.h"
 
 namespace aragora::migrate {
 
@@ -16,9 +18,6 @@ using database::Engine;
 using database::Transaction;
 
 namespace {
-constexpr auto kPoll = std::chrono::milliseconds(50);
-constexpr std::int64_t kAdvisoryKey = 0x61726167'6f726101;  // "aragora" and a purpose byte
-
 std::string appliedBy() {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
@@ -29,63 +28,7 @@ std::string sqlState(const Error& error) {
   const auto* details = error.details().if_object();
   return details != nullptr ? jsonTextOr(*details, "sqlstate", "") : "";
 }
-
-std::chrono::milliseconds jitter(std::chrono::milliseconds base) {
-  thread_local std::minstd_rand random(std::random_device{}());
-  return base + std::chrono::milliseconds(random() % static_cast<unsigned>(base.count() + 1));
-}
 }  // namespace
-
-// Mutual exclusion between runs, held from construction to destruction.
-class Migrator::Lock {
- public:
-  explicit Lock(Migrator& migrator) {
-    if (migrator.target_.engine == Engine::Sqlite) return;  // BEGIN IMMEDIATE is the lock
-    connection_ = database::connect(migrator.target_);
-    const auto deadline = deadlineIn(migrator.options_.lock_wait);
-    bool told = false;
-    while (!tryLock()) {
-      if (!told) migrator.say(fmt::format("waiting for another migration run ({})", holder()));
-      told = true;
-      if (remaining(deadline).count() == 0) {
-        throw Error(Code::Busy, fmt::format("another migration run holds the lock: {}", holder()),
-                    "wait for it, or raise --lock-wait");
-      }
-      std::this_thread::sleep_for(jitter(kPoll));
-    }
-  }
-
-  void stillHeld() {
-    if (connection_) connection_->query("SELECT 1", {});
-  }
-
- private:
-  // Each try is a transaction of its own. CREATE INDEX CONCURRENTLY waits for the whole transaction of whoever had a
-  // snapshot when it looked: a run that kept one open while it polls would be waited for by the run it waits for.
-  // READ COMMITTED whatever the server's default: the holder must be left without a snapshot.
-  bool tryLock() {
-    transaction_.emplace(*connection_, "BEGIN ISOLATION LEVEL READ COMMITTED");
-    connection_->executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
-    const auto sql = fmt::format("SELECT pg_try_advisory_xact_lock({})", kAdvisoryKey);
-    if (connection_->query(sql, {})[0].text(0) == "t") return true;
-    transaction_.reset();
-    return false;
-  }
-
-  std::string holder() {
-    const auto rows = connection_->query(
-        std::string("SELECT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::bigint FROM pg_locks "
-                    "l JOIN pg_stat_activity a USING (pid) "
-                    "WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() AND l.objid = ") +
-            fmt::format("{}", static_cast<std::uint32_t>(kAdvisoryKey)),
-        {});
-    if (rows.empty()) return "it just finished";
-    return fmt::format("backend {} ({}), for {} s", rows[0].text(0), rows[0].text(1), rows[0].text(2));
-  }
-
-  std::unique_ptr<Connection> connection_;
-  std::optional<Transaction> transaction_;
-};
 
 Migrator::Migrator(database::Target target, Options options)
     : target_(std::move(target)), options_(std::move(options)) {
@@ -106,36 +49,9 @@ std::unique_ptr<Connection> Migrator::connectForWork() {
   return connection;
 }
 
-bool Migrator::historyExists(Connection& connection) {
-  if (target_.engine == Engine::Postgres)
-    return !connection.query("SELECT to_regclass('aragora_migrations')", {})[0].isNull(0);
-  return !connection.query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'aragora_migrations'", {})
-              .empty();
-}
-
-void Migrator::createHistory(Connection& connection) {
-  if (historyExists(connection)) return;
-  connection.query(
-      "CREATE TABLE IF NOT EXISTS aragora_migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text "
-      "NOT NULL, "
-      "applied_at bigint NOT NULL, applied_by text NOT NULL, duration_ms bigint NOT NULL, statements_done integer NOT "
-      "NULL, "
-      "complete integer NOT NULL, down_sql text NOT NULL, note text NOT NULL DEFAULT '')",
-      {});
-}
-
 Status Migrator::read(Connection& connection) {
   Status status;
-  if (historyExists(connection)) {
-    for (const auto& row : connection.query("SELECT version, name, checksum, applied_at, applied_by, duration_ms, "
-                                            "statements_done, complete, down_sql, note "
-                                            "FROM aragora_migrations ORDER BY version",
-                                            {})) {
-      status.applied.push_back({static_cast<int>(row.integer(0)), row.text(1), row.text(2), row.integer(3), row.text(4),
-                                row.integer(5), static_cast<int>(row.integer(6)), row.integer(7) != 0, row.text(8),
-                                row.text(9)});
-    }
-  }
+  status.applied = history::read(connection);
   std::map<int, const Applied*> by_version;
   for (const auto& applied : status.applied) by_version[applied.version] = &applied;
   for (const auto& migration : options_.migrations) {
@@ -185,12 +101,12 @@ void Migrator::refuseDrift(const Status& status) {
 
 std::vector<Applied> Migrator::up(int to) {
   const auto connection = connectForWork();
-  Lock lock(*this);
+  RunLock lock(target_, options_.lock_wait, [this](const std::string& message) { say(message); });
   std::vector<Applied> done;
   {
     // Under the lock (PostgreSQL) or the write lock (SQLite).
     Transaction transaction(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-    createHistory(*connection);
+    history::create(*connection);
     transaction.commit();
   }
   while (true) {
@@ -199,18 +115,13 @@ std::vector<Applied> Migrator::up(int to) {
     if (status.pending.empty() || (to > 0 && status.pending.front().version > to)) return done;
     const auto& next = status.pending.front();
     lock.stillHeld();
-    int resume_after = 0;
-    for (const auto& row :
-         connection->query("SELECT statements_done FROM aragora_migrations WHERE version = $1 AND complete = 0",
-                           {std::int64_t{next.version}})) {
-      resume_after = static_cast<int>(row.integer(0));
-    }
-    auto applied = apply(*connection, lock, next, resume_after);
+    const auto begun = history::find(*connection, next.version);
+    auto applied = apply(*connection, next, begun ? begun->statements_done : 0);
     if (applied.version != 0) done.push_back(std::move(applied));
   }
 }
 
-Applied Migrator::apply(Connection& connection, Lock&, const Migration& migration, int statements_done) {
+Applied Migrator::apply(Connection& connection, const Migration& migration, int statements_done) {
   const auto started = std::chrono::steady_clock::now();
   Applied record{migration.version, migration.name, migration.checksum, nowMicros(), appliedBy(), 0,
                  statements_done,   true,           migration.down,     {}};
@@ -227,18 +138,6 @@ Applied Migrator::apply(Connection& connection, Lock&, const Migration& migratio
   return record;
 }
 
-namespace {
-void insertHistory(Connection& connection, const Applied& record) {
-  connection.query(
-      "INSERT INTO aragora_migrations (version, name, checksum, applied_at, applied_by, duration_ms, statements_done, "
-      "complete, down_sql, note) "
-      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-      {std::int64_t{record.version}, record.name, record.checksum, record.applied_at, record.applied_by,
-       record.duration_ms, std::int64_t{record.statements_done}, std::int64_t{record.complete ? 1 : 0}, record.down,
-       record.note});
-}
-}  // namespace
-
 // All statements and the history row in one transaction: after a crash it has happened or not.
 void Migrator::applyTransactional(Connection& connection, const Migration& migration, Applied& record) {
   const auto statements = splitStatements(migration.up, migration.name);
@@ -246,11 +145,9 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
   const bool sqlite = target_.engine == Engine::Sqlite;
   // Inside a transaction the pragma does nothing, so it stands before it.
   if (sqlite) connection.executeScript("PRAGMA foreign_keys=OFF");
-  withLockRetries(connection, migration, [&] {
+  withLockRetries(migration, [&] {
     Transaction transaction(connection, sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-    if (sqlite &&
-        !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}})
-             .empty()) {
+    if (sqlite && history::find(connection, migration.version)) {
       record.version = 0;  // another run was first
       return;
     }
@@ -266,7 +163,7 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
           Code::Damaged,
           fmt::format("migration {} would leave rows that violate a foreign key; nothing was changed", migration.name));
     }
-    insertHistory(connection, record);
+    history::insert(connection, record);
     if (options_.on_statement) options_.on_statement(migration, statements.size(), statements.size());
     transaction.commit();
   });
@@ -277,13 +174,10 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
 void Migrator::applyStatementwise(Connection& connection, const Migration& migration, Applied& record) {
   const auto statements = splitStatements(migration.up, migration.name);
   record.complete = false;
-  const auto exists =
-      !connection.query("SELECT 1 FROM aragora_migrations WHERE version = $1", {std::int64_t{migration.version}})
-           .empty();
-  if (!exists) insertHistory(connection, record);
+  if (!history::find(connection, migration.version)) history::insert(connection, record);
   for (auto i = static_cast<std::size_t>(record.statements_done); i < statements.size(); ++i) {
     if (options_.on_statement) options_.on_statement(migration, i, statements.size());
-    withLockRetries(connection, migration, [&] {
+    withLockRetries(migration, [&] {
       if (target_.engine == Engine::Postgres && indexNeedsNoBuild(connection, statements[i].text)) return;
       connection.executeScript(statements[i].text, true);
     });
@@ -312,7 +206,7 @@ bool Migrator::indexNeedsNoBuild(Connection& connection, const std::string& sql)
   return false;
 }
 
-void Migrator::withLockRetries(Connection& connection, const Migration& migration, const std::function<void()>& work) {
+void Migrator::withLockRetries(const Migration& migration, const std::function<void()>& work) {
   for (int attempt = 1;; ++attempt) {
     try {
       return work();
@@ -324,35 +218,16 @@ void Migrator::withLockRetries(Connection& connection, const Migration& migratio
         if (locked) {
           throw Error(Code::Busy,
                       fmt::format("migration {} could not lock its table in {} tries; blocked by: {}", migration.name,
-                                  attempt, blockers()),
+                                  attempt, describeBlockers(target_)),
                       "end those sessions, or run migrate at a quieter time; nothing was changed");
         }
         throw;
       }
       say(fmt::format("{}: table is busy (try {} of {}), blocked by: {}", migration.name, attempt, options_.lock_tries,
-                      blockers()));
-      (void)connection;
+                      describeBlockers(target_)));
       std::this_thread::sleep_for(jitter(std::chrono::milliseconds(100 * attempt)));
     }
   }
-}
-
-// Sessions in a transaction that hold a lock on one of our tables.
-std::string Migrator::blockers() {
-  const auto connection = database::connect(target_);
-  std::vector<std::string> names;
-  for (const auto& row :
-       connection->query("SELECT DISTINCT a.pid, a.application_name, a.usename, extract(epoch FROM now() - "
-                         "a.xact_start)::bigint FROM pg_locks l "
-                         "JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid "
-                         "WHERE l.granted AND c.relnamespace = current_schema()::regnamespace AND a.pid <> "
-                         "pg_backend_pid() AND a.xact_start IS NOT NULL "
-                         "AND a.application_name NOT LIKE 'aragora migrate %' ORDER BY 4 DESC LIMIT 5",
-                         {})) {
-    names.push_back(fmt::format("backend {} ({} {}), in a transaction for {} s", row.text(0), row.text(2), row.text(1),
-                                row.text(3)));
-  }
-  return names.empty() ? "a session that is gone by now" : join(names, "; ");
 }
 
 std::vector<Plan> Migrator::plan() {
@@ -383,16 +258,12 @@ void Migrator::refuseDataLoss(Connection& connection, const Applied& applied) {
 
 std::vector<Applied> Migrator::down(const DownOptions& options) {
   const auto connection = connectForWork();
-  Lock lock(*this);
+  RunLock lock(target_, options_.lock_wait, [this](const std::string& message) { say(message); });
   std::vector<Applied> undone;
   while (true) {
     const auto status = read(*connection);
     const auto& pending = status.pending;
-    const bool half_done = !pending.empty() && !connection
-                                                    ->query("SELECT 1 FROM aragora_migrations WHERE version = $1",
-                                                            {std::int64_t{pending.front().version}})
-                                                    .empty();
-    if (half_done)
+    if (!pending.empty() && history::find(*connection, pending.front().version))
       throw Error(Code::Conflict, fmt::format("migration {} is half applied", pending.front().name),
                   "finish it first with: aragora migrate up");
     std::vector<Applied> above;
@@ -415,14 +286,14 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
     say(fmt::format("undoing {:04}_{}", last.version, last.name));
     const bool transactional = last.down.find("-- aragora: no-transaction") == std::string::npos;
     const Migration named{last.version, last.name, {}, last.down, transactional, {}};
-    withLockRetries(*connection, named, [&] {
+    withLockRetries(named, [&] {
       std::optional<Transaction> transaction;
       if (transactional)
         transaction.emplace(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
       if (transactional && target_.engine == Engine::Postgres)
         connection->executeScript(fmt::format("SET LOCAL lock_timeout = {}", options_.lock_timeout.count()));
       for (const auto& statement : statements) connection->executeScript(statement.text, true);
-      connection->query("DELETE FROM aragora_migrations WHERE version = $1", {std::int64_t{last.version}});
+      history::remove(*connection, last.version);
       if (transaction) transaction->commit();
     });
     undone.push_back(last);
@@ -431,9 +302,9 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
 
 std::vector<Applied> Migrator::baseline(int to) {
   const auto connection = connectForWork();
-  Lock lock(*this);
+  RunLock lock(target_, options_.lock_wait, [this](const std::string& message) { say(message); });
   Transaction transaction(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-  createHistory(*connection);
+  history::create(*connection);
   const auto status = read(*connection);
   if (!status.applied.empty()) {
     throw Error(Code::Conflict,
@@ -453,7 +324,7 @@ std::vector<Applied> Migrator::baseline(int to) {
                    true,
                    migration.down,
                    "baseline"};
-    insertHistory(*connection, record);
+    history::insert(*connection, record);
     recorded.push_back(std::move(record));
   }
   transaction.commit();
@@ -462,7 +333,7 @@ std::vector<Applied> Migrator::baseline(int to) {
 
 void Migrator::repair(int version, const std::string& reason) {
   const auto connection = connectForWork();
-  Lock lock(*this);
+  RunLock lock(target_, options_.lock_wait, [this](const std::string& message) { say(message); });
   for (const auto& drifted : read(*connection).drifted) {
     if (drifted.version != version) continue;
     const auto& migration = options_.migrations.at(static_cast<std::size_t>(version - 1));
@@ -491,26 +362,6 @@ void Migrator::wait(std::chrono::milliseconds timeout) {
       throw Error(Code::Unreachable, fmt::format("gave up waiting: {}", reason), "run: aragora migrate");
     std::this_thread::sleep_for(jitter(std::chrono::milliseconds(200)));
   }
-}
-
-std::string describeLock(Engine engine, const std::string& sql) {
-  if (engine == Engine::Sqlite) return "the write lock: other writers wait, readers do not";
-  const auto text = upper(sql.substr(0, 400));
-  const auto has = [&](const char* part) { return text.find(part) != std::string::npos; };
-  if (startsWith(text, "CREATE TABLE"))
-    return has("REFERENCES")
-               ? "ShareRowExclusive on referenced tables: their writers wait; the new table is nobody's yet"
-               : "none that others feel: the table is new";
-  if (startsWith(text, "CREATE INDEX CONCURRENTLY") || startsWith(text, "CREATE UNIQUE INDEX CONCURRENTLY"))
-    return "ShareUpdateExclusive: readers and writers go on; waits for older transactions";
-  if (startsWith(text, "CREATE INDEX") || startsWith(text, "CREATE UNIQUE INDEX"))
-    return "Share: writers wait until the index is built";
-  if (startsWith(text, "DROP INDEX CONCURRENTLY")) return "ShareUpdateExclusive: readers and writers go on";
-  if (startsWith(text, "ALTER TABLE") || startsWith(text, "DROP") || startsWith(text, "TRUNCATE"))
-    return "AccessExclusive: readers and writers wait";
-  if (startsWith(text, "INSERT") || startsWith(text, "UPDATE") || startsWith(text, "DELETE"))
-    return "RowExclusive: only writers of the same rows wait";
-  return "unknown: read it";
 }
 
 }  // namespace aragora::migrate

@@ -9,23 +9,10 @@
 
 #include <functional>
 
-#include "common/base/clock.h"
+#include "common/migrate/history.h"
 #include "common/migrate/migration.h"
 
 namespace aragora::migrate {
-
-struct Applied {
-  int version = 0;
-  std::string name;
-  std::string checksum;
-  Micros applied_at = 0;
-  std::string applied_by;
-  std::int64_t duration_ms = 0;
-  int statements_done = 0;
-  bool complete = true;
-  std::string down;
-  std::string note;
-};
 
 struct Status {
   std::vector<Applied> applied;
@@ -80,26 +67,19 @@ class Migrator {
   void wait(std::chrono::milliseconds timeout);
 
  private:
-  class Lock;
   std::unique_ptr<database::Connection> connectForWork();
   Status read(database::Connection& connection);
-  bool historyExists(database::Connection& connection);
-  void createHistory(database::Connection& connection);
   void refuseDrift(const Status& status);
-  Applied apply(database::Connection& connection, Lock& lock, const Migration& migration, int statements_done);
+  Applied apply(database::Connection& connection, const Migration& migration, int statements_done);
   void applyTransactional(database::Connection& connection, const Migration& migration, Applied& record);
   void applyStatementwise(database::Connection& connection, const Migration& migration, Applied& record);
-  void withLockRetries(database::Connection& connection, const Migration& migration, const std::function<void()>& work);
+  void withLockRetries(const Migration& migration, const std::function<void()>& work);
   void refuseDataLoss(database::Connection& connection, const Applied& applied);
   bool indexNeedsNoBuild(database::Connection& connection, const std::string& sql);
-  std::string blockers();
   void say(const std::string& message);
 
   database::Target target_;
   Options options_;
 };
-
-// Whether PostgreSQL's `sql` takes locks that others feel, in words.
-std::string describeLock(database::Engine engine, const std::string& sql);
 
 }  // namespace aragora::migrate
