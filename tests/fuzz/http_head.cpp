@@ -26,6 +26,8 @@ struct Edge {
   http::Router router;
   metrics::Registry registry;
   NoDatabase database;
+  crypto::Keyring keyring{Secret(std::string(64, 'a'))};
+  accounts::Accounts accounts{database, keyring, config};
   store::Debates debates{database};
   http::WorkerPool workers{1, 16};
   ws::Hub hub;
@@ -45,7 +47,7 @@ struct Edge {
                 .handler = [](const http::Request& r) { return http::jsonResponse(r.jsonBody()); },
                 .open = true,
                 .counted = false});
-    middleware = std::make_unique<http::Middleware>(config, router, registry);
+    middleware = std::make_unique<http::Middleware>(config, router, registry, accounts);
     http::ListenerOptions options;
     options.port = 0;
     options.threads = 1;
