@@ -84,7 +84,7 @@ int add(Context& context, const Options& options) {
   const auto user = Opened(context).accounts.add(email, options.name.value_or(""), options.role.value_or("member"),
                                                  password, actor());
   const auto& out = context.out();
-  out.marked(Mark::Ok, fmt::format("{} is a {}", user.email, user.role));
+  out.marked(Mark::Ok, fmt::format("{} was added ({})", user.email, user.role));
   auto document = describe(user);
   if (made && out.json()) document["password"] = password.reveal();
   if (made && !out.json()) showPassword(out, password);
