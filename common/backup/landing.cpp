@@ -144,8 +144,7 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
 ScratchDatabase::~ScratchDatabase() {
   if (kept_) return;
   try {
-    database::connect(admin_)->query(
-        fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", database::postgres::quoteIdentifier(name_)), {});
+    database::postgres::dropDatabase(*database::connect(admin_), name_);
   } catch (const std::exception& error) {
     log::warning("scratch database {} could not be dropped: {}", name_, error.what());
   }

@@ -18,6 +18,8 @@ using database::Engine;
 using database::Transaction;
 
 namespace {
+constexpr auto kCommitTimeout = std::chrono::minutes(5);  // of a disk that is busy
+
 std::string appliedBy() {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
@@ -41,7 +43,9 @@ void Migrator::say(const std::string& message) {
 }
 
 std::unique_ptr<Connection> Migrator::connectForWork() {
-  auto connection = database::connect(target_, database::OpenMode::Create);
+  auto target = target_;
+  target.statement_timeout = std::max<std::chrono::milliseconds>(target.statement_timeout, kCommitTimeout);
+  auto connection = database::connect(target, database::OpenMode::Create);
   if (target_.engine == Engine::Postgres && connection->query("SELECT pg_is_in_recovery()", {})[0].text(0) == "t") {
     throw Error(Code::Config, fmt::format("{} is a standby and cannot be migrated", database::describe(target_)),
                 "point DATABASE_URL at the primary");

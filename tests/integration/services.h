@@ -33,8 +33,7 @@ inline database::Target administration() {
 }
 
 inline void dropDatabase(const std::string& name) {
-  database::connect(administration())
-      ->query(fmt::format("DROP DATABASE IF EXISTS {} WITH (FORCE)", database::postgres::quoteIdentifier(name)), {});
+  database::postgres::dropDatabase(*database::connect(administration()), name);
 }
 
 // A database of its own for one test: a file, or a PostgreSQL database that is dropped at the end.
@@ -42,6 +41,8 @@ class TestDatabase {
  public:
   explicit TestDatabase(database::Engine engine, const char* server = "TEST_POSTGRES") {
     target_.engine = engine;
+    target_.connect_timeout = std::chrono::seconds(30);  // how fast the machine is, is not what is tested
+    target_.statement_timeout = std::chrono::minutes(1);
     if (engine == database::Engine::Sqlite) {
       target_.path = directory_.path() / "test.db";
       return;

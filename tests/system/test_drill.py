@@ -120,6 +120,17 @@ class Drills(unittest.TestCase):
                 result = subprocess.run([*user, program, *command], env={**sandbox.environment, "TMPDIR": str(sandbox.directory)}, capture_output=True, text=True, cwd="/", timeout=120)
                 self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
+    def test_autovacuum_does_not_keep_scratch_databases(self):
+        """Its workers are a superuser's: to end them, as DROP … WITH (FORCE) does, is forbidden to the database's owner."""
+        slow = {"vacuum_cost_delay": "100ms", "vacuum_cost_limit": "1", "naptime": "1s"}
+        eager = {f"{kind}_{value}": "0" for kind in ("vacuum", "analyze", "vacuum_insert") for value in ("threshold", "scale_factor")}
+        with Cluster(**{f"autovacuum_{name}": value for name, value in {**slow, **eager}.items()}) as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", check=0)
+            for _ in range(6):
+                self.assertNotIn("could not be dropped", sandbox.run("drill", check=0).stderr)
+            self.assertEqual(cluster.sql("SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'aragora_%'"), "")
+
     def test_what_a_killed_drill_left_is_dropped_by_the_next(self):
         with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
             sandbox.run("migrate", check=0)
@@ -138,10 +149,10 @@ class Drills(unittest.TestCase):
                 for name in (young, used, foreign):
                     self.assertIn(name, left)
             finally:
-                session.kill()
+                connect("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{used}' AND backend_type = 'client backend'")
                 session.wait()
                 for name in (old, young, used, foreign):
-                    connect("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+                    connect("postgres", f"DROP DATABASE IF EXISTS {name}")
 
 
 def time_ulid():

@@ -108,6 +108,14 @@ std::string quoteIdentifier(std::string_view name) {
   return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
 }
 
+void dropDatabase(Connection& admin, const std::string& name) {
+  admin.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' "
+      "AND pid <> pg_backend_pid()",
+      {name});
+  admin.query(fmt::format("DROP DATABASE IF EXISTS {}", quoteIdentifier(name)), {});
+}
+
 PostgresConnection::PostgresConnection(const Target& target)
     : where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
   auto parts = parseUrl(target.url);
