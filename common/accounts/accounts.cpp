@@ -31,14 +31,16 @@ User userOf(const database::Row& row) {
 
 std::int64_t nowSeconds() { return nowMicros() / 1'000'000; }
 
-std::string normalised(const std::string& email) { return lower(std::string(trim(email))); }
-
-std::string requireEmail(const std::string& given) {
-  const auto email = normalised(given);
+bool isAddress(const std::string& email) {
   const auto at = email.find('@');
   const bool plain = std::all_of(email.begin(), email.end(), [](unsigned char c) { return c > ' ' && c != 0x7f; });
-  if (!plain || email.size() > 254 || at == std::string::npos || at == 0 || at + 1 == email.size() ||
-      email.find('@', at + 1) != std::string::npos)
+  return plain && email.size() <= 254 && at != std::string::npos && at != 0 && at + 1 != email.size() &&
+         email.find('@', at + 1) == std::string::npos;
+}
+
+std::string requireEmail(const std::string& given) {
+  auto email = normalisedEmail(given);
+  if (!isAddress(email))
     throw Error(Code::Validation, fmt::format("{} is not an address", printable(given, 80)), "such as ada@example.org");
   return email;
 }
@@ -119,6 +121,8 @@ void insertSession(database::Connection& connection, const RefreshToken& token, 
 }
 }  // namespace
 
+std::string normalisedEmail(const std::string& email) { return lower(std::string(trim(email))); }
+
 Secret randomPassword() { return Secret(toBase64Url(crypto::randomBytes(18))); }
 
 Accounts::Accounts(database::Database& database, const crypto::Keyring& keyring, const config::Config& config)
@@ -168,7 +172,7 @@ std::vector<User> Accounts::list() {
 }
 
 void Accounts::setPassword(const std::string& given, const Secret& password, const std::string& actor) {
-  const auto email = normalised(given);
+  const auto email = normalisedEmail(given);
   requirePassword(password, email);
   const auto hash = crypto::hashPassword(password);
   database_.write([&](database::Connection& connection) {
@@ -183,7 +187,7 @@ void Accounts::setPassword(const std::string& given, const Secret& password, con
 
 void Accounts::setActive(const std::string& given, bool active, const std::string& actor) {
   database_.write([&](database::Connection& connection) {
-    const auto user = require(connection, normalised(given));
+    const auto user = require(connection, normalisedEmail(given));
     connection.query(
         "UPDATE users SET is_active = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
         {std::int64_t(active ? 1 : 0), nowMicros(), user.id});
@@ -195,8 +199,9 @@ void Accounts::setActive(const std::string& given, bool active, const std::strin
 Login Accounts::logIn(const std::string& given, const Secret& password, const Client& client) {
   // An unknown address costs what a known one costs.
   static const std::string nobodys_hash = crypto::hashPassword(randomPassword());
-  const auto email = normalised(given);
-  const auto found = database_.reading([&](database::Connection& connection) {
+  const auto email = normalisedEmail(given);
+  // What is no address is not looked for: libpq would cut it at a NUL and find somebody.
+  const auto found = !isAddress(email) ? database::Rows() : database_.reading([&](database::Connection& connection) {
     return connection.query(fmt::format("SELECT {}, u.password_hash FROM users u WHERE u.email = $1", kUserColumns),
                             {email});
   });

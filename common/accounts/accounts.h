@@ -41,6 +41,9 @@ struct Login {
   std::string refresh_token;
 };
 
+// Under which an account is found, however its address was typed. Limits must count by it, too.
+std::string normalisedEmail(const std::string& email);
+
 // A random password that nobody has to invent.
 Secret randomPassword();
 

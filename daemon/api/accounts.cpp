@@ -61,7 +61,8 @@ class LoginLimits {
   std::optional<http::Response> refusal(const http::Request& request, const std::string& email) {
     const auto now = std::chrono::steady_clock::now();
     for (auto* const taken : {&by_address_, &by_account_}) {
-      const auto decision = taken->take(taken == &by_address_ ? request.client_address : lower(email), now);
+      const auto decision =
+          taken->take(taken == &by_address_ ? request.client_address : accounts::normalisedEmail(email), now);
       if (!decision.allowed) return http::rateLimited(decision, "logins", request.request_id);
     }
     return std::nullopt;

@@ -102,7 +102,7 @@ class Accounts(unittest.TestCase):
             # Another address does not help: the account has its own limit.
             proxied = {"ARAGORA_TRUSTED_PROXIES": "127.0.0.1"}
             with Daemon(sandbox, **proxied) as daemon:
-                codes = [daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": "wrong"}, {"X-Forwarded-For": f"192.0.2.{number}"})[0] for number in range(7)]
+                codes = [daemon.request("POST", "/api/auth/login", {"email": " " * number + "Ada@example.org", "password": "wrong"}, {"X-Forwarded-For": f"192.0.2.{number}"})[0] for number in range(7)]
                 self.assertEqual(codes, [401] * 5 + [429] * 2)
 
     def test_bad_input_is_named(self):
