@@ -141,10 +141,13 @@ int restore(Context& context, const Options& options) {
                                    report.landed, report.tables, report.rows, report.seconds));
   if (how.increments) out.line(fmt::format("  with {} increments, as of {}", report.increments, toIso(report.as_of)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  for (const auto& line : report.warnings) out.marked(Mark::Warning, line);
   if (report.sessions > 0) out.line(fmt::format("  {} sessions put back into Redis", report.sessions));
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
   json::array verified;
   for (const auto& line : report.verified) verified.push_back(json::string(line));
+  json::array warnings;
+  for (const auto& line : report.warnings) warnings.push_back(json::string(line));
   out.document({{"id", report.id},
                 {"restored_to", report.landed},
                 {"kept", report.kept},
@@ -153,6 +156,7 @@ int restore(Context& context, const Options& options) {
                 {"increments", report.increments},
                 {"as_of", toIso(report.as_of)},
                 {"verified", verified},
+                {"warnings", warnings},
                 {"seconds", report.seconds}});
   return 0;
 }

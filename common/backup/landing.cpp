@@ -141,6 +141,14 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
   }
 }
 
+void ScratchDatabase::rename(const std::string& name) {
+  using database::postgres::quoteIdentifier;
+  database::connect(admin_)->query(
+      fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(name_), quoteIdentifier(name)), {});
+  name_ = name;
+  scratch_.url = database::postgres::withDatabase(scratch_.url, name);
+}
+
 ScratchDatabase::~ScratchDatabase() {
   if (kept_) return;
   try {

@@ -30,6 +30,8 @@ class ScratchDatabase {
   ~ScratchDatabase();
   const database::Target& target() const { return scratch_; }
   void keep() { kept_ = true; }
+  // Nobody may be connected to it.
+  void rename(const std::string& name);
 
  private:
   database::Target admin_;

@@ -80,17 +80,15 @@ class Run {
       throw Error(Code::Interrupted, "not confirmed; nothing was changed");
   }
 
-  void proveLanded(const database::Target& landed) {
+  // `keep` gives what landed a name under which it stays: a restore that finished is never thrown away.
+  void proveLanded(const database::Target& landed, const std::function<std::string()>& keep) {
     if (!options_.verify) return;
     verify::Options how;
     how.keyring = options_.keyring;
     const auto found = verify::verifyDatabase(landed, how);
-    for (const auto& finding : found.findings)
-      report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
-    if (const auto* against = found.againstRestored())
-      throw Error(Code::Damaged,
-                  fmt::format("the restored data does not verify: {}: {}", against->id, against->message),
-                  "the target was not touched");
+    report_.verified = found.held();
+    report_.warnings = found.warnings();
+    if (found.againstRestored() != nullptr) throw found.refusal(keep());
   }
 
   void restoreSqlite() {
@@ -100,7 +98,7 @@ class Run {
       throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()),
                   "name a file that does not exist");
     const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
-    const auto kept = nameToKeep(target);
+    const auto kept = freeName(target.string() + ".pre-restore-");
     if (options_.dry_run) {
       say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
                       humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
@@ -129,7 +127,12 @@ class Run {
       report_.rows = comparison.rows;
       database::Target landed = options_.target;
       landed.path = landing;
-      proveLanded(landed);
+      proveLanded(landed, [&] {
+        const auto name = freeName(target.string() + ".unverified-");
+        foldWal(landing);
+        renameDurably(landing, name);
+        return name.string();
+      });
       if (exists) confirmSwap(fmt::format("replace {} (kept as {})", target.string(), kept.string()));
       foldWal(landing);
     } catch (...) {
@@ -142,8 +145,8 @@ class Run {
   }
 
   // A second restore in the same second must not meet the first one's.
-  static fs::path nameToKeep(const fs::path& target) {
-    const auto base = target.string() + ".pre-restore-" + toCompactIso(nowMicros());
+  static fs::path freeName(const std::string& prefix) {
+    const auto base = prefix + toCompactIso(nowMicros());
     fs::path name = base;
     for (int i = 2; fs::exists(name); ++i) name = fmt::format("{}-{}", base, i);
     return name;
@@ -180,7 +183,7 @@ class Run {
   void restorePostgres() {
     const auto parts = database::postgres::parseUrl(options_.target.url);
     const auto live = parts.count("dbname") > 0 ? parts.at("dbname") : parts.at("user");
-    const auto kept = fmt::format("{}_pre_restore_{}", live, lower(toCompactIso(nowMicros()))).substr(0, 63);
+    const auto kept = nameWithTime(live, "_pre_restore_");
     const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
     if (options_.dry_run) {
       say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live,
@@ -194,7 +197,12 @@ class Run {
     const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
     report_.tables = comparison.tables;
     report_.rows = comparison.rows;
-    proveLanded(scratch.target());
+    proveLanded(scratch.target(), [&] {
+      const auto name = options_.to ? landing : nameWithTime(live, "_unverified_");
+      if (name != landing) scratch.rename(name);
+      scratch.keep();
+      return "database " + name;
+    });
     if (options_.to) {
       scratch.keep();
       report_.landed = landing;
@@ -205,6 +213,12 @@ class Run {
     scratch.keep();
     report_.landed = live;
     report_.kept = kept;
+  }
+
+  // At most 63 bytes, PostgreSQL's limit for a name: the end tells them apart.
+  static std::string nameWithTime(const std::string& database, const std::string& what) {
+    const auto end = what + lower(toCompactIso(nowMicros()));
+    return database.substr(0, 63 - end.size()) + end;
   }
 
   // From the maintenance database: a database cannot be renamed from inside.

@@ -27,7 +27,8 @@ struct RestoreReport {
   std::size_t increments = 0;         // applied
   Micros as_of = 0;                   // the moment that the data is of
   std::size_t sessions = 0;           // put back into Redis
-  std::vector<std::string> verified;  // what --verify found, a line each
+  std::vector<std::string> verified;  // what --verify found to hold, a line each
+  std::vector<std::string> warnings;  // … and what does not hold, but says nothing against the data
   double seconds = 0;
   std::vector<std::string> plan;  // of a dry run
 };

@@ -20,12 +20,37 @@ bool Report::failed() const {
   return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.outcome == Outcome::Failed; });
 }
 const Finding* Report::againstRestored() const {
-  for (const auto& finding : findings) {
-    const bool only_pending = finding.id == "migrations" && finding.message.find("pending") != std::string::npos;
-    if (finding.outcome == Outcome::Failed && !only_pending) return &finding;
-  }
-  return nullptr;
+  const auto found =
+      std::find_if(findings.begin(), findings.end(), [](const Finding& f) { return f.against_restored; });
+  return found == findings.end() ? nullptr : &*found;
 }
+
+Error Report::refusal(const std::string& where) const {
+  std::vector<std::string> reasons;
+  bool could_not = true;
+  for (const auto& finding : findings) {
+    if (!finding.against_restored) continue;
+    reasons.push_back(fmt::format("{}: {}", finding.id, finding.message));
+    could_not &= finding.outcome == Outcome::NotVerified;
+  }
+  const auto code = damaged ? Code::Damaged : could_not ? Code::CouldNotVerify : Code::CheckFailed;
+  return {code, fmt::format("the restored data does not verify: {}", join(reasons, "; ")),
+          fmt::format("the target was not touched; what was restored is kept: {}", where)};
+}
+
+namespace {
+std::vector<std::string> lines(const std::vector<Finding>& findings, bool held) {
+  std::vector<std::string> result;
+  for (const auto& finding : findings) {
+    if ((finding.outcome == Outcome::Ok) == held && !finding.against_restored)
+      result.push_back(fmt::format("{}: {}", finding.id, finding.message));
+  }
+  return result;
+}
+}  // namespace
+
+std::vector<std::string> Report::held() const { return lines(findings, true); }
+std::vector<std::string> Report::warnings() const { return lines(findings, false); }
 
 bool Report::incomplete() const {
   return std::any_of(findings.begin(), findings.end(),
@@ -49,49 +74,52 @@ class Verifier {
     }
     database_ = database::openDatabase(target_);
     database_->ping();
-    const bool schema_usable = step("migrations", [this] { return migrations(); });
-    if (!schema_usable) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "ratings"}) {
-        report_.findings.push_back({id, Outcome::NotVerified, "not looked at, because the migrations are not in order",
-                                    "run: aragora migrate"});
-      }
+    // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
+    step("migrations", Subject::Schema, [this] { return migrations(); });
+    if (version_ == 0) {
+      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "ratings"})
+        report_.findings.push_back(
+            {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
     }
-    step("schema", [this] { return schema(); });
-    step("integrity", [this] { return integrity(); });
-    step("events", [this] { return events(); });
-    step("audit", [this] { return auditChain(); });
-    step("encryption", [this] { return encryption(); });
-    step("ratings", [this] { return ratings(); });
+    step("schema", Subject::Schema, [this] { return schema(); });
+    step("integrity", Subject::Data, [this] { return integrity(); });
+    step("events", Subject::Data, [this] { return events(); });
+    step("audit", Subject::Data, [this] { return auditChain(); });
+    step("encryption", Subject::Data, [this] { return encryption(); });
+    step("ratings", Subject::Data, [this] { return ratings(); });
     return std::move(report_);
   }
 
  private:
+  enum class Subject { Schema, Data };
   struct Result {
     bool ok = true;
     std::string message;
     std::string hint = {};
     bool damage = true;
+    bool data_missing = false;  // a step about the schema found that data cannot be there
   };
   static Result bad(std::string message, std::string hint = {}, bool damage = true) {
     return {false, std::move(message), std::move(hint), damage};
   }
 
-  bool step(const std::string& id, const std::function<Result()>& look) {
+  void step(const std::string& id, Subject subject, const std::function<Result()>& look) {
     progress(id, 0);
+    const bool data = subject == Subject::Data;
     try {
       auto result = look();
-      report_.findings.push_back({id, result.ok ? Outcome::Ok : Outcome::Failed, result.message, result.hint});
+      report_.findings.push_back({id, result.ok ? Outcome::Ok : Outcome::Failed, result.message, result.hint,
+                                  !result.ok && (data || result.data_missing)});
       report_.damaged |= !result.ok && result.damage;
-      return result.ok;
     } catch (const Error& error) {
       if (error.code() == Code::Damaged) {
-        report_.findings.push_back({id, Outcome::Failed, error.what(), error.hint()});
+        report_.findings.push_back({id, Outcome::Failed, error.what(), error.hint(), true});
         report_.damaged = true;
       } else {
-        report_.findings.push_back({id, Outcome::NotVerified, error.what(), error.hint()});
+        // An older schema may lack what the step reads.
+        report_.findings.push_back({id, Outcome::NotVerified, error.what(), error.hint(), data && !pending_});
       }
-      return false;
     }
   }
 
@@ -101,6 +129,8 @@ class Verifier {
 
   Result migrations() {
     const auto status = migrate::Migrator(target_).status();
+    version_ = status.version();
+    pending_ = !status.pending.empty();
     if (!status.drifted.empty())
       return bad(fmt::format("migration {} ({}) was applied with another content", status.drifted[0].version,
                              status.drifted[0].name),
@@ -112,18 +142,30 @@ class Verifier {
       return bad(
           fmt::format("{} migrations are pending, the first is {}", status.pending.size(), status.pending[0].name),
           "run: aragora migrate", false);
-    version_ = status.version();
     return {true, fmt::format("{} applied, checksums hold", status.applied.size())};
+  }
+
+  // Whether an expected table or column is not there at all; indexes and constraints hold no data.
+  static bool isGone(const std::string& line, const migrate::Fingerprint& live) {
+    if (!startsWith(line, "column ") && !startsWith(line, "table ")) return false;
+    const auto object = line.substr(0, line.find(": ") + 2);
+    const auto next = live.lower_bound(object);
+    return next == live.end() || !startsWith(*next, object);
   }
 
   Result schema() {
     const auto expected = migrate::expectedSchema(target_, version_);
     const auto live = database_->reading([](Connection& connection) { return migrate::liveSchema(connection); });
+    std::optional<Result> missing;
     for (const auto& line : expected) {
-      if (live.count(line) == 0)
-        return bad(fmt::format("missing or changed: {}", line),
-                   "compare with the migrations; restore a backup if it was not on purpose");
+      if (live.count(line) > 0) continue;
+      auto result = bad(fmt::format("missing or changed: {}", line),
+                        "compare with the migrations; restore a backup if it was not on purpose");
+      result.data_missing = isGone(line, live);
+      if (!missing || result.data_missing) missing = std::move(result);
+      if (missing->data_missing) break;
     }
+    if (missing) return *missing;
     for (const auto& line : live) {
       if (expected.count(line) == 0)
         return bad(fmt::format("not of this version: {}", line), "remove it, or move it to another schema", false);
@@ -281,6 +323,7 @@ class Verifier {
   std::unique_ptr<database::Database> database_;
   Report report_;
   int version_ = 0;
+  bool pending_ = false;
 };
 }  // namespace
 

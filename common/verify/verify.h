@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "common/base/error.h"
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
 
@@ -17,6 +18,9 @@ struct Finding {
   Outcome outcome = Outcome::Ok;
   std::string message;  // on failure it names the first bad place
   std::string hint;
+  // Speaks against data that was just restored. What only says that the schema is not exactly this version's (an index
+  // or a table more or less, migrations that came later) does not: it was so in the source, and nothing is lost by it.
+  bool against_restored = false;
 };
 
 struct Report {
@@ -24,9 +28,15 @@ struct Report {
   bool damaged = false;  // chains, checksums or integrity do not hold: exit 65
   bool failed() const;
   bool incomplete() const;
-  // The first failure that speaks against data which was just restored; nullptr when there is none. Migrations that
-  // came after the backup do not: the next `aragora migrate` applies them.
+  // The first finding that speaks against data which was just restored; nullptr when there is none. What is gated on it
+  // is the swap, never the existence of what was restored: that is kept, and named.
   const Finding* againstRestored() const;
+  // Everything that speaks against what was restored to `where`, and stays there: Error(Damaged | CheckFailed |
+  // CouldNotVerify).
+  Error refusal(const std::string& where) const;
+  // For people, a line each: what holds, and what does not hold but is no reason to refuse restored data.
+  std::vector<std::string> held() const;
+  std::vector<std::string> warnings() const;
   // 0, 65 damaged, 1 other failures, 69 when something could not be verified.
   int exitStatus() const;
 };

@@ -103,6 +103,48 @@ TEST_P(Backup, RestoresWhatWasThereAndKeepsWhatIsReplaced) {
   EXPECT_EQ(verify::verifyDatabase(deployment.test.target(), how).exitStatus(), 0);
 }
 
+TEST_P(Backup, AnIndexOrATableMoreOrLessIsAWarningOfARestoreAndNoRefusal) {
+  Deployment deployment(GetParam());
+  {
+    const auto connection = database::connect(deployment.test.target());
+    connection->executeScript("CREATE TABLE of_the_operator (id INTEGER)");
+    connection->executeScript("CREATE INDEX of_the_operator_too ON debates (task)");
+    connection->executeScript("DROP INDEX debates_by_status");
+  }
+  const auto entry = deployment.create();
+  deployment.addDebates(3);
+  const auto report = deployment.restore(entry, true);
+  EXPECT_EQ(deployment.debateCount(deployment.test.target()), 20);
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_EQ(report.warnings[0].substr(0, 7), "schema:") << report.warnings[0];
+  EXPECT_EQ(report.verified.size(), 6U);
+  if (GetParam() == Engine::Postgres) dropDatabase(report.kept);
+}
+
+TEST_P(Backup, DataThatDoesNotVerifyIsNotSwappedInButKeptAndNamed) {
+  Deployment deployment(GetParam());
+  database::connect(deployment.test.target())
+      ->executeScript("UPDATE debates SET status = 'completed' WHERE id = (SELECT min(id) FROM debates)");
+  const auto entry = deployment.create();
+  deployment.addDebates(3);
+  try {
+    deployment.restore(entry, true);
+    FAIL() << "restored";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::Damaged) << error.what();
+    EXPECT_NE(std::string(error.what()).find("events: debate"), std::string::npos) << error.what();
+    const auto name = error.hint().substr(error.hint().rfind(' ') + 1);
+    auto kept = deployment.test.target();
+    if (GetParam() == Engine::Sqlite)
+      kept.path = name;
+    else
+      kept.url = database::postgres::withDatabase(kept.url, name);
+    EXPECT_EQ(deployment.debateCount(kept), 20) << error.hint();
+    if (GetParam() == Engine::Postgres) dropDatabase(name);
+  }
+  EXPECT_EQ(deployment.debateCount(deployment.test.target()), 23) << "the target was touched";
+}
+
 TEST_P(Backup, ChainsItsManifestsAndPointsLatestAtTheNewest) {
   Deployment deployment(GetParam());
   const auto first = deployment.create();
@@ -371,8 +413,18 @@ TEST_P(Verify, FindsARemovedEventAndASummaryThatDoesNotFit) {
 }
 
 TEST_P(Verify, FindsAMissingIndexAndAnEditedMigration) {
-  EXPECT_EQ(failed(after("DROP INDEX debates_by_status")), "schema");
+  const auto report = after("DROP INDEX debates_by_status");
+  EXPECT_EQ(failed(report), "schema");
+  EXPECT_EQ(report.againstRestored(), nullptr) << "an index holds no data";
   EXPECT_EQ(failed(after("UPDATE aragora_migrations SET checksum = 'x' WHERE version = 1")), "migrations");
+}
+
+TEST_P(Verify, ATableThatIsGoneSpeaksAgainstRestoredDataAndTheRestIsLookedAtAllTheSame) {
+  const auto report = after("DROP TABLE ratings");
+  ASSERT_NE(report.againstRestored(), nullptr);
+  EXPECT_EQ(report.againstRestored()->id, "schema");
+  EXPECT_EQ(report.findings.size(), 7U);
+  EXPECT_EQ(report.findings[3].outcome, verify::Outcome::Ok) << report.findings[3].message;
 }
 
 TEST_P(Verify, FindsARatingThatTheMatchLogDoesNotGive) {
