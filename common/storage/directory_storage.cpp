@@ -5,22 +5,36 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/text.h"
 
 namespace aragora::storage {
 
-std::vector<Item> DirectoryStorage::list(const std::string& folder) const {
+std::vector<Item> DirectoryStorage::list(const std::string& folder, const Selection& selection) const {
   std::vector<Item> items;
   std::error_code failed;
   fs::directory_iterator files(at(folder), failed);
   if (failed == std::errc::no_such_file_or_directory || failed == std::errc::not_a_directory) return items;
   if (failed) throw Error(Code::Io, fmt::format("cannot list {}: {}", at(folder).string(), failed.message()));
   for (const auto& entry : files) {
+    auto name = entry.path().filename().string();
+    if (name <= selection.after || !startsWith(name, selection.prefix)) continue;
     const bool is_folder = entry.is_directory(failed);
     const auto size = is_folder ? 0 : entry.file_size(failed);
-    items.push_back({entry.path().filename().string(), failed ? 0 : size, is_folder});
+    items.push_back({std::move(name), failed ? 0 : size, is_folder});
   }
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
   return items;
+}
+
+std::optional<std::uint64_t> DirectoryStorage::size(const std::string& name) const {
+  struct stat status {};
+  if (::lstat(at(name).c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    throwSystemError(errno == EACCES ? Code::Permission : Code::Io, "look at", at(name).string(), errno);
+  }
+  if (S_ISDIR(status.st_mode)) return std::nullopt;
+  if (!S_ISREG(status.st_mode)) throw Error(Code::Damaged, fmt::format("{} is not a regular file", at(name).string()));
+  return static_cast<std::uint64_t>(status.st_size);
 }
 
 bool DirectoryStorage::read(const std::string& name, const ByteSink& sink) const {

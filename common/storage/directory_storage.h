@@ -8,7 +8,8 @@ namespace aragora::storage {
 class DirectoryStorage : public Storage {
  public:
   explicit DirectoryStorage(fs::path directory) : directory_(std::move(directory)) {}
-  std::vector<Item> list(const std::string& folder) const override;
+  std::vector<Item> list(const std::string& folder, const Selection& selection) const override;
+  std::optional<std::uint64_t> size(const std::string& name) const override;
   bool read(const std::string& name, const ByteSink& sink) const override;
   void write(const std::string& name, const fs::path& file) const override;
   void remove(const std::string& name) const override;

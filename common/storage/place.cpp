@@ -21,7 +21,9 @@ std::string Place::name() const { return local_ ? local_->filename().string() : 
 
 std::string Place::describe() const { return local_ ? local_->string() : storage_->describe(folder_); }
 
-std::vector<Item> Place::list() const { return storage_->list(folder_); }
+std::vector<Item> Place::list(const Selection& selection) const { return storage_->list(folder_, selection); }
+
+std::optional<std::uint64_t> Place::size(const std::string& name) const { return storage_->size(inFolder(name)); }
 
 bool Place::read(const std::string& name, const ByteSink& sink) const { return storage_->read(inFolder(name), sink); }
 

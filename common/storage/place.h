@@ -21,7 +21,11 @@ class Place {
   std::string name() const;  // the last part
   std::string describe() const;
 
-  std::vector<Item> list() const;
+  std::vector<Item> list(const Selection& selection = {}) const;
+  // read(), text() and size() ask for the one file and know by the answer whether it is there: who knows the name needs
+  // no listing first. From several threads at once, so that files can be fetched ahead.
+  std::optional<std::uint64_t> size(const std::string& name) const;
+  // False when there is none.
   bool read(const std::string& name, const ByteSink& sink) const;
   // nullopt when there is none; more than `limit` bytes is Error(Damaged).
   std::optional<std::string> text(const std::string& name, std::size_t limit) const;

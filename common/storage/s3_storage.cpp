@@ -1,10 +1,8 @@
 #include "common/storage/s3_storage.h"
 
 #include <Poco/Exception.h>
-#include <Poco/Net/Context.h>
 #include <Poco/Net/HTTPRequest.h>
 #include <Poco/Net/HTTPResponse.h>
-#include <Poco/Net/HTTPSClientSession.h>
 #include <Poco/URI.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/storage/s3_answer.h"
+#include "common/storage/s3_connections.h"
 
 namespace aragora::storage {
 
@@ -28,21 +27,6 @@ constexpr std::size_t kBlock = 256 * 1024;
 constexpr std::size_t kTextLimit = 16U << 20;  // of an answer that is not a file
 constexpr std::uint64_t kMostParts = 9000;     // S3 allows 10,000
 constexpr int kMostPages = 10'000;
-
-std::unique_ptr<net::HTTPClientSession> connect(const Poco::URI& endpoint, std::chrono::milliseconds timeout) {
-  std::unique_ptr<net::HTTPClientSession> session;
-  if (endpoint.getScheme() == "https") {
-    net::Context::Ptr context =
-        new net::Context(net::Context::TLS_CLIENT_USE, "", net::Context::VERIFY_STRICT, 9, true);
-    context->requireMinimumProtocol(net::Context::PROTO_TLSV1_2);
-    context->enableExtendedCertificateVerification(true);
-    session = std::make_unique<net::HTTPSClientSession>(endpoint.getHost(), endpoint.getPort(), context);
-  } else {
-    session = std::make_unique<net::HTTPClientSession>(endpoint.getHost(), endpoint.getPort());
-  }
-  session->setTimeout(Poco::Timespan(timeout.count() * 1000));
-  return session;
-}
 
 // Another try may do better: overload, a broken connection, a digest that broke on the way.
 bool worthAnotherTry(int status, const std::string& code) {
@@ -109,26 +93,33 @@ struct S3Storage::Answer {
   std::string problem;       // of a connection that gave no answer
 };
 
-S3Storage::S3Storage(S3Options options) : options_(std::move(options)) {
-  while (endsWith(options_.endpoint, "/")) options_.endpoint.pop_back();
+namespace {
+Poco::URI endpointOf(std::string& endpoint) {
+  while (endsWith(endpoint, "/")) endpoint.pop_back();
   try {
-    const Poco::URI uri(options_.endpoint);
-    if ((uri.getScheme() != "https" && uri.getScheme() != "http") || uri.getHost().empty() || !uri.getPath().empty())
-      throw Error(Code::Config,
-                  fmt::format("the S3 endpoint {} is no URL of a host", printable(options_.endpoint, 120)),
-                  "write it as https://s3.example.net");
+    Poco::URI uri(endpoint);
+    if ((uri.getScheme() == "https" || uri.getScheme() == "http") && !uri.getHost().empty() && uri.getPath().empty())
+      return uri;
+    throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL of a host", printable(endpoint, 120)),
+                "write it as https://s3.example.net");
   } catch (const Poco::Exception&) {
-    throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL", printable(options_.endpoint, 120)),
+    throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL", printable(endpoint, 120)),
                 "write it as https://s3.example.net");
   }
 }
+}  // namespace
+
+S3Storage::S3Storage(S3Options options)
+    : options_(std::move(options)),
+      connections_(std::make_unique<S3Connections>(endpointOf(options_.endpoint), options_.timeout)) {}
+S3Storage::~S3Storage() = default;
 
 std::string S3Storage::describe(const std::string& name) const {
   return fmt::format("s3://{}/{}{}", options_.bucket, options_.prefix, name);
 }
 
 S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
-  const Poco::URI endpoint(options_.endpoint);
+  const auto& endpoint = connections_->endpoint();
   const bool usual_port = endpoint.getPort() == (endpoint.getScheme() == "https" ? 443 : 80);
   crypto::Sha256 sha256;
   crypto::Md5 md5;
@@ -142,13 +133,25 @@ S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
   // Required where object lock is on, checked everywhere (RFC 1864).
   if (exchange.body.length > 0) signing.headers["content-md5"] = toBase64(md5.finish());
   sign(signing, options_.credentials, nowMicros());
+  bool stale = false;
+  auto answer = send(exchange, signing, From::Any, stale);
+  // The store hung up while nothing happened, which is no failure of this request.
+  if (stale) answer = send(exchange, signing, From::Fresh, stale);
+  return answer;
+}
+
+S3Storage::Answer S3Storage::send(const Exchange& exchange, const SignedRequest& signed_request, From from,
+                                  bool& stale) const {
+  if (from == From::Fresh) connections_->forgetKept();
+  auto session = from == From::Any ? connections_->takeKept() : nullptr;
+  const bool kept = session != nullptr;
   Answer answer;
   try {
-    const auto session = connect(endpoint, options_.timeout);
+    if (!kept) session = connections_->make();
     const auto query = canonicalQuery(exchange.query);
     net::HTTPRequest request(exchange.method, uriEncode(exchange.path, true) + (query.empty() ? "" : "?" + query),
                              net::HTTPMessage::HTTP_1_1);
-    for (const auto& [name, value] : signing.headers) request.set(name, value);
+    for (const auto& [name, value] : signed_request.headers) request.set(name, value);
     request.setContentLength64(static_cast<std::int64_t>(exchange.body.length));
     auto& out = session->sendRequest(request);
     exchange.body.feed([&](std::string_view bytes) {
@@ -159,31 +162,38 @@ S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
     auto& stream = session->receiveResponse(response);
     answer.status = response.getStatus();
     answer.etag = response.get("ETag", "");
-    const bool streams = exchange.sink && (answer.status == 200 || answer.status == 206);
-    const auto expected = response.hasContentLength() ? response.getContentLength64() : -1;
-    answer.length = expected;
-    std::int64_t received = 0;
-    std::vector<char> buffer(kBlock);
-    while (exchange.method != "HEAD" &&
-           (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || stream.gcount() > 0)) {
-      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(stream.gcount()));
-      received += stream.gcount();
-      if (streams) {
-        exchange.sink(bytes);
-      } else {
-        answer.text += bytes;
-        if (answer.text.size() > kTextLimit) throw Error(Code::Unreachable, exchange.what + ": the answer is too long");
-      }
-    }
+    answer.length = response.hasContentLength() ? response.getContentLength64() : -1;
+    takeBody(exchange, stream, answer);
     // A cut connection ends the stream without an exception.
-    answer.broken =
-        exchange.method != "HEAD" && (session->networkException() != nullptr || (expected >= 0 && received < expected));
-    if (answer.broken) answer.problem = "the connection broke";
+    answer.broken |= exchange.method != "HEAD" && session->networkException() != nullptr;
+    if (answer.broken)
+      answer.problem = "the connection broke";
+    else if (response.getKeepAlive())
+      connections_->keep(std::move(session));
   } catch (const Poco::Exception& error) {
     answer.broken = true;
     answer.problem = printable(error.displayText(), 160);
   }
+  stale = kept && answer.broken && answer.status == 0;
   return answer;
+}
+
+void S3Storage::takeBody(const Exchange& exchange, std::istream& stream, Answer& answer) {
+  if (exchange.method == "HEAD") return;
+  const bool streams = exchange.sink && (answer.status == 200 || answer.status == 206);
+  std::int64_t received = 0;
+  std::vector<char> buffer(kBlock);
+  while (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || stream.gcount() > 0) {
+    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(stream.gcount()));
+    received += stream.gcount();
+    if (streams) {
+      exchange.sink(bytes);
+    } else {
+      answer.text += bytes;
+      if (answer.text.size() > kTextLimit) throw Error(Code::Unreachable, exchange.what + ": the answer is too long");
+    }
+  }
+  answer.broken = answer.length >= 0 && received < answer.length;
 }
 
 S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
@@ -211,7 +221,7 @@ S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
   }
 }
 
-std::vector<Item> S3Storage::list(const std::string& folder) const {
+std::vector<Item> S3Storage::list(const std::string& folder, const Selection& selection) const {
   const auto prefix = options_.prefix + (folder.empty() ? "" : folder + "/");
   std::vector<Item> items;
   std::string token;
@@ -220,8 +230,11 @@ std::vector<Item> S3Storage::list(const std::string& folder) const {
     exchange.what = "list " + describe(folder);
     exchange.method = "GET";
     exchange.path = "/" + options_.bucket;
-    exchange.query = {{"list-type", "2"}, {"delimiter", "/"}, {"prefix", prefix}};
-    if (!token.empty()) exchange.query.emplace_back("continuation-token", token);
+    exchange.query = {{"list-type", "2"}, {"delimiter", "/"}, {"prefix", prefix + selection.prefix}};
+    if (!token.empty())
+      exchange.query.emplace_back("continuation-token", token);
+    else if (!selection.after.empty())
+      exchange.query.emplace_back("start-after", prefix + selection.after);
     const auto listing = parseS3Listing(this->exchange(exchange).text);
     for (const auto& object : listing.objects) {
       if (object.key.size() > prefix.size() && startsWith(object.key, prefix))
@@ -234,9 +247,38 @@ std::vector<Item> S3Storage::list(const std::string& folder) const {
     token = listing.next;
     if (token.empty()) break;
   }
+  // A folder's own name ends in a slash there, which some stores count as behind it.
+  std::erase_if(items, [&](const Item& item) { return item.name <= selection.after; });
   if (!token.empty()) throw Error(Code::Unreachable, "the listing of " + describe(folder) + " does not end");
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
   return items;
+}
+
+// The answer to HEAD says 404 for a file and for a bucket that is not there, and has no text to tell them apart.
+void S3Storage::requireBucket() const {
+  if (bucket_seen_) return;
+  Exchange exchange;
+  exchange.what = "list " + describe("");
+  exchange.method = "GET";
+  exchange.path = "/" + options_.bucket;
+  exchange.query = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", options_.prefix}};
+  parseS3Listing(this->exchange(exchange).text);
+  bucket_seen_ = true;
+}
+
+std::optional<std::uint64_t> S3Storage::size(const std::string& name) const {
+  Exchange exchange;
+  exchange.what = "look at " + describe(name);
+  exchange.method = "HEAD";
+  exchange.path = pathOf(name);
+  exchange.absent_is_normal = true;
+  const auto answer = this->exchange(exchange);
+  if (answer.status == 404) {
+    requireBucket();
+    return std::nullopt;
+  }
+  if (answer.length < 0) throw Error(Code::Unreachable, exchange.what + ": the store gave no length");
+  return static_cast<std::uint64_t>(answer.length);
 }
 
 bool S3Storage::read(const std::string& name, const ByteSink& sink) const {

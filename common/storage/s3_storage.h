@@ -1,7 +1,10 @@
 // A bucket of an S3-compatible store (Amazon S3 REST API 2006-03-01), path-style, signed with AWS Signature Version 4.
 // Files above 8 MiB go as multipart uploads whose parts carry their own digests; a broken download goes on where it
-// broke. Refusals by overload, broken connections and 5xx are tried again, at most five times with growing pauses.
+// broke. Connections are kept and used again, one a request that is under way. Refusals by overload, broken connections
+// and 5xx are tried again, at most five times with growing pauses.
 #pragma once
+
+#include <atomic>
 
 #include "common/storage/signature_v4.h"
 #include "common/storage/storage.h"
@@ -19,10 +22,14 @@ struct S3Options {
   std::uint64_t part_size = 8U << 20;
 };
 
+class S3Connections;
+
 class S3Storage : public Storage {
  public:
   explicit S3Storage(S3Options options);
-  std::vector<Item> list(const std::string& folder) const override;
+  ~S3Storage() override;
+  std::vector<Item> list(const std::string& folder, const Selection& selection) const override;
+  std::optional<std::uint64_t> size(const std::string& name) const override;
   bool read(const std::string& name, const ByteSink& sink) const override;
   void write(const std::string& name, const fs::path& file) const override;
   void remove(const std::string& name) const override;
@@ -34,12 +41,18 @@ class S3Storage : public Storage {
   struct Answer;
   Answer exchange(const Exchange& exchange) const;
   Answer tryOnce(const Exchange& exchange) const;
+  enum class From { Any, Fresh };
+  static void takeBody(const Exchange& exchange, std::istream& stream, Answer& answer);
+  Answer send(const Exchange& exchange, const SignedRequest& signed_request, From from, bool& stale) const;
+  void requireBucket() const;
   void put(const std::string& name, const Range& content) const;
   void putInParts(const std::string& name, const Range& content) const;
   void abortLeftovers(const std::string& name) const;
   void lock(Exchange& exchange) const;
   std::string pathOf(const std::string& name) const { return "/" + options_.bucket + "/" + options_.prefix + name; }
   S3Options options_;
+  const std::unique_ptr<S3Connections> connections_;
+  mutable std::atomic<bool> bucket_seen_{false};
 };
 
 }  // namespace aragora::storage

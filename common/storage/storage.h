@@ -1,7 +1,9 @@
 // Where backups can be: a tree of files that are written once, whole, and listed by folder. Two kinds: a directory
-// (also a mounted one) and an S3-compatible bucket. Names are relative, with slashes, made of plain names. Any thread.
+// (also a mounted one) and an S3-compatible bucket. Names are relative, with slashes, made of plain names.
+// Any thread, also several at once: each call works on a connection or descriptor of its own.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "common/base/file.h"
@@ -14,6 +16,14 @@ struct Item {
   bool folder = false;
 };
 
+// A part of a folder: the names behind `after` (itself excluded) that begin with `prefix`. What is asked for is all
+// that travels: following a folder that grows, or looking for the files of one segment, costs one request of a store
+// and not one for every thousand names before it.
+struct Selection {
+  std::string after;
+  std::string prefix;
+};
+
 class Storage {
  public:
   Storage() = default;
@@ -22,7 +32,9 @@ class Storage {
   virtual ~Storage() = default;
 
   // In order of their names; empty when there is no such folder. Error(Unreachable | Permission | Io).
-  virtual std::vector<Item> list(const std::string& folder) const = 0;
+  virtual std::vector<Item> list(const std::string& folder, const Selection& selection) const = 0;
+  // The size of a file, nullopt when there is none. One cheap round trip, no listing.
+  virtual std::optional<std::uint64_t> size(const std::string& name) const = 0;
   // Feeds the whole file to `sink`, nothing and false when there is none. Error(Damaged) for what is no regular file.
   virtual bool read(const std::string& name, const ByteSink& sink) const = 0;
   // Durable, visible as a whole and replacing what was there when this returns.

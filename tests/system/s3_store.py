@@ -33,6 +33,7 @@ class Store(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects, self.locks, self.uploads, self.faults, self.requests = {}, {}, {}, [], []
+        self.connections, self.hangs_up = 0, False  # hangs_up: closes the connection after each answer without a word
         self.mutex = threading.RLock()
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
@@ -52,6 +53,10 @@ class Store(http.server.ThreadingHTTPServer):
 
     def handle_error(self, *_):
         pass  # a client that was killed
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -83,7 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault == "lost":  # it is done, and nobody hears of it
                 self.answer = lambda *_, **__: None
             getattr(self, "on_" + self.command)(body)
-            if fault == "lost":
+            if fault == "lost" or self.server.hangs_up:
                 self.cut()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
@@ -176,7 +181,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if key.startswith(prefix):
                 rest = key[len(prefix):]
                 names.add(prefix + rest.split("/")[0] + ("/" if "/" in rest else ""))
-        names = sorted(names)
+        names = sorted(name for name in names if name > self.query.get("start-after", ""))
         start = int(self.query.get("continuation-token", "0"))
         page = names[start:start + PAGE]
         content = "".join(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" if name.endswith("/") else

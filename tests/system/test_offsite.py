@@ -132,6 +132,18 @@ class Trouble(unittest.TestCase):
                 self.assertIn(words, result.stderr)
                 self.assertNotIn(SECRET_KEY, result.stdout + result.stderr)
 
+    def test_connections_are_used_again_and_one_that_was_closed_meanwhile_is_no_failure(self):
+        with Store() as store, sqlite_deployment(**store.environment) as sandbox:
+            sandbox.run("backup", "create", check=0)
+            self.assertGreater(len(store.requests), 5)
+            self.assertLessEqual(store.connections, 2)
+            store.hangs_up = True
+            before = len(store.requests)
+            result = sandbox.run("backup", "create", "--verbose", check=0)
+            self.assertNotIn("trying again", result.stderr + result.stdout)
+            self.assertGreater(len(store.requests) - before, 5)
+            self.assertEqual(len(sandbox.run_json("backup", "list", "--from", "offsite", check=0)["backups"]), 2)
+
     def test_a_store_that_fails_leaves_the_backup_here_and_says_so(self):
         with Store() as store, sqlite_deployment(**store.environment) as sandbox:
             store.faults.append(Fault(403, method="PUT", times=10**6))
