@@ -240,10 +240,9 @@ class Daemon {
     std::error_code ignored;
     if (!std::filesystem::exists(config.backupDirectory() / "full", ignored)) return;
     try {
-      auto how = backup::createOptions(config, target_, keyring_);
-      how.kind = "configuration";
-      if (backup::configurationChanged(how))
-        log::info("the configuration changed and is kept as {}", backup::createBackup(how).id);
+      for (const auto& made : backup::createWhatIsDue(backup::createOptions(config, target_, keyring_),
+                                                      {backup::ruleOf(backup::policyOf(config), "configuration")}))
+        log::info("the configuration changed and is kept as {}", made.id);
     } catch (const std::exception& error) {
       metrics_.count("aragora_backup_failures_total");
       log::warning("the configuration could not be kept: {}", error.what());

@@ -225,6 +225,7 @@ void declareBackup(CommandLine line) {
   auto prune_line = line.subcommand("prune", "Remove backups past retention, here and at backup.offsite");
   prune_line.option("--days", options->days, "Retention in days (default by kind: backup.*retention_days)")
       .flag("--dry-run", options->dry_run, "Only show the plan")
+      .option("--yes-remove", options->yes_remove, "Exactly this many, as the refusal of an unusual run names them")
       .run(runs(backups::prune));
   line.subcommand("pin", "Keep a backup whatever its age")
       .option("--input", options->input, "Its id")

@@ -17,6 +17,7 @@ struct Options {
   std::optional<std::string> out;
   std::optional<std::int64_t> level;
   std::optional<std::int64_t> days;
+  std::optional<std::int64_t> yes_remove;
   std::optional<std::int64_t> interval;
   std::optional<std::int64_t> wait;
   bool due = false;

@@ -10,52 +10,118 @@ namespace aragora::cli::backups {
 
 namespace {
 namespace key = config::key;
+constexpr std::chrono::seconds kClocksApart{300};
 
-// Shows the plan and, unless it is a dry run, executes it; answers why nothing may be removed, if so.
-std::string carryOut(const Output& out, const backup::Repository& repository, const backup::PrunePlan& plan,
-                     bool dry_run, std::chrono::seconds lock_wait, json::array& items) {
-  const auto& place = repository.directory();
-  for (const auto& item : plan.items) {
+// Everything that one run would do, made before anything is done.
+struct Planned {
+  backup::Repository repository;
+  backup::PrunePlan plan;
+};
+
+Micros confirmedAt(const fs::path& directory) {
+  const auto text = readFileIfExists(directory / "retention.json", 4096);
+  const auto value = text ? tryParseJson(*text) : std::nullopt;
+  const auto* object = value ? value->if_object() : nullptr;
+  return object != nullptr ? fromIso(jsonTextOr(*object, "confirmed_at", "")).value_or(0) : 0;
+}
+
+void recordConfirmation(const fs::path& directory, Micros now) {
+  writeFileAtomically(directory / "retention.json", toPrettyJson(json::object{{"confirmed_at", toIso(now)}}) + "\n",
+                      0640);
+}
+
+// Every kind at one place by the same rules.
+void planAt(Context& context, const storage::Place& place, const Options& options, std::vector<Planned>& planned) {
+  auto evidence = backup::timeEvidence(place, context.backupKeyring(), nowMicros());
+  evidence.confirmed = confirmedAt(context.backupDirectory(options.output));
+  for (auto rule : backup::policyOf(context.config())) {
+    if (options.days) rule.keep_days = *options.days;
+    // What was locked for longer when it was written is not there to be removed.
+    if (!place.isLocal()) rule.keep_days = std::max(rule.keep_days, context.config().integer(key::kOffsiteLockDays));
+    backup::Repository repository(place, rule.kind);
+    auto plan = backup::planPrune(repository.list(), rule, evidence);
+    if (!plan.items.empty()) planned.push_back({std::move(repository), std::move(plan)});
+  }
+}
+
+void show(const Output& out, const Planned& planned, bool only_plan, json::array& items) {
+  const auto& place = planned.repository.directory();
+  for (const auto& item : planned.plan.items) {
     items.push_back(json::object{
         {"place", place.describe()}, {"id", item.entry.id}, {"remove", item.remove}, {"reason", item.reason}});
     out.marked(item.remove ? Mark::Ok : Mark::Info,
-               fmt::format("{}  {}{}{}", item.entry.id, dry_run && item.remove ? "would be " : "", item.reason,
+               fmt::format("{}  {}{}{}", item.entry.id, only_plan && item.remove ? "would be " : "", item.reason,
                            place.isLocal() ? "" : " (" + place.describe() + ")"));
   }
-  if (!dry_run) backup::executePrune(repository, plan, lock_wait);
-  return plan.refusal;
+}
+
+// The database's server has a clock of its own, when it is another machine. One that does not answer says nothing.
+std::string serverClockDiffers(Context& context) {
+  if (!context.config().usesPostgres()) return {};
+  try {
+    const auto theirs = database::connect(context.target())
+                            ->query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})[0]
+                            .integer(0);
+    const auto apart = std::abs(nowMicros() - theirs) / 1'000'000;
+    if (apart < kClocksApart.count()) return {};
+    return fmt::format("this machine's clock and the database server's are {} apart",
+                       humanDuration(std::chrono::seconds(apart)));
+  } catch (const Error& error) {
+    if (error.code() != Code::Unreachable) throw;
+    return {};
+  }
+}
+
+// Why the plans as a whole are not carried out without a word from somebody; empty when they are.
+std::string whyNotNow(Context& context, const std::vector<Planned>& planned, const Options& options,
+                      std::size_t removals) {
+  if (options.yes_remove) {
+    if (*options.yes_remove == static_cast<std::int64_t>(removals)) return {};
+    return fmt::format("the plan removes {} backups, not {}", removals, *options.yes_remove);
+  }
+  if (removals == 0) return {};
+  for (const auto& one : planned) {
+    if (!one.plan.question.empty())
+      return one.plan.question +
+             (one.repository.directory().isLocal() ? "" : " (" + one.repository.directory().describe() + ")");
+  }
+  return serverClockDiffers(context);
+}
+
+std::string lineToType(const Options& options, std::size_t removals) {
+  auto line = std::string("aragora backup prune");
+  if (options.output) line += " --output " + *options.output;
+  if (options.days) line += fmt::format(" --days {}", *options.days);
+  return fmt::format("{} --yes-remove {}", line, removals);
 }
 
 // Log that no base backup needs any more.
 std::size_t pruneLog(const storage::Place& place, const crypto::Keyring& keyring) {
-  std::optional<backup::PhysicalRecord> oldest;
-  for (const auto& entry : backup::Repository(place, "base").list()) {
-    if (!entry.manifest || !entry.manifest->physical) return 0;  // one that cannot be read may need all of it
-    if (!oldest) oldest = entry.manifest->physical;
-  }
   const backup::WalArchive archive(place / "wal", keyring);
   const auto size = archive.segmentSize();
-  return oldest && size > 0 ? archive.removeBefore({oldest->timeline, oldest->start / size}) : 0;
+  if (size == 0) return 0;
+  std::vector<backup::WalSegment> starts;
+  for (const auto& entry : backup::Repository(place, "base").list()) {
+    if (!entry.manifest || !entry.manifest->physical) return 0;  // one that cannot be read may need all of it
+    starts.push_back({entry.manifest->physical->timeline, entry.manifest->physical->start / size});
+  }
+  return archive.removeBefore(starts);
 }
 
-// Every kind at one place by the same rules; answers the first refusal.
-std::string pruneAt(Context& context, const storage::Place& place, const Options& options, json::array& items,
-                    std::size_t& segments) {
-  const auto& out = context.out();
+// Answers the first refusal, if any.
+std::string carryOut(Context& context, const std::vector<Planned>& planned, std::size_t& segments) {
   std::string refusal;
-  bool base_refused = false;
-  for (auto rule : backup::policyOf(context.config())) {
-    if (options.days) rule.keep_days = *options.days;
-    const backup::Repository repository(place, rule.kind);
-    const auto plan = backup::planPrune(repository.list(), rule, nowMicros());
-    if (plan.items.empty()) continue;
-    const auto refused = carryOut(out, repository, plan, options.dry_run, lockWait(options), items);
-    if (refusal.empty()) refusal = refused;
-    if (rule.kind == "base") base_refused = !refused.empty();
+  for (const auto& one : planned) {
+    const auto& place = one.repository.directory();
+    backup::executePrune(one.repository, one.plan);
+    if (refusal.empty() && !one.plan.refusal.empty())
+      refusal = (place.isLocal() ? "" : place.describe() + ": ") + one.plan.refusal;
+    if (one.repository.kind() != "base" || !one.plan.refusal.empty()) continue;
+    const auto removed = pruneLog(place, context.backupKeyring());
+    if (removed > 0)
+      context.out().marked(Mark::Ok, fmt::format("{} files of log removed: no base backup needs them", removed));
+    segments += removed;
   }
-  const auto removed = options.dry_run || base_refused ? 0 : pruneLog(place, context.backupKeyring());
-  if (removed > 0) out.marked(Mark::Ok, fmt::format("{} files of log removed: no base backup needs them", removed));
-  segments += removed;
   return refusal;
 }
 
@@ -67,19 +133,44 @@ std::pair<backup::Repository, backup::Entry> named(Context& context, const Optio
 
 int prune(Context& context, const Options& options) {
   if (options.days && *options.days < 1) throw Error(Code::Usage, "--days takes 1 or more");
+  const auto directory = context.backupDirectory(options.output);
+  std::optional<FileLock> lock;
+  if (!options.dry_run) lock = backup::Repository(directory).lock(lockWait(options));
+  std::vector<Planned> planned;
+  planAt(context, directory, options, planned);
+  if (const auto place = storage::offsite(context.config())) planAt(context, *place, options, planned);
+
+  std::size_t removals = 0;
+  for (const auto& one : planned) removals += one.plan.removals();
+  const auto question = whyNotNow(context, planned, options, removals);
+  const bool only_plan = options.dry_run || !question.empty();
   json::array items;
+  for (const auto& one : planned) show(context.out(), one, only_plan, items);
   std::size_t segments = 0;
-  auto refusal = pruneAt(context, context.backupDirectory(options.output), options, items, segments);
-  if (const auto place = storage::offsite(context.config())) {
-    const auto there = pruneAt(context, *place, options, items, segments);
-    if (refusal.empty() && !there.empty()) refusal = fmt::format("{}: {}", place->describe(), there);
+  std::string refusal;
+  if (!only_plan) {
+    if (options.yes_remove) recordConfirmation(directory, nowMicros());
+    refusal = carryOut(context, planned, segments);
   }
-  context.out().document(
-      {{"dry_run", options.dry_run}, {"items", items}, {"log_files", segments}, {"refusal", refusal}});
-  if (!refusal.empty()) {
+  for (const auto& one : planned) {
+    if (options.dry_run && refusal.empty()) refusal = one.plan.refusal;
+  }
+  context.out().document({{"dry_run", options.dry_run},
+                          {"items", items},
+                          {"removals", removals},
+                          {"question", question},
+                          {"log_files", segments},
+                          {"refusal", refusal}});
+  if (!question.empty()) {
+    if (!options.dry_run)
+      throw Error(Code::CheckFailed, fmt::format("nothing was removed, {} backups would be: {}", removals, question),
+                  fmt::format("look at the clock and the plan; if they are right: {}", lineToType(options, removals)));
+    context.out().marked(Mark::Warning,
+                         fmt::format("it would ask: {}\n    → {}", question, lineToType(options, removals)));
+  }
+  if (!refusal.empty())
     throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", refusal),
                 "make a new backup and verify it first");
-  }
   return 0;
 }
 

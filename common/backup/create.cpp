@@ -43,8 +43,8 @@ class Run {
  public:
   explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.kind) {}
 
+  // Under the lock.
   Entry create() {
-    const auto lock = repository_.lock(options_.lock_wait);
     repository_.removeLeftovers();
     describeInstance();
     begin();
@@ -87,6 +87,7 @@ class Run {
         manifest_.previous_sha256 = entry.manifest_sha256;
       }
     }
+    manifest_.sequence = nextSequence(entries, nowMicros());
   }
 
   void begin() {
@@ -231,30 +232,40 @@ ArtifactOptions sealingOf(const CreateOptions& options) {
   return sealing;
 }
 
-Entry createBackup(const CreateOptions& options) { return Run(options).create(); }
+Entry createBackup(const CreateOptions& options) {
+  const auto lock = Repository(options.directory, options.kind).lock(options.lock_wait);
+  return Run(options).create();
+}
 
 bool configurationChanged(const CreateOptions& options) {
   const auto digest = crypto::sha256Hex(configurationWithSecrets(options));
   const auto entries = Repository(options.directory, "configuration").list();
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     const auto* file = entry->good() ? entry->manifest->file("configuration") : nullptr;
-    if (file != nullptr) return file->plain_sha256 != digest;
+    if (file != nullptr) return file->plain_sha256 != digest || isOfTheFuture(*entry, nowMicros());
   }
   return true;
 }
+
+namespace {
+bool isDue(const CreateOptions& how, const Rule& rule) {
+  if (rule.kind == "base" && WalArchive(how.directory / "wal", *how.keyring).segmentSize() == 0) return false;
+  if (rule.every.count() == 0) return configurationChanged(how);
+  return nextDue(rule, Repository(how.directory, rule.kind).list()) <= nowMicros();
+}
+}  // namespace
 
 std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& policy) {
   std::vector<Entry> made;
   for (const auto& rule : policy) {
     auto how = options;
     how.kind = rule.kind;
-    const bool physical = WalArchive(options.directory / "wal", *options.keyring).segmentSize() > 0;
-    if (rule.kind == "base" && !physical) continue;
-    const bool due = rule.every.count() == 0
-                         ? configurationChanged(how)
-                         : nextDue(rule, Repository(options.directory, rule.kind).list()) <= nowMicros();
-    if (!due) continue;
-    made.push_back(createBackup(how));
+    if (!isDue(how, rule)) continue;  // most runs end here, without waiting for others
+    {
+      const auto lock = Repository(how.directory, how.kind).lock(how.lock_wait);
+      if (!isDue(how, rule)) continue;
+      made.push_back(Run(how).create());
+    }
     proveContent(made.back(), how);
   }
   return made;

@@ -29,10 +29,10 @@ CreateOptions createOptions(const config::Config& config, const database::Target
 ArtifactOptions sealingOf(const CreateOptions& options);
 
 Entry createBackup(const CreateOptions& options);
-// Whether the settings differ from those of the newest good backup of kind "configuration".
+// Whether the settings differ from those of the newest good backup of kind "configuration", or it is of the future.
 bool configurationChanged(const CreateOptions& options);
 // Everything that the policy says is due now, each verified to level 1 (0 where backups cannot be opened); bases only
-// where there is a log to go on with.
+// where there is a log to go on with. Decided under the lock: of runs that overlap one makes it.
 std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& policy);
 
 }  // namespace aragora::backup

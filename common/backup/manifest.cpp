@@ -95,6 +95,7 @@ std::string serialise(const Manifest& manifest) {
                       {"tables", tables},
                       {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
                       {"previous_sha256", manifest.previous_sha256}};
+  if (manifest.sequence > 0) object["sequence"] = manifest.sequence;
   if (manifest.physical) {
     object["physical"] = json::object{{"system_identifier", manifest.physical->system_identifier},
                                       {"timeline", manifest.physical->timeline},
@@ -155,6 +156,7 @@ Manifest parseManifest(std::string_view text) {
     manifest.recipients.emplace_back(element.get_string());
   }
   manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
+  if (object.contains("sequence")) manifest.sequence = needNumber(object, "sequence");
   if (manifest.kind == "base") manifest.physical = needPhysical(object);
   return manifest;
 }

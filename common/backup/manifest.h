@@ -55,6 +55,9 @@ struct Manifest {
   std::vector<std::string> recipients;
   std::optional<PhysicalRecord> physical;  // of kind "base"
   std::string previous_sha256;             // of the manifest before this one, empty for the first
+  // Above that of every one made before in this repository: its time in seconds, or one more than the last where the
+  // clock says less. The order of backups, whatever clocks did. 0: of a version that gave none.
+  std::int64_t sequence = 0;
 
   const FileRecord* file(std::string_view content) const;
   std::uint64_t storedSize() const;

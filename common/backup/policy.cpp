@@ -6,6 +6,14 @@ namespace aragora::backup {
 
 namespace key = config::key;
 
+namespace {
+constexpr Micros kClockSlack = 60'000'000;
+}  // namespace
+
+bool isOfTheFuture(const Entry& entry, Micros now) {
+  return entry.manifest && entry.manifest->finished_at > now + kClockSlack;
+}
+
 Policy policyOf(const config::Config& config) {
   const std::chrono::hours daily(config.integer(key::kBackupEveryHours));
   return {{"full", daily, config.integer(key::kBackupRetentionDays), false},
@@ -21,13 +29,10 @@ const Rule& ruleOf(const Policy& policy, const std::string& kind) {
   return *found;
 }
 
-Micros nextDue(const Rule& rule, const std::vector<Entry>& entries) {
-  Micros newest = 0;
-  for (const auto& entry : entries) {
-    if (entry.good()) newest = std::max(newest, entry.manifest->finished_at);
-  }
-  if (newest == 0) return 0;
-  return newest + std::chrono::microseconds(rule.every).count() / 10 * 9;
+Micros nextDue(const Rule& rule, const std::vector<Entry>& entries, Micros now) {
+  const auto newest = std::find_if(entries.rbegin(), entries.rend(), [](const Entry& entry) { return entry.good(); });
+  if (newest == entries.rend() || isOfTheFuture(*newest, now)) return 0;
+  return newest->manifest->finished_at + std::chrono::microseconds(rule.every).count() / 10 * 9;
 }
 
 }  // namespace aragora::backup

@@ -18,8 +18,11 @@ using Policy = std::vector<Rule>;
 
 Policy policyOf(const config::Config& config);
 const Rule& ruleOf(const Policy& policy, const std::string& kind);
+// Made with a clock that was ahead of this one, or this one is behind.
+bool isOfTheFuture(const Entry& entry, Micros now);
 // When the next one is due; `now` or before: it is. A tenth of the period is granted, because timers are late and
-// early. Not for what goes by changes.
-Micros nextDue(const Rule& rule, const std::vector<Entry>& entries);
+// early. The newest by sequence counts; dated in the future it was made with another clock and counts as none. Not for
+// what goes by changes.
+Micros nextDue(const Rule& rule, const std::vector<Entry>& entries, Micros now = nowMicros());
 
 }  // namespace aragora::backup

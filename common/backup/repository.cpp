@@ -54,9 +54,59 @@ std::vector<Entry> Repository::list() const {
     addWhatIsKnown(entry);
     entries.push_back(std::move(entry));
   }
+  return inOrder(std::move(entries));
+}
+
+namespace {
+// Whose manifest can be believed as to its place among the others.
+bool placed(const Entry& entry) { return entry.manifest && entry.problem.empty(); }
+
+// What was made after another names its digest: it comes after it, however the clock stood.
+void appendAfterParents(std::size_t start, const std::vector<Entry>& entries,
+                        const std::map<std::string, std::size_t>& by_digest, std::vector<bool>& done,
+                        std::vector<std::size_t>& order) {
+  std::vector<std::size_t> chain;
+  for (auto at = start; !done[at];) {
+    done[at] = true;
+    chain.push_back(at);
+    const auto parent = by_digest.find(entries[at].manifest->previous_sha256);
+    if (parent == by_digest.end()) break;
+    at = parent->second;
+  }
+  order.insert(order.end(), chain.rbegin(), chain.rend());
+}
+}  // namespace
+
+std::vector<Entry> inOrder(std::vector<Entry> entries) {
   // Names start with the time of the backup.
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.id < b.id; });
-  return entries;
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return placed(a) && placed(b) ? a.manifest->sequence < b.manifest->sequence : placed(a) && !placed(b);
+  });
+  const auto readable =
+      static_cast<std::size_t>(std::count_if(entries.begin(), entries.end(), [](const Entry& e) { return placed(e); }));
+  std::map<std::string, std::size_t> by_digest;
+  for (std::size_t i = 0; i < readable; ++i) by_digest[entries[i].manifest_sha256] = i;
+  std::vector<bool> done(readable, false);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < readable; ++i) appendAfterParents(i, entries, by_digest, done, order);
+  std::vector<Entry> result;
+  result.reserve(entries.size());
+  for (const auto i : order) result.push_back(std::move(entries[i]));
+  for (auto i = readable; i < entries.size(); ++i) {
+    const auto before =
+        std::find_if(result.rbegin(), result.rend(), [&](const Entry& e) { return e.id < entries[i].id; });
+    result.insert(before.base(), std::move(entries[i]));
+  }
+  return result;
+}
+
+std::int64_t nextSequence(const std::vector<Entry>& entries, Micros now) {
+  auto next = now / 1'000'000;
+  for (const auto& entry : entries) {
+    if (entry.manifest) next = std::max(next, entry.manifest->sequence + 1);
+  }
+  return next;
 }
 
 Entry Repository::resolve(const std::string& input) const {

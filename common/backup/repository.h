@@ -41,7 +41,7 @@ class Repository {
   const storage::Place& directory() const { return directory_; }
 
   const std::string& kind() const { return kind_; }
-  // Oldest first, damaged ones included.
+  // In the order in which they were made (inOrder), damaged ones included.
   std::vector<Entry> list() const;
   // "latest" ("latest-base"), an id, or a path (also …/latest). Throws Error(NoInput) naming what there is.
   Entry resolve(const std::string& input) const;
@@ -69,6 +69,12 @@ class Repository {
   storage::Place directory_;
   std::string kind_;
 };
+
+// Oldest first by sequence, whatever clock was on when they were made; of older versions' manifests by their chain and
+// then by the time in the name. What cannot be read goes by its name.
+std::vector<Entry> inOrder(std::vector<Entry> entries);
+// Of the next one: above every one of these.
+std::int64_t nextSequence(const std::vector<Entry>& entries, Micros now);
 
 // When the newest readable backup below `directory` was finished; nullopt when there is none.
 std::optional<Micros> newestBackup(const storage::Place& directory);

@@ -32,6 +32,9 @@ Manifest sample() {
 }
 
 TEST(Manifest, SurvivesItsOwnText) {
+  auto later = sample();
+  later.sequence = 1768298400;
+  EXPECT_EQ(parseManifest(serialise(later)).sequence, later.sequence);
   const auto text = serialise(sample());
   EXPECT_EQ(serialise(parseManifest(text)), text);
 }
@@ -129,7 +132,7 @@ TEST(Prune, RemovesWhatIsPastRetentionAndKeepsTheNewestProven) {
   const Micros now = 1768298400000000;
   std::vector<Entry> entries;
   for (int day = 60; day >= 0; --day) entries.push_back(entryAt(now - day * kDay, true, day == 45));
-  const auto plan = planPrune(entries, kDaily, now);
+  const auto plan = planPrune(entries, kDaily, {now, {}, 0});
   EXPECT_TRUE(plan.refusal.empty());
   const auto ids = removed(plan);
   EXPECT_EQ(ids.size(), 29U);
@@ -140,7 +143,7 @@ TEST(Prune, NeverLeavesFewerThanTwoGoodOnes) {
   const Micros now = 1768298400000000;
   const auto plan = planPrune({entryAt(now - 90 * kDay, true, false), entryAt(now - 80 * kDay, true, false),
                                entryAt(now - 70 * kDay, true, false)},
-                              kDaily, now);
+                              kDaily, {now, {}, 0});
   EXPECT_EQ(removed(plan).size(), 1U);
 }
 
@@ -149,7 +152,7 @@ TEST(Prune, KeepsWhatIsPinned) {
   std::vector<Entry> entries;
   for (int day = 60; day >= 0; --day) entries.push_back(entryAt(now - day * kDay, true, true));
   entries[3].pinned = "an auditor asked for it";
-  const auto ids = removed(planPrune(entries, kDaily, now));
+  const auto ids = removed(planPrune(entries, kDaily, {now, {}, 0}));
   EXPECT_EQ(ids.size(), 29U);
   EXPECT_EQ(std::count(ids.begin(), ids.end(), entries[3].id), 0);
 }
@@ -160,6 +163,8 @@ TEST(Policy, ATenthOfThePeriodIsGrantedToTimers) {
   EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false)}), now);
   EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay * 11 / 12, true, false)}), now);
   EXPECT_GT(nextDue(kDaily, {entryAt(now - kDay / 2, true, false)}), now);
+  EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false), entryAt(now + 400 * kDay, true, false)}, now), now)
+      << "made with a clock that was ahead";
   EXPECT_LE(nextDue(kDaily, {entryAt(now - kDay, true, false), entryAt(now, false, false)}), now)
       << "a bad one is none";
 }
@@ -168,12 +173,82 @@ TEST(Prune, RefusesWhenTheNewestIsBadOrTheClockIsBehind) {
   const Micros now = 1768298400000000;
   EXPECT_TRUE(removed(planPrune({entryAt(now - 90 * kDay, true, true), entryAt(now - 80 * kDay, true, true),
                                  entryAt(now - 70 * kDay, true, true), entryAt(now, false, false)},
-                                kDaily, now))
+                                kDaily, {now, {}, 0}))
                   .empty());
   EXPECT_TRUE(removed(planPrune({entryAt(now - 90 * kDay, true, true), entryAt(now - 80 * kDay, true, true),
                                  entryAt(now + kDay, true, true)},
-                                kDaily, now))
+                                kDaily, {now, {}, 0}))
                   .empty());
+}
+
+// Entries as they were made, one after the other, whatever the clock said.
+std::vector<Entry> madeAt(const std::vector<Micros>& times) {
+  std::vector<Entry> entries;
+  for (const auto at : times) {
+    entries.push_back(entryAt(at, true, false));
+    entries.back().manifest->sequence = nextSequence(entries, at);
+    entries.back().manifest_sha256 = crypto::sha256Hex(entries.back().id);
+  }
+  return entries;
+}
+
+TEST(Prune, AsksWhenOnlyTheClockSaysThatTimeHasPassed) {
+  const Micros now = 1768298400000000;
+  std::vector<Micros> times;
+  for (int day = 11; day >= 0; --day) times.push_back(now - day * kDay);
+  const auto ahead = now + 400 * kDay;
+  for (const bool made_one : {false, true}) {
+    auto then = times;
+    if (made_one) then.push_back(ahead);
+    const auto plan = planPrune(madeAt(then), kDaily, {ahead, {}, 0});
+    EXPECT_EQ(plan.removals(), made_one ? 11U : 10U);
+    EXPECT_NE(plan.question.find("days old"), std::string::npos) << plan.question;
+  }
+  // The days were real: the receiver was there, or somebody says so.
+  std::vector<Micros> seen;
+  for (int day = 0; day < 400; day += 5) seen.push_back(now + day * kDay);
+  EXPECT_NE(planPrune(madeAt(times), kDaily, {ahead, seen, 0}).question.find("at once"), std::string::npos);
+  times.erase(times.begin(), times.begin() + 5);
+  EXPECT_TRUE(planPrune(madeAt(times), kDaily, {ahead, seen, 0}).question.empty());
+  EXPECT_TRUE(planPrune(madeAt(times), kDaily, {ahead, {}, ahead}).question.empty());
+  EXPECT_FALSE(planPrune(madeAt(times), kDaily, {ahead, {}, ahead + kDay}).question.empty()) << "of another clock";
+}
+
+TEST(Prune, AsksWhenTheNewestByTimeIsNotTheNewestBySequence) {
+  const Micros now = 1768298400000000;
+  const auto plan =
+      planPrune(madeAt({now - 3 * kDay, now - 2 * kDay, now + 300 * kDay, now - kDay, now}), kDaily, {now, {}, 0});
+  EXPECT_EQ(removed(plan), std::vector{toCompactIso(now + 300 * kDay)});
+  EXPECT_NE(plan.question.find("is dated after"), std::string::npos) << plan.question;
+}
+
+TEST(Prune, WhatWasMadeLaterIsNoOlderThanWhatCameBefore) {
+  const Micros now = 1768298400000000;
+  auto times = std::vector{now - 2 * kDay, now - 500 * kDay, now - kDay, now};
+  EXPECT_EQ(planPrune(madeAt(times), kDaily, {now, {}, 0}).removals(), 0U);
+}
+
+TEST(Repository, OrdersBySequenceAndOlderManifestsByTheirChain) {
+  const Micros now = 1768298400000000;
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    // Clocks that jump; the first few manifests are of a version without sequences.
+    std::vector<Entry> made;
+    const auto old = random() % 6;
+    for (std::size_t i = 0; i < 12; ++i) {
+      auto entry =
+          entryAt(now + static_cast<Micros>(random() % 800) * kDay + static_cast<Micros>(i) * 1'000'000, true, false);
+      entry.id += fmt::format("-{}", i);
+      entry.manifest_sha256 = crypto::sha256Hex(entry.id);
+      if (!made.empty()) entry.manifest->previous_sha256 = made.back().manifest_sha256;
+      if (i >= old) entry.manifest->sequence = nextSequence(made, entry.manifest->finished_at);
+      made.push_back(std::move(entry));
+    }
+    auto shuffled = made;
+    std::shuffle(shuffled.begin(), shuffled.end(), random);
+    const auto ordered = inOrder(std::move(shuffled));
+    for (std::size_t i = 0; i < made.size(); ++i) ASSERT_EQ(ordered[i].id, made[i].id) << round;
+  }
 }
 
 TEST(Prune, EveryInstantOfTheWindowStaysRecoverable) {
@@ -189,7 +264,7 @@ TEST(Prune, EveryInstantOfTheWindowStaysRecoverable) {
         if (entries.back().good() && !first) first = now;
       }
       const auto plan =
-          planPrune(entries, kBases, random() % 10 == 0 ? now - 3 * kDay : now);  // the clock may jump back
+          planPrune(entries, kBases, {random() % 10 == 0 ? now - 3 * kDay : now, {}, 0});  // the clock may jump back
       std::vector<Entry> kept;
       for (const auto& item : plan.items) {
         if (!item.remove) kept.push_back(item.entry);
@@ -482,9 +557,22 @@ TEST(WalArchive, PiecesOfTheOpenSegmentAreOneAgain) {
 TEST(WalArchive, RemovesOnlyWhatIsBeforeTheGivenSegment) {
   Archived a;
   for (std::uint64_t number = 2; number < 8; ++number) a.seal(1, number);
-  EXPECT_EQ(a.archive.removeBefore({1, 5}), 3U);
+  EXPECT_EQ(a.archive.removeBefore({{1, 5}}), 3U);
   EXPECT_EQ(a.archive.pieces(1).front().segment.number, 5U);
   EXPECT_EQ(a.archive.pieces(1).size(), 3U);
+}
+
+TEST(WalArchive, KeepsTheLogOfEveryStartOnItsTimelineAndOnLaterOnes) {
+  Archived a;
+  for (std::uint64_t number = 2; number < 8; ++number) a.seal(1, number);
+  for (std::uint64_t number = 5; number < 12; ++number) a.seal(2, number);
+  EXPECT_EQ(a.archive.removeBefore({}), 0U);
+  EXPECT_EQ(a.archive.removeBefore({{2, 9}, {1, 4}, {2, 7}}), 2U) << "the lowest counts, in whatever order";
+  EXPECT_EQ(a.archive.pieces(1).front().segment.number, 4U);
+  EXPECT_EQ(a.archive.pieces(2).front().segment.number, 5U) << "recovery from {1, 4} may go on there";
+  EXPECT_EQ(a.archive.removeBefore({{2, 9}, {2, 7}}), 3U + 2U);
+  EXPECT_EQ(a.archive.pieces(1).front().segment.number, 7U);
+  EXPECT_EQ(a.archive.pieces(2).front().segment.number, 7U);
 }
 
 }  // namespace

@@ -300,12 +300,18 @@ WalArchive::Reach WalArchive::reach(std::uint32_t timeline, Lsn start) const {
   return result;
 }
 
-std::size_t WalArchive::removeBefore(const WalSegment& segment) const {
+std::size_t WalArchive::removeBefore(const std::vector<WalSegment>& starts) const {
   std::size_t removed = 0;
+  if (starts.empty()) return removed;
   for (const auto timeline : timelines()) {
-    if (timeline > segment.timeline) continue;
+    std::optional<std::uint64_t> leading;
+    auto lowest = starts.front().number;
+    for (const auto& start : starts) {
+      lowest = std::min(lowest, start.number);
+      if (start.timeline <= timeline) leading = std::min(leading.value_or(start.number), start.number);
+    }
     for (const auto& piece : pieces(timeline)) {
-      if (!piece.sealed || piece.segment.number >= segment.number) continue;
+      if (!piece.sealed || piece.segment.number >= leading.value_or(lowest)) continue;
       const auto name = segmentName(piece.segment, segmentSize());
       folder(name).remove(sealedName(name));
       folder(name).remove(name + std::string(kRecord));

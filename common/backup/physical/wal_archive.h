@@ -65,8 +65,10 @@ class WalArchive {
     bool gap = false;  // there is more log after `end`
   };
   Reach reach(std::uint32_t timeline, Lsn start) const;
-  // Removes complete segments below `segment` on its timeline and on older ones; answers how many.
-  std::size_t removeBefore(const WalSegment& segment) const;
+  // Removes complete segments that no recovery from one of `starts` reads: on each timeline those below the lowest
+  // start on it or on a timeline before it (below all of them where there is none). Answers how many; none without
+  // starts.
+  std::size_t removeBefore(const std::vector<WalSegment>& starts) const;
 
   // Reads what recovery from `from` on would read: records and digests, with `content` also that everything decrypts.
   // Answers how many files. Throws Error(Damaged) for what does not hold, and for a gap that nobody wrote down.

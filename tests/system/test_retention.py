@@ -1,0 +1,138 @@
+"""What retention removes when a clock was wrong, who may write where, and what a drop in numbers says."""
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import time
+import unittest
+
+from recovery import Receiver, deployment
+from s3_store import Store
+from support import BINARY, Daemon, Sandbox, main
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+def clock(offset):
+    """The environment of a machine whose clock is that far off."""
+    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+@contextlib.contextmanager
+def sqlite_deployment(**environment):
+    with Sandbox(**environment) as sandbox:
+        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+        sandbox.run("migrate", check=0)
+        yield sandbox
+
+
+def ids(sandbox, kind="full", *options):
+    return [entry["id"] for entry in sandbox.run_json("backup", "list", *options, check=0)["backups"] if entry["kind"] == kind]
+
+
+class Clocks(unittest.TestCase):
+    def test_a_clock_once_ahead_removes_nothing_by_itself(self):
+        with sqlite_deployment() as sandbox:
+            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            for days in range(11, 0, -1):
+                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+            before = ids(sandbox)
+            # The nightly unit, line by line, with the clock 400 days ahead.
+            sandbox.run("backup", "create", "--due", check=0, **clock("+400d"))
+            sandbox.run("backup", "verify", "--every-kind", check=0, **clock("+400d"))
+            refused = sandbox.run("backup", "prune", check=1, **clock("+400d"))
+            self.assertEqual(ids(sandbox)[:11], before)
+            self.assertEqual(ids(sandbox, "full", "--from", "offsite")[:11], before, "nor elsewhere")
+            number = sandbox.run_json("backup", "prune", "--dry-run", check=0, **clock("+400d"))["removals"]
+            self.assertEqual(number, 2 * 10, "here and elsewhere; two good ones would remain")
+            self.assertIn(f"aragora backup prune --yes-remove {number}", refused.stderr)
+            self.assertIn("days old", refused.stderr)
+            self.assertIn("not 3", sandbox.run("backup", "prune", "--yes-remove", "3", check=1, **clock("+400d")).stderr)
+            self.assertEqual(len(ids(sandbox)), 12)
+
+            # The clock is right again: what was made with the other one is in nobody's way.
+            self.assertEqual([made["kind"] for made in sandbox.run_json("backup", "create", "--due", check=0)["backups"] if made["kind"] == "full"], ["full"], "one is due, whatever the future holds")
+            newest, ahead = ids(sandbox)[-1], ids(sandbox)[-2]
+            self.assertLess(newest, ahead)
+            self.assertEqual((sandbox.directory / "backups/latest").readlink().name, newest)
+            self.assertIn(newest, sandbox.run("backup", "verify", "--input", "latest", check=0).stdout)
+            self.assertEqual(sandbox.run_json("backup", "status")["newest_good"]["id"], newest)
+            sandbox.run("backup", "copy", check=0)
+            refused = sandbox.run("backup", "prune", check=1)
+            self.assertIn(f"{ahead} is dated after", refused.stderr)
+            self.assertIn("--yes-remove 2", refused.stderr)  # a good pair of the other kinds is not there yet
+            sandbox.run("backup", "prune", "--yes-remove", "2", check=0)
+            self.assertEqual(ids(sandbox), [*before, newest])
+            sandbox.run("backup", "prune", check=0)
+
+    def test_an_ordinary_day_is_not_asked_about_and_a_long_silence_only_once(self):
+        with sqlite_deployment() as sandbox:
+            for days in range(34, -1, -1):
+                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+            sandbox.run("backup", "prune", check=0)
+            self.assertEqual(len(ids(sandbox)), 30)
+            # Forty days switched off.
+            sandbox.run("backup", check=0, **clock("+40d"))
+            refused = sandbox.run("backup", "prune", check=1, **clock("+40d"))
+            number = refused.stderr.split("--yes-remove ")[1].split()[0]
+            self.assertEqual((number, len(ids(sandbox))), ("29", 31))
+            sandbox.run("backup", "prune", "--yes-remove", number, check=0, **clock("+40d"))
+            sandbox.run("backup", check=0, **clock("+41d"))
+            sandbox.run("backup", "prune", check=0, **clock("+41d"))
+
+    def test_many_at_once_are_asked_about(self):
+        with sqlite_deployment() as sandbox:
+            for days in range(12, -1, -1):
+                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+            self.assertIn("ordinary day removes at most 8", sandbox.run("backup", "prune", "--days", "1", check=1).stderr)
+            self.assertEqual(len(ids(sandbox)), 13)
+            sandbox.run("backup", "prune", "--days", "1", "--yes-remove", "11", check=0)
+            self.assertEqual(len(ids(sandbox)), 2)
+
+    def test_a_clock_an_hour_back_neither_hides_the_newest_nor_costs_log(self):
+        with deployment() as (cluster, sandbox):
+            with Receiver(sandbox) as receiver:
+                deadline = time.monotonic() + 60  # the receiver makes the first one
+                while not ids(sandbox, "base"):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.2)
+                names = []
+                for number in range(6):
+                    cluster.sql(f"INSERT INTO settings (name, value, updated_at) VALUES ('k{number}', 'v', 0)")
+                    names.append(cluster.sql("SELECT pg_current_wal_insert_lsn()"))
+                    cluster.sql("SELECT pg_switch_wal()", user="postgres")
+                sandbox.run("backup", "create", "--kind", "base", check=0, **clock("-1h"))
+                first, second = ids(sandbox, "base")
+                self.assertLess(second, first, "by its name it is the older one")
+                self.assertEqual((sandbox.directory / "backups/latest-base").readlink().name, second)
+                self.assertIn(second, sandbox.run("backup", "verify", "--level", "0", "--input", "latest-base", check=0).stdout)
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_insert_lsn()"))
+                receiver.stop()
+            before = sorted((sandbox.directory / "backups/wal").rglob("*.zst.age"))
+            sandbox.run("backup", "prune", check=0)
+            gone = [path for path in before if not path.exists()]
+            self.assertEqual(ids(sandbox, "base"), [first, second])
+            for number in (1, 4):
+                target = sandbox.directory / f"at-{number}"
+                sandbox.run("restore", "--input", first, "--target-lsn", names[number], "--to", target, "--verify", check=0)
+            self.assertLessEqual(len(gone), 2, "only what came before the first base")
+
+
+class Due(unittest.TestCase):
+    def test_runs_that_overlap_make_one(self):
+        with sqlite_deployment(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), JWT_SECRET=secrets.token_hex(32)) as sandbox:
+            with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database, database:
+                database.execute("INSERT INTO settings (name, value, updated_at) VALUES ('large', hex(randomblob(20000000)), 0)")
+            runs = [subprocess.Popen([BINARY, "backup", "create", "--due"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(3)]
+            for run in runs:
+                self.assertEqual((run.communicate(timeout=120), run.returncode)[1], 0)
+            for kind in ("full", "configuration", "artifacts"):
+                self.assertEqual(len(ids(sandbox, kind)), 1, kind)
+
+
+if __name__ == "__main__":
+    main()
