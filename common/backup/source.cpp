@@ -1,9 +1,12 @@
 #include "common/backup/source.h"
 
 #include <future>
+#include <thread>
 
 #include "common/backup/physical/base_source.h"
+#include "common/backup/stable_view.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -16,7 +19,12 @@ using database::Engine;
 namespace {
 constexpr auto kPinTimeout = std::chrono::seconds(30);
 constexpr auto kDumpTimeout = std::chrono::hours(24);
-constexpr auto kSilence = std::chrono::minutes(30);  // of pg_dump while it waits for locks
+constexpr auto kSilence = std::chrono::minutes(30);  // of pg_dump while it reads the catalog
+constexpr auto kSchemaPatience = std::chrono::seconds(60);
+constexpr auto kDumpLocks = std::chrono::milliseconds(2000);  // all but who waits for us are past: longer helps nobody
+constexpr auto kDumpPause = std::chrono::milliseconds(150);
+constexpr int kDumpTries = 3;
+constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
 SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
   std::error_code ignored;
@@ -33,31 +41,91 @@ SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
   return report;
 }
 
+// Counts and digests of a view, computed on the server while pg_dump runs; cancelled when nobody wants them any more.
+class Counting {
+ public:
+  Counting(database::postgres::PostgresConnection& connection, const StableView& view, const database::Target& target)
+      : target_(target),
+        backend_(view.backend()),
+        tables_(std::async(std::launch::async, [&connection] { return tableRecords(connection); })) {}
+  Counting(const Counting&) = delete;
+  Counting& operator=(const Counting&) = delete;
+  ~Counting() {
+    // A cancellation between two statements has no effect: it is sent until the counting ends.
+    while (tables_.valid() && tables_.wait_for(kAskAgain) != std::future_status::ready) {
+      try {
+        database::connect(target_)->query("SELECT pg_cancel_backend($1::integer)", {backend_});
+      } catch (const std::exception& error) {
+        log::debug("counting was not cancelled: {}", error.what());
+        break;
+      }
+    }
+  }
+  std::vector<TableRecord> get() { return tables_.get(); }
+
+ private:
+  const database::Target& target_;
+  std::int64_t backend_;
+  std::future<std::vector<TableRecord>> tables_;
+};
+
+// pg_dump failed before it gave a byte: nothing of it has been used, and it may run again.
+enum class Cause { SchemaChanges, Other };
+class FailedEarly : public Error {
+ public:
+  FailedEarly(Cause why, const Error& error) : Error(error), cause(why) {}
+  Cause cause;
+};
+
+SourceReport dumpView(const database::Target& target, const ByteSink& sink, Deadline patience) {
+  database::postgres::PostgresConnection connection(target);
+  requireProgramVersion("pg_dump", connection.serverVersion());
+  SourceReport report;
+  report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
+  const StableView view(connection, patience);
+  Counting counting(connection, view, target);
+  Subprocess dump({{"pg_dump", "-Fc", "-Z0", "--no-password", fmt::format("--lock-wait-timeout={}", kDumpLocks.count()),
+                    "--snapshot=" + view.snapshot()},
+                   database::postgres::programEnvironment(target.url),
+                   false});
+  std::vector<char> buffer(1U << 20);
+  bool gave = false;
+  while (const auto got = dump.read(buffer, deadlineIn(kSilence))) {
+    sink(std::string_view(buffer.data(), got));
+    gave = true;
+  }
+  // End of output alone proves nothing: a pg_dump that died ends its output too.
+  if (const int status = dump.wait(deadlineIn(std::chrono::seconds(60))); status != 0) {
+    const Error error(Code::Unreachable,
+                      fmt::format("pg_dump exited {}: {}", status, printable(trim(dump.errorOutput()), 300)));
+    if (gave) throw error;
+    const auto who = view.whoWaits(*database::connect(target));
+    if (!who) throw FailedEarly(Cause::Other, error);
+    throw FailedEarly(Cause::SchemaChanges,
+                      Error(Code::Busy, fmt::format("the schema changes during the backup: {}", *who),
+                            "try again when the change of the schema has ended"));
+  }
+  report.tables = counting.get();
+  return report;
+}
+
+// Somebody who wants to change a table between our lock and pg_dump's own waits for us, and pg_dump for them: all locks
+// are let go, the change passes, and everything begins anew.
 SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {
   auto target = given;
   target.application_name = "aragora backup";
   target.statement_timeout = kDumpTimeout;
-  database::postgres::PostgresConnection connection(target);
-  requireProgramVersion("pg_dump", connection.serverVersion());
-  const database::Transaction snapshot_holder(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  const auto snapshot = connection.query("SELECT pg_export_snapshot()", {})[0].text(0);
-  SourceReport report;
-  report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
-  // The digests are computed on the server while pg_dump runs.
-  auto tables = std::async(std::launch::async, [&] { return tableRecords(connection); });
-
-  Subprocess dump({{"pg_dump", "-Fc", "-Z0", "--no-password", "--lock-wait-timeout=60000", "--snapshot=" + snapshot},
-                   database::postgres::programEnvironment(target.url),
-                   false});
-  std::vector<char> buffer(1U << 20);
-  while (const auto got = dump.read(buffer, deadlineIn(kSilence))) sink(std::string_view(buffer.data(), got));
-  const int status = dump.wait(deadlineIn(std::chrono::seconds(60)));
-  report.tables = tables.get();
-  // End of output alone proves nothing: a pg_dump that died ends its output too.
-  if (status != 0)
-    throw Error(Code::Unreachable,
-                fmt::format("pg_dump exited {}: {}", status, printable(trim(dump.errorOutput()), 300)));
-  return report;
+  const auto patience = deadlineIn(kSchemaPatience);
+  for (int failures = 0;;) {
+    try {
+      return dumpView(target, sink, patience);
+    } catch (const FailedEarly& failed) {
+      if (failed.cause == Cause::Other && ++failures == kDumpTries) throw Error(failed);
+      if (remaining(patience).count() == 0) throw Error(failed);
+      log::info("{}; trying again", failed.what());
+      std::this_thread::sleep_for(kDumpPause);
+    }
+  }
 }
 }  // namespace
 

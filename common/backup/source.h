@@ -12,7 +12,8 @@ struct SourceReport {
 };
 
 // Streams a consistent copy of the live database into `sink`; counts and digests are of the same snapshot. PostgreSQL:
-// the output of pg_dump -Fc -Z0; SQLite: the file's pages. Error(Unreachable | Config | Busy).
+// the output of pg_dump -Fc -Z0; SQLite: the file's pages. Error(Unreachable | Config), and Error(Busy) when the schema
+// does not come to rest: nothing has gone to `sink` then.
 SourceReport dumpDatabase(const database::Target& target, const ByteSink& sink);
 
 // Row counts, and on PostgreSQL order-free content digests, of every table. Call inside one snapshot.

@@ -1,0 +1,124 @@
+"""Backups of a server that is not idle: the schema changes meanwhile, the log is recycled under the copy, the source is a
+standby. BUSY_ROUNDS sets how many backups are made while the schema changes (default 6)."""
+import contextlib
+import os
+import random
+import secrets
+import subprocess
+import threading
+import time
+import unittest
+
+from recovery import deployment
+from support import BINARY, Cluster, Sandbox, main, postgres_database
+
+ROUNDS = int(os.environ.get("BUSY_ROUNDS", "6"))
+
+
+def psql(url, text, check=True):
+    return subprocess.run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", url, "-c", text], check=check, capture_output=True, text=True, timeout=120).stdout.strip()
+
+
+@contextlib.contextmanager
+def database(**environment):
+    """A deployment in a database of its own on the shared server, with a table that takes a while to count."""
+    with postgres_database() as url, Sandbox(DATABASE_URL=url, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
+        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+        sandbox.run("migrate", check=0)
+        yield url, sandbox
+
+
+class Schema(unittest.TestCase):
+    """What is backed up while tables are rewritten, emptied, renamed, made and dropped is consistent, or says that it is not."""
+
+    REWRITES = {
+        "type": "ALTER TABLE zzz ALTER COLUMN id TYPE {bigint|integer}",
+        "truncate": "BEGIN; TRUNCATE zzz; INSERT INTO zzz SELECT i, 'filled again' FROM generate_series(1, 1000) i; COMMIT",
+        "cluster": "CLUSTER zzz USING zzz_pkey",
+        "vacuum full": "VACUUM FULL zzz",
+        "rename": "ALTER TABLE zzz RENAME TO zzy; ALTER TABLE zzy RENAME TO zzz",
+        "drop": "BEGIN; DROP TABLE zzz; CREATE TABLE zzz (id integer PRIMARY KEY, note text); INSERT INTO zzz SELECT i, 'new' FROM generate_series(1, 1000) i; COMMIT",
+        "others": "CREATE TABLE other (id integer); INSERT INTO other VALUES (1); DROP TABLE other",
+        "partition": "BEGIN; ALTER TABLE parted DETACH PARTITION parted_1; ALTER TABLE parted_1 ADD COLUMN x integer; ALTER TABLE parted_1 DROP COLUMN x; ALTER TABLE parted ATTACH PARTITION parted_1 FOR VALUES FROM (1) TO (600); COMMIT",
+    }
+
+    def fill(self, url):
+        psql(url, "CREATE TABLE zzz (id integer PRIMARY KEY, note text); INSERT INTO zzz SELECT i, 'row' FROM generate_series(1, 1000) i;"
+                  "CREATE TABLE parted (id integer, note text) PARTITION BY RANGE (id); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (600);"
+                  "CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (600) TO (2000); INSERT INTO parted SELECT i, 'part' FROM generate_series(1, 1000) i;"
+                  "CREATE TABLE aaa AS SELECT i, md5(i::text) AS a, md5((i + 1)::text) AS b FROM generate_series(1, 250000) i")
+
+    def test_a_table_that_is_rewritten_while_it_waits_to_be_counted_is_counted_as_dumped(self):
+        with database() as (url, sandbox):
+            self.fill(url)
+            for name in ("type", "truncate", "vacuum full", "drop"):
+                with self.subTest(name):
+                    backup = subprocess.Popen([BINARY, "backup", "create"], env=sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                    locked = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'zzz'::regclass AND l.granted AND a.application_name = 'pg_dump'"
+                    deadline = time.monotonic() + 30
+                    while psql(url, locked) == "0" and backup.poll() is None:
+                        self.assertLess(time.monotonic(), deadline)
+                    psql(url, self.REWRITES[name].replace("{bigint|integer}", "bigint"))
+                    said, _ = backup.communicate(timeout=120)
+                    self.assertEqual(backup.returncode, 0, said)
+                    sandbox.run("backup", "verify", "--input", "latest", "--level", "2", check=0)
+
+    def test_whatever_changes_meanwhile_a_backup_that_is_made_can_be_restored(self):
+        with database() as (url, sandbox):
+            self.fill(url)
+            stopping, done = threading.Event(), []
+
+            def change():
+                generator = random.Random(7)
+                while not stopping.is_set():
+                    name = generator.choice(list(self.REWRITES))
+                    psql(url, self.REWRITES[name].replace("{bigint|integer}", generator.choice(["bigint", "integer"])), check=False)
+                    done.append(name)
+                    time.sleep(generator.random() * 0.15)
+
+            threads = [threading.Thread(target=change)]
+            for thread in threads:
+                thread.start()
+            made = 0
+            try:
+                for number in range(ROUNDS):
+                    result = sandbox.run("backup", "create")
+                    self.assertIn(result.returncode, (0, 75), result.stderr)
+                    if result.returncode == 75:
+                        self.assertIn("schema", result.stderr)
+                        continue
+                    made += 1
+                    sandbox.run("backup", "verify", "--input", "latest", "--level", "2", check=0)
+            finally:
+                stopping.set()
+                for thread in threads:
+                    thread.join()
+            self.assertGreaterEqual(made, ROUNDS - 1)
+            self.assertGreater(len(done), 10)
+            psql(url, "DELETE FROM zzz")
+            sandbox.run("restore", "--input", "latest", "--yes", check=0)
+            self.assertEqual(psql(url, "SELECT count(*) FROM zzz"), "1000")
+            self.assertEqual(psql(url, "SELECT count(*) FROM parted"), "1000")
+
+    def test_a_table_that_somebody_holds_is_named_and_nothing_is_made(self):
+        with database() as (url, sandbox):
+            self.fill(url)
+            holder = subprocess.Popen(["psql", "-qAtX", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            holder.stdin.write("BEGIN; LOCK TABLE zzz; SELECT 'held';\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline().strip(), "held")
+            began = time.monotonic()
+            result = sandbox.run("backup", "create")
+            self.assertEqual(result.returncode, 75, result.stderr)
+            self.assertLess(time.monotonic() - began, 100)
+            self.assertIn("zzz", result.stderr)
+            self.assertFalse(list((sandbox.directory / "backups/full").glob("2*")))
+            holder.stdin.close()
+            holder.wait(20)
+            holder.stdout.close()
+            sandbox.run("backup", "create", check=0)
+            sandbox.run("backup", "verify", "--input", "latest", "--level", "2", check=0)
+
+
+if __name__ == "__main__":
+    main()
