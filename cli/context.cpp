@@ -1,11 +1,10 @@
 #include "cli/context.h"
 
-#include "common/base/text.h"
-#include "common/storage/location.h"
-
 #include "common/base/log.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
+#include "common/storage/location.h"
 
 namespace aragora::cli {
 
@@ -41,6 +40,7 @@ config::Loaded& Context::loaded(bool run_commands) {
   if (!loaded_) {
     loaded_ = config::load(sources(run_commands));
     deployment::loadGeneratedSecrets(loaded_->config);
+    keepScratchBelow(loaded_->config.stateDirectory());
   }
   return *loaded_;
 }
@@ -57,6 +57,9 @@ std::filesystem::path Context::backupDirectory(const std::optional<std::string>&
 }
 
 storage::Place Context::backups(const std::optional<std::string>& output, const std::optional<std::string>& from) {
+  loaded();
+  if (!unwinds_) unwinds_.emplace([] {});
+  sweepScratch(scratchDirectory());
   if (!from) return backupDirectory(output);
   if (*from != "offsite")
     return startsWith(*from, "s3://") ? storage::openLocation(*from, config())

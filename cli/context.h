@@ -3,6 +3,7 @@
 
 #include "cli/command_line.h"
 #include "cli/output/output.h"
+#include "common/base/interrupt.h"
 #include "common/config/loader.h"
 #include "common/crypto/keyring.h"
 #include "common/database/connection.h"
@@ -27,7 +28,8 @@ class Context {
   const crypto::Keyring& backupKeyring();
   // Where backups are: `output` when --output was given, the configured directory otherwise.
   std::filesystem::path backupDirectory(const std::optional<std::string>& output);
-  // The same, or `from` when --from was given: offsite, s3://bucket/prefix, or a directory.
+  // The same, or `from` when --from was given: offsite, s3://bucket/prefix, or a directory. To be worked with: what a
+  // run that was killed left in scratch goes first, and from then on a signal unwinds.
   storage::Place backups(const std::optional<std::string>& output, const std::optional<std::string>& from);
   config::Sources sources(bool run_commands = true) const;
 
@@ -37,6 +39,7 @@ class Context {
   std::optional<config::Loaded> loaded_;
   std::optional<crypto::Keyring> keyring_;
   std::optional<crypto::Keyring> backup_keyring_;
+  std::optional<interrupt::Obligation> unwinds_;
 };
 
 }  // namespace aragora::cli

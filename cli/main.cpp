@@ -8,6 +8,7 @@
 
 #include "cli/command_line.h"
 #include "cli/context.h"
+#include "common/base/interrupt.h"
 
 namespace {
 // Secrets live in this process: no core file, no ptrace by the same user.
@@ -15,6 +16,12 @@ void protectMemory() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
+}
+
+// Whatever failed after a signal failed of it.
+aragora::Error asInterrupt(const aragora::Error& error) {
+  if (!aragora::interrupt::signal()) return error;
+  return aragora::Error(aragora::Code::Interrupted, aragora::interrupt::summary());
 }
 
 int run(int argc, char** argv) {
@@ -27,7 +34,9 @@ int run(int argc, char** argv) {
   aragora::cli::Context context(global);
   try {
     return parsed.run(context);
-  } catch (const aragora::Error& error) {
+  } catch (const aragora::Error& failure) {
+    const auto error = asInterrupt(failure);
+    context.out().endProgress();
     context.out().error(error);
     return aragora::info(error.code()).exit_status;
   }
@@ -37,6 +46,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   protectMemory();
   std::signal(SIGPIPE, SIG_IGN);
+  aragora::interrupt::watch();
   int status = 0;
   try {
     status = run(argc, argv);

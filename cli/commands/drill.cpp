@@ -106,7 +106,8 @@ void declareDrill(CommandLine line) {
       .flag("--random", options->random, "Any good backup")
       .option("--kind", options->kind,
               "logical, or physical: base backup and log (default what there is to recover from)")
-      .option("--scratch", options->scratch, "Where to restore to (default the temporary directory)");
+      .option("--scratch", options->scratch,
+              "Restore below this directory (default scratch in the state directory; as root TMPDIR or /var/tmp)");
   line.run(runs(drill));
   line.subcommand("list", "Show earlier drills and whether their signatures hold").run(runs(list));
 }

@@ -85,6 +85,7 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
                  try {
                    restore.write(bytes, deadlineIn(kSilence));
                  } catch (const Error& error) {
+                   if (error.code() == Code::Interrupted) throw;
                    pipe_failure = error;
                  }
                });
@@ -105,29 +106,35 @@ namespace {
 void dropAbandoned(const database::Target& admin) {
   try {
     const auto connection = database::connect(admin);
+    const auto marked = ScratchMark::abandoned();
     for (const auto& row : connection->query(
-             "SELECT datname FROM pg_database d WHERE datname ~ '^aragora_(verify|drill|restore)_[0-9a-z]{26}$' AND "
-             "pg_has_role(datdba, 'USAGE') AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid)",
+             "SELECT datname, NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid) FROM pg_database d "
+             "WHERE datname ~ '^aragora_(verify|drill|restore)_[0-9a-z]{26}$' AND pg_has_role(datdba, 'USAGE')",
              {})) {
       const auto name = row.text(0);
       const auto made = ulidTime(name.substr(name.size() - 26));
-      if (!made || nowMicros() - *made < kAbandoned) continue;
+      const bool dead = std::find(marked.begin(), marked.end(), name) != marked.end();
+      const bool old = made && nowMicros() - *made >= kAbandoned && row.text(1) == "t";
+      if (!dead && !old) continue;
       log::warning("dropping {}: a run that was killed left it", name);
-      connection->query(fmt::format("DROP DATABASE IF EXISTS {}", database::postgres::quoteIdentifier(name)), {});
+      database::postgres::dropDatabase(*connection, name);
     }
+    for (const auto& name : marked) ScratchMark::forget(name);
   } catch (const Error& error) {
+    interrupt::check();
     log::warning("abandoned scratch databases could not be looked for: {}", error.what());
   }
 }
 }  // namespace
 
 ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name)
-    : admin_(target), scratch_(target), name_(std::move(name)) {
+    : admin_(target), scratch_(target), name_(std::move(name)), mark_(name_), obligation_([] {}) {
   admin_.application_name = "aragora restore";
   admin_.statement_timeout = std::chrono::minutes(10);
   scratch_.url = database::postgres::withDatabase(target.url, name_);
   scratch_.application_name = "aragora restore";
   dropAbandoned(admin_);
+  const interrupt::Shield shield;  // a statement that is given up may succeed after all, and nobody would drop it
   try {
     // template0: nothing of the site's own template can clash with what is restored.
     database::connect(admin_)->query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",
@@ -151,8 +158,10 @@ void ScratchDatabase::rename(const std::string& name) {
 
 ScratchDatabase::~ScratchDatabase() {
   if (kept_) return;
+  const interrupt::Shield shield;
   try {
     database::postgres::dropDatabase(*database::connect(admin_), name_);
+    interrupt::removed("database " + name_);
   } catch (const std::exception& error) {
     log::warning("scratch database {} could not be dropped: {}", name_, error.what());
   }

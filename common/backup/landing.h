@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/backup/increments.h"
+#include "common/base/scratch.h"
 #include "common/database/connection.h"
 
 namespace aragora::backup {
@@ -21,7 +22,8 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target);
 
 // A database of its own on the server of `target`; dropped on destruction unless kept. What runs that were killed left
-// behind is dropped first: named by us, made over an hour ago, used by nobody.
+// behind is dropped first: named by us, and marked by a run on this machine that does not live any more, or made over
+// an hour ago and used by nobody.
 class ScratchDatabase {
  public:
   ScratchDatabase(const database::Target& target, std::string name);
@@ -37,6 +39,8 @@ class ScratchDatabase {
   database::Target admin_;
   database::Target scratch_;
   std::string name_;
+  ScratchMark mark_;
+  interrupt::Obligation obligation_;
   bool kept_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include "common/backup/increments.h"
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {

@@ -8,6 +8,7 @@
 #include "common/backup/sessions.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -116,11 +117,13 @@ class Run {
       throw Error(Code::Busy,
                   fmt::format("a daemon uses {} ({})", target.string(), FileLock::holder(usageLockPath(target))),
                   "stop it first: systemctl stop aragora");
-    std::error_code ignored;
-    const auto removeLanding = [&] {
-      for (const auto* suffix : {"", "-wal", "-shm"}) fs::remove(landing.string() + suffix, ignored);
+    const auto removeLanding = [landing] {
+      std::error_code ignored;
+      if (fs::remove(landing, ignored)) interrupt::removed(landing.string());
+      for (const auto* suffix : {"-wal", "-shm"}) fs::remove(landing.string() + suffix, ignored);
     };
-    removeLanding();  // of an interrupted run
+    removeWhatKilledRunsLeft(target);
+    const interrupt::Obligation obligation(removeLanding);
     try {
       const auto comparison = landSqlite(entry_, *options_.keyring, landing, increments_);
       report_.tables = comparison.tables;
@@ -142,6 +145,19 @@ class Run {
     if (exists) keepOld(target, kept);
     renameDurably(landing, target);
     report_.landed = target.string();
+  }
+
+  // Under the usage lock nobody else restores to the same place.
+  static void removeWhatKilledRunsLeft(const fs::path& target) {
+    std::error_code ignored;
+    std::vector<fs::path> found;
+    for (const auto& item : fs::directory_iterator(target.parent_path(), ignored)) {
+      if (startsWith(item.path().filename().string(), target.filename().string() + ".restore-"))
+        found.push_back(item.path());
+    }
+    for (const auto& path : found) {
+      if (fs::remove(path, ignored)) log::warning("removed {}: a run that was killed left it", path.string());
+    }
   }
 
   // A second restore in the same second must not meet the first one's.

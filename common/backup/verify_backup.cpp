@@ -6,12 +6,18 @@
 #include "common/backup/physical/recover.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {
 
 namespace {
+// Not the default of a small one: a whole database goes there.
+fs::path scratchOf(const VerifyOptions& options) {
+  return options.scratch_directory.empty() ? scratchDirectory() : options.scratch_directory;
+}
+
 // The whole dump goes through pg_restore --list; a truncated one passes that, which is why digests come first.
 void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
   Subprocess list({{"pg_restore", "--list"}, {}, true});
@@ -81,7 +87,7 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
   if (!options.postgres)
     throw Error(Code::CouldNotVerify, "no PostgreSQL database is configured to look at",
                 "set DATABASE_URL, or use --level 1");
-  const TemporaryDirectory scratch(options.scratch_directory);
+  const TemporaryDirectory scratch(scratchOf(options));
   RecoverOptions how;
   how.directory = entry.directory.parent().parent();
   how.live = *options.postgres;
@@ -164,7 +170,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   if (options.level >= 2) {
     Comparison comparison;
     if (manifest.engine == "sqlite") {
-      const TemporaryDirectory scratch(options.scratch_directory);
+      const TemporaryDirectory scratch(scratchOf(options));
       comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db");
       if (!increments.empty()) landSqlite(entry, *options.keyring, scratch.path() / "latest.db", increments);
     } else {

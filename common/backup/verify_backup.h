@@ -10,7 +10,7 @@ namespace aragora::backup {
 struct VerifyOptions {
   int level = 2;
   const crypto::Keyring* keyring = nullptr;
-  // Where scratch goes: the server (PostgreSQL) or a directory (SQLite; empty: beside the backups).
+  // Where scratch goes: the server (PostgreSQL) or a directory (SQLite and clusters; empty: scratchDirectory()).
   std::optional<database::Target> postgres;
   fs::path scratch_directory;
 };

@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 
@@ -41,6 +42,7 @@ Fd openForReading(const fs::path& path) {
 void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink) {
   std::vector<char> buffer(kReadBlock);
   while (true) {
+    interrupt::check();
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throwSystemError(Code::Io, "read", path_for_errors.string(), errno);
@@ -150,6 +152,7 @@ FileLock FileLock::acquire(const fs::path& path, const std::string& what, std::c
   const auto deadline = deadlineIn(wait);
   for (bool told = false;; std::this_thread::sleep_for(std::chrono::milliseconds(100))) {
     if (auto lock = tryAcquire(path)) return std::move(*lock);
+    interrupt::check();
     const auto problem = fmt::format("{} ({})", what, holder(path));
     if (remaining(deadline).count() == 0) throw Error(Code::Busy, problem, "wait for it to end");
     if (!told) log::warning("{}; waiting for up to {}", problem, humanDuration(wait));
@@ -160,18 +163,6 @@ FileLock FileLock::acquire(const fs::path& path, const std::string& what, std::c
 std::string FileLock::holder(const fs::path& path) {
   const auto text = readFileIfExists(path, 64);
   return text && !text->empty() ? fmt::format("process {}", trim(*text)) : "another process";
-}
-
-TemporaryDirectory::TemporaryDirectory(const fs::path& base) {
-  std::error_code ignored;
-  auto pattern = ((base.empty() ? fs::temp_directory_path(ignored) : base) / "aragora-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throwSystemError(Code::CannotCreate, "create directory", pattern, errno);
-  path_ = pattern;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
 }
 
 }  // namespace aragora

@@ -68,17 +68,4 @@ class FileLock {
   Fd fd_;
 };
 
-// A fresh directory below the system's temporary directory (or `base`), removed with its contents on destruction.
-class TemporaryDirectory {
- public:
-  explicit TemporaryDirectory(const fs::path& base = {});
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory();
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 }  // namespace aragora

@@ -3,10 +3,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "common/base/error.h"
@@ -27,12 +28,15 @@ std::pair<Fd, Fd> makePipe() {
 }
 
 bool pollFor(int fd, short events, Deadline deadline) {
-  pollfd entry{fd, events, 0};
   while (true) {
-    const int ready = ::poll(&entry, 1, static_cast<int>(remaining(deadline).count()));
-    if (ready > 0) return true;
+    interrupt::check();
+    // Once it came it stays readable; whoever tidies up meanwhile is not to be woken by it.
+    const bool wakes = !interrupt::signal();
+    pollfd entries[] = {{fd, events, 0}, {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
+    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
+    if (ready > 0 && entries[0].revents != 0) return true;
     if (ready == 0) return false;
-    if (errno != EINTR) throwSystemError(Code::Io, "poll", "a pipe", errno);
+    if (ready < 0 && errno != EINTR) throwSystemError(Code::Io, "poll", "a pipe", errno);
   }
 }
 
@@ -44,6 +48,41 @@ std::vector<std::string> mergedEnvironment(const std::map<std::string, std::stri
   }
   for (const auto& [name, value] : additions) result.push_back(name + "=" + value);
   return result;
+}
+
+// What the child needs between fork and exec, where nothing may be allocated.
+struct Start {
+  const char* program = nullptr;
+  char* const* argv = nullptr;
+  char* const* environment = nullptr;
+  const Command* command = nullptr;
+  std::array<int, 3> standard{};
+  int failure = -1;
+  pid_t parent = -1;
+};
+
+void setUp(const Start& start) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, start.command->death_signal);
+  if (::getppid() != start.parent) ::_exit(127);  // gone before that
+  const int input = start.standard[0] >= 0 ? start.standard[0] : ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::dup2(input, STDIN_FILENO);
+  ::dup2(start.standard[1], STDOUT_FILENO);
+  ::dup2(start.standard[2], STDERR_FILENO);
+  for (const int fd : start.command->descriptors) ::fcntl(fd, F_SETFD, 0);
+  ::signal(SIGPIPE, SIG_DFL);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+[[noreturn]] void becomeProgram(const Start& start) {
+  setUp(start);
+  ::execve(start.program, start.argv, start.environment);
+  const int failed = errno;
+  (void)!::write(start.failure, &failed, sizeof failed);
+  ::_exit(127);
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -78,38 +117,31 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
   auto [output_read, output_write] = makePipe();
   auto [error_read, error_write] = makePipe();
 
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  if (command.feed_input) {
-    posix_spawn_file_actions_adddup2(&actions, input_read.get(), STDIN_FILENO);
-  } else {
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  posix_spawn_file_actions_adddup2(&actions, output_write.get(), STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, error_write.get(), STDERR_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
   auto argv = command.argv;
   argv[0] = *program;  // postgres finds its own files by it, and PATH may not lead there
   auto environment = mergedEnvironment(command.environment);
-  const int failed =
-      posix_spawn(&pid_, program->c_str(), &actions, &attributes, pointers(argv).data(), pointers(environment).data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (failed != 0) {
+  Start start;
+  start.program = program->c_str();
+  const auto arguments = pointers(argv);
+  const auto variables = pointers(environment);
+  start.argv = arguments.data();
+  start.environment = variables.data();
+  start.command = &command;
+  start.standard = {command.feed_input ? input_read.get() : -1, output_write.get(), error_write.get()};
+  auto [failure_read, failure_write] = makePipe();
+  start.failure = failure_write.get();
+  start.parent = ::getpid();
+  pid_ = ::fork();
+  if (pid_ == 0) becomeProgram(start);
+  if (pid_ < 0) throwSystemError(Code::Io, "start", *program, errno);
+  failure_write.reset();
+  int failed = 0;
+  if (::read(failure_read.get(), &failed, sizeof failed) == sizeof failed) {
+    ::waitpid(pid_, nullptr, 0);
     pid_ = -1;
     throwSystemError(Code::NoInput, "run", *program, failed);
   }
+  watchOver();
   if (command.feed_input) {
     input_ = std::move(input_write);
     ::fcntl(input_.get(), F_SETFL, O_NONBLOCK);
@@ -133,8 +165,13 @@ Subprocess::~Subprocess() {
   if (error_reader_.joinable()) error_reader_.join();
 }
 
+void Subprocess::watchOver() {
+  obligation_.emplace([pid = pid_] { ::kill(-pid, SIGKILL); });
+}
+
 void Subprocess::kill() {
   if (pid_ <= 0) return;
+  obligation_.reset();
   ::kill(-pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
   pid_ = -1;
@@ -170,6 +207,7 @@ int Subprocess::wait(Deadline deadline) {
   if (status_) return *status_;
   int status = 0;
   while (::waitpid(pid_, &status, WNOHANG) == 0) {
+    interrupt::check();
     if (remaining(deadline).count() == 0) {
       kill();
       throw Error(Code::Unreachable, fmt::format("{} did not end before its deadline and was killed", name_));
@@ -180,6 +218,7 @@ int Subprocess::wait(Deadline deadline) {
 }
 
 std::optional<int> Subprocess::ended() {
+  interrupt::check();
   int status = 0;
   if (pid_ <= 0) return status_;
   if (::waitpid(pid_, &status, WNOHANG) == 0) return std::nullopt;
@@ -188,8 +227,10 @@ std::optional<int> Subprocess::ended() {
 
 int Subprocess::reaped(int status) {
   pid_ = -1;
+  obligation_.reset();
   if (error_reader_.joinable()) error_reader_.join();
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  interrupt::check();  // it may have ended of the same signal: its status says nothing
   return *status_;
 }
 

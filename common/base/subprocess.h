@@ -1,6 +1,7 @@
 // Runs another program: arguments as a vector (never a shell), an environment of its own, standard output as a stream,
 // standard error captured (last 64 KiB). Used for pg_dump, pg_restore and the programs named by *_COMMAND settings.
-// Every wait has a deadline; destruction kills the child's process group. Not thread-safe, one owner.
+// Every wait has a deadline and ends early when a signal came (interrupt::check()); destruction kills the child's
+// process group, and no child outlives the thread that started it, even one that is killed. Not thread-safe, one owner.
 #pragma once
 
 #include <sys/types.h>
@@ -15,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 
 namespace aragora {
 
@@ -22,6 +24,8 @@ struct Command {
   std::vector<std::string> argv;                   // argv[0] is looked up in PATH
   std::map<std::string, std::string> environment;  // added to ours
   bool feed_input = false;                         // open a pipe to its standard input
+  std::vector<int> descriptors = {};               // stay open in it, under their numbers; all others are closed
+  int death_signal = 15;                           // SIGTERM: what it gets when the thread that started it is gone
 };
 
 class Subprocess {
@@ -44,6 +48,7 @@ class Subprocess {
   const std::string& errorOutput() const { return error_output_; }  // complete after wait() or ended()
 
  private:
+  void watchOver();
   void kill();
   int reaped(int status);
   pid_t pid_ = -1;
@@ -54,6 +59,7 @@ class Subprocess {
   Fd error_;
   std::thread error_reader_;
   std::string error_output_;
+  std::optional<interrupt::Obligation> obligation_;
 };
 
 struct CommandResult {

@@ -1,5 +1,6 @@
 #include "common/config/loader.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/memory_file.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/config/env_file.h"
@@ -128,11 +130,14 @@ class Merger {
     }
   }
 
-  // A regular file, not a link, of root or ours, that nobody else can read.
+  // A regular file, not a link, of root or ours, that nobody else can read. Or a descriptor of one that was handed to
+  // us, which programs that we start do not get.
   void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
                      const Origin& origin) {
     struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
+    const auto descriptor = descriptorOf(path);
+    if (descriptor) ::fcntl(*descriptor, F_SETFD, FD_CLOEXEC);
+    if ((descriptor ? ::fstat(*descriptor, &status) : ::lstat(path.c_str(), &status)) != 0) {
       problem(setting, variable, fmt::format("the file {} cannot be read: {}", path, systemError(errno)), origin.text,
               fmt::format("create it with mode 0600, or correct {}", variable));
       return;

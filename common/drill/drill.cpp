@@ -11,6 +11,7 @@
 #include "common/backup/physical/recover.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/drill/instance.h"
 #include "common/verify/verify.h"
@@ -73,12 +74,14 @@ class Drill {
   bool step(const std::string& name, Function&& function) {
     Step step{name, Step::Outcome::NotRun, 0, "an earlier step failed"};
     if (!failed_) {
+      interrupt::check();
       if (options_.on_step) options_.on_step(name);
       const auto began = std::chrono::steady_clock::now();
       try {
         step.detail = function();
         step.outcome = Step::Outcome::Done;
       } catch (const std::exception& error) {  // the drill's boundary: whatever it is becomes evidence
+        interrupt::check();                    // no evidence: nothing was found out
         step.detail = error.what();
         step.outcome = Step::Outcome::Failed;
         failed_ = true;
@@ -210,7 +213,7 @@ class Drill {
   Evidence evidence_;
   bool failed_ = false;
   backup::Entry entry_;
-  TemporaryDirectory scratch_{options_.scratch};
+  TemporaryDirectory scratch_{options_.scratch.empty() ? scratchDirectory() : options_.scratch};
   database::Target database_;
   std::unique_ptr<backup::ScratchDatabase> scratch_database_;
   std::unique_ptr<backup::PrivateCluster> cluster_;

@@ -17,7 +17,7 @@ struct Options {
   bool physical = false;              // the newest base backup and the whole log, instead of a dump
   std::optional<std::string> backup;  // an id; the newest good one otherwise
   bool random = false;                // any good one
-  fs::path scratch;                   // below it; empty: the system's temporary directory
+  fs::path scratch;                   // below it; empty: scratchDirectory()
   std::chrono::seconds rto{3600};
   std::chrono::seconds rpo{300};
   std::string tool_version;
@@ -60,7 +60,7 @@ struct Evidence {
   bool passed() const;
 };
 
-// Always answers, whatever goes wrong; scratch is always removed.
+// Always answers, whatever goes wrong, but for a signal: Error(Interrupted). Scratch is always removed.
 Evidence runDrill(const Options& options);
 
 }  // namespace aragora::drill

@@ -7,13 +7,13 @@
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/StreamCopier.h>
 #include <Poco/URI.h>
-#include <unistd.h>
-
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/memory_file.h"
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
+#include "common/crypto/hash.h"
 #include "common/database/postgres/postgres_connection.h"
 
 namespace aragora::drill {
@@ -54,25 +54,26 @@ std::map<std::string, std::string> cleanEnvironment() {
 Instance::Instance(const database::Target& database, const config::Config& live, const fs::path& scratch)
     : port_(freePort()) {
   auto environment = cleanEnvironment();
-  const auto secret = [&](std::string_view name, const std::string& variable, const Secret& value) {
-    const auto path = scratch / std::string(name);
-    createFileExclusively(path, value.reveal() + "\n", 0600);
-    environment[variable + "_FILE"] = path.string();
+  std::vector<Fd> secrets;  // in memory: no key of the deployment's, nor of the scratch one, is ever on a disk
+  const auto secret = [&](std::string_view setting, const Secret& value) {
+    const auto variable = std::string(config::findSetting(setting)->environment.front());
+    secrets.push_back(sealedInMemory(variable, value));
+    environment[variable + "_FILE"] = pathOf(secrets.back());
   };
   const auto empty = scratch / "aragora.toml";
   createFileExclusively(empty, "", 0600);
-  secret("encryption-key", "ARAGORA_ENCRYPTION_KEY", live.secret(key::kEncryptionKey));
-  if (database.engine == database::Engine::Postgres)
-    secret("database-url", "DATABASE_URL", Secret(uriOf(database.url)));
+  secret(key::kEncryptionKey, live.secret(key::kEncryptionKey));
+  secret(key::kJwtSecret, Secret(toHex(crypto::randomBytes(32))));
+  if (database.engine == database::Engine::Postgres) secret(key::kDatabaseUrl, Secret(uriOf(database.url)));
   environment["ARAGORA_CONFIG"] = empty.string();
   environment["ARAGORA_ENV"] = "development";
   environment["ARAGORA_STATE_DIR"] = scratch.string();
   environment["ARAGORA_BIND_HOST"] = "127.0.0.1";
   environment["ARAGORA_PORT"] = fmt::format("{}", port_);
-  std::vector<std::string> argv{fs::read_symlink("/proc/self/exe").string(), "serve"};
-  // It must not outlive us, even if we are killed. In a unit systemd sees to that, and its filter refuses setpriv.
-  if (::geteuid() == 0) argv.insert(argv.begin(), {"setpriv", "--pdeathsig=TERM", "--"});
-  process_ = std::make_unique<Subprocess>(Command{argv, environment, false});
+  const std::vector<std::string> argv{fs::read_symlink("/proc/self/exe").string(), "serve"};
+  Command command{argv, environment, false};
+  for (const auto& fd : secrets) command.descriptors.push_back(fd.get());
+  process_ = std::make_unique<Subprocess>(command);
 }
 
 Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body,

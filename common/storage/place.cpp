@@ -1,6 +1,7 @@
 #include "common/storage/place.h"
 
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/storage/directory_storage.h"
 
 namespace aragora::storage {

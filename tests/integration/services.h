@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/ids.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/database/connection.h"
 #include "common/database/postgres/postgres_connection.h"

@@ -8,6 +8,7 @@
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 

@@ -5,6 +5,8 @@
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
+#include "common/base/memory_file.h"
+#include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 
@@ -134,6 +136,67 @@ TEST(File, ALockIsHeldOnceAndFreedWithItsOwner) {
   EXPECT_FALSE(FileLock::tryAcquire(directory.path() / "lock"));
   lock.reset();
   EXPECT_TRUE(FileLock::tryAcquire(directory.path() / "lock"));
+}
+
+TEST(Scratch, WhatAKilledRunLeftIsSweptAndTheLivingAreLeftAlone) {
+  const TemporaryDirectory place;
+  const TemporaryDirectory living(place.path());
+  const auto dead = place.path() / "aragora-scratch-abcdef";
+  const auto foreign = place.path() / "aragora-scratch-abcdef-mine";
+  fs::create_directories(dead / "cluster");
+  writeFileAtomically(dead / "cluster" / "file", "plain", 0600);
+  fs::create_directory(foreign);
+  fs::create_directory_symlink(foreign, place.path() / "aragora-scratch-linked");
+  sweepScratch(place.path());
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_TRUE(fs::exists(living.path()));
+  EXPECT_TRUE(fs::exists(foreign));
+  EXPECT_TRUE(fs::is_symlink(place.path() / "aragora-scratch-linked"));
+  EXPECT_EQ(fs::status(living.path()).permissions(), fs::perms::owner_all);
+}
+
+TEST(Scratch, AMarkIsAbandonedOnlyWhenItsRunIsDead) {
+  const auto name = fmt::format("aragora_drill_{}", ::getpid());
+  const auto listed = [&] {
+    const auto names = ScratchMark::abandoned();
+    return std::count(names.begin(), names.end(), name);
+  };
+  {
+    const ScratchMark mark(name);
+    EXPECT_EQ(listed(), 0);
+  }
+  EXPECT_EQ(listed(), 0);
+  if (const pid_t child = ::fork(); child == 0) {
+    const ScratchMark mark(name);
+    ::_exit(0);  // without its destructor
+  } else {
+    ::waitpid(child, nullptr, 0);
+  }
+  EXPECT_EQ(listed(), 1);
+  ScratchMark::forget(name);
+  EXPECT_EQ(listed(), 0);
+}
+
+TEST(MemoryFile, ReachesTheProgramItIsForAndNoOther) {
+  const auto fd = sealedInMemory("key", Secret("only in memory"));
+  EXPECT_EQ(descriptorOf(pathOf(fd)), fd.get());
+  EXPECT_FALSE(descriptorOf("/proc/self/fd/../maps"));
+  EXPECT_EQ(::write(fd.get(), "x", 1), -1);
+  Command reader{{"cat", pathOf(fd)}, {}, false};
+  EXPECT_NE(runCommand(reader, std::chrono::seconds(5)).status, 0);
+  reader.descriptors = {fd.get()};
+  EXPECT_EQ(runCommand(reader, std::chrono::seconds(5)).output, "only in memory");
+  EXPECT_EQ(runCommand(reader, std::chrono::seconds(5)).output, "only in memory") << "it can be read again";
+}
+
+TEST(Subprocess, DoesNotOutliveTheThreadThatStartedIt) {
+  Subprocess* child = nullptr;
+  std::unique_ptr<Subprocess> kept;
+  std::thread([&] {
+    kept = std::make_unique<Subprocess>(Command{{"sleep", "60"}, {}, false});
+    child = kept.get();
+  }).join();
+  EXPECT_EQ(child->wait(deadlineIn(std::chrono::seconds(5))), 128 + SIGTERM);
 }
 
 TEST(Subprocess, GivesOutputStatusAndErrors) {

@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/memory_file.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/config/env_file.h"
 #include "common/config/loader.h"
@@ -128,6 +131,18 @@ TEST(Loader, ReadsSecretsFromFilesAndCommandsAndRefusesOpenModes) {
   loaded = loadWith({{"JWT_SECRET_COMMAND", env("JWT_SECRET_COMMAND", "echo x")}}, "", offline);
   EXPECT_TRUE(loaded.config.isSet(key::kJwtSecret));
   EXPECT_FALSE(loaded.config.resolved(key::kJwtSecret));
+}
+
+TEST(Loader, ReadsASecretFromADescriptorThatItWasHandedAndHandsItOnToNobody) {
+  const auto fd = sealedInMemory("secret", Secret("from-memory"));
+  ::fcntl(fd.get(), F_SETFD, 0);
+  for (int i = 0; i < 2; ++i) {  // reloading reads it again
+    const auto loaded = loadWith({{"JWT_SECRET_FILE", env("JWT_SECRET_FILE", pathOf(fd))}});
+    EXPECT_TRUE(loaded.problems.empty());
+    EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "from-memory");
+  }
+  EXPECT_EQ(::fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
+  EXPECT_EQ(loadWith({{"JWT_SECRET_FILE", env("JWT_SECRET_FILE", "/proc/self/fd/999")}}).problems.size(), 1U);
 }
 
 TEST(Loader, AValueAndItsFileMayNotDiffer) {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/file.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/store/ratings.h"
 #include "daemon/debate/consensus.h"

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/crypto/hash.h"
 #include "common/storage/place.h"
 #include "common/storage/s3_answer.h"

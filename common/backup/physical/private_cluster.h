@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "common/base/file.h"
+#include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/database/connection.h"
 

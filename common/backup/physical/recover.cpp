@@ -9,6 +9,7 @@
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
 #include "common/verify/verify.h"

@@ -8,6 +8,7 @@
 #include "common/backup/physical/wal_files.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {

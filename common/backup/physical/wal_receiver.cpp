@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/database/postgres/replication_connection.h"
 

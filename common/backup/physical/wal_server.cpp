@@ -9,6 +9,7 @@
 #include "common/backup/physical/private_cluster.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "common/backup/physical/wal_archive.h"
+#include "common/base/scratch.h"
 
 namespace aragora::backup {
 

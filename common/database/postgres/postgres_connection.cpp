@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/text.h"
 
 namespace aragora::database::postgres {
@@ -22,11 +23,14 @@ Code codeOf(std::string_view state) {
 }
 
 bool waitFor(int socket, bool write, Deadline deadline) {
-  pollfd entry{socket, static_cast<short>(write ? POLLOUT : POLLIN), 0};
   while (true) {
-    const int ready = ::poll(&entry, 1, static_cast<int>(remaining(deadline).count()));
-    if (ready >= 0) return ready > 0;
-    if (errno != EINTR) return false;
+    interrupt::check();
+    const bool wakes = !interrupt::signal();
+    pollfd entries[] = {{socket, static_cast<short>(write ? POLLOUT : POLLIN), 0},
+                        {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
+    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
+    if (ready > 0 && entries[0].revents != 0) return true;
+    if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
   }
 }
 
