@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "common/backup/continuous.h"
-#include "common/backup/restore.h"
+#include "common/backup/usage_lock.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -188,20 +188,23 @@ class Daemon {
   }
 
  private:
-  static std::optional<FileLock> lockEmbedded(const database::Target& target) {
+  static std::optional<backup::UsageLock> lockEmbedded(const database::Target& target) {
     if (target.engine != database::Engine::Sqlite) return std::nullopt;
     makeDirectories(target.path.parent_path(), 0750);
-    auto lock = FileLock::tryAcquire(backup::usageLockPath(target.path));
+    auto lock = backup::UsageLock::tryAcquire(target.path);
     if (!lock)
-      throw Error(Code::Busy,
-                  fmt::format("another daemon uses {} ({})", target.path.string(),
-                              FileLock::holder(backup::usageLockPath(target.path))),
-                  "stop it first, or set ARAGORA_STATE_DIR");
+      throw Error(
+          Code::Busy,
+          fmt::format("another daemon uses {} ({})", target.path.string(), backup::UsageLock::holder(target.path)),
+          "stop it first, or set ARAGORA_STATE_DIR");
     return lock;
   }
 
   std::unique_ptr<database::Database> openPrepared() {
     prepareDatabase(config_, target_);
+    if (usage_lock_ && !usage_lock_->coverFile())
+      throw Error(Code::Busy, fmt::format("another daemon uses {} by another name", target_.path.string()),
+                  "stop it first, or set ARAGORA_STATE_DIR");
     auto database = database::openDatabase(target_);
     database->write([this](database::Connection& connection) { store::requireSameKey(connection, keyring_); });
     return database;
@@ -301,7 +304,7 @@ class Daemon {
   const config::Config& config_;
   crypto::Keyring keyring_;
   database::Target target_;
-  std::optional<FileLock> usage_lock_;
+  std::optional<backup::UsageLock> usage_lock_;
   std::unique_ptr<database::Database> database_;
   accounts::Accounts accounts_;
   store::Debates debates_;

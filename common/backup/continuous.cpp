@@ -67,7 +67,7 @@ class Continuous {
     if (options_.create.target.engine != database::Engine::Sqlite || !newest) return;
     // One writer a repository; an increment belongs to the newest full backup.
     const auto lock = Repository(options_.create.directory).lock(options_.create.lock_wait);
-    if (!writer_ || writer_->full().id != newest->id) {
+    if (!writer_ || writer_->full().id != newest->id || !writer_->isNewest()) {
       Repository::requireAuthentic(*newest, *options_.create.keyring);
       writer_ = std::make_unique<IncrementWriter>(*newest, *options_.create.keyring, sealingOf(options_.create));
     }

@@ -1,6 +1,7 @@
 #include "common/backup/increments.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/backup/signed_record.h"
@@ -8,6 +9,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/database/sqlite/pinned_snapshot.h"
+#include "common/store/settings.h"
 
 namespace aragora::backup {
 
@@ -35,6 +37,8 @@ json::object describe(const Increment& increment, const std::string& full_id) {
   record["changed"] = increment.changed;
   record["previous_sha256"] = increment.previous_sha256;
   record["database_sha256"] = increment.database_sha256;
+  record["instance_id"] = increment.instance_id;
+  record["epoch"] = increment.epoch;
   return record;
 }
 
@@ -53,6 +57,10 @@ std::optional<Increment> readRecord(const Entry& full, std::uint64_t wanted, con
   increment.changed = number("changed");
   increment.previous_sha256 = jsonTextOr(*object, "previous_sha256", "");
   increment.database_sha256 = jsonTextOr(*object, "database_sha256", "");
+  increment.instance_id = jsonTextOr(*object, "instance_id", "");
+  increment.epoch = jsonTextOr(*object, "epoch", "");
+  if (!increment.instance_id.empty() && increment.instance_id != full.manifest->instance_id)
+    damaged(path, "it is of another deployment's database");
   increment.file = describedFile(*object);
   if (increment.file.path != sealedName(increment.number) || increment.page_size == 0)
     damaged(path, "it makes no sense");
@@ -213,17 +221,45 @@ IncrementWriter::IncrementWriter(Entry full, const crypto::Keyring& keyring, Art
   }
 }
 
+IncrementWriter::Stamp IncrementWriter::stampOf(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) throwSystemError(Code::NoInput, "look at", file.string(), errno);
+  return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size),
+          status.st_mtim.tv_sec * 1'000'000'000LL + status.st_mtim.tv_nsec};
+}
+
+// What counts commits counts those to the file that it opened, not to the one at the path.
+void IncrementWriter::watch(const fs::path& database, const Stamp& stamp) {
+  if (watch_ && stamp == stamp_) return;
+  watch_.reset();
+  seen_.reset();
+  database::Target target;
+  target.path = database;
+  watch_ = database::connect(target);
+}
+
+bool IncrementWriter::isNewest() const { return !readRecord(full_, number_ + 1, keyring_); }
+
 std::optional<Increment> IncrementWriter::write(const fs::path& database) {
-  if (!watch_) {
-    database::Target target;
-    target.path = database;
-    watch_ = database::connect(target);
-  }
+  const auto before = stampOf(database);
+  watch(database, before);
   const auto version = watch_->query("PRAGMA data_version", {})[0].integer(0);
   if (seen_ == version) return std::nullopt;
   Increment increment;
   increment.at = nowMicros();
+  increment.instance_id = store::readSetting(*watch_, store::kInstanceId).value_or("");
+  increment.epoch = store::readSetting(*watch_, store::kDatabaseEpoch).value_or("");
+  if (increment.instance_id != full_.manifest->instance_id)
+    throw Error(Code::Conflict,
+                fmt::format("{} is the database of another deployment ({}) than backup {} ({})", database.string(),
+                            printable(increment.instance_id, 40), full_.id, full_.manifest->instance_id),
+                "give each deployment a backup directory of its own");
   database::sqlite::PinnedSnapshot snapshot(database, deadlineIn(kPinTimeout));
+  // Several connections were opened by name: all to this file?
+  if (!stampOf(database).sameFile(before)) {
+    watch_.reset();
+    throw Error(Code::Busy, fmt::format("{} was exchanged while it was read", database.string()), "try again");
+  }
   if (snapshot.pageSize() != page_size_)
     throw Error(Code::Conflict, fmt::format("the page size of {} changed", database.string()), "make a full backup");
   increment.number = number_ + 1;
@@ -257,6 +293,8 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
   increment.file = writer.finish();
   increment.file.path = sealedName(increment.number);
   increment.database_sha256 = whole.finishHex();
+  stamp_ = stampOf(database);
+  if (!stamp_.sameFile(before)) watch_.reset();  // exchanged since: the next one reads the other
   if (increment.database_sha256 == last_sha256_) {
     fs::remove(directory / temporary, ignored);
     seen_ = version;

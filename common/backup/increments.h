@@ -18,6 +18,10 @@ struct Increment {
   std::uint64_t changed = 0;
   std::string previous_sha256;  // of the whole database before and after
   std::string database_sha256;
+  // Of which deployment the database was, and after which restore of it (empty before the first one, and in records of
+  // versions that did not say). The digests tell that a chain over a restore is whole.
+  std::string instance_id;
+  std::string epoch;
   FileRecord file;
 };
 
@@ -32,16 +36,31 @@ std::optional<Micros> newestIncrement(const Entry& full, const crypto::Keyring& 
 void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,
                      const fs::path& file);
 
-// Makes the increments of one database, one at a time. Keeps 32 bytes a page; one owner.
+// Makes the increments of one database, one at a time. It follows the path: another file there, as after a restore, is
+// read as a whole, and what differs becomes an increment. Keeps 32 bytes a page; one owner.
 class IncrementWriter {
  public:
   // Goes on after the full backup and its increments, which are read once for the digests of their pages.
   IncrementWriter(Entry full, const crypto::Keyring& keyring, ArtifactOptions how);
-  // nullopt when nothing changed since the last one. Error(Busy) when no consistent moment came in time.
+  // nullopt when nothing changed since the last one. Error(Busy) when no consistent moment came in time or the file was
+  // exchanged meanwhile, Error(Conflict) for the database of another deployment.
   std::optional<Increment> write(const fs::path& database);
+  // False when another process has written one since: a writer goes on from what it read itself.
+  bool isNewest() const;
   const Entry& full() const { return full_; }
 
  private:
+  // Tells one file, and one state of it, from another.
+  struct Stamp {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0;
+    std::int64_t changed_ns = 0;
+    bool sameFile(const Stamp& other) const { return device == other.device && inode == other.inode; }
+    bool operator==(const Stamp& other) const = default;
+  };
+  static Stamp stampOf(const fs::path& file);
+  void watch(const fs::path& database, const Stamp& stamp);
   void publish(Increment& increment, const fs::path& temporary) const;
   Entry full_;
   const crypto::Keyring& keyring_;
@@ -50,7 +69,8 @@ class IncrementWriter {
   std::string last_sha256_;
   std::uint32_t page_size_ = 0;
   std::vector<std::string> pages_;               // SHA-256 each
-  std::unique_ptr<database::Connection> watch_;  // tells whether others have committed
+  Stamp stamp_;                                  // of the file at the last increment
+  std::unique_ptr<database::Connection> watch_;  // to that file; tells whether others have committed
   std::optional<std::int64_t> seen_;             // its data_version at the last increment
 };
 

@@ -6,12 +6,14 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/sessions.h"
+#include "common/backup/usage_lock.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/store/settings.h"
 #include "common/verify/verify.h"
 
 namespace aragora::backup {
@@ -93,7 +95,8 @@ class Run {
   }
 
   void restoreSqlite() {
-    const auto target = options_.to ? fs::path(*options_.to) : options_.target.path;
+    // A link stays; what it leads to is exchanged.
+    const auto target = realFile(options_.to ? fs::path(*options_.to) : options_.target.path);
     const bool exists = fs::exists(target);
     if (options_.to && exists)
       throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()),
@@ -112,10 +115,9 @@ class Run {
     }
     makeDirectories(target.parent_path(), 0750);
     // Held until the swap is done, so that no daemon starts in between.
-    const auto usage = FileLock::tryAcquire(usageLockPath(target));
+    const auto usage = UsageLock::tryAcquire(target);
     if (!usage)
-      throw Error(Code::Busy,
-                  fmt::format("a daemon uses {} ({})", target.string(), FileLock::holder(usageLockPath(target))),
+      throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), UsageLock::holder(target)),
                   "stop it first: systemctl stop aragora");
     const auto removeLanding = [landing] {
       std::error_code ignored;
@@ -137,6 +139,7 @@ class Run {
         return name.string();
       });
       if (exists) confirmSwap(fmt::format("replace {} (kept as {})", target.string(), kept.string()));
+      if (!options_.to) beginEpoch(landed);
       foldWal(landing);
     } catch (...) {
       removeLanding();
@@ -158,6 +161,14 @@ class Run {
     for (const auto& path : found) {
       if (fs::remove(path, ignored)) log::warning("removed {}: a run that was killed left it", path.string());
     }
+  }
+
+  // From now on it is another database than the one whose history it shares: increments say which they are of.
+  static void beginEpoch(const database::Target& landed) {
+    database::connect(landed)->query(
+        "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET value = "
+        "excluded.value, updated_at = excluded.updated_at",
+        {std::string(store::kDatabaseEpoch), newUlid(), nowMicros()});
   }
 
   // A second restore in the same second must not meet the first one's.
@@ -274,8 +285,6 @@ class Run {
   std::vector<Increment> increments_;
 };
 }  // namespace
-
-fs::path usageLockPath(const fs::path& sqlite_file) { return sqlite_file.string() + ".lock"; }
 
 RestoreReport restoreBackup(const Entry& entry, const RestoreOptions& options) { return Run(entry, options).restore(); }
 

@@ -35,7 +35,4 @@ struct RestoreReport {
 
 RestoreReport restoreBackup(const Entry& entry, const RestoreOptions& options);
 
-// Held by the daemon while it uses the embedded database; restore refuses to swap when it is taken.
-fs::path usageLockPath(const fs::path& sqlite_file);
-
 }  // namespace aragora::backup

@@ -8,6 +8,7 @@ namespace aragora::store {
 
 inline constexpr std::string_view kKeyCheck = "encryption.key_check";
 inline constexpr std::string_view kInstanceId = "instance.id";
+inline constexpr std::string_view kDatabaseEpoch = "database.epoch";  // new with every restore in its place
 
 std::optional<std::string> readSetting(database::Connection& connection, std::string_view name);
 // Stores `value` unless there is one; answers what is stored now.

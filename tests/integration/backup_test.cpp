@@ -8,6 +8,7 @@
 
 #include "common/backup/create.h"
 #include "common/backup/restore.h"
+#include "common/backup/usage_lock.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/error.h"
 #include "common/base/subprocess.h"
@@ -343,7 +344,7 @@ TEST(BackupSqlite, IsConsistentUnderSaturatingWriters) {
 TEST(BackupSqlite, ARestoreIsRefusedWhileADaemonUsesTheDatabase) {
   Deployment deployment(Engine::Sqlite);
   const auto entry = deployment.create();
-  const auto daemon = FileLock::tryAcquire(usageLockPath(deployment.test.target().path));
+  const auto daemon = UsageLock::tryAcquire(deployment.test.target().path);
   EXPECT_THROW(deployment.restore(entry), Error);
 }
 

@@ -1,6 +1,8 @@
 """SQLite between two full backups: increments while the database is written to, and every moment of it restored."""
 import contextlib
 import fcntl
+import json
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -167,6 +169,154 @@ class Increments(unittest.TestCase):
                     (self.backups / "verified" / f"{folder.name}.json").unlink()
                     sandbox.run("restore", "--latest", "--yes", check=65)
                     self.assertEqual(self.path.read_bytes(), before)
+
+    def wait_for_backup(self):
+        deadline = time.monotonic() + 10
+        while not (self.backups / "latest").exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+    def test_it_follows_the_file_over_a_restore(self):
+        with self.deployment() as sandbox:
+            with self.running(sandbox) as process:
+                self.wait_for_backup()
+                for number, name in enumerate(("ka", "kb", "kc"), 1):
+                    self.write(name)
+                    self.wait_for(number)
+                inode = self.path.stat().st_ino
+                sandbox.run("restore", "--latest", "--yes", check=0)
+                self.assertNotEqual(self.path.stat().st_ino, inode)
+                for name in ("kd", "ke", "kf"):
+                    before = len(self.increments())
+                    self.write(name)
+                    self.wait_for(before + 1)
+                moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 1)) + "Z"
+                # Back to the full backup alone: what was lost by it is lost in what can be restored, too.
+                full = sandbox.run_json("backup", "list")["backups"][0]["id"]
+                time.sleep(2.1)
+                before = len(self.increments())
+                sandbox.run("restore", "--input", full, "--yes", check=0)
+                self.wait_for(before + 1)
+                self.write("kg")
+                self.wait_for(before + 2)
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(20), 0)
+            self.assertEqual(self.names(), {"kg"})
+            for target, expected in ((["--latest"], {"kg"}), (["--target-time", moment], {"ka", "kb", "kc", "kd", "ke", "kf"})):
+                file = sandbox.directory / f"at{len(expected)}.db"
+                sandbox.run("restore", *target, "--to", file, check=0)
+                self.assertEqual(self.names(file), expected)
+            epochs = [json.loads(path.read_text().split("\n")[0])["epoch"] for path in self.increments()]
+            self.assertEqual(len(set(epochs)), 3, "before, after the first restore, after the second")
+            sandbox.run("backup", "verify", "--input", "latest", check=0)
+
+    def test_the_daemon_follows_the_file_too(self):
+        with self.deployment(ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1") as sandbox:
+            with Daemon(sandbox):
+                self.wait_for_backup()
+                self.write("ka")
+                self.wait_for(1)
+                self.assertIn("a daemon uses", sandbox.run("restore", "--latest", "--yes", check=75).stderr)
+            self.write("kb")  # nobody saves it
+            sandbox.run("restore", "--latest", "--yes", check=0)
+            before = len(self.increments())
+            with Daemon(sandbox):
+                self.write("kc")
+                self.wait_for(before + 1)
+            file = sandbox.directory / "restored.db"
+            sandbox.run("restore", "--latest", "--to", file, check=0)
+            self.assertEqual(self.names(file), {"ka", "kc"})
+
+    def test_the_database_of_another_deployment_is_refused(self):
+        with self.deployment(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox, Sandbox(ARAGORA_ENCRYPTION_KEY=sandbox.environment["ARAGORA_ENCRYPTION_KEY"]) as other:
+            other.run("migrate", check=0)
+            other.run("backup", check=0)
+            with self.running(sandbox) as process:
+                self.wait_for_backup()
+                self.write("ka")
+                self.wait_for(1)
+                shutil.copy(other.directory / "state/aragora.db", self.path.with_suffix(".new"))
+                self.path.with_suffix(".new").rename(self.path)
+                deadline = time.monotonic() + 20
+                while "of another deployment" not in (sandbox.directory / "run.log").read_text():
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+                process.send_signal(signal.SIGTERM)
+                process.wait(20)
+            self.assertEqual(len(self.increments()), 1)
+
+    def test_two_writers_of_one_chain_do_not_break_it(self):
+        with self.deployment() as sandbox:
+            with self.running(sandbox), self.running(sandbox):
+                self.wait_for_backup()
+                for number in range(1, 8):
+                    self.write(f"k{number}")
+                    self.wait_for(number)
+                    time.sleep(0.3)
+            sandbox.run("backup", "verify", "--input", "latest", check=0)
+            file = sandbox.directory / "restored.db"
+            sandbox.run("restore", "--latest", "--to", file, check=0)
+            self.assertEqual(self.names(file), {f"k{number}" for number in range(1, 8)})
+
+
+class Names(unittest.TestCase):
+    """One file, several names."""
+
+    @contextlib.contextmanager
+    def deployment(self):
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), JWT_SECRET=secrets.token_hex(32)) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            self.real = sandbox.directory / "data/aragora.db"
+            sandbox.run("migrate", check=0, ARAGORA_STATE_DIR=str(self.real.parent))
+            self.write(self.real, "one")
+            sandbox.run("backup", check=0, ARAGORA_STATE_DIR=str(self.real.parent))
+            self.write(self.real, "two")
+            yield sandbox
+
+    def write(self, path, name):
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute("INSERT INTO settings (name, value, updated_at) VALUES (?, '', 0)", (name,))
+
+    def names(self, path):
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            return {row[0] for row in database.execute("SELECT name FROM settings WHERE name IN ('one', 'two')")}
+
+    def other_names(self, sandbox):
+        file, folder, hard = (sandbox.directory / name for name in ("by-file", "by-folder", "by-hard-link"))
+        file.mkdir()
+        (file / "aragora.db").symlink_to("../data/aragora.db")
+        folder.symlink_to("data")
+        hard.mkdir()
+        (hard / "aragora.db").hardlink_to(self.real)
+        return file, folder, hard
+
+    def test_a_restore_is_refused_by_whatever_name_a_daemon_uses_the_file(self):
+        with self.deployment() as sandbox:
+            for state in (self.real.parent, *self.other_names(sandbox)):
+                for restored in (self.real.parent, *(sandbox.directory / name for name in ("by-file", "by-folder", "by-hard-link"))):
+                    with self.subTest(daemon=state.name, restore=restored.name), Daemon(sandbox, ARAGORA_STATE_DIR=str(state)):
+                        inode = self.real.stat().st_ino
+                        refused = sandbox.run("restore", "--input", "latest", "--yes", check=75, ARAGORA_STATE_DIR=str(restored))
+                        self.assertIn("a daemon uses", refused.stderr)
+                        self.assertEqual((self.real.stat().st_ino, self.names(self.real)), (inode, {"one", "two"}))
+
+    def test_a_restore_through_a_link_keeps_the_link(self):
+        with self.deployment() as sandbox:
+            state = self.other_names(sandbox)[0]
+            report = sandbox.run_json("restore", "--input", "latest", "--yes", check=0, ARAGORA_STATE_DIR=str(state))
+            self.assertTrue((state / "aragora.db").is_symlink())
+            self.assertEqual((self.names(self.real), report["restored_to"]), ({"one"}, str(self.real)))
+            self.assertEqual(self.names(report["kept"]), {"one", "two"})
+
+    def test_a_link_to_a_file_that_is_not_there_yet_is_kept(self):
+        with self.deployment() as sandbox:
+            (sandbox.directory / "new").mkdir()
+            state = sandbox.directory / "by-new"
+            state.mkdir()
+            (state / "aragora.db").symlink_to("../new/aragora.db")
+            sandbox.run("restore", "--input", "latest", "--yes", check=0, ARAGORA_STATE_DIR=str(state))
+            self.assertTrue((state / "aragora.db").is_symlink())
+            self.assertEqual(self.names(sandbox.directory / "new/aragora.db"), {"one"})
 
 
 if __name__ == "__main__":
