@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "common/backup/saving_note.h"
 #include "common/base/error.h"
 #include "common/base/periodic.h"
 #include "common/base/text.h"
@@ -13,7 +14,8 @@ constexpr std::chrono::seconds kLockWait{5};  // it also keeps a stop waiting
 
 class Continuous {
  public:
-  Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop) : options_(options), stop_(stop) {
+  Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop)
+      : options_(options), stop_(stop), note_(options.create.directory) {
     options_.create.lock_wait = std::min(options.interval, kLockWait);
     if (options.offsite) offsite_.emplace(options.create.directory, *options.offsite, *options.create.keyring);
   }
@@ -28,9 +30,11 @@ class Continuous {
       const auto began = std::chrono::steady_clock::now();
       try {
         saveWhatIsDue(last);
+        tell({});
       } catch (const std::exception& error) {  // the loop's boundary: said, and tried again
         writer_.reset();
         fail(error.what());
+        tell(error.what());
       }
       if (last) return;
       while (!stop_ && std::chrono::steady_clock::now() - began < options_.interval) {
@@ -74,6 +78,28 @@ class Continuous {
     if (const auto increment = writer_->write(options_.create.target.path))
       say(fmt::format("increment {} of {}: {} pages, {}", increment->number, newest->id, increment->changed,
                       humanBytes(increment->file.stored_size)));
+    noteWhatIsSaved();
+  }
+
+  // The files are looked at first: what the writer does not know of then, they do not hold either.
+  void noteWhatIsSaved() {
+    const auto now = nowMicros();
+    const auto files = lookAtDatabaseFiles(options_.create.target.path);
+    status_.full = writer_->full().id;
+    status_.increment = writer_->newest();
+    if (!files || !writer_->nothingNew(options_.create.target.path)) return;  // the next round says it
+    status_.saved_through = now;
+    status_.seen = *files;
+  }
+
+  void tell(const std::string& problem) {
+    status_.at = nowMicros();
+    status_.interval_seconds = options_.interval.count();
+    status_.problem = problem;
+    status_.failures = problem.empty() ? 0 : status_.failures + 1;
+    if (problem.empty()) status_.failing_since = 0;
+    if (status_.failures == 1) status_.failing_since = status_.at;
+    note_.write(status_);
   }
 
   std::optional<Entry> newestFull() const {
@@ -96,6 +122,8 @@ class Continuous {
   const std::atomic<bool>& stop_;
   std::optional<OffsiteCopy> offsite_;
   std::unique_ptr<IncrementWriter> writer_;
+  SavingNote note_;
+  SavingStatus status_;
 };
 }  // namespace
 

@@ -240,6 +240,11 @@ void IncrementWriter::watch(const fs::path& database, const Stamp& stamp) {
 
 bool IncrementWriter::isNewest() const { return !readRecord(full_, number_ + 1, keyring_); }
 
+bool IncrementWriter::nothingNew(const fs::path& database) const {
+  return watch_ && stampOf(database).sameFile(stamp_) &&
+         seen_ == watch_->query("PRAGMA data_version", {})[0].integer(0);
+}
+
 std::optional<Increment> IncrementWriter::write(const fs::path& database) {
   const auto before = stampOf(database);
   watch(database, before);

@@ -48,6 +48,9 @@ class IncrementWriter {
   // False when another process has written one since: a writer goes on from what it read itself.
   bool isNewest() const;
   const Entry& full() const { return full_; }
+  std::uint64_t newest() const { return number_; }  // 0: none yet
+  // Nothing was committed since the last write(), and the file is still the same.
+  bool nothingNew(const fs::path& database) const;
 
  private:
   // Tells one file, and one state of it, from another.
