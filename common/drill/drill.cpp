@@ -120,17 +120,20 @@ class Drill {
 
   std::string land() {
     backup::Comparison comparison;
+    const auto began = std::chrono::steady_clock::now();
     database_ = options_.live;
     if (options_.live.engine == Engine::Sqlite) {
       database_.path = scratch_.path() / "aragora.db";
       const auto increments = backup::incrementsOf(entry_, *options_.keyring);
       if (!increments.empty()) newest_ = increments.back().at;
+      for (const auto& increment : increments) evidence_.log_bytes += increment.file.stored_size;
       comparison = backup::landSqlite(entry_, *options_.keyring, database_.path, increments);
     } else {
       scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()));
       database_ = scratch_database_->target();
       comparison = backup::landPostgres(entry_, *options_.keyring, database_);
     }
+    evidence_.unpack_seconds = secondsSince(began);
     return fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
   }
 
@@ -146,7 +149,11 @@ class Drill {
     cluster_ = std::make_unique<backup::PrivateCluster>(how.to, std::map<std::string, std::string>{});
     cluster_->waitUntilPromoted(options_.live, deadlineIn(kReadyTime));
     database_ = cluster_->target(options_.live);
-    const auto status = backup::WalArchive(options_.directory / "wal", *options_.keyring).readStatus();
+    const backup::WalArchive archive(options_.directory / "wal", *options_.keyring);
+    const auto status = archive.readStatus();
+    evidence_.unpack_seconds = report.unpack_seconds;
+    evidence_.replay_seconds = report.replay_seconds;
+    evidence_.log_bytes = report.log_files * archive.segmentSize();
     newest_ = std::max(newest_, report.last_commit.value_or(0));
     // A log without commits loses nothing either.
     if (status && status->flushed <= report.reached) newest_ = std::max(newest_, status->durable_through);

@@ -47,6 +47,10 @@ struct Evidence {
   std::string backup;
   std::string place;  // where it was read from
   std::uint64_t backup_bytes = 0;
+  // What a recovery of another size is predicted from: the backup alone, and the log (or increments) after it.
+  double unpack_seconds = 0;
+  double replay_seconds = 0;
+  std::uint64_t log_bytes = 0;
   std::vector<Step> steps;
   std::vector<Box> boxes;
   double rto_seconds = 0;  // from the first byte restored to a daemon that is ready; meaningless unless `recovered`
