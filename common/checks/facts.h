@@ -4,6 +4,7 @@
 #include <future>
 
 #include "common/checks/check.h"
+#include "common/drill/recovery_findings.h"
 #include "common/migrate/migrator.h"
 
 namespace aragora::checks {
@@ -23,10 +24,19 @@ struct DatabaseFacts {
   bool exists = true;  // SQLite: the file
 };
 
+// What is said of the backups; neither when there is no key to read them with.
+struct RecoveryFacts {
+  std::optional<Error> failure;
+  std::optional<std::vector<drill::Statement>> statements;
+  bool no_backup = false;  // of no kind
+};
+
 struct Facts {
   std::shared_future<DatabaseFacts> database;
+  std::shared_future<RecoveryFacts> recovery;
 };
 
 DatabaseFacts askDatabase(const config::Config& config);
+RecoveryFacts lookAtBackups(const config::Config& config, bool ask_server);
 
 }  // namespace aragora::checks

@@ -5,7 +5,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "common/backup/repository.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/checks/settings_checks.h"
@@ -159,29 +158,6 @@ std::vector<Finding> checkBackupDirectory(const Context& context) {
   }
   return {ok(fmt::format("Backup directory: {}{}", directory.string(),
                          present == directory ? " is writable" : " can be created"))};
-}
-
-std::vector<Finding> checkBackupAge(const Context& context) {
-  const auto directory = context.config.backupDirectory();
-  std::optional<Micros> newest;
-  try {
-    newest = backup::newestBackup(directory);
-  } catch (const Error& error) {
-    return {warning(fmt::format("Backup age: {}", error.what()), directory.string(), error.hint())};
-  }
-  const auto hours = context.config.integer(key::kBackupEveryHours);
-  if (!newest) {
-    if (!context.config.production()) return {skipped("Backup age: there is no backup yet")};
-    return {warning(fmt::format("Backup age: there is no backup in {}", directory.string()),
-                    context.config.origin(key::kBackupDirectory).text, "run: aragora backup")};
-  }
-  const auto age = std::chrono::milliseconds((nowMicros() - *newest) / 1000);
-  // Half a period of grace: a timer has a random delay and a backup takes its time.
-  if (age > std::chrono::hours(hours) * 3 / 2)
-    return {
-        warning(fmt::format("Backup age: the newest is {} old, the schedule is every {} h", humanDuration(age), hours),
-                directory.string(), "systemctl status aragora-backup.timer")};
-  return {ok(fmt::format("Backup age: the newest is {} old", humanDuration(age)))};
 }
 
 }  // namespace aragora::checks

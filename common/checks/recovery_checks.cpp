@@ -3,7 +3,7 @@
 #include "common/checks/facts.h"
 #include "common/checks/settings_checks.h"
 #include "common/deployment/deployment.h"
-#include "common/drill/recovery_state.h"
+#include "common/drill/recovery_findings.h"
 #include "common/storage/location.h"
 
 namespace aragora::checks {
@@ -11,24 +11,33 @@ namespace aragora::checks {
 namespace key = config::key;
 
 namespace {
-constexpr auto kDrillEvery = std::chrono::hours(24 * 100);  // quarterly, and a little
-constexpr auto kReceiverSilence = std::chrono::seconds(60);
-
-std::chrono::milliseconds since(Micros at) { return std::chrono::milliseconds((nowMicros() - at) / 1000); }
-
 // What matters in production and is only said elsewhere.
 Finding missing(const Context& context, const std::string& message, std::string_view setting, std::string hint) {
   if (!context.config.production()) return skipped(message);
   return warning(message, context.config.origin(setting).text, std::move(hint));
 }
 
-std::optional<drill::RecoveryState> stateOf(const Context& context) {
-  const auto keyring = deployment::backupKeyring(context.config);
-  if (!keyring) return std::nullopt;
-  return drill::recoveryState(context.config.backupDirectory(), backup::policyOf(context.config), *keyring);
+// What `backup status` says of the subject, in the words of checks: one judge for both.
+std::vector<Finding> said(const Context& context, drill::Subject subject, std::string_view title) {
+  const auto& facts = context.facts->recovery.get();
+  if (facts.failure)
+    return {{Level::Failure, fmt::format("{}: {}", title, facts.failure->what()),
+             context.config.backupDirectory().string(), facts.failure->hint(), Code::CheckFailed}};
+  if (!facts.statements)
+    return {skipped(fmt::format("{}: there is no encryption key to read the backups with", title))};
+  std::vector<Finding> findings;
+  for (const auto& statement : *facts.statements) {
+    if (statement.subject != subject) continue;
+    auto finding = statement.level == drill::Level::Ok ? ok(statement.text)
+                   : statement.level == drill::Level::Unset
+                       ? missing(context, statement.text, key::kBackupDirectory, statement.hint)
+                       : warning(statement.text, context.config.backupDirectory().string(), statement.hint);
+    if (statement.level == drill::Level::Failure) finding.level = Level::Failure;
+    findings.push_back(std::move(finding));
+  }
+  if (findings.empty()) findings.push_back(skipped(fmt::format("{}: there is nothing to look at yet", title)));
+  return findings;
 }
-
-std::string minutes(std::int64_t count) { return fmt::format("{} min", count); }
 }  // namespace
 
 std::vector<Finding> checkRecoveryKeys(const Context& context) {
@@ -55,72 +64,51 @@ std::vector<Finding> checkOffsite(const Context& context) {
   if (!config.isSet(key::kOffsite))
     return {missing(context, "Copy elsewhere: none; what this machine loses is lost", key::kOffsite,
                     "set ARAGORA_OFFSITE to s3://bucket/prefix or the path of a mounted directory")};
-  const auto where = config.text(key::kOffsite);
   const auto origin = config.origin(key::kOffsite).text;
   try {
     const auto place = storage::offsite(config);
     if (context.offline) return {skipped("Copy elsewhere: not looked at (offline)")};
     place->list();
-    if (place->isLocal() && !fs::is_directory(place->path()))
-      return {warning(fmt::format("Copy elsewhere: {} is not there", where), origin, "mount it, or create it")};
   } catch (const Error& error) {
     auto finding = misconfigured(fmt::format("Copy elsewhere: {}", error.what()), origin, error.hint());
     if (error.code() != Code::Config) finding.code = Code::Unreachable;
     return {finding};
   }
-  const auto copy = backup::offsiteStatus(config.backupDirectory());
-  if (!copy)
-    return {missing(context, fmt::format("Copy elsewhere: {} answers, nothing was copied yet", where), key::kOffsite,
-                    "run: aragora backup copy")};
-  if (!copy->problem.empty())
-    return {warning(fmt::format("Copy elsewhere: {}", copy->problem), origin, "run: aragora backup copy")};
-  const auto period = std::chrono::hours(config.integer(key::kBackupEveryHours));
-  if (since(copy->complete_at) > period * 3 / 2)
-    return {warning(fmt::format("Copy elsewhere: complete {} ago, the schedule is every {} h",
-                                humanDuration(since(copy->complete_at)), period.count()),
-                    origin, "run: aragora backup copy")};
-  return {ok(fmt::format("Copy elsewhere: {}, complete {} ago", where, humanDuration(since(copy->complete_at))))};
+  return said(context, drill::Subject::Offsite, "Copy elsewhere");
 }
 
 std::vector<Finding> checkRecoveryWindow(const Context& context) {
-  const auto& config = context.config;
-  const auto objective = config.integer(key::kRpoMinutes);
-  const auto state = stateOf(context);
-  if (!state) return {skipped("Recovery window: there is no encryption key to read the backups with")};
-  if (!config.usesPostgres()) {
-    if (config.flag(key::kBackupContinuous) || state->newest_increment)
-      return {ok(fmt::format("Recovery window: increments every {} s", config.integer(key::kBackupInterval)))};
+  return said(context, drill::Subject::Window, "Recovery window");
+}
+
+std::vector<Finding> checkRecoveryLoss(const Context& context) {
+  return said(context, drill::Subject::Loss, "Recovery loss");
+}
+
+std::vector<Finding> checkRecoveryTime(const Context& context) {
+  return said(context, drill::Subject::Time, "Recovery time");
+}
+
+std::vector<Finding> checkBackupProof(const Context& context) {
+  return said(context, drill::Subject::Proof, "Backup proof");
+}
+
+std::vector<Finding> checkBackupKeys(const Context& context) {
+  return said(context, drill::Subject::Keys, "Backup keys");
+}
+
+std::vector<Finding> checkBackupSpace(const Context& context) {
+  return said(context, drill::Subject::Space, "Backup space");
+}
+
+// Before the first one it is a matter of production only.
+std::vector<Finding> checkBackupAge(const Context& context) {
+  const auto& facts = context.facts->recovery.get();
+  if (facts.no_backup)
     return {missing(context,
-                    fmt::format("Recovery window: up to {} h would be lost, the objective is {}",
-                                config.integer(key::kBackupEveryHours), minutes(objective)),
-                    key::kBackupContinuous, "set ARAGORA_BACKUP_CONTINUOUS=true")};
-  }
-  if (!state->log)
-    return {missing(context,
-                    fmt::format("Recovery window: up to {} h would be lost, the objective is {}",
-                                config.integer(key::kBackupEveryHours), minutes(objective)),
-                    key::kRpoMinutes, "systemctl enable --now aragora-wal; aragora backup create --kind base")};
-  const auto origin = (config.backupDirectory() / "wal/status.json").string();
-  std::vector<Finding> findings;
-  if (!state->window)
-    findings.push_back(
-        warning("Recovery window: there is log and no base backup", origin, "run: aragora backup create --kind base"));
-  else if (state->window->gap)
-    findings.push_back(
-        warning(fmt::format("Recovery window: the log has a gap at {}", backup::formatLsn(state->window->end)), origin,
-                "run: aragora backup create --kind base"));
-  if (since(state->log->updated_at) > kReceiverSilence || !state->log->problem.empty())
-    findings.push_back(warning(
-        fmt::format("Recovery window: nothing was received for {}{}{}", humanDuration(since(state->log->updated_at)),
-                    state->log->problem.empty() ? "" : ": ", state->log->problem),
-        origin, "systemctl status aragora-wal"));
-  if (state->log->slot_state == "unreserved" || state->log->slot_state == "lost")
-    findings.push_back(warning(fmt::format("Recovery window: slot {} is {}", state->log->slot, state->log->slot_state),
-                               origin, "raise max_slot_wal_keep_size, and see why the receiver is behind"));
-  if (findings.empty())
-    findings.push_back(ok(fmt::format("Recovery window: {} through {}", toIso(state->window->from),
-                                      state->window->through ? toIso(*state->window->through) : "the end of the log")));
-  return findings;
+                    fmt::format("Backup age: there is no backup in {}", context.config.backupDirectory().string()),
+                    key::kBackupDirectory, "run: aragora backup")};
+  return said(context, drill::Subject::Backups, "Backup age");
 }
 
 std::vector<Finding> checkSlotGuard(const Context& context) {
@@ -162,25 +150,7 @@ std::vector<Finding> checkLastCommits(const Context& context) {
 }
 
 std::vector<Finding> checkDrills(const Context& context) {
-  const auto state = stateOf(context);
-  if (!state) return {skipped("Recovery drill: there is no encryption key to read the evidence with")};
-  const auto& drill = state->drill;
-  if (!drill) return {missing(context, "Recovery drill: there was none", key::kRtoMinutes, "run: aragora drill")};
-  const auto origin = (context.config.backupDirectory() / "drills" / (drill->id + ".md")).string();
-  if (!drill->authentic)
-    return {warning("Recovery drill: the signature of the last one does not hold", origin, "run: aragora drill")};
-  if (!drill->passed)
-    return {warning("Recovery drill: the last one did not pass", origin, "read it, and run it again")};
-  if (since(drill->at) > kDrillEvery)
-    return {missing(context, fmt::format("Recovery drill: the last one was {} ago", humanDuration(since(drill->at))),
-                    key::kRtoMinutes, "run: aragora drill")};
-  const auto objective = static_cast<double>(context.config.integer(key::kRtoMinutes) * 60);
-  if (state->predicted_rto_seconds && *state->predicted_rto_seconds > objective)
-    return {warning(fmt::format("Recovery drill: a recovery would take about {:.0f} s, the objective is {:.0f} s",
-                                *state->predicted_rto_seconds, objective),
-                    context.config.origin(key::kRtoMinutes).text, "run: aragora drill")};
-  return {ok(fmt::format("Recovery drill: passed {} ago, in {:.1f} s", humanDuration(since(drill->at)),
-                         drill->rto_seconds.value_or(0)))};
+  return said(context, drill::Subject::Drill, "Recovery drill");
 }
 
 }  // namespace aragora::checks

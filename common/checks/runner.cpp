@@ -106,6 +106,10 @@ Report runChecks(const Context& given, const Selection& selection) {
   if (!context->offline) {
     context->facts->database = detachedTask([context] { return askDatabase(context->config); });
   }
+  // By the first check that needs it.
+  context->facts->recovery = std::async(std::launch::deferred, [&config = context->config, ask = !context->offline] {
+                               return lookAtBackups(config, ask);
+                             }).share();
   const auto deadline = deadlineIn(context->timeout + kTotalSlack);
   struct Pending {
     const Check* check;

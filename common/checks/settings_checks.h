@@ -38,11 +38,16 @@ std::vector<Finding> checkMemory(const Context& context);
 std::vector<Finding> checkDisk(const Context& context);
 std::vector<Finding> checkOpenFiles(const Context& context);
 std::vector<Finding> checkBackupDirectory(const Context& context);
-std::vector<Finding> checkBackupAge(const Context& context);
 
 std::vector<Finding> checkRecoveryKeys(const Context& context);
 std::vector<Finding> checkOffsite(const Context& context);
+std::vector<Finding> checkBackupAge(const Context& context);
+std::vector<Finding> checkBackupProof(const Context& context);
+std::vector<Finding> checkBackupKeys(const Context& context);
+std::vector<Finding> checkBackupSpace(const Context& context);
 std::vector<Finding> checkRecoveryWindow(const Context& context);
+std::vector<Finding> checkRecoveryLoss(const Context& context);
+std::vector<Finding> checkRecoveryTime(const Context& context);
 std::vector<Finding> checkSlotGuard(const Context& context);
 std::vector<Finding> checkLastCommits(const Context& context);
 std::vector<Finding> checkDrills(const Context& context);

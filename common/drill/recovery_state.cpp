@@ -1,38 +1,92 @@
 #include "common/drill/recovery_state.h"
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+
+#include <thread>
 
 #include "common/backup/increments.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/drill/recovery_judge.h"
 
 namespace aragora::drill {
 
 namespace {
 using backup::Entry;
+namespace key = config::key;
 
-KindState look(const fs::path& directory, const backup::Rule& rule, Micros now) {
+constexpr std::size_t kGapsLimit = 16U << 20;
+constexpr auto kServerTime = std::chrono::milliseconds(2000);
+constexpr auto kSealingTime = std::chrono::milliseconds(500);
+
+double secondsBetween(Micros from, Micros to) { return std::max(0.0, static_cast<double>(to - from) / 1e6); }
+
+// Empty when its files are all there and as long as the manifest says; digests take a `backup verify`.
+std::string whatIsMissing(const Entry& entry) {
+  for (const auto& file : entry.manifest->files) {
+    struct stat status {};
+    const auto path = entry.directory.path() / file.path;
+    if (::stat(path.c_str(), &status) != 0) return fmt::format("{}: {}", path.string(), systemError(errno));
+    if (static_cast<std::uint64_t>(status.st_size) != file.stored_size)
+      return fmt::format("{} has {} bytes, not {}", path.string(), status.st_size, file.stored_size);
+  }
+  return {};
+}
+
+std::string whyNotGood(const Entry& entry) {
+  if (!entry.problem.empty()) return entry.problem;
+  if (!entry.manifest) return "it has no manifest";
+  if (!entry.good()) return entry.verifications.back().message;
+  return whatIsMissing(entry);
+}
+
+KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micros now) {
   KindState state;
   state.rule = rule;
-  const auto entries = backup::Repository(directory, rule.kind).list();
   state.count = entries.size();
   for (const auto& entry : entries) {
-    if (entry.good())
-      state.newest = entry;
-    else
-      ++state.bad;
-    if (entry.proven()) state.proven = entry;
+    if (const auto why = whyNotGood(entry); !why.empty()) {
+      state.bad.push_back(fmt::format("{}: {}", entry.id, printable(why, 500)));
+      continue;
+    }
+    const auto finished = entry.manifest->finished_at;
+    if (backup::isOfTheFuture(entry, now)) {
+      state.future.push_back(fmt::format("{}, made {}", entry.id, toIso(finished)));
+      state.future_is_past = false;
+      continue;
+    }
+    state.newest = entry;
+    if (!state.oldest) state.oldest = finished;
+    if (!entry.proven()) continue;
+    state.proven = entry;
+    state.future_is_past = true;
+    for (const auto& found : entry.verifications) {
+      if (found.ok && found.level >= 2 && (!state.proof || found.at > state.proof->at))
+        state.proof = Proof{entry.id, found.at, "verified"};
+    }
   }
-  state.next_due = backup::nextDue(rule, entries);
+  state.next_due = backup::nextDue(rule, entries, now);
   const auto period = std::chrono::microseconds(rule.every).count();
   state.late = period > 0 && (!state.newest || now - state.newest->manifest->finished_at > period * 3 / 2);
   return state;
 }
 
-std::optional<LastDrill> lastDrill(const fs::path& directory, const crypto::Keyring& keyring) {
-  const auto all = history(directory, keyring);
-  if (all.empty()) return std::nullopt;
-  const auto& kept = all.back();
+void addDrills(std::vector<KindState>& kinds, const std::vector<Kept>& drills) {
+  for (const auto& kept : drills) {
+    if (!kept.authentic || !jsonFlagOr(kept.document, "recovered", false)) continue;
+    const auto* name = jsonTextOr(kept.document, "kind", "") == "physical" ? "base" : "full";
+    const auto at = fromIso(jsonTextOr(kept.document, "started_at", "")).value_or(0);
+    for (auto& kind : kinds) {
+      if (kind.rule.kind == name && (!kind.proof || at > kind.proof->at))
+        kind.proof = Proof{jsonTextOr(kept.document, "backup", ""), at, "drilled"};
+    }
+  }
+}
+
+std::optional<LastDrill> lastDrill(const std::vector<Kept>& drills) {
+  if (drills.empty()) return std::nullopt;
+  const auto& kept = drills.back();
   LastDrill drill{kept.id,
                   fromIso(jsonTextOr(kept.document, "started_at", "")).value_or(0),
                   kept.authentic,
@@ -46,22 +100,141 @@ std::optional<LastDrill> lastDrill(const fs::path& directory, const crypto::Keyr
   return drill;
 }
 
-// Restoring takes time by the byte; what was drilled may have been smaller.
-std::optional<double> predictRto(const fs::path& directory, const crypto::Keyring& keyring,
-                                 const std::vector<KindState>& kinds) {
-  const auto all = history(directory, keyring);
-  for (auto kept = all.rbegin(); kept != all.rend(); ++kept) {
-    if (!kept->authentic || !jsonFlagOr(kept->document, "recovered", false)) continue;
-    const auto seconds = jsonNumberOr(kept->document, "rto_seconds", 0);
-    const auto drilled = jsonNumberOr(kept->document, "backup_bytes", 0);
-    const auto* kind = jsonTextOr(kept->document, "kind", "") == "physical" ? "base" : "full";
-    for (const auto& state : kinds) {
-      if (state.rule.kind == kind && state.newest && drilled > 0)
-        return seconds * std::max(1.0, static_cast<double>(state.newest->manifest->storedSize()) / drilled);
-    }
-    return seconds;
+IncrementState lookAtIncrements(const StateOptions& options, const std::optional<Entry>& full) {
+  IncrementState state;
+  state.saving = backup::savingStatus(options.directory);
+  if (full) state.newest = backup::newestIncrement(*full, *options.keyring);
+  const auto& saving = state.saving;
+  const auto files = backup::lookAtDatabaseFiles(options.live.path);
+  if (saving && saving->saved_through > 0) {
+    state.saved_through = saving->saved_through;
+    state.changed = !files || backup::changedSince(saving->seen, *files);
+    state.missing = full && saving->full == full->id && saving->increment > 0 && !state.newest;
   }
-  return std::nullopt;
+  // A full backup saves everything, too.
+  const auto known = std::max(state.newest.value_or(0), full ? full->manifest->started_at : 0);
+  if (known > state.saved_through) {
+    state.saved_through = known;
+    state.changed = !files || files->newest() > known;
+  }
+  return state;
+}
+
+// Behind a gap only a base backup that begins there leads on.
+std::vector<Break> readBreaks(const storage::Place& wal, const std::vector<Entry>& bases) {
+  std::vector<Break> breaks;
+  backup::Lsn oldest = UINT64_MAX;
+  backup::Lsn newest = 0;
+  for (const auto& base : bases) {
+    if (!base.good() || !base.manifest->physical) continue;
+    oldest = std::min(oldest, base.manifest->physical->start);
+    newest = std::max(newest, base.manifest->physical->start);
+  }
+  for (const auto& line : split(wal.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
+    const auto value = tryParseJson(line);
+    const auto* object = value ? value->if_object() : nullptr;
+    const auto after = object != nullptr ? backup::parseLsn(jsonTextOr(*object, "after", "")) : std::nullopt;
+    if (!after || *after < oldest) continue;
+    breaks.push_back({static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0)), *after,
+                      fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "why", ""),
+                      newest >= *after});
+  }
+  return breaks;
+}
+
+std::optional<Micros> newestSegment(const backup::WalArchive& archive) {
+  std::optional<Micros> newest;
+  for (const auto timeline : archive.timelines()) {
+    const auto folder = archive.directory() / fmt::format("{:08X}", timeline);
+    for (const auto& item : folder.list()) {
+      struct stat status {};
+      if (item.folder || !endsWith(item.name, ".zst.age") || item.name.size() < 24 + 8 ||
+          ::stat((folder.path() / item.name).c_str(), &status) != 0)
+        continue;
+      newest = std::max<Micros>(newest.value_or(0), status.st_mtim.tv_sec * 1'000'000 + status.st_mtim.tv_nsec / 1000);
+    }
+  }
+  return newest;
+}
+
+void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vector<Entry>& bases) {
+  const backup::WalArchive archive(options.directory / "wal", *options.keyring);
+  // What the receiver had confirmed before the archive is looked at must be in it.
+  if (archive.segmentSize() > 0) state.log = archive.readStatus();
+  state.window = backup::recoveryWindow(options.directory, *options.keyring);
+  if (archive.segmentSize() == 0) return;
+  const bool short_of_it = state.log && state.window && (state.window->gap || state.window->end < state.log->flushed);
+  if (short_of_it) {  // or a listing that met the receiver while it completed a segment
+    std::this_thread::sleep_for(kSealingTime);
+    state.window = backup::recoveryWindow(options.directory, *options.keyring);
+  }
+  state.offsite = backup::offsiteLogStatus(options.directory);
+  state.timelines = archive.timelines();
+  state.newest_segment = newestSegment(archive);
+  state.breaks = readBreaks(archive.directory(), bases);
+  if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
+}
+
+ServerSide ask(database::Target target, const std::string& slot) {
+  ServerSide side;
+  target.connect_timeout = target.statement_timeout = kServerTime;
+  target.application_name = "aragora status";
+  try {
+    const auto connection = database::connect(target);
+    const auto row = connection->query(
+        "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text, "
+        "current_setting('wal_level'), restart_lsn::text, wal_status FROM (SELECT 1) AS always "
+        "LEFT JOIN pg_replication_slots ON slot_name = $1",
+        {slot})[0];
+    side.end = backup::parseLsn(row.text(0)).value_or(0);
+    side.wal_level = row.text(1);
+    side.has_slot = !row.isNull(3) || !row.isNull(2);
+    if (!row.isNull(2)) side.kept_from = backup::parseLsn(row.text(2)).value_or(0);
+    if (!row.isNull(3)) side.slot_state = row.text(3);
+  } catch (const Error& error) {
+    side.failure = error.what();
+  }
+  return side;
+}
+
+Amount amountOf(const RecoveryState& state, bool physical) {
+  const auto& newest = state.kind(physical ? "base" : "full").newest;
+  if (!newest) return {};
+  Amount amount{newest->manifest->storedSize(), 0};
+  if (!physical) {
+    for (const auto& item : backup::incrementsDirectory(*newest).list()) amount.log += item.size;
+  } else if (const auto& base = newest->manifest->physical; base && state.window) {
+    amount.log = state.window->end > base->start ? state.window->end - base->start : 0;
+  }
+  return amount;
+}
+
+void predict(RecoveryState& state, const StateOptions& options, const std::vector<Kept>& drills) {
+  const bool physical = state.kind("base").newest.has_value();
+  if (!physical && !state.kind("full").newest) return;
+  const auto amount = amountOf(state, physical);
+  const auto* kind = physical ? "physical" : "logical";
+  state.predictions.push_back(predictRecovery(drills, options.directory, "local", kind, amount));
+  if (options.config->isSet(key::kOffsite))
+    state.predictions.push_back(predictRecovery(drills, options.directory, "offsite", kind, amount));
+}
+
+bool directoryElsewhereIsGone(const config::Config& config) {
+  const auto where = config.text(key::kOffsite);
+  std::error_code ignored;
+  return startsWith(where, "/") && !fs::is_directory(where, ignored);
+}
+
+// Before the first backup: of the directory that its own will be made in.
+void lookAtSpace(RecoveryState& state) {
+  auto directory = state.directory;
+  std::error_code ignored;
+  while (directory.has_relative_path() && !fs::exists(directory, ignored)) directory = directory.parent_path();
+  struct statvfs space {};
+  if (::statvfs(directory.c_str(), &space) != 0) return;
+  state.free_bytes = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
+  state.no_inodes = space.f_files > 0 && space.f_favail == 0;
+  state.read_only = (space.f_flag & ST_RDONLY) != 0;
 }
 }  // namespace
 
@@ -72,36 +245,73 @@ const KindState& RecoveryState::kind(const std::string& name) const {
   return *found;
 }
 
-std::optional<double> RecoveryState::lagSeconds() const {
-  if (!log || log->durable_through == 0) return std::nullopt;
-  return std::max(0.0, static_cast<double>(at - log->durable_through) / 1e6);
+bool RecoveryState::matters(const KindState& kind) const {
+  if (kind.rule.kind == "full") return true;
+  if (kind.rule.kind == "base") return hasLog() || kind.count > 0;
+  return kind.count > 0;
 }
 
-std::optional<double> RecoveryState::offsiteLagSeconds() const {
+std::optional<double> RecoveryState::lossHere() const {
+  if (sqlite) {
+    if (!increments.saving && !increments.newest) return std::nullopt;
+    if (increments.saved_through == 0) return std::nullopt;
+    return increments.changed ? secondsBetween(increments.saved_through, at) : 0.0;
+  }
+  if (log) return log->durable_through > 0 ? std::optional(secondsBetween(log->durable_through, at)) : std::nullopt;
+  if (newest_segment) return secondsBetween(*newest_segment, at);
+  return std::nullopt;
+}
+
+std::optional<double> RecoveryState::lossElsewhere() const {
+  if (sqlite) {
+    const auto here = lossHere();
+    if (!here || !copy || copy->complete_at == 0) return std::nullopt;
+    const auto newest =
+        std::max(increments.newest.value_or(0), kind("full").newest ? kind("full").newest->manifest->finished_at : 0);
+    // What is there is all that there is.
+    return copy->complete_at >= newest ? *here : secondsBetween(copy->complete_at, at);
+  }
   if (!offsite || offsite->durable_through == 0) return std::nullopt;
-  // What is there is all that there is.
-  if (log && offsite->flushed >= log->flushed) return lagSeconds();
-  return std::max(0.0, static_cast<double>(at - offsite->durable_through) / 1e6);
+  if (log && offsite->flushed >= log->flushed) return lossHere();
+  return secondsBetween(offsite->durable_through, at);
 }
 
-RecoveryState recoveryState(const fs::path& directory, const backup::Policy& policy, const crypto::Keyring& keyring) {
+const Prediction* RecoveryState::prediction(const std::string& place) const {
+  for (const auto& prediction : predictions) {
+    if (prediction.place == place) return &prediction;
+  }
+  return nullptr;
+}
+
+RecoveryState recoveryState(const StateOptions& options) {
   RecoveryState state;
   state.at = nowMicros();
-  for (const auto& rule : policy) state.kinds.push_back(look(directory, rule, state.at));
-  const backup::WalArchive archive(directory / "wal", keyring);
-  if (archive.segmentSize() > 0) {
-    state.window = backup::recoveryWindow(directory, keyring);
-    state.log = archive.readStatus();
-    state.offsite = backup::offsiteLogStatus(directory);
+  state.directory = options.directory;
+  state.sqlite = options.live.engine == database::Engine::Sqlite;
+  state.opens = options.keyring->opensBackups();
+  const auto drills = history(options.directory, *options.keyring);
+  std::vector<Entry> bases;
+  for (const auto& rule : backup::policyOf(*options.config)) {
+    auto entries = backup::Repository(options.directory, rule.kind).list();
+    state.kinds.push_back(look(entries, rule, state.at));
+    if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
+    if (rule.kind == "base") bases = std::move(entries);
   }
-  state.copy = backup::offsiteStatus(directory);
-  if (const auto& full = state.kind("full").newest; full && full->manifest->engine == "sqlite")
-    state.newest_increment = backup::newestIncrement(*full, keyring);
-  state.drill = lastDrill(directory, keyring);
-  state.predicted_rto_seconds = predictRto(directory, keyring, state.kinds);
-  struct statvfs space {};
-  if (::statvfs(directory.c_str(), &space) == 0)
-    state.free_bytes = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
+  addDrills(state.kinds, drills);
+  const auto& full = state.kind("full").newest;
+  if (state.sqlite) {
+    state.increments = lookAtIncrements(options, full);
+    if (auto found = full ? tryIncrementKeys(*full, *options.keyring) : std::nullopt)
+      state.keys.push_back(std::move(*found));
+  } else {
+    lookAtLog(state, options, bases);
+    if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
+  }
+  state.copy = backup::offsiteStatus(options.directory);
+  state.place_is_gone = directoryElsewhereIsGone(*options.config);
+  state.drill = lastDrill(drills);
+  predict(state, options, drills);
+  lookAtSpace(state);
   return state;
 }
 

@@ -1,23 +1,44 @@
-// How well this deployment could be recovered right now: read from the backups, the status files of the receiver and
-// the evidence of drills. `backup status`, validate-env and the metrics all say what this says. Reads files only; any
-// thread.
+// What this deployment could be recovered from right now, as facts: read from the backups, the notes of those who save
+// and receive, the evidence of drills, and asked of the live server. What the facts mean is said once, by
+// recovery_findings.h: `backup status`, validate-env and the metrics say nothing of their own. Any thread.
 #pragma once
 
 #include "common/backup/offsite.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/policy.h"
+#include "common/backup/saving_note.h"
 #include "common/drill/evidence.h"
+#include "common/drill/openable.h"
+#include "common/drill/recovery_time.h"
 
 namespace aragora::drill {
+
+struct StateOptions {
+  fs::path directory;  // of the backups
+  const config::Config* config = nullptr;
+  const crypto::Keyring* keyring = nullptr;
+  database::Target live;
+  bool ask_server = true;  // for two seconds at most
+};
+
+struct Proof {
+  std::string backup;
+  Micros at = 0;
+  std::string how;  // "verified" or "drilled"
+};
 
 struct KindState {
   backup::Rule rule;
   std::size_t count = 0;
-  std::size_t bad = 0;
-  std::optional<backup::Entry> newest;  // good
+  std::vector<std::string> bad;         // why, each
+  std::vector<std::string> future;      // dated after now, each with its date
+  bool future_is_past = false;          // one that was made after those, of the right time, is proven
+  std::optional<backup::Entry> newest;  // good, and of the past
   std::optional<backup::Entry> proven;
-  Micros next_due = 0;  // 0: now; meaningless for what goes by changes
-  bool late = false;    // half a period past its time
+  std::optional<Micros> oldest;  // of the good ones
+  std::optional<Proof> proof;    // the last time that one of this kind was restored
+  Micros next_due = 0;           // 0: now; meaningless for what goes by changes
+  bool late = false;             // half a period past its time
 };
 
 struct LastDrill {
@@ -29,25 +50,67 @@ struct LastDrill {
   std::optional<double> rpo_seconds;
 };
 
-struct RecoveryState {
-  Micros at = 0;
-  std::vector<KindState> kinds;  // in the order of the policy
-  std::optional<Micros> newest_increment;
-  std::optional<backup::RecoveryWindow> window;
-  std::optional<backup::WalStatus> log;       // the receiver here
-  std::optional<backup::WalStatus> offsite;   // the log elsewhere
-  std::optional<backup::OffsiteStatus> copy;  // the backups elsewhere
-  std::optional<LastDrill> drill;
-  // From the last drill, by the size of what would be restored now; nullopt before the first.
-  std::optional<double> predicted_rto_seconds;
-  std::uint64_t free_bytes = 0;
-
-  const KindState& kind(const std::string& name) const;
-  // Seconds of commits that are not yet safe here, or elsewhere; nullopt when no log is received.
-  std::optional<double> lagSeconds() const;
-  std::optional<double> offsiteLagSeconds() const;
+// SQLite between two full backups.
+struct IncrementState {
+  std::optional<backup::SavingStatus> saving;  // nullopt: nobody ever saved continuously
+  std::optional<Micros> newest;                // increment of the newest full backup, by its record
+  Micros saved_through = 0;                    // everything until then is saved; 0: nothing is
+  bool changed = false;                        // since then
+  bool missing = false;                        // the newest increment that was written is not there
 };
 
-RecoveryState recoveryState(const fs::path& directory, const backup::Policy& policy, const crypto::Keyring& keyring);
+// A place that the log cannot be replayed across, written down by the receiver.
+struct Break {
+  std::uint32_t timeline = 0;
+  backup::Lsn after = 0;
+  Micros at = 0;
+  std::string why;
+  bool healed = false;  // a base backup begins behind it
+};
+
+// What the live PostgreSQL says of the slot that keeps log for the receiver.
+struct ServerSide {
+  std::string failure;  // it was not reached: why
+  bool has_slot = false;
+  backup::Lsn kept_from = 0;  // the receiver has confirmed what is before
+  backup::Lsn end = 0;        // written by the server
+  std::string slot_state;
+  std::string wal_level;
+};
+
+struct RecoveryState {
+  Micros at = 0;
+  fs::path directory;
+  bool sqlite = true;
+  bool opens = true;             // the keys here: false on a machine that only writes backups
+  std::vector<KindState> kinds;  // in the order of the policy
+  std::vector<Openable> keys;    // per kind that there is, with increments and log
+  IncrementState increments;     // of SQLite
+  std::optional<backup::RecoveryWindow> window;
+  std::vector<Break> breaks;                 // at or after the start of the window, in order
+  std::vector<std::uint32_t> timelines;      // in the archive of the log
+  std::optional<Micros> newest_segment;      // complete, by its file
+  std::optional<backup::WalStatus> log;      // the receiver here
+  std::optional<backup::WalStatus> offsite;  // the log elsewhere
+  std::optional<ServerSide> server;
+  std::optional<backup::OffsiteStatus> copy;  // the backups elsewhere
+  bool place_is_gone = false;                 // elsewhere is a directory that is not there
+  std::optional<LastDrill> drill;
+  std::vector<Prediction> predictions;  // here, and elsewhere when there is a place
+  std::uint64_t free_bytes = 0;
+  bool no_inodes = false;
+  bool read_only = false;
+
+  const KindState& kind(const std::string& name) const;
+  // A base is expected only where log is received, artifacts and configuration where something makes them.
+  bool matters(const KindState& kind) const;
+  bool hasLog() const { return log || newest_segment; }
+  // Seconds of commits that are not safe here, or elsewhere; nullopt when it is not known or nothing is continuous.
+  std::optional<double> lossHere() const;
+  std::optional<double> lossElsewhere() const;
+  const Prediction* prediction(const std::string& place) const;
+};
+
+RecoveryState recoveryState(const StateOptions& options);
 
 }  // namespace aragora::drill

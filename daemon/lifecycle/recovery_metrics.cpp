@@ -1,7 +1,8 @@
 #include "daemon/lifecycle/recovery_metrics.h"
 
 #include "common/base/log.h"
-#include "common/drill/recovery_state.h"
+#include "common/deployment/deployment.h"
+#include "common/drill/recovery_findings.h"
 
 namespace aragora::lifecycle {
 
@@ -15,24 +16,24 @@ void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
   for (const auto& kind : state.kinds) {
     const metrics::Labels labels{{"kind", kind.rule.kind}};
     registry.gauge("aragora_backup_count", static_cast<double>(kind.count), labels);
-    registry.gauge("aragora_backup_not_good", static_cast<double>(kind.bad), labels);
+    registry.gauge("aragora_backup_not_good", static_cast<double>(kind.bad.size()), labels);
+    registry.gauge("aragora_backup_dated_in_the_future", static_cast<double>(kind.future.size()), labels);
     if (kind.newest) {
       registry.gauge("aragora_backup_last_success_timestamp_seconds", seconds(kind.newest->manifest->finished_at),
                      labels);
       registry.gauge("aragora_backup_bytes", static_cast<double>(kind.newest->manifest->storedSize()), labels);
     }
-    if (kind.proven)
-      registry.gauge("aragora_backup_last_proven_timestamp_seconds", seconds(kind.proven->verifications.back().at),
-                     labels);
+    if (kind.proof) registry.gauge("aragora_backup_last_proven_timestamp_seconds", seconds(kind.proof->at), labels);
   }
-  if (state.newest_increment)
-    registry.gauge("aragora_backup_last_increment_timestamp_seconds", seconds(*state.newest_increment));
+  if (state.increments.newest)
+    registry.gauge("aragora_backup_last_increment_timestamp_seconds", seconds(*state.increments.newest));
+  if (state.increments.saving)
+    registry.gauge("aragora_backup_saving_failures", static_cast<double>(state.increments.saving->failures));
   if (state.copy && state.copy->complete_at > 0)
     registry.gauge("aragora_backup_offsite_last_success_timestamp_seconds", seconds(state.copy->complete_at));
-  if (const auto lag = state.lagSeconds())
-    registry.gauge("aragora_wal_durable_lag_seconds", *lag, {{"place", "local"}});
-  if (const auto lag = state.offsiteLagSeconds())
-    registry.gauge("aragora_wal_durable_lag_seconds", *lag, {{"place", "offsite"}});
+  if (const auto loss = state.lossHere()) registry.gauge("aragora_recovery_loss_seconds", *loss, {{"place", "local"}});
+  if (const auto loss = state.lossElsewhere())
+    registry.gauge("aragora_recovery_loss_seconds", *loss, {{"place", "offsite"}});
   if (state.log) {
     registry.gauge("aragora_wal_slot_retained_bytes", static_cast<double>(state.log->retained_bytes));
     registry.gauge("aragora_wal_receiver_timestamp_seconds", seconds(state.log->updated_at));
@@ -46,9 +47,21 @@ void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
     registry.gauge("aragora_recovery_drill_timestamp_seconds", seconds(state.drill->at));
     registry.gauge("aragora_recovery_drill_passed", state.drill->passed ? 1 : 0);
   }
-  if (state.predicted_rto_seconds)
-    registry.gauge("aragora_recovery_predicted_rto_seconds", *state.predicted_rto_seconds);
+  for (const auto& prediction : state.predictions)
+    registry.gauge("aragora_recovery_predicted_rto_seconds", prediction.seconds,
+                   {{"place", prediction.place}, {"measured", prediction.measured ? "yes" : "no"}});
   registry.gauge("aragora_backup_repository_free_bytes", static_cast<double>(state.free_bytes));
+}
+
+// The same as `backup status` says, by subject: what is a failure there is one here.
+void expose(metrics::Registry& registry, const std::vector<drill::Statement>& statements) {
+  for (const auto subject : drill::allSubjects()) {
+    const auto failures = std::count_if(statements.begin(), statements.end(), [&](const drill::Statement& statement) {
+      return statement.subject == subject && statement.level == drill::Level::Failure;
+    });
+    registry.gauge("aragora_recovery_problems", static_cast<double>(failures),
+                   {{"subject", std::string(drill::name(subject))}});
+  }
 }
 }  // namespace
 
@@ -63,7 +76,10 @@ void RecoveryMetrics::collect(metrics::Registry& registry) {
   registry.gauge("aragora_recovery_rpo_objective_seconds",
                  static_cast<double>(config_.integer(config::key::kRpoMinutes) * 60));
   try {
-    expose(registry, drill::recoveryState(config_.backupDirectory(), backup::policyOf(config_), keyring_));
+    const auto state = drill::recoveryState(
+        {config_.backupDirectory(), &config_, &keyring_, deployment::databaseTarget(config_), true});
+    expose(registry, state);
+    expose(registry, drill::judge(state, config_));
   } catch (const std::exception& error) {
     registry.count("aragora_recovery_state_failures_total");
     log::warning("the state of recovery cannot be read: {}", error.what());

@@ -36,6 +36,7 @@ class Sandbox:
     """A home and state directory of its own; the environment has nothing of ours but what a test puts in."""
 
     def __init__(self, **environment):
+        self.prefix = []  # before the binary: faketime, nsenter
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-system-"))
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "ARAGORA_STATE_DIR": str(self.directory / "state"),
                             "ARAGORA_CONFIG": str(self.write("empty.toml", "")), **environment}
@@ -54,7 +55,7 @@ class Sandbox:
         return path
 
     def run(self, *arguments, check=None, timeout=120, **environment):
-        result = subprocess.run([BINARY, *map(str, arguments)], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+        result = subprocess.run([*self.prefix, BINARY, *map(str, arguments)], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
                                 capture_output=True, text=True, timeout=timeout)
         if check is not None and result.returncode != check:
             raise AssertionError(f"aragora {' '.join(map(str, arguments))}: exit {result.returncode}, not {check}\n{result.stdout}\n{result.stderr}")
@@ -64,13 +65,46 @@ class Sandbox:
         return json.loads(self.run(*arguments, "--json", check=check, **environment).stdout)
 
 
+class TinyDisk:
+    """A file system of a few megabytes at a directory, in a mount namespace of its own: commands see it through `prefix`."""
+
+    def __init__(self, directory, size="4m"):
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        root = os.geteuid() == 0
+        self.holder = subprocess.Popen(["unshare", *([] if root else ["-Ur"]), "-m", "--propagation", "private", "sh", "-c", 'mount -t tmpfs -o "size=$1" tiny "$2" && echo ready && exec sleep 900', "tiny", size, str(directory)],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout.readline() == "ready\n", "a file system of our own could not be mounted"
+        self.prefix = ["nsenter", "-t", str(self.holder.pid), "-m", *([] if root else ["-U", "--preserve-credentials"])]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+    def sh(self, script):
+        return subprocess.run([*self.prefix, "sh", "-c", script, "sh", str(self.directory)], capture_output=True, text=True, timeout=60).stdout
+
+    def fill(self):
+        self.sh('dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null')
+
+    def empty(self):
+        self.sh('rm "$1/filler"')
+
+    def remount(self, how):
+        self.sh(f'mount -o remount,{how} "$1"')
+
+
 class Daemon:
     def __init__(self, sandbox, wait=True, **environment):
         self.port = free_port()
         self.log_path = sandbox.directory / f"serve-{self.port}.log"
         self.log = open(self.log_path, "w")
         self.started = time.monotonic()
-        self.process = subprocess.Popen([BINARY, "serve"], env={**sandbox.environment, "ARAGORA_PORT": str(self.port), "ARAGORA_IP_RATE_LIMIT": "0", **environment},
+        self.process = subprocess.Popen([*sandbox.prefix, BINARY, "serve"], env={**sandbox.environment, "ARAGORA_PORT": str(self.port), "ARAGORA_IP_RATE_LIMIT": "0", **environment},
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         self.ready_after = None
         if wait:

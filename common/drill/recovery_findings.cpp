@@ -1,0 +1,229 @@
+#include "common/drill/recovery_findings.h"
+
+#include "common/base/text.h"
+#include "common/drill/recovery_judge.h"
+
+namespace aragora::drill {
+
+namespace {
+namespace key = config::key;
+using std::chrono::hours;
+
+constexpr auto kDrillEvery = hours(24 * 100);      // quarterly, and a little
+constexpr auto kShortestProof = hours(24 * 3);     // verified nightly, and a little
+constexpr std::uint64_t kLeastSpace = 1U << 20;    // anything at all
+constexpr std::uint64_t kSpaceForLog = 64U << 20;  // a few segments
+
+std::chrono::milliseconds age(Micros at, Micros now) {
+  return std::chrono::milliseconds(std::max<Micros>(0, now - at) / 1000);
+}
+}  // namespace
+
+std::string_view name(Subject subject) {
+  switch (subject) {
+    case Subject::Backups:
+      return "backups";
+    case Subject::Proof:
+      return "proof";
+    case Subject::Keys:
+      return "keys";
+    case Subject::Window:
+      return "window";
+    case Subject::Loss:
+      return "loss";
+    case Subject::Offsite:
+      return "offsite";
+    case Subject::Time:
+      return "time";
+    case Subject::Drill:
+      return "drill";
+    case Subject::Space:
+      return "space";
+  }
+  return {};
+}
+
+const std::vector<Subject>& allSubjects() {
+  static const std::vector<Subject> all{Subject::Backups, Subject::Proof, Subject::Keys,
+                                        Subject::Window,  Subject::Loss,  Subject::Offsite,
+                                        Subject::Time,    Subject::Drill, Subject::Space};
+  return all;
+}
+
+std::string ago(Micros at, Micros now) {
+  if (at > now + kClockTolerance)
+    return fmt::format("dated {} ahead of this machine's clock",
+                       humanDuration(std::chrono::milliseconds((at - now) / 1000)));
+  return humanDuration(age(at, now)) + " ago";
+}
+
+bool Judge::ahead(Subject subject, const std::string& what, Micros at) {
+  if (at <= state_.at + kClockTolerance) return false;
+  say(subject, Level::Failure,
+      fmt::format("{} is dated {}, {}: a clock was ahead then, or this machine's is behind", what, toIso(at),
+                  ago(at, state_.at)),
+      "timedatectl; set the clock right");
+  return true;
+}
+
+void Judge::backups() {
+  for (const auto& kind : state_.kinds) {
+    if (!state_.matters(kind)) continue;
+    const auto& rule = kind.rule;
+    const auto name =
+        rule.kind == "full" ? std::string("Newest good backup") : fmt::format("Newest {} backup", rule.kind);
+    const auto make = fmt::format("aragora backup create --kind {}", rule.kind);
+    if (!kind.newest) {
+      say(Subject::Backups, Level::Failure, name + ": none", make);
+    } else {
+      const auto due = rule.every.count() == 0      ? std::string("made when it changes")
+                       : kind.next_due <= state_.at ? std::string("due now")
+                                                    : "next in " + humanDuration(age(state_.at, kind.next_due));
+      say(Subject::Backups, kind.late ? Level::Failure : Level::Ok,
+          fmt::format("{}: {} ({}, {})", name, kind.newest->id, ago(kind.newest->manifest->finished_at, state_.at),
+                      due),
+          kind.late ? "systemctl status aragora-backup.timer; " + make : "");
+    }
+    if (!kind.bad.empty())
+      say(Subject::Backups, Level::Failure,
+          fmt::format("{} {} backups are not good: {}", kind.bad.size(), rule.kind, kind.bad.back()),
+          "see: aragora backup list");
+    if (!kind.future.empty())
+      say(Subject::Backups, kind.future_is_past ? Level::Warning : Level::Failure,
+          fmt::format("{} {} backups are dated ahead of this machine's clock ({}): the clock was ahead when they were "
+                      "made, or is behind now",
+                      kind.future.size(), rule.kind, kind.future.back()),
+          fmt::format("timedatectl; {}; aragora backup verify", make));
+  }
+}
+
+void Judge::proof() {
+  for (const auto& kind : state_.kinds) {
+    if ((kind.rule.kind != "full" && kind.rule.kind != "base") || kind.count == 0) continue;
+    const auto name = kind.rule.kind == "full" ? std::string("Newest proven backup") : "Newest proven base backup";
+    const auto prove =
+        kind.rule.kind == "full" ? std::string("aragora backup verify") : "aragora backup verify --input latest-base";
+    const auto allowed = std::max<std::chrono::microseconds>(kShortestProof, kind.rule.every * 3);
+    const auto old = [&](Micros at) { return state_.at - at > allowed.count(); };
+    if (!kind.proof) {
+      const bool long_ago = kind.oldest && old(*kind.oldest);
+      say(Subject::Proof, long_ago ? Level::Failure : Level::Unset, name + ": none", prove);
+    } else if (!ahead(Subject::Proof, fmt::format("The proof of {}", kind.proof->backup), kind.proof->at)) {
+      say(Subject::Proof, old(kind.proof->at) ? Level::Failure : Level::Ok,
+          fmt::format("{}: {} ({} {})", name, kind.proof->backup, kind.proof->how, ago(kind.proof->at, state_.at)),
+          old(kind.proof->at) ? prove : "");
+    }
+  }
+}
+
+void Judge::keys() {
+  std::vector<std::string> opened;
+  for (const auto& key : state_.keys) {
+    if (key.problems.empty()) {
+      if (key.tried > 0) opened.push_back(key.kind);
+      continue;
+    }
+    say(Subject::Keys, Level::Failure,
+        fmt::format("Keys: {} of {} {} do not open with the keys at hand: {}", key.problems.size(), key.tried,
+                    key.kind == "log" || key.kind == "increments" ? key.kind : key.kind + " backups",
+                    key.problems.back()),
+        "name the key that they were made with in ARAGORA_ENCRYPTION_PREVIOUS_KEYS, then: aragora backup rekey");
+  }
+  if (opened.empty()) return;
+  say(Subject::Keys, Level::Ok,
+      state_.opens
+          ? "Keys: those at hand open " + join(opened, ", ")
+          : "Keys: this machine signs and opens nothing, as it is meant to; signatures hold of " + join(opened, ", "));
+}
+
+void Judge::offsite() {
+  if (!config_.isSet(key::kOffsite)) {
+    say(Subject::Offsite, Level::Unset, "Copy elsewhere: none; what this machine loses is lost", "set ARAGORA_OFFSITE");
+    return;
+  }
+  const auto where = config_.text(key::kOffsite);
+  const auto fails = [&](const std::string& why) {
+    say(Subject::Offsite, Level::Failure, fmt::format("Copy elsewhere: {}: {}", where, why), "aragora backup copy");
+  };
+  if (state_.place_is_gone) return fails("it is not there");
+  if (!state_.copy) {
+    if (state_.kind("full").count > 0 || state_.kind("base").count > 0) return fails("nothing was copied yet");
+    return say(Subject::Offsite, Level::Unset, fmt::format("Copy elsewhere: {}: there is nothing to copy yet", where),
+               "aragora backup");
+  }
+  if (!state_.copy->problem.empty()) return fails(state_.copy->problem);
+  if (state_.offsite && !state_.offsite->problem.empty()) return fails(state_.offsite->problem);
+  if (ahead(Subject::Offsite, "The copy elsewhere", state_.copy->complete_at)) return;
+  const auto period = hours(config_.integer(key::kBackupEveryHours));
+  const auto complete = ago(state_.copy->complete_at, state_.at);
+  if (age(state_.copy->complete_at, state_.at) > period * 3 / 2)
+    return fails(fmt::format("complete {}, the schedule is every {} h", complete, period.count()));
+  say(Subject::Offsite, Level::Ok, fmt::format("Copy elsewhere: {}, complete {}", where, complete));
+}
+
+void Judge::time() {
+  const auto objective = static_cast<double>(config_.integer(key::kRtoMinutes) * 60);
+  for (const auto& prediction : state_.predictions) {
+    const bool misses = prediction.seconds > objective;
+    say(Subject::Time,
+        misses                ? (prediction.measured ? Level::Failure : Level::Warning)
+        : prediction.measured ? Level::Ok
+                              : Level::Unset,
+        fmt::format("A recovery from {} would take about {:.0f} s ({} of backup, {} of {}; {}; objective {:.0f} s)",
+                    prediction.place == "local" ? "here" : "elsewhere", prediction.seconds,
+                    humanBytes(prediction.amount.backup), humanBytes(prediction.amount.log),
+                    prediction.kind == "physical" ? "log" : "increments",
+                    prediction.measured ? "by the last drill" : "never measured", objective),
+        misses && prediction.measured ? "make base backups more often, or use a faster machine; then: aragora drill"
+        : prediction.measured         ? ""
+        : prediction.place == "local" ? "aragora drill"
+                                      : "aragora drill --from offsite");
+  }
+}
+
+void Judge::drill() {
+  const auto& drill = state_.drill;
+  if (!drill) return say(Subject::Drill, Level::Unset, "Last drill: none", "aragora drill");
+  if (ahead(Subject::Drill, fmt::format("The last drill, {},", drill->id), drill->at)) return;
+  const bool overdue = age(drill->at, state_.at) > kDrillEvery;
+  say(Subject::Drill,
+      !drill->passed ? Level::Failure
+      : overdue      ? Level::Warning
+                     : Level::Ok,
+      fmt::format("Last drill: {} ({}, {})", drill->id, ago(drill->at, state_.at),
+                  !drill->authentic ? "its signature does not hold"
+                  : !drill->passed  ? "not passed"
+                  : overdue         ? "passed; one a quarter is due"
+                                    : "passed"),
+      drill->passed && !overdue ? "" : "aragora drill");
+}
+
+void Judge::space() {
+  std::uint64_t largest = kLeastSpace;
+  for (const auto& kind : state_.kinds) {
+    if (kind.newest) largest = std::max(largest, kind.newest->manifest->storedSize());
+  }
+  if (state_.hasLog()) largest = std::max(largest, kSpaceForLog);
+  const auto where = state_.directory.string();
+  const char* hint = "free space, or: aragora backup prune";
+  if (state_.read_only)
+    say(Subject::Space, Level::Failure, fmt::format("{} is mounted read-only: nothing can be saved", where),
+        "dmesg; mount -o remount,rw");
+  else if (state_.no_inodes)
+    say(Subject::Space, Level::Failure, fmt::format("{} takes no more files (inodes)", where), hint);
+  else if (state_.free_bytes < largest)
+    say(Subject::Space, Level::Failure,
+        fmt::format("The disk of {} is full: {} free, the next backup needs {}", where, humanBytes(state_.free_bytes),
+                    humanBytes(largest)),
+        hint);
+  else
+    say(Subject::Space, state_.free_bytes < 2 * largest ? Level::Warning : Level::Ok,
+        fmt::format("Space: {} free in {}", humanBytes(state_.free_bytes), where),
+        state_.free_bytes < 2 * largest ? hint : "");
+}
+
+std::vector<Statement> judge(const RecoveryState& state, const config::Config& config) {
+  return Judge(state, config).all();
+}
+
+}  // namespace aragora::drill

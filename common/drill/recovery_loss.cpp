@@ -1,0 +1,178 @@
+// How much would be lost, and between which moments recovery is possible.
+#include "common/base/text.h"
+#include "common/drill/recovery_judge.h"
+
+namespace aragora::drill {
+
+namespace {
+namespace key = config::key;
+using backup::formatLsn;
+
+constexpr Micros kReceiverSilence = 30'000'000;
+constexpr const char* kStartReceiver = "systemctl enable --now aragora-wal";
+constexpr const char* kLookAtReceiver = "systemctl status aragora-wal";
+constexpr const char* kNewBase = "aragora backup create --kind base";
+constexpr const char* kLookAtSaving = "systemctl status aragora; journalctl -u aragora";
+}  // namespace
+
+std::string Judge::objectiveText() const { return fmt::format("{} min", config_.integer(key::kRpoMinutes)); }
+
+bool Judge::scheduleMeetsObjective() const {
+  return config_.integer(key::kBackupEveryHours) * 60 <= config_.integer(key::kRpoMinutes);
+}
+
+std::string Judge::scheduleText() const {
+  return fmt::format("up to {} h would be lost, the objective is {}", config_.integer(key::kBackupEveryHours),
+                     objectiveText());
+}
+
+// A round may be on its way; what takes longer than two is late, whatever the objective allows.
+void Judge::increments() {
+  const auto& increments = state_.increments;
+  if (!increments.saving && !increments.newest) return;
+  const auto saving = increments.saving.value_or(backup::SavingStatus{});
+  const auto interval = saving.interval_seconds > 0 ? saving.interval_seconds : config_.integer(key::kBackupInterval);
+  const auto unsaved = static_cast<double>(state_.at - increments.saved_through) / 1e6;
+  const auto through = increments.saved_through > 0 ? toIso(increments.saved_through) : std::string("nothing");
+  if (increments.newest && ahead(Subject::Window, "The newest increment", *increments.newest)) return;
+  if (ahead(Subject::Window, "What was saved", increments.saved_through)) return;
+  if (increments.missing)
+    say(Subject::Window, Level::Failure,
+        fmt::format("Increments: number {} of {} was written and is not there, or does not hold", saving.increment,
+                    saving.full),
+        "aragora backup verify");
+  if (!saving.problem.empty())
+    say(Subject::Window, Level::Failure,
+        fmt::format("Increments: {} rounds in a row failed, the first {}: {}", saving.failures,
+                    ago(saving.failing_since, state_.at), saving.problem),
+        kLookAtSaving);
+  else if (increments.changed && unsaved > static_cast<double>(2 * interval + 10))
+    say(Subject::Window, Level::Failure,
+        fmt::format("Increments: the database was written to and is saved through {} only, {}{}", through,
+                    ago(increments.saved_through, state_.at), saving.alive ? "" : "; nobody saves"),
+        saving.alive ? kLookAtSaving : "systemctl start aragora, or: aragora backup run");
+  else
+    say(Subject::Window, saving.alive ? Level::Ok : Level::Warning,
+        fmt::format("Increments: saved through {} ({}){}{}", through, ago(increments.saved_through, state_.at),
+                    increments.changed ? "" : ", nothing changed since", saving.alive ? "" : "; nobody saves now"),
+        saving.alive ? "" : "systemctl start aragora, or: aragora backup run");
+}
+
+void Judge::window() {
+  base();
+  receiver();
+  server();
+}
+
+void Judge::base() {
+  const auto& window = state_.window;
+  if (!window) {
+    if (state_.hasLog())
+      say(Subject::Window, Level::Failure, "Recovery to a moment: not possible, there is no base backup", kNewBase);
+    return;
+  }
+  if (!state_.hasLog())
+    return say(Subject::Window, scheduleMeetsObjective() ? Level::Ok : Level::Failure,
+               fmt::format("Recovery to a moment: not possible behind base backup {} ({}): nothing receives the log",
+                           window->base, toIso(window->from)),
+               scheduleMeetsObjective() ? "" : kStartReceiver);
+  bool broken = window->gap;
+  for (const auto& gap : state_.breaks) {
+    broken |= !gap.healed;
+    say(Subject::Window, gap.healed ? Level::Ok : Level::Failure,
+        fmt::format("Recovery cannot pass position {} (timeline {}, {}){}: {}", formatLsn(gap.after), gap.timeline,
+                    toIso(gap.at), gap.healed ? "; a base backup begins behind it" : "", printable(gap.why, 300)),
+        gap.healed ? "" : kNewBase);
+  }
+  const auto through = window->through ? toIso(*window->through) : fmt::format("position {}", formatLsn(window->end));
+  say(Subject::Window, broken ? Level::Failure : Level::Ok,
+      fmt::format("Recovery to a moment: {} through {}{}", toIso(window->from), through,
+                  window->gap ? ", where the log has a gap"
+                  : broken    ? " is what was received; it ends at the break"
+                              : ""),
+      broken ? kNewBase : "");
+  if (state_.log && !window->gap && window->end < state_.log->flushed)
+    say(Subject::Window, Level::Failure,
+        fmt::format("The log was confirmed through {}, the archive ends at {}: what is between is gone",
+                    formatLsn(state_.log->flushed), formatLsn(window->end)),
+        fmt::format("look for it elsewhere (--from offsite); then: {}", kNewBase));
+}
+
+void Judge::receiver() {
+  if (!state_.log) return;
+  const auto& log = *state_.log;
+  if (ahead(Subject::Window, "The receiver's status", log.updated_at)) return;
+  const bool silent = state_.at - log.updated_at > kReceiverSilence;
+  if (silent || !log.problem.empty())
+    say(Subject::Window, Level::Failure,
+        fmt::format("Log receiver: nothing since {} ({}){}{}", toIso(log.updated_at), ago(log.updated_at, state_.at),
+                    log.problem.empty() ? "" : ": ", log.problem),
+        kLookAtReceiver);
+  else if (log.slot_state == "unreserved" || log.slot_state == "lost")
+    say(Subject::Window, Level::Failure, fmt::format("Log receiver: slot {} is {}", log.slot, log.slot_state),
+        "raise max_slot_wal_keep_size, and see why the receiver is behind");
+  else
+    say(Subject::Window, Level::Ok,
+        fmt::format("Log receiver: on disk through {}, slot {} {}", formatLsn(log.flushed), log.slot, log.slot_state));
+}
+
+// The server forgets what the receiver has confirmed: there must be nothing between the two.
+void Judge::server() {
+  if (!state_.server || !state_.hasLog()) return;
+  const auto& server = *state_.server;
+  const auto slot = state_.log ? state_.log->slot : std::string("aragora");
+  if (!server.failure.empty())
+    return say(Subject::Window, Level::Warning, "Live server: not compared: " + server.failure, "");
+  if (server.wal_level == "minimal")
+    say(Subject::Window, Level::Failure, "Live server: wal_level is minimal: its log cannot be replayed",
+        "ALTER SYSTEM SET wal_level = replica; restart it");
+  if (!server.has_slot && state_.log)
+    say(Subject::Window, Level::Failure,
+        fmt::format("Live server: there is no slot {}: it keeps no log for the receiver", slot), kLookAtReceiver);
+  else if (server.slot_state == "lost" || server.slot_state == "unreserved")
+    say(Subject::Window, Level::Failure, fmt::format("Live server: slot {} is {}", slot, server.slot_state),
+        "raise max_slot_wal_keep_size, and see why the receiver is behind");
+  if (state_.window && server.kept_from > state_.window->end)
+    say(Subject::Window, Level::Failure,
+        fmt::format("Live server: it was told that {} is safe, the archive ends at {}: what is between is gone",
+                    formatLsn(server.kept_from), formatLsn(state_.window->end)),
+        fmt::format("look for it elsewhere (--from offsite); then: {}", kNewBase));
+}
+
+void Judge::lost(const std::string& where, std::optional<double> seconds) {
+  const auto objective = static_cast<double>(config_.integer(key::kRpoMinutes) * 60);
+  if (!seconds)
+    return say(Subject::Loss, Level::Failure, fmt::format("What would be lost with {} is not known yet", where),
+               state_.sqlite ? kLookAtSaving : kLookAtReceiver);
+  const bool misses = *seconds > objective;
+  say(Subject::Loss, misses ? Level::Failure : Level::Ok,
+      fmt::format("Lost with {}: commits of the last {:.1f} s (objective {:.0f} s)", where, *seconds, objective),
+      misses ? (state_.sqlite ? kLookAtSaving : kLookAtReceiver) : "");
+}
+
+void Judge::loss() { state_.sqlite ? sqliteLoss() : postgresLoss(); }
+
+void Judge::sqliteLoss() {
+  if (state_.increments.saving || state_.increments.newest) {
+    if (!state_.kind("full").newest) return;  // said already
+    lost("the database", state_.lossHere());
+    if (config_.isSet(key::kOffsite) && state_.copy) lost("this machine", state_.lossElsewhere());
+  } else if (!scheduleMeetsObjective()) {
+    say(Subject::Loss, Level::Unset, "Between two backups " + scheduleText(), "set ARAGORA_BACKUP_CONTINUOUS=true");
+  }
+}
+
+void Judge::postgresLoss() {
+  if (state_.hasLog()) {
+    if (state_.log && ahead(Subject::Loss, "The server's clock", state_.log->durable_through)) return;
+    lost("the database", state_.lossHere());
+    if (!state_.log && state_.lossHere() && *state_.lossHere() > 0)
+      statements_.back().hint = "only complete files are archived: set archive_timeout, or use aragora-wal";
+    if (config_.isSet(key::kOffsite) && (state_.log || state_.offsite)) lost("this machine", state_.lossElsewhere());
+  } else if (!scheduleMeetsObjective()) {
+    say(Subject::Loss, state_.window ? Level::Failure : Level::Unset, "Between two backups " + scheduleText(),
+        fmt::format("{}; {}", kStartReceiver, kNewBase));
+  }
+}
+
+}  // namespace aragora::drill
