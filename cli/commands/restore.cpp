@@ -16,7 +16,10 @@ struct Options {
   std::optional<std::string> target_name;
   std::optional<std::string> target_lsn;
   std::optional<std::string> target_xid;
+  std::optional<std::int64_t> target_timeline;
   bool latest = false;
+  bool exclusive = false;
+  bool accept_loss = false;
   bool verify = false;
   bool dry_run = false;
   bool yes = false;
@@ -32,6 +35,12 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
   if (options.target_xid) named.push_back({Kind::Xid, *options.target_xid});
   if (options.latest) named.push_back({Kind::Latest, {}});
   if (named.size() > 1) throw Error(Code::Usage, "only one target of recovery can be named");
+  if (named.empty() && (options.exclusive || options.target_timeline || options.accept_loss))
+    throw Error(Code::Usage, "--exclusive, --target-timeline and --accept-loss go with a target of recovery",
+                "name one: --target-time, --target-name, --target-lsn, --target-xid or --latest");
+  if (options.target_timeline && (*options.target_timeline < 1 || *options.target_timeline > UINT32_MAX))
+    throw Error(Code::Usage, "--target-timeline takes the number of a timeline", "see: aragora backup status");
+  if (!named.empty()) named.front().exclusive = options.exclusive;
   return named.empty() ? std::nullopt : std::optional(named.front());
 }
 
@@ -72,40 +81,62 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
   how.keyring = &context.keyring();
   how.target = target;
   how.base = options.input;
+  if (options.target_timeline) how.timeline = static_cast<std::uint32_t>(*options.target_timeline);
   how.to = fs::absolute(*options.to);
   how.verify = options.verify;
   how.dry_run = options.dry_run;
+  how.accept_loss = options.accept_loss;
+  how.ask_server = !options.from;  // a copy elsewhere has less than the server was told
   const auto report = backup::recoverCluster(how);
-  json::array plan;
-  for (const auto& step : report.plan) {
-    plan.push_back(json::string(step));
-    out.marked(Mark::Info, "would " + step);
-  }
-  json::array verified;
-  for (const auto& line : report.verified) verified.push_back(json::string(line));
+  const auto texts = [](const std::vector<std::string>& lines) {
+    json::array array;
+    for (const auto& line : lines) array.push_back(json::string(line));
+    return array;
+  };
+  const auto position = [](std::optional<backup::Lsn> at) {
+    return at ? json::value(backup::formatLsn(*at)) : json::value(nullptr);
+  };
+  for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
   out.document({{"base", report.base},
                 {"to", report.to},
                 {"target", report.target},
+                {"timeline", report.timeline},
                 {"dry_run", options.dry_run},
-                {"plan", plan},
+                {"plan", texts(report.plan)},
                 {"reached", backup::formatLsn(report.reached)},
+                {"confirmed", position(report.promised)},
+                {"losses", texts(report.losses)},
+                {"notes", texts(report.notes)},
                 {"last_commit", report.last_commit ? json::value(toIso(*report.last_commit)) : json::value(nullptr)},
                 {"log_files", report.log_files},
                 {"tablespaces", report.tablespaces},
-                {"verified", verified},
+                {"verified", texts(report.verified)},
+                {"against", report.against.empty() ? json::value(nullptr) : json::value(report.against)},
                 {"seconds", report.seconds}});
-  if (options.dry_run) return 0;
-  out.marked(Mark::Ok, fmt::format("recovered to {} in {}: position {}, last commit {} ({:.1f} s: unpacked in {:.1f} "
-                                   "s, {} files of log in {:.1f} s)",
-                                   report.target, report.to, backup::formatLsn(report.reached),
-                                   report.last_commit ? toIso(*report.last_commit) : "before the base backup",
-                                   report.seconds, report.unpack_seconds, report.log_files, report.replay_seconds));
+  for (const auto& loss : report.losses) out.marked(Mark::Failure, "lost, as accepted: " + loss);
+  if (options.dry_run) {
+    for (const auto& note : report.notes) out.line("  " + note);
+    return 0;
+  }
+  out.marked(Mark::Ok,
+             fmt::format("recovered to {} in {}: timeline {}, position {}, last commit {} ({:.1f} s: unpacked "
+                         "in {:.1f} s, {} files of log in {:.1f} s)",
+                         report.target, report.to, report.timeline, backup::formatLsn(report.reached),
+                         report.last_commit ? toIso(*report.last_commit) : "before the base backup", report.seconds,
+                         report.unpack_seconds, report.log_files, report.replay_seconds));
+  if (report.promised) out.line(fmt::format("  the log was confirmed through {}", backup::formatLsn(*report.promised)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  if (!report.against.empty())
+    out.marked(Mark::Failure,
+               fmt::format("it does not verify: {}\n    → it is complete and stays in {}: aragora verify "
+                           "tells more once it runs",
+                           report.against, report.to));
   if (report.tablespaces > 0)
     out.line(fmt::format("  {} tablespaces are in {}.tablespaces; the links in pg_tblspc lead there",
-                         report.tablespaces, report.to));
+                         report.tablespaces, *options.to));
+  for (const auto& note : report.notes) out.line("  " + note);
   out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
-  return 0;
+  return report.against.empty() ? 0 : info(Code::Damaged).exit_status;
 }
 
 int restore(Context& context, const Options& options) {
@@ -175,6 +206,10 @@ void declareRestore(CommandLine line) {
       .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
       .option("--target-lsn", options->target_lsn, "… to this position")
       .option("--target-xid", options->target_xid, "… to this transaction")
+      .option("--target-timeline", options->target_timeline,
+              "Along this timeline, where the target lies on several (see: aragora backup status)")
+      .flag("--exclusive", options->exclusive, "Stop just before the target")
+      .flag("--accept-loss", options->accept_loss, "Also when what the receiver had confirmed is not all there")
       .flag("--latest", options->latest, "… to the newest moment there is")
       .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory");
   declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));

@@ -79,7 +79,8 @@ class BaseMaker {
   }
   // Once there is log: does the newest base backup lead into it?
   void startIfNothingLeadsToTheLog(const backup::WalArchive& archive, const backup::WalStatus& status) {
-    if (std::chrono::steady_clock::now() < look_at_ || archive.pieces(status.timeline).empty()) return;
+    // One that is being made will lead there; one that has just been made is seen.
+    if (running_ || std::chrono::steady_clock::now() < look_at_ || archive.pieces(status.timeline).empty()) return;
     look_at_ = deadlineIn(kLookAgain);
     const auto window = backup::recoveryWindow(options_.directory, *options_.keyring);
     if (window && !window->gap) return;
@@ -158,6 +159,15 @@ int receive(Context& context, const ReceiveOptions& options) {
   return 0;
 }
 
+// Also without a receiver it is known how far the log has to reach; of the time of its commits nothing is.
+void confirmPushed(const backup::WalArchive& archive, const std::string& name) {
+  const auto segment = backup::parseSegmentName(name, archive.segmentSize());
+  if (!segment) return;
+  const auto end = (segment->number + 1) * archive.segmentSize();
+  const auto known = archive.confirmed(segment->timeline);
+  if (!known || known->flushed < end) archive.confirm({segment->timeline, end, 0, nowMicros(), {}});
+}
+
 int push(Context& context, const FileOptions& options) {
   prepare(context);
   if (!options.path)
@@ -182,6 +192,7 @@ int push(Context& context, const FileOptions& options) {
   if (name.ends_with(".partial")) return 0;  // of a timeline that was left; the segment is on the new one
   const auto sealing = sealingOf(context);
   archive.seal(name, path, sealing);
+  confirmPushed(archive, name);
   try {
     if (const auto place = storage::offsite(context.config()))
       backup::OffsiteCopy(archive.directory().path().parent_path(), *place, context.backupKeyring()).copyLog(sealing);

@@ -177,8 +177,11 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
   const WalArchive log(here_ / "wal", keyring_);
   const auto lock = soleCopier(here_ / "wal" / ".offsite.lock", std::chrono::seconds(0));
   if (log.segmentSize() == 0) return report;  // nothing was received yet
-  // Before the files are looked at: what it says is on disk by then.
-  const auto status = log.readStatus();
+  // Before the files are looked at: what they say is on disk by then.
+  const auto promises = log.promises();
+  auto status = log.readStatus();
+  if (const auto promised = status ? promises.find(status->timeline) : promises.end(); promised != promises.end())
+    status->flushed = std::max(status->flushed, promised->second.flushed);
   try {
     if (!folder("wal").has("cluster.json")) folder("wal").bring("cluster.json", report);
     copyGaps(report);
@@ -187,6 +190,7 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
       copyOpenSegment(log, *status, sealing, report);
       tellHowFar(*status);
     }
+    for (const auto& [timeline, promised] : promises) confirmThere(promised);
   } catch (const Error& error) {
     known_.clear();  // asked anew next time
     auto known = offsiteLogStatus(here_).value_or(WalStatus{});
@@ -255,6 +259,18 @@ void OffsiteCopy::tellHowFar(const WalStatus& status) {
   (there_ / "wal").writeText("status.json", text);
   told_ = reached.flushed;
   told_at_ = reached.updated_at;
+}
+
+// What was confirmed here has arrived there; the pieces of the open segment have digests of their own.
+void OffsiteCopy::confirmThere(ConfirmedLog promised) {
+  promised.open_sha256.clear();
+  auto& told = promised_[promised.timeline];
+  const bool news = promised.flushed != told.flushed;
+  if (!news && (promised.durable_through == told.durable_through || nowMicros() - told.at < kTellWhenIdle)) return;
+  promised.at = nowMicros();
+  (there_ / "wal" / fmt::format("{:08X}", promised.timeline))
+      .writeText(kConfirmedName, confirmedText(promised, keyring_));
+  told = promised;
 }
 
 std::optional<OffsiteStatus> offsiteStatus(const fs::path& here) {

@@ -55,6 +55,7 @@ class OffsiteCopy {
   void copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,
                        CopyReport& report);
   void tellHowFar(const WalStatus& status);
+  void confirmThere(ConfirmedLog promised);
 
   fs::path here_;
   storage::Place there_;
@@ -62,6 +63,7 @@ class OffsiteCopy {
   std::map<std::string, std::map<std::string, std::uint64_t>> known_;  // folder there -> names and sizes
   std::map<std::string, std::string> notes_;                           // what was last written there
   bool again_ = false;
+  std::map<std::uint32_t, ConfirmedLog> promised_;  // of each timeline, what was last confirmed there
   Lsn told_ = 0;
   Micros told_at_ = 0;
 };

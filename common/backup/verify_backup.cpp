@@ -98,6 +98,9 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
   how.verify = true;
   giveToServerUser(scratch.path(), false);
   const auto recovered = recoverCluster(how);
+  if (!recovered.against.empty())
+    throw Error(Code::Damaged,
+                fmt::format("backup {}: what was recovered does not verify: {}", entry.id, recovered.against));
   report.message += fmt::format(", recovered into scratch and verified there ({} checks)", recovered.verified.size());
 }
 }  // namespace

@@ -154,10 +154,16 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
     ssize_t got = 0;
     while ((got = ::read(error_.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR)) {
       if (got <= 0) continue;
+      const std::lock_guard lock(error_mutex_);
       error_output_.append(buffer, static_cast<std::size_t>(got));
       if (error_output_.size() > kErrorOutputLimit) error_output_.erase(0, error_output_.size() - kErrorOutputLimit);
     }
   });
+}
+
+std::string Subprocess::errorOutputSoFar() const {
+  const std::lock_guard lock(error_mutex_);
+  return error_output_;
 }
 
 Subprocess::~Subprocess() {

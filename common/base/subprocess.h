@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -46,6 +47,8 @@ class Subprocess {
   // Its exit status once it has ended by itself, without waiting.
   std::optional<int> ended();
   const std::string& errorOutput() const { return error_output_; }  // complete after wait() or ended()
+  std::string errorOutputSoFar() const;                             // while it runs
+  pid_t pid() const { return pid_; }                                // -1 once it has ended
 
  private:
   void watchOver();
@@ -58,6 +61,7 @@ class Subprocess {
   Fd output_;
   Fd error_;
   std::thread error_reader_;
+  mutable std::mutex error_mutex_;  // of the output while the reader adds to it
   std::string error_output_;
   std::optional<interrupt::Obligation> obligation_;
 };

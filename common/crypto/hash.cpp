@@ -42,6 +42,12 @@ std::string Sha256::finish() {
 
 std::string Sha256::finishHex() { return toHex(finish()); }
 
+std::string Sha256::soFarHex() const {
+  Sha256 copy;
+  require(EVP_MD_CTX_copy_ex(copy.state_->context.get(), state_->context.get()) == 1, "SHA-256");
+  return copy.finishHex();
+}
+
 struct Md5::State {
   Owned<EVP_MD_CTX, EVP_MD_CTX_free> context{EVP_MD_CTX_new()};
 };

@@ -29,6 +29,7 @@ class Sha256 {
   void update(std::string_view bytes);
   std::string finish();  // 32 bytes; the object is spent afterwards
   std::string finishHex();
+  std::string soFarHex() const;  // of what was given until now; more can follow
 
  private:
   struct State;

@@ -147,18 +147,16 @@ class Drill {
     backup::giveToServerUser(scratch_.path(), false);
     const auto report = backup::recoverCluster(how);
     cluster_ = std::make_unique<backup::PrivateCluster>(how.to, std::map<std::string, std::string>{});
-    cluster_->waitUntilPromoted(options_.live, deadlineIn(kReadyTime));
+    cluster_->waitUntilPromoted(deadlineIn(kReadyTime));
     database_ = cluster_->target(options_.live);
-    const backup::WalArchive archive(options_.directory / "wal", *options_.keyring);
-    const auto status = archive.readStatus();
     evidence_.unpack_seconds = report.unpack_seconds;
     evidence_.replay_seconds = report.replay_seconds;
-    evidence_.log_bytes = report.log_files * archive.segmentSize();
-    newest_ = std::max(newest_, report.last_commit.value_or(0));
-    // A log without commits loses nothing either.
-    if (status && status->flushed <= report.reached) newest_ = std::max(newest_, status->durable_through);
-    return fmt::format("unpacked in {:.1f} s, {} files of log in {:.1f} s, through position {}", report.unpack_seconds,
-                       report.log_files, report.replay_seconds, backup::formatLsn(report.reached));
+    evidence_.log_bytes = report.log_bytes;
+    newest_ = std::max({newest_, report.last_commit.value_or(0), report.covered.value_or(0)});
+    return fmt::format("unpacked in {:.1f} s, {} files of log in {:.1f} s, through position {}{}",
+                       report.unpack_seconds, report.log_files, report.replay_seconds,
+                       backup::formatLsn(report.reached),
+                       report.promised ? fmt::format(" (confirmed: {})", backup::formatLsn(*report.promised)) : "");
   }
 
   // Looking closely is no part of getting back to work.

@@ -5,7 +5,10 @@
 
 #include <thread>
 
+#include "common/backup/physical/movement.h"
+#include "common/backup/physical/source_configuration.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
 
@@ -14,6 +17,7 @@ namespace aragora::backup {
 namespace {
 constexpr const char* kServerUser = "postgres";
 constexpr auto kPoll = std::chrono::milliseconds(50);
+constexpr auto kLookForMovement = std::chrono::seconds(5);
 constexpr auto kStopTime = std::chrono::seconds(60);
 
 // PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
@@ -28,8 +32,50 @@ std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::
   return wrapper;
 }
 
-// Recovery pauses when these are below what they were on the source (PostgreSQL documentation, "Hot Standby").
-std::map<std::string, std::string> sourceLimits(const fs::path& data) {
+// What the recovered data asks for (a trigger that calls out, a foreign server) finds no network, where the system lets
+// us make an empty one; in a hardened unit it does not.
+std::vector<std::string> withoutNetwork(std::vector<std::string> argv) {
+  std::vector<std::string> wrapper{"unshare", "--net"};
+  if (::geteuid() != 0) wrapper.insert(wrapper.end(), {"--user", "--map-current-user"});
+  wrapper.emplace_back("--");
+  static const bool possible = [probe = wrapper]() mutable {
+    probe.emplace_back("true");
+    return findProgram("unshare") && runCommand({probe, {}, false}, std::chrono::seconds(10)).status == 0;
+  }();
+  if (!possible) return argv;
+  argv.insert(argv.begin(), wrapper.begin(), wrapper.end());
+  return argv;
+}
+
+// Everything that the server is told; nothing else reaches it.
+std::map<std::string, std::string> ourSettings(const fs::path& directory) {
+  return {{"config_file", (directory / "postgresql.conf").string()},
+          {"hba_file", (directory / "pg_hba.conf").string()},
+          {"ident_file", (directory / "pg_ident.conf").string()},
+          {"listen_addresses", ""},
+          {"port", "5432"},
+          {"unix_socket_directories", directory.string()},
+          {"unix_socket_permissions", "0700"},
+          {"archive_mode", "off"},
+          // A copy that subscribes would take from the publisher what the live database is waiting for.
+          {"max_logical_replication_workers", "0"},
+          // Origins that the source followed are restored into these.
+          {"max_replication_slots", "1000"},
+          {"autovacuum", "off"},
+          {"jit", "off"},
+          // Nobody looks before it is promoted. With it, recovery would pause for ever where the log raises a limit.
+          {"hot_standby", "off"},
+          {"log_startup_progress_interval", "5s"},
+          {"logging_collector", "off"},
+          {"log_destination", "stderr"},
+          {"lc_messages", "C"},
+          {"log_timezone", "UTC"},
+          {"timezone", "UTC"}};
+}
+}  // namespace
+
+// PostgreSQL documentation, "Hot Standby Administrator's Overview".
+std::map<std::string, std::string> recordedLimits(const fs::path& data) {
   static const std::map<std::string, std::string> kNames = {
       {"max_connections setting", "max_connections"},
       {"max_worker_processes setting", "max_worker_processes"},
@@ -50,7 +96,6 @@ std::map<std::string, std::string> sourceLimits(const fs::path& data) {
   }
   return limits;
 }
-}  // namespace
 
 void giveToServerUser(const fs::path& path, bool recursively) {
   if (::geteuid() != 0) return;
@@ -69,33 +114,16 @@ void giveToServerUser(const fs::path& path, bool recursively) {
 
 PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::string>& settings)
     : data_(std::move(data)) {
-  // Debian keeps these outside of the data directory; ours admit whoever can open the socket.
-  const auto hba = socket_.path() / "pg_hba.conf";
-  const auto ident = socket_.path() / "pg_ident.conf";
-  const auto configuration = socket_.path() / "postgresql.conf";
-  createFileExclusively(hba, "local all all trust\n", 0600);
-  createFileExclusively(ident, "", 0600);
-  createFileExclusively(configuration, "", 0600);
+  setConfigurationAside(data_);
+  // Ours admit whoever can open the socket.
+  createFileExclusively(socket_.path() / "pg_hba.conf", "local all all trust\n", 0600);
+  createFileExclusively(socket_.path() / "pg_ident.conf", "", 0600);
+  createFileExclusively(socket_.path() / "postgresql.conf", "", 0600);
   giveToServerUser(socket_.path(), true);
   giveToServerUser(data_, true);
 
-  auto all = sourceLimits(data_);
-  all.insert({{"config_file", configuration.string()},
-              {"hba_file", hba.string()},
-              {"ident_file", ident.string()},
-              {"listen_addresses", ""},
-              {"port", "5432"},
-              {"unix_socket_directories", socket_.path().string()},
-              {"unix_socket_permissions", "0700"},
-              {"archive_mode", "off"},
-              {"primary_conninfo", ""},
-              {"primary_slot_name", ""},
-              {"synchronous_standby_names", ""},
-              {"ssl", "off"},
-              {"logging_collector", "off"},
-              {"log_destination", "stderr"},
-              {"lc_messages", "C"},
-              {"hot_standby", "on"}});
+  auto all = recordedLimits(data_);
+  all.merge(ourSettings(socket_.path()));
   for (const auto& [name, value] : settings) all[name] = value;
   std::vector<std::string> argv{"postgres", "-D", data_.string()};
   for (const auto& [name, value] : all) {
@@ -103,7 +131,7 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
     argv.push_back(name + "=" + value);
   }
   // It must not outlive us, even if we are killed: SIGINT is its fast shutdown. (In a unit systemd sees to that.)
-  server_ = std::make_unique<Subprocess>(Command{asServerUser(argv, {"--pdeathsig=INT"}), {}, false});
+  server_ = std::make_unique<Subprocess>(Command{withoutNetwork(asServerUser(argv, {"--pdeathsig=INT"})), {}, false});
 }
 
 PrivateCluster::~PrivateCluster() {
@@ -128,44 +156,100 @@ database::Target PrivateCluster::target(const database::Target& live) const {
   return target;
 }
 
-void PrivateCluster::waitUntilPromoted(const database::Target& live, Deadline deadline) {
-  const auto here = target(live);
-  while (true) {
+// The last line of the postmaster's file, as pg_ctl reads it: until recovery is over it is «starting».
+bool PrivateCluster::ready() const {
+  std::error_code ignored;
+  if (!fs::exists(data_ / "postmaster.pid", ignored)) return false;
+  const auto lines = split(readFileIfExists(data_ / "postmaster.pid", 4096).value_or(""), '\n');
+  return !lines.empty() && lines.back() == "ready";
+}
+
+void PrivateCluster::waitUntilPromoted(Deadline deadline, const std::function<std::size_t()>& work) {
+  Movement movement(server_->pid());
+  std::string said;
+  std::size_t worked = 0;
+  auto moved_at = std::chrono::steady_clock::now();
+  auto look_at = deadlineIn(kLookForMovement);
+  while (!ready()) {
     if (const auto status = server_->ended()) explainEnd(*status);
-    try {
-      const auto connection = database::connect(here);
-      if (connection->query("SELECT pg_is_in_recovery()", {})[0].text(0) == "f") return;
-    } catch (const Error& error) {
-      if (error.code() != Code::Unreachable) throw;
-    }
     if (remaining(deadline).count() == 0)
       throw Error(Code::Unreachable, fmt::format("recovery in {} did not end in time", data_.string()),
                   "it can be tried again");
+    interrupt::check();
     std::this_thread::sleep_for(kPoll);
+    if (remaining(look_at).count() > 0) continue;
+    look_at = deadlineIn(kLookForMovement);
+    auto says = server_->errorOutputSoFar();
+    const auto works = work ? work() : 0;
+    const bool computes = movement.noticed();
+    if (computes || says != said || works != worked) moved_at = std::chrono::steady_clock::now();
+    said = std::move(says);
+    worked = works;
+    if (std::chrono::steady_clock::now() - moved_at < kStandstill) continue;
+    const auto lines = split(said, '\n');
+    throw RecoveryEnded(
+        RecoveryEnded::Why::Stalled, Code::Unreachable,
+        fmt::format("the recovery does not move: PostgreSQL has done nothing for {} s; its last word: {}",
+                    kStandstill.count(), lines.empty() ? "none" : printable(lines.back(), 300)));
+  }
+}
+
+void PrivateCluster::requireDatabase(const database::Target& live) const {
+  const auto here = target(live);
+  try {
+    database::connect(here);
+  } catch (const Error& error) {
+    std::vector<std::string> names;
+    try {
+      auto maintenance = here;
+      maintenance.url = database::postgres::withDatabase(here.url, "postgres");
+      for (const auto& row : database::connect(maintenance)
+                                 ->query("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate "
+                                         "ORDER BY 1",
+                                         {}))
+        names.push_back(row.text(0));
+    } catch (const Error&) {
+      throw error;  // the first says more
+    }
+    throw Error(Code::Config, fmt::format("the recovered cluster cannot be looked at: {}", error.what()),
+                fmt::format("DATABASE_URL names another database or role than the backup has; its databases: {}",
+                            join(names, ", ")));
   }
 }
 
 void PrivateCluster::explainEnd(int status) const {
-  // Our own questions while it starts are answered with FATAL too.
+  using Why = RecoveryEnded::Why;
+  const auto& said = server_->errorOutput();
+  const auto has = [&](const char* words) { return said.find(words) != std::string::npos; };
   std::string fatal;
   std::string last;
-  for (const auto& line : split(server_->errorOutput(), '\n')) {
+  for (const auto& line : split(said, '\n')) {
     const bool severe = line.find("FATAL") != std::string::npos || line.find("PANIC") != std::string::npos ||
                         startsWith(line, "aragora:");
-    if (severe && line.find("the database system is") == std::string::npos)
-      fatal += (fatal.empty() ? "" : "; ") + std::string(trim(line));
+    if (severe) fatal += (fatal.empty() ? "" : "; ") + std::string(trim(line));
     if (!trim(line).empty()) last = trim(line);
   }
   if (fatal.empty()) fatal = last;
-  if (fatal.find("before configured recovery target was reached") != std::string::npos)
-    throw Error(Code::NoInput, "the log ends before the target of the recovery",
-                "choose an earlier target, or --latest");
+  fatal = printable(fatal, 400);
+  if (has("before configured recovery target was reached"))
+    throw RecoveryEnded(Why::LogEndedBeforeTarget, Code::NoInput, "the log ends before the target of the recovery",
+                        "choose an earlier target, or --latest");
+  if (has("recovery stop point is before consistent recovery point"))
+    throw RecoveryEnded(Why::TargetBeforeBackup, Code::NoInput,
+                        "the target of the recovery lies before the end of the base backup",
+                        "choose a later target, or an older base backup with --input");
+  // A resource manager of an extension wrote into the log (PostgreSQL 15 and later): without it nobody can read it.
+  if (has("resource manager with ID"))
+    throw RecoveryEnded(
+        Why::DidNotStart, Code::CouldNotVerify,
+        fmt::format("the log was written by an extension that is not loaded here: {}", fatal),
+        fmt::format("the source preloads: {}", printable(sourceSetting(data_, "shared_preload_libraries"), 200)));
   // It says how the data was left before it does anything with it.
-  if (server_->errorOutput().find("database system was") == std::string::npos)
-    throw Error(Code::CouldNotVerify,
-                fmt::format("PostgreSQL did not start here (exit {}): {}", status, printable(fatal, 400)));
-  throw Error(Code::Damaged,
-              fmt::format("PostgreSQL gave up the recovery (exit {}): {}", status, printable(fatal, 400)));
+  if (!has("database system was"))
+    throw RecoveryEnded(Why::DidNotStart, Code::CouldNotVerify,
+                        fmt::format("PostgreSQL did not start here (exit {}): {}", status, fatal));
+  throw RecoveryEnded(Why::Damaged, Code::Damaged,
+                      fmt::format("PostgreSQL gave up the recovery (exit {}): {}", status, fatal));
 }
 
 void PrivateCluster::stop() {

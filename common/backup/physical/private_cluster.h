@@ -1,18 +1,37 @@
-// PostgreSQL on a directory of ours, reachable through a socket that only this user can open: recoveries are carried
-// out and looked at there. Started as root it runs as the user `postgres`, who is made the owner of the directory.
+// PostgreSQL on a directory of ours, in a sealed room: recoveries are carried out and looked at there. It runs with a
+// configuration of ours only, without the source's libraries, background and replication workers and commands, without
+// a network where the system lets us take it away, and is reachable through a socket that only this user can open.
+// Started as root it runs as the user `postgres`, who is made the owner of the directory.
 #pragma once
 
 #include <map>
 
+#include "common/base/error.h"
 #include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/database/connection.h"
 
 namespace aragora::backup {
 
+// The server gave up; what() has its own words.
+class RecoveryEnded : public Error {
+ public:
+  enum class Why { LogEndedBeforeTarget, TargetBeforeBackup, Damaged, DidNotStart, Stalled };
+  RecoveryEnded(Why why, Code code, const std::string& message, const std::string& hint = {})
+      : Error(code, message, hint), why_(why) {}
+  Why why() const { return why_; }
+
+ private:
+  Why why_;
+};
+
+// Settings that recovery wants to be at least what they were on the source, as pg_control has them: PostgreSQL notes
+// there what a base backup began with and what the replayed log changed them to.
+std::map<std::string, std::string> recordedLimits(const fs::path& data);
+
 class PrivateCluster {
  public:
-  // Starts the server with these settings on top of the directory's own.
+  // Starts the server with these settings and ours; the directory's own are set aside (source_configuration.h).
   PrivateCluster(fs::path data, const std::map<std::string, std::string>& settings);
   PrivateCluster(const PrivateCluster&) = delete;
   PrivateCluster& operator=(const PrivateCluster&) = delete;
@@ -20,17 +39,22 @@ class PrivateCluster {
 
   // The same database and user as `live`, on this server.
   database::Target target(const database::Target& live) const;
-  // Waits until recovery is over and the server takes writes. Throws Error(NoInput) when the log ended before the
-  // target of the recovery, Error(Damaged) with the server's own words when it gave up, Error(Unreachable) at the
-  // deadline.
-  void waitUntilPromoted(const database::Target& live, Deadline deadline);
+  // Waits until recovery is over and the server takes writes. Throws RecoveryEnded when the server gives up or nothing
+  // moves for `kStandstill`, Error(Unreachable) at the deadline. `work` counts what is done for the server elsewhere:
+  // while it changes, something moves.
+  void waitUntilPromoted(Deadline deadline, const std::function<std::size_t()>& work = {});
+  // Throws Error(Config) naming the databases that there are when the one of `live` is not among them.
+  void requireDatabase(const database::Target& live) const;
   // Fast shutdown; throws when the server does not stop.
   void stop();
   // What the server said, complete after stop().
   const std::string& log() const { return server_->errorOutput(); }
 
+  static constexpr std::chrono::seconds kStandstill{60};
+
  private:
   [[noreturn]] void explainEnd(int status) const;
+  bool ready() const;
   fs::path data_;
   TemporaryDirectory socket_;
   std::unique_ptr<Subprocess> server_;

@@ -6,6 +6,7 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/private_cluster.h"
+#include "common/backup/physical/source_configuration.h"
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/error.h"
@@ -18,31 +19,7 @@ namespace aragora::backup {
 
 namespace {
 using Kind = RecoveryTarget::Kind;
-
-std::string describe(const RecoveryTarget& target) {
-  switch (target.kind) {
-    case Kind::Latest:
-      return "the end of the log";
-    case Kind::Time:
-      return "time " + target.value;
-    case Kind::Name:
-      return "restore point " + target.value;
-    case Kind::Position:
-      return "position " + target.value;
-    case Kind::Xid:
-      return "transaction " + target.value;
-    case Kind::Consistent:
-      return "the end of the base backup";
-  }
-  return {};
-}
-
-// A base backup holds the whole segments of its own range; the archive has to go on behind them.
-WalArchive::Reach logAfter(const WalArchive& archive, const PhysicalRecord& base) {
-  const auto size = archive.segmentSize();
-  if (size == 0) return {base.timeline, base.stop, false};
-  return archive.reach(base.timeline, (base.stop + size - 1) / size * size);
-}
+using Settings = std::map<std::string, std::string>;
 
 // The abbreviation Z is not known yet when the server reads its settings.
 std::string postgresTime(Micros at) {
@@ -76,28 +53,23 @@ class Recovery {
   explicit Recovery(const RecoverOptions& options)
       : options_(options),
         archive_(options.directory / "wal", *options.keyring),
-        started_(std::chrono::steady_clock::now()) {}
+        started_(std::chrono::steady_clock::now()),
+        unfinished_(options.to.string() + ".unfinished") {}
 
   RecoverReport run() {
     requireProgram("postgres");
-    chooseBase();
-    requireReachable();
-    checkWhatIsHere();
-    report_.base = base_.id;
+    requirePlace();
+    plan_ = planRecovery({options_.directory, options_.keyring, options_.target, options_.timeline, options_.base,
+                          options_.accept_loss, options_.most_log, options_.ask_server ? &options_.live : nullptr});
     report_.to = options_.to.string();
     report_.target = describe(options_.target);
-    if (options_.dry_run) return plan();
-    if (fs::exists(options_.to))
-      throw Error(Code::CannotCreate, fmt::format("{} exists already", options_.to.string()),
-                  "name a directory that does not exist");
-    try {
-      unpack();
-      replay();
-    } catch (...) {
-      std::error_code ignored;
-      if (made_directory_) fs::remove_all(options_.to, ignored);
-      if (made_directory_ && report_.tablespaces > 0) fs::remove_all(spaces(), ignored);
-      throw;
+    report_.timeline = plan_.timeline();
+    report_.notes = plan_.notes;
+    report_.losses = plan_.losses;
+    report_.whole_log = plan_.whole;
+    if (plan_.promised) report_.promised = plan_.promised->flushed;
+    for (const auto& base : plan_.bases) {
+      if (recoverFrom(base)) break;
     }
     report_.seconds = secondsSince(started_);
     return std::move(report_);
@@ -109,107 +81,99 @@ class Recovery {
       throw Error(Code::Config, fmt::format("{} is not installed here", name), "apt-get install postgresql-15");
   }
 
-  void chooseBase() {
-    const Repository repository(options_.directory, "base");
-    std::vector<Entry> fitting;
-    auto entries = repository.list();
-    // One that was named is looked at whatever was found before.
-    std::erase_if(entries, [&](const Entry& entry) {
-      return options_.base ? entry.id != *options_.base : !entry.good() || !entry.manifest->physical;
-    });
-    if (entries.empty() && !options_.base)
-      throw Error(Code::NoInput, fmt::format("there is no base backup in {}", (options_.directory / "base").describe()),
-                  "make one: aragora backup create --kind base");
-    for (const auto& entry : entries) {
-      if (options_.base || endsBefore(*entry.manifest)) fitting.push_back(entry);
+  void requirePlace() const {
+    if (fs::exists(options_.to))
+      throw Error(Code::CannotCreate, fmt::format("{} exists already", options_.to.string()),
+                  "name a directory that does not exist");
+    if (fs::exists(unfinished_))
+      throw Error(Code::CannotCreate,
+                  fmt::format("{} is there: a recovery into {} is under way or was interrupted", unfinished_.string(),
+                              options_.to.string()),
+                  fmt::format("if none is under way, remove it: rm -r {}", unfinished_.string()));
+    if (fs::exists(options_.to.string() + ".unproven"))
+      throw Error(Code::CannotCreate,
+                  fmt::format("{}.unproven is there, from an earlier recovery", options_.to.string()),
+                  "look at it and move it away, or name another directory with --to");
+    if (fs::exists(spaces()))
+      throw Error(Code::CannotCreate, fmt::format("{} exists already", spaces().string()),
+                  "name another directory with --to");
+  }
+
+  // False when the target turned out to lie before this base backup and there is an older one.
+  bool recoverFrom(const Entry& base) {
+    base_ = &base;
+    report_.base = base.id;
+    checkWhatIsHere();
+    if (options_.dry_run) return showPlan();
+    try {
+      unpack();
+      replay();
+      return true;
+    } catch (const RecoveryEnded& error) {
+      removeUnfinished();
+      if (error.why() == RecoveryEnded::Why::TargetBeforeBackup && &base != &plan_.bases.back()) return false;
+      throw;
+    } catch (...) {
+      removeUnfinished();
+      throw;
     }
-    if (fitting.empty()) {
-      if (options_.base)
-        throw Error(Code::NoInput, fmt::format("there is no base backup {}", printable(*options_.base, 80)),
-                    "see: aragora backup list");
-      outside();
-    }
-    base_ = fitting.back();
-    Repository::requireAuthentic(base_, *options_.keyring);
   }
 
-  bool endsBefore(const Manifest& manifest) const {
-    if (options_.target.kind == Kind::Time) return manifest.finished_at <= *fromIso(options_.target.value);
-    if (options_.target.kind == Kind::Position) return manifest.physical->stop <= *parseLsn(options_.target.value);
-    return true;
+  void removeUnfinished() {
+    std::error_code ignored;
+    if (made_directory_) fs::remove_all(unfinished_, ignored);
+    if (made_directory_ && report_.tablespaces > 0) fs::remove_all(spaces(), ignored);
+    report_.tablespaces = 0;
+    made_directory_ = false;
   }
 
-  // What can be known beforehand; names and transactions are found while replaying or not at all.
-  void requireReachable() {
-    const auto& physical = *base_.manifest->physical;
-    if (options_.target.kind == Kind::Consistent) return;
-    const auto reach = logAfter(archive_, physical);
-    if (options_.target.kind == Kind::Position && std::max(reach.end, physical.stop) < *parseLsn(options_.target.value))
-      outside();
-    const auto status = archive_.readStatus();
-    if (options_.target.kind == Kind::Time && status && status->durable_through < *fromIso(options_.target.value))
-      outside();
-    if (reach.gap && (options_.target.kind == Kind::Latest || options_.target.kind == Kind::Time))
-      throw Error(
-          Code::NoInput, fmt::format("the log after base backup {} has a gap at {}", base_.id, formatLsn(reach.end)),
-          fmt::format("recover to it with --target-lsn {}, or use a base backup made after it", formatLsn(reach.end)));
-  }
-
-  [[noreturn]] void outside() {
-    const auto window = recoveryWindow(options_.directory, *options_.keyring);
-    throw Error(Code::NoInput,
-                fmt::format("{} cannot be reached: recovery is possible from {} through {} (position {})",
-                            describe(options_.target), window ? toIso(window->from) : "nowhere",
-                            window && window->through ? toIso(*window->through) : "the end of the log",
-                            window ? formatLsn(window->end) : "none"),
-                "choose a target inside of it, or --latest");
-  }
+  const PhysicalRecord& physical() const { return *base_->manifest->physical; }
 
   // Before anything is made. What is elsewhere is read once only: its digests are checked on the way in.
   void checkWhatIsHere() {
-    if (!base_.directory.isLocal()) return;
-    for (const auto& file : base_.manifest->files) checkStored(base_.directory, file);
-    const auto size = archive_.segmentSize();
-    const auto& physical = *base_.manifest->physical;
-    if (size == 0 || options_.target.kind != Kind::Latest) return;  // a target may lie before the damage
-    archive_.check({physical.timeline, (physical.stop + size - 1) / size}, false);
+    Repository::requireAuthentic(*base_, *options_.keyring);
+    if (!base_->directory.isLocal()) return;
+    for (const auto& file : base_->manifest->files) checkStored(base_->directory, file);
+    if (plan_.listing.segment_size == 0 || options_.target.kind != Kind::Latest || options_.accept_loss) return;
+    archive_.checkBranch(plan_.listing, plan_.order(physical()));  // other targets may lie before the damage
   }
 
-  RecoverReport plan() {
-    const auto& physical = *base_.manifest->physical;
-    const auto* file = base_.manifest->file("database");
-    const auto reach = logAfter(archive_, physical);
-    report_.plan = {
-        fmt::format("unpack base backup {} ({}) into {}", base_.id, humanBytes(file->plain_size), options_.to.string()),
-        fmt::format("replay the log from {} towards {} (it ends at {})", formatLsn(physical.start),
-                    describe(options_.target), formatLsn(reach.end)),
-        "promote, and stop; nothing else is touched"};
-    report_.seconds = secondsSince(started_);
-    return std::move(report_);
+  bool showPlan() {
+    const auto* file = base_->manifest->file("database");
+    report_.plan = {fmt::format("unpack base backup {} ({}) into {}", base_->id, humanBytes(file->plain_size),
+                                options_.to.string()),
+                    fmt::format("replay the log of timeline {} from {} towards {} (it ends at {}, {} files)",
+                                plan_.timeline(), formatLsn(physical().start), describe(options_.target),
+                                formatLsn(plan_.end), plan_.order(physical()).size()),
+                    "promote, and stop; nothing else is touched"};
+    return true;
   }
 
   void unpack() {
     makeDirectories(options_.to.parent_path(), 0755);
-    Unpacker unpacker(options_.to);
+    const auto began = std::chrono::steady_clock::now();
+    Unpacker unpacker(unfinished_);
     made_directory_ = true;
-    readArtifact(base_.directory, *base_.manifest->file("database"), options_.keyring->backupIdentities(),
-                 [&](std::string_view bytes) { unpacker.write(bytes); });
+    readArtifact(base_->directory, *base_->manifest->file("database"), options_.keyring->backupIdentities(),
+                 [&](std::string_view bytes) {
+                   unpacker.write(bytes);
+                   report_.unpacked_bytes += bytes.size();
+                 });
     unpacker.finish();
     placeTablespaces();
-    createFileExclusively(options_.to / "recovery.signal", "", 0600);
-    report_.unpack_seconds = secondsSince(started_);
+    for (const auto& signal : removeSignals(unfinished_)) report_.notes.push_back("removed: " + signal);
+    createFileExclusively(unfinished_ / "recovery.signal", "", 0600);
+    report_.unpack_seconds = secondsSince(began);
   }
 
   // In the archive a directory each; PostgreSQL wants links that lead out of its own directory.
   void placeTablespaces() {
     std::error_code ignored;
-    for (const auto& item : fs::directory_iterator(options_.to / "pg_tblspc", ignored)) {
+    for (const auto& item : fs::directory_iterator(unfinished_ / "pg_tblspc", ignored)) {
       const auto place = spaces();
-      if (report_.tablespaces++ == 0 && ::mkdir(place.c_str(), 0700) != 0) {
-        made_directory_ = false;
-        fs::remove_all(options_.to, ignored);
+      if (report_.tablespaces == 0 && ::mkdir(place.c_str(), 0700) != 0)
         throwSystemError(Code::CannotCreate, "create", place.string(), errno);
-      }
+      ++report_.tablespaces;
       const auto target = place / item.path().filename();
       renameDurably(item.path(), target);
       fs::create_directory_symlink(target, item.path());
@@ -221,30 +185,67 @@ class Recovery {
 
   void replay() {
     const auto from = std::chrono::steady_clock::now();
-    const WalServer wal(archive_);
+    const WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, plan_.order(physical())});
     const ServersProgram program(options_.to.parent_path());
-    PrivateCluster cluster(options_.to, recoverySettings(program.path(), wal.socket()));
-    try {
-      cluster.waitUntilPromoted(options_.live, deadlineIn(options_.deadline));
-    } catch (const Error& error) {
-      if (error.code() == Code::NoInput) outside();
-      throw;
+    auto settings = recoverySettings(program.path(), wal.socket());
+    const auto deadline = deadlineIn(options_.deadline);
+    std::unique_ptr<PrivateCluster> cluster;
+    while (!cluster) {
+      const auto limits = recordedLimits(unfinished_);
+      cluster = std::make_unique<PrivateCluster>(unfinished_, settings);
+      try {
+        cluster->waitUntilPromoted(deadline, [&] { return wal.work(); });
+      } catch (const RecoveryEnded& error) {
+        if (error.why() == RecoveryEnded::Why::LogEndedBeforeTarget) {
+          goOnToTheEnd(settings);
+        } else if (recordedLimits(unfinished_) == limits) {  // else the log has raised one since: once more with it
+          throw;
+        }
+        cluster.reset();
+      }
     }
     report_.replay_seconds = secondsSince(from);
     report_.log_files = wal.served();
-    lookAt(cluster.target(options_.live));
-    cluster.stop();
+    std::string left_out;
+    std::optional<Error> trouble;
+    try {
+      left_out = lookAt(*cluster);
+    } catch (const Error& error) {  // it is finished all the same, and nobody has to do it again
+      if (error.code() == Code::Interrupted) throw;
+      trouble = error;
+    }
+    cluster->stop();
+    handOver(left_out, trouble);
   }
 
-  std::map<std::string, std::string> recoverySettings(const fs::path& program, const fs::path& socket) const {
+  // PostgreSQL stops at the first commit behind a time and does not find one where nothing was written since. When all
+  // that there was up to then is known to be in the log, its end is the target.
+  void goOnToTheEnd(Settings& settings) {
+    const bool at_end =
+        (options_.target.kind == Kind::Time && plan_.covered && *plan_.covered >= *fromIso(options_.target.value)) ||
+        (options_.target.kind == Kind::Position && plan_.end >= *parseLsn(options_.target.value));
+    if (!at_end)
+      throw Error(Code::NoInput,
+                  fmt::format("{} cannot be reached: recovery from base backup {} is possible through {}{}",
+                              describe(options_.target), base_->id, formatLsn(plan_.end),
+                              plan_.covered ? fmt::format(" ({})", toIso(*plan_.covered)) : ""),
+                  "choose an earlier target, or --latest");
+    if (!plan_.missing.empty() && !options_.accept_loss) throw Error(Code::Damaged, plan_.missing, kLossHint);
+    for (const auto* name : {"recovery_target_time", "recovery_target_lsn", "recovery_target_inclusive"})
+      settings.erase(name);
+    to_end_ = true;
+  }
+
+  Settings recoverySettings(const fs::path& program, const fs::path& socket) const {
     // For the shell that runs the command; % is PostgreSQL's.
     const auto quoted = [](const fs::path& path) {
       return "'" + replaceAll(replaceAll(path.string(), "'", "'\\''"), "%", "%%") + "'";
     };
-    std::map<std::string, std::string> settings{
+    Settings settings{
         {"restore_command", fmt::format("{} restore wal-get %f %p --from {}", quoted(program), quoted(socket))},
-        {"recovery_target_timeline", "latest"},
+        {"recovery_target_timeline", fmt::format("{}", plan_.timeline())},
         {"recovery_target_action", "promote"}};
+    if (options_.target.exclusive) settings["recovery_target_inclusive"] = "off";
     switch (options_.target.kind) {
       case Kind::Latest:
         break;
@@ -267,7 +268,10 @@ class Recovery {
     return settings;
   }
 
-  void lookAt(const database::Target& recovered) {
+  // Answers what the log has and the replay left out; throws only when it cannot be looked at.
+  std::string lookAt(const PrivateCluster& cluster) {
+    cluster.requireDatabase(options_.live);
+    const auto recovered = cluster.target(options_.live);
     const auto connection = database::connect(recovered);
     const auto row = connection->query(
         "SELECT pg_last_wal_replay_lsn()::text, (extract(epoch FROM pg_last_xact_replay_timestamp()) * "
@@ -275,61 +279,61 @@ class Recovery {
         {})[0];
     report_.reached = parseLsn(row.text(0)).value_or(0);
     report_.last_commit = row.optionalInteger(1);
-    if (!options_.verify) return;
+    report_.log_bytes = report_.reached > physical().stop ? report_.reached - physical().stop : 0;
+    noteSubscriptions(*connection);
+    if (options_.verify) verify(recovered);
+    const bool everything = options_.target.kind == Kind::Latest || to_end_;
+    if (everything && plan_.whole) report_.covered = plan_.covered;
+    return everything && plan_.whole ? leftOut(archive_, plan_, report_.reached) : std::string();
+  }
+
+  void noteSubscriptions(database::Connection& connection) {
+    const auto enabled = connection.query(
+        "SELECT count(*), coalesce(string_agg(subname, ', '), '') FROM pg_subscription WHERE subenabled", {})[0];
+    if (enabled.integer(0) == 0) return;
+    report_.notes.push_back(
+        fmt::format("it subscribes to other databases ({}): while the old server lives, start it with -c "
+                    "max_logical_replication_workers=0, or it takes what that one waits for",
+                    printable(enabled.text(1), 200)));
+  }
+
+  void verify(const database::Target& recovered) {
     verify::Options how;
     how.keyring = options_.keyring;
     const auto found = verify::verifyDatabase(recovered, how);
     for (const auto& finding : found.findings)
       report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
     if (const auto* against = found.againstRestored())
-      throw Error(Code::Damaged,
-                  fmt::format("the recovered data does not verify: {}: {}", against->id, against->message));
+      report_.against = fmt::format("{}: {}", against->id, against->message);
+  }
+
+  // From here on it is finished, and stays.
+  void handOver(const std::string& left_out, const std::optional<Error>& trouble) {
+    for (const auto& removed : putConfigurationBack(unfinished_))
+      report_.notes.push_back(fmt::format("removed: {}", removed));
+    const bool less = !left_out.empty() && !options_.accept_loss;
+    const fs::path name = less || trouble ? options_.to.string() + ".unproven" : options_.to.string();
+    renameDurably(unfinished_, name);
+    made_directory_ = false;
+    report_.to = name.string();
+    const auto where = fmt::format("; what was recovered is in {}", name.string());
+    if (trouble) throw Error(trouble->code(), trouble->what() + where, trouble->hint());
+    if (less) throw Error(Code::Damaged, left_out + where, kLossHint);
+    if (!left_out.empty()) report_.losses.push_back(left_out);
   }
 
   const RecoverOptions& options_;
   WalArchive archive_;
   std::chrono::steady_clock::time_point started_;
-  Entry base_;
+  const fs::path unfinished_;
+  RecoveryPlan plan_;
+  const Entry* base_ = nullptr;
   bool made_directory_ = false;  // what was there before is never removed
+  bool to_end_ = false;          // the target is the end of the log
   RecoverReport report_;
 };
-
-void requireWellFormed(const RecoveryTarget& target) {
-  const auto refuse = [&](const char* hint) {
-    throw Error(Code::Usage,
-                fmt::format("'{}' is no {}", printable(target.value, 60),
-                            target.kind == Kind::Time       ? "time"
-                            : target.kind == Kind::Position ? "position"
-                                                            : "transaction"),
-                hint);
-  };
-  if (target.kind == Kind::Time && !fromIso(target.value)) refuse("write it as 2026-01-13T10:00:00Z");
-  if (target.kind == Kind::Position && !parseLsn(target.value)) refuse("write it as 16/B374D848");
-  if (target.kind == Kind::Xid && !parseInteger(target.value))
-    refuse("write the number that pg_current_xact_id() gave");
-}
 }  // namespace
 
-RecoverReport recoverCluster(const RecoverOptions& options) {
-  requireWellFormed(options.target);
-  return Recovery(options).run();
-}
-
-std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, const crypto::Keyring& keyring) {
-  const WalArchive archive(directory / "wal", keyring);
-  std::optional<RecoveryWindow> window;
-  for (const auto& entry : Repository(directory, "base").list()) {
-    if (!entry.good() || !entry.manifest->physical) continue;
-    const auto reach = logAfter(archive, *entry.manifest->physical);
-    // Behind a gap only newer base backups reach the end of the log.
-    if (!window || window->gap)
-      window = RecoveryWindow{entry.id, entry.manifest->finished_at, std::nullopt,
-                              std::max(reach.end, entry.manifest->physical->stop), reach.gap};
-  }
-  const auto status = archive.readStatus();
-  if (window && status && status->durable_through > 0 && !window->gap)
-    window->through = std::max(window->from, status->durable_through);
-  return window;
-}
+RecoverReport recoverCluster(const RecoverOptions& options) { return Recovery(options).run(); }
 
 }  // namespace aragora::backup

@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
+#include "common/crypto/hash.h"
 
 namespace aragora::backup {
 
@@ -49,6 +50,7 @@ class Destination {
 }  // namespace
 
 storage::Place WalArchive::folder(std::string_view name) const { return directory_ / std::string(name.substr(0, 8)); }
+storage::Place WalArchive::folder(std::uint32_t timeline) const { return directory_ / fmt::format("{:08X}", timeline); }
 
 void WalArchive::claim(const std::string& system_identifier, std::uint64_t segment_size) {
   makeDirectories(directory_.path(), 0750);
@@ -94,7 +96,7 @@ FileLock WalArchive::lock() const {
   auto lock = FileLock::acquire(directory_.path() / ".lock",
                                 fmt::format("another receiver writes to {}", directory_.describe()));
   removeUnfinished(directory_.path());
-  for (const auto timeline : timelines()) removeUnfinished((directory_ / fmt::format("{:08X}", timeline)).path());
+  for (const auto timeline : timelines()) removeUnfinished(folder(timeline).path());
   return lock;
 }
 
@@ -122,20 +124,6 @@ std::optional<WalArchive::Span> WalArchive::spanOf(std::string_view file) {
   return Span{*from, *to};
 }
 
-// What of the open segment was sealed: without holes, from its beginning.
-std::vector<WalArchive::Span> WalArchive::spans(const std::string& segment) const {
-  std::vector<Span> result;
-  for (const auto& item : folder(segment).list()) {
-    const auto span = startsWith(item.name, segment) ? spanOf(item.name) : std::nullopt;
-    // In the order of their names; after a restart one may begin again where the last known one did.
-    const auto known = result.empty() ? 0 : result.back().to;
-    if (!span || span->from > known || span->to <= known) continue;
-    while (!result.empty() && result.back().from >= span->from) result.pop_back();
-    result.push_back(*span);
-  }
-  return result;
-}
-
 std::optional<FileRecord> WalArchive::readRecord(const std::string& segment, const std::string& name) const {
   const auto object = readSignedRecord(folder(segment), name + std::string(kRecord), keyring_);
   if (!object) return std::nullopt;
@@ -148,58 +136,146 @@ std::optional<FileRecord> WalArchive::readRecord(const std::string& segment, con
 }
 
 namespace {
-bool holds(const storage::Place& folder, const std::string& name) {
-  const auto items = folder.list();
-  return std::any_of(items.begin(), items.end(),
-                     [&](const storage::Item& item) { return item.name == name && !item.folder; });
-}
-
 [[noreturn]] void recordIsMissing(const storage::Place& folder, const std::string& name) {
   throw Error(Code::Damaged, fmt::format("{}: is missing", (folder / (name + std::string(kRecord))).describe()),
               "recover to a moment before it, or from another copy");
 }
+
+// In the order of their names; after a restart one may begin again where the last known one did.
+void addSpan(std::vector<WalListing::Span>& spans, const WalListing::Span& span) {
+  const auto known = spans.empty() ? 0 : spans.back().to;
+  if (span.from > known || span.to <= known) return;
+  while (!spans.empty() && spans.back().from >= span.from) spans.pop_back();
+  spans.push_back(span);
+}
 }  // namespace
 
-bool WalArchive::fetch(const std::string& name, const fs::path& destination) const {
+std::map<std::uint64_t, WalListing::Segment> WalArchive::segments(std::uint32_t timeline) const {
   const auto size = segmentSize();
-  const auto segment = size > 0 ? parseSegmentName(name, size) : std::nullopt;
-  if (!segment && !isHistoryName(name)) return false;  // .backup files: recovery does without
-  const auto place = folder(name);
-  if (holds(place, sealedName(name))) {
-    const auto record = readRecord(name, name);
-    if (!record) recordIsMissing(place, name);
-    Destination file(destination);
-    readArtifact(place, *record, keyring_.backupIdentities(), [&](std::string_view bytes) { file.write(bytes); });
-    file.finish();
-    return true;
+  std::map<std::uint64_t, WalListing::Segment> found;
+  if (size == 0) return found;
+  for (const auto& item : folder(timeline).list()) {
+    const auto name = parseSegmentName(std::string_view(item.name).substr(0, 24), size);
+    if (!name || name->timeline != timeline || item.folder) continue;
+    const auto rest = item.name.substr(24);
+    const auto span = spanOf(item.name);
+    if (rest != kSealed && rest != kPartial && !span) continue;
+    auto& segment = found[name->number];
+    if (rest == kSealed) {
+      segment.sealed = true;
+    } else if (rest == kPartial) {
+      segment.open = true;
+      segment.size = std::min(size, item.size);
+    } else {
+      addSpan(segment.spans, *span);
+    }
   }
-  if (!segment) return false;
-  if (fetchOpen(name, destination, size)) return true;
-  // Ending recovery here would silently lose what comes after.
-  for (const auto& piece : pieces(segment->timeline)) {
-    if (piece.segment.number > segment->number)
-      throw Error(Code::NoInput,
-                  fmt::format("{} is missing and the log goes on at {}", name, segmentName(piece.segment, size)),
-                  "recover to a moment before it, or from a base backup after it");
+  for (auto& [number, segment] : found) {
+    if (segment.sealed) segment.size = size;
+    if (!segment.sealed && !segment.open && !segment.spans.empty())
+      segment.size = std::min(size, segment.spans.back().to);
   }
-  return false;
+  std::erase_if(found, [](const auto& item) { return item.second.size == 0; });
+  return found;
 }
 
-// The open segment, filled up with zeros: the plain file here, its sealed pieces elsewhere.
-bool WalArchive::fetchOpen(const std::string& name, const fs::path& destination, std::uint64_t size) const {
-  const auto place = folder(name);
-  if (holds(place, name + std::string(kPartial))) {
+WalListing WalArchive::listing() const {
+  WalListing listing;
+  listing.segment_size = segmentSize();
+  if (listing.segment_size == 0) return listing;
+  for (const auto timeline : timelines()) {
+    auto segments = this->segments(timeline);
+    if (segments.empty()) continue;
+    if (segments.rbegin()->first - segments.begin()->first >= segments.size()) {
+      // A hole, or a listing that met the receiver while it completed a segment.
+      std::this_thread::sleep_for(kSealingTime);
+      segments = this->segments(timeline);
+    }
+    listing.log[timeline] = std::move(segments);
+    listing.branches[timeline] = parseHistory(timeline, history(timeline));
+  }
+  listing.interruptions = interruptions();
+  return listing;
+}
+
+// Empty where there is none to read: of the first timeline, and on a machine that may only write backups.
+std::string WalArchive::history(std::uint32_t timeline) const {
+  std::string text;
+  if (timeline < 2 || !keyring_.opensBackups()) return text;
+  const auto name = historyName(timeline);
+  const auto record = readRecord(name, name);
+  if (!record) recordIsMissing(folder(timeline), name);
+  readArtifact(folder(timeline), *record, keyring_.backupIdentities(), [&](std::string_view bytes) { text += bytes; });
+  return text;
+}
+
+std::vector<WalArchive::Piece> WalArchive::pieces(std::uint32_t timeline) const {
+  std::vector<Piece> result;
+  for (const auto& [number, segment] : segments(timeline))
+    result.push_back({{timeline, number}, segment.size, segment.sealed});
+  return result;
+}
+
+bool WalArchive::fetch(const std::string& name, const fs::path& destination) const {
+  return fetch(listing(), name, destination);
+}
+
+bool WalArchive::fetch(const WalListing& listing, const std::string& name, const fs::path& destination, Lsn end) const {
+  const auto size = listing.segment_size;
+  const auto wanted = size > 0 ? parseSegmentName(name, size) : std::nullopt;
+  if (!wanted && !isHistoryName(name)) return false;  // .backup files: recovery does without
+  if (!wanted) {
+    const auto record = readRecord(name, name);
+    if (!record) return false;
     Destination file(destination);
-    place.read(name + std::string(kPartial), [&](std::string_view bytes) { file.write(bytes); });
-    file.fillUpTo(size);
+    readArtifact(folder(name), *record, keyring_.backupIdentities(),
+                 [&](std::string_view bytes) { file.write(bytes); });
     file.finish();
     return true;
   }
-  const auto sealed = spans(name);
-  if (sealed.empty()) return false;
+  const auto begin = wanted->number * size;
+  if (begin >= end) return false;
+  const auto* segment = listing.find(wanted->timeline, wanted->number);
+  if (segment == nullptr) {
+    // Ending recovery here would silently lose what comes after.
+    if (listing.end(wanted->timeline) > begin)
+      throw Error(
+          Code::NoInput,
+          fmt::format("{} is missing and the log goes on to {}", name, formatLsn(listing.end(wanted->timeline))),
+          "recover to a moment before it, or from a base backup after it");
+    return false;
+  }
   Destination file(destination);
+  auto left = std::min(size, end - begin);
+  const auto take = [&](std::string_view bytes) {
+    const auto part = bytes.substr(0, left);
+    left -= part.size();
+    file.write(part);
+  };
+  // The receiver may have completed it since it was listed.
+  if (!readSegment(*segment, name, take) && !readSegment({.sealed = true, .spans = {}}, name, take)) return false;
+  file.fillUpTo(size);
+  file.finish();
+  return true;
+}
+
+// False when it is not there any more.
+bool WalArchive::readSegment(const WalListing::Segment& segment, const std::string& name, const ByteSink& sink) const {
+  if (segment.sealed) {
+    const auto record = readRecord(name, name);
+    if (!record) recordIsMissing(folder(name), name);
+    readArtifact(folder(name), *record, keyring_.backupIdentities(), sink);
+    return true;
+  }
+  if (segment.open) return folder(name).read(name + std::string(kPartial), sink);
+  readPieces(segment, name, sink);
+  return true;
+}
+
+void WalArchive::readPieces(const WalListing::Segment& segment, const std::string& name, const ByteSink& sink) const {
+  const auto place = folder(name);
   std::uint64_t written = 0;
-  for (const auto& span : sealed) {
+  for (const auto& span : segment.spans) {
     const auto piece = pieceName(name, span);
     const auto record = readRecord(name, piece);
     if (!record) recordIsMissing(place, piece);
@@ -209,41 +285,60 @@ bool WalArchive::fetchOpen(const std::string& name, const fs::path& destination,
     readArtifact(place, *record, keyring_.backupIdentities(), [&](std::string_view bytes) {
       const auto known = std::min<std::uint64_t>(skip, bytes.size());
       skip -= known;
-      file.write(bytes.substr(known));
+      sink(bytes.substr(known));
     });
     written = span.to;
   }
-  file.fillUpTo(size);
-  file.finish();
-  return true;
 }
 
-std::vector<WalArchive::Piece> WalArchive::pieces(std::uint32_t timeline) const {
-  const auto size = segmentSize();
-  std::map<WalSegment, Piece> found;
-  if (size == 0) return {};
-  for (const auto& item : (directory_ / fmt::format("{:08X}", timeline)).list()) {
-    const auto segment = parseSegmentName(std::string_view(item.name).substr(0, 24), size);
-    if (!segment || segment->timeline != timeline) continue;
-    auto& piece = found[*segment];
-    piece.segment = *segment;
-    const auto rest = item.name.substr(24);
-    if (rest == kSealed) {
-      piece.sealed = true;
-      piece.size = size;
-    } else if (piece.sealed) {
-      continue;
-    } else if (rest == kPartial) {
-      piece.size = std::min(size, item.size);
-    } else if (const auto span = spanOf(item.name); span && span->from <= piece.size) {
-      piece.size = std::max(piece.size, std::min(size, span->to));
-    }
-  }
-  std::vector<Piece> result;
-  for (const auto& [segment, piece] : found) {
-    if (piece.size > 0) result.push_back(piece);
+std::string WalArchive::bytes(const WalListing& listing, std::uint32_t timeline, Lsn from, Lsn to) const {
+  std::string result;
+  const auto size = listing.segment_size;
+  for (auto number = from / size; number * size < to; ++number) {
+    const auto* segment = listing.find(timeline, number);
+    if (segment == nullptr) return result;
+    Lsn at = number * size;
+    readSegment(*segment, segmentName({timeline, number}, size), [&](std::string_view block) {
+      const auto begin = std::max(at, from);
+      const auto end = std::min<Lsn>(at + block.size(), to);
+      if (begin < end) result += block.substr(begin - at, end - begin);
+      at += block.size();
+    });
   }
   return result;
+}
+
+std::optional<ConfirmedLog> WalArchive::confirmed(std::uint32_t timeline) const {
+  return readConfirmed(folder(timeline), keyring_);
+}
+
+void WalArchive::confirm(const ConfirmedLog& confirmed) const {
+  const auto directory = folder(confirmed.timeline).path();
+  makeDirectories(directory, 0750);
+  writeFileAtomically(directory / kConfirmedName, confirmedText(confirmed, keyring_), 0640);
+}
+
+std::string WalArchive::shortOf(const WalListing& listing, const ConfirmedLog& confirmed) const {
+  const auto size = listing.segment_size;
+  const auto end = listing.end(confirmed.timeline);
+  const auto promised =
+      fmt::format("timeline {} was confirmed through {}", confirmed.timeline, formatLsn(confirmed.flushed));
+  if (end < confirmed.flushed)
+    return fmt::format("{}, the log in {} ends at {}: {} confirmed bytes are missing", promised, directory_.describe(),
+                       end == 0 ? "nowhere" : formatLsn(end), confirmed.flushed - end);
+  const auto* segment = size > 0 ? listing.find(confirmed.timeline, confirmed.flushed / size) : nullptr;
+  if (confirmed.open_sha256.empty() || segment == nullptr || segment->sealed || !segment->open) return {};
+  crypto::Sha256 hash;
+  auto left = confirmed.flushed % size;
+  const auto name = segmentName({confirmed.timeline, confirmed.flushed / size}, size);
+  const bool there = readSegment(*segment, name, [&](std::string_view block) {
+    const auto part = block.substr(0, left);
+    left -= part.size();
+    hash.update(part);
+  });
+  if (!there || (left == 0 && hash.finishHex() == confirmed.open_sha256)) return {};  // or it was completed meanwhile
+  return fmt::format("{}, and {} does not hold what was confirmed", promised,
+                     (folder(name) / (name + std::string(kPartial))).describe());
 }
 
 std::vector<std::uint32_t> WalArchive::timelines() const {
@@ -253,51 +348,6 @@ std::vector<std::uint32_t> WalArchive::timelines() const {
       result.push_back(static_cast<std::uint32_t>(std::stoul(item.name, nullptr, 16)));
   }
   std::sort(result.begin(), result.end());
-  return result;
-}
-
-WalArchive::Reach WalArchive::reachOn(std::uint32_t timeline, Lsn start) const {
-  const auto size = segmentSize();
-  Reach reach{timeline, start, false};
-  if (size == 0) return reach;
-  auto wanted = start / size;
-  for (const auto& piece : pieces(timeline)) {
-    if (piece.segment.number < wanted) continue;
-    if (piece.segment.number > wanted) {
-      reach.gap = true;
-      return reach;
-    }
-    reach.end = std::max(reach.end, wanted * size + piece.size);
-    if (piece.size < size) {
-      ++wanted;  // anything later is behind a gap
-      continue;
-    }
-    ++wanted;
-  }
-  return reach;
-}
-
-WalArchive::Reach WalArchive::reach(std::uint32_t timeline, Lsn start) const {
-  // The newest timeline whose history leads through ours; each line of a history is «parent, where it was left».
-  const auto size = segmentSize();
-  auto result = reachOn(timeline, start);
-  for (const auto newer : timelines()) {
-    if (newer <= timeline) continue;
-    const TemporaryDirectory scratch;
-    const auto file = scratch.path() / "history";
-    if (!fetch(historyName(newer), file)) continue;
-    std::optional<Lsn> left_ours;
-    std::optional<Lsn> left_parent;
-    for (const auto& line : split(readFile(file, kRecordLimit), '\n')) {
-      const auto words = split(replaceAll(line, "\t", " "), ' ');
-      if (words.size() < 2 || startsWith(words[0], "#")) continue;
-      left_parent = parseLsn(words[1]);
-      if (parseInteger(words[0]) == static_cast<std::int64_t>(timeline)) left_ours = left_parent;
-    }
-    if (!left_ours || !left_parent || result.end < *left_ours / size * size) continue;
-    const auto further = reachOn(newer, *left_parent / size * size);
-    if (further.end > *left_parent) result = further;
-  }
   return result;
 }
 
@@ -322,8 +372,15 @@ std::size_t WalArchive::removeBefore(const std::vector<WalSegment>& starts) cons
   return removed;
 }
 
+std::map<std::uint32_t, ConfirmedLog> WalArchive::promises() const {
+  std::map<std::uint32_t, ConfirmedLog> result;
+  for (const auto timeline : timelines()) {
+    if (const auto promised = confirmed(timeline)) result[timeline] = *promised;
+  }
+  return result;
+}
+
 std::size_t WalArchive::check(const WalSegment& from, bool content) const {
-  const auto size = segmentSize();
   std::size_t checked = 0;
   const auto one = [&](const std::string& segment, const std::string& name) {
     const auto record = readRecord(segment, name);
@@ -334,26 +391,25 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
       checkStored(folder(segment), *record);
     ++checked;
   };
-  for (const auto timeline : timelines()) {
+  const auto promised = promises();  // before the listing: what came since is no part of it
+  const auto listing = this->listing();
+  for (const auto& [timeline, segments] : listing.log) {
     if (timeline < from.timeline) continue;
-    if (holds(folder(historyName(timeline)), sealedName(historyName(timeline))))
-      one(historyName(timeline), historyName(timeline));
-    for (const auto& piece : pieces(timeline)) {
-      const auto name = segmentName(piece.segment, size);
-      if (timeline == from.timeline && piece.segment.number < from.number) continue;
-      if (piece.sealed) {
-        one(name, name);
-      } else {
-        for (const auto& span : spans(name)) one(name, pieceName(name, span));
-      }
+    if (timeline > 1) one(historyName(timeline), historyName(timeline));
+    for (const auto& [number, segment] : segments) {
+      if (timeline == from.timeline && number < from.number) continue;
+      const auto name = segmentName({timeline, number}, listing.segment_size);
+      if (segment.sealed) one(name, name);
+      for (const auto& span : segment.spans) one(name, pieceName(name, span));
     }
   }
-  auto reached = reach(from.timeline, from.number * size);
-  if (reached.gap) {  // or a listing that met the receiver while it completed a segment
-    std::this_thread::sleep_for(kSealingTime);
-    reached = reach(from.timeline, from.number * size);
+  for (const auto& [timeline, confirmed] : promised) {
+    if (timeline < from.timeline) continue;
+    if (const auto missing = shortOf(listing, confirmed); !missing.empty())
+      throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
   }
-  if (reached.gap && !gapIsRecorded(reached.timeline, reached.end))
+  const auto reached = listing.reach(from.timeline, from.number * listing.segment_size);
+  if (reached.gap && !recorded(listing, reached))
     throw Error(Code::Damaged,
                 fmt::format("{}: the log from {} on is missing and goes on later", directory_.describe(),
                             formatLsn(reached.end)),
@@ -361,25 +417,47 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
   return checked;
 }
 
-void WalArchive::recordGap(std::uint32_t timeline, Lsn after, const std::string& why) const {
+void WalArchive::checkBranch(const WalListing& listing, const std::vector<std::string>& names) const {
+  for (const auto& name : names) {
+    const auto segment = parseSegmentName(name, listing.segment_size);
+    const auto* known = segment ? listing.find(segment->timeline, segment->number) : nullptr;
+    if (known == nullptr || !known->sealed) continue;
+    const auto record = readRecord(name, name);
+    if (!record) recordIsMissing(folder(name), name);
+    checkStored(folder(name), *record);
+  }
+}
+
+// What was written and not yet synced when it was recorded may be there or not.
+bool WalArchive::recorded(const WalListing& listing, const Reach& reached) {
+  const auto size = listing.segment_size;
+  return std::any_of(listing.interruptions.begin(), listing.interruptions.end(), [&](const auto& known) {
+    return known.timeline == reached.timeline && reached.end + size >= known.after && known.after + size >= reached.end;
+  });
+}
+
+void WalArchive::record(const WalListing::Interruption& interruption) const {
   auto known = directory_.text("gaps.jsonl", kGapsLimit).value_or("");
-  known += toJson(json::object{
-               {"at", toIso(nowMicros())}, {"timeline", timeline}, {"after", formatLsn(after)}, {"why", why}}) +
+  known += toJson(json::object{{"at", toIso(nowMicros())},
+                               {"timeline", interruption.timeline},
+                               {"after", formatLsn(interruption.after)},
+                               {"replayable", interruption.replayable},
+                               {"why", interruption.why}}) +
            "\n";
   writeFileAtomically(directory_.path() / "gaps.jsonl", known, 0640);
 }
 
-bool WalArchive::gapIsRecorded(std::uint32_t timeline, Lsn after) const {
-  const auto size = segmentSize();
+std::vector<WalListing::Interruption> WalArchive::interruptions() const {
+  std::vector<WalListing::Interruption> result;
   for (const auto& line : split(directory_.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
     const auto value = tryParseJson(line);
     const auto* object = value ? value->if_object() : nullptr;
-    if (object == nullptr || jsonIntegerOr(*object, "timeline", 0) != timeline) continue;
-    // What was written and not yet synced when it was recorded may be there or not.
-    const auto at = parseLsn(jsonTextOr(*object, "after", "")).value_or(0);
-    if (after + size >= at && at + size >= after) return true;
+    if (object == nullptr) continue;
+    result.push_back({static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0)),
+                      parseLsn(jsonTextOr(*object, "after", "")).value_or(0), jsonFlagOr(*object, "replayable", true),
+                      jsonTextOr(*object, "why", "")});
   }
-  return false;
+  return result;
 }
 
 void WalArchive::writeStatus(const WalStatus& status) const {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "common/backup/artifact.h"
+#include "common/backup/physical/confirmed_log.h"
+#include "common/backup/physical/wal_listing.h"
 #include "common/backup/physical/wal_status.h"
 #include "common/crypto/keyring.h"
 
@@ -38,18 +40,20 @@ class WalArchive {
   void seal(const std::string& name, const fs::path& file, const ArtifactOptions& how) const;
   // The open segment's bytes [from, to) as a sealed piece with its record in `folder`; answers their names, the record
   // first; none when the segment has been completed meanwhile.
-  struct Span {
-    std::uint64_t from = 0;
-    std::uint64_t to = 0;
-  };
+  using Span = WalListing::Span;
   std::vector<std::string> sealPiece(const WalSegment& segment, Span span, const ArtifactOptions& how,
                                      const fs::path& folder) const;
   static std::optional<Span> spanOf(std::string_view file);  // of a piece's sealed file
 
-  // Writes the file `name` to `destination` as recovery needs it: the open segment filled up with zeros. False when the
-  // archive ends before it. Error(Damaged) when it is there and does not hold, Error(NoInput) when it is missing and
-  // the log goes on behind it.
+  // Everything that is here now. Histories are read, nothing else is opened.
+  WalListing listing() const;
+  // Writes the file `name` to `destination` as recovery needs it: the open segment filled up with zeros, nothing of the
+  // log behind `end`. False when the archive ends before it. Error(Damaged) when it is there and does not hold,
+  // Error(NoInput) when it is missing and the log goes on behind it.
+  bool fetch(const WalListing& listing, const std::string& name, const fs::path& destination, Lsn end = kNever) const;
   bool fetch(const std::string& name, const fs::path& destination) const;
+  // The bytes [from, to) of one timeline's log, for a look at a few; fewer where it ends.
+  std::string bytes(const WalListing& listing, std::uint32_t timeline, Lsn from, Lsn to) const;
 
   struct Piece {
     WalSegment segment;
@@ -58,13 +62,20 @@ class WalArchive {
   };
   std::vector<Piece> pieces(std::uint32_t timeline) const;  // in order
   std::vector<std::uint32_t> timelines() const;             // in order
-  // Where the log that begins at `start` ends or first has a gap, followed over timeline switches.
-  struct Reach {
-    std::uint32_t timeline = 0;
-    Lsn end = 0;
-    bool gap = false;  // there is more log after `end`
-  };
-  Reach reach(std::uint32_t timeline, Lsn start) const;
+  using Reach = WalListing::Reach;
+  Reach reach(std::uint32_t timeline, Lsn start) const { return listing().reach(timeline, start); }
+
+  // The text of a timeline's history file.
+  std::string history(std::uint32_t timeline) const;
+
+  // What was promised of a timeline; nullopt when nothing was. Throws Error(Damaged).
+  std::optional<ConfirmedLog> confirmed(std::uint32_t timeline) const;
+  // Of all; to be read before the listing that they are compared with.
+  std::map<std::uint32_t, ConfirmedLog> promises() const;
+  void confirm(const ConfirmedLog& confirmed) const;
+  // Whether what is here holds what was promised: empty, or what is missing, for people. Reads the open segment.
+  std::string shortOf(const WalListing& listing, const ConfirmedLog& confirmed) const;
+
   // Removes complete segments that no recovery from one of `starts` reads: on each timeline those below the lowest
   // start on it or on a timeline before it (below all of them where there is none). Answers how many; none without
   // starts.
@@ -73,20 +84,24 @@ class WalArchive {
   // Reads what recovery from `from` on would read: records and digests, with `content` also that everything decrypts.
   // Answers how many files. Throws Error(Damaged) for what does not hold, and for a gap that nobody wrote down.
   std::size_t check(const WalSegment& from, bool content) const;
-  // The receiver could not get what was between: known from now on.
-  void recordGap(std::uint32_t timeline, Lsn after, const std::string& why) const;
-  bool gapIsRecorded(std::uint32_t timeline, Lsn after) const;
+  // The records and digests of these files only.
+  void checkBranch(const WalListing& listing, const std::vector<std::string>& names) const;
+  // The receiver could not get what was between, or what is there cannot be replayed: known from now on.
+  void record(const WalListing::Interruption& interruption) const;
 
   void writeStatus(const WalStatus& status) const;
   std::optional<WalStatus> readStatus() const;
 
  private:
   storage::Place folder(std::string_view name) const;
+  storage::Place folder(std::uint32_t timeline) const;
+  std::map<std::uint64_t, WalListing::Segment> segments(std::uint32_t timeline) const;
+  std::vector<WalListing::Interruption> interruptions() const;
+  static bool recorded(const WalListing& listing, const Reach& reached);
   // nullopt when there is none.
   std::optional<FileRecord> readRecord(const std::string& segment, const std::string& name) const;
-  std::vector<Span> spans(const std::string& segment) const;
-  bool fetchOpen(const std::string& name, const fs::path& destination, std::uint64_t size) const;
-  Reach reachOn(std::uint32_t timeline, Lsn start) const;
+  bool readSegment(const WalListing::Segment& segment, const std::string& name, const ByteSink& sink) const;
+  void readPieces(const WalListing::Segment& segment, const std::string& name, const ByteSink& sink) const;
 
   storage::Place directory_;
   const crypto::Keyring& keyring_;

@@ -3,10 +3,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <future>
+
+#include "common/backup/physical/wal_search.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/scratch.h"
+#include "common/base/subprocess.h"
 #include "common/base/text.h"
+#include "common/crypto/hash.h"
 #include "common/database/postgres/replication_connection.h"
 
 namespace aragora::backup {
@@ -43,7 +48,6 @@ class Receiver {
 
   void run() {
     const auto lock = archive_.lock();
-    if (const auto before = archive_.readStatus()) status_.durable_through = before->durable_through;  // it stays true
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kFirstPause);
     while (!stop_) {
       try {
@@ -55,9 +59,10 @@ class Receiver {
         if (error.code() != Code::Unreachable) throw;
         if (received_any_) pause = kFirstPause;
         received_any_ = false;
-        status_.problem = error.what();
+        status_.problem = error.hint().empty() ? error.what() : fmt::format("{}; {}", error.what(), error.hint());
+        const auto problem = status_.problem;
         tell();
-        if (options_.events.retry) options_.events.retry(error.what());
+        if (options_.events.retry) options_.events.retry(problem);
         waitOrStop(pause);
         pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
       }
@@ -73,11 +78,16 @@ class Receiver {
     archive_.claim(identity.at(0), segmentBytes(setting.at(0)));
     size_ = archive_.segmentSize();
     checkSlot();
-    position_ = whereToGoOn(
-        {static_cast<std::uint32_t>(parseInteger(identity.at(1)).value_or(0)), parseLsn(identity.at(2)).value_or(0)});
+    const Position end{static_cast<std::uint32_t>(parseInteger(identity.at(1)).value_or(0)),
+                       parseLsn(identity.at(2)).value_or(0)};
+    position_ = whereToGoOn(server, end);
+    if (position_.timeline == end.timeline && position_.lsn < end.lsn && findProgram("pg_waldump"))
+      away_ = Stretch{end.timeline, position_.lsn, end.lsn};
     while (!stop_) {
-      fetchHistory(server);
+      keepHistory(server);
       flushed_ = position_.lsn;
+      promised_ = archive_.confirmed(position_.timeline).value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
+      status_.durable_through = std::max(status_.durable_through, promised_.durable_through);  // it stays true
       if (server.start(options_.slot, position_)) streamTimeline(server);
       if (stop_) return;
       const auto next = server.nextTimeline();
@@ -97,28 +107,69 @@ class Receiver {
     return static_cast<std::uint64_t>(*number) << (unit == "MB" ? 20 : 30);
   }
 
-  // The start of the open segment, or what the slot keeps when there is nothing yet.
-  Position whereToGoOn(const Position& server) {
-    const auto known = archive_.timelines();
-    for (auto timeline = known.rbegin(); timeline != known.rend(); ++timeline) {
-      const auto pieces = archive_.pieces(*timeline);
-      if (pieces.empty() || *timeline > server.timeline) continue;
-      const auto& last = pieces.back();
-      const Lsn lsn = (last.segment.number + (last.sealed ? 1 : 0)) * size_;
-      if (lsn >= skip_below_) return {*timeline, lsn};
-    }
-    const Lsn kept = std::max(slot_restart_ > 0 ? slot_restart_ : server.lsn, skip_below_);
-    return {server.timeline, kept / size_ * size_};
+  // What trying again mends only once somebody has acted: said in the status until then.
+  [[noreturn]] static void cannotGoOn(const std::string& why, const std::string& remedy) {
+    throw Error(Code::Unreachable, why, remedy);
   }
 
-  void fetchHistory(Replication& server) {
+  static WalListing::Branch historyOf(Replication& server, std::uint32_t timeline) {
+    return parseHistory(timeline,
+                        timeline < 2 ? std::string() : server.row(fmt::format("TIMELINE_HISTORY {}", timeline)).at(1));
+  }
+
+  // The newest place in the server's own history that we have: the start of the open segment. What we have beyond the
+  // point where the server's history left a timeline is of another life of the database: it stays, and we go on along
+  // the server's. What the slot keeps, when there is nothing yet.
+  Position whereToGoOn(Replication& server, const Position& end) {
+    const auto history = historyOf(server, end.timeline);
+    for (auto step = history.rbegin(); step != history.rend(); ++step) {
+      const auto pieces = archive_.pieces(step->timeline);
+      if (pieces.empty()) continue;
+      const auto& last = pieces.back();
+      const Lsn lsn = (last.segment.number + (last.sealed ? 1 : 0)) * size_;
+      if (lsn < skip_below_) continue;
+      if (step->timeline == end.timeline) requireAhead(end, lsn);
+      if (lsn <= step->until) return {step->timeline, lsn};
+      const auto next = std::prev(step)->timeline;
+      log::warning(
+          "the server's history left timeline {} at {}; the log that was received behind it is kept as a "
+          "branch of its own, and timeline {} is received",
+          step->timeline, formatLsn(step->until), next);
+      return {next, step->until / size_ * size_};
+    }
+    const Lsn kept = std::max(slot_restart_ > 0 ? slot_restart_ : end.lsn, skip_below_);
+    return {end.timeline, kept / size_ * size_};
+  }
+
+  void requireAhead(const Position& end, Lsn from) const {
+    const auto promised = archive_.confirmed(end.timeline);
+    const auto known = std::max(from, promised ? promised->flushed : 0);
+    if (end.lsn >= known) return;
+    cannotGoOn(
+        fmt::format("the server is at {} on timeline {}, and its log was received through {} already: it was set "
+                    "back without a new timeline",
+                    formatLsn(end.lsn), end.timeline, formatLsn(known)),
+        "promote it to a new timeline (pg_ctl stop; touch recovery.signal and set restore_command = 'false'; "
+        "start), or give it a backup directory of its own");
+  }
+
+  void keepHistory(Replication& server) {
     if (position_.timeline < 2) return;
+    const auto name = historyName(position_.timeline);
     const TemporaryDirectory scratch;
     const auto file = scratch.path() / "history";
-    if (archive_.fetch(historyName(position_.timeline), file)) return;
-    const auto history = server.row(fmt::format("TIMELINE_HISTORY {}", position_.timeline));
-    createFileExclusively(file, history.at(1), 0600);
-    archive_.seal(historyName(position_.timeline), file, options_.artifact);
+    const auto history = server.row(fmt::format("TIMELINE_HISTORY {}", position_.timeline)).at(1);
+    createFileExclusively(file, history, 0600);
+    try {
+      archive_.seal(name, file, options_.artifact);
+    } catch (const Error& error) {
+      if (error.code() != Code::Conflict) throw;
+      cannotGoOn(fmt::format("timeline {} of this server is not the timeline {} whose log is here: two copies were "
+                             "promoted to the same number",
+                             position_.timeline, position_.timeline),
+                 "promote the server once more, which gives it a number of its own, or give it a backup directory of "
+                 "its own");
+    }
   }
 
   void streamTimeline(Replication& server) {
@@ -144,6 +195,8 @@ class Receiver {
         reply = true;
       }
       noteFreshness();
+      if (away_) lookForMinimalLog();
+      if (looking_.valid()) foundMinimalLog();
       if (reply) {
         server.confirm(flushed_, ask ? Replication::Answer::Wanted : Replication::Answer::NotNeeded);
         last_reply = now;
@@ -180,7 +233,9 @@ class Receiver {
       if (!file_.valid()) open(segment);
       const auto offset = position_.lsn % size_;
       const auto part = bytes.substr(0, size_ - offset);
+      requireSame(part, offset);
       writeAt(part, offset);
+      hash_.update(part);
       if (pending() == 0) unsynced_since_ = Clock::now();
       position_.lsn += part.size();
       bytes.remove_prefix(part.size());
@@ -190,9 +245,34 @@ class Receiver {
 
   void open(const WalSegment& segment) {
     path_ = archive_.partialPath(segment);
-    file_ = Fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    file_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file_.valid()) throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
     syncDirectory(path_.parent_path());
+    hash_ = crypto::Sha256();
+    const auto begin = segment.number * size_;
+    known_bytes_ = promised_.flushed > begin ? std::min(size_, promised_.flushed - begin) : 0;
+  }
+
+  // After a restart the beginning of the open segment comes once more. It must be what was confirmed.
+  void requireSame(std::string_view bytes, std::uint64_t offset) const {
+    if (offset >= known_bytes_) return;
+    bytes = bytes.substr(0, known_bytes_ - offset);
+    std::string known(bytes.size(), '\0');
+    std::size_t got = 0;
+    while (got < known.size()) {
+      const ssize_t count =
+          ::pread(file_.get(), known.data() + got, known.size() - got, static_cast<off_t>(offset + got));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) throwSystemError(Code::Io, "read", path_.string(), errno);
+      if (count == 0) break;
+      got += static_cast<std::size_t>(count);
+    }
+    if (std::string_view(known).substr(0, got) != bytes.substr(0, got))
+      cannotGoOn(fmt::format("the server's log at {} on timeline {} differs from what was received: it was set back "
+                             "without a new timeline, or {} was damaged",
+                             formatLsn(position_.lsn), position_.timeline, path_.string()),
+                 "aragora backup verify --input latest-base tells; then promote the server to a new timeline, or move "
+                 "the damaged file away");
   }
 
   void writeAt(std::string_view bytes, std::uint64_t offset) {
@@ -213,11 +293,54 @@ class Receiver {
     fs::remove(path_);
   }
 
+  // Whoever sets wal_level to minimal for a while restarts the server twice, and nobody is connected in between: only
+  // the log that came into being while we were away can hold such a time. Looked for beside the stream, once it is
+  // here.
+  void lookForMinimalLog() {
+    if (!away_ || flushed_ < away_->to || (looking_.valid() && !foundMinimalLog())) return;
+    looking_ = std::async(std::launch::async, [this, stretch = *away_]() -> std::optional<WalListing::Interruption> {
+      try {
+        const auto listing = archive_.listing();
+        const auto at = firstMinimal(archive_, listing, stretch);
+        if (!at) return std::nullopt;
+        return WalListing::Interruption{stretch.timeline, *at, false, "wal_level was minimal"};
+      } catch (const Error& error) {  // recovery would find out
+        log::warning("whether wal_level was minimal in between could not be seen: {}", error.what());
+        return std::nullopt;
+      }
+    });
+    away_.reset();
+  }
+
+  // True when the look is over; what it found is known from then on.
+  bool foundMinimalLog() {
+    if (looking_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+    const auto found = looking_.get();
+    const auto known = archive_.listing().interruptions;
+    if (!found || std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.after == found->after; }))
+      return true;
+    const auto message = fmt::format("wal_level was minimal from {} on: what was written then cannot be recovered",
+                                     formatLsn(found->after));
+    log::error("{}", message);
+    archive_.record(*found);
+    if (options_.events.gap) options_.events.gap(message);
+    return true;
+  }
+
   std::uint64_t pending() const { return position_.lsn - flushed_; }
 
   void sync() {
     if (file_.valid()) syncFile(file_.get(), path_);
     flushed_ = position_.lsn;
+    flushed_sha256_ = flushed_ % size_ == 0 ? std::string() : hash_.soFarHex();
+  }
+
+  // After a restart it begins before what was promised: the promise stands.
+  void promise() {
+    if (flushed_ < promised_.flushed || flushed_sha256_.empty() != (flushed_ % size_ == 0)) return;
+    if (flushed_ == promised_.flushed && status_.durable_through == promised_.durable_through) return;
+    promised_ = {position_.timeline, flushed_, status_.durable_through, nowMicros(), flushed_sha256_};
+    archive_.confirm(promised_);
   }
 
   void noteFreshness() {
@@ -249,13 +372,24 @@ class Receiver {
   }
 
   void acceptGap(const std::string& why) {
+    if (position_.timeline == 0) position_ = endOfWhatIsHere();
     const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(position_.lsn), why);
     log::error("{}", message);
-    archive_.recordGap(position_.timeline, position_.lsn, why);
+    archive_.record({position_.timeline, position_.lsn, true, why});
     file_.reset();
     checkSlot();
     skip_below_ = slot_restart_ / size_ * size_;
     if (options_.events.gap) options_.events.gap(message);
+  }
+
+  Position endOfWhatIsHere() const {
+    const auto known = archive_.timelines();
+    for (auto timeline = known.rbegin(); timeline != known.rend(); ++timeline) {
+      const auto pieces = archive_.pieces(*timeline);
+      if (!pieces.empty())
+        return {*timeline, pieces.back().segment.number * archive_.segmentSize() + pieces.back().size};
+    }
+    return {};
   }
 
   void tell() {
@@ -263,6 +397,7 @@ class Receiver {
     status_.timeline = position_.timeline;
     status_.flushed = flushed_;
     status_.updated_at = nowMicros();
+    if (received_any_) promise();
     archive_.writeStatus(status_);
     if (options_.events.status) options_.events.status(status_);
     status_.problem.clear();
@@ -285,6 +420,12 @@ class Receiver {
   Micros server_time_ = 0;
   Fd file_;
   fs::path path_;
+  std::uint64_t known_bytes_ = 0;  // of the open file, confirmed before the restart
+  crypto::Sha256 hash_;            // of the open file
+  std::string flushed_sha256_;     // as far as it is on disk
+  ConfirmedLog promised_;          // of this timeline
+  std::optional<Stretch> away_;    // what the server wrote while nobody was connected
+  std::future<std::optional<WalListing::Interruption>> looking_;
   WalStatus status_;
   bool received_any_ = false;
   Clock::time_point unsynced_since_ = Clock::now();

@@ -16,8 +16,11 @@ namespace aragora::backup {
 
 namespace {
 constexpr std::size_t kLineLimit = 1024;
-constexpr int kLookAround = 200;  // ms
-constexpr int kPatience = 60'000;
+constexpr int kLookAround = 200;    // ms
+constexpr int kPatience = 600'000;  // a store elsewhere takes its time and tries again
+// What is on this machine is limited by its cores, a store elsewhere by the way there.
+constexpr WalPrefetch::Options kHere{.readers = 2, .window = 6};
+constexpr WalPrefetch::Options kElsewhere{.readers = 8, .window = 16};
 
 sockaddr_un addressOf(const fs::path& path) {
   sockaddr_un address{};
@@ -53,8 +56,13 @@ void sendAll(int fd, std::string_view bytes) {
 }
 }  // namespace
 
-WalServer::WalServer(const WalArchive& archive)
-    : archive_(archive), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+WalServer::WalServer(const WalArchive& archive, Plan plan)
+    : archive_(archive),
+      plan_(std::move(plan)),
+      listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      ahead_(
+          plan_.order, [this](const auto& name, const auto& destination) { return fetch(name, destination); },
+          archive.directory().isLocal() ? kHere : kElsewhere) {
   const auto address = addressOf(socket());
   if (!listener_.valid() || ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener_.get(), 4) != 0)
@@ -82,12 +90,19 @@ void WalServer::run() {
   }
 }
 
+bool WalServer::fetch(const std::string& name, const fs::path& destination) const {
+  const auto segment =
+      plan_.listing.segment_size > 0 ? parseSegmentName(name, plan_.listing.segment_size) : std::nullopt;
+  const bool last = segment && segment->timeline == plan_.timeline;
+  return archive_.fetch(plan_.listing, name, destination, last ? plan_.end : kNever);
+}
+
 void WalServer::answer(int connection) {
   const auto name = readLine(connection, kPatience);
   const TemporaryDirectory scratch;
   const auto file = scratch.path() / "wal";
   try {
-    if (!archive_.fetch(name, file)) return sendAll(connection, "absent\n");
+    if (!ahead_.take(name, file)) return sendAll(connection, "absent\n");
   } catch (const Error& error) {
     const auto* kind = error.code() == Code::NoInput ? "gap" : "error";
     return sendAll(connection, fmt::format("{} {}\n", kind, printable(error.what(), 800)));

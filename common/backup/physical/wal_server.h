@@ -6,28 +6,41 @@
 #include <thread>
 
 #include "common/backup/physical/wal_archive.h"
+#include "common/backup/physical/wal_prefetch.h"
 #include "common/base/scratch.h"
 
 namespace aragora::backup {
 
 class WalServer {
  public:
+  // What a recovery may see: the log as it was listed, up to `end` of the timeline that it goes to, and in which order
+  // it will ask.
+  struct Plan {
+    WalListing listing;
+    std::uint32_t timeline = 0;
+    Lsn end = kNever;
+    std::vector<std::string> order;
+  };
   // Listens at once; the archive must outlive it.
-  explicit WalServer(const WalArchive& archive);
+  WalServer(const WalArchive& archive, Plan plan);
   WalServer(const WalServer&) = delete;
   WalServer& operator=(const WalServer&) = delete;
   ~WalServer();
   fs::path socket() const { return directory_.path() / "wal"; }
   std::size_t served() const { return served_; }
+  std::size_t work() const { return served_ + ahead_.fetched(); }  // changes while something is done
 
  private:
   void run();
   void answer(int connection);
+  bool fetch(const std::string& name, const fs::path& destination) const;
   const WalArchive& archive_;
+  const Plan plan_;
   TemporaryDirectory directory_;
   Fd listener_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> served_{0};
+  WalPrefetch ahead_;
   std::thread thread_;
 };
 

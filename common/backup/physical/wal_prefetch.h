@@ -1,0 +1,58 @@
+// Files of the log, read ahead in the order in which a recovery asks for them, several at a time: a store elsewhere
+// answers slowly, decrypting takes a core. At most `window` files lie in a directory of its own (plain, mode 0700).
+// take() from one thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "common/base/scratch.h"
+
+namespace aragora::backup {
+
+class WalPrefetch {
+ public:
+  // False when the archive ends before the file. Called from several threads.
+  using Fetch = std::function<bool(const std::string& name, const fs::path& destination)>;
+  struct Options {
+    unsigned readers = 2;
+    std::size_t window = 8;
+  };
+  WalPrefetch(std::vector<std::string> names, Fetch fetch, Options options);
+  WalPrefetch(const WalPrefetch&) = delete;
+  WalPrefetch& operator=(const WalPrefetch&) = delete;
+  ~WalPrefetch();
+
+  // As Fetch; throws what fetching threw. What is not in the list, or was taken before, is fetched now.
+  bool take(const std::string& name, const fs::path& destination);
+  std::size_t fetched() const { return fetched_; }
+
+ private:
+  enum class State { Waiting, Fetching, Ready, Absent, Failed, Taken };
+  struct File {
+    State state = State::Waiting;
+    std::exception_ptr failure;
+  };
+  void read();
+  std::optional<std::size_t> next();
+  const std::vector<std::string> names_;
+  std::map<std::string, std::size_t> index_;
+  const Fetch fetch_;
+  const Options options_;
+  TemporaryDirectory directory_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<File> files_;
+  std::size_t first_ = 0;  // of the window
+  std::atomic<std::size_t> fetched_{0};
+  bool stopping_ = false;
+  std::vector<std::thread> readers_;
+};
+
+}  // namespace aragora::backup
