@@ -33,6 +33,11 @@ json::object describe(const backup::Entry& entry);
 // first.
 std::pair<backup::Repository, backup::Entry> findAnyKind(const storage::Place& place, const std::string& input);
 
+// Error(Conflict) when the directory's backups are of another deployment than the configured database. Where that does
+// not answer: Error(CouldNotVerify) for what removes, a warning for what does not.
+enum class Unknown { Refuse, Warn };
+void requireOurs(Context& context, const fs::path& directory, Unknown unknown);
+
 int list(Context& context, const Options& options);
 int status(Context& context, const Options& options);
 int verify(Context& context, const Options& options);

@@ -1,8 +1,10 @@
 #include "cli/commands/backup.h"
 #include "common/backup/create.h"
+#include "common/backup/ownership.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
 #include "common/backup/rekey.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -127,18 +129,41 @@ std::string carryOut(Context& context, const std::vector<Planned>& planned, std:
 
 std::pair<backup::Repository, backup::Entry> named(Context& context, const Options& options) {
   if (!options.input) throw Error(Code::Usage, "the command needs --input", "an id: see aragora backup list");
+  requireOurs(context, context.backupDirectory(options.output), Unknown::Warn);
   return findAnyKind(context.backupDirectory(options.output), *options.input);
 }
 }  // namespace
+
+void requireOurs(Context& context, const fs::path& directory, Unknown unknown) {
+  const auto owner = backup::ownerOf(directory);
+  if (!owner) return;
+  std::optional<std::string> ours;
+  try {
+    ours = backup::instanceOf(context.target());
+  } catch (const Error& error) {
+    if (unknown == Unknown::Refuse)
+      throw Error(Code::CouldNotVerify,
+                  fmt::format("whether the backups in {} are this deployment's cannot be seen: {}", directory.string(),
+                              error.what()),
+                  "nothing was removed; try again when the database answers");
+    log::warning("whether the backups in {} are this deployment's was not seen: {}", directory.string(), error.what());
+    return;
+  }
+  backup::requireOwner(directory, ours.value_or("without a database yet"));
+}
 
 int prune(Context& context, const Options& options) {
   if (options.days && *options.days < 1) throw Error(Code::Usage, "--days takes 1 or more");
   const auto directory = context.backupDirectory(options.output);
   std::optional<FileLock> lock;
   if (!options.dry_run) lock = backup::Repository(directory).lock(lockWait(options));
+  requireOurs(context, directory, options.dry_run ? Unknown::Warn : Unknown::Refuse);
   std::vector<Planned> planned;
   planAt(context, directory, options, planned);
-  if (const auto place = storage::offsite(context.config())) planAt(context, *place, options, planned);
+  if (const auto place = storage::offsite(context.config())) {
+    if (const auto ours = backup::ownerOf(directory)) backup::requireOwner(*place, ours->instance_id);
+    planAt(context, *place, options, planned);
+  }
 
   std::size_t removals = 0;
   for (const auto& one : planned) removals += one.plan.removals();

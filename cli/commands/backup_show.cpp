@@ -137,6 +137,7 @@ int verify(Context& context, const Options& options) {
   if (options.every_kind && options.input)
     throw Error(Code::Usage, "--every-kind and --input exclude each other", "leave one out");
   const auto place = context.backups(options.output, options.from);
+  if (!options.from) requireOurs(context, context.backupDirectory(options.output), Unknown::Warn);
   if (options.every_kind) return verifyEveryKind(context, options, place);
   const auto [repository, entry] = findAnyKind(place, options.input.value_or("latest"));
   const auto report = verifyOne(context, options, repository, entry);

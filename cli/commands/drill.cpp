@@ -1,3 +1,4 @@
+#include "cli/commands/backup.h"
 #include "cli/commands/commands.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
@@ -29,6 +30,7 @@ bool physical(Context& context, const Options& options) {
 
 int drill(Context& context, const Options& options) {
   const auto& out = context.out();
+  backups::requireOurs(context, context.backupDirectory(options.output), backups::Unknown::Warn);
   drill::Options how;
   how.directory = context.backups(options.output, options.from);
   how.live = context.target();

@@ -1,6 +1,7 @@
 #include "cli/commands/wal.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <thread>
@@ -8,6 +9,7 @@
 #include "cli/context.h"
 #include "common/backup/create.h"
 #include "common/backup/offsite.h"
+#include "common/backup/ownership.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/physical/wal_receiver.h"
 #include "common/backup/physical/wal_server.h"
@@ -123,9 +125,21 @@ std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& 
       [](const std::string& reason) { log::error("the log is not copied elsewhere: {}; trying again", reason); });
 }
 
+// Before the first byte is written. The log of another cluster is refused by what it says itself.
+void claimDirectory(Context& context, const fs::path& directory) {
+  std::optional<std::string> ours;
+  try {
+    ours = backup::instanceOf(context.target());
+  } catch (const Error& error) {
+    log::warning("whose backups {} holds was not compared: {}", directory.string(), error.what());
+  }
+  if (ours) backup::claimPlace(directory, *ours);
+}
+
 int receive(Context& context, const ReceiveOptions& options) {
   prepare(context);
   const auto directory = context.backupDirectory(options.output);
+  claimDirectory(context, directory);
   backup::WalArchive archive(directory / "wal", context.backupKeyring());
   backup::ReceiverOptions how;
   how.target = context.target();
@@ -168,14 +182,27 @@ void confirmPushed(const backup::WalArchive& archive, const std::string& name) {
   if (!known || known->flushed < end) archive.confirm({segment->timeline, end, 0, nowMicros(), {}});
 }
 
+// The first page of every segment names its cluster: XLogLongPageHeaderData in access/xlog_internal.h, in the byte
+// order of the machine.
+std::string clusterOf(const fs::path& segment) {
+  constexpr std::size_t kAt = 24;
+  const auto fd = openForReading(segment);
+  std::uint64_t identifier = 0;
+  if (::pread(fd.get(), &identifier, sizeof identifier, kAt) != sizeof identifier)
+    throw Error(Code::Damaged, fmt::format("{} is no segment of the log", segment.string()), "pass %p");
+  return fmt::format("{}", identifier);
+}
+
 int push(Context& context, const FileOptions& options) {
   prepare(context);
   if (!options.path)
     throw Error(Code::Usage, "wal-push needs the file", "archive_command = 'aragora backup wal-push %p'");
   const auto path = fs::path(*options.path);
   const auto name = path.filename().string();
-  backup::WalArchive archive(context.backupDirectory(options.output) / "wal", context.backupKeyring());
+  const auto directory = context.backupDirectory(options.output);
+  backup::WalArchive archive(directory / "wal", context.backupKeyring());
   if (archive.segmentSize() == 0) {
+    claimDirectory(context, directory);
     const auto connection = database::connect(context.target());
     const auto row = connection->query(
         "SELECT system_identifier::text, (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') "
@@ -190,6 +217,7 @@ int push(Context& context, const FileOptions& options) {
       !name.ends_with(".partial"))
     throw Error(Code::Usage, fmt::format("{} is no file of the log", printable(name, 60)), "pass %p");
   if (name.ends_with(".partial")) return 0;  // of a timeline that was left; the segment is on the new one
+  if (!backup::isHistoryName(name)) archive.claim(clusterOf(path), archive.segmentSize());
   const auto sealing = sealingOf(context);
   archive.seal(name, path, sealing);
   confirmPushed(archive, name);

@@ -1,6 +1,7 @@
 #include "common/backup/create.h"
 
 #include "common/backup/artifacts.h"
+#include "common/backup/ownership.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/sessions.h"
@@ -75,6 +76,7 @@ class Run {
     manifest_.instance_id = store::settingOrInsert(*connection, store::kInstanceId, newUlid());
     store::requireSameKey(*connection, *options_.keyring);
     transaction.commit();
+    claimPlace(options_.directory, manifest_.instance_id);
     const auto entries = repository_.list();
     for (const auto& entry : entries) {
       if (entry.manifest && entry.problem.empty()) {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "common/backup/increments.h"
+#include "common/backup/ownership.h"
 #include "common/base/error.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
@@ -96,18 +97,34 @@ void OffsiteCopy::copyAll(CopyReport& report) {
   copyNotes("drills", false, report);
 }
 
-// A place holds the backups of one deployment.
+// A place holds the backups of one deployment; whose these are, the directory here says.
 void OffsiteCopy::requireOurs() {
-  const auto ours = Repository(here_).list();
-  if (ours.empty() || !ours.back().manifest) return;
-  const auto& newest = folder("full").known;
-  for (auto name = newest.rbegin(); name != newest.rend(); ++name) {
-    const auto entry = Repository::read(there_ / "full" / name->first);
-    if (!entry.manifest) continue;
-    if (entry.manifest->instance_id == ours.back().manifest->instance_id) return;
-    throw Error(Code::Conflict, fmt::format("{} holds the backups of another deployment", there_.describe()),
-                "give each deployment a place of its own");
+  if (const auto ours = ownerOf(here_)) return claimPlace(there_, ours->instance_id);
+  const auto theirs = ownerOf(there_);
+  if (!theirs) return;
+  throw Error(Code::Conflict,
+              fmt::format("{} belongs to deployment {}, and nothing in {} says that this is it", there_.describe(),
+                          printable(theirs->instance_id, 40), here_.string()),
+              "make a backup first: aragora backup");
+}
+
+// And the log of one cluster.
+void OffsiteCopy::requireOurCluster() {
+  const auto ours = readFile(here_ / "wal/cluster.json", kNoteLimit);
+  const auto theirs = (there_ / "wal").text("cluster.json", kNoteLimit);
+  if (!theirs) {
+    CopyReport ignored;
+    return folder("wal").bring("cluster.json", ignored);
   }
+  const auto identifier = [](const std::string& text) {
+    const auto value = tryParseJson(text);
+    return value && value->is_object() ? jsonTextOr(value->get_object(), "system_identifier", "") : std::string();
+  };
+  if (identifier(*theirs) != identifier(ours))
+    throw Error(Code::Conflict,
+                fmt::format("{} holds the log of another cluster ({}, not {})", (there_ / "wal").describe(),
+                            printable(identifier(*theirs), 30), identifier(ours)),
+                "give each cluster a place of its own: ARAGORA_OFFSITE");
 }
 
 void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyReport& report) {
@@ -183,7 +200,8 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
   if (const auto promised = status ? promises.find(status->timeline) : promises.end(); promised != promises.end())
     status->flushed = std::max(status->flushed, promised->second.flushed);
   try {
-    if (!folder("wal").has("cluster.json")) folder("wal").bring("cluster.json", report);
+    requireOurs();
+    requireOurCluster();
     copyGaps(report);
     for (const auto timeline : log.timelines()) copySegments(timeline, report);
     if (status) {

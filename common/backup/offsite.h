@@ -47,6 +47,7 @@ class OffsiteCopy {
   void copyAll(CopyReport& report);
   void writeStatus(const OffsiteStatus& status) const;
   void requireOurs();
+  void requireOurCluster();
   void copyBackup(const Entry& entry, const std::string& kind, CopyReport& report);
   void copyIncrements(CopyReport& report);
   void copyNotes(const std::string& name, bool may_vanish, CopyReport& report);

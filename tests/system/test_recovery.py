@@ -324,8 +324,10 @@ class Files(unittest.TestCase):
             sandbox.run("restore", "wal-get", segment.name, back, check=0)
             self.assertEqual(back.read_bytes(), segment.read_bytes())
             other = sandbox.directory / segment.name
-            other.write_bytes(b"z" * 16777216)
+            other.write_bytes(segment.read_bytes()[:8192] + b"z" * (16777216 - 8192))
             self.assertIn("other content", sandbox.run("backup", "wal-push", other).stderr)
+            other.write_bytes(b"z" * 16777216)
+            self.assertIn("of another cluster", sandbox.run("backup", "wal-push", other).stderr)
             sandbox.run("backup", "wal-push", sandbox.write("notes.txt", "x"), check=64)
             # 1 says that the log ends here; anything above 125 stops a recovery.
             sandbox.run("restore", "wal-get", "0000000100000000000000FF", back, check=1)

@@ -134,5 +134,120 @@ class Due(unittest.TestCase):
                 self.assertEqual(len(ids(sandbox, kind)), 1, kind)
 
 
+class Owners(unittest.TestCase):
+    """A place belongs to one deployment; the keys are the same, so that only the mark keeps the other out."""
+
+    KEYS = {"ARAGORA_ENCRYPTION_KEY": "5" * 63 + "a", "JWT_SECRET": "6" * 63 + "b"}
+
+    def refused(self, sandbox, owner, *command, **environment):
+        tree = self.tree(owner)
+        result = sandbox.run(*command, **environment)
+        self.assertNotEqual(result.returncode, 0, command)
+        text = result.stdout + result.stderr
+        self.assertRegex(text, "of another deployment|of another cluster|belongs to deployment", command)
+        self.assertIn("of its own", text)
+        self.assertEqual(self.tree(owner), tree, command)
+
+    def tree(self, places):
+        """Every file with its content, but for what a look leaves: locks and what the owner's own side notes."""
+        return {path: path.read_bytes() for place in places for path in sorted(place.rglob("*")) if path.is_file() and path.name not in (".lock", ".offsite.lock", "offsite.json")}
+
+    def test_every_writer_of_a_shared_directory_here(self):
+        with sqlite_deployment(**self.KEYS) as one, sqlite_deployment(**self.KEYS) as two:
+            backups = one.directory / "backups"
+            one.run("backup", check=0)
+            self.assertEqual(json.loads((backups / "deployment.json").read_text())["instance_id"], json.loads((backups / "latest/manifest.json").read_text())["instance_id"])
+            two.environment["ARAGORA_BACKUP_DIR"] = str(backups)
+            newest = ids(one)[-1]
+            for command in (["backup"], *(["backup", "create", "--kind", kind] for kind in ("full", "configuration", "artifacts")), ["backup", "create", "--due"], ["backup", "prune"],
+                            ["backup", "prune", "--days", "1"], ["backup", "pin", "--input", newest], ["backup", "verify"], ["drill"]):
+                self.refused(two, [backups], *command)
+            # Directories of before the mark tell by their manifests.
+            (backups / "deployment.json").unlink()
+            self.refused(two, [backups], "backup", "create", "--kind", "artifacts")
+            one.run("backup", check=0)
+            self.assertTrue((backups / "deployment.json").exists())
+            (backups / "deployment.json").write_text("{")
+            self.assertIn("deployment.json cannot be read", one.run("backup", check=65).stderr)
+
+    def test_every_writer_of_a_shared_place_elsewhere(self):
+        for kind in ("directory", "store"):
+            with self.subTest(kind), contextlib.ExitStack() as stack:
+                one, two = (stack.enter_context(sqlite_deployment(**self.KEYS)) for _ in range(2))
+                if kind == "store":
+                    place = stack.enter_context(Store()).environment
+                else:
+                    place = {"ARAGORA_OFFSITE": str(one.directory / "mnt")}
+                one.environment.update(place)
+                one.run("backup", check=0)
+                listed = ids(one, "full", "--from", "offsite")
+                two.run("backup", check=0)
+                two.environment.update(place)
+                for command in (["backup", "create", "--kind", "configuration"], ["backup", "create", "--kind", "artifacts"], ["backup"], ["backup", "copy"], ["backup", "copy", "--again"],
+                                ["backup", "prune"]):
+                    self.refused(two, [one.directory / "mnt"] if kind == "directory" else [], *command)
+                run = stack.enter_context(contextlib.closing(open(two.directory / "run.log", "w")))
+                process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=two.environment, stdin=subprocess.DEVNULL, stdout=run, stderr=run)
+                try:
+                    deadline = time.monotonic() + 20
+                    while "of another deployment" not in (two.directory / "run.log").read_text():
+                        self.assertLess(time.monotonic(), deadline)
+                        time.sleep(0.05)
+                finally:
+                    process.kill()
+                    process.wait()
+                for what in ("full", "configuration", "artifacts"):
+                    self.assertEqual(ids(one, what, "--from", "offsite"), listed if what == "full" else [])
+                status = two.run("backup", "status")
+                self.assertIn("of another deployment", status.stdout + status.stderr)
+                self.assertEqual(status.returncode, 1)
+
+    def test_the_log_of_another_cluster_or_deployment(self):
+        with deployment() as (first, one), deployment() as (second, two):
+            place = {"ARAGORA_OFFSITE": str(one.directory / "mnt"), **self.KEYS}
+            one.environment.update(place)
+            with Receiver(one, "--seal-interval", "1") as receiver:
+                deadline = time.monotonic() + 60
+                while not (one.directory / "mnt/wal/cluster.json").exists() or not ids(one, "base"):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.2)
+                receiver.stop()
+            one.run("backup", "copy", check=0)
+            mounted = self.tree([one.directory / "mnt"])
+            two.environment.update(place)
+            with Receiver(two, "--seal-interval", "1") as receiver:
+                deadline = time.monotonic() + 60
+                while "is not copied elsewhere" not in receiver.text():
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.2)
+                second.sql("SELECT pg_switch_wal()", user="postgres")
+                receiver.wait_for_position(second.sql("SELECT pg_current_wal_insert_lsn()"))
+                receiver.stop()
+            self.refused(two, [one.directory / "mnt"], "backup", "create", "--kind", "base")
+            segment = max(path for path in (second.data / "pg_wal").iterdir() if len(path.name) == 24)
+            local = one.directory / "backups"
+            self.refused(two, [local], "backup", "wal-push", segment, ARAGORA_BACKUP_DIR=str(local))
+            pushed = two.run("backup", "wal-push", segment, check=0)
+            self.assertRegex(pushed.stderr, "of another deployment|of another cluster")
+            with self.subTest("the receiver in the directory of another"):
+                self.refused(two, [local], "backup", "wal", ARAGORA_BACKUP_DIR=str(local), timeout=20)
+            self.assertEqual(self.tree([one.directory / "mnt"]), mounted)
+
+    def test_of_two_that_come_first_at_once_one_has_it(self):
+        for kind in ("directory", "store"):
+            with self.subTest(kind), contextlib.ExitStack() as stack:
+                both = [stack.enter_context(sqlite_deployment(**self.KEYS)) for _ in range(2)]
+                place = stack.enter_context(Store()).environment if kind == "store" else {"ARAGORA_OFFSITE": str(both[0].directory / "mnt")}
+                for sandbox in both:
+                    sandbox.environment["ARAGORA_OFFSITE"] = ""
+                    sandbox.run("backup", check=0)
+                    sandbox.environment.update(place)
+                runs = [subprocess.Popen([BINARY, "backup", "copy"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for sandbox in both]
+                ends = [(run.communicate(timeout=60)[0], run.returncode) for run in runs]
+                self.assertEqual(sorted(code == 0 for _, code in ends), [False, True], ends)
+                winner = both[[code for _, code in ends].index(0)]
+                self.assertEqual(ids(winner, "full", "--from", "offsite"), ids(winner))
+
+
 if __name__ == "__main__":
     main()
