@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import secrets
+import shutil
 import subprocess
 import threading
 import time
@@ -118,6 +119,83 @@ class Schema(unittest.TestCase):
             holder.stdout.close()
             sandbox.run("backup", "create", check=0)
             sandbox.run("backup", "verify", "--input", "latest", "--level", "2", check=0)
+
+
+class Churn:
+    """Writes log as fast as the server takes it, and has it recycled."""
+
+    def __init__(self, cluster):
+        self.cluster, self.stopping = cluster, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.cluster.sql("INSERT INTO churn SELECT i, repeat(md5(random()::text), 60) FROM generate_series(1, 3000) i; TRUNCATE churn; CHECKPOINT", user="postgres")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+
+class Copy(unittest.TestCase):
+    """A base backup of a server that writes more log during the copy than it keeps."""
+
+    RECYCLES = {"max_wal_size": "32MB", "min_wal_size": "32MB", "wal_keep_size": 0}
+
+    @contextlib.contextmanager
+    def busy(self, **settings):
+        with deployment(**self.RECYCLES, **settings) as (cluster, sandbox):
+            cluster.sql("CREATE TABLE churn (id integer, text text)", user="postgres")
+            cluster.sql("INSERT INTO settings (name, value, updated_at) SELECT 'before-' || i, repeat(md5(i::text), 200), 0 FROM generate_series(1, 8000) i")
+            with Churn(cluster):
+                yield cluster, sandbox
+
+    def prove(self, sandbox):
+        base, = (sandbox.directory / "backups/base").glob("2*")
+        sandbox.run("backup", "verify", "--input", base, "--level", "2", check=0)
+
+    def written(self, cluster, since="0/0"):
+        return int(cluster.sql(f"SELECT pg_current_wal_lsn() - '{since}'", user="postgres"))
+
+    def test_the_log_of_a_slow_copy_is_kept_for_it_and_let_go_afterwards(self):
+        with self.busy() as (cluster, sandbox):
+            since = cluster.sql("SELECT pg_current_wal_lsn()")
+            sandbox.run("backup", "create", "--kind", "base", "--max-rate", "8M", check=0)
+            self.assertGreater(self.written(cluster, since), 64 << 20, "too little happened for this test to say anything")
+            self.assertEqual(cluster.sql("SELECT count(*) FROM pg_replication_slots"), "0")
+            self.prove(sandbox)
+
+    def test_a_cluster_with_tablespaces_too(self):
+        with self.busy() as (cluster, sandbox):
+            space = cluster.directory / "space"
+            space.mkdir()
+            if os.geteuid() == 0:
+                shutil.chown(space, "postgres", "postgres")
+            cluster.sql(f"CREATE TABLESPACE space LOCATION '{space}'", user="postgres")
+            cluster.sql("CREATE TABLE there TABLESPACE space AS SELECT generate_series(1, 1000) i", user="postgres")
+            sandbox.run("backup", "create", "--kind", "base", "--max-rate", "8M", check=0)
+            self.prove(sandbox)
+
+    def test_a_server_that_may_not_keep_it_is_told_from_one_that_does_not_answer(self):
+        with self.busy(max_slot_wal_keep_size="32MB") as (cluster, sandbox):
+            result = sandbox.run("backup", "create", "--kind", "base", "--max-rate", "8M")
+            self.assertEqual(result.returncode, 69, result.stderr)
+            self.assertIn("max_slot_wal_keep_size", result.stderr)
+            self.assertFalse(list((sandbox.directory / "backups/base").glob("2*")))
+
+    def test_without_a_free_slot_it_is_tried_and_said(self):
+        with self.busy(max_replication_slots=0) as (cluster, sandbox):
+            result = sandbox.run("backup", "create", "--kind", "base", "--max-rate", "8M")
+            self.assertEqual(result.returncode, 69, result.stderr)
+            self.assertIn("max_replication_slots", result.stderr)
+        with deployment(max_replication_slots=0) as (cluster, sandbox):
+            self.assertIn("max_replication_slots", sandbox.run("backup", "create", "--kind", "base", check=0).stderr)
+            self.prove(sandbox)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "common/backup/physical/base_source.h"
 
+#include "common/backup/physical/log_hold.h"
 #include "common/base/error.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -100,7 +101,8 @@ struct Tablespace {
 
 std::vector<Tablespace> describeCluster(const database::Target& target, BaseReport& report) {
   database::postgres::PostgresConnection connection(target);
-  requireProgramVersion("pg_basebackup", connection.serverVersion());
+  report.server_number = connection.serverVersion();
+  requireProgramVersion("pg_basebackup", report.server_number);
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
   report.system_identifier = connection.query("SELECT system_identifier::text FROM pg_control_system()", {})[0].text(0);
   report.segment_size = static_cast<std::uint64_t>(
@@ -126,18 +128,22 @@ std::vector<std::string> commonArguments(std::uint64_t max_rate) {
 }
 
 // Runs pg_basebackup; its output, if it has any, goes to `sink`.
-void copyCluster(const database::Target& target, const std::vector<std::string>& arguments, const ByteSink& sink) {
+void copyCluster(const database::Target& target, const std::vector<std::string>& arguments, LogHold& hold,
+                 const ByteSink& sink) {
   Subprocess program({arguments, database::postgres::programEnvironment(target.url), false});
   std::vector<char> buffer(1U << 20);
   const auto silence = sink ? kSilence : kWholeCopy;
   while (const auto got = program.read(buffer, deadlineIn(silence))) {
+    hold.check();
     if (sink) sink(std::string_view(buffer.data(), got));
   }
   // End of output alone proves nothing: a program that died ends its output too.
   const int status = program.wait(deadlineIn(std::chrono::seconds(60)));
-  if (status != 0)
-    throw Error(Code::Unreachable,
-                fmt::format("pg_basebackup exited {}: {}", status, printable(trim(program.errorOutput()), 300)));
+  if (status == 0) return;
+  hold.check();
+  throw Error(Code::Unreachable,
+              fmt::format("pg_basebackup exited {}: {}", status, printable(trim(program.errorOutput()), 300)),
+              hold.hint());
 }
 
 // Everything below `directory` under `prefix`; a tablespace's link as the directory that it leads to.
@@ -154,14 +160,14 @@ void archive(TarWriter& tar, const fs::path& directory, const std::string& prefi
 }
 
 void copyWithTablespaces(const database::Target& target, std::uint64_t max_rate, const std::vector<Tablespace>& spaces,
-                         const fs::path& scratch, const ByteSink& sink) {
+                         const fs::path& scratch, LogHold& hold, const ByteSink& sink) {
   makeDirectories(scratch, 0700);
   auto arguments = commonArguments(max_rate);
   arguments.insert(arguments.end(), {"-Fp", "--no-sync", "-D", (scratch / "data").string()});
   for (const auto& space : spaces)
     arguments.push_back(fmt::format("--tablespace-mapping={}={}", replaceAll(space.location, "=", "\\="),
                                     replaceAll((scratch / space.oid).string(), "=", "\\=")));
-  copyCluster(target, arguments, {});
+  copyCluster(target, arguments, hold, {});
   TarWriter tar(sink);
   archive(tar, scratch / "data", "");
   tar.finish();
@@ -172,6 +178,7 @@ BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, co
                       const ByteSink& sink) {
   BaseReport report;
   const auto spaces = describeCluster(target, report);
+  LogHold hold(target, report.server_number);
   BaseChecker checker;
   const ByteSink checked = [&](std::string_view bytes) {
     checker.write(bytes);
@@ -180,11 +187,11 @@ BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, co
   if (spaces.empty()) {
     auto arguments = commonArguments(max_rate);
     arguments.insert(arguments.end(), {"-Ft", "-D", "-"});
-    copyCluster(target, arguments, checked);
+    copyCluster(target, arguments, hold, checked);
   } else {
     std::error_code ignored;
     try {
-      copyWithTablespaces(target, max_rate, spaces, scratch, checked);
+      copyWithTablespaces(target, max_rate, spaces, scratch, hold, checked);
     } catch (...) {
       fs::remove_all(scratch, ignored);
       throw;

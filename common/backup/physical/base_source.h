@@ -44,9 +44,10 @@ class BaseChecker {
 // Streams the cluster into `sink`. Needs the REPLICATION privilege. A cluster with tablespaces cannot be streamed by
 // pg_basebackup: it is copied into `scratch` first (a directory that does not exist; it is removed again) and streamed
 // from there, each tablespace as the directory pg_tblspc/<oid>. Error(Config) when the installed pg_basebackup is older
-// than the server, Error(Unreachable) when it fails.
+// than the server, Error(Unreachable) when it fails. The server keeps its log for it, where it has a slot free.
 struct BaseReport {
   std::string server_version;
+  int server_number = 0;  // 150020
   std::string system_identifier;
   std::uint64_t segment_size = 0;
   BaseChecker::WalRange wal;

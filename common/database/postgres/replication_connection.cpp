@@ -20,11 +20,13 @@ void appendBigEndian(std::string& out, std::uint64_t value) {
 }
 }  // namespace
 
-ReplicationConnection::ReplicationConnection(const Target& target) : where_(describeUrl(target.url)) {
+ReplicationConnection::ReplicationConnection(const Target& target, const std::string& settings)
+    : where_(describeUrl(target.url)) {
   auto parts = parseUrl(target.url);
   parts["replication"] = "true";
   parts["application_name"] = "aragora_wal";
   parts["connect_timeout"] = "5";
+  if (!settings.empty()) parts["options"] += " " + settings;
   std::vector<const char*> keywords;
   std::vector<const char*> values;
   for (const auto& [keyword, value] : parts) {
@@ -55,6 +57,8 @@ void ReplicationConnection::fail() {
   throw Error(Code::Unreachable,
               fmt::format("streaming from PostgreSQL {}: {}", where_, firstLine(PQerrorMessage(handle_))));
 }
+
+bool ReplicationConnection::alive() { return PQconsumeInput(handle_) == 1 && PQstatus(handle_) == CONNECTION_OK; }
 
 std::vector<std::string> ReplicationConnection::row(const std::string& command) {
   PGresult* result = PQexec(handle_, command.c_str());

@@ -22,7 +22,8 @@ class LogIsGone : public Error {
 
 class ReplicationConnection {
  public:
-  explicit ReplicationConnection(const Target& target);
+  // `settings` are for the session, as in PGOPTIONS: "-c name=value".
+  explicit ReplicationConnection(const Target& target, const std::string& settings = {});
   ReplicationConnection(const ReplicationConnection&) = delete;
   ReplicationConnection& operator=(const ReplicationConnection&) = delete;
   ~ReplicationConnection();
@@ -32,6 +33,8 @@ class ReplicationConnection {
     Lsn lsn = 0;
   };
 
+  // Whether the server has not ended it. Only while nothing streams.
+  bool alive();
   // The first row that a command such as IDENTIFY_SYSTEM answers.
   std::vector<std::string> row(const std::string& command);
   // Begins to stream. False when the timeline ended exactly there; nextTimeline() tells how it goes on. Throws
