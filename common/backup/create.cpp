@@ -14,6 +14,7 @@
 #include "common/base/version.h"
 #include "common/config/catalogue.h"
 #include "common/crypto/hash.h"
+#include "common/database/postgres/postgres_connection.h"
 #include "common/migrate/migrator.h"
 #include "common/store/settings.h"
 
@@ -70,12 +71,7 @@ class Run {
     if (manifest_.migration_version < 2)
       throw Error(Code::Conflict, "the database has no schema yet: there is nothing to back up",
                   "run: aragora migrate");
-    const auto connection = database::connect(options_.target);
-    database::Transaction transaction(*connection,
-                                      options_.target.engine == database::Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-    manifest_.instance_id = store::settingOrInsert(*connection, store::kInstanceId, newUlid());
-    store::requireSameKey(*connection, *options_.keyring);
-    transaction.commit();
+    identify();
     claimPlace(options_.directory, manifest_.instance_id);
     const auto entries = repository_.list();
     for (const auto& entry : entries) {
@@ -90,6 +86,23 @@ class Run {
       }
     }
     manifest_.sequence = nextSequence(entries, nowMicros());
+  }
+
+  void identify() {
+    const auto connection = database::connect(options_.target);
+    try {
+      database::Transaction transaction(
+          *connection, options_.target.engine == database::Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+      manifest_.instance_id = store::settingOrInsert(*connection, store::kInstanceId, newUlid());
+      store::requireSameKey(*connection, *options_.keyring);
+      transaction.commit();
+    } catch (const Error& error) {
+      if (!database::postgres::isReadOnly(error)) throw;
+      throw Error(Code::Config,
+                  fmt::format("{} is a standby, and its deployment has no identity or key check yet",
+                              database::describe(options_.target)),
+                  "run once against the primary: aragora backup create; from then on the standby can be backed up");
+    }
   }
 
   void begin() {

@@ -144,6 +144,9 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
     if (error.code() == Code::Permission)
       throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()),
                   "grant CREATEDB to the role of DATABASE_URL");
+    if (database::postgres::isReadOnly(error))
+      throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()),
+                  "a standby takes none: point DATABASE_URL at a primary, or use --level 1");
     throw;
   }
 }

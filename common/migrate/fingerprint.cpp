@@ -3,6 +3,7 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
+#include "common/database/postgres/postgres_connection.h"
 
 namespace aragora::migrate {
 
@@ -78,8 +79,9 @@ Fingerprint expectedSchema(const database::Target& target, int up_to_version) {
     try {
       scratch->query(fmt::format("CREATE SCHEMA {}", schema), {});
     } catch (const Error& error) {
-      throw Error(Code::CouldNotVerify, fmt::format("the expected schema cannot be built: {}", error.what()),
-                  "grant CREATE on the database to the migration role");
+      throw Error(
+          Code::CouldNotVerify, fmt::format("the expected schema cannot be built: {}", error.what()),
+          database::postgres::isReadOnly(error) ? error.hint() : "grant CREATE on the database to the migration role");
     }
     scratch->query(fmt::format("SET LOCAL search_path TO {}", schema), {});
   }

@@ -11,6 +11,8 @@ std::optional<std::string> readSetting(database::Connection& connection, std::st
 }
 
 std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value) {
+  // Read first: a standby has what the primary was told, and cannot be told anything.
+  if (auto stored = readSetting(connection, name)) return *stored;
   connection.query("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
                    {std::string(name), value, nowMicros()});
   return readSetting(connection, name).value_or(value);

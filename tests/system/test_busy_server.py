@@ -198,5 +198,38 @@ class Copy(unittest.TestCase):
             self.prove(sandbox)
 
 
+class Standby(unittest.TestCase):
+    """A standby is as good a source as its primary; what it cannot do is said, and never a bug (70)."""
+
+    def test_every_kind_of_backup_is_made_from_a_standby(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = secrets.token_hex(32)
+            cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('a', 'b', 0)")
+            with Cluster(standby_of=cluster) as standby:
+                there = {"DATABASE_URL": standby.url, "ARAGORA_BACKUP_DIR": str(sandbox.directory / "from-standby")}
+                for kind in ("full", "base"):
+                    result = sandbox.run("backup", "create", "--kind", kind, **there)
+                    self.assertEqual(result.returncode, 78, result.stderr)
+                    self.assertIn("run once against the primary", result.stderr)
+                sandbox.run("backup", "create", check=0)
+                deadline = time.monotonic() + 30
+                while standby.sql("SELECT count(*) FROM settings WHERE name = 'instance.id'") != "1":
+                    self.assertLess(time.monotonic(), deadline)
+                for kind in ("full", "base", "configuration", "artifacts"):
+                    sandbox.run("backup", "create", "--kind", kind, check=0, **there)
+                self.assertEqual(standby.sql("SELECT count(*) FROM pg_replication_slots"), "0")
+                # Restored on the primary, into a database of its own: the rows are there.
+                full, = (sandbox.directory / "from-standby/full").glob("2*")
+                sandbox.run("backup", "verify", "--input", full, "--level", "2", check=0, ARAGORA_BACKUP_DIR=there["ARAGORA_BACKUP_DIR"])
+                sandbox.run("restore", "--input", full, "--to", "landed", "--verify", check=0, ARAGORA_BACKUP_DIR=there["ARAGORA_BACKUP_DIR"])
+                self.assertEqual(cluster.sql("SELECT value FROM settings WHERE name = 'a'", database="landed"), "b")
+                base, = (sandbox.directory / "from-standby/base").glob("2*")
+                sandbox.run("backup", "verify", "--input", base, "--level", "1", check=0, **there)
+                for command in (["migrate"], ["restore", "--input", full, "--yes"], ["backup", "verify", "--input", full, "--level", "2"], ["verify"]):
+                    result = sandbox.run(*command, **there)
+                    self.assertIn(result.returncode, (69, 78), f"{command}: {result.stderr}")
+                    self.assertIn("primary", result.stderr + result.stdout, command)
+
+
 if __name__ == "__main__":
     main()

@@ -12,6 +12,8 @@ namespace aragora::database::postgres {
 namespace {
 using Options = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
 
+constexpr std::string_view kReadOnly = "25006";
+
 Code codeOf(std::string_view state) {
   if (state == "23505" || state == "23503" || state == "23514" || state == "23502") return Code::Conflict;
   if (state.empty() || startsWith(state, "08") || startsWith(state, "57P") || state == "53300")
@@ -19,6 +21,7 @@ Code codeOf(std::string_view state) {
   if (state == "40001" || state == "40P01" || state == "55P03") return Code::Busy;
   if (state == "42501" || startsWith(state, "28")) return Code::Permission;
   if (state == "57014") return Code::Overloaded;
+  if (state == kReadOnly) return Code::Config;
   return Code::Internal;
 }
 
@@ -112,6 +115,11 @@ std::string quoteIdentifier(std::string_view name) {
   return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
 }
 
+bool isReadOnly(const Error& error) {
+  const auto* details = error.details().if_object();
+  return details != nullptr && jsonTextOr(*details, "sqlstate", "") == kReadOnly;
+}
+
 void dropDatabase(Connection& admin, const std::string& name) {
   admin.query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' "
@@ -188,7 +196,9 @@ void PostgresConnection::fail(pg_result* result) {
   // Only the primary message: detail lines quote rows.
   throw Error(
       usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
-      fmt::format("PostgreSQL {}: {}{}", where_, message, state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)))
+      fmt::format("PostgreSQL {}: {}{}", where_, message, state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)),
+      state == kReadOnly ? "it is a standby, or default_transaction_read_only is on: point DATABASE_URL at the primary"
+                         : "")
       .with(json::object{{"sqlstate", state}});
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/base/clock.h"
+#include "common/base/error.h"
 #include "common/database/connection.h"
 
 struct pg_conn;
@@ -22,6 +23,8 @@ Secret withDatabase(const Secret& url, const std::string& database);
 // PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSSLMODE… for PostgreSQL's own programs: secrets stay out of argv.
 std::map<std::string, std::string> programEnvironment(const Secret& url);
 std::string quoteIdentifier(std::string_view name);
+// What a standby answers to whatever writes.
+bool isReadOnly(const Error& error);
 // Drops a database, if there is one, and ends the sessions in it. Not WITH (FORCE): that would also end autovacuum,
 // which only a superuser may; a plain DROP sends it away by itself and waits five seconds for everybody to be gone.
 void dropDatabase(Connection& admin, const std::string& name);
