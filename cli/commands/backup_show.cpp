@@ -93,12 +93,18 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
 
 json::object show(const Output& out, const backup::VerifyReport& report) {
   out.marked(Mark::Ok, fmt::format("{}: {} ({:.1f} s)", report.id, report.message, report.seconds));
+  json::array warnings;
+  for (const auto& line : report.warnings) {
+    warnings.push_back(json::string(line));
+    out.marked(Mark::Warning, line + "\n    → look at the live data: is this what you expect?");
+  }
   if (!report.log_problem.empty())
     out.marked(Mark::Failure, report.log_problem + "\n    → aragora backup create --kind base");
   return {{"id", report.id},
           {"verified", true},
           {"level", report.level},
           {"message", report.message},
+          {"warnings", warnings},
           {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
           {"seconds", report.seconds}};
 }

@@ -62,7 +62,10 @@ bool show(const Output& out, const std::vector<drill::Statement>& statements, js
 json::array describeKinds(const drill::RecoveryState& state) {
   json::array kinds;
   for (const auto& kind : state.kinds) {
+    std::vector<std::string> shrunk;
+    for (const auto& table : kind.shrunk) shrunk.push_back(backup::describe(table));
     kinds.push_back(json::object{{"kind", kind.rule.kind},
+                                 {"less_than_before", texts(shrunk)},
                                  {"count", kind.count},
                                  {"not_good", kind.bad.size()},
                                  {"in_the_future", kind.future.size()},

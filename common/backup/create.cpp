@@ -220,6 +220,7 @@ void proveContent(const Entry& entry, const CreateOptions& options) {
   how.keyring = options.keyring;
   try {
     const auto report = verifyBackup(entry, how);
+    for (const auto& line : report.warnings) log::warning("backup {}: {}", entry.id, line);
     repository.recordVerification(entry.id, {report.level, true, nowMicros(), report.message});
   } catch (const Error& error) {
     if (error.code() == Code::Damaged)

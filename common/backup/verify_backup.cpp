@@ -4,6 +4,7 @@
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/recover.h"
+#include "common/backup/shrinkage.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/scratch.h"
@@ -130,6 +131,22 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
 }
 }  // namespace
 
+namespace {
+std::vector<std::string> whatShrank(const Entry& entry) {
+  std::vector<Entry> before;
+  bool found = false;  // a backup that lies by itself has none before it
+  for (auto& other : Repository(entry.directory.parent().parent(), entry.manifest->kind).list()) {
+    found = other.id == entry.id;
+    if (found) break;
+    before.push_back(std::move(other));
+  }
+  std::vector<std::string> lines;
+  if (!found) return lines;
+  for (const auto& shrunk : shrinkage(before, countsOf(*entry.manifest))) lines.push_back(describe(shrunk));
+  return lines;
+}
+}  // namespace
+
 VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   const auto started = std::chrono::steady_clock::now();
   Repository::requireAuthentic(entry, *options.keyring);
@@ -137,6 +154,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   VerifyReport report;
   report.id = entry.id;
   report.level = options.level;
+  report.warnings = whatShrank(entry);
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   std::vector<Increment> increments;

@@ -20,6 +20,7 @@ struct VerifyReport {
   int level = 0;
   std::string message;
   std::string log_problem;  // of a base that holds: what is wrong with the log after it, empty when nothing is
+  std::vector<std::string> warnings;  // there is suddenly less in it than in those before
   double seconds = 0;
 };
 

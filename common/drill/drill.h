@@ -53,6 +53,8 @@ struct Evidence {
   std::uint64_t log_bytes = 0;
   std::vector<Step> steps;
   std::vector<Box> boxes;
+  std::vector<std::string> warnings;  // less came back than backups before had
+  bool history_lost = false;          // of the debates or their events nothing did
   double rto_seconds = 0;  // from the first byte restored to a daemon that is ready; meaningless unless `recovered`
   double rpo_seconds = 0;  // age of what would have come back, at the start of the drill
   bool recovered = false;

@@ -51,6 +51,7 @@ json::object toDocument(const Evidence& evidence) {
           {"log_bytes", evidence.log_bytes},
           {"steps", steps},
           {"checklist", boxes},
+          {"warnings", json::array(evidence.warnings.begin(), evidence.warnings.end())},
           {"recovered", evidence.recovered},
           {"rto_seconds", evidence.recovered ? json::value(evidence.rto_seconds) : json::value(nullptr)},
           {"rto_objective_seconds", evidence.rto_objective.count()},

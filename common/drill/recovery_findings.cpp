@@ -84,6 +84,9 @@ void Judge::backups() {
                       due),
           kind.late ? "systemctl status aragora-backup.timer; " + make : "");
     }
+    for (const auto& shrunk : kind.shrunk)
+      say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", name, backup::describe(shrunk)),
+          "look at the live data: is this what you expect?");
     if (!kind.bad.empty())
       say(Subject::Backups, Level::Failure,
           fmt::format("{} {} backups are not good: {}", kind.bad.size(), rule.kind, kind.bad.back()),

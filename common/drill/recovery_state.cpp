@@ -67,6 +67,7 @@ KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micr
     }
   }
   state.next_due = backup::nextDue(rule, entries, now);
+  state.shrunk = backup::shrinkage(entries);
   const auto period = std::chrono::microseconds(rule.every).count();
   state.late = period > 0 && (!state.newest || now - state.newest->manifest->finished_at > period * 3 / 2);
   return state;

@@ -7,6 +7,7 @@
 #include "common/backup/physical/recover.h"
 #include "common/backup/policy.h"
 #include "common/backup/saving_note.h"
+#include "common/backup/shrinkage.h"
 #include "common/drill/evidence.h"
 #include "common/drill/openable.h"
 #include "common/drill/recovery_time.h"
@@ -35,10 +36,11 @@ struct KindState {
   bool future_is_past = false;          // one that was made after those, of the right time, is proven
   std::optional<backup::Entry> newest;  // good, and of the past
   std::optional<backup::Entry> proven;
-  std::optional<Micros> oldest;  // of the good ones
-  std::optional<Proof> proof;    // the last time that one of this kind was restored
-  Micros next_due = 0;           // 0: now; meaningless for what goes by changes
-  bool late = false;             // half a period past its time
+  std::optional<Micros> oldest;           // of the good ones
+  std::optional<Proof> proof;             // the last time that one of this kind was restored
+  Micros next_due = 0;                    // 0: now; meaningless for what goes by changes
+  bool late = false;                      // half a period past its time
+  std::vector<backup::Shrinkage> shrunk;  // rows of the newest against those before it
 };
 
 struct LastDrill {

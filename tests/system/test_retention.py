@@ -249,5 +249,63 @@ class Owners(unittest.TestCase):
                 self.assertEqual(ids(winner, "full", "--from", "offsite"), ids(winner))
 
 
+class Numbers(unittest.TestCase):
+    """A backup of a source that was emptied is whole, and still nothing to be content with."""
+
+    def hold(self, sandbox, count):
+        with Daemon(sandbox) as daemon:
+            for number in range(count):
+                daemon.wait_finished(daemon.post("/api/debates", {"task": f"question {number}", "rounds": 0})[1]["debate_id"])
+
+    def history(self, evidence):
+        return next(box for box in evidence["checklist"] if box["text"].startswith("Verify debate history intact"))
+
+    def delete(self, sandbox, some=""):
+        with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database, database:
+            database.execute("PRAGMA foreign_keys = ON")
+            database.executescript(f"BEGIN; DELETE FROM matches; DELETE FROM ratings; DELETE FROM debates WHERE id IN (SELECT id FROM debates {some}); COMMIT")
+
+    def require_said(self, sandbox, numbers, *drill_options):
+        for command in (["backup", "status"], ["backup", "verify"], ["backup", "verify", "--every-kind"]):
+            result = sandbox.run(*command)
+            self.assertIn(numbers, result.stdout, (command, result.stderr))
+        evidence = sandbox.run_json("drill", *drill_options)
+        self.assertIn(numbers, self.history(evidence)["text"])
+        self.assertIn(numbers, pathlib.Path(evidence["evidence"]).read_text())
+        return evidence
+
+    def test_an_emptied_sqlite_database(self):
+        with sqlite_deployment() as sandbox:
+            self.hold(sandbox, 20)
+            sandbox.run("backup", check=0)
+            self.assertTrue(self.history(sandbox.run_json("drill", check=0))["ticked"])
+            full = ids(sandbox)[0]
+            self.delete(sandbox, "ORDER BY id LIMIT 12")
+            sandbox.run("backup", check=0)
+            evidence = self.require_said(sandbox, f"debates: 8 rows, 20 in backup {full}")
+            self.assertTrue(self.history(evidence)["ticked"] and evidence["passed"], "some may have been deleted")
+            self.delete(sandbox)
+            sandbox.run("backup", check=0)
+            evidence = self.require_said(sandbox, f"debates: 0 rows, 20 in backup {full}")
+            self.assertFalse(self.history(evidence)["ticked"] or evidence["passed"])
+            # The one from before is as good as it was.
+            evidence = sandbox.run_json("drill", "--input", full, check=0)
+            self.assertEqual((self.history(evidence), evidence["warnings"]), ({"text": "Verify debate history intact", "ticked": True}, []))
+
+    def test_an_emptied_cluster(self):
+        with deployment() as (cluster, sandbox):
+            self.hold(sandbox, 3)
+            sandbox.run("backup", check=0)
+            full = ids(sandbox)[0]
+            cluster.sql("TRUNCATE debates, ratings CASCADE")
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            evidence = sandbox.run_json("drill", "--kind", "physical")
+            self.assertEqual([step["detail"] for step in evidence["steps"] if step["outcome"] != "done"], [])
+            self.assertIn(f"debates: 0 rows, 3 in backup {full}", self.history(evidence)["text"])
+            self.assertFalse(self.history(evidence)["ticked"] or evidence["passed"])
+            sandbox.run("backup", check=0)
+            self.assertFalse(self.history(self.require_said(sandbox, f"debates: 0 rows, 3 in backup {full}", "--kind", "logical"))["ticked"])
+
+
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
+#include "common/backup/shrinkage.h"
 #include "common/base/error.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
@@ -227,6 +228,38 @@ TEST(Prune, WhatWasMadeLaterIsNoOlderThanWhatCameBefore) {
   const Micros now = 1768298400000000;
   auto times = std::vector{now - 2 * kDay, now - 500 * kDay, now - kDay, now};
   EXPECT_EQ(planPrune(madeAt(times), kDaily, {now, {}, 0}).removals(), 0U);
+}
+
+Entry holding(Micros at, std::int64_t debates, std::int64_t users, const std::string& schema = {}) {
+  auto entry = entryAt(at, true, false);
+  entry.manifest->tables = {
+      {schema + "debates", debates, {}}, {schema + "users", users, {}}, {schema + "notes", at, {}}};
+  return entry;
+}
+
+std::string shrunkText(const std::vector<Entry>& entries) {
+  std::string text;
+  for (const auto& shrunk : shrinkage(entries))
+    text += fmt::format("{} {} {};", shrunk.table, shrunk.before, shrunk.now);
+  return text;
+}
+
+TEST(Shrinkage, IsATenthAndTenRowsOrEverything) {
+  EXPECT_EQ(shrunkText({}), "");
+  EXPECT_EQ(shrunkText({holding(1, 0, 0)}), "");
+  EXPECT_EQ(shrunkText({holding(1, 100, 5), holding(2, 90, 5)}), "") << "a tenth is not more than a tenth";
+  EXPECT_EQ(shrunkText({holding(1, 100, 5), holding(2, 89, 5)}), "debates 100 89;");
+  EXPECT_EQ(shrunkText({holding(1, 12, 5), holding(2, 3, 5)}), "") << "nine rows";
+  EXPECT_EQ(shrunkText({holding(1, 3, 1), holding(2, 0, 0)}), "debates 3 0;users 1 0;");
+  EXPECT_EQ(shrunkText({holding(1, 3, 1, "public."), holding(2, 0, 1, "public.")}), "debates 3 0;");
+  EXPECT_EQ(shrunkText({holding(1, 50, 1), holding(2, 100, 1), holding(3, 0, 1), holding(4, 0, 1)}), "debates 100 0;")
+      << "the most of those before, not the last";
+  std::vector<Entry> entries{holding(1, 100, 1)};
+  for (Micros at = 2; at < 9; ++at) entries.push_back(holding(at, 1, 1));
+  EXPECT_EQ(shrunkText(entries), "debates 100 1;");
+  entries.push_back(holding(9, 1, 1));
+  EXPECT_EQ(shrunkText(entries), "") << "known for a week";
+  EXPECT_EQ(shrinkage({holding(1, 100, 1)}, Counts{{"debates", 0}}).front().now, 0);
 }
 
 TEST(Repository, OrdersBySequenceAndOlderManifestsByTheirChain) {
