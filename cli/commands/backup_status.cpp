@@ -173,7 +173,7 @@ json::value describeDrill(const std::optional<drill::LastDrill>& drill) {
 int status(Context& context, const Options& options) {
   const auto& config = context.config();
   const auto state = drill::recoveryState(
-      {context.backupDirectory(options.output), &config, &context.backupKeyring(), context.target(), true});
+      {context.backupDirectory(options.output), &config, &context.backupKeyring(), context.target(), true, true, {}});
   const auto& full = state.kind("full");
   const auto* local = state.prediction("local");
   json::object document{{"directory", state.directory.string()},

@@ -54,13 +54,13 @@ DatabaseFacts askDatabase(const config::Config& config) {
   return facts;
 }
 
-RecoveryFacts lookAtBackups(const config::Config& config, bool ask_server) {
+RecoveryFacts lookAtBackups(const config::Config& config, bool ask) {
   RecoveryFacts facts;
   try {
     const auto keyring = deployment::backupKeyring(config);
     if (!keyring) return facts;
     const auto state = drill::recoveryState(
-        {config.backupDirectory(), &config, &*keyring, deployment::databaseTarget(config), ask_server});
+        {config.backupDirectory(), &config, &*keyring, deployment::databaseTarget(config), ask, ask, {}});
     facts.no_backup = std::all_of(state.kinds.begin(), state.kinds.end(),
                                   [](const drill::KindState& kind) { return kind.count == 0; });
     facts.statements = drill::judge(state, config);

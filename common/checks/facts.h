@@ -37,6 +37,7 @@ struct Facts {
 };
 
 DatabaseFacts askDatabase(const config::Config& config);
-RecoveryFacts lookAtBackups(const config::Config& config, bool ask_server);
+// `ask`: also the server and the place elsewhere.
+RecoveryFacts lookAtBackups(const config::Config& config, bool ask);
 
 }  // namespace aragora::checks

@@ -161,7 +161,19 @@ void Judge::offsite() {
   const auto complete = ago(state_.copy->complete_at, state_.at);
   if (age(state_.copy->complete_at, state_.at) > period * 3 / 2)
     return fails(fmt::format("complete {}, the schedule is every {} h", complete, period.count()));
-  say(Subject::Offsite, Level::Ok, fmt::format("Copy elsewhere: {}, complete {}", where, complete));
+  if (const auto& there = state_.elsewhere) {
+    if (!there->failure.empty()) return fails(there->failure);
+    if (!there->lacks.empty()) {
+      say(Subject::Offsite, Level::Failure,
+          fmt::format("Copy elsewhere: {}: {} things that were copied are not there: {}", where, there->lacks.size(),
+                      there->lacks.front()),
+          "aragora backup copy --again");
+      return;
+    }
+  }
+  say(Subject::Offsite, Level::Ok,
+      fmt::format("Copy elsewhere: {}, complete {}{}", where, complete,
+                  state_.elsewhere ? ", the newest of each kind is there" : ""));
 }
 
 void Judge::time() {

@@ -36,6 +36,8 @@ void Judge::increments() {
   const auto through = increments.saved_through > 0 ? toIso(increments.saved_through) : std::string("nothing");
   if (increments.newest && ahead(Subject::Window, "The newest increment", *increments.newest)) return;
   if (ahead(Subject::Window, "What was saved", increments.saved_through)) return;
+  if (!increments.lacks.empty())
+    say(Subject::Window, Level::Failure, "Increments: " + increments.lacks.front(), "aragora backup create");
   if (increments.missing)
     say(Subject::Window, Level::Failure,
         fmt::format("Increments: number {} of {} was written and is not there, or does not hold", saving.increment,
@@ -76,6 +78,11 @@ void Judge::base() {
                fmt::format("Recovery to a moment: not possible behind base backup {} ({}): nothing receives the log",
                            window->base, toIso(window->from)),
                scheduleMeetsObjective() ? "" : kStartReceiver);
+  if (!state_.log_lacks.empty())
+    say(Subject::Window, Level::Failure,
+        fmt::format("The log: {} files that a recovery needs are not whole: {}", state_.log_lacks.size(),
+                    state_.log_lacks.front()),
+        fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   bool broken = window->gap;
   for (const auto& gap : state_.breaks) {
     broken |= !gap.healed;

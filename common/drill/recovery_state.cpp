@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/drill/recovery_judge.h"
+#include "common/storage/location.h"
 
 namespace aragora::drill {
 
@@ -112,6 +113,7 @@ IncrementState lookAtIncrements(const StateOptions& options, const std::optional
     state.changed = !files || backup::changedSince(saving->seen, *files);
     state.missing = full && saving->full == full->id && saving->increment > 0 && !state.newest;
   }
+  if (full) state.lacks = whatIncrementsLack(*full);
   // A full backup saves everything, too.
   const auto known = std::max(state.newest.value_or(0), full ? full->manifest->started_at : 0);
   if (known > state.saved_through) {
@@ -164,13 +166,15 @@ void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vec
   if (archive.segmentSize() > 0) state.log = archive.readStatus();
   state.window = backup::recoveryWindow(options.directory, *options.keyring);
   if (archive.segmentSize() == 0) return;
+  state.timelines = archive.timelines();
+  state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
   const bool short_of_it = state.log && state.window && (state.window->gap || state.window->end < state.log->flushed);
-  if (short_of_it) {  // or a listing that met the receiver while it completed a segment
+  if (short_of_it || !state.log_lacks.empty()) {  // or a listing that met the receiver while it completed a segment
     std::this_thread::sleep_for(kSealingTime);
     state.window = backup::recoveryWindow(options.directory, *options.keyring);
+    state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
   }
   state.offsite = backup::offsiteLogStatus(options.directory);
-  state.timelines = archive.timelines();
   state.newest_segment = newestSegment(archive);
   state.breaks = readBreaks(archive.directory(), bases);
   if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
@@ -224,6 +228,27 @@ bool directoryElsewhereIsGone(const config::Config& config) {
   const auto where = config.text(key::kOffsite);
   std::error_code ignored;
   return startsWith(where, "/") && !fs::is_directory(where, ignored);
+}
+
+// The newest that was complete before the copy elsewhere was.
+std::optional<Entry> newestCopied(const std::vector<Entry>& entries, Micros complete_at) {
+  std::optional<Entry> newest;
+  for (const auto& entry : entries) {
+    if (entry.good() && entry.manifest->finished_at <= complete_at) newest = entry;
+  }
+  return newest;
+}
+
+std::optional<Elsewhere> lookThere(const RecoveryState& state, const StateOptions& options,
+                                   const std::map<std::string, std::vector<Entry>>& entries) {
+  if (options.elsewhere || !options.ask_elsewhere || !state.copy || state.place_is_gone) return options.elsewhere;
+  const auto place = storage::offsite(*options.config);
+  if (!place) return std::nullopt;
+  Copied copied{{}, state.offsite};
+  for (const auto& [kind, all] : entries) {
+    if (auto newest = newestCopied(all, state.copy->complete_at)) copied.entries.push_back(std::move(*newest));
+  }
+  return lookElsewhere(*place, copied, *options.keyring);
 }
 
 // Before the first backup: of the directory that its own will be made in.
@@ -291,12 +316,12 @@ RecoveryState recoveryState(const StateOptions& options) {
   state.sqlite = options.live.engine == database::Engine::Sqlite;
   state.opens = options.keyring->opensBackups();
   const auto drills = history(options.directory, *options.keyring);
-  std::vector<Entry> bases;
+  std::map<std::string, std::vector<Entry>> all;
   for (const auto& rule : backup::policyOf(*options.config)) {
     auto entries = backup::Repository(options.directory, rule.kind).list();
     state.kinds.push_back(look(entries, rule, state.at));
     if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
-    if (rule.kind == "base") bases = std::move(entries);
+    all[rule.kind] = std::move(entries);
   }
   addDrills(state.kinds, drills);
   const auto& full = state.kind("full").newest;
@@ -305,11 +330,12 @@ RecoveryState recoveryState(const StateOptions& options) {
     if (auto found = full ? tryIncrementKeys(*full, *options.keyring) : std::nullopt)
       state.keys.push_back(std::move(*found));
   } else {
-    lookAtLog(state, options, bases);
+    lookAtLog(state, options, all["base"]);
     if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
   }
   state.copy = backup::offsiteStatus(options.directory);
   state.place_is_gone = directoryElsewhereIsGone(*options.config);
+  state.elsewhere = lookThere(state, options, all);
   state.drill = lastDrill(drills);
   predict(state, options, drills);
   lookAtSpace(state);

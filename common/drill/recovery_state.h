@@ -8,6 +8,7 @@
 #include "common/backup/policy.h"
 #include "common/backup/saving_note.h"
 #include "common/backup/shrinkage.h"
+#include "common/drill/completeness.h"
 #include "common/drill/evidence.h"
 #include "common/drill/openable.h"
 #include "common/drill/recovery_time.h"
@@ -19,7 +20,9 @@ struct StateOptions {
   const config::Config* config = nullptr;
   const crypto::Keyring* keyring = nullptr;
   database::Target live;
-  bool ask_server = true;  // for two seconds at most
+  bool ask_server = true;              // for two seconds at most
+  bool ask_elsewhere = true;           // for five; not while `elsewhere` is known
+  std::optional<Elsewhere> elsewhere;  // asked before
 };
 
 struct Proof {
@@ -59,6 +62,7 @@ struct IncrementState {
   Micros saved_through = 0;                    // everything until then is saved; 0: nothing is
   bool changed = false;                        // since then
   bool missing = false;                        // the newest increment that was written is not there
+  std::vector<std::string> lacks;              // of the newest full backup's
 };
 
 // A place that the log cannot be replayed across, written down by the receiver.
@@ -91,12 +95,14 @@ struct RecoveryState {
   std::optional<backup::RecoveryWindow> window;
   std::vector<Break> breaks;                 // at or after the start of the window, in order
   std::vector<std::uint32_t> timelines;      // in the archive of the log
+  std::vector<std::string> log_lacks;        // files that a recovery would need
   std::optional<Micros> newest_segment;      // complete, by its file
   std::optional<backup::WalStatus> log;      // the receiver here
   std::optional<backup::WalStatus> offsite;  // the log elsewhere
   std::optional<ServerSide> server;
   std::optional<backup::OffsiteStatus> copy;  // the backups elsewhere
   bool place_is_gone = false;                 // elsewhere is a directory that is not there
+  std::optional<Elsewhere> elsewhere;         // what was found there; nullopt: not asked
   std::optional<LastDrill> drill;
   std::vector<Prediction> predictions;  // here, and elsewhere when there is a place
   std::uint64_t free_bytes = 0;

@@ -8,6 +8,7 @@ namespace aragora::lifecycle {
 
 namespace {
 constexpr auto kEvery = std::chrono::seconds(15);
+constexpr auto kElsewhereEvery = std::chrono::minutes(10);
 
 double seconds(Micros at) { return static_cast<double>(at) / 1e6; }
 
@@ -76,8 +77,11 @@ void RecoveryMetrics::collect(metrics::Registry& registry) {
   registry.gauge("aragora_recovery_rpo_objective_seconds",
                  static_cast<double>(config_.integer(config::key::kRpoMinutes) * 60));
   try {
+    if (now - asked_at_ >= kElsewhereEvery) elsewhere_.reset();
+    if (!elsewhere_) asked_at_ = now;
     const auto state = drill::recoveryState(
-        {config_.backupDirectory(), &config_, &keyring_, deployment::databaseTarget(config_), true});
+        {config_.backupDirectory(), &config_, &keyring_, deployment::databaseTarget(config_), true, true, elsewhere_});
+    elsewhere_ = state.elsewhere;
     expose(registry, state);
     expose(registry, drill::judge(state, config_));
   } catch (const std::exception& error) {

@@ -2,7 +2,7 @@
 Whatever is ✓ is broken here once, and must not be ✓ then."""
 import contextlib
 import json
-import pathlib
+import os
 import re
 import shutil
 import signal
@@ -11,7 +11,8 @@ import subprocess
 import time
 import unittest
 
-from recovery import Load, Receiver, deployment, recovered
+from recovery import Receiver, deployment
+from s3_store import Fault, Store
 from support import BINARY, SOURCE, Daemon, Sandbox, TinyDisk, main, strong_secret
 
 CHECKS = {"backups": "backup_age", "proof": "backup_proof", "keys": "backup_keys", "window": "recovery_window", "loss": "recovery_loss", "offsite": "backup_offsite", "time": "recovery_time",
@@ -176,6 +177,51 @@ class Sqlite(Truth):
             manifest = stored.with_name("manifest.json")
             manifest.write_text(manifest.read_text().replace('"engine": "sqlite"', '"engine":  "sqlite"'))
             self.require_wrong(sandbox, "keys", "the signature of the manifest does not hold")
+
+    def test_an_increment_that_is_missing_in_the_middle(self):
+        with self.deployment() as sandbox:
+            with self.saving(sandbox):
+                self.saved_once(sandbox)
+                for name in ("k2", "k3"):
+                    self.write(name)
+                    self.wait_until(sandbox, self.saved)
+            self.require_right(sandbox)
+            records = sorted(self.backups.glob("increments/*/*.json"))
+            self.assertGreaterEqual(len(records), 3)
+            for victim, words in ((records[1], "increment 2 of"), (records[1].with_suffix(".pages.zst.age"), "is missing or empty")):
+                kept = victim.read_bytes()
+                victim.unlink()
+                self.require_wrong(sandbox, "window", words, metrics=False)
+                victim.write_bytes(kept)
+            self.require_right(sandbox)
+
+    def test_a_copy_elsewhere_that_lost_something_is_not_complete(self):
+        for kind in ("directory", "store"):
+            with self.subTest(kind), contextlib.ExitStack() as stack:
+                sandbox = stack.enter_context(self.deployment())
+                if kind == "store":
+                    store = stack.enter_context(Store())
+                    sandbox.environment.update(store.environment)
+                else:
+                    (mount := sandbox.directory / "mnt").mkdir()
+                    sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+                sandbox.run("backup", check=0)
+                self.require_right(sandbox)
+                self.assertIn("the newest of each kind is there", sandbox.run("backup", "status").stdout)
+                if kind == "store":
+                    lost = [name for name in store.objects if name.endswith("db.sqlite.zst.age")]
+                    for name in lost:
+                        del store.objects[name]
+                else:
+                    lost = list(mount.glob("full/2*/db.sqlite.zst.age"))
+                    lost[0].write_bytes(lost[0].read_bytes()[:-1])
+                self.assertEqual(len(lost), 1)
+                self.require_wrong(sandbox, "offsite", "1 things that were copied are not there", "db.sqlite.zst.age")
+                sandbox.run("backup", "copy", "--again", check=0)
+                self.require_right(sandbox)
+                if kind == "store":
+                    store.faults.append(Fault("drop", times=10**6))
+                    self.require_wrong(sandbox, "offsite", "Copy elsewhere", metrics=False)
 
     def test_a_key_that_is_gone_opens_nothing(self):
         """Rotated, and the previous one not named."""
@@ -343,6 +389,62 @@ class Postgres(Truth):
                 self.require_wrong(sandbox, "loss", "Lost with this machine: commits of the last 18", metrics=False)
                 receiver.process.kill()
 
+    def test_log_that_is_missing_elsewhere_is_missed(self):
+        with deployment() as (cluster, sandbox):
+            (mount := sandbox.directory / "mnt").mkdir()
+            sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            with Receiver(sandbox, "--seal-interval", "1") as receiver:
+                cluster.sql(INSERT.format("one"))
+                receiver.wait_for_position(cluster.sql("SELECT pg_switch_wal()", user="postgres"))
+                cluster.sql(INSERT.format("two"))
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                offsite = sandbox.directory / "backups/wal/offsite.json"
+                deadline = time.monotonic() + 30
+                while not offsite.exists() or json.loads(offsite.read_text())["flushed"] != receiver.status()["flushed"]:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.1)
+                self.assertEqual(receiver.stop(), 0)
+            self.write_status(sandbox)
+            self.require_right(sandbox)
+            for piece in mount.glob("wal/0*/*.????????-????????.*"):  # of the open segment
+                piece.unlink()
+            self.require_wrong(sandbox, "offsite", "the log was copied there through")
+
+    def test_archive_command_alone_loses_what_is_not_archived_yet(self):
+        with deployment() as (cluster, sandbox):
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            for _ in range(2):
+                segment = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())", user="postgres")
+                cluster.sql(INSERT.format(segment))
+                cluster.sql("SELECT pg_switch_wal()", user="postgres")
+                sandbox.run("backup", "wal-push", cluster.data / "pg_wal" / segment, check=0)
+            self.require_right(sandbox)
+            for path in (sandbox.directory / "backups/wal").glob("0*/*.zst.age"):
+                os.utime(path, (time.time() - 3600,) * 2)
+            self.require_wrong(sandbox, "loss", "commits of the last 36", metrics=False)
+
+    def test_a_full_disk_under_the_receiver(self):
+        with deployment() as (cluster, sandbox), TinyDisk(sandbox.directory / "backups", "120m") as disk:
+            sandbox.prefix = disk.prefix
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            with open(sandbox.directory / "wal.log", "w") as log:
+                process = subprocess.Popen([*disk.prefix, BINARY, "backup", "wal"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                deadline = time.monotonic() + 30
+                while sandbox.run("backup", "status").returncode:
+                    self.assertLess(time.monotonic(), deadline, sandbox.run("backup", "status").stdout)
+                    time.sleep(0.2)
+                disk.fill()
+                cluster.sql("INSERT INTO settings (name, value, updated_at) SELECT gen_random_uuid()::text, repeat('y', 1000), 0 FROM generate_series(1, 40000)")
+                self.assertIn(process.wait(30), (73, 74))
+            self.assertIn("No space left", (sandbox.directory / "wal.log").read_text())
+            self.require_wrong(sandbox, "space", "is full")
+            time.sleep(31)
+            self.require_wrong(sandbox, "window", "nothing since", metrics=False)
+
     def test_a_break_in_the_log_is_said_until_a_base_backup_begins_behind_it(self):
         with self.received() as (cluster, sandbox):
             self.write_status(sandbox)
@@ -373,6 +475,11 @@ class Postgres(Truth):
             partial.write_bytes(kept[: len(kept) // 2])
             self.require_wrong(sandbox, "window", "was confirmed through", metrics=False)
             partial.write_bytes(kept)
+            self.require_right(sandbox)
+            record = sorted(wal.glob("0*/*.json"))[-1]
+            record.rename(sandbox.directory / "away")
+            self.require_wrong(sandbox, "window", "files that a recovery needs are not whole", record.name, metrics=False)
+            (sandbox.directory / "away").rename(record)
             self.require_right(sandbox)
             sealed = sorted(wal.glob("0*/*.zst.age"))[-2]
             sealed.rename(sandbox.directory / "away")
