@@ -97,18 +97,28 @@ json::value describeWindow(const drill::RecoveryState& state) {
   if (!state.window) return nullptr;
   const auto& window = *state.window;
   json::array holes;
-  for (const auto& gap : state.breaks)
-    holes.push_back(json::object{{"timeline", gap.timeline},
-                                 {"after", formatLsn(gap.after)},
-                                 {"at", isoOrNull(gap.at)},
-                                 {"why", gap.why},
-                                 {"healed", gap.healed}});
+  for (const auto& [what, healed] : state.breaks)
+    holes.push_back(json::object{{"timeline", what.timeline},
+                                 {"after", formatLsn(what.after)},
+                                 {"log_is_there", !what.replayable},
+                                 {"why", what.why},
+                                 {"healed", healed}});
   json::array timelines;
-  for (const auto timeline : state.timelines) timelines.push_back(timeline);
+  for (const auto& branch : window.branches)
+    timelines.push_back(
+        json::object{{"timeline", branch.timeline},
+                     {"parent", branch.parent > 0 ? json::value(branch.parent) : nullptr},
+                     {"left_parent_at", branch.parent > 0 ? json::value(formatLsn(branch.left_parent_at)) : nullptr},
+                     {"end", formatLsn(branch.end)},
+                     {"through", isoOrNull(branch.through)},
+                     {"base", orNull(branch.base)}});
   return json::object{{"base", window.base},
                       {"from", toIso(window.from)},
                       {"through", isoOrNull(window.through)},
+                      {"timeline", window.timeline},
                       {"end", formatLsn(window.end)},
+                      {"promised", window.promised ? json::value(formatLsn(*window.promised)) : nullptr},
+                      {"missing", orNull(window.missing)},
                       {"gap", window.gap},
                       {"holes", std::move(holes)},
                       {"timelines", std::move(timelines)},

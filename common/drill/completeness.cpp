@@ -46,10 +46,12 @@ Elsewhere look(const storage::Place& place, const Copied& copied, const crypto::
     for (const auto& entry : copied.entries) compare(place, entry, result.lacks);
     if (!copied.log) return result;
     result.window = backup::recoveryWindow(place, keyring);
-    if (result.window && !result.window->gap && result.window->end < copied.log->flushed)
+    if (result.window && !result.window->gap && result.window->missing.empty() &&
+        result.window->end < copied.log->flushed)
       result.lacks.push_back(fmt::format("the log was copied there through {} and ends at {}",
                                          backup::formatLsn(copied.log->flushed),
                                          backup::formatLsn(result.window->end)));
+    if (result.window && !result.window->missing.empty()) result.lacks.push_back(result.window->missing);
     if (result.window && result.window->gap)
       result.lacks.push_back(fmt::format("the log there has a gap at {}", backup::formatLsn(result.window->end)));
   } catch (const Error& error) {

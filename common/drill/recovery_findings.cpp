@@ -126,9 +126,11 @@ void Judge::keys() {
       if (key.tried > 0) opened.push_back(key.kind);
       continue;
     }
+    const bool file = key.kind == "log" || key.kind == "increments";
     say(Subject::Keys, Level::Failure,
-        fmt::format("Keys: {} of {} {} do not open with the keys at hand: {}", key.problems.size(), key.tried,
-                    key.kind == "log" || key.kind == "increments" ? key.kind : key.kind + " backups",
+        fmt::format("Keys: {} with the keys at hand: {}",
+                    file ? fmt::format("the newest file of {} does not open", key.kind)
+                         : fmt::format("{} of {} {} backups do not open", key.problems.size(), key.tried, key.kind),
                     key.problems.back()),
         "name the key that they were made with in ARAGORA_ENCRYPTION_PREVIOUS_KEYS, then: aragora backup rekey");
   }

@@ -31,6 +31,7 @@ class Judge {
   void increments();
   void window();
   void base();
+  void branches();
   void receiver();
   void server();
   void loss();

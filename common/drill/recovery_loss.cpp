@@ -68,8 +68,13 @@ void Judge::window() {
 
 void Judge::base() {
   const auto& window = state_.window;
+  if (!state_.log_lacks.empty())
+    say(Subject::Window, Level::Failure,
+        fmt::format("The log: {} files that a recovery needs are not whole: {}", state_.log_lacks.size(),
+                    state_.log_lacks.front()),
+        fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   if (!window) {
-    if (state_.hasLog())
+    if (state_.hasLog() && !state_.kind("base").newest)
       say(Subject::Window, Level::Failure, "Recovery to a moment: not possible, there is no base backup", kNewBase);
     return;
   }
@@ -78,18 +83,13 @@ void Judge::base() {
                fmt::format("Recovery to a moment: not possible behind base backup {} ({}): nothing receives the log",
                            window->base, toIso(window->from)),
                scheduleMeetsObjective() ? "" : kStartReceiver);
-  if (!state_.log_lacks.empty())
-    say(Subject::Window, Level::Failure,
-        fmt::format("The log: {} files that a recovery needs are not whole: {}", state_.log_lacks.size(),
-                    state_.log_lacks.front()),
-        fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   bool broken = window->gap;
-  for (const auto& gap : state_.breaks) {
-    broken |= !gap.healed;
-    say(Subject::Window, gap.healed ? Level::Ok : Level::Failure,
-        fmt::format("Recovery cannot pass position {} (timeline {}, {}){}: {}", formatLsn(gap.after), gap.timeline,
-                    toIso(gap.at), gap.healed ? "; a base backup begins behind it" : "", printable(gap.why, 300)),
-        gap.healed ? "" : kNewBase);
+  for (const auto& [what, healed] : state_.breaks) {
+    broken |= !healed;
+    say(Subject::Window, healed ? Level::Ok : Level::Failure,
+        fmt::format("Recovery cannot pass position {} of timeline {}{}: {}", formatLsn(what.after), what.timeline,
+                    healed ? "; a base backup begins behind it" : "", printable(what.why, 300)),
+        healed ? "" : kNewBase);
   }
   const auto through = window->through ? toIso(*window->through) : fmt::format("position {}", formatLsn(window->end));
   say(Subject::Window, broken ? Level::Failure : Level::Ok,
@@ -98,11 +98,28 @@ void Judge::base() {
                   : broken    ? " is what was received; it ends at the break"
                               : ""),
       broken ? kNewBase : "");
-  if (state_.log && !window->gap && window->end < state_.log->flushed)
+  const auto look = fmt::format("look for it elsewhere (--from offsite); then: {}", kNewBase);
+  if (!window->missing.empty()) say(Subject::Window, Level::Failure, "The log: " + window->missing, look);
+  if (state_.log && !window->gap && state_.log->timeline == window->timeline && window->end < state_.log->flushed)
     say(Subject::Window, Level::Failure,
         fmt::format("The log was confirmed through {}, the archive ends at {}: what is between is gone",
                     formatLsn(state_.log->flushed), formatLsn(window->end)),
-        fmt::format("look for it elsewhere (--from offsite); then: {}", kNewBase));
+        look);
+  branches();
+}
+
+// More than one way: after a recovery took the database's place, or a standby was promoted.
+void Judge::branches() {
+  if (state_.window->branches.size() < 2) return;
+  for (const auto& branch : state_.window->branches)
+    say(Subject::Window, branch.base.empty() ? Level::Warning : Level::Ok,
+        fmt::format("Timeline {}{}: through {}{}", branch.timeline,
+                    branch.parent > 0
+                        ? fmt::format(", which left timeline {} at {}", branch.parent, formatLsn(branch.left_parent_at))
+                        : "",
+                    branch.through ? toIso(*branch.through) : "position " + formatLsn(branch.end),
+                    branch.base.empty() ? ", and no base backup leads to its end" : ""),
+        branch.base.empty() ? kNewBase : fmt::format("--target-timeline {}", branch.timeline));
 }
 
 void Judge::receiver() {

@@ -17,7 +17,6 @@ namespace {
 using backup::Entry;
 namespace key = config::key;
 
-constexpr std::size_t kGapsLimit = 16U << 20;
 constexpr auto kServerTime = std::chrono::milliseconds(2000);
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 
@@ -123,24 +122,17 @@ IncrementState lookAtIncrements(const StateOptions& options, const std::optional
   return state;
 }
 
-// Behind a gap only a base backup that begins there leads on.
-std::vector<Break> readBreaks(const storage::Place& wal, const std::vector<Entry>& bases) {
+// Of those that a base backup which is kept leads to. Behind one only a base backup that begins there leads on.
+std::vector<Break> breaksOf(const backup::RecoveryWindow& window, const std::vector<Entry>& bases) {
   std::vector<Break> breaks;
-  backup::Lsn oldest = UINT64_MAX;
-  backup::Lsn newest = 0;
-  for (const auto& base : bases) {
-    if (!base.good() || !base.manifest->physical) continue;
-    oldest = std::min(oldest, base.manifest->physical->start);
-    newest = std::max(newest, base.manifest->physical->start);
-  }
-  for (const auto& line : split(wal.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
-    const auto value = tryParseJson(line);
-    const auto* object = value ? value->if_object() : nullptr;
-    const auto after = object != nullptr ? backup::parseLsn(jsonTextOr(*object, "after", "")) : std::nullopt;
-    if (!after || *after < oldest) continue;
-    breaks.push_back({static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0)), *after,
-                      fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "why", ""),
-                      newest >= *after});
+  for (const auto& what : window.interruptions) {
+    const auto any = [&](auto&& holds) {
+      return std::any_of(bases.begin(), bases.end(), [&](const Entry& base) {
+        return base.good() && base.manifest->physical && holds(base.manifest->physical->start);
+      });
+    };
+    if (any([&](backup::Lsn start) { return start <= what.after; }))
+      breaks.push_back({what, any([&](backup::Lsn start) { return start >= what.after; })});
   }
   return breaks;
 }
@@ -160,23 +152,37 @@ std::optional<Micros> newestSegment(const backup::WalArchive& archive) {
   return newest;
 }
 
+bool lacksSomething(const RecoveryState& state) {
+  const auto& window = state.window;
+  return !state.log_lacks.empty() || (window && (window->gap || !window->missing.empty())) ||
+         (window && state.log && window->end < state.log->flushed);
+}
+
+void lookAtArchive(RecoveryState& state, const backup::WalArchive& archive, const StateOptions& options) {
+  state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
+  try {
+    state.window = backup::recoveryWindow(options.directory, *options.keyring);
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    state.log_lacks.emplace_back(error.what());
+  }
+}
+
 void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vector<Entry>& bases) {
   const backup::WalArchive archive(options.directory / "wal", *options.keyring);
+  const bool received = archive.segmentSize() > 0;
   // What the receiver had confirmed before the archive is looked at must be in it.
-  if (archive.segmentSize() > 0) state.log = archive.readStatus();
-  state.window = backup::recoveryWindow(options.directory, *options.keyring);
-  if (archive.segmentSize() == 0) return;
+  if (received) state.log = archive.readStatus();
   state.timelines = archive.timelines();
-  state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
-  const bool short_of_it = state.log && state.window && (state.window->gap || state.window->end < state.log->flushed);
-  if (short_of_it || !state.log_lacks.empty()) {  // or a listing that met the receiver while it completed a segment
+  lookAtArchive(state, archive, options);
+  if (received && lacksSomething(state)) {  // or a listing that met the receiver while it completed a segment
     std::this_thread::sleep_for(kSealingTime);
-    state.window = backup::recoveryWindow(options.directory, *options.keyring);
-    state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
+    lookAtArchive(state, archive, options);
   }
+  if (!received) return;
   state.offsite = backup::offsiteLogStatus(options.directory);
   state.newest_segment = newestSegment(archive);
-  state.breaks = readBreaks(archive.directory(), bases);
+  if (state.window) state.breaks = breaksOf(*state.window, bases);
   if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
 }
 

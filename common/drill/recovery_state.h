@@ -65,12 +65,9 @@ struct IncrementState {
   std::vector<std::string> lacks;              // of the newest full backup's
 };
 
-// A place that the log cannot be replayed across, written down by the receiver.
+// A place that the log cannot be replayed across.
 struct Break {
-  std::uint32_t timeline = 0;
-  backup::Lsn after = 0;
-  Micros at = 0;
-  std::string why;
+  backup::WalListing::Interruption what;
   bool healed = false;  // a base backup begins behind it
 };
 

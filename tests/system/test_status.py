@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from recovery import Receiver, deployment
+from recovery import Receiver, deployment, lsn, recovered
 from s3_store import Fault, Store
 from support import BINARY, SOURCE, Daemon, Sandbox, TinyDisk, main, strong_secret
 
@@ -410,7 +410,7 @@ class Postgres(Truth):
             self.require_right(sandbox)
             for piece in mount.glob("wal/0*/*.????????-????????.*"):  # of the open segment
                 piece.unlink()
-            self.require_wrong(sandbox, "offsite", "the log was copied there through")
+            self.require_wrong(sandbox, "offsite", "confirmed bytes are missing")
 
     def test_archive_command_alone_loses_what_is_not_archived_yet(self):
         with deployment() as (cluster, sandbox):
@@ -476,7 +476,14 @@ class Postgres(Truth):
             self.require_wrong(sandbox, "window", "was confirmed through", metrics=False)
             partial.write_bytes(kept)
             self.require_right(sandbox)
-            record = sorted(wal.glob("0*/*.json"))[-1]
+            confirmed = lsn(json.loads((wal / "status.json").read_text())["flushed"]) % 16777216
+            for byte in (0, confirmed // 2, confirmed - 1):
+                data = bytearray(kept)
+                data[byte] ^= 1
+                partial.write_bytes(data)
+                self.require_wrong(sandbox, "window", "does not hold what was confirmed", metrics=False)
+            partial.write_bytes(kept)
+            record = sorted(wal.glob("0*/" + "[0-9A-F]" * 24 + ".json"))[-1]
             record.rename(sandbox.directory / "away")
             self.require_wrong(sandbox, "window", "files that a recovery needs are not whole", record.name, metrics=False)
             (sandbox.directory / "away").rename(record)
@@ -487,6 +494,38 @@ class Postgres(Truth):
             (sandbox.directory / "away").rename(sealed)
             cluster.sql("SELECT pg_drop_replication_slot('aragora')", user="postgres")
             self.require_wrong(sandbox, "window", "there is no slot aragora", metrics=False)
+
+    def test_the_ways_that_the_database_went_are_listed(self):
+        """A recovery to an earlier moment took its place; what came after on the old way is still there."""
+        with deployment() as (cluster, sandbox):
+            for kind in ("full", "base"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            with Receiver(sandbox) as receiver:
+                cluster.sql(INSERT.format("one"))
+                target = cluster.sql("SELECT pg_current_wal_lsn()")
+                cluster.sql(INSERT.format("two"))
+                receiver.wait_for_position(cluster.sql("SELECT pg_switch_wal()", user="postgres"))
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                self.assertEqual(receiver.stop(), 0)
+            sandbox.run("restore", "--target-lsn", target, "--to", sandbox.directory / "recovered", check=0)
+            with recovered(cluster, sandbox.directory / "recovered"):
+                with Receiver(sandbox) as receiver:
+                    cluster.sql(INSERT.format("three"))
+                    receiver.wait(lambda status: status["timeline"] == 2)
+                    receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                    deadline = time.monotonic() + 40
+                    while self.failures(sandbox):
+                        self.assertLess(time.monotonic(), deadline, self.failures(sandbox))
+                        time.sleep(0.2)
+                    status = sandbox.run("backup", "status", check=0).stdout
+                    window = sandbox.run_json("backup", "status")["recovery_window"]
+                    self.assertEqual([(t["timeline"], t["parent"]) for t in window["timelines"]], [(1, None), (2, 1)])
+                    self.assertEqual(window["timeline"], 2)
+                    self.assertIn("Timeline 2, which left timeline 1 at", status)
+                    self.assertEqual(receiver.stop(), 0)
+            # A history that cannot be read is said, not the end of all that is said.
+            next((sandbox.directory / "backups/wal/00000002").glob("*.history.json")).unlink()
+            self.require_wrong(sandbox, "window", "00000002.history.json", metrics=False)
 
     def test_a_receiver_that_is_silent_or_in_trouble(self):
         with self.received() as (cluster, sandbox):
@@ -506,7 +545,7 @@ class Postgres(Truth):
             self.write_status(sandbox)
             opens = {key["kind"]: key["opens"] for key in sandbox.run_json("backup", "status", check=0)["keys"]}
             self.assertEqual(opens, {"full": True, "base": True, "log": True})
-            self.require_wrong(sandbox, "keys", "base backups do not open", "log do not open", metrics=False, ARAGORA_ENCRYPTION_KEY=strong_secret())
+            self.require_wrong(sandbox, "keys", "base backups do not open", "file of log does not open", metrics=False, ARAGORA_ENCRYPTION_KEY=strong_secret())
             writer = sandbox.run("key", "backup-writer", check=0).stdout.strip()
             del sandbox.environment["ARAGORA_ENCRYPTION_KEY"]
             self.require_right(sandbox, ARAGORA_BACKUP_WRITER_KEY=writer)
