@@ -495,6 +495,34 @@ class Postgres(Truth):
             cluster.sql("SELECT pg_drop_replication_slot('aragora')", user="postgres")
             self.require_wrong(sandbox, "window", "there is no slot aragora", metrics=False)
 
+    def test_log_that_was_written_with_wal_level_minimal_is_a_break(self):
+        with self.received() as (cluster, sandbox):
+            for level, senders in (("minimal", "0"), ("replica", "10")):
+                cluster.stop()
+                cluster.configure(wal_level=level, max_wal_senders=senders)
+                # A slot keeps the server from starting with less than replica.
+                if level == "minimal":
+                    (cluster.data / "pg_replslot/aragora").rename(sandbox.directory / "slot")
+                else:
+                    (sandbox.directory / "slot").rename(cluster.data / "pg_replslot/aragora")
+                cluster.start()
+                cluster.sql(INSERT.format(level))
+            with Receiver(sandbox) as receiver:
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                deadline = time.monotonic() + 20
+                while not (holes := (status := sandbox.run_json("backup", "status"))["recovery_window"]["holes"]):
+                    self.assertLess(time.monotonic(), deadline, receiver.text())
+                    time.sleep(0.2)
+                self.assertIn("minimal", holes[0]["why"])
+                self.assertTrue(holes[0]["log_is_there"])
+                # A failure until the base backup that the receiver makes begins behind it.
+                levels = [s["level"] for s in status["statements"] if "Recovery cannot pass position" in s["message"]]
+                self.assertEqual(levels, ["ok" if holes[0]["healed"] else "failure"])
+                while self.failures(sandbox):
+                    self.assertLess(time.monotonic(), deadline + 30, self.failures(sandbox))
+                    time.sleep(0.2)
+                self.assertTrue(sandbox.run_json("backup", "status")["recovery_window"]["holes"][0]["healed"])
+
     def test_the_ways_that_the_database_went_are_listed(self):
         """A recovery to an earlier moment took its place; what came after on the old way is still there."""
         with deployment() as (cluster, sandbox):
