@@ -1,6 +1,7 @@
 #include "common/backup/restore.h"
 
 #include "cli/commands/commands.h"
+#include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
 #include "common/backup/physical/recover.h"
 #include "common/base/text.h"
@@ -17,6 +18,8 @@ struct Options {
   std::optional<std::string> target_lsn;
   std::optional<std::string> target_xid;
   std::optional<std::int64_t> target_timeline;
+  std::optional<std::string> identity;
+  bool configuration = false;
   bool latest = false;
   bool exclusive = false;
   bool accept_loss = false;
@@ -140,6 +143,8 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
 }
 
 int restore(Context& context, const Options& options) {
+  if (options.configuration)
+    return restoreConfiguration(context, {options.input, options.from, options.identity, options.to, options.dry_run});
   const auto& out = context.out();
   const auto target = recoveryTarget(options);
   if (target && context.config().usesPostgres()) return recover(context, options, *target);
@@ -212,6 +217,9 @@ void declareRestore(CommandLine line) {
       .flag("--accept-loss", options->accept_loss, "Also when what the receiver had confirmed is not all there")
       .flag("--latest", options->latest, "… to the newest moment there is")
       .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory");
+  line.flag("--configuration", options->configuration,
+            "Write the saved configuration into --to DIRECTORY (as root default /etc/aragora)")
+      .option("--identity", options->identity, "With --configuration: file of the recovery key that opens it");
   declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));
   line.run([options](Context& context) { return restore(context, *options); });
 }

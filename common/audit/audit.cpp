@@ -40,7 +40,8 @@ ChainResult verifyChain(database::Connection& connection, const crypto::Keyring&
   constexpr std::int64_t kBatch = 1000;
   ChainResult result;
   std::string previous = kGenesis;
-  const auto key = keyring.auditKey();
+  std::string key_id;
+  std::optional<std::string> key;
   while (true) {
     const auto rows = connection.query(
         "SELECT seq, at, actor, action, object, result, ip_address, request_id, details, key_id, prev_hash, hash FROM "
@@ -55,15 +56,15 @@ ChainResult verifyChain(database::Connection& connection, const crypto::Keyring&
       };
       if (row.integer(0) != result.entries + 1) return bad(fmt::format("entry {} is missing", result.entries + 1));
       if (row.text(10) != previous) return bad("it does not follow the entry before it");
-      if (row.text(9) != keyring.activeId()) {
+      if (key_id != row.text(9)) key = keyring.auditKey(key_id = row.text(9));
+      if (!key)
         throw Error(
             Code::CouldNotVerify,
-            fmt::format("audit entry {} is signed with key {}, which is not the active key", row.text(0), row.text(9)),
-            "verify with that key");
-      }
+            fmt::format("audit entry {} is signed with key {}, which is not in the keyring", row.text(0), row.text(9)),
+            "add that key to encryption.previous_keys");
       const auto expected =
-          entryHash(key, {row.text(10), row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5),
-                          row.text(6), row.text(7), row.text(8), row.text(9)});
+          entryHash(*key, {row.text(10), row.text(0), row.text(1), row.text(2), row.text(3), row.text(4), row.text(5),
+                           row.text(6), row.text(7), row.text(8), row.text(9)});
       if (!crypto::constantTimeEqual(expected, row.text(11))) return bad("its content does not match its hash");
       previous = row.text(11);
       ++result.entries;

@@ -1,6 +1,7 @@
 #include "common/backup/create.h"
 
 #include "common/backup/artifacts.h"
+#include "common/backup/configuration.h"
 #include "common/backup/ownership.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/wal_archive.h"
@@ -21,24 +22,20 @@
 namespace aragora::backup {
 
 namespace {
-json::object settingsOf(const config::Config& config, bool with_secrets) {
+// Beside a database: what is no secret.
+std::string settingsText(const config::Config& config) {
   json::object settings;
   for (const auto& setting : config::catalogue()) {
-    if ((setting.secret && !with_secrets) || !config.isSet(setting.key)) continue;
-    const auto value = setting.secret ? config.secret(setting.key).reveal() : config.text(setting.key);
-    settings[setting.key] = json::object{{"value", value}, {"origin", config.origin(setting.key).text}};
+    if (setting.secret || !config.isSet(setting.key)) continue;
+    settings[setting.key] =
+        json::object{{"value", config.text(setting.key)}, {"origin", config.origin(setting.key).text}};
   }
-  return settings;
+  return toPrettyJson(settings) + "\n";
 }
 
-std::string configurationText(const config::Config& config) { return toPrettyJson(settingsOf(config, false)) + "\n"; }
-
-// The manifest shows the digest of this, so it must not be a digest that guesses can be held against.
-std::string configurationWithSecrets(const CreateOptions& options) {
+std::string wholeConfiguration(const CreateOptions& options) {
   ARAGORA_CHECK(options.config != nullptr);
-  const json::object document{{"salt", toHex(options.keyring->configurationSalt())},
-                              {"settings", settingsOf(*options.config, true)}};
-  return toPrettyJson(document) + "\n";
+  return configurationText(*options.config, *options.keyring, options.target);
 }
 
 class Run {
@@ -120,10 +117,10 @@ class Run {
 
   void saveContent() {
     if (options_.kind == "base") return saveCluster();
-    if (options_.kind == "configuration") return saveFile("configuration", configurationWithSecrets(options_));
+    if (options_.kind == "configuration") return saveFile("configuration", wholeConfiguration(options_));
     if (options_.kind == "artifacts") return saveDebates();
     saveDatabase();
-    if (options_.config != nullptr) saveFile("configuration", configurationText(*options_.config));
+    if (options_.config != nullptr) saveFile("configuration", settingsText(*options_.config));
     saveSessions();
   }
 
@@ -254,7 +251,7 @@ Entry createBackup(const CreateOptions& options) {
 }
 
 bool configurationChanged(const CreateOptions& options) {
-  const auto digest = crypto::sha256Hex(configurationWithSecrets(options));
+  const auto digest = crypto::sha256Hex(wholeConfiguration(options));
   const auto entries = Repository(options.directory, "configuration").list();
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     const auto* file = entry->good() ? entry->manifest->file("configuration") : nullptr;

@@ -5,6 +5,7 @@
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/shrinkage.h"
+#include "common/backup/server_files.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/scratch.h"
@@ -127,6 +128,14 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
     const auto* values = value && value->is_object() ? jsonObject(value->get_object(), "settings") : nullptr;
     if (values == nullptr) throw Error(Code::Damaged, fmt::format("backup {}: the settings cannot be read", entry.id));
     report.message += fmt::format(", {} settings read", values->size());
+    if (const auto* server = jsonObject(value->get_object(), "postgresql")) {
+      const auto files = parseServerFiles(*server);
+      report.message += fmt::format(", {} files of PostgreSQL", files.files.size());
+      for (const auto& file : files.files) {
+        if (!file.content) report.message += fmt::format("; NOT SAVED: {}", file.missing);
+      }
+      if (!files.note.empty()) report.message += fmt::format(" ({})", files.note);
+    }
   }
 }
 }  // namespace

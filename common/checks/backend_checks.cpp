@@ -145,6 +145,9 @@ std::vector<Finding> checkKeyMatchesDatabase(const Context& context) {
   try {
     const auto ring = deployment::requireBackupKeyring(context.config);
     if (ring.checkValue() == *facts.key_check) return {ok("Key check: the encryption key is the one of this database")};
+    if (ring.knows(*facts.key_check))
+      return {
+          ok("Key check: the key of this database is among the previous ones; the next start goes on with the active")};
     return {misconfigured(fmt::format("{}: not the key this database was used with (key {}, database has {})",
                                       context.config.variable(used), ring.activeId(), facts.key_check->substr(0, 8)),
                           context.config.origin(used).text, "use the key that was in force before")};

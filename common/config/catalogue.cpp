@@ -60,7 +60,7 @@ const std::vector<Setting>& table() {
       typed(Type::Url, kPublicUrl, {"ARAGORA_BASE_URL"}, "", "The URL under which clients reach this deployment."),
       typed(Type::Path, kStateDirectory, {"ARAGORA_STATE_DIR"}, "",
             "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for "
-            "root, else ~/.local/state/aragora."),
+            "root and its owner, else ~/.local/state/aragora."),
       integer(kWorkers, {"ARAGORA_WORKERS"}, "48", 1, 64, "Worker threads for requests that touch the database."),
       integer(kQueueLimit, {"ARAGORA_QUEUE_LIMIT"}, "512", 1, 100000,
               "Requests that may wait for a worker; more are answered 503 with Retry-After."),

@@ -1,5 +1,6 @@
 #include "common/config/config.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -78,12 +79,18 @@ std::string Config::sharedStateReason() const {
 
 bool Config::sharedStateRequired() const { return !sharedStateReason().empty(); }
 
+namespace {
+constexpr const char* kUnitsState = "/var/lib/aragora";
+}
+
 fs::path Config::stateDirectory() const {
   if (isSet(key::kStateDirectory)) return text(key::kStateDirectory);
   if (const char* given = std::getenv("STATE_DIRECTORY"); given != nullptr && *given != '\0') {
     return split(given, ':').front();  // systemd.exec(5): several are separated by colons
   }
-  if (::geteuid() == 0) return "/var/lib/aragora";
+  // Also in a shell of the units' user: there it must not be another deployment than the units'.
+  struct stat status {};
+  if (::geteuid() == 0 || (::stat(kUnitsState, &status) == 0 && status.st_uid == ::geteuid())) return kUnitsState;
   if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg != nullptr && *xdg == '/') return fs::path(xdg) / "aragora";
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home != '/') {

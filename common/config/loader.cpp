@@ -1,6 +1,7 @@
 #include "common/config/loader.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,6 +131,12 @@ class Merger {
     }
   }
 
+  // Root looks at the deployment that runs as the units' user.
+  static bool isServices(uid_t user) {
+    const auto* services = ::geteuid() == 0 ? ::getpwnam("aragora") : nullptr;
+    return services != nullptr && services->pw_uid == user;
+  }
+
   // A regular file, not a link, of root or ours, that nobody else can read. Or a descriptor of one that was handed to
   // us, which programs that we start do not get.
   void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
@@ -153,7 +160,7 @@ class Merger {
                 fmt::format("the secret file {} has mode {:04o}, others can read it", path, status.st_mode & 07777),
                 origin.text, fmt::format("chmod 600 {}", path));
       }
-      if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
+      if (status.st_uid != 0 && status.st_uid != ::geteuid() && !isServices(status.st_uid)) {
         problem(setting, variable, fmt::format("the secret file {} belongs to user {}", path, status.st_uid),
                 origin.text, fmt::format("chown root {} (or the service user)", path));
       }

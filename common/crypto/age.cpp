@@ -119,6 +119,23 @@ std::string formatAgeIdentity(const AgeIdentity& identity) {
   return upper(encodeBech32("age-secret-key-", identity.secret.reveal()));
 }
 
+std::vector<AgeIdentity> parseAgeIdentities(const Secret& text, const std::string& file) {
+  std::vector<AgeIdentity> identities;
+  for (const auto& raw : split(text.reveal(), '\n')) {
+    const auto line = std::string(trim(raw));
+    if (line.empty() || startsWith(line, "#")) continue;
+    const auto bytes = decodeBech32("age-secret-key-", lower(line));
+    if (!bytes || bytes->size() != 32 || line != upper(line))
+      throw Error(Code::Config, fmt::format("{} has a line that is no age identity", file),
+                  "one looks like AGE-SECRET-KEY-1…, as aragora backup keygen writes it");
+    identities.push_back(ageIdentity(Secret(*bytes)));
+  }
+  if (identities.empty())
+    throw Error(Code::Config, fmt::format("{} has no age identity", file),
+                "one looks like AGE-SECRET-KEY-1…, as aragora backup keygen writes it");
+  return identities;
+}
+
 std::string parseAgeRecipient(std::string_view text) {
   auto bytes = decodeBech32("age", text);
   if (!bytes || bytes->size() != 32) {

@@ -29,6 +29,9 @@ AgeHeader rewrapAgeHeader(std::string_view start, const std::vector<AgeIdentity>
                           const std::vector<std::string>& recipients);
 std::string formatAgeRecipient(std::string_view public32);   // age1…
 std::string formatAgeIdentity(const AgeIdentity& identity);  // AGE-SECRET-KEY-1…
+// Every identity of a file as age-keygen writes it: a line each, comments with #. Throws Error(Config) when there is
+// none, or a line is anything else; names the file, never the line.
+std::vector<AgeIdentity> parseAgeIdentities(const Secret& text, const std::string& file);
 // Throws Error(Config) for anything that is not a bech32 age1… text.
 std::string parseAgeRecipient(std::string_view text);
 

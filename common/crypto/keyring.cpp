@@ -61,6 +61,17 @@ const Secret& Keyring::activeBytes() const {
 
 std::string Keyring::derive(std::string_view label) const { return hkdfSha256(activeBytes().reveal(), "", label, 32); }
 
+bool Keyring::knows(std::string_view check_value) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.check_value == check_value; });
+}
+
+std::optional<std::string> Keyring::auditKey(std::string_view key_id) const {
+  for (const auto& key : keys_) {
+    if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), "", kAuditLabel, 32);
+  }
+  return std::nullopt;
+}
+
 std::string Keyring::configurationSalt() const {
   return hkdfSha256(keys_.front().signing_seed.reveal(), "", "aragora configuration digest v1", 32);
 }

@@ -2,6 +2,7 @@
 // two uses share a key. Immutable after construction, any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,12 @@ class Keyring {
 
   // A value to be stored in the database and compared at start, so that a wrong key is found before data is touched.
   std::string checkValue() const { return keys_.front().check_value; }
+  // Of the active or a previous key: a database that was used with a previous one goes on with the active one.
+  bool knows(std::string_view check_value) const;
 
-  std::string auditKey() const { return derive("aragora audit chain v1"); }
+  std::string auditKey() const { return derive(kAuditLabel); }
+  // Of the key with this id, active or previous, for what was signed before a rotation.
+  std::optional<std::string> auditKey(std::string_view key_id) const;
   // Makes a digest of what holds secrets useless for guessing them.
   std::string configurationSalt() const;
   const std::string& backupRecipient() const { return keys_.front().recipient; }  // new backups are sealed for it
@@ -50,6 +55,7 @@ class Keyring {
     Secret signing_seed;
     std::string recipient;
   };
+  static constexpr std::string_view kAuditLabel = "aragora audit chain v1";
   Keyring() = default;
   const Secret& activeBytes() const;
   std::string derive(std::string_view label) const;

@@ -21,10 +21,15 @@ std::string settingOrInsert(database::Connection& connection, std::string_view n
 void requireSameKey(database::Connection& connection, const crypto::Keyring& keyring) {
   const auto stored = settingOrInsert(connection, kKeyCheck, keyring.checkValue());
   if (stored == keyring.checkValue()) return;
+  if (keyring.knows(stored)) {  // rotated: the old one is named among the previous keys
+    connection.query("UPDATE settings SET value = $1, updated_at = $2 WHERE name = $3",
+                     {keyring.checkValue(), nowMicros(), std::string(kKeyCheck)});
+    return;
+  }
   throw Error(Code::Config,
               fmt::format("the encryption key is not the one this database was used with (key {}, database has {})",
                           keyring.checkValue().substr(0, 8), stored.substr(0, 8)),
-              "use the key that was in force before; see key rotation in aragora.toml(5)");
+              "use the key that was in force before, or name it in encryption.previous_keys");
 }
 
 }  // namespace aragora::store

@@ -14,8 +14,9 @@ std::optional<std::string> readSetting(database::Connection& connection, std::st
 // Stores `value` unless there is one; answers what is stored now.
 std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value);
 
-// Whether the keyring's active key is the one this database was used with: stores the check value at first use, throws
-// Error(Config) when another key is stored. Run it in a write transaction.
+// Whether the keyring's active key is the one this database was used with: stores the check value at first use and when
+// a previous key's is there (a rotation), throws Error(Config) when another key is stored. Run it in a write
+// transaction.
 void requireSameKey(database::Connection& connection, const crypto::Keyring& keyring);
 
 }  // namespace aragora::store

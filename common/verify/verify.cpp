@@ -287,7 +287,7 @@ class Verifier {
   Result encryption() {
     return database_->reading([&](Connection& connection) -> Result {
       const auto stored = store::readSetting(connection, store::kKeyCheck);
-      if (stored && *stored != keyring().checkValue()) {
+      if (stored && !keyring().knows(*stored)) {
         return bad(fmt::format("ARAGORA_ENCRYPTION_KEY is not the key of this database (key {}, database has {})",
                                keyring().checkValue().substr(0, 8), stored->substr(0, 8)),
                    "use the key that was in force before", false);
