@@ -140,6 +140,10 @@ class Rekeying {
       auto record = readSignedRecord(folder, item.name, keyring_);
       if (!record) continue;
       auto file = describedFile(*record);
+      if (file.path.empty()) {  // it tells of no file, such as how far the receiver had confirmed
+        createFileExclusively(temporary / item.name, signedRecord(*record, keyring_), 0640);
+        continue;
+      }
       if (!fs::exists(folder / file.path, ignored)) continue;  // a record without a file is nothing
       checkStored(folder, file);
       rewrap(folder / file.path, temporary / file.path, file);
