@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "common/backup/artifact.h"
 #include "common/backup/source.h"
 #include "common/base/error.h"
@@ -103,10 +105,23 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
 }
 
 namespace {
+// A server goes on creating a database although whoever asked for it was killed.
+void waitUntilMade(database::Connection& connection, const std::string& name) {
+  const auto deadline = deadlineIn(std::chrono::seconds(30));
+  while (remaining(deadline).count() > 0 &&
+         !connection
+              .query("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND "
+                     "query LIKE 'CREATE DATABASE%' AND position($1 IN query) > 0",
+                     {name})
+              .empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+}
+
 void dropAbandoned(const database::Target& admin) {
   try {
     const auto connection = database::connect(admin);
     const auto marked = ScratchMark::abandoned();
+    for (const auto& name : marked) waitUntilMade(*connection, name);
     for (const auto& row : connection->query(
              "SELECT datname, NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid) FROM pg_database d "
              "WHERE datname ~ '^aragora_(verify|drill|restore)_[0-9a-z]{26}$' AND pg_has_role(datdba, 'USAGE')",

@@ -36,12 +36,6 @@ fs::path temporary() {
 
 bool isScratch(const std::string& name) { return name.size() == kPrefix.size() + kRandom && startsWith(name, kPrefix); }
 
-Fd lockDirectory(const fs::path& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
-  return fd;
-}
-
 // Whether the path still leads to what is locked: somebody may have taken it for abandoned in between.
 bool stillThere(const Fd& fd, const fs::path& path) {
   struct stat ours {};
@@ -61,19 +55,21 @@ bool removeAll(const fs::path& path) {
   return false;
 }
 
-void sweepOne(const fs::path& path) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return;
-  // As root: also what was given to the user that servers run as.
-  if (status.st_uid != ::geteuid() && ::geteuid() != 0) return;
-  const auto lock = lockDirectory(path);
-  if (!lock.valid()) return;  // somebody's who lives
-  if (removeAll(path))
-    log::warning("removed {}: a run that was killed left it", path.string());
-  else
-    log::warning("{} cannot be removed; a run that was killed left it", path.string());
-}
 }  // namespace
+
+Fd lockDirectory(const fs::path& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (fd.valid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
+}
+
+bool removeIfAbandoned(const fs::path& path) {
+  const auto lock = lockDirectory(path);
+  if (!lock.valid()) return false;
+  if (!removeAll(path)) return false;
+  log::warning("removed {}: a run that was killed left it", path.string());
+  return true;
+}
 
 void keepScratchBelow(const fs::path& state_directory) {
   const std::lock_guard lock(mutex);
@@ -96,6 +92,15 @@ fs::path scratchDirectory() {
   }
   return ::access(path.c_str(), W_OK | X_OK) == 0 ? path : temporary();
 }
+
+namespace {
+void sweepOne(const fs::path& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return;
+  // As root: also what was given to the user that servers run as.
+  if (status.st_uid == ::geteuid() || ::geteuid() == 0) removeIfAbandoned(path);
+}
+}  // namespace
 
 void sweepScratch(const fs::path& base) {
   std::error_code ignored;

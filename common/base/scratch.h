@@ -34,6 +34,11 @@ class TemporaryDirectory {
   std::optional<interrupt::Obligation> obligation_;
 };
 
+// Holds a directory as scratch is held; invalid when somebody else holds it.
+Fd lockDirectory(const fs::path& path);
+// Removes a directory that was held so, when its run is dead. False when somebody holds it.
+bool removeIfAbandoned(const fs::path& path);
+
 // Says, in a file beside scratch, that this run uses something elsewhere under `name`, such as a database.
 class ScratchMark {
  public:

@@ -149,9 +149,17 @@ class Interrupts(unittest.TestCase):
                 receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
                 receiver.stop()
             to = sandbox.directory / "to/recovered"
-            unpacking = lambda: to.exists()
-            server_runs = lambda: (to / "postmaster.pid").exists()
-            self.interrupted(sandbox, ["restore", "--latest", "--to", str(to)], [unpacking, server_runs], left=lambda: str(to) if to.exists() else "")
+            unfinished = sandbox.directory / "to/recovered.unfinished"
+            server_runs = lambda: (unfinished / "postmaster.pid").exists()
+            command = ["restore", "--latest", "--to", str(to)]
+            self.interrupted(sandbox, command, [unfinished.exists, server_runs], left=lambda: " ".join(map(str, to.parent.glob("*"))))
+            with self.start(sandbox, *command) as process:
+                self.wait_for(server_runs, process, "server")
+                self.assertIn("is under way", sandbox.run(*command, check=73).stderr)
+                process.kill()
+                process.communicate()
+            self.assertIn("a run that was killed left it", sandbox.run(*command, check=0).stderr)
+            self.assertEqual(list(to.parent.iterdir()), [to])
 
     def test_a_run_that_lives_is_left_alone(self):
         """Two at once: the second must not take the first one's scratch for abandoned."""

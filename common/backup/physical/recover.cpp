@@ -85,11 +85,11 @@ class Recovery {
     if (fs::exists(options_.to))
       throw Error(Code::CannotCreate, fmt::format("{} exists already", options_.to.string()),
                   "name a directory that does not exist");
-    if (fs::exists(unfinished_))
-      throw Error(Code::CannotCreate,
-                  fmt::format("{} is there: a recovery into {} is under way or was interrupted", unfinished_.string(),
-                              options_.to.string()),
-                  fmt::format("if none is under way, remove it: rm -r {}", unfinished_.string()));
+    if (fs::exists(unfinished_) && !removeIfAbandoned(unfinished_))
+      throw Error(
+          Code::CannotCreate,
+          fmt::format("{} is there: a recovery into {} is under way", unfinished_.string(), options_.to.string()),
+          "wait for it to end");
     if (fs::exists(options_.to.string() + ".unproven"))
       throw Error(Code::CannotCreate,
                   fmt::format("{}.unproven is there, from an earlier recovery", options_.to.string()),
@@ -121,7 +121,7 @@ class Recovery {
 
   void removeUnfinished() {
     std::error_code ignored;
-    if (made_directory_) fs::remove_all(unfinished_, ignored);
+    if (made_directory_ && fs::remove_all(unfinished_, ignored) > 0) interrupt::removed(unfinished_.string());
     if (made_directory_ && report_.tablespaces > 0) fs::remove_all(spaces(), ignored);
     report_.tablespaces = 0;
     made_directory_ = false;
@@ -154,6 +154,7 @@ class Recovery {
     const auto began = std::chrono::steady_clock::now();
     Unpacker unpacker(unfinished_);
     made_directory_ = true;
+    lock_ = lockDirectory(unfinished_);
     readArtifact(base_->directory, *base_->manifest->file("database"), options_.keyring->backupIdentities(),
                  [&](std::string_view bytes) {
                    unpacker.write(bytes);
@@ -326,6 +327,7 @@ class Recovery {
   WalArchive archive_;
   std::chrono::steady_clock::time_point started_;
   const fs::path unfinished_;
+  Fd lock_;  // dies with us: what is left then is removed by the next recovery to the same place
   RecoveryPlan plan_;
   const Entry* base_ = nullptr;
   bool made_directory_ = false;  // what was there before is never removed
