@@ -143,7 +143,11 @@ void dropAbandoned(const database::Target& admin) {
 }  // namespace
 
 ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name)
-    : admin_(target), scratch_(target), name_(std::move(name)), mark_(name_), obligation_([] {}) {
+    : admin_(database::postgres::maintenance(target)),
+      scratch_(target),
+      name_(std::move(name)),
+      mark_(name_),
+      obligation_([] {}) {
   admin_.application_name = "aragora restore";
   admin_.statement_timeout = std::chrono::minutes(10);
   scratch_.url = database::postgres::withDatabase(target.url, name_);

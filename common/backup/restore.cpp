@@ -2,9 +2,8 @@
 
 #include <unistd.h>
 
-#include <thread>
-
 #include "common/backup/artifact.h"
+#include "common/backup/postgres_site.h"
 #include "common/backup/sessions.h"
 #include "common/backup/usage_lock.h"
 #include "common/base/error.h"
@@ -12,7 +11,6 @@
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "common/database/postgres/postgres_connection.h"
 #include "common/store/settings.h"
 #include "common/verify/verify.h"
 
@@ -21,8 +19,6 @@ namespace aragora::backup {
 using database::Engine;
 
 namespace {
-constexpr std::chrono::seconds kSessionsEnd{5};
-
 class Run {
  public:
   Run(const Entry& entry, const RestoreOptions& options) : entry_(entry), options_(options) {}
@@ -103,7 +99,9 @@ class Run {
                   "name a file that does not exist");
     const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
     const auto kept = freeName(target.string() + ".pre-restore-");
+    requireFreeSpace(nearestFolder(target), entry_.manifest->file("database")->plain_size);
     if (options_.dry_run) {
+      if (exists) requireUsageLock(target);
       say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
                       humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
       if (!increments_.empty())
@@ -115,10 +113,7 @@ class Run {
     }
     makeDirectories(target.parent_path(), 0750);
     // Held until the swap is done, so that no daemon starts in between.
-    const auto usage = UsageLock::tryAcquire(target);
-    if (!usage)
-      throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), UsageLock::holder(target)),
-                  "stop it first: systemctl stop aragora");
+    const auto usage = requireUsageLock(target);
     const auto removeLanding = [landing] {
       std::error_code ignored;
       if (fs::remove(landing, ignored)) interrupt::removed(landing.string());
@@ -148,6 +143,19 @@ class Run {
     if (exists) keepOld(target, kept);
     renameDurably(landing, target);
     report_.landed = target.string();
+  }
+
+  static UsageLock requireUsageLock(const fs::path& target) {
+    if (auto usage = UsageLock::tryAcquire(target)) return std::move(*usage);
+    throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), UsageLock::holder(target)),
+                "stop it first: systemctl stop aragora");
+  }
+
+  // The first folder on the way up that exists: the others will be made in it.
+  static fs::path nearestFolder(const fs::path& file) {
+    auto folder = fs::absolute(file).parent_path();
+    while (folder.has_relative_path() && !fs::exists(folder)) folder = folder.parent_path();
+    return folder;
   }
 
   // Under the usage lock nobody else restores to the same place.
@@ -208,18 +216,13 @@ class Run {
   }
 
   void restorePostgres() {
-    const auto parts = database::postgres::parseUrl(options_.target.url);
-    const auto live = parts.count("dbname") > 0 ? parts.at("dbname") : parts.at("user");
-    const auto kept = nameWithTime(live, "_pre_restore_");
+    const PostgresSite site(options_.target);
+    const auto& live = site.live();
     const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
-    if (options_.dry_run) {
-      say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live,
-                      entry_.manifest->file("database")->path,
-                      humanBytes(entry_.manifest->file("database")->plain_size)));
-      say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
-      if (!options_.to) say(fmt::format("rename {} to {} and {} to {}", live, kept, landing, live));
-      return;
-    }
+    site.requireRoom(landing, entry_.manifest->file("database")->plain_size);
+    if (!options_.to) site.requireReplaceable();
+    const auto kept = options_.to || !site.exists() ? std::string() : nameWithTime(live, "_pre_restore_");
+    if (options_.dry_run) return planPostgres(live, landing, kept);
     ScratchDatabase scratch(options_.target, landing);
     const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
     report_.tables = comparison.tables;
@@ -235,48 +238,35 @@ class Run {
       report_.landed = landing;
       return;
     }
-    confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
-    swapPostgres(live, kept, landing);
+    if (!kept.empty()) confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
+    try {
+      site.swap(landing, kept);
+    } catch (const Error& error) {
+      const auto name = nameWithTime(live, "_restored_");
+      scratch.rename(name);
+      scratch.keep();
+      throw Error(error.code(), error.what(),
+                  fmt::format("{}; what was restored is kept as database {}", error.hint(), name));
+    }
     scratch.keep();
     report_.landed = live;
     report_.kept = kept;
+  }
+
+  void planPostgres(const std::string& live, const std::string& landing, const std::string& kept) {
+    const auto& record = *entry_.manifest->file("database");
+    say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, record.path,
+                    humanBytes(record.plain_size)));
+    say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
+    if (options_.to) return;
+    say(kept.empty() ? fmt::format("rename {} to {}", landing, live)
+                     : fmt::format("rename {} to {} and {} to {}", live, kept, landing, live));
   }
 
   // At most 63 bytes, PostgreSQL's limit for a name: the end tells them apart.
   static std::string nameWithTime(const std::string& database, const std::string& what) {
     const auto end = what + lower(toCompactIso(nowMicros()));
     return database.substr(0, 63 - end.size()) + end;
-  }
-
-  // From the maintenance database: a database cannot be renamed from inside.
-  void swapPostgres(const std::string& live, const std::string& kept, const std::string& landing) {
-    auto admin_target = options_.target;
-    admin_target.url = database::postgres::withDatabase(options_.target.url, "postgres");
-    admin_target.application_name = "aragora restore";
-    const auto admin = database::connect(admin_target);
-    requireUnused(*admin, live);
-    const auto quote = [](const std::string& name) { return database::postgres::quoteIdentifier(name); };
-    database::Transaction transaction(*admin);
-    admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(live), quote(kept)), {});
-    admin->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quote(landing), quote(live)), {});
-    transaction.commit();
-  }
-
-  // The server goes on listing a session for a moment after its client has closed it.
-  static void requireUnused(database::Connection& admin, const std::string& live) {
-    const auto deadline = deadlineIn(kSessionsEnd);
-    while (true) {
-      const auto sessions = admin.query(
-          "SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'",
-          {live});
-      if (sessions.empty()) return;
-      if (remaining(deadline).count() == 0)
-        throw Error(Code::Busy,
-                    fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live,
-                                sessions[0].text(0), sessions[0].text(1)),
-                    "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
   }
 
   const Entry& entry_;

@@ -11,7 +11,7 @@ import time
 import unittest
 
 from recovery import deployment
-from support import BINARY, Cluster, Sandbox, main, postgres_database
+from support import BINARY, Cluster, Daemon, Sandbox, main, postgres_database
 
 ROUNDS = int(os.environ.get("BUSY_ROUNDS", "6"))
 
@@ -229,6 +229,98 @@ class Standby(unittest.TestCase):
                     result = sandbox.run(*command, **there)
                     self.assertIn(result.returncode, (69, 78), f"{command}: {result.stderr}")
                     self.assertIn("primary", result.stderr + result.stdout, command)
+
+
+class Place(unittest.TestCase):
+    """What a restore needs of the place that it restores to is looked for before anything is loaded, in a dry run too."""
+
+    def both(self, sandbox, *arguments, **environment):
+        """The dry run and the run: the same refusal, or none."""
+        results = [sandbox.run("restore", "--input", "latest", "--yes", *arguments, *dry, **environment) for dry in (["--dry-run"], [])]
+        self.assertEqual(results[0].returncode, results[1].returncode, results[0].stderr + results[1].stderr)
+        return results[1]
+
+    def made(self, cluster):
+        return (cluster.data / "server.log").read_text().count("CREATE DATABASE")
+
+    def test_a_server_where_the_database_does_not_exist_yet(self):
+        with deployment() as (cluster, sandbox):
+            cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('a', 'b', 0)")
+            sandbox.run("backup", "create", check=0)
+            with Cluster() as fresh:
+                fresh.sql("DROP DATABASE aragora", user="postgres", database="postgres")
+                result = self.both(sandbox, "--verify", DATABASE_URL=fresh.url)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertEqual(fresh.sql("SELECT value FROM settings WHERE name = 'a'"), "b")
+                databases = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate"
+                self.assertEqual(fresh.sql(databases), "aragora postgres")
+                # A second time there is something to keep.
+                fresh.sql("DELETE FROM settings WHERE name = 'a'")
+                self.assertEqual(self.both(sandbox, DATABASE_URL=fresh.url).returncode, 0)
+                self.assertEqual(fresh.sql("SELECT value FROM settings WHERE name = 'a'"), "b")
+                self.assertRegex(fresh.sql(databases), r"^aragora aragora_pre_restore_\d{8}t\d{6}z postgres$")
+
+    def test_what_refuses_the_swap_refuses_before_the_load(self):
+        with deployment(log_statement="ddl") as (cluster, sandbox):
+            sandbox.run("backup", "create", check=0)
+            before = self.made(cluster)
+            client = subprocess.Popen(["psql", "-qAtX", cluster.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            client.stdin.write("SELECT 1;\n")
+            client.stdin.flush()
+            client.stdout.readline()
+            busy = self.both(sandbox)
+            self.assertEqual(busy.returncode, 75, busy.stderr)
+            client.communicate()
+            cluster.sql("ALTER ROLE aragora NOCREATEDB", user="postgres")
+            refused = self.both(sandbox)
+            self.assertEqual(refused.returncode, 77, refused.stderr)
+            self.assertIn("CREATEDB", refused.stderr)
+            cluster.sql("ALTER ROLE aragora CREATEDB; CREATE ROLE other; ALTER DATABASE aragora OWNER TO other", user="postgres")
+            refused = self.both(sandbox)
+            self.assertEqual(refused.returncode, 77, refused.stderr)
+            self.assertIn("belongs to other", refused.stderr)
+            refused = self.both(sandbox, "--to", "postgres")
+            self.assertEqual(refused.returncode, 73, refused.stderr)
+            self.assertEqual(self.made(cluster), before, "something was loaded before the refusal")
+            cluster.sql("ALTER DATABASE aragora OWNER TO aragora", user="postgres")
+            self.assertEqual(self.both(sandbox).returncode, 0)
+
+    def test_who_connects_during_the_load_refuses_the_swap_and_what_was_loaded_is_kept(self):
+        with deployment() as (cluster, sandbox):
+            cluster.sql("CREATE TABLE large AS SELECT i, md5(i::text) AS a FROM generate_series(1, 400000) i")
+            sandbox.run("backup", "create", check=0)
+            restore = subprocess.Popen([BINARY, "restore", "--input", "latest", "--yes"], env=sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            deadline = time.monotonic() + 30
+            while cluster.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'aragora_restore_%'", user="postgres", database="postgres") == "0":
+                self.assertLess(time.monotonic(), deadline)
+            client = subprocess.Popen(["psql", "-qAtX", cluster.url, "-c", "SELECT pg_sleep(60)"])
+            said, _ = restore.communicate(timeout=100)
+            client.kill()
+            client.wait()
+            self.assertEqual(restore.returncode, 75, said)
+            kept = said.strip().rsplit(" ", 1)[1]
+            self.assertRegex(kept, r"^aragora_restored_")
+            self.assertEqual(cluster.sql("SELECT count(*) FROM large", database=kept), "400000")
+
+    def test_sqlite_says_the_same_in_a_dry_run(self):
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", "create", check=0)
+            with Daemon(sandbox):
+                self.assertEqual(self.both(sandbox).returncode, 75)
+            if os.geteuid() == 0:
+                small = sandbox.directory / "small"
+                small.mkdir()
+                subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+                try:
+                    full = self.both(sandbox, "--to", str(small / "new.db"))
+                    self.assertEqual(full.returncode, 73, full.stderr)
+                    self.assertIn("free", full.stderr)
+                    self.assertEqual(list(small.iterdir()), [])
+                finally:
+                    subprocess.run(["umount", small], check=True)
+            self.assertEqual(self.both(sandbox).returncode, 0)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,21 @@ std::string quoteIdentifier(std::string_view name) {
   return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
 }
 
+Target maintenance(const Target& target) {
+  std::optional<Error> first;
+  for (const auto* database : {"postgres", "template1", ""}) {
+    auto admin = target;
+    if (*database != '\0') admin.url = withDatabase(target.url, database);
+    try {
+      PostgresConnection(admin).query("SELECT 1", {});
+      return admin;
+    } catch (const Error& error) {
+      if (!first) first = error;
+    }
+  }
+  throw *first;
+}
+
 bool isReadOnly(const Error& error) {
   const auto* details = error.details().if_object();
   return details != nullptr && jsonTextOr(*details, "sqlstate", "") == kReadOnly;

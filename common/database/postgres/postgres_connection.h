@@ -20,6 +20,9 @@ std::string describeUrl(const Secret& url);
 std::map<std::string, std::string> parseUrl(const Secret& url);
 // The same URL with another database name.
 Secret withDatabase(const Secret& url, const std::string& database);
+// The same server, from a database that surely is there and is not the one that is worked on: postgres, else template1,
+// else the one that `target` names. Connects; throws what the first one said when none can be reached.
+Target maintenance(const Target& target);
 // PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSSLMODE… for PostgreSQL's own programs: secrets stay out of argv.
 std::map<std::string, std::string> programEnvironment(const Secret& url);
 std::string quoteIdentifier(std::string_view name);

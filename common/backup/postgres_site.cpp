@@ -1,0 +1,103 @@
+#include "common/backup/postgres_site.h"
+
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/base/interrupt.h"
+#include "common/base/text.h"
+#include "common/database/postgres/postgres_connection.h"
+
+namespace aragora::backup {
+
+namespace {
+constexpr std::chrono::seconds kSessionsEnd{5};
+}
+
+PostgresSite::PostgresSite(const database::Target& target) {
+  const auto parts = database::postgres::parseUrl(target.url);
+  live_ = parts.count("dbname") > 0 ? parts.at("dbname") : parts.at("user");
+  auto admin = database::postgres::maintenance(target);
+  admin.application_name = "aragora restore";
+  admin_ = database::connect(admin);
+}
+
+bool PostgresSite::exists() const {
+  return !admin_->query("SELECT 1 FROM pg_database WHERE datname = $1", {live_}).empty();
+}
+
+void PostgresSite::requireRoom(const std::string& name, std::uint64_t bytes) const {
+  const auto may = admin_->query(
+      "SELECT pg_is_in_recovery(), rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user", {})[0];
+  if (may.text(0) == "t")
+    throw Error(Code::Config, "the server is a standby: nothing can be restored into it",
+                "point DATABASE_URL at the primary");
+  if (may.text(1) != "t")
+    throw Error(Code::Permission, fmt::format("the role {} may not create databases", may.text(2)),
+                fmt::format("ALTER ROLE {} CREATEDB", database::postgres::quoteIdentifier(may.text(2))));
+  if (!admin_->query("SELECT 1 FROM pg_database WHERE datname = $1", {name}).empty())
+    throw Error(Code::CannotCreate, fmt::format("database {} exists already", name),
+                "name one that does not exist, or drop it");
+  // Only over its socket is the server surely on this machine; who may not see the setting gets no row.
+  const auto local =
+      admin_->query("SELECT setting FROM pg_settings WHERE name = 'data_directory' AND inet_server_addr() IS NULL", {});
+  if (!local.empty() && !local[0].text(0).empty()) requireFreeSpace(local[0].text(0), bytes);
+}
+
+void PostgresSite::requireReplaceable() const {
+  const auto owner = admin_->query(
+      "SELECT pg_has_role(datdba, 'USAGE'), pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", {live_});
+  if (owner.empty()) return;
+  if (owner[0].text(0) != "t")
+    throw Error(Code::Permission,
+                fmt::format("database {} belongs to {}: it may not be renamed", live_, owner[0].text(1)),
+                "restore as its owner, or with --to NAME");
+  requireUnused();
+}
+
+// The server goes on listing a session for a moment after its client has closed it.
+void PostgresSite::requireUnused() const {
+  const auto deadline = deadlineIn(kSessionsEnd);
+  while (true) {
+    const auto sessions = admin_->query(
+        "SELECT pid, application_name FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' AND "
+        "pid <> pg_backend_pid()",
+        {live_});
+    if (sessions.empty()) return;
+    if (remaining(deadline).count() == 0)
+      throw Error(Code::Busy,
+                  fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live_,
+                              sessions[0].text(0), printable(sessions[0].text(1), 60)),
+                  "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
+    interrupt::check();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+void PostgresSite::swap(const std::string& landing, const std::string& kept) const {
+  requireReplaceable();
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    using database::postgres::quoteIdentifier;
+    admin_->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(from), quoteIdentifier(to)), {});
+  };
+  database::Transaction transaction(*admin_);
+  if (exists()) {
+    if (kept.empty())
+      throw Error(Code::Conflict, fmt::format("database {} was made by somebody while the backup was loaded", live_),
+                  "drop or rename it");
+    rename(live_, kept);
+  }
+  rename(landing, live_);
+  transaction.commit();
+}
+
+void requireFreeSpace(const std::filesystem::path& directory, std::uint64_t bytes) {
+  std::error_code unknown;
+  const auto space = std::filesystem::space(directory, unknown);
+  if (unknown || space.available >= bytes) return;
+  throw Error(Code::CannotCreate,
+              fmt::format("{} has {} free, the restored data needs at least {}", directory.string(),
+                          humanBytes(space.available), humanBytes(bytes)),
+              "make room first: the old data is kept beside the new");
+}
+
+}  // namespace aragora::backup
