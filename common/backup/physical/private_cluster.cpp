@@ -19,6 +19,7 @@ constexpr const char* kServerUser = "postgres";
 constexpr auto kPoll = std::chrono::milliseconds(50);
 constexpr auto kLookForMovement = std::chrono::seconds(5);
 constexpr auto kStopTime = std::chrono::seconds(60);
+constexpr auto kEndTime = std::chrono::seconds(15);
 
 // PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
 std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::vector<std::string>& options = {}) {
@@ -136,7 +137,7 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
 
 PrivateCluster::~PrivateCluster() {
   try {
-    if (!server_->ended()) stop();
+    if (!server_->ended()) shutDown("immediate", kEndTime);  // nobody wants it any more
   } catch (const std::exception&) {
     // Subprocess kills what is left.
   }
@@ -209,11 +210,11 @@ void PrivateCluster::requireDatabase(const database::Target& live) const {
                                          {}))
         names.push_back(row.text(0));
     } catch (const Error&) {
-      throw error;  // the first says more
+      // Not even the role is there: the first error says so.
     }
     throw Error(Code::Config, fmt::format("the recovered cluster cannot be looked at: {}", error.what()),
-                fmt::format("DATABASE_URL names another database or role than the backup has; its databases: {}",
-                            join(names, ", ")));
+                "DATABASE_URL names another role or database than the backup has" +
+                    (names.empty() ? std::string() : "; its databases: " + join(names, ", ")));
   }
 }
 
@@ -252,13 +253,18 @@ void PrivateCluster::explainEnd(int status) const {
                       fmt::format("PostgreSQL gave up the recovery (exit {}): {}", status, fatal));
 }
 
-void PrivateCluster::stop() {
+void PrivateCluster::stop() { shutDown("fast", kStopTime); }
+
+void PrivateCluster::shutDown(const char* mode, std::chrono::seconds time) {
   const auto result = runCommand(
-      {asServerUser({"pg_ctl", "-D", data_.string(), "-m", "fast", "-w", "-t", "60", "stop"}), {}, false}, kStopTime);
+      {asServerUser({"pg_ctl", "-D", data_.string(), "-m", mode, "-w", "-t", fmt::format("{}", time.count()), "stop"}),
+       {},
+       false},
+      time + std::chrono::seconds(5));
   if (result.status != 0)
     throw Error(Code::Unreachable, fmt::format("PostgreSQL in {} does not stop: {}", data_.string(),
                                                printable(trim(result.error_output), 200)));
-  server_->wait(deadlineIn(kStopTime));
+  server_->wait(deadlineIn(time));
 }
 
 }  // namespace aragora::backup

@@ -54,6 +54,7 @@ class PrivateCluster {
 
  private:
   [[noreturn]] void explainEnd(int status) const;
+  void shutDown(const char* mode, std::chrono::seconds time);
   bool ready() const;
   fs::path data_;
   TemporaryDirectory socket_;

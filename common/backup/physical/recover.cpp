@@ -190,6 +190,7 @@ class Recovery {
     const ServersProgram program(options_.to.parent_path());
     auto settings = recoverySettings(program.path(), wal.socket());
     const auto deadline = deadlineIn(options_.deadline);
+    const auto at_base = recordedLimits(unfinished_);
     std::unique_ptr<PrivateCluster> cluster;
     while (!cluster) {
       const auto limits = recordedLimits(unfinished_);
@@ -207,6 +208,7 @@ class Recovery {
     }
     report_.replay_seconds = secondsSince(from);
     report_.log_files = wal.served();
+    noteRaisedLimits(at_base);
     std::string left_out;
     std::optional<Error> trouble;
     try {
@@ -286,6 +288,18 @@ class Recovery {
     const bool everything = options_.target.kind == Kind::Latest || to_end_;
     if (everything && plan_.whole) report_.covered = plan_.covered;
     return everything && plan_.whole ? leftOut(archive_, plan_, report_.reached) : std::string();
+  }
+
+  // The configuration that comes back is of the time of the base backup.
+  void noteRaisedLimits(const Settings& at_base) {
+    for (const auto& [name, value] : recordedLimits(unfinished_)) {
+      const auto before = at_base.find(name);
+      if (before != at_base.end() && parseInteger(value) > parseInteger(before->second))
+        report_.notes.push_back(
+            fmt::format("the source set {} to {} after the base backup, whose configuration says {}: "
+                        "start it with -c {}={}",
+                        name, value, before->second, name, value));
+    }
   }
 
   void noteSubscriptions(database::Connection& connection) {
