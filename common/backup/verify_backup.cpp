@@ -64,7 +64,34 @@ void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
   if (page_size * number(28, 4) != size)
     throw Error(Code::Damaged, fmt::format("backup {}: the page count does not fit the size", entry.id));
 }
-// The cluster's tar against PostgreSQL's own manifest; then a recovery to the end of the copy, and a look inside.
+// Into scratch, and a look inside: to the end of the copy, or through the log behind it along the way that it is on.
+void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarget::Kind target, VerifyReport& report) {
+  const TemporaryDirectory scratch(scratchOf(options));
+  const auto& physical = *entry.manifest->physical;
+  RecoverOptions how;
+  how.directory = entry.directory.parent().parent();
+  how.live = *options.postgres;
+  how.keyring = options.keyring;
+  how.target.kind = target;
+  how.base = entry.id;
+  how.to = scratch.path() / "cluster";
+  how.verify = true;
+  how.most_log = options.most_log;
+  const auto listing = WalArchive(how.directory / "wal", *options.keyring).listing();
+  const auto way = listing.reach(physical.timeline, physical.stop).timeline;
+  if (target == RecoveryTarget::Kind::Latest && listing.branches.count(way) > 0) how.timeline = way;
+  giveToServerUser(scratch.path(), false);
+  const auto recovered = recoverCluster(how);
+  if (!recovered.against.empty())
+    throw Error(Code::Damaged,
+                fmt::format("backup {}: what was recovered does not verify: {}", entry.id, recovered.against));
+  report.message += fmt::format(", recovered into scratch and verified there ({} checks)", recovered.verified.size());
+  if (target != RecoveryTarget::Kind::Latest) return;
+  report.message += fmt::format(", with {} of log replayed through {}{}", humanBytes(recovered.log_bytes),
+                                formatLsn(recovered.reached), recovered.whole_log ? "" : ", not to its end");
+}
+
+// The cluster's tar against PostgreSQL's own manifest, the files of the log behind it; then recoveries.
 void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& report) {
   if (options.level >= 1) {
     BaseChecker checker;
@@ -89,21 +116,15 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
   if (!options.postgres)
     throw Error(Code::CouldNotVerify, "no PostgreSQL database is configured to look at",
                 "set DATABASE_URL, or use --level 1");
-  const TemporaryDirectory scratch(scratchOf(options));
-  RecoverOptions how;
-  how.directory = entry.directory.parent().parent();
-  how.live = *options.postgres;
-  how.keyring = options.keyring;
-  how.target.kind = RecoveryTarget::Kind::Consistent;
-  how.base = entry.id;
-  how.to = scratch.path() / "cluster";
-  how.verify = true;
-  giveToServerUser(scratch.path(), false);
-  const auto recovered = recoverCluster(how);
-  if (!recovered.against.empty())
-    throw Error(Code::Damaged,
-                fmt::format("backup {}: what was recovered does not verify: {}", entry.id, recovered.against));
-  report.message += fmt::format(", recovered into scratch and verified there ({} checks)", recovered.verified.size());
+  if (report.log_problem.empty() && log.segmentSize() > 0) {
+    try {
+      return recoverBase(entry, options, RecoveryTarget::Kind::Latest, report);
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged && error.code() != Code::NoInput) throw;
+      report.log_problem = error.what();  // or the base's: its own recovery tells
+    }
+  }
+  recoverBase(entry, options, RecoveryTarget::Kind::Consistent, report);
 }
 }  // namespace
 

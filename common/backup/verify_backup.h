@@ -13,6 +13,8 @@ struct VerifyOptions {
   // Where scratch goes: the server (PostgreSQL) or a directory (SQLite and clusters; empty: scratchDirectory()).
   std::optional<database::Target> postgres;
   fs::path scratch_directory;
+  // Of a base backup: how much of the log behind it is replayed, too. By default what takes a few minutes.
+  std::uint64_t most_log = 4ULL << 30;
 };
 
 struct VerifyReport {

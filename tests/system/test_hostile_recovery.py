@@ -276,6 +276,38 @@ class Promises(Recoveries):
             self.assertIn("the server was told that its log is safe through", refused.stderr)
 
 
+class Nightly(Recoveries):
+    def test_verification_replays_the_log_behind_the_newest_base_and_behind_an_older_one(self):
+        with deployment() as (cluster, sandbox):
+            with Receiver(sandbox) as receiver:
+                for number in range(2):
+                    sandbox.run("backup", "create", "--kind", "base", check=0)
+                    commit(cluster, f"day-{number}")
+                    damaged = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())", user="postgres")
+                    receiver.wait_for_position(cluster.sql("SELECT pg_switch_wal()", user="postgres"))
+                end = position(cluster)
+                receiver.wait_for_position(end)
+                time.sleep(1.2)
+                receiver.stop()
+            found = sandbox.run_json("backup", "verify", "--every-kind", check=0)["backups"]
+            self.assertEqual(len(found), len({backup["id"] for backup in found}))
+            self.assertGreaterEqual(sum("of log replayed through" in backup["message"] for backup in found), 2, found)
+            # Whole, signed and of no use: only a replay finds that it is the log of another time.
+            key = sandbox.directory / "segment"
+            sandbox.run("restore", "wal-get", damaged, key, check=0)
+            data = bytearray(key.read_bytes())
+            data[8192 + 100:8192 + 4000] = os.urandom(3900)
+            data[60:4000] = os.urandom(3940)
+            forged = sandbox.directory / damaged
+            forged.write_bytes(data)
+            for name in (f"{damaged}.zst.age", f"{damaged}.json"):
+                (sandbox.directory / "backups/wal/00000001" / name).unlink()
+            sandbox.run("backup", "wal-push", forged, check=0)
+            result = sandbox.run("backup", "verify", "--every-kind")
+            self.assertEqual(result.returncode, 65, result.stdout)
+            self.assertIn("✗", result.stdout)
+
+
 class Timelines(Recoveries):
     def test_after_a_swap_both_histories_can_be_reached_and_the_receiver_goes_on(self):
         with deployment() as (cluster, sandbox):
@@ -374,11 +406,12 @@ class Timelines(Recoveries):
         with deployment() as (cluster, sandbox):
             sandbox.run("backup", "create", "--kind", "base", check=0)
             self.received(sandbox, cluster, "before")
+            cluster.sql("SELECT pg_drop_replication_slot('aragora')")  # a slot would forbid it
             for settings in (dict(wal_level="minimal", max_wal_senders=0), dict(wal_level="replica", max_wal_senders=5)):
                 cluster.configure(**settings)
                 cluster.stop()
                 cluster.start()
-                commit(cluster, f"under {settings['wal_level']}")
+                commit(cluster, f"under-{settings['wal_level']}")
             with Receiver(sandbox) as receiver:
                 commit(cluster, "afterwards")
                 receiver.wait_for_position(position(cluster))
@@ -396,7 +429,7 @@ class Timelines(Recoveries):
             self.assertIn("gap", refused.stderr)
             window = sandbox.run_json("backup", "status")["recovery_window"]
             self.assertEqual((window["base"], window["gap"]), (bases[1], False))
-            self.assertLessEqual({"before", "under minimal", "afterwards", "last"}, self.restored_names(cluster, sandbox, "--latest"))
+            self.assertLessEqual({"before", "under-minimal", "afterwards", "last"}, self.restored_names(cluster, sandbox, "--latest"))
 
 
 class Targets(Recoveries):
