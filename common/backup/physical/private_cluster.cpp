@@ -23,8 +23,8 @@ constexpr auto kEndTime = std::chrono::seconds(15);
 
 // PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
 std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::vector<std::string>& options = {}) {
+  if (const auto program = findProgram(argv[0])) argv[0] = *program;  // wrappers look in PATH only
   if (::geteuid() != 0) return argv;
-  if (const auto program = findProgram(argv[0])) argv[0] = *program;
   std::vector<std::string> wrapper{"setpriv", fmt::format("--reuid={}", kServerUser),
                                    fmt::format("--regid={}", kServerUser), "--init-groups"};
   wrapper.insert(wrapper.end(), options.begin(), options.end());

@@ -19,7 +19,8 @@ constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 constexpr std::size_t kGapsLimit = 16U << 20;
 
-// PostgreSQL must never see half a file under the name that it asked for.
+// PostgreSQL must never see half a file under the name that it asked for. It need not be on disk: after a crash it asks
+// again.
 class Destination {
  public:
   explicit Destination(const fs::path& path)
@@ -36,10 +37,7 @@ class Destination {
     if (size_ < size && ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
       throwSystemError(Code::Io, "extend", temporary_.string(), errno);
   }
-  void finish() {
-    syncFile(fd_.get(), temporary_);
-    renameDurably(temporary_, path_);
-  }
+  void finish() { fs::rename(temporary_, path_); }
 
  private:
   fs::path path_;

@@ -301,7 +301,7 @@ class Receiver {
     looking_ = std::async(std::launch::async, [this, stretch = *away_]() -> std::optional<WalListing::Interruption> {
       try {
         const auto listing = archive_.listing();
-        const auto at = firstMinimal(archive_, listing, stretch);
+        const auto at = firstMinimal(archive_, listing, stretch, stop_);
         if (!at) return std::nullopt;
         return WalListing::Interruption{stretch.timeline, *at, false, "wal_level was minimal"};
       } catch (const Error& error) {  // recovery would find out

@@ -54,17 +54,20 @@ void requireReadTo(const CommandResult& result, Lsn last_file, const std::string
   throw Error(Code::CouldNotVerify, fmt::format("pg_waldump cannot read the log: {}", printable(trim(text), 300)));
 }
 
-// Each record of these kinds, oldest first, until `take` answers false.
+// Each record of these kinds, oldest first, until `take` answers false; asked to stop it ends after the file at hand.
 void scan(const WalArchive& archive, const WalListing& listing, const Stretch& where,
-          const std::vector<std::string>& filter, const std::function<bool(const Record&)>& take) {
+          const std::vector<std::string>& filter, const std::function<bool(const Record&)>& take,
+          const std::atomic<bool>* stop = nullptr) {
+  const auto at_once = stop != nullptr ? 1 : kFilesAtOnce;
   const auto size = listing.segment_size;
   const auto end = std::min(where.to, listing.end(where.timeline));
   Lsn seen = 0;
-  for (auto first = where.from / size; first * size < end; first += kFilesAtOnce) {
+  for (auto first = where.from / size; first * size < end; first += at_once) {
+    if (stop != nullptr && *stop) return;
     const TemporaryDirectory scratch;
     auto next = first;
     // One more than is counted: a record may go on in the next file.
-    for (; next <= first + kFilesAtOnce && next * size < end; ++next) {
+    for (; next <= first + at_once && next * size < end; ++next) {
       const auto name = segmentName({where.timeline, next}, size);
       if (!archive.fetch(listing, name, scratch.path() / name, end)) break;
     }
@@ -130,14 +133,16 @@ std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing&
   return found;
 }
 
-std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where) {
+std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where,
+                                const std::atomic<bool>& stop) {
   std::optional<Lsn> found;
-  scan(archive, listing, where, {"-r", "XLOG"}, [&](const Record& record) {
+  const auto take = [&](const Record& record) {
     if (startsWith(record.description, "PARAMETER_CHANGE") &&
         record.description.find("wal_level=minimal") != std::string::npos)
       found = record.at;
     return !found;
-  });
+  };
+  scan(archive, listing, where, {"-r", "XLOG"}, take, &stop);
   return found;
 }
 

@@ -2,6 +2,8 @@
 // points, transactions, the first commit behind a position. Reads the log once, a few files at a time.
 #pragma once
 
+#include <atomic>
+
 #include "common/backup/physical/wal_archive.h"
 
 namespace aragora::backup {
@@ -26,7 +28,9 @@ std::vector<LogMatch> findTransaction(const WalArchive& archive, const WalListin
                                       std::uint32_t xid);
 std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing& listing, const Stretch& where);
 
-// Where the server was told to write no more than crash recovery needs (wal_level = minimal); nullopt when nowhere.
-std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where);
+// Where the server was told to write no more than crash recovery needs (wal_level = minimal); nullopt when nowhere, or
+// when `stop` was set before it was found.
+std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where,
+                                const std::atomic<bool>& stop);
 
 }  // namespace aragora::backup

@@ -139,9 +139,8 @@ bool fetchFromWalServer(const fs::path& socket, const std::string& name, const f
       writeAll(file.get(), std::string_view(buffer.data(), static_cast<std::size_t>(got)), temporary);
       left -= got;
     }
-    syncFile(file.get(), temporary);
   }
-  renameDurably(temporary, destination);
+  fs::rename(temporary, destination);  // after a crash PostgreSQL asks again
   return true;
 }
 
