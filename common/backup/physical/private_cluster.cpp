@@ -1,6 +1,7 @@
 #include "common/backup/physical/private_cluster.h"
 
 #include <pwd.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <thread>
@@ -132,11 +133,14 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
     argv.push_back(name + "=" + value);
   }
   // It must not outlive us, even if we are killed: SIGINT is its fast shutdown. (In a unit systemd sees to that.)
-  server_ = std::make_unique<Subprocess>(Command{withoutNetwork(asServerUser(argv, {"--pdeathsig=INT"})), {}, false});
+  Command command{withoutNetwork(asServerUser(argv, {"--pdeathsig=INT"})), {}, false};
+  command.death_signal = SIGINT;
+  server_ = std::make_unique<Subprocess>(command);
 }
 
 PrivateCluster::~PrivateCluster() {
   try {
+    const interrupt::Shield shield;
     if (!server_->ended()) shutDown("immediate", kEndTime);  // nobody wants it any more
   } catch (const std::exception&) {
     // Subprocess kills what is left.
