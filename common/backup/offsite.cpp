@@ -288,7 +288,14 @@ void OffsiteCopy::confirmThere(ConfirmedLog promised) {
   promised.at = nowMicros();
   (there_ / "wal" / fmt::format("{:08X}", promised.timeline))
       .writeText(kConfirmedName, confirmedText(promised, keyring_));
+  if (told.flushed == 0) noteTimelineThere(promised.timeline);
   told = promised;
+}
+
+void OffsiteCopy::noteTimelineThere(std::uint32_t timeline) {
+  auto timelines = readConfirmedTimelines(there_ / "wal", keyring_).value_or(std::set<std::uint32_t>());
+  if (timelines.insert(timeline).second)
+    (there_ / "wal").writeText(kTimelinesName, confirmedTimelinesText(timelines, keyring_));
 }
 
 std::optional<OffsiteStatus> offsiteStatus(const fs::path& here) {

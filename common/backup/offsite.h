@@ -57,6 +57,7 @@ class OffsiteCopy {
                        CopyReport& report);
   void tellHowFar(const WalStatus& status);
   void confirmThere(ConfirmedLog promised);
+  void noteTimelineThere(std::uint32_t timeline);
 
   fs::path here_;
   storage::Place there_;

@@ -29,4 +29,23 @@ std::string confirmedText(const ConfirmedLog& confirmed, const crypto::Keyring& 
                       keyring);
 }
 
+std::optional<std::set<std::uint32_t>> readConfirmedTimelines(const storage::Place& log,
+                                                              const crypto::Keyring& keyring) {
+  const auto object = readSignedRecord(log, kTimelinesName, keyring);
+  if (!object) return std::nullopt;
+  std::set<std::uint32_t> timelines;
+  if (const auto* list = object->if_contains("timelines"); list != nullptr && list->is_array()) {
+    for (const auto& item : list->get_array()) {
+      if (item.is_int64()) timelines.insert(static_cast<std::uint32_t>(item.get_int64()));
+    }
+  }
+  return timelines;
+}
+
+std::string confirmedTimelinesText(const std::set<std::uint32_t>& timelines, const crypto::Keyring& keyring) {
+  json::array list;
+  for (const auto timeline : timelines) list.push_back(timeline);
+  return signedRecord({{"timelines", std::move(list)}}, keyring);
+}
+
 }  // namespace aragora::backup

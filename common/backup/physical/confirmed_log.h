@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "common/backup/manifest.h"
@@ -26,5 +27,13 @@ std::optional<ConfirmedLog> readConfirmed(const storage::Place& folder, const cr
 std::string confirmedText(const ConfirmedLog& confirmed, const crypto::Keyring& keyring);
 
 inline constexpr const char* kConfirmedName = "confirmed.json";
+
+// Of which timelines anything was ever promised (<log>/timelines.json): else one whose whole folder is gone would leave
+// no trace. nullopt in an archive that has no such list yet. Throws Error(Damaged).
+std::optional<std::set<std::uint32_t>> readConfirmedTimelines(const storage::Place& log,
+                                                              const crypto::Keyring& keyring);
+std::string confirmedTimelinesText(const std::set<std::uint32_t>& timelines, const crypto::Keyring& keyring);
+
+inline constexpr const char* kTimelinesName = "timelines.json";
 
 }  // namespace aragora::backup

@@ -19,13 +19,14 @@ class Planner {
 
   RecoveryPlan plan() {
     askTheServer();
-    const auto promises = archive_.promises();  // before the listing: what comes in between is no part of it
+    auto promises = archive_.promises();  // before the listing: what comes in between is no part of it
     plan_.listing = archive_.listing();
     findBases();
     chooseBranch();
     chooseBases();
     seeHowFar();
-    if (const auto promised = promises.find(plan_.timeline()); promised != promises.end())
+    promises_ = std::move(promises);
+    if (const auto promised = promises_.find(plan_.timeline()); promised != promises_.end())
       plan_.promised = promised->second;
     requireCovered();
     requirePromised();
@@ -264,13 +265,28 @@ class Planner {
   std::string missing() const {
     if (plan_.promised) {
       if (auto less = archive_.shortOf(listing(), *plan_.promised); !less.empty()) return less;
-    } else if (listing().end(plan_.timeline()) > 0) {
-      return fmt::format("nothing says how far the log of timeline {} was confirmed: {} is missing", plan_.timeline(),
-                         (archive_.directory() / fmt::format("{:08X}", plan_.timeline()) / kConfirmedName).describe());
+    } else if (auto less = archive_.withoutPromise(listing(), plan_.timeline()); !less.empty()) {
+      return less;
+    }
+    if (!options_.timeline) {
+      if (auto less = laterTimelinesLack(); !less.empty()) return less;
     }
     if (server_confirmed_ && server_timeline_ == plan_.timeline() && *server_confirmed_ > plan_.end)
       return fmt::format("the server was told that its log is safe through {}, the log in {} ends at {}",
                          formatLsn(*server_confirmed_), archive_.directory().describe(), formatLsn(plan_.end));
+    return {};
+  }
+
+  // «The end» is on the newest timeline that was ever confirmed. One that is gone as a whole is in no listing.
+  std::string laterTimelinesLack() const {
+    for (const auto& [timeline, promised] : promises_) {
+      if (timeline <= plan_.timeline()) continue;
+      if (auto less = archive_.shortOf(listing(), promised); !less.empty()) return less;
+    }
+    for (const auto timeline : archive_.confirmedTimelines().value_or(std::set<std::uint32_t>())) {
+      if (timeline <= plan_.timeline() || promises_.count(timeline) > 0) continue;
+      if (auto less = archive_.withoutPromise(listing(), timeline); !less.empty()) return less;
+    }
     return {};
   }
 
@@ -321,6 +337,7 @@ class Planner {
   WalArchive archive_;
   RecoveryPlan plan_;
   std::vector<Entry> all_;
+  std::map<std::uint32_t, ConfirmedLog> promises_;
   std::optional<Lsn> at_;  // of a restore point or a transaction
   std::optional<Lsn> server_confirmed_;
   std::uint32_t server_timeline_ = 0;

@@ -70,6 +70,23 @@ void chooseBase(RecoveryWindow& window, const WalListing& listing, const std::ve
     window.gap = reach.gap;
   }
 }
+// What was confirmed and is not here, of the log that some base backup leads to; what lies before all of them was let
+// go.
+std::string missingLog(const WalArchive& archive, const WalListing& listing,
+                       const std::map<std::uint32_t, ConfirmedLog>& promises, const std::vector<Entry>& bases) {
+  const auto& first = *bases.front().manifest->physical;
+  for (const auto& [timeline, confirmed] : promises) {
+    if (std::pair(timeline, confirmed.flushed) <= std::pair(first.timeline, first.stop)) continue;
+    if (auto less = archive.shortOf(listing, confirmed); !less.empty()) return less;
+  }
+  std::set<std::uint32_t> timelines = archive.confirmedTimelines().value_or(std::set<std::uint32_t>());
+  for (const auto& [timeline, ignored] : listing.log) timelines.insert(timeline);
+  for (const auto timeline : timelines) {
+    if (timeline < first.timeline || promises.count(timeline) > 0) continue;
+    if (auto less = archive.withoutPromise(listing, timeline); !less.empty()) return less;
+  }
+  return {};
+}
 }  // namespace
 
 std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, const crypto::Keyring& keyring) {
@@ -87,17 +104,11 @@ std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, co
   chooseBase(window, listing, bases);
   window.branches = branchStates(listing, promises, bases);
   window.interruptions = listing.interruptions;
-  for (const auto& [timeline, confirmed] : promises) {
-    if (window.missing.empty()) window.missing = archive.shortOf(listing, confirmed);
-  }
+  if (window.missing.empty()) window.missing = missingLog(archive, listing, promises, bases);
   if (const auto promised = promises.find(window.timeline); promised != promises.end()) {
     window.promised = promised->second.flushed;
     if (!window.gap && promised->second.durable_through > 0)
       window.through = std::max(window.from, promised->second.durable_through);
-  } else if (window.missing.empty() && listing.end(window.timeline) > 0) {
-    window.missing =
-        fmt::format("nothing says how far timeline {} was confirmed: {} is missing", window.timeline,
-                    (archive.directory() / fmt::format("{:08X}", window.timeline) / kConfirmedName).describe());
   }
   return window;
 }

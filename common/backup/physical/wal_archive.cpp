@@ -314,6 +314,17 @@ void WalArchive::confirm(const ConfirmedLog& confirmed) const {
   const auto directory = folder(confirmed.timeline).path();
   makeDirectories(directory, 0750);
   writeFileAtomically(directory / kConfirmedName, confirmedText(confirmed, keyring_), 0640);
+  auto timelines = confirmedTimelines().value_or(std::set<std::uint32_t>());
+  if (timelines.empty()) {  // the first time: those of before are known by their promises
+    for (const auto& [timeline, ignored] : promises()) timelines.insert(timeline);
+  } else if (!timelines.insert(confirmed.timeline).second) {
+    return;
+  }
+  writeFileAtomically(directory_.path() / kTimelinesName, confirmedTimelinesText(timelines, keyring_), 0640);
+}
+
+std::optional<std::set<std::uint32_t>> WalArchive::confirmedTimelines() const {
+  return readConfirmedTimelines(directory_, keyring_);
 }
 
 std::string WalArchive::shortOf(const WalListing& listing, const ConfirmedLog& confirmed) const {
@@ -337,6 +348,16 @@ std::string WalArchive::shortOf(const WalListing& listing, const ConfirmedLog& c
   if (!there || (left == 0 && hash.finishHex() == confirmed.open_sha256)) return {};  // or it was completed meanwhile
   return fmt::format("{}, and {} does not hold what was confirmed", promised,
                      (folder(name) / (name + std::string(kPartial))).describe());
+}
+
+std::string WalArchive::withoutPromise(const WalListing& listing, std::uint32_t timeline) const {
+  const auto known = confirmedTimelines();
+  const bool there = listing.end(timeline) > 0;
+  // Without a list nobody can tell; with one, a timeline that is not in it has only just begun.
+  if (known ? known->count(timeline) == 0 : !there) return {};
+  const auto name = (folder(timeline) / kConfirmedName).describe();
+  if (!there) return fmt::format("the log of timeline {} was confirmed and is gone: {} is missing", timeline, name);
+  return fmt::format("nothing says how far the log of timeline {} was confirmed: {} is missing", timeline, name);
 }
 
 std::vector<std::uint32_t> WalArchive::timelines() const {
@@ -404,6 +425,11 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
   for (const auto& [timeline, confirmed] : promised) {
     if (timeline < from.timeline) continue;
     if (const auto missing = shortOf(listing, confirmed); !missing.empty())
+      throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
+  }
+  for (const auto timeline : confirmedTimelines().value_or(std::set<std::uint32_t>())) {
+    if (timeline < from.timeline || promised.count(timeline) > 0) continue;
+    if (const auto missing = withoutPromise(listing, timeline); !missing.empty())
       throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
   }
   const auto reached = listing.reach(from.timeline, from.number * listing.segment_size);

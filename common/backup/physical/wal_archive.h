@@ -73,8 +73,12 @@ class WalArchive {
   // Of all; to be read before the listing that they are compared with.
   std::map<std::uint32_t, ConfirmedLog> promises() const;
   void confirm(const ConfirmedLog& confirmed) const;
+  // Of which timelines anything was ever promised; nullopt in an archive that has no list of them yet.
+  std::optional<std::set<std::uint32_t>> confirmedTimelines() const;
   // Whether what is here holds what was promised: empty, or what is missing, for people. Reads the open segment.
   std::string shortOf(const WalListing& listing, const ConfirmedLog& confirmed) const;
+  // The same of a timeline of which no promise is here: empty when none was made.
+  std::string withoutPromise(const WalListing& listing, std::uint32_t timeline) const;
 
   // Removes complete segments that no recovery from one of `starts` reads: on each timeline those below the lowest
   // start on it or on a timeline before it (below all of them where there is none). Answers how many; none without

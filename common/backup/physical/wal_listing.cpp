@@ -24,6 +24,10 @@ WalListing::Branch parseHistory(std::uint32_t timeline, const std::string& text)
     branch.push_back({static_cast<std::uint32_t>(*parent), *left});
   }
   branch.push_back({timeline, kNever});
+  // A recovery along a timeline to a moment before it began leaves it below its beginning: those before were left
+  // there.
+  for (std::size_t i = branch.size() - 1; i > 0; --i)
+    branch[i - 1].until = std::min(branch[i - 1].until, branch[i].until);
   return branch;
 }
 

@@ -85,7 +85,8 @@ class Receiver {
       away_ = Stretch{end.timeline, position_.lsn, end.lsn};
     while (!stop_) {
       keepHistory(server);
-      flushed_ = position_.lsn;
+      flushed_ = began_ = position_.lsn;
+      flushed_sha256_.clear();
       promised_ = archive_.confirmed(position_.timeline).value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
       status_.durable_through = std::max(status_.durable_through, promised_.durable_through);  // it stays true
       if (server.start(options_.slot, position_)) streamTimeline(server);
@@ -333,10 +334,12 @@ class Receiver {
     if (file_.valid()) syncFile(file_.get(), path_);
     flushed_ = position_.lsn;
     flushed_sha256_ = flushed_ % size_ == 0 ? std::string() : hash_.soFarHex();
+    if (promised_.flushed == 0) promise();  // a timeline's first one: until then nothing says that it has begun
   }
 
   // After a restart it begins before what was promised: the promise stands.
   void promise() {
+    if (promised_.flushed == 0 && flushed_ == began_) return;
     if (flushed_ < promised_.flushed || flushed_sha256_.empty() != (flushed_ % size_ == 0)) return;
     if (flushed_ == promised_.flushed && status_.durable_through == promised_.durable_through) return;
     promised_ = {position_.timeline, flushed_, status_.durable_through, nowMicros(), flushed_sha256_};
@@ -414,6 +417,7 @@ class Receiver {
   std::uint64_t size_ = 0;
   Position position_;   // what is written ends here
   Lsn flushed_ = 0;     // what is on disk ends here
+  Lsn began_ = 0;       // this timeline, in this connection
   Lsn skip_below_ = 0;  // after a gap
   Lsn slot_restart_ = 0;
   Lsn server_end_ = 0;

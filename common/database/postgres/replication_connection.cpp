@@ -76,7 +76,10 @@ std::vector<std::string> ReplicationConnection::row(const std::string& command) 
 bool ReplicationConnection::start(const std::string& slot, const Position& from) {
   const auto command = fmt::format("START_REPLICATION SLOT {} PHYSICAL {} TIMELINE {}", quoteIdentifier(slot),
                                    formatLsn(from.lsn), from.timeline);
-  PGresult* result = PQexec(handle_, command.c_str());
+  // Not PQexec, which answers the last result: a timeline that ends where we begin is the first of two (PostgreSQL 15,
+  // walsender.c: StartReplication and its caller both complete the command).
+  if (PQsendQuery(handle_, command.c_str()) == 0) fail();
+  PGresult* result = PQgetResult(handle_);
   const auto status = PQresultStatus(result);
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   const std::string code = state != nullptr ? state : "";

@@ -1,0 +1,313 @@
+"""Random lives of a small cluster: after each step what `backup status` claims is held against what a restore really
+returns. PROPERTY_SEQUENCES sets how many (20; nightly 500), PROPERTY_SEED repeats one."""
+import concurrent.futures
+import datetime
+import json
+import os
+import random
+import shutil
+import time
+import traceback
+import unittest
+
+from recovery import lsn
+from recovery_world import Template, World
+from support import main
+
+SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "20"))
+SEED = os.environ.get("PROPERTY_SEED")
+STEPS = ("commit",) * 6 + ("base", "receiver", "receiver", "end", "switch", "crash", "promote", "swap", "swap", "clock", "prune", "damage")
+REFUSALS = (64, 65, 66, 69)
+
+
+class Wrong(AssertionError):
+    pass
+
+
+def iso(micros):
+    return datetime.datetime.fromtimestamp(micros // 1000000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{micros % 1000000:06d}Z"
+
+
+def position(at):
+    return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"
+
+
+def micros(text):
+    moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return int(moment.replace(microsecond=0).timestamp()) * 1000000 + moment.microsecond
+
+
+class Sequence:
+    def __init__(self, template, seed):
+        self.random = random.Random(seed)
+        self.world = World(template, self.random)
+        self.story = []
+        self.directory = self.world.sandbox.directory / "recovered"
+
+    def run(self):
+        world = self.world
+        try:
+            self.do("start")
+            for _ in range(self.random.randint(4, 8)):
+                step = self.random.choice(STEPS)
+                if step == "damage" and len(self.story) < 4:
+                    step = "commit"
+                self.do(step)
+                self.look(always=step in ("damage", "promote", "prune"))
+            self.do("commit")
+            if self.random.random() < 0.5:
+                self.do("damage")
+            self.look(always=True)
+        finally:
+            world.close()
+
+    def do(self, step):
+        world = self.world
+        actions = {"start": self.begin, "commit": world.commit, "base": world.base, "receiver": world.start_receiver, "end": world.end_receiver, "switch": world.switch, "crash": world.crash,
+                   "promote": world.promote, "swap": self.swap, "clock": world.step_clock, "prune": world.prune, "damage": world.damage}
+        self.story.append(step)
+        self.story[-1] = f"{step}: {actions[step]()}"
+        world.note_confirmed()
+
+    def begin(self):
+        return "; ".join((self.world.base(), self.world.start_receiver(), self.world.commit()))
+
+    def swap(self):
+        target, check = self.target(self.claim())
+        said = self.restore(target, check)
+        if not self.directory.exists():
+            return f"{' '.join(target)} refused"
+        return f"{' '.join(target)}; {self.world.swap(self.directory)}; {said}"
+
+    # What status says is possible: nullopt when it says that something is not.
+    def claim(self):
+        status = json.loads(self.world.run("backup", "status", "--json").stdout)
+        window = status["recovery_window"]
+        self.said = {key: window[key] for key in ("base", "from", "through", "end", "gap", "timeline", "missing") if key in window} if window else None
+        if not window or window["gap"] or window.get("missing"):
+            return None
+        return window
+
+    def look(self, always):
+        claim = self.claim()
+        self.require_honest(claim)
+        if not always and self.random.random() < 0.55:
+            return
+        target, check = self.target(claim)
+        said = self.restore(target, check)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.story.append(f"  look: {' '.join(target)}: {said}")
+
+    def require_honest(self, claim):
+        """A whole timeline or segment that is gone is seen without opening anything."""
+        if claim and self.world.damaged and self.world.newest_confirmed() > claim["timeline"] and not self.world.receiver:
+            raise Wrong(f"(3) status claims {self.said}, timeline {self.world.newest_confirmed()} was confirmed")
+        if claim and not self.world.damaged:
+            promised = self.world.confirmed.get(claim["timeline"], 0)
+            if lsn(claim["end"]) < promised:
+                raise Wrong(f"(3) status claims {self.said}, {promised:X} was confirmed")
+
+    # A target inside of what is claimed, and how its outcome is judged.
+    def target(self, claim):
+        world, live = self.world, self.world.timeline
+        kind = self.random.choice(("latest", "latest", "time", "lsn", "xid", "timeline"))
+        if not claim or kind == "latest":
+            return ("--latest",), lambda *result: self.judge_latest(claim, *result)
+        heads = [line for line in world.parents if line != live]
+        if kind == "timeline" and heads:
+            line = self.random.choice(heads)
+            return ("--latest", "--target-timeline", str(line)), lambda *result: self.judge_latest(None, *result, asked=line)
+        inside = [row for row in world.on_branch(claim["timeline"]) if lsn(claim["end"]) >= row.after and row.time > micros(claim["from"])]
+        inside = [row for row in inside if claim["through"] and row.time <= micros(claim["through"])]
+        if not inside or kind == "timeline":
+            return ("--latest",), lambda *result: self.judge_latest(claim, *result)
+        row = self.random.choice(inside)
+        more = ("--exclusive",) if self.random.random() < 0.3 else ()
+        pinned = ("--target-timeline", str(claim["timeline"])) if self.random.random() < 0.4 else ()
+        if kind == "time":
+            wanted = lambda other: other.time < row.time or (other.time == row.time and not more)
+            return ("--target-time", iso(row.time), *more, *pinned), lambda *result: self.judge_target(claim, wanted, bool(pinned), *result)
+        if kind == "lsn":
+            wanted = lambda other: other.after <= row.after
+            return ("--target-lsn", position(row.after), *more, *pinned), lambda *result: self.judge_target(claim, wanted, bool(pinned), *result)
+        order = {other: number for number, other in enumerate(world.on_branch(claim["timeline"]))}
+        wanted = lambda other: other in order and (order[other] < order[row] or (other == row and not more))
+        return ("--target-xid", str(row.xid), *more, *pinned), lambda *result: self.judge_target(claim, wanted, bool(pinned), *result)
+
+    def restore(self, target, check):
+        world = self.world
+        world.note_confirmed()
+        environment = {} if self.random.random() < 0.6 else {"DATABASE_URL": world.cluster.url.replace(f":{world.cluster.port}/", ":1/")}
+        # Not with the other clock: PostgreSQL would run with it too.
+        result = world.sandbox.run("restore", *target, "--to", self.directory, "--json", timeout=200, **environment)
+        self.last = f"{' '.join(target)}{' (server away)' if environment else ''} → exit {result.returncode} {result.stderr.strip()[-600:]}"
+        self.require_tidy(result)
+        if result.returncode != 0:
+            check(None, None, result)
+            return f"exit {result.returncode}: {result.stderr.strip().splitlines()[0][:200] if result.stderr.strip() else ''}"
+        report = json.loads(result.stdout)
+        found = world.read(self.directory)
+        check(report, found, result)
+        return f"timeline {report['timeline']}, {len(found)} rows"
+
+    def require_tidy(self, result):
+        world = self.world
+        unfinished, unproven = (self.directory.with_name(self.directory.name + end) for end in (".unfinished", ".unproven"))
+        left = [path for path in (unfinished, *([self.directory] if result.returncode else [])) if path.exists()]
+        if unproven.exists():
+            if str(unproven) not in result.stderr:
+                left.append(unproven)
+            shutil.rmtree(unproven)
+        if left:
+            raise Wrong(f"(5) a refusal left {left}: {self.last}")
+        # The receiver uses it too.
+        scratch = [path.name for path in world.scratch.iterdir()]
+        if scratch and not world.receiver:
+            raise Wrong(f"(6) left in scratch: {scratch}: {self.last}")
+        if result.returncode not in (0, *REFUSALS):
+            raise Wrong(f"exit {result.returncode}: {self.last}")
+
+    def refused(self, claim, result):
+        if claim and not self.world.damaged:
+            raise Wrong(f"(3) status claims {self.said}, but {self.last}")
+
+    def compare(self, found, wanted, least, what):
+        names = {row.name for row in wanted}
+        missing = [row.name for row in least if row.name not in found]
+        more = sorted(found - names)
+        if missing:
+            raise Wrong(f"(1) missing {missing} of {what}: {self.last}; status: {self.said}")
+        if more:
+            raise Wrong(f"(2) {more} lie behind {what}: {self.last}; status: {self.said}")
+
+    def judge_latest(self, claim, report, found, result, asked=None):
+        world = self.world
+        if report is None:
+            return self.refused(claim, result)
+        line = report["timeline"]
+        if asked and line != asked:
+            raise Wrong(f"timeline {asked} was asked for: {self.last}")
+        if not asked and line < world.newest_confirmed():
+            raise Wrong(f"(1) timeline {world.newest_confirmed()} was confirmed, recovered along {line}: {self.last}; status: {self.said}")
+        self.compare(found, world.on_branch(line), world.confirmed_rows(line), f"the end of timeline {line}")
+        rows = world.on_branch(line)
+        there = [row.name in found for row in rows]
+        if there != sorted(there, reverse=True):
+            raise Wrong(f"(1) a hole: {[row.name for row in rows if row.name not in found]} of timeline {line}: {self.last}")
+
+    def judge_target(self, claim, wanted, pinned, report, found, result):
+        world = self.world
+        if report is None:
+            if result.returncode == 64 and not pinned and len(world.parents) > 1:
+                return
+            return self.refused(claim, result)
+        rows = [row for row in world.on_branch(claim["timeline"]) if wanted(row)]
+        self.compare(found, rows, rows, "the target")
+
+
+def run_one(template, seed):
+    started = time.monotonic()
+    sequence = None
+    try:
+        sequence = Sequence(template, seed)
+        sequence.run()
+        return seed, None, time.monotonic() - started, sequence.story
+    except Exception:
+        return seed, traceback.format_exc(limit=6), time.monotonic() - started, sequence.story if sequence else []
+
+
+class Found(unittest.TestCase):
+    """What random lives have found, each in as few steps as show it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.template = Template()
+        cls.addClassCleanup(cls.template.remove)
+
+    def setUp(self):
+        self.world = World(self.template, random.Random(1))
+        self.addCleanup(self.world.close)
+        self.to = self.world.sandbox.directory / "recovered"
+        self.world.base()
+        self.world.start_receiver()
+
+    def commit(self, number=1):
+        self.world.commit_rows(number, 10)
+        self.assertTrue(self.world.catch_up())
+        return self.world.rows[-1]
+
+    def restored(self, *target):
+        report = self.world.sandbox.run_json("restore", *target, "--to", self.to, check=0)
+        self.addCleanup(shutil.rmtree, self.to, True)
+        return report["timeline"], self.world.read(self.to)
+
+    def swap(self, *target):
+        self.restored(*target)
+        self.world.swap(self.to)
+
+    def names(self, timeline):
+        return {row.name for row in self.world.on_branch(timeline)}
+
+    def test_a_timeline_whose_whole_folder_is_gone_is_missed(self):
+        world = self.world
+        self.commit()
+        world.promote()
+        self.commit()
+        world.end_receiver()
+        shutil.rmtree(world.backups / "wal/00000002")
+        world.cluster.stop("immediate")
+        refused = world.run("restore", "--latest", "--to", self.to)
+        self.assertEqual(refused.returncode, 65, refused.stdout)
+        self.assertIn("timeline 2 was confirmed and is gone", refused.stderr)
+        self.assertFalse(self.to.exists())
+        status = world.run("backup", "status", "--json")
+        self.assertEqual(status.returncode, 1)
+        self.assertIn("timeline 2 was confirmed and is gone", json.loads(status.stdout)["recovery_window"]["missing"])
+        self.assertEqual(world.run("backup", "verify", "--input", "latest-base").returncode, 65)
+        self.assertEqual(self.restored("--latest", "--target-timeline", "1"), (1, self.names(1)))
+
+    def test_a_timeline_that_begins_with_a_segment_is_followed(self):
+        """The one before has nothing left to stream then, and PostgreSQL answers in another way."""
+        world = self.world
+        self.commit()
+        world.switch()
+        self.assertTrue(world.catch_up())
+        self.swap("--latest")
+        self.assertEqual(world.parents[2][1] % (1 << 20), 0)
+        self.assertTrue(world.catch_up(30), world.receiver.text())
+        self.commit()
+        self.assertEqual(self.restored("--latest"), (2, self.names(2)))
+
+    def test_a_recovery_to_before_its_timeline_began_leaves_the_ones_before_too(self):
+        """PostgreSQL's history then says that timeline 2 was left below where it had left timeline 1."""
+        world = self.world
+        kept = self.commit()
+        self.commit()
+        world.base()
+        self.commit()
+        self.swap("--latest")
+        self.commit()
+        self.swap("--target-lsn", position(kept.after), "--target-timeline", "2")
+        self.commit()
+        self.assertEqual(world.timeline, 3)
+        self.assertEqual(self.restored("--latest"), (3, self.names(3)))
+
+
+class Recovery(unittest.TestCase):
+    def test_what_status_claims_is_what_a_restore_returns(self):
+        first = random.SystemRandom().randrange(1 << 30)
+        seeds = [int(SEED)] if SEED else [first + number for number in range(SEQUENCES)]
+        template = Template()
+        self.addCleanup(template.remove)
+        with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("PROPERTY_PARALLEL", "2"))) as pool:
+            for seed, wrong, seconds, story in pool.map(lambda seed: run_one(template, seed), seeds):
+                told = f"PROPERTY_SEED={seed} ({seconds:.0f} s)\n  " + "\n  ".join(story)
+                if os.environ.get("PROPERTY_STORY"):  # at once: a campaign of hours is looked at while it runs
+                    print(told, *([wrong] if wrong else []), sep="\n", flush=True)
+                with self.subTest(seed=seed):
+                    if wrong:
+                        self.fail(f"{told}\n{wrong}")
+
+
+if __name__ == "__main__":
+    main()
