@@ -5,6 +5,7 @@
 #include "common/backup/increments.h"
 #include "common/backup/ownership.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
 
@@ -292,10 +293,18 @@ void OffsiteCopy::confirmThere(ConfirmedLog promised) {
   told = promised;
 }
 
+// Once a run, also when it is known there: signed with the key of today.
 void OffsiteCopy::noteTimelineThere(std::uint32_t timeline) {
-  auto timelines = readConfirmedTimelines(there_ / "wal", keyring_).value_or(std::set<std::uint32_t>());
-  if (timelines.insert(timeline).second)
-    (there_ / "wal").writeText(kTimelinesName, confirmedTimelinesText(timelines, keyring_));
+  std::set<std::uint32_t> timelines{timeline};
+  for (const auto& place : {there_ / "wal", storage::Place(here_ / "wal")}) {
+    try {
+      timelines.merge(readConfirmedTimelines(place, keyring_).value_or(std::set<std::uint32_t>()));
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      log::warning("{}; it is written anew", error.what());
+    }
+  }
+  (there_ / "wal").writeText(kTimelinesName, confirmedTimelinesText(timelines, keyring_));
 }
 
 std::optional<OffsiteStatus> offsiteStatus(const fs::path& here) {

@@ -162,6 +162,10 @@ class Rekeying {
     if (!fs::exists(directory)) return;
     const WalArchive log(directory, keyring_);
     const auto lock = log.lock();
+    attempt("the list of timelines", [&] {
+      if (const auto known = log.confirmedTimelines())
+        writeFileAtomically(directory / kTimelinesName, confirmedTimelinesText(*known, keyring_), 0640);
+    });
     for (const auto timeline : log.timelines()) {
       const auto name = fmt::format("{:08X}", timeline);
       attempt("log of timeline " + name, [&] { report_.log_files += rekeyFolder(directory / name); });

@@ -313,11 +313,12 @@ class World:
     def run(self, *arguments, **environment):
         return self.sandbox.run(*arguments, timeout=200, **{**self.clock(), **environment})
 
-    def read(self, directory):
-        """The rows in a recovered directory; a copy is opened, so that it can still be swapped in."""
-        copy = self.sandbox.directory / "opened"
-        shutil.rmtree(copy, ignore_errors=True)
-        copy_tree(directory, copy)
+    def read(self, directory, keep=False):
+        """The rows in a recovered directory. To be kept, a copy of it is opened."""
+        copy = directory
+        if keep:
+            copy = self.sandbox.directory / "opened"
+            copy_tree(directory, copy)
         private = object.__new__(SmallCluster)
         private.directory, private.data, private.port = self.cluster.directory, copy, free_port()
         private.configure(port=private.port, synchronous_standby_names="")

@@ -74,7 +74,7 @@ class Sequence:
 
     def swap(self):
         target, check = self.target(self.claim())
-        said = self.restore(target, check)
+        said = self.restore(target, check, keep=True)
         if not self.directory.exists():
             return f"{' '.join(target)} refused"
         return f"{' '.join(target)}; {self.world.swap(self.directory)}; {said}"
@@ -134,7 +134,7 @@ class Sequence:
         wanted = lambda other: other in order and (order[other] < order[row] or (other == row and not more))
         return ("--target-xid", str(row.xid), *more, *pinned), lambda *result: self.judge_target(claim, wanted, bool(pinned), *result)
 
-    def restore(self, target, check):
+    def restore(self, target, check, keep=False):
         world = self.world
         world.note_confirmed()
         environment = {} if self.random.random() < 0.6 else {"DATABASE_URL": world.cluster.url.replace(f":{world.cluster.port}/", ":1/")}
@@ -146,7 +146,7 @@ class Sequence:
             check(None, None, result)
             return f"exit {result.returncode}: {result.stderr.strip().splitlines()[0][:200] if result.stderr.strip() else ''}"
         report = json.loads(result.stdout)
-        found = world.read(self.directory)
+        found = world.read(self.directory, keep)
         check(report, found, result)
         return f"timeline {report['timeline']}, {len(found)} rows"
 
@@ -238,11 +238,10 @@ class Found(unittest.TestCase):
 
     def restored(self, *target):
         report = self.world.sandbox.run_json("restore", *target, "--to", self.to, check=0)
-        self.addCleanup(shutil.rmtree, self.to, True)
         return report["timeline"], self.world.read(self.to)
 
     def swap(self, *target):
-        self.restored(*target)
+        self.world.sandbox.run("restore", *target, "--to", self.to, check=0)
         self.world.swap(self.to)
 
     def names(self, timeline):
