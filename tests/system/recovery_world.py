@@ -30,6 +30,11 @@ class Row:
     time: int  # of its commit, microseconds
 
 
+class SameNumber(Exception):
+    """Two lives of the database got the same number, because nobody received the first one's log: the receiver refuses
+    that with a word of its own, and the model ends here."""
+
+
 class Template:
     """One cluster and one state directory, made once and copied for every sequence. Segments of 1 MiB: there are many."""
 
@@ -240,7 +245,7 @@ class World:
             history = (self.cluster.data / f"pg_wal/{timeline:08X}.history").read_text()
             parent, left = [line.split("\t")[:2] for line in history.splitlines() if re.match(r"\d", line)][-1]
             if timeline in self.parents:
-                raise AssertionError(f"timeline {timeline} is there for the second time: {history}")
+                raise SameNumber  # the archive never heard of the first one, so PostgreSQL could not either
             self.parents[timeline] = (int(parent), lsn(left))
         self.timeline = timeline
         self.catch_up()
