@@ -12,7 +12,7 @@ import time
 import unittest
 
 from recovery import Receiver, deployment, lsn, names, recovered
-from support import Cluster, main
+from support import Cluster, free_port, main
 
 INSERT = "INSERT INTO settings (name, value, updated_at) VALUES ('{}', '', 0)"
 
@@ -38,7 +38,7 @@ def position(cluster):
 def opened(cluster, directory, **settings):
     """The recovered cluster beside the live one, with nothing of the source's network settings."""
     private = object.__new__(Cluster)
-    private.directory, private.data, private.port = cluster.directory, pathlib.Path(directory), cluster.port + 1
+    private.directory, private.data, private.port = cluster.directory, pathlib.Path(directory), free_port()
     private.configure(port=private.port, shared_buffers="128MB", shared_preload_libraries="", archive_mode="off", listen_addresses="127.0.0.1", max_logical_replication_workers=0, **settings)
     private.start()
     try:

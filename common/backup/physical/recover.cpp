@@ -186,9 +186,10 @@ class Recovery {
 
   void replay() {
     const auto from = std::chrono::steady_clock::now();
-    const WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, plan_.order(physical())});
-    const ServersProgram program(options_.to.parent_path());
-    auto settings = recoverySettings(program.path(), wal.socket());
+    const auto beside = options_.to.parent_path();
+    WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, plan_.order(physical())}, beside);
+    const ServersProgram program(beside);
+    auto settings = recoverySettings(program.path(), wal);
     const auto deadline = deadlineIn(options_.deadline);
     const auto at_base = recordedLimits(unfinished_);
     std::unique_ptr<PrivateCluster> cluster;
@@ -239,13 +240,15 @@ class Recovery {
     to_end_ = true;
   }
 
-  Settings recoverySettings(const fs::path& program, const fs::path& socket) const {
+  Settings recoverySettings(const fs::path& program, const WalServer& wal) const {
     // For the shell that runs the command; % is PostgreSQL's.
     const auto quoted = [](const fs::path& path) {
       return "'" + replaceAll(replaceAll(path.string(), "'", "'\\''"), "%", "%%") + "'";
     };
     Settings settings{
-        {"restore_command", fmt::format("{} restore wal-get %f %p --from {}", quoted(program), quoted(socket))},
+        // What was read ahead is moved away; anything else is asked for, and answered with what stops a recovery.
+        {"restore_command", fmt::format("mv {}/%f %p 2>/dev/null || exec {} restore wal-get %f %p --from {}",
+                                        quoted(wal.ahead()), quoted(program), quoted(wal.socket()))},
         {"recovery_target_timeline", fmt::format("{}", plan_.timeline())},
         {"recovery_target_action", "promote"}};
     if (options_.target.exclusive) settings["recovery_target_inclusive"] = "off";

@@ -1,9 +1,18 @@
 #include "common/backup/physical/wal_prefetch.h"
 
+#include <algorithm>
+
+#include "common/backup/physical/private_cluster.h"
+
 namespace aragora::backup {
 
-WalPrefetch::WalPrefetch(std::vector<std::string> names, Fetch fetch, Options options)
-    : names_(std::move(names)), fetch_(std::move(fetch)), options_(options), files_(names_.size()) {
+namespace {
+constexpr auto kLookAround = std::chrono::milliseconds(5);  // whether a file was moved away
+}  // namespace
+
+WalPrefetch::WalPrefetch(std::vector<std::string> names, Fetch fetch, Options options, const fs::path& base)
+    : names_(std::move(names)), fetch_(std::move(fetch)), options_(options), directory_(base), files_(names_.size()) {
+  giveToServerUser(directory_.path(), false);
   for (std::size_t i = 0; i < names_.size(); ++i) index_[names_[i]] = i;
   for (unsigned i = 0; i < options_.readers; ++i) readers_.emplace_back([this] { read(); });
 }
@@ -26,18 +35,53 @@ std::optional<std::size_t> WalPrefetch::next() {
   return std::nullopt;
 }
 
+// The window moves on behind what is gone; with the lock held.
+void WalPrefetch::noticeTaken() {
+  const auto end = std::min(files_.size(), first_ + options_.window);
+  std::error_code ignored;
+  for (auto i = first_; i < end; ++i) {
+    if (files_[i].state != State::Ready || fs::exists(directory_.path() / names_[i], ignored)) continue;
+    files_[i].state = State::Taken;
+    first_ = i + 1;
+  }
+}
+
+std::size_t WalPrefetch::taken() {
+  const std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  std::error_code ignored;
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    const auto state = files_[i].state;
+    if (state == State::Taken || (state == State::Ready && !fs::exists(directory_.path() / names_[i], ignored)))
+      ++count;
+  }
+  return count;
+}
+
 void WalPrefetch::read() {
   std::unique_lock lock(mutex_);
   while (true) {
     std::optional<std::size_t> mine;
-    changed_.wait(lock, [&] { return stopping_ || (mine = next()).has_value(); });
+    const auto something = [&] {
+      if (stopping_) return true;
+      noticeTaken();
+      return (mine = next()).has_value();
+    };
+    while (!something()) changed_.wait_for(lock, kLookAround);
     if (stopping_) return;
     files_[*mine].state = State::Fetching;
     lock.unlock();
     auto outcome = State::Failed;
     std::exception_ptr failure;
     try {
-      outcome = fetch_(names_[*mine], directory_.path() / names_[*mine]) ? State::Ready : State::Absent;
+      // Under its name it can be moved away at once: it has to be whole, and the server user's.
+      const auto path = directory_.path() / names_[*mine];
+      const auto unready = fs::path(path.string() + ".unready");
+      outcome = fetch_(names_[*mine], unready) ? State::Ready : State::Absent;
+      if (outcome == State::Ready) {
+        giveToServerUser(unready, false);
+        fs::rename(unready, path);
+      }
     } catch (...) {  // the thread's boundary: whoever takes the file gets it
       failure = std::current_exception();
     }
@@ -63,12 +107,14 @@ bool WalPrefetch::take(const std::string& name, const fs::path& destination) {
   changed_.wait(lock, [&] { return file.state != State::Waiting && file.state != State::Fetching; });
   if (file.state == State::Failed) std::rethrow_exception(file.failure);
   if (file.state == State::Absent) return false;
+  std::error_code gone;  // moved away meanwhile
+  if (file.state == State::Ready) fs::rename(directory_.path() / name, destination, gone);
+  const bool moved = file.state == State::Ready && !gone;
   file.state = State::Taken;
   first_ = std::max(first_, known->second + 1);
   changed_.notify_all();
   lock.unlock();
-  fs::rename(directory_.path() / name, destination);
-  return true;
+  return moved || fetch_(name, destination);
 }
 
 }  // namespace aragora::backup

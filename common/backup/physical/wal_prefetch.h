@@ -1,6 +1,7 @@
 // Files of the log, read ahead in the order in which a recovery asks for them, several at a time: a store elsewhere
-// answers slowly, decrypting takes a core. At most `window` files lie in a directory of its own (plain, mode 0700).
-// take() from one thread.
+// answers slowly, decrypting takes a core. At most `window` files lie in a directory of its own (plain, mode 0700, the
+// server user's): whoever recovers may move a file away as soon as it has its name, or asks with take(), from one
+// thread.
 #pragma once
 
 #include <atomic>
@@ -24,14 +25,17 @@ class WalPrefetch {
     unsigned readers = 2;
     std::size_t window = 8;
   };
-  WalPrefetch(std::vector<std::string> names, Fetch fetch, Options options);
+  // The directory lies below `base`.
+  WalPrefetch(std::vector<std::string> names, Fetch fetch, Options options, const fs::path& base);
   WalPrefetch(const WalPrefetch&) = delete;
   WalPrefetch& operator=(const WalPrefetch&) = delete;
   ~WalPrefetch();
 
   // As Fetch; throws what fetching threw. What is not in the list, or was taken before, is fetched now.
   bool take(const std::string& name, const fs::path& destination);
+  const fs::path& directory() const { return directory_.path(); }
   std::size_t fetched() const { return fetched_; }
+  std::size_t taken();  // by either way
 
  private:
   enum class State { Waiting, Fetching, Ready, Absent, Failed, Taken };
@@ -41,6 +45,7 @@ class WalPrefetch {
   };
   void read();
   std::optional<std::size_t> next();
+  void noticeTaken();
   const std::vector<std::string> names_;
   std::map<std::string, std::size_t> index_;
   const Fetch fetch_;

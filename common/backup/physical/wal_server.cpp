@@ -56,13 +56,13 @@ void sendAll(int fd, std::string_view bytes) {
 }
 }  // namespace
 
-WalServer::WalServer(const WalArchive& archive, Plan plan)
+WalServer::WalServer(const WalArchive& archive, Plan plan, const fs::path& ahead)
     : archive_(archive),
       plan_(std::move(plan)),
       listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       ahead_(
           plan_.order, [this](const auto& name, const auto& destination) { return fetch(name, destination); },
-          archive.directory().isLocal() ? kHere : kElsewhere) {
+          archive.directory().isLocal() ? kHere : kElsewhere, ahead) {
   const auto address = addressOf(socket());
   if (!listener_.valid() || ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener_.get(), 4) != 0)
@@ -110,7 +110,7 @@ void WalServer::answer(int connection) {
   const auto content = readFile(file, 1U << 30);
   sendAll(connection, fmt::format("found {}\n", content.size()));
   sendAll(connection, content);
-  ++served_;
+  ++answered_;
 }
 
 bool fetchFromWalServer(const fs::path& socket, const std::string& name, const fs::path& destination) {

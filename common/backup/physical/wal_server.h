@@ -21,14 +21,16 @@ class WalServer {
     Lsn end = kNever;
     std::vector<std::string> order;
   };
-  // Listens at once; the archive must outlive it.
-  WalServer(const WalArchive& archive, Plan plan);
+  // Listens at once; the archive must outlive it. What is read ahead lies below `ahead`.
+  WalServer(const WalArchive& archive, Plan plan, const fs::path& ahead);
   WalServer(const WalServer&) = delete;
   WalServer& operator=(const WalServer&) = delete;
   ~WalServer();
   fs::path socket() const { return directory_.path() / "wal"; }
-  std::size_t served() const { return served_; }
-  std::size_t work() const { return served_ + ahead_.fetched(); }  // changes while something is done
+  // Files that are ready lie there under their names: moving one away is as good as asking for it, and much cheaper.
+  const fs::path& ahead() const { return ahead_.directory(); }
+  std::size_t served() { return ahead_.taken(); }
+  std::size_t work() const { return answered_ + ahead_.fetched(); }  // changes while something is done
 
  private:
   void run();
@@ -39,7 +41,7 @@ class WalServer {
   TemporaryDirectory directory_;
   Fd listener_;
   std::atomic<bool> stopping_{false};
-  std::atomic<std::size_t> served_{0};
+  std::atomic<std::size_t> answered_{0};
   WalPrefetch ahead_;
   std::thread thread_;
 };
