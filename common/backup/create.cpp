@@ -154,8 +154,8 @@ class Run {
         });
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = report.server_version;
-    manifest_.physical =
-        PhysicalRecord{report.system_identifier, report.wal.timeline, report.wal.start, report.wal.stop};
+    manifest_.physical = PhysicalRecord{report.system_identifier, report.wal.timeline, report.wal.start,
+                                        report.wal.stop, report.stopped_at};
     // The log that belongs to it goes to the same place.
     WalArchive(options_.directory / "wal", *options_.keyring).claim(report.system_identifier, report.segment_size);
   }

@@ -41,7 +41,8 @@ PhysicalRecord needPhysical(const json::object& object) {
   const auto timeline = needNumber(*physical, "timeline");
   if (!start || !stop || *stop < *start || timeline < 1 || timeline > UINT32_MAX)
     damaged("'physical' is no range of WAL");
-  return {needText(*physical, "system_identifier"), static_cast<std::uint32_t>(timeline), *start, *stop};
+  return {needText(*physical, "system_identifier"), static_cast<std::uint32_t>(timeline), *start, *stop,
+          fromIso(jsonTextOr(*physical, "stopped_at", "")).value_or(0)};
 }
 
 bool plainName(std::string_view name) {
@@ -101,6 +102,8 @@ std::string serialise(const Manifest& manifest) {
                                       {"timeline", manifest.physical->timeline},
                                       {"start_lsn", formatLsn(manifest.physical->start)},
                                       {"stop_lsn", formatLsn(manifest.physical->stop)}};
+    if (manifest.physical->stopped_at > 0)
+      object["physical"].as_object()["stopped_at"] = toIso(manifest.physical->stopped_at);
   }
   return toPrettyJson(object) + "\n";
 }

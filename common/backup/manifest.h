@@ -36,6 +36,7 @@ struct PhysicalRecord {
   std::uint32_t timeline = 0;
   Lsn start = 0;
   Lsn stop = 0;
+  Micros stopped_at = 0;  // by the server's clock, as targets of a recovery are; 0: not known
 };
 
 struct Manifest {
@@ -54,7 +55,9 @@ struct Manifest {
   std::vector<TableRecord> tables;
   std::vector<std::string> recipients;
   std::optional<PhysicalRecord> physical;  // of kind "base"
-  std::string previous_sha256;             // of the manifest before this one, empty for the first
+  // Of a base backup: recovery to a time is possible from here on.
+  Micros recoverableFrom() const { return physical && physical->stopped_at > 0 ? physical->stopped_at : finished_at; }
+  std::string previous_sha256;  // of the manifest before this one, empty for the first
   // Above that of every one made before in this repository: its time in seconds, or one more than the last where the
   // clock says less. The order of backups, whatever clocks did. 0: of a version that gave none.
   std::int64_t sequence = 0;

@@ -279,6 +279,23 @@ class Found(unittest.TestCase):
         self.commit()
         self.assertEqual(self.restored("--latest"), (2, self.names(2)))
 
+    def test_the_window_begins_by_the_clock_of_the_server(self):
+        """Targets are times of its clock; ours was two hours away, either way, when the base backups were made."""
+        world = self.world
+        for offset in (-7200, 7200):
+            with self.subTest(offset=offset):
+                shutil.rmtree(world.backups / "base")
+                before = self.commit()
+                world.offset = offset
+                world.base()
+                world.offset = 0
+                after = self.commit()
+                window = json.loads(world.run("backup", "status", "--json").stdout)["recovery_window"]
+                self.assertGreater(micros(window["from"]), before.time)
+                self.assertLess(micros(window["from"]), after.time)
+                _, found = self.restored("--target-time", iso(after.time))
+                self.assertEqual(found, self.names(1))
+
     def test_a_recovery_to_before_its_timeline_began_leaves_the_ones_before_too(self):
         """PostgreSQL's history then says that timeline 2 was left below where it had left timeline 1."""
         world = self.world

@@ -199,6 +199,10 @@ BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, co
     fs::remove_all(scratch, ignored);
   }
   report.wal = checker.finish();
+  // Later than the end of the copy by an instant, never earlier.
+  report.stopped_at = database::connect(target)
+                          ->query("SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint * 1000", {})[0]
+                          .integer(0);
   return report;
 }
 

@@ -51,6 +51,7 @@ struct BaseReport {
   std::string system_identifier;
   std::uint64_t segment_size = 0;
   BaseChecker::WalRange wal;
+  Micros stopped_at = 0;  // by the server's clock, in whole milliseconds
 };
 BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
                       const ByteSink& sink);

@@ -223,8 +223,8 @@ class Planner {
     const auto stop = base.manifest->physical->stop;
     if (at_) return stop <= *at_;
     if (options_.target.kind == Kind::Position) return stop <= *parseLsn(options_.target.value);
-    // By our clock; should the server's differ, recovery finds out and the next one is taken.
-    if (options_.target.kind == Kind::Time) return base.manifest->finished_at <= *fromIso(options_.target.value);
+    // Of older backups by our clock; should the server's differ, recovery finds out and the next one is taken.
+    if (options_.target.kind == Kind::Time) return base.manifest->recoverableFrom() <= *fromIso(options_.target.value);
     return true;
   }
 

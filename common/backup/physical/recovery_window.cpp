@@ -64,7 +64,7 @@ void chooseBase(RecoveryWindow& window, const WalListing& listing, const std::ve
     if (found && !window.gap) return;
     found = true;
     window.base = base.id;
-    window.from = base.manifest->finished_at;
+    window.from = base.manifest->recoverableFrom();
     window.timeline = reach.timeline;
     window.end = std::max(reach.end, physical.stop);
     window.gap = reach.gap;
