@@ -252,6 +252,23 @@ class Promises(Recoveries):
                     report = json.loads(self.restore("--accept-loss", "--json", check=0).stdout)
                     self.assertIn("confirmed", report["losses"][0])
 
+    def test_a_damaged_promise_does_not_keep_new_log_away(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            self.received(sandbox, cluster, "one")
+            promise = sandbox.directory / "backups/wal/00000001/confirmed.json"
+            promise.write_text(promise.read_text().replace("1", "2"))
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "no", check=65)
+            self.received(sandbox, cluster, "two")
+            self.assertEqual(len(list(promise.parent.glob("confirmed.json.damaged-*"))), 1)
+            self.assertLessEqual({"one", "two"}, self.restored_names(cluster, sandbox, "--latest"))
+
+    def test_a_base_that_is_damaged_is_named(self):
+        manifest = next(self.copy.glob("base/*/manifest.json"))
+        manifest.write_text(manifest.read_text().replace("{", "", 1))
+        refused = self.restore(check=66)
+        self.assertIn(f"none of the 1 base backups in {self.copy}/base is good; {manifest.parent.name}", refused.stderr)
+
     def test_pieces_elsewhere_that_are_gone_are_missed(self):
         elsewhere = self.sandbox.directory / "elsewhere"
         shutil.copytree(self.sandbox.directory / "mnt", elsewhere)

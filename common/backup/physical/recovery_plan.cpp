@@ -50,9 +50,16 @@ class Planner {
       return;
     }
     all_ = goodBases(options_.directory);
-    if (all_.empty())
-      throw Error(Code::NoInput, fmt::format("there is no base backup in {}", repository.directory().describe()),
-                  "make one: aragora backup create --kind base");
+    if (!all_.empty()) return;
+    const auto bad = repository.list();
+    throw Error(Code::NoInput,
+                bad.empty() ? fmt::format("there is no base backup in {}", (repository.directory() / "base").describe())
+                            : fmt::format("none of the {} base backups in {} is good; {}: {}", bad.size(),
+                                          (repository.directory() / "base").describe(), bad.back().id,
+                                          bad.back().problem.empty() ? bad.back().verifications.back().message
+                                                                     : bad.back().problem),
+                bad.empty() ? "make one: aragora backup create --kind base"
+                            : "try another copy (--from), or name one with --input: see aragora backup list");
   }
 
   // Which way to go, and where on it the target lies when that can be known.

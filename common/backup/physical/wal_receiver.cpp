@@ -87,7 +87,7 @@ class Receiver {
       keepHistory(server);
       flushed_ = began_ = position_.lsn;
       flushed_sha256_.clear();
-      promised_ = archive_.confirmed(position_.timeline).value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
+      promised_ = promiseOf(position_.timeline).value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
       status_.durable_through = std::max(status_.durable_through, promised_.durable_through);  // it stays true
       if (server.start(options_.slot, position_)) streamTimeline(server);
       if (stop_) return;
@@ -142,8 +142,22 @@ class Receiver {
     return {end.timeline, kept / size_ * size_};
   }
 
+  // Damage of what was promised must not keep new log from being stored: it goes aside, and is confirmed anew.
+  std::optional<ConfirmedLog> promiseOf(std::uint32_t timeline) const {
+    try {
+      return archive_.confirmed(timeline);
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      const auto path = (archive_.directory() / fmt::format("{:08X}", timeline)).path() / kConfirmedName;
+      const auto aside = fs::path(fmt::format("{}.damaged-{}", path.string(), toCompactIso(nowMicros())));
+      log::error("{}; it is kept as {}, and confirmed anew", error.what(), aside.filename().string());
+      renameDurably(path, aside);
+      return std::nullopt;
+    }
+  }
+
   void requireAhead(const Position& end, Lsn from) const {
-    const auto promised = archive_.confirmed(end.timeline);
+    const auto promised = promiseOf(end.timeline);
     const auto known = std::max(from, promised ? promised->flushed : 0);
     if (end.lsn >= known) return;
     cannotGoOn(
