@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   protectMemory();
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGCHLD, SIG_DFL);  // ignored, as some parents hand it down, no child's exit status could be learnt
   aragora::interrupt::watch();
   int status = 0;
   try {

@@ -211,8 +211,8 @@ void Subprocess::write(std::string_view bytes, Deadline deadline) {
 int Subprocess::wait(Deadline deadline) {
   input_.reset();
   if (status_) return *status_;
-  int status = 0;
-  while (::waitpid(pid_, &status, WNOHANG) == 0) {
+  while (true) {
+    if (const auto status = reap()) return *status;
     interrupt::check();
     if (remaining(deadline).count() == 0) {
       kill();
@@ -220,21 +220,23 @@ int Subprocess::wait(Deadline deadline) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return reaped(status);
 }
 
 std::optional<int> Subprocess::ended() {
   interrupt::check();
-  int status = 0;
-  if (pid_ <= 0) return status_;
-  if (::waitpid(pid_, &status, WNOHANG) == 0) return std::nullopt;
-  return reaped(status);
+  return pid_ <= 0 ? status_ : reap();
 }
 
-int Subprocess::reaped(int status) {
+std::optional<int> Subprocess::reap() {
+  int status = 0;
+  const pid_t got = ::waitpid(pid_, &status, WNOHANG);
+  if (got == 0) return std::nullopt;
+  const int failed = errno;
   pid_ = -1;
   obligation_.reset();
   if (error_reader_.joinable()) error_reader_.join();
+  // Somebody else took it, or SIGCHLD is ignored: no status is not a good one.
+  if (got < 0) throwSystemError(Code::Io, "learn how it ended:", name_, failed);
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   interrupt::check();  // it may have ended of the same signal: its status says nothing
   return *status_;

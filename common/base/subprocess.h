@@ -53,7 +53,7 @@ class Subprocess {
  private:
   void watchOver();
   void kill();
-  int reaped(int status);
+  std::optional<int> reap();
   pid_t pid_ = -1;
   std::optional<int> status_;  // once it has ended
   std::string name_;

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
@@ -205,6 +207,12 @@ TEST(Subprocess, GivesOutputStatusAndErrors) {
   EXPECT_EQ(result.output, "out");
   EXPECT_EQ(result.error_output, "err");
   EXPECT_EQ(result.status, 3);
+}
+
+TEST(Subprocess, DoesNotTakeAnUnknownEndForAGoodOne) {
+  const auto before = std::signal(SIGCHLD, SIG_IGN);
+  EXPECT_THROW(runCommand({{"sh", "-c", "exit 3"}, {}, false}, std::chrono::seconds(10)), Error);
+  std::signal(SIGCHLD, before);
 }
 
 TEST(Subprocess, KillsWhatRunsPastItsDeadline) {
