@@ -129,7 +129,9 @@ TemporaryDirectory::TemporaryDirectory(const fs::path& base) {
     if (::mkdtemp(pattern.data()) == nullptr) throwSystemError(Code::CannotCreate, "create directory", pattern, errno);
     path_ = pattern;
     lock_ = lockDirectory(path_);
-    if (!lock_.valid() || !stillThere(lock_, path_)) lock_.reset();
+    if (lock_.valid() && stillThere(lock_, path_)) continue;
+    lock_.reset();
+    ::rmdir(path_.c_str());  // where nothing can be locked, one a try would stay
   }
   if (!lock_.valid())
     throw Error(Code::CannotCreate, fmt::format("{} cannot be locked", path_.string()),
