@@ -6,6 +6,7 @@
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_archive.h"
+#include "common/backup/physical/wal_prefetch.h"
 #include "common/backup/prune.h"
 #include "common/backup/shrinkage.h"
 #include "common/base/error.h"
@@ -586,6 +587,32 @@ TEST(WalArchive, PiecesOfTheOpenSegmentAreOneAgain) {
   EXPECT_FALSE(WalArchive::spanOf(name + ".zst.age"));
   EXPECT_FALSE(WalArchive::spanOf(name + ".00000005-00000005.zst.age"));
   EXPECT_TRUE(a.archive.sealPiece({1, 9}, {0, 1}, sealing, folder).empty()) << "completed meanwhile";
+}
+
+// A recovery asks for the checkpoint of its base backup first and then goes back to where replay begins.
+TEST(WalPrefetch, GivesFilesThatWereSkippedToWhoComesBackForThem) {
+  const TemporaryDirectory place;
+  std::vector<std::string> names;
+  for (int i = 0; i < 12; ++i) names.push_back(fmt::format("{:02}", i));
+  const auto fetch = [](const std::string& name, const fs::path& destination) {
+    writeFileAtomically(destination, name, 0600);
+    return true;
+  };
+  const auto outcome = [&] {
+    WalPrefetch ahead(names, fetch, {.readers = 1, .window = 2}, place.path());
+    std::string taken;
+    for (const auto* name : {"09", "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"}) {
+      const auto file = place.path() / fmt::format("taken-{}", name);
+      if (ahead.take(name, file) && readFile(file, 100) == name) taken += "+";
+    }
+    return taken;
+  };
+  EXPECT_EXIT(
+      {
+        ::alarm(20);  // it would wait for ever
+        std::_Exit(outcome() == std::string(13, '+') ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST(WalArchive, RemovesOnlyWhatIsBeforeTheGivenSegment) {

@@ -101,7 +101,8 @@ bool WalPrefetch::take(const std::string& name, const fs::path& destination) {
     lock.unlock();
     return fetch_(name, destination);
   }
-  first_ = std::max(first_, known->second);
+  // Also back: the checkpoint that a recovery asks for first lies behind where its replay begins.
+  first_ = known->second;
   changed_.notify_all();
   // Bounded by what fetching is bounded by.
   changed_.wait(lock, [&] { return file.state != State::Waiting && file.state != State::Fetching; });
