@@ -47,34 +47,50 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
   return named.empty() ? std::nullopt : std::optional(named.front());
 }
 
-// SQLite: the newest full backup before the target; its increments lead on.
-backup::Entry fullBefore(const storage::Place& directory, const backup::RecoveryTarget& target) {
+// SQLite: until when increments are applied. What only a log can do is refused, not left out.
+Micros endOfIncrements(const Options& options, const backup::RecoveryTarget& target) {
   using Kind = backup::RecoveryTarget::Kind;
   if (target.kind != Kind::Time && target.kind != Kind::Latest)
     throw Error(Code::Usage, "a SQLite database is restored to a time or to the latest increment",
                 "use --target-time or --latest");
-  const auto until = target.kind == Kind::Time ? fromIso(target.value) : std::optional<Micros>(INT64_MAX);
-  if (!until)
-    throw Error(Code::Usage, fmt::format("'{}' is no time", printable(target.value, 60)),
-                "write it as 2026-01-13T10:00:00Z");
+  if (options.exclusive || options.target_timeline || options.accept_loss)
+    throw Error(Code::Usage, "--exclusive, --target-timeline and --accept-loss are for PostgreSQL's log",
+                "leave them out; SQLite is restored to the last increment that is not later than --target-time");
+  backup::requireWellFormed(target);
+  return target.kind == Kind::Time ? *fromIso(target.value) : INT64_MAX;
+}
+
+// The newest full backup that is not later; its increments lead on.
+backup::Entry fullBefore(const storage::Place& directory, Micros until) {
   auto entries = backup::Repository(directory).list();
   std::erase_if(entries, [](const backup::Entry& entry) { return !entry.good(); });
   std::optional<backup::Entry> found;
   for (const auto& entry : entries) {
-    if (entry.manifest->finished_at <= *until) found = entry;
+    if (entry.manifest->finished_at <= until) found = entry;
   }
   if (found) return *found;
   if (entries.empty())
     throw Error(Code::NoInput, fmt::format("there is no good backup in {}", directory.describe()),
                 "make one with: aragora backup");
   throw Error(Code::NoInput,
-              fmt::format("{} cannot be reached: the oldest good backup is of {}", target.value,
+              fmt::format("{} cannot be reached: the oldest good backup is of {}", toIso(until),
                           toIso(entries.front().manifest->finished_at)),
               "choose a later time");
 }
 
-int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
-  const auto& out = context.out();
+// The full backup that a restore begins with.
+backup::Entry chosen(const storage::Place& directory, const Options& options, std::optional<Micros> until) {
+  if (!options.input) return fullBefore(directory, *until);
+  auto entry = backup::Repository(directory).resolve(*options.input);
+  if (until && entry.manifest && entry.manifest->finished_at > *until)
+    throw Error(Code::NoInput,
+                fmt::format("{} cannot be reached from backup {}, which was made at {}", toIso(*until), entry.id,
+                            toIso(entry.manifest->finished_at)),
+                "leave --input out, or choose a later time");
+  return entry;
+}
+
+backup::RecoverOptions howToRecover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
   if (!options.to)
     throw Error(Code::Usage, "recovery needs --to DIRECTORY",
                 "a directory that does not exist; the running cluster is not touched");
@@ -90,37 +106,39 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
   how.dry_run = options.dry_run;
   how.accept_loss = options.accept_loss;
   how.ask_server = !options.from;  // a copy elsewhere has less than the server was told
-  const auto report = backup::recoverCluster(how);
-  const auto texts = [](const std::vector<std::string>& lines) {
-    json::array array;
-    for (const auto& line : lines) array.push_back(json::string(line));
-    return array;
-  };
+  return how;
+}
+
+json::array texts(const std::vector<std::string>& lines) {
+  json::array array;
+  for (const auto& line : lines) array.push_back(json::string(line));
+  return array;
+}
+
+json::object describe(const backup::RecoverReport& report, bool dry_run) {
   const auto position = [](std::optional<backup::Lsn> at) {
     return at ? json::value(backup::formatLsn(*at)) : json::value(nullptr);
   };
-  for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
-  out.document({{"base", report.base},
-                {"to", report.to},
-                {"target", report.target},
-                {"timeline", report.timeline},
-                {"dry_run", options.dry_run},
-                {"plan", texts(report.plan)},
-                {"reached", backup::formatLsn(report.reached)},
-                {"confirmed", position(report.promised)},
-                {"losses", texts(report.losses)},
-                {"notes", texts(report.notes)},
-                {"last_commit", report.last_commit ? json::value(toIso(*report.last_commit)) : json::value(nullptr)},
-                {"log_files", report.log_files},
-                {"tablespaces", report.tablespaces},
-                {"verified", texts(report.verified)},
-                {"against", report.against.empty() ? json::value(nullptr) : json::value(report.against)},
-                {"seconds", report.seconds}});
-  for (const auto& loss : report.losses) out.marked(Mark::Failure, "lost, as accepted: " + loss);
-  if (options.dry_run) {
-    for (const auto& note : report.notes) out.line("  " + note);
-    return 0;
-  }
+  return {{"base", report.base},
+          {"to", report.to},
+          {"target", report.target},
+          {"timeline", report.timeline},
+          {"dry_run", dry_run},
+          {"plan", texts(report.plan)},
+          {"reached", backup::formatLsn(report.reached)},
+          {"confirmed", position(report.promised)},
+          {"losses", texts(report.losses)},
+          {"notes", texts(report.notes)},
+          {"last_commit", report.last_commit ? json::value(toIso(*report.last_commit)) : json::value(nullptr)},
+          {"log_files", report.log_files},
+          {"tablespaces", report.tablespaces},
+          {"verified", texts(report.verified)},
+          {"warnings", texts(report.warnings)},
+          {"against", report.against.empty() ? json::value(nullptr) : json::value(report.against)},
+          {"seconds", report.seconds}};
+}
+
+void showRecovered(const Output& out, const backup::RecoverReport& report) {
   out.marked(Mark::Ok,
              fmt::format("recovered to {} in {}: timeline {}, position {}, last commit {} ({:.1f} s: unpacked "
                          "in {:.1f} s, {} files of log in {:.1f} s)",
@@ -129,6 +147,7 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
                          report.unpack_seconds, report.log_files, report.replay_seconds));
   if (report.promised) out.line(fmt::format("  the log was confirmed through {}", backup::formatLsn(*report.promised)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
+  for (const auto& line : report.warnings) out.marked(Mark::Warning, line);
   if (!report.against.empty())
     out.marked(Mark::Failure,
                fmt::format("it does not verify: {}\n    → it is complete and stays in {}: aragora verify "
@@ -136,9 +155,21 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
                            report.against, report.to));
   if (report.tablespaces > 0)
     out.line(fmt::format("  {} tablespaces are in {}.tablespaces; the links in pg_tblspc lead there",
-                         report.tablespaces, *options.to));
+                         report.tablespaces, report.to));
   for (const auto& note : report.notes) out.line("  " + note);
   out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
+}
+
+int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
+  const auto& out = context.out();
+  const auto report = backup::recoverCluster(howToRecover(context, options, target));
+  for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
+  out.document(describe(report, options.dry_run));
+  for (const auto& loss : report.losses) out.marked(Mark::Failure, "lost, as accepted: " + loss);
+  if (!options.dry_run)
+    showRecovered(out, report);
+  else
+    for (const auto& note : report.notes) out.line("  " + note);
   return report.against.empty() ? 0 : info(Code::Damaged).exit_status;
 }
 
@@ -146,12 +177,15 @@ int restore(Context& context, const Options& options) {
   if (options.configuration)
     return restoreConfiguration(context, {options.input, options.from, options.identity, options.to, options.dry_run});
   const auto& out = context.out();
+  if (options.identity)
+    throw Error(Code::Usage, "--identity goes with --configuration",
+                "what else is restored is opened by the configured encryption key");
   const auto target = recoveryTarget(options);
   if (target && context.config().usesPostgres()) return recover(context, options, *target);
   if (!target && !options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
   const auto directory = context.backups(std::nullopt, options.from);
-  const auto entry =
-      options.input ? backup::Repository(directory).resolve(*options.input) : fullBefore(directory, *target);
+  const auto until = target ? std::optional(endOfIncrements(options, *target)) : std::nullopt;
+  const auto entry = chosen(directory, options, until);
   backup::RestoreOptions how;
   how.target = context.target();
   how.keyring = &context.keyring();
@@ -159,18 +193,14 @@ int restore(Context& context, const Options& options) {
   how.verify = options.verify;
   how.dry_run = options.dry_run;
   how.increments = target.has_value();
-  if (target && target->kind == backup::RecoveryTarget::Kind::Time) how.until = fromIso(target->value);
+  how.until = until;
   if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
   // Without a terminal nobody can answer; the old data is kept either way.
   if (!options.yes && canAsk()) how.confirm = ask;
   const auto report = backup::restoreBackup(entry, how);
   if (options.dry_run) {
-    json::array steps;
-    for (const auto& step : report.plan) {
-      steps.push_back(json::string(step));
-      out.marked(Mark::Info, "would " + step);
-    }
-    out.document({{"dry_run", true}, {"id", report.id}, {"plan", steps}});
+    for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
+    out.document({{"dry_run", true}, {"id", report.id}, {"plan", texts(report.plan)}});
     return 0;
   }
   out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id,
@@ -180,10 +210,6 @@ int restore(Context& context, const Options& options) {
   for (const auto& line : report.warnings) out.marked(Mark::Warning, line);
   if (report.sessions > 0) out.line(fmt::format("  {} sessions put back into Redis", report.sessions));
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
-  json::array verified;
-  for (const auto& line : report.verified) verified.push_back(json::string(line));
-  json::array warnings;
-  for (const auto& line : report.warnings) warnings.push_back(json::string(line));
   out.document({{"id", report.id},
                 {"restored_to", report.landed},
                 {"kept", report.kept},
@@ -191,8 +217,8 @@ int restore(Context& context, const Options& options) {
                 {"rows", report.rows},
                 {"increments", report.increments},
                 {"as_of", toIso(report.as_of)},
-                {"verified", verified},
-                {"warnings", warnings},
+                {"verified", texts(report.verified)},
+                {"warnings", texts(report.warnings)},
                 {"seconds", report.seconds}});
   return 0;
 }

@@ -81,7 +81,15 @@ class Increments(unittest.TestCase):
             report = sandbox.run_json("restore", "--latest", "--yes", "--verify", check=0)
             self.assertEqual((report["increments"], self.names()), (5, {"k1", "k2", "k3", "k4", "k5"}))
             sandbox.run("restore", "--target-time", "2020-01-01T00:00:00Z", "--yes", check=66)
-            sandbox.run("restore", "--target-lsn", "0/0", "--yes", check=64)
+            # A target that SQLite cannot keep to is never left out of a restore, with a backup that is named neither.
+            newest = sandbox.directory / "never.db"
+            for wrong, status in ((["--target-lsn", "0/0"], 64), (["--target-time", "yesterday"], 64), (["--target-xid", "7"], 64),
+                                  (["--target-time", moments[0], "--exclusive"], 64), (["--latest", "--accept-loss"], 64)):
+                for named in ([], ["--input", "latest"]):
+                    sandbox.run("restore", *wrong, *named, "--to", newest, check=status)
+            refused = sandbox.run("restore", "--input", "latest", "--target-time", "2020-01-01T00:00:00Z", "--to", newest, check=66)
+            self.assertIn("leave --input out", refused.stderr)
+            self.assertFalse(newest.exists())
 
     def test_a_kill_at_any_time_loses_at_most_the_interval(self):
         with self.deployment() as sandbox:

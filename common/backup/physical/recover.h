@@ -38,9 +38,10 @@ struct RecoverReport {
   std::uint64_t log_bytes = 0;        // replayed behind the base
   std::optional<Micros> last_commit;  // of the newest replayed transaction
   std::vector<std::string> verified;
-  std::string against;              // what speaks against the data, empty when nothing does
-  std::vector<std::string> notes;   // what should be known before it is used
-  std::vector<std::string> losses;  // accepted
+  std::vector<std::string> warnings;  // of --verify: what does not hold and does not speak against the data
+  std::string against;                // what speaks against the data, empty when nothing does
+  std::vector<std::string> notes;     // what should be known before it is used
+  std::vector<std::string> losses;    // accepted
   std::uint64_t unpacked_bytes = 0;
   double unpack_seconds = 0;
   double replay_seconds = 0;

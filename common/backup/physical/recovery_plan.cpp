@@ -196,6 +196,7 @@ class Planner {
     if (found.empty()) outside();
     if (found.size() > 1) {
       std::vector<std::string> places;
+      places.reserve(found.size());
       for (const auto& match : found)
         places.push_back(fmt::format("{} on timeline {}", formatLsn(match.at), match.timeline));
       throw Error(
