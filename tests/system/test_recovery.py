@@ -242,6 +242,15 @@ class Targets(unittest.TestCase):
         self.assertEqual(self.recover("--target-lsn", self.position), {"one", "two"})
         self.assertEqual(self.recover("--latest"), {"one", "two", "three"})
 
+    @unittest.skipUnless(os.geteuid() == 0, "PostgreSQL runs as whoever recovers")
+    def test_a_place_that_the_server_may_not_enter_is_refused_before_anything_is_made(self):
+        closed = self.sandbox.directory / "closed"
+        closed.mkdir(mode=0o700)
+        for dry_run in (["--dry-run"], []):
+            refused = self.sandbox.run("restore", "--latest", "--to", closed / "deeper/target", *dry_run, check=77)
+            self.assertIn(f"may not enter {closed}", refused.stderr)
+        self.assertEqual(list(closed.iterdir()), [])
+
     def test_targets_outside_of_the_window_are_refused_before_anything_is_made(self):
         for target in (("--target-time", "2020-01-01T00:00:00Z"), ("--target-time", "2099-01-01T00:00:00Z"), ("--target-lsn", "FF/0"), ("--target-name", "nowhere")):
             with self.subTest(target=target):

@@ -114,6 +114,17 @@ void giveToServerUser(const fs::path& path, bool recursively) {
   for (const auto& item : fs::recursive_directory_iterator(path)) give(item.path());
 }
 
+void requireServerUserEnters(const fs::path& directory) {
+  if (::geteuid() != 0) return;
+  auto there = fs::absolute(directory).lexically_normal();
+  while (there.has_relative_path() && !fs::exists(there)) there = there.parent_path();  // the others will be made
+  if (runCommand({asServerUser({"test", "-x", there.string()}), {}, false}, std::chrono::seconds(10)).status == 0)
+    return;
+  throw Error(Code::Permission,
+              fmt::format("the user {}, whom PostgreSQL runs as, may not enter {}", kServerUser, there.string()),
+              "name a directory where it may, such as one in /var/lib/postgresql");
+}
+
 PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::string>& settings)
     : data_(std::move(data)) {
   setConfigurationAside(data_);

@@ -63,5 +63,7 @@ class PrivateCluster {
 
 // Gives files made by root to the user that servers run as; nothing to do otherwise.
 void giveToServerUser(const fs::path& path, bool recursively);
+// That it may enter the directory, or the nearest one on the way up that exists: Error(Permission).
+void requireServerUserEnters(const fs::path& directory);
 
 }  // namespace aragora::backup

@@ -131,6 +131,7 @@ class Recovery {
 
   // Before anything is made. What is elsewhere is read once only: its digests are checked on the way in.
   void checkWhatIsHere() {
+    requireServerUserEnters(options_.to.parent_path());
     Repository::requireAuthentic(*base_, *options_.keyring);
     if (!base_->directory.isLocal()) return;
     for (const auto& file : base_->manifest->files) checkStored(base_->directory, file);
@@ -319,8 +320,8 @@ class Recovery {
     verify::Options how;
     how.keyring = options_.keyring;
     const auto found = verify::verifyDatabase(recovered, how);
-    for (const auto& finding : found.findings)
-      report_.verified.push_back(fmt::format("{}: {}", finding.id, finding.message));
+    report_.verified = found.held();
+    report_.warnings = found.warnings();
     if (const auto* against = found.againstRestored())
       report_.against = fmt::format("{}: {}", against->id, against->message);
   }
