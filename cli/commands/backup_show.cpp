@@ -60,7 +60,9 @@ int list(Context& context, const Options& options) {
                        : entry.verifications.back().ok
                            ? fmt::format("verified to level {}", entry.verifications.back().level)
                            : "FAILED verification";
-    out.marked(entry.good() ? Mark::Ok : Mark::Failure,
+    out.marked(!entry.good()                 ? Mark::Failure
+               : entry.verifications.empty() ? Mark::Info
+                                             : Mark::Ok,
                fmt::format("{}  {:>9}  {}  {}  {}{}", entry.id, humanBytes(entry.manifest->storedSize()),
                            entry.manifest->kind, entry.manifest->engine, state,
                            entry.pinned ? fmt::format("  pinned: {}", printable(*entry.pinned, 60)) : ""));
@@ -91,7 +93,9 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
     record(report.level, true, report.message);
     return report;
   } catch (const Error& error) {
-    if (error.code() == Code::Damaged) record(how.level, false, error.what());
+    // A key that the backup does not name tells nothing about it.
+    const bool can_tell = !entry.manifest || how.keyring->has(entry.manifest->key_id);
+    if (error.code() == Code::Damaged && can_tell) record(how.level, false, error.what());
     throw;
   }
 }

@@ -65,6 +65,10 @@ bool Keyring::knows(std::string_view check_value) const {
   return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.check_value == check_value; });
 }
 
+bool Keyring::has(std::string_view key_id) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.id == key_id; });
+}
+
 std::optional<std::string> Keyring::auditKey(std::string_view key_id) const {
   for (const auto& key : keys_) {
     if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), "", kAuditLabel, 32);

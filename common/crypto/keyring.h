@@ -35,6 +35,8 @@ class Keyring {
   std::string checkValue() const { return keys_.front().check_value; }
   // Of the active or a previous key: a database that was used with a previous one goes on with the active one.
   bool knows(std::string_view check_value) const;
+  // Whether the active or a previous key has this id.
+  bool has(std::string_view key_id) const;
 
   std::string auditKey() const { return derive(kAuditLabel); }
   // Of the key with this id, active or previous, for what was signed before a rotation.

@@ -52,6 +52,18 @@ class Keys(unittest.TestCase):
             with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database:
                 self.assertEqual(database.execute("SELECT count(*) FROM settings WHERE name = 'kept'").fetchone(), (1,))
 
+    def test_a_key_that_is_not_the_backups_says_nothing_about_it(self):
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", check=0)
+            other = {**sandbox.environment, "ARAGORA_ENCRYPTION_KEY": secrets.token_hex(32)}
+            refused = subprocess.run([BINARY, "backup", "verify"], env=other, capture_output=True, text=True)
+            self.assertEqual((refused.returncode, "the active key is" in refused.stderr), (65, True), refused.stderr)
+            self.assertEqual([backup["good"] for backup in sandbox.run_json("backup", "list", check=0)["backups"]], [True])
+            self.assertEqual(sandbox.run_json("backup", "status", check=0)["not_good"], 0)
+            refused = sandbox.run("restore", "--input", "latest", "--identity", "/nowhere", check=64)
+            self.assertIn("--identity goes with --configuration", refused.stderr)
+
     def test_a_configuration_is_kept_when_it_changes_and_only_then(self):
         with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
             sandbox.run("migrate", check=0)
