@@ -15,7 +15,9 @@ constexpr std::chrono::seconds kSessionsEnd{5};
 
 PostgresSite::PostgresSite(const database::Target& target) {
   const auto parts = database::postgres::parseUrl(target.url);
-  live_ = parts.count("dbname") > 0 ? parts.at("dbname") : parts.at("user");
+  const auto named = parts.find("dbname");
+  if (named == parts.end()) throw Error(Code::Config, "DATABASE_URL names no database", "add /NAME to it");
+  live_ = named->second;
   auto admin = database::postgres::maintenance(target);
   admin.application_name = "aragora restore";
   admin_ = database::connect(admin);

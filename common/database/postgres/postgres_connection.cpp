@@ -54,6 +54,20 @@ struct PostgresConnection::Result {
   ~Result() { PQclear(handle); }
 };
 
+namespace {
+// As libpq chooses them when it connects: PGUSER or the system's user, PGDATABASE or the name of the user.
+void addDefaults(std::map<std::string, std::string>& parts) {
+  if (parts.count("service") > 0) return;  // a file of libpq's says
+  const Options defaults(PQconndefaults(), PQconninfoFree);
+  for (const auto* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option) {
+    const std::string_view name(option->keyword);
+    if ((name == "user" || name == "dbname") && option->val != nullptr && *option->val != '\0')
+      parts.try_emplace(option->keyword, option->val);
+  }
+  if (const auto user = parts.find("user"); user != parts.end()) parts.try_emplace("dbname", user->second);
+}
+}  // namespace
+
 std::map<std::string, std::string> parseUrl(const Secret& url) {
   char* reason = nullptr;
   const Options options(PQconninfoParse(url.reveal().c_str(), &reason), PQconninfoFree);
@@ -67,6 +81,7 @@ std::map<std::string, std::string> parseUrl(const Secret& url) {
   for (auto* option = options.get(); option->keyword != nullptr; ++option) {
     if (option->val != nullptr && *option->val != '\0') result[option->keyword] = option->val;
   }
+  addDefaults(result);
   return result;
 }
 

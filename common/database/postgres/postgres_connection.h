@@ -16,7 +16,8 @@ namespace aragora::database::postgres {
 
 // «aragora@host:5432/name», never a password.
 std::string describeUrl(const Secret& url);
-// keyword -> value of a connection URL or string; throws Error(Config) when libpq cannot read it.
+// keyword -> value of a connection URL or string, user and dbname also where libpq would choose them; throws
+// Error(Config) when libpq cannot read it.
 std::map<std::string, std::string> parseUrl(const Secret& url);
 // The same URL with another database name.
 Secret withDatabase(const Secret& url, const std::string& database);
