@@ -39,7 +39,7 @@ struct SavingStatus {
 class SavingNote {
  public:
   // Does nothing when another process holds it. A failure to write is logged once: it must not stop the saving.
-  explicit SavingNote(fs::path directory) : path_(std::move(directory) / "saving.json") {}
+  explicit SavingNote(const fs::path& directory) : path_(directory / "saving.json") {}
   void write(const SavingStatus& status);
 
  private:

@@ -50,12 +50,8 @@ bool portIs(const fs::path& configuration, const std::string& port) {
   try {
     std::string found = "5432";
     for (const auto& line : split(readFile(configuration, kFileLimit), '\n')) {
-      const auto words = split(replaceAll(replaceAll(std::string(trim(line)), "\t", " "), "=", " "), ' ');
-      std::vector<std::string> said;
-      for (const auto& word : words) {
-        if (!word.empty()) said.push_back(word);
-      }
-      if (said.size() > 1 && said[0] == "port") found = said[1];
+      const auto words = split(replaceAll(replaceAll(line, "\t", " "), "=", " "), ' ');
+      if (words.size() > 1 && words[0] == "port") found = words[1];
     }
     return found == port;
   } catch (const Error&) {

@@ -120,8 +120,8 @@ SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {
     try {
       return dumpView(target, sink, patience);
     } catch (const FailedEarly& failed) {
-      if (failed.cause == Cause::Other && ++failures == kDumpTries) throw Error(failed);
-      if (remaining(patience).count() == 0) throw Error(failed);
+      if (failed.cause == Cause::Other && ++failures == kDumpTries) throw;
+      if (remaining(patience).count() == 0) throw;
       log::info("{}; trying again", failed.what());
       std::this_thread::sleep_for(kDumpPause);
     }

@@ -26,6 +26,7 @@ bool listIsOld(const Error& error) {
 
 std::string listOfOids(const auto& tables) {
   std::vector<std::string> oids;
+  oids.reserve(tables.size());
   for (const auto& table : tables) oids.push_back(std::to_string(table.oid));
   return "{" + join(oids, ",") + "}";
 }
@@ -73,6 +74,7 @@ bool StableView::tryLock(const std::vector<Table>& tables, Deadline deadline) {
     connection_.executeScript(fmt::format("SET LOCAL lock_timeout = {}", wait));
     connection_.executeScript("SET LOCAL idle_in_transaction_session_timeout = 0");
     std::vector<std::string> names;
+    names.reserve(tables.size());
     for (const auto& table : tables) names.push_back("ONLY " + table.name);
     if (!names.empty()) connection_.executeScript(fmt::format("LOCK TABLE {} IN ACCESS SHARE MODE", join(names, ", ")));
     snapshot_ = connection_.query("SELECT pg_export_snapshot()", {})[0].text(0);
