@@ -11,6 +11,10 @@ namespace aragora::deployment {
 
 using config::Config;
 
+namespace {
+constexpr const char* kEncryptionKeyFile = "encryption_key";
+}  // namespace
+
 database::Target databaseTarget(const Config& config) {
   namespace key = config::key;
   database::Target target;
@@ -34,8 +38,18 @@ std::optional<crypto::Keyring> keyring(const Config& config) {
   return crypto::Keyring(config.secret(key::kEncryptionKey), previous);
 }
 
+namespace {
+// One that lies where we may not look is not one that has to be made.
+void requireLookedFor(const std::filesystem::path& generated) {
+  std::error_code unknown;
+  if (!std::filesystem::exists(generated, unknown) && unknown)
+    throwSystemError(Code::Permission, "look into", generated.parent_path().string(), unknown.value());
+}
+}  // namespace
+
 crypto::Keyring requireKeyring(const Config& config) {
   if (auto ring = keyring(config)) return std::move(*ring);
+  if (!config.production()) requireLookedFor(secretsDirectory(config) / kEncryptionKeyFile);
   throw Error(Code::Config, "no encryption key is configured",
               config.production()
                   ? "set ARAGORA_ENCRYPTION_KEY_FILE to a file that holds the output of: openssl rand -hex 32"
@@ -61,7 +75,7 @@ struct Generated {
   const char* file;
 };
 constexpr Generated kGenerated[] = {{config::key::kJwtSecret, "jwt_secret"},
-                                    {config::key::kEncryptionKey, "encryption_key"}};
+                                    {config::key::kEncryptionKey, kEncryptionKeyFile}};
 
 void addFrom(Config& config, const Generated& generated, const std::filesystem::path& path, const std::string& text) {
   config.add(generated.key, {Secret(std::string(trim(text))), {config::Source::Generated, path.string()}});

@@ -170,7 +170,8 @@ class Drill {
     for (const auto& finding : report.findings) {
       if (finding.outcome == verify::Outcome::NotVerified || &finding == report.againstRestored())
         throw Error(Code::Damaged, fmt::format("{}: {}", finding.id, finding.message));
-      messages.push_back(fmt::format("{}: {}", finding.id, finding.message));
+      const bool holds = finding.outcome == verify::Outcome::Ok;
+      messages.push_back(fmt::format("{}{}: {}", holds ? "" : "WARNING: ", finding.id, finding.message));
     }
     const auto connection = database::connect(database_);
     debates_ = connection->query("SELECT count(*) FROM debates", {})[0].integer(0);

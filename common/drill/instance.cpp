@@ -110,8 +110,8 @@ json::object Instance::requireObject(const std::string& method, const std::strin
 void Instance::waitUntilReady(Deadline deadline) {
   while (true) {
     if (const auto status = process_->ended())
-      throw Error(Code::CheckFailed,
-                  fmt::format("the daemon ended with {}: {}", *status, printable(trim(process_->errorOutput()), 400)));
+      throw Error(Code::CheckFailed, fmt::format("the daemon ended with {}: {}", *status,
+                                                 printable(join(split(process_->errorOutput(), '\n'), "; "), 400)));
     try {
       if (request("GET", "/api/ready").status == 200) return;
     } catch (const Poco::Exception&) {

@@ -47,7 +47,8 @@ KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micr
   state.count = entries.size();
   for (const auto& entry : entries) {
     if (const auto why = whyNotGood(entry); !why.empty()) {
-      state.bad.push_back(fmt::format("{}: {}", entry.id, printable(why, 500)));
+      const bool named = why.find(entry.id) != std::string::npos;
+      state.bad.push_back(named ? printable(why, 500) : fmt::format("{}: {}", entry.id, printable(why, 500)));
       continue;
     }
     const auto finished = entry.manifest->finished_at;

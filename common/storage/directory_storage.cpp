@@ -14,7 +14,7 @@ std::vector<Item> DirectoryStorage::list(const std::string& folder, const Select
   std::error_code failed;
   fs::directory_iterator files(at(folder), failed);
   if (failed == std::errc::no_such_file_or_directory || failed == std::errc::not_a_directory) return items;
-  if (failed) throw Error(Code::Io, fmt::format("cannot list {}: {}", at(folder).string(), failed.message()));
+  if (failed) throwSystemError(Code::Io, "list", at(folder).string(), failed.value());
   for (const auto& entry : files) {
     auto name = entry.path().filename().string();
     if (name <= selection.after || !startsWith(name, selection.prefix)) continue;
