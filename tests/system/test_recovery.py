@@ -242,6 +242,22 @@ class Targets(unittest.TestCase):
         self.assertEqual(self.recover("--target-lsn", self.position), {"one", "two"})
         self.assertEqual(self.recover("--latest"), {"one", "two", "three"})
 
+    def test_a_finished_recovery_stays_when_its_configuration_cannot_be_put_back(self):
+        with deployment() as (cluster, sandbox):
+            huge = cluster.data / "conf.d/huge.conf"
+            huge.parent.mkdir()
+            huge.write_text("# nothing\n" * 500_000)
+            if os.geteuid() == 0:
+                for path in (huge.parent, huge):
+                    shutil.chown(path, "postgres", "postgres")
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            target = sandbox.directory / "target"
+            failed = sandbox.run("restore", "--latest", "--to", target)
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn(f"what was recovered is in {target}.unproven", failed.stderr)
+            self.assertTrue(pathlib.Path(f"{target}.unproven/PG_VERSION").exists())
+            self.assertFalse(target.exists())
+
     @unittest.skipUnless(os.geteuid() == 0, "PostgreSQL runs as whoever recovers")
     def test_a_place_that_the_server_may_not_enter_is_refused_before_anything_is_made(self):
         closed = self.sandbox.directory / "closed"

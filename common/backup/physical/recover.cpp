@@ -327,9 +327,13 @@ class Recovery {
   }
 
   // From here on it is finished, and stays.
-  void handOver(const std::string& left_out, const std::optional<Error>& trouble) {
-    for (const auto& removed : putConfigurationBack(unfinished_))
-      report_.notes.push_back(fmt::format("removed: {}", removed));
+  void handOver(const std::string& left_out, std::optional<Error> trouble) {
+    try {
+      for (const auto& removed : putConfigurationBack(unfinished_))
+        report_.notes.push_back(fmt::format("removed: {}", removed));
+    } catch (const Error& error) {
+      if (!trouble) trouble = error;
+    }
     const bool less = !left_out.empty() && !options_.accept_loss;
     const fs::path name = less || trouble ? options_.to.string() + ".unproven" : options_.to.string();
     renameDurably(unfinished_, name);
