@@ -16,7 +16,7 @@ std::string signedRecord(const json::object& record, const crypto::Keyring& keyr
 
 std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
                                              const crypto::Keyring& keyring) {
-  const auto damaged = [&](const char* what) {
+  const auto damaged = [&](const std::string& what) {
     return Error(Code::Damaged, fmt::format("{}: {}", (folder / name).describe(), what),
                  "recover to a moment before it, or from another copy");
   };
@@ -24,7 +24,8 @@ std::optional<json::object> readSignedRecord(const storage::Place& folder, const
   if (!text) return std::nullopt;
   const auto lines = split(*text, '\n');
   const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
-  if (!signature || !keyring.verifyManifest(lines[0], *signature)) throw damaged("its signature does not hold");
+  if (!signature || !keyring.verifyManifest(lines[0], *signature))
+    throw damaged(fmt::format("its signature does not hold with the keys at hand (active: {})", keyring.activeId()));
   if (*text != lines[0] + "\n" + toHex(*signature) + "\n") throw damaged("it holds more than was signed");
   auto value = tryParseJson(lines[0]);
   if (!value || !value->is_object()) throw damaged("it cannot be read");

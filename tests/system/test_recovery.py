@@ -13,7 +13,7 @@ import time
 import unittest
 
 from recovery import Load, Network, Receiver, deployment, lsn, names, recovered
-from support import BINARY, SOURCE, Cluster, Daemon, Sandbox, main, strong_secret
+from support import BINARY, SOURCE, Cluster, Daemon, Sandbox, free_port, main, strong_secret
 
 ROUNDS = int(os.environ.get("RECOVERY_ROUNDS", "3"))
 
@@ -227,7 +227,7 @@ class Targets(unittest.TestCase):
         shutil.rmtree(directory, ignore_errors=True)
         self.sandbox.run("restore", *target, "--to", directory, check=0)
         private = object.__new__(Cluster)
-        private.directory, private.data, private.port = self.cluster.directory, directory, self.cluster.port + 1
+        private.directory, private.data, private.port = self.cluster.directory, directory, free_port()
         private.configure(port=private.port)
         private.start()
         try:
