@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/backup/manifest.h"
+#include "common/base/json.h"
 
 namespace aragora::backup {
 
