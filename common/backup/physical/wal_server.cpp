@@ -17,6 +17,7 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kLineLimit = 1024;
 constexpr int kLookAround = 200;    // ms
+constexpr int kAsking = 5'000;      // who has connected says what it wants
 constexpr int kPatience = 600'000;  // a store elsewhere takes its time and tries again
 // What is on this machine is limited by its cores, a store elsewhere by the way there.
 constexpr WalPrefetch::Options kHere{.readers = 2, .window = 6};
@@ -98,7 +99,7 @@ bool WalServer::fetch(const std::string& name, const fs::path& destination) cons
 }
 
 void WalServer::answer(int connection) {
-  const auto name = readLine(connection, kPatience);
+  const auto name = readLine(connection, kAsking);
   const TemporaryDirectory scratch;
   const auto file = scratch.path() / "wal";
   try {
