@@ -102,6 +102,7 @@ backup::RecoverOptions howToRecover(Context& context, const Options& options, co
   how.base = options.input;
   if (options.target_timeline) how.timeline = static_cast<std::uint32_t>(*options.target_timeline);
   how.to = fs::absolute(*options.to);
+  while (!how.to.has_filename() || how.to.filename() == ".") how.to = how.to.parent_path();  // «there/», «there/.»
   how.verify = options.verify;
   how.dry_run = options.dry_run;
   how.accept_loss = options.accept_loss;

@@ -205,7 +205,7 @@ class Cluster:
 
     BIN = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))[-1]
 
-    def __init__(self, standby_of=None, **settings):
+    def __init__(self, standby_of=None, initdb=(), **settings):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-cluster-"))
         self.directory.chmod(0o755)
         self.data = self.directory / "data"
@@ -217,7 +217,7 @@ class Cluster:
         if standby_of:
             self.program("pg_basebackup", "-h", "127.0.0.1", "-p", standby_of.port, "-U", "postgres", "-D", self.data, "-R", "-c", "fast")
         else:
-            self.program("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-instructions")
+            self.program("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-instructions", *initdb)
         self.configure(listen_addresses="127.0.0.1", port=self.port, unix_socket_directories=self.directory, **settings)
         self.start()
         if not standby_of:

@@ -12,7 +12,7 @@ import time
 import unittest
 
 from recovery import Receiver, deployment, lsn, names, recovered
-from support import Cluster, free_port, main
+from support import Cluster, Sandbox, free_port, main
 
 INSERT = "INSERT INTO settings (name, value, updated_at) VALUES ('{}', '', 0)"
 
@@ -447,6 +447,48 @@ class Timelines(Recoveries):
             window = sandbox.run_json("backup", "status")["recovery_window"]
             self.assertEqual((window["base"], window["gap"]), (bases[1], False))
             self.assertLessEqual({"before", "under-minimal", "afterwards", "last"}, self.restored_names(cluster, sandbox, "--latest"))
+
+
+class Surroundings(Recoveries):
+    def test_large_segments_and_commit_times_come_back(self):
+        """PostgreSQL's defaults do not start with segments of 64 MB, and remove the times of commits."""
+        with Cluster(initdb=("--wal-segsize=64",), track_commit_timestamp="on") as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.directory.chmod(0o755)
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            self.received(sandbox, cluster, "one")
+            when = "SELECT pg_xact_commit_timestamp(xmin) FROM settings WHERE name = 'one'"
+            committed = cluster.sql(when)
+            self.assertTrue(committed)
+            directory = sandbox.directory / "recovered"
+            sandbox.run("restore", "--latest", "--to", directory, "--verify", check=0)
+            with opened(cluster, directory) as private:
+                self.assertIn("one", names(private))
+                self.assertEqual(private.sql(when), committed)
+
+    def test_the_place_may_end_with_a_slash_and_a_link_to_nowhere_is_there(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            self.received(sandbox, cluster, "one")
+            sandbox.run("restore", "--latest", "--to", f"{sandbox.directory}/slash/", check=0)
+            with opened(cluster, sandbox.directory / "slash") as private:
+                self.assertIn("one", names(private))
+            nowhere = sandbox.directory / "link"
+            nowhere.symlink_to("/nonexistent/place")
+            refused = sandbox.run("restore", "--latest", "--to", nowhere, check=73)
+            self.assertIn("exists already", refused.stderr)
+
+    def test_an_address_in_the_environment_does_not_have_another_server_looked_at(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            self.received(sandbox, cluster, "one")
+            for number, variable in enumerate(({"PGHOSTADDR": "127.0.0.1"}, {"PGTARGETSESSIONATTRS": "read-only"}, {"PGCHANNELBINDING": "require"})):
+                with self.subTest(variable=variable):
+                    directory = sandbox.directory / f"place-{number}"
+                    sandbox.run("restore", "--latest", "--to", directory, "--verify", check=0, **variable)
+                    with opened(cluster, directory) as private:
+                        self.assertIn("one", names(private))
 
 
 class Targets(Recoveries):

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "common/backup/physical/movement.h"
@@ -64,6 +65,8 @@ std::map<std::string, std::string> ourSettings(const fs::path& directory) {
           // Origins that the source followed are restored into these.
           {"max_replication_slots", "1000"},
           {"autovacuum", "off"},
+          // Where it is off at the end of a recovery, PostgreSQL removes what the source kept of it.
+          {"track_commit_timestamp", "on"},
           {"jit", "off"},
           // Nobody looks before it is promoted. With it, recovery would pause for ever where the log raises a limit.
           {"hot_standby", "off"},
@@ -76,6 +79,30 @@ std::map<std::string, std::string> ourSettings(const fs::path& directory) {
 }
 }  // namespace
 
+namespace {
+std::map<std::string, std::string> controlData(const fs::path& data) {
+  const auto result =
+      runCommand({{"pg_controldata", "-D", data.string()}, {{"LC_ALL", "C"}}, false}, std::chrono::seconds(10));
+  if (result.status != 0)
+    throw Error(Code::Damaged, fmt::format("pg_controldata cannot read {}: {}", data.string(),
+                                           printable(trim(result.error_output), 200)));
+  std::map<std::string, std::string> values;
+  for (const auto& line : split(result.output, '\n')) {
+    const auto colon = line.find(':');
+    if (colon != std::string::npos)
+      values[line.substr(0, colon)] = std::string(trim(std::string_view(line).substr(colon + 1)));
+  }
+  return values;
+}
+
+// PostgreSQL wants room for two segments at least; its defaults have it for segments of up to 32 MB.
+std::map<std::string, std::string> roomForSegments(const fs::path& data) {
+  const auto megabytes = parseInteger(controlData(data)["Bytes per WAL segment"]).value_or(0) >> 20;
+  return {{"min_wal_size", fmt::format("{}MB", std::max<std::int64_t>(80, 2 * megabytes))},
+          {"max_wal_size", fmt::format("{}MB", std::max<std::int64_t>(1024, 2 * megabytes))}};
+}
+}  // namespace
+
 // PostgreSQL documentation, "Hot Standby Administrator's Overview".
 std::map<std::string, std::string> recordedLimits(const fs::path& data) {
   static const std::map<std::string, std::string> kNames = {
@@ -84,17 +111,9 @@ std::map<std::string, std::string> recordedLimits(const fs::path& data) {
       {"max_wal_senders setting", "max_wal_senders"},
       {"max_prepared_xacts setting", "max_prepared_transactions"},
       {"max_locks_per_xact setting", "max_locks_per_transaction"}};
-  const auto result =
-      runCommand({{"pg_controldata", "-D", data.string()}, {{"LC_ALL", "C"}}, false}, std::chrono::seconds(10));
-  if (result.status != 0)
-    throw Error(Code::Damaged, fmt::format("pg_controldata cannot read {}: {}", data.string(),
-                                           printable(trim(result.error_output), 200)));
   std::map<std::string, std::string> limits;
-  for (const auto& line : split(result.output, '\n')) {
-    const auto colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    if (const auto found = kNames.find(line.substr(0, colon)); found != kNames.end())
-      limits[found->second] = std::string(trim(std::string_view(line).substr(colon + 1)));
+  for (const auto& [name, value] : controlData(data)) {
+    if (const auto found = kNames.find(name); found != kNames.end()) limits[found->second] = value;
   }
   return limits;
 }
@@ -137,6 +156,7 @@ PrivateCluster::PrivateCluster(fs::path data, const std::map<std::string, std::s
 
   auto all = recordedLimits(data_);
   all.merge(ourSettings(socket_.path()));
+  all.merge(roomForSegments(data_));
   for (const auto& [name, value] : settings) all[name] = value;
   std::vector<std::string> argv{"postgres", "-D", data_.string()};
   for (const auto& [name, value] : all) {
@@ -166,8 +186,17 @@ database::Target PrivateCluster::target(const database::Target& live) const {
   };
   auto target = live;
   target.engine = database::Engine::Postgres;
-  target.url = Secret(fmt::format("host='{}' port=5432 user='{}' dbname='{}' sslmode=disable", socket_.path().string(),
-                                  part("user"), part("dbname").empty() ? part("user") : part("dbname")));
+  // This server and no other: an address in our environment would have the live one looked at in its place.
+  target.url = database::postgres::connectionString({{"host", socket_.path().string()},
+                                                     {"hostaddr", ""},
+                                                     {"port", "5432"},
+                                                     {"user", part("user")},
+                                                     {"dbname", part("dbname").empty() ? part("user") : part("dbname")},
+                                                     {"sslmode", "disable"},
+                                                     {"gssencmode", "disable"},
+                                                     {"channel_binding", "disable"},
+                                                     {"target_session_attrs", "any"},
+                                                     {"requirepeer", ""}});
   target.connect_timeout = std::chrono::milliseconds(1000);
   return target;
 }

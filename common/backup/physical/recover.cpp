@@ -82,7 +82,7 @@ class Recovery {
   }
 
   void requirePlace() const {
-    if (fs::exists(options_.to))
+    if (fs::exists(fs::symlink_status(options_.to)))  // also a link that leads nowhere
       throw Error(Code::CannotCreate, fmt::format("{} exists already", options_.to.string()),
                   "name a directory that does not exist");
     if (fs::exists(unfinished_) && !removeIfAbandoned(unfinished_))

@@ -66,9 +66,8 @@ void addDefaults(std::map<std::string, std::string>& parts) {
   }
   if (const auto user = parts.find("user"); user != parts.end()) parts.try_emplace("dbname", user->second);
 }
-}  // namespace
-
-std::map<std::string, std::string> parseUrl(const Secret& url) {
+// What the URL names, if it names it as empty too: that keeps libpq from taking it from the environment.
+std::map<std::string, std::string> named(const Secret& url) {
   char* reason = nullptr;
   const Options options(PQconninfoParse(url.reveal().c_str(), &reason), PQconninfoFree);
   const bool had_reason = reason != nullptr;
@@ -79,8 +78,15 @@ std::map<std::string, std::string> parseUrl(const Secret& url) {
   }
   std::map<std::string, std::string> result;
   for (auto* option = options.get(); option->keyword != nullptr; ++option) {
-    if (option->val != nullptr && *option->val != '\0') result[option->keyword] = option->val;
+    if (option->val != nullptr) result[option->keyword] = option->val;
   }
+  return result;
+}
+}  // namespace
+
+std::map<std::string, std::string> parseUrl(const Secret& url) {
+  auto result = named(url);
+  std::erase_if(result, [](const auto& one) { return one.second.empty(); });
   addDefaults(result);
   return result;
 }
@@ -106,12 +112,16 @@ std::string quoteValue(const std::string& value) {
 }
 }  // namespace
 
-Secret withDatabase(const Secret& url, const std::string& database) {
-  auto parts = parseUrl(url);
-  parts["dbname"] = database;
+Secret connectionString(const std::map<std::string, std::string>& parts) {
   std::string text;
   for (const auto& [keyword, value] : parts) text += fmt::format("{}={} ", keyword, quoteValue(value));
   return Secret(std::move(text));
+}
+
+Secret withDatabase(const Secret& url, const std::string& database) {
+  auto parts = named(url);
+  parts["dbname"] = database;
+  return connectionString(parts);
 }
 
 std::map<std::string, std::string> programEnvironment(const Secret& url) {
@@ -160,21 +170,14 @@ void dropDatabase(Connection& admin, const std::string& name) {
 
 PostgresConnection::PostgresConnection(const Target& target)
     : where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
-  auto parts = parseUrl(target.url);
+  auto parts = named(target.url);
   parts["application_name"] = target.application_name;
   parts["client_encoding"] = "UTF8";
   parts["keepalives_idle"] = "30";
-  std::vector<const char*> keywords;
-  std::vector<const char*> values;
-  for (const auto& [keyword, value] : parts) {
-    keywords.push_back(keyword.c_str());
-    values.push_back(value.c_str());
-  }
-  keywords.push_back(nullptr);
-  values.push_back(nullptr);
 
   const auto deadline = deadlineIn(target.connect_timeout);
-  handle_ = PQconnectStartParams(keywords.data(), values.data(), 0);
+  // As text: PQconnectStartParams takes what is empty from the environment.
+  handle_ = PQconnectStart(connectionString(parts).reveal().c_str());
   auto state = PGRES_POLLING_WRITING;
   while (handle_ != nullptr && PQstatus(handle_) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
          state != PGRES_POLLING_FAILED) {

@@ -19,6 +19,8 @@ std::string describeUrl(const Secret& url);
 // keyword -> value of a connection URL or string, user and dbname also where libpq would choose them; throws
 // Error(Config) when libpq cannot read it.
 std::map<std::string, std::string> parseUrl(const Secret& url);
+// The other way; what is named as empty is not taken from the environment (PGHOSTADDR, PGTARGETSESSIONATTRS…).
+Secret connectionString(const std::map<std::string, std::string>& parts);
 // The same URL with another database name.
 Secret withDatabase(const Secret& url, const std::string& database);
 // The same server, from a database that surely is there and is not the one that is worked on: postgres, else template1,
