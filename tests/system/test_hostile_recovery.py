@@ -184,6 +184,23 @@ class SealedRoom(Recoveries):
             sandbox.run("backup", "verify", "--input", "latest-base", check=0)
             self.assertTrue(all(backup["good"] for backup in sandbox.run_json("backup", "list")["backups"]))
 
+    def test_settings_of_roles_and_databases_do_not_reach_our_look(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            with Receiver(sandbox) as receiver:
+                commit(cluster, "one")
+                for setting in ("statement_timeout = '1ms'", "idle_session_timeout = '1ms'", "search_path = pg_catalog", "default_transaction_read_only = on"):
+                    cluster.sql(f"ALTER ROLE aragora SET {setting}", user="postgres")
+                cluster.sql("ALTER DATABASE aragora SET search_path = information_schema", user="postgres")
+                receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()", user="postgres"))
+                time.sleep(1.2)
+                receiver.process.kill()
+            directory = sandbox.directory / "recovered"
+            report = sandbox.run_json("restore", "--latest", "--verify", "--to", directory, check=0)
+            self.assertIsNone(report["against"])
+            with opened(cluster, directory) as private:
+                self.assertIn("one", private.sql("SELECT name FROM public.settings", user="postgres"))
+
 
 class Promises(Recoveries):
     """What the receiver confirmed is there and replayed, or the recovery is no success."""

@@ -23,6 +23,12 @@ constexpr auto kLookForMovement = std::chrono::seconds(5);
 constexpr auto kStopTime = std::chrono::seconds(60);
 constexpr auto kEndTime = std::chrono::seconds(15);
 
+// What the source set for its roles and databases is about its own sessions; ours look at everything, and take their
+// time. Whoever connects says so with more weight (PostgreSQL documentation, "Setting Parameters").
+constexpr const char* kOurSession =
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 "
+    "-c search_path=\\\"$user\\\",public -c role=none -c default_transaction_read_only=off -c row_security=on";
+
 // PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
 std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::vector<std::string>& options = {}) {
   if (const auto program = findProgram(argv[0])) argv[0] = *program;  // wrappers look in PATH only
@@ -196,7 +202,8 @@ database::Target PrivateCluster::target(const database::Target& live) const {
                                                      {"gssencmode", "disable"},
                                                      {"channel_binding", "disable"},
                                                      {"target_session_attrs", "any"},
-                                                     {"requirepeer", ""}});
+                                                     {"requirepeer", ""},
+                                                     {"options", kOurSession}});
   target.connect_timeout = std::chrono::milliseconds(1000);
   return target;
 }
