@@ -108,7 +108,9 @@ json::object show(const Output& out, const backup::VerifyReport& report) {
     out.marked(Mark::Warning, line + "\n    → look at the live data: is this what you expect?");
   }
   if (!report.log_problem.empty())
-    out.marked(Mark::Failure, report.log_problem + "\n    → aragora backup create --kind base");
+    out.marked(
+        Mark::Failure,
+        report.log_problem + "\n    → make a new one of its kind: aragora backup create (--kind base for a cluster)");
   return {{"id", report.id},
           {"verified", true},
           {"level", report.level},

@@ -49,6 +49,13 @@ class Continuous {
   // On the way out only an increment: a full backup can take longer than whoever stops us waits.
   void saveWhatIsDue(bool stopping) {
     if (!stopping) {
+      if (begin_anew_) {
+        auto how = options_.create;
+        how.kind = "full";
+        const auto full = createBackup(how);
+        begin_anew_ = false;
+        say(fmt::format("full backup {}: nothing could follow on the increments before it", full.id));
+      }
       for (const auto& entry : createWhatIsDue(options_.create, options_.policy)) {
         say(fmt::format("{} backup {} ({})", entry.manifest->kind, entry.id, humanBytes(entry.manifest->storedSize())));
         if (entry.manifest->kind == "full") writer_.reset();
@@ -73,7 +80,12 @@ class Continuous {
     const auto lock = Repository(options_.create.directory).lock(options_.create.lock_wait);
     if (!writer_ || writer_->full().id != newest->id || !writer_->isNewest()) {
       Repository::requireAuthentic(*newest, *options_.create.keyring);
-      writer_ = std::make_unique<IncrementWriter>(*newest, *options_.create.keyring, sealingOf(options_.create));
+      try {
+        writer_ = std::make_unique<IncrementWriter>(*newest, *options_.create.keyring, sealingOf(options_.create));
+      } catch (const Error& error) {
+        begin_anew_ = error.code() == Code::Damaged;  // nothing can follow on these; a full backup leads on
+        throw;
+      }
     }
     if (const auto increment = writer_->write(options_.create.target.path))
       say(fmt::format("increment {} of {}: {} pages, {}", increment->number, newest->id, increment->changed,
@@ -122,6 +134,7 @@ class Continuous {
   const std::atomic<bool>& stop_;
   std::optional<OffsiteCopy> offsite_;
   std::unique_ptr<IncrementWriter> writer_;
+  bool begin_anew_ = false;  // the increments that there are do not hold
   SavingNote note_;
   SavingStatus status_;
 };

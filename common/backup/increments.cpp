@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kNumberBytes = 8;
 constexpr std::size_t kHeaderBytes = 100;
 constexpr auto kPinTimeout = std::chrono::seconds(30);
+constexpr Micros kAsPrinted = 999;  // times are shown in milliseconds
 
 std::string baseName(std::uint64_t number) { return fmt::format("{:06}", number); }
 std::string sealedName(std::uint64_t number) { return baseName(number) + ".pages.zst.age"; }
@@ -140,6 +141,29 @@ storage::Place incrementsDirectory(const Entry& full) {
   return full.directory.parent().parent() / "increments" / full.id;
 }
 
+std::string incrementsPromise(const std::string& full_id) { return full_id + ".json"; }
+
+namespace {
+// The last ones leave no hole when they go.
+void requireAllThatWereMade(const Entry& full, const std::vector<Increment>& found, const crypto::Keyring& keyring,
+                            std::optional<Micros> until) {
+  const auto folder = incrementsDirectory(full).parent();
+  const auto promise = readSignedRecord(folder, incrementsPromise(full.id), keyring);
+  if (!promise) return;
+  if (jsonTextOr(*promise, "full", "") != full.id)
+    damaged(folder / incrementsPromise(full.id), "it belongs to another backup");
+  const auto made = static_cast<std::uint64_t>(jsonIntegerOr(*promise, "number", 0));
+  const auto through = found.empty() ? full.manifest->finished_at : found.back().at;
+  if (made <= found.size() || (until && *until <= through + kAsPrinted)) return;
+  throw Error(Code::Damaged,
+              fmt::format("{}: {} increments were made, the last at {}; {} are there, through {}",
+                          incrementsDirectory(full).describe(), made, toIso(jsonIntegerOr(*promise, "at", 0)),
+                          found.size(), toIso(through)),
+              fmt::format("use another copy (--from), or take what there is with --target-time {}",
+                          toIso(through + kAsPrinted)));
+}
+}  // namespace
+
 std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring, std::optional<Micros> until) {
   std::vector<Increment> increments;
   auto last = full.manifest->file("database")->plain_sha256;
@@ -160,6 +184,7 @@ std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& ke
       damaged(incrementsDirectory(full) / item.name,
               fmt::format("increment {} before it is missing", increments.size() + 1));
   }
+  requireAllThatWereMade(full, increments, keyring, until);
   return increments;
 }
 
@@ -319,6 +344,8 @@ void IncrementWriter::publish(Increment& increment, const fs::path& temporary) c
   renameDurably(temporary, directory / increment.file.path);
   writeFileAtomically(directory / recordName(increment.number), signedRecord(describe(increment, full_.id), keyring_),
                       0640);
+  const json::object promise{{"full", full_.id}, {"number", increment.number}, {"at", increment.at}};
+  writeFileAtomically(directory.parent_path() / incrementsPromise(full_.id), signedRecord(promise, keyring_), 0640);
 }
 
 }  // namespace aragora::backup

@@ -26,7 +26,10 @@ struct Increment {
 };
 
 storage::Place incrementsDirectory(const Entry& full);
-// In order, at most up to `until`. Throws Error(Damaged) for a record whose signature, number or chain does not hold.
+// Beside that directory: how many increments were made of it, signed, written after each.
+std::string incrementsPromise(const std::string& full_id);
+// In order, at most up to `until`. Throws Error(Damaged) for a record whose signature, number or chain does not hold,
+// and when increments that were made are missing, unless all of those are later than `until`.
 std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring,
                                     std::optional<Micros> until = std::nullopt);
 // When the newest was made, by its record alone; nullopt when there is none that holds.

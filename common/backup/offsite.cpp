@@ -159,12 +159,18 @@ void OffsiteCopy::copyIncrements(CopyReport& report) {
   for (const auto& full : storage::Place(here_ / "increments").list()) {
     if (!full.folder || !folder("full").has(full.name)) continue;
     const auto target = folder("increments/" + full.name);
+    // How many were made: read first, so that it never tells of one that has not arrived.
+    const auto promise = incrementsPromise(full.name);
+    const auto made = readFileIfExists(here_ / "increments" / promise, kNoteLimit);
     for (const auto& item : storage::Place(target.here).list()) {
       if (startsWith(item.name, ".") || !endsWith(item.name, kRecord) || target.has(item.name)) continue;
       // The record is what makes the increment exist.
       target.bring(item.name.substr(0, item.name.size() - kRecord.size()) + ".pages.zst.age", report);
       target.bring(item.name, report);
     }
+    if (!made || notes_["increments/" + promise] == *made) continue;
+    (there_ / "increments").writeText(promise, *made);
+    notes_["increments/" + promise] = *made;
   }
 }
 

@@ -35,7 +35,13 @@ class Rekeying {
     const auto lock = Repository(directory_).lock(lock_wait);
     for (const auto& kind : kKinds) rekeyKind(kind);
     for (const auto& full : storage::Place(directory_ / "increments").list()) {
-      if (!startsWith(full.name, ".")) attempt("increments of " + full.name, [&] { rekeyIncrements(full.name); });
+      if (startsWith(full.name, ".")) continue;
+      attempt("increments of " + full.name, [&] {
+        if (full.folder)
+          rekeyIncrements(full.name);
+        else
+          signAnew(directory_ / "increments" / full.name);
+      });
     }
     rekeyLog();
     return std::move(report_);
@@ -153,6 +159,11 @@ class Rekeying {
     }
     takeThePlaceOf(folder, temporary);
     return rewritten;
+  }
+
+  void signAnew(const fs::path& record) const {
+    if (const auto known = readSignedRecord(record.parent_path(), record.filename().string(), keyring_))
+      writeFileAtomically(record, signedRecord(*known, keyring_), 0640);
   }
 
   void rekeyIncrements(const std::string& full) { report_.increments += rekeyFolder(directory_ / "increments" / full); }

@@ -210,6 +210,7 @@ void Repository::remove(const Entry& entry) const {
     entry.directory.remove("manifest.json");  // without it nothing else counts
     removeFolder(entry.directory);
     removeFolder(directory_ / "increments" / entry.id);
+    (directory_ / "increments").remove(entry.id + ".json");
     (directory_ / "verified").remove(entry.id + ".json");
     return;
   }
@@ -222,6 +223,7 @@ void Repository::remove(const Entry& entry) const {
                 "remove it by hand; it is no longer listed");
   fs::remove(directory_.path() / "verified" / (entry.id + ".json"), failed);
   fs::remove_all(directory_.path() / "increments" / entry.id, failed);  // worth nothing without it
+  fs::remove(directory_.path() / "increments" / (entry.id + ".json"), failed);
 }
 
 std::vector<Verification> Repository::verificationsOf(const std::string& id) const {

@@ -177,6 +177,38 @@ std::vector<std::string> whatShrank(const Entry& entry) {
 }
 }  // namespace
 
+namespace {
+// The full backup is good without them. Those that hold; none when one does not.
+std::vector<Increment> checkIncrements(const Entry& entry, const VerifyOptions& options, VerifyReport& report) {
+  if (entry.manifest->engine != "sqlite" || entry.manifest->kind != "full") return {};
+  try {
+    auto increments = incrementsOf(entry, *options.keyring);
+    for (const auto& increment : increments) {
+      checkStored(incrementsDirectory(entry), increment.file);
+      if (options.level >= 1)
+        readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentities(),
+                     [](std::string_view) {});
+    }
+    if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
+    return increments;
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    report.log_problem = error.what();
+    return {};
+  }
+}
+
+void landIncrements(const Entry& entry, const VerifyOptions& options, const std::vector<Increment>& increments,
+                    const fs::path& file, VerifyReport& report) {
+  try {
+    landSqlite(entry, *options.keyring, file, increments);
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    report.log_problem = error.what();
+  }
+}
+}  // namespace
+
 VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   const auto started = std::chrono::steady_clock::now();
   Repository::requireAuthentic(entry, *options.keyring);
@@ -187,14 +219,8 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   report.warnings = whatShrank(entry);
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
-  std::vector<Increment> increments;
-  if (manifest.engine == "sqlite" && manifest.kind == "full") increments = incrementsOf(entry, *options.keyring);
-  for (const auto& increment : increments) checkStored(incrementsDirectory(entry), increment.file);
-  if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
+  const auto increments = checkIncrements(entry, options, report);
   if (options.level >= 1) {
-    for (const auto& increment : increments)
-      readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentities(),
-                   [](std::string_view) {});
     for (const auto& file : manifest.files) {
       if (file.content != "database")
         readArtifact(entry.directory, file, options.keyring->backupIdentities(), [](std::string_view) {});
@@ -223,7 +249,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
     if (manifest.engine == "sqlite") {
       const TemporaryDirectory scratch(scratchOf(options));
       comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db");
-      if (!increments.empty()) landSqlite(entry, *options.keyring, scratch.path() / "latest.db", increments);
+      if (!increments.empty()) landIncrements(entry, options, increments, scratch.path() / "latest.db", report);
     } else {
       if (!options.postgres)
         throw Error(Code::CouldNotVerify, "no PostgreSQL server is configured to restore into",

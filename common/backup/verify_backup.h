@@ -21,7 +21,8 @@ struct VerifyReport {
   std::string id;
   int level = 0;
   std::string message;
-  std::string log_problem;  // of a base that holds: what is wrong with the log after it, empty when nothing is
+  // Of a backup that holds: what is wrong with the log or the increments after it, empty when nothing is.
+  std::string log_problem;
   std::vector<std::string> warnings;  // there is suddenly less in it than in those before
   double seconds = 0;
 };

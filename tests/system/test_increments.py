@@ -184,6 +184,60 @@ class Increments(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
 
+    def test_increments_that_were_made_and_are_gone_are_missed(self):
+        """The last ones leave no hole in the chain, all of them no chain."""
+        with self.deployment() as sandbox:
+            elsewhere = sandbox.directory / "mnt"
+            elsewhere.mkdir()
+            sandbox.environment["ARAGORA_OFFSITE"] = str(elsewhere)
+            with self.running(sandbox) as process:
+                deadline = time.monotonic() + 20
+                while not (self.backups / "latest").exists():
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.02)
+                time.sleep(1.2)
+                for number in range(3):
+                    before = len(self.increments())
+                    self.write(f"k{number}")
+                    self.wait_for(before + 1)
+                deadline = time.monotonic() + 20
+                while len(list(elsewhere.glob("increments/*/*.json"))) < 3 or not list(elsewhere.glob("increments/*.json")):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+                process.terminate()
+                process.wait(20)
+            made = self.increments()
+            self.assertGreaterEqual(len(made), 3)
+            to = sandbox.directory / "restored.db"
+            sandbox.run("restore", "--latest", "--to", to, check=0)
+            self.assertEqual(self.names(to), {"k0", "k1", "k2"})
+            for place, options in ((self.backups, ()), (elsewhere, ("--from", elsewhere))):
+                folder = next(path for path in (place / "increments").iterdir() if path.is_dir())
+                last = sorted(folder.glob("*.json"))[-1]
+                last.unlink()
+                (folder / (last.stem + ".pages.zst.age")).unlink()
+                refused = sandbox.run("restore", "--latest", *options, "--to", sandbox.directory / "no", check=65)
+                self.assertRegex(refused.stderr, r"\d+ increments were made, the last at .*; \d+ are there")
+                self.assertFalse((sandbox.directory / "no").exists())
+                self.assertNotEqual(sandbox.run("drill", *options).returncode, 0)
+                before = refused.stderr.split("--target-time ")[1].strip()
+                kept = sandbox.directory / f"kept-{len(options)}"
+                sandbox.run("restore", "--target-time", before, *options, "--to", kept, check=0)
+                self.assertEqual(self.names(kept), {"k0", "k1"})
+            sandbox.run("backup", "verify", "--level", "0", check=65)
+            shutil.rmtree(next(path for path in (self.backups / "increments").iterdir() if path.is_dir()))
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "no", check=65)
+            # Saving goes on, from a full backup.
+            with self.running(sandbox):
+                self.write("k3")
+                deadline = time.monotonic() + 20
+                while len(list(self.backups.glob("full/2*"))) < 2:
+                    self.assertLess(time.monotonic(), deadline, (sandbox.directory / "run.log").read_text())
+                    time.sleep(0.05)
+            again = sandbox.directory / "again"
+            sandbox.run("restore", "--latest", "--to", again, check=0)
+            self.assertEqual(self.names(again), {"k0", "k1", "k2", "k3"})
+
     def test_it_follows_the_file_over_a_restore(self):
         with self.deployment() as sandbox:
             with self.running(sandbox) as process:
