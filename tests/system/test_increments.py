@@ -299,9 +299,11 @@ class Increments(unittest.TestCase):
                 self.wait_for(1)
                 shutil.copy(other.directory / "state/aragora.db", self.path.with_suffix(".new"))
                 self.path.with_suffix(".new").rename(self.path)
+                for suffix in "-wal", "-shm":  # of the file before: would be applied to this one
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
                 deadline = time.monotonic() + 20
                 while "of another deployment" not in (sandbox.directory / "run.log").read_text():
-                    self.assertLess(time.monotonic(), deadline)
+                    self.assertLess(time.monotonic(), deadline, (sandbox.directory / "run.log").read_text())
                     time.sleep(0.05)
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)

@@ -86,7 +86,7 @@ class Copies(unittest.TestCase):
         with Store() as store, sqlite_deployment(**store.environment) as sandbox:
             process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                written, copied = 0, lambda: sum("/increments/" in key and key.endswith(".json") for key in list(store.objects))
+                written, copied = 0, lambda: sum("/increments/" in key and key.endswith(".pages.zst.age") for key in list(store.objects))
                 deadline = time.monotonic() + 40
                 while copied() < 3:
                     self.assertLess(time.monotonic(), deadline)

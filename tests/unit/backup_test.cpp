@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <random>
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/base_source.h"
+#include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/physical/wal_prefetch.h"
@@ -634,6 +637,35 @@ TEST(WalArchive, KeepsTheLogOfEveryStartOnItsTimelineAndOnLaterOnes) {
   EXPECT_EQ(a.archive.removeBefore({{2, 9}, {2, 7}}), 3U + 2U);
   EXPECT_EQ(a.archive.pieces(1).front().segment.number, 7U);
   EXPECT_EQ(a.archive.pieces(2).front().segment.number, 7U);
+}
+
+// Files are given away while others are read ahead in threads of their own.
+TEST(PrivateCluster, GivesFilesToOneUserFromManyThreads) {
+  const TemporaryDirectory directory;
+  std::vector<std::thread> threads;
+  std::atomic<int> others{0};
+  const auto expected = [&] {
+    const auto file = directory.path() / "first";
+    writeFileAtomically(file, "");
+    giveToServerUser(file, false);
+    struct stat found {};
+    ::stat(file.c_str(), &found);
+    return found.st_uid;
+  }();
+  EXPECT_TRUE(::geteuid() != 0 || expected != 0) << "root's files are given to the server's user";
+  for (int number = 0; number < 4; ++number) {
+    threads.emplace_back([&, number] {
+      const auto file = directory.path() / fmt::format("{}", number);
+      writeFileAtomically(file, "");
+      for (int i = 0; i < 500; ++i) {
+        giveToServerUser(file, false);
+        struct stat found {};
+        if (::stat(file.c_str(), &found) != 0 || found.st_uid != expected) ++others;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(others, 0);
 }
 
 }  // namespace

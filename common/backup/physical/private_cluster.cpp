@@ -124,14 +124,34 @@ std::map<std::string, std::string> recordedLimits(const fs::path& data) {
   return limits;
 }
 
+namespace {
+struct Owner {
+  uid_t user = 0;
+  gid_t group = 0;
+};
+
+// Asked once: what getpwnam(3) answers lies in one place for all threads, and others are being given files meanwhile.
+std::optional<Owner> serverUser() {
+  static const std::optional<Owner> known = []() -> std::optional<Owner> {
+    struct passwd entry {};
+    struct passwd* found = nullptr;
+    std::vector<char> buffer(65536);
+    if (::getpwnam_r(kServerUser, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+      return std::nullopt;
+    return Owner{entry.pw_uid, entry.pw_gid};
+  }();
+  return known;
+}
+}  // namespace
+
 void giveToServerUser(const fs::path& path, bool recursively) {
   if (::geteuid() != 0) return;
-  const auto* user = ::getpwnam(kServerUser);
-  if (user == nullptr)
+  const auto owner = serverUser();
+  if (!owner)
     throw Error(Code::Config, fmt::format("there is no user {} to run PostgreSQL as", kServerUser),
                 "apt-get install postgresql-15");
   const auto give = [&](const fs::path& one) {
-    if (::lchown(one.c_str(), user->pw_uid, user->pw_gid) != 0)
+    if (::lchown(one.c_str(), owner->user, owner->group) != 0)
       throwSystemError(Code::Permission, "change the owner of", one.string(), errno);
   };
   give(path);
