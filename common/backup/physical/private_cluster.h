@@ -47,8 +47,6 @@ class PrivateCluster {
   void requireDatabase(const database::Target& live) const;
   // Fast shutdown; throws when the server does not stop.
   void stop();
-  // What the server said, complete after stop().
-  const std::string& log() const { return server_->errorOutput(); }
 
   static constexpr std::chrono::seconds kStandstill{60};
 

@@ -10,14 +10,12 @@
 #include "common/base/error.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
-#include "common/crypto/hash.h"
 
 namespace aragora::backup {
 
 namespace {
 constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
-constexpr std::size_t kGapsLimit = 16U << 20;
 
 // PostgreSQL must never see half a file under the name that it asked for. It need not be on disk: after a crash it asks
 // again.
@@ -134,11 +132,6 @@ std::optional<FileRecord> WalArchive::readRecord(const std::string& segment, con
 }
 
 namespace {
-[[noreturn]] void recordIsMissing(const storage::Place& folder, const std::string& name) {
-  throw Error(Code::Damaged, fmt::format("{}: is missing", (folder / (name + std::string(kRecord))).describe()),
-              "recover to a moment before it, or from another copy");
-}
-
 // In the order of their names; after a restart one may begin again where the last known one did.
 void addSpan(std::vector<WalListing::Span>& spans, const WalListing::Span& span) {
   const auto known = spans.empty() ? 0 : spans.back().to;
@@ -306,60 +299,6 @@ std::string WalArchive::bytes(const WalListing& listing, std::uint32_t timeline,
   return result;
 }
 
-std::optional<ConfirmedLog> WalArchive::confirmed(std::uint32_t timeline) const {
-  return readConfirmed(folder(timeline), keyring_);
-}
-
-void WalArchive::confirm(const ConfirmedLog& confirmed) const {
-  const auto directory = folder(confirmed.timeline).path();
-  makeDirectories(directory, 0750);
-  writeFileAtomically(directory / kConfirmedName, confirmedText(confirmed, keyring_), 0640);
-  auto timelines = confirmedTimelines().value_or(std::set<std::uint32_t>());
-  if (timelines.empty()) {  // the first time: those of before are known by their promises
-    for (const auto& [timeline, ignored] : promises()) timelines.insert(timeline);
-  } else if (!timelines.insert(confirmed.timeline).second) {
-    return;
-  }
-  writeFileAtomically(directory_.path() / kTimelinesName, confirmedTimelinesText(timelines, keyring_), 0640);
-}
-
-std::optional<std::set<std::uint32_t>> WalArchive::confirmedTimelines() const {
-  return readConfirmedTimelines(directory_, keyring_);
-}
-
-std::string WalArchive::shortOf(const WalListing& listing, const ConfirmedLog& confirmed) const {
-  const auto size = listing.segment_size;
-  const auto end = listing.end(confirmed.timeline);
-  const auto promised =
-      fmt::format("timeline {} was confirmed through {}", confirmed.timeline, formatLsn(confirmed.flushed));
-  if (end < confirmed.flushed)
-    return fmt::format("{}, the log in {} ends at {}: {} confirmed bytes are missing", promised, directory_.describe(),
-                       end == 0 ? "nowhere" : formatLsn(end), confirmed.flushed - end);
-  const auto* segment = size > 0 ? listing.find(confirmed.timeline, confirmed.flushed / size) : nullptr;
-  if (confirmed.open_sha256.empty() || segment == nullptr || segment->sealed || !segment->open) return {};
-  crypto::Sha256 hash;
-  auto left = confirmed.flushed % size;
-  const auto name = segmentName({confirmed.timeline, confirmed.flushed / size}, size);
-  const bool there = readSegment(*segment, name, [&](std::string_view block) {
-    const auto part = block.substr(0, left);
-    left -= part.size();
-    hash.update(part);
-  });
-  if (!there || (left == 0 && hash.finishHex() == confirmed.open_sha256)) return {};  // or it was completed meanwhile
-  return fmt::format("{}, and {} does not hold what was confirmed", promised,
-                     (folder(name) / (name + std::string(kPartial))).describe());
-}
-
-std::string WalArchive::withoutPromise(const WalListing& listing, std::uint32_t timeline) const {
-  const auto known = confirmedTimelines();
-  const bool there = listing.end(timeline) > 0;
-  // Without a list nobody can tell; with one, a timeline that is not in it has only just begun.
-  if (known ? known->count(timeline) == 0 : !there) return {};
-  const auto name = (folder(timeline) / kConfirmedName).describe();
-  if (!there) return fmt::format("the log of timeline {} was confirmed and is gone: {} is missing", timeline, name);
-  return fmt::format("nothing says how far the log of timeline {} was confirmed: {} is missing", timeline, name);
-}
-
 std::vector<std::uint32_t> WalArchive::timelines() const {
   std::vector<std::uint32_t> result;
   for (const auto& item : directory_.list()) {
@@ -389,99 +328,6 @@ std::size_t WalArchive::removeBefore(const std::vector<WalSegment>& starts) cons
     }
   }
   return removed;
-}
-
-std::map<std::uint32_t, ConfirmedLog> WalArchive::promises() const {
-  std::map<std::uint32_t, ConfirmedLog> result;
-  for (const auto timeline : timelines()) {
-    if (const auto promised = confirmed(timeline)) result[timeline] = *promised;
-  }
-  return result;
-}
-
-std::size_t WalArchive::check(const WalSegment& from, bool content) const {
-  std::size_t checked = 0;
-  const auto one = [&](const std::string& segment, const std::string& name) {
-    const auto record = readRecord(segment, name);
-    if (!record) recordIsMissing(folder(segment), name);
-    if (content)
-      readArtifact(folder(segment), *record, keyring_.backupIdentities(), [](std::string_view) {});
-    else
-      checkStored(folder(segment), *record);
-    ++checked;
-  };
-  const auto promised = promises();  // before the listing: what came since is no part of it
-  const auto listing = this->listing();
-  for (const auto& [timeline, segments] : listing.log) {
-    if (timeline < from.timeline) continue;
-    if (timeline > 1) one(historyName(timeline), historyName(timeline));
-    for (const auto& [number, segment] : segments) {
-      if (timeline == from.timeline && number < from.number) continue;
-      const auto name = segmentName({timeline, number}, listing.segment_size);
-      if (segment.sealed) one(name, name);
-      for (const auto& span : segment.spans) one(name, pieceName(name, span));
-    }
-  }
-  for (const auto& [timeline, confirmed] : promised) {
-    if (timeline < from.timeline) continue;
-    if (const auto missing = shortOf(listing, confirmed); !missing.empty())
-      throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
-  }
-  for (const auto timeline : confirmedTimelines().value_or(std::set<std::uint32_t>())) {
-    if (timeline < from.timeline || promised.count(timeline) > 0) continue;
-    if (const auto missing = withoutPromise(listing, timeline); !missing.empty())
-      throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
-  }
-  const auto reached = listing.reach(from.timeline, from.number * listing.segment_size);
-  if (reached.gap && !recorded(listing, reached))
-    throw Error(Code::Damaged,
-                fmt::format("{}: the log from {} on is missing and goes on later", directory_.describe(),
-                            formatLsn(reached.end)),
-                "recover to a moment before it, or from another copy; then: aragora backup create --kind base");
-  return checked;
-}
-
-void WalArchive::checkBranch(const WalListing& listing, const std::vector<std::string>& names) const {
-  for (const auto& name : names) {
-    const auto segment = parseSegmentName(name, listing.segment_size);
-    const auto* known = segment ? listing.find(segment->timeline, segment->number) : nullptr;
-    if (known == nullptr || !known->sealed) continue;
-    const auto record = readRecord(name, name);
-    if (!record) recordIsMissing(folder(name), name);
-    checkStored(folder(name), *record);
-  }
-}
-
-// What was written and not yet synced when it was recorded may be there or not.
-bool WalArchive::recorded(const WalListing& listing, const Reach& reached) {
-  const auto size = listing.segment_size;
-  return std::any_of(listing.interruptions.begin(), listing.interruptions.end(), [&](const auto& known) {
-    return known.timeline == reached.timeline && reached.end + size >= known.after && known.after + size >= reached.end;
-  });
-}
-
-void WalArchive::record(const WalListing::Interruption& interruption) const {
-  auto known = directory_.text("gaps.jsonl", kGapsLimit).value_or("");
-  known += toJson(json::object{{"at", toIso(nowMicros())},
-                               {"timeline", interruption.timeline},
-                               {"after", formatLsn(interruption.after)},
-                               {"replayable", interruption.replayable},
-                               {"why", interruption.why}}) +
-           "\n";
-  writeFileAtomically(directory_.path() / "gaps.jsonl", known, 0640);
-}
-
-std::vector<WalListing::Interruption> WalArchive::interruptions() const {
-  std::vector<WalListing::Interruption> result;
-  for (const auto& line : split(directory_.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
-    const auto value = tryParseJson(line);
-    const auto* object = value ? value->if_object() : nullptr;
-    if (object == nullptr) continue;
-    result.push_back({static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0)),
-                      parseLsn(jsonTextOr(*object, "after", "")).value_or(0), jsonFlagOr(*object, "replayable", true),
-                      jsonTextOr(*object, "why", "")});
-  }
-  return result;
 }
 
 void WalArchive::writeStatus(const WalStatus& status) const {

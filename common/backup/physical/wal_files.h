@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/backup/physical/wal_archive.h"
+#include "common/base/error.h"
 
 namespace aragora::backup {
 
@@ -14,6 +15,11 @@ inline std::string sealedName(const std::string& name) { return name + std::stri
 // <segment>.<from>-<to>
 inline std::string pieceName(const std::string& segment, const WalArchive::Span& span) {
   return fmt::format("{}.{:08x}-{:08x}", segment, span.from, span.to);
+}
+
+[[noreturn]] inline void recordIsMissing(const storage::Place& folder, const std::string& name) {
+  throw Error(Code::Damaged, fmt::format("{}: is missing", (folder / (name + std::string(kRecord))).describe()),
+              "recover to a moment before it, or from another copy");
 }
 
 }  // namespace aragora::backup
