@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass
 
 from recovery import Receiver, lsn
-from support import Cluster, Sandbox, free_port
+from support import Cluster, Sandbox, clock_at, free_port
 
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 SMALL = dict(fsync="off", shared_buffers="16MB", max_connections="20", max_wal_size="32MB", min_wal_size="2MB", autovacuum="off", track_commit_timestamp="on",
              checkpoint_timeout="1h", max_wal_senders="6", wal_sync_method="fdatasync")
 
@@ -263,9 +262,7 @@ class World:
         return f"swapped in: timeline {self.timeline} left {self.parents[self.timeline]}"
 
     def clock(self):
-        if not self.offset:
-            return {}
-        return {"LD_PRELOAD": FAKETIME, "FAKETIME": f"{self.offset:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1"}
+        return clock_at(f"{self.offset:+d}s") if self.offset else {}
 
     def step_clock(self):
         self.offset = self.random.choice((-7200, -90, 0, 90, 7200, 40 * 86400))

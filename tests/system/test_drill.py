@@ -64,7 +64,7 @@ class Drills(unittest.TestCase):
     def test_an_old_backup_misses_the_objective(self):
         with Sandbox() as sandbox:
             self.deploy(sandbox)
-            sandbox.run("backup", check=0, LD_PRELOAD="/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", FAKETIME="-1h", FAKETIME_DONT_FAKE_MONOTONIC="1")
+            sandbox.run("backup", check=0, clock="-1h")
             evidence = self.drill(sandbox, check=1)
             self.assertTrue(evidence["recovered"] and evidence["rto_met"] and not evidence["rpo_met"])
             self.assertAlmostEqual(evidence["rpo_seconds"], 3600, delta=120)

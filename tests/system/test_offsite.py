@@ -208,7 +208,7 @@ class Trouble(unittest.TestCase):
         with Store() as store, sqlite_deployment(**store.environment) as sandbox:
             for number in range(4):
                 locked = {"ARAGORA_OFFSITE_LOCK_DAYS": "100"} if number == 0 else {}
-                subprocess.run(["faketime", "-f", f"-{60 - number}d", BINARY, "backup"], env={**sandbox.environment, **locked, "ARAGORA_OFFSITE": ""}, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+                sandbox.run("backup", check=0, clock=f"-{60 - number}d", **{**locked, "ARAGORA_OFFSITE": ""})
                 sandbox.run("backup", "copy", check=0, **locked)
             sandbox.run("backup", check=0)
             ids = [entry["id"] for entry in sandbox.run_json("backup", "list", "--from", "offsite")["backups"]]

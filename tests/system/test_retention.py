@@ -14,13 +14,6 @@ from recovery import Receiver, deployment
 from s3_store import Store
 from support import BINARY, Daemon, Sandbox, main
 
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-
-
-def clock(offset):
-    """The environment of a machine whose clock is that far off."""
-    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-
 
 @contextlib.contextmanager
 def sqlite_deployment(**environment):
@@ -39,19 +32,19 @@ class Clocks(unittest.TestCase):
         with sqlite_deployment() as sandbox:
             sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
             for days in range(11, 0, -1):
-                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+                sandbox.run("backup", check=0, clock=f"-{days}d")
             before = ids(sandbox)
             # The nightly unit, line by line, with the clock 400 days ahead.
-            sandbox.run("backup", "create", "--due", check=0, **clock("+400d"))
-            sandbox.run("backup", "verify", "--every-kind", check=0, **clock("+400d"))
-            refused = sandbox.run("backup", "prune", check=1, **clock("+400d"))
+            sandbox.run("backup", "create", "--due", check=0, clock="+400d")
+            sandbox.run("backup", "verify", "--every-kind", check=0, clock="+400d")
+            refused = sandbox.run("backup", "prune", check=1, clock="+400d")
             self.assertEqual(ids(sandbox)[:11], before)
             self.assertEqual(ids(sandbox, "full", "--from", "offsite")[:11], before, "nor elsewhere")
-            number = sandbox.run_json("backup", "prune", "--dry-run", check=0, **clock("+400d"))["removals"]
+            number = sandbox.run_json("backup", "prune", "--dry-run", check=0, clock="+400d")["removals"]
             self.assertEqual(number, 2 * 10, "here and elsewhere; two good ones would remain")
             self.assertIn(f"aragora backup prune --yes-remove {number}", refused.stderr)
             self.assertIn("days old", refused.stderr)
-            self.assertIn("not 3", sandbox.run("backup", "prune", "--yes-remove", "3", check=1, **clock("+400d")).stderr)
+            self.assertIn("not 3", sandbox.run("backup", "prune", "--yes-remove", "3", check=1, clock="+400d").stderr)
             self.assertEqual(len(ids(sandbox)), 12)
 
             # The clock is right again: what was made with the other one is in nobody's way.
@@ -72,22 +65,22 @@ class Clocks(unittest.TestCase):
     def test_an_ordinary_day_is_not_asked_about_and_a_long_silence_only_once(self):
         with sqlite_deployment() as sandbox:
             for days in range(34, -1, -1):
-                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+                sandbox.run("backup", check=0, clock=f"-{days}d")
             sandbox.run("backup", "prune", check=0)
             self.assertEqual(len(ids(sandbox)), 30)
             # Forty days switched off.
-            sandbox.run("backup", check=0, **clock("+40d"))
-            refused = sandbox.run("backup", "prune", check=1, **clock("+40d"))
+            sandbox.run("backup", check=0, clock="+40d")
+            refused = sandbox.run("backup", "prune", check=1, clock="+40d")
             number = refused.stderr.split("--yes-remove ")[1].split()[0]
             self.assertEqual((number, len(ids(sandbox))), ("29", 31))
-            sandbox.run("backup", "prune", "--yes-remove", number, check=0, **clock("+40d"))
-            sandbox.run("backup", check=0, **clock("+41d"))
-            sandbox.run("backup", "prune", check=0, **clock("+41d"))
+            sandbox.run("backup", "prune", "--yes-remove", number, check=0, clock="+40d")
+            sandbox.run("backup", check=0, clock="+41d")
+            sandbox.run("backup", "prune", check=0, clock="+41d")
 
     def test_many_at_once_are_asked_about(self):
         with sqlite_deployment() as sandbox:
             for days in range(12, -1, -1):
-                sandbox.run("backup", check=0, **clock(f"-{days}d"))
+                sandbox.run("backup", check=0, clock=f"-{days}d")
             self.assertIn("ordinary day removes at most 8", sandbox.run("backup", "prune", "--days", "1", check=1).stderr)
             self.assertEqual(len(ids(sandbox)), 13)
             sandbox.run("backup", "prune", "--days", "1", "--yes-remove", "11", check=0)
@@ -105,7 +98,7 @@ class Clocks(unittest.TestCase):
                     cluster.sql(f"INSERT INTO settings (name, value, updated_at) VALUES ('k{number}', 'v', 0)")
                     names.append(cluster.sql("SELECT pg_current_wal_insert_lsn()"))
                     cluster.sql("SELECT pg_switch_wal()", user="postgres")
-                sandbox.run("backup", "create", "--kind", "base", check=0, **clock("-1h"))
+                sandbox.run("backup", "create", "--kind", "base", check=0, clock="-1h")
                 first, second = ids(sandbox, "base")
                 self.assertLess(second, first, "by its name it is the older one")
                 self.assertEqual((sandbox.directory / "backups/latest-base").readlink().name, second)

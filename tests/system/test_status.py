@@ -249,7 +249,7 @@ class Sqlite(Truth):
         with self.deployment() as sandbox:
             sandbox.run("backup", check=0)
             now = sandbox.run_json("backup", "status", check=0)["newest_good"]["id"]
-            subprocess.run(["faketime", "-f", "+400d", BINARY, "backup"], env=sandbox.environment, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+            sandbox.run("backup", check=0, clock="+400d")
             self.require_wrong(sandbox, "backups", "dated ahead of this machine's clock")
             status = sandbox.run_json("backup", "status")
             self.assertEqual(status["newest_good"]["id"], now)
@@ -271,8 +271,7 @@ class Sqlite(Truth):
             sandbox.run("backup", check=0)
             sandbox.run("backup", "verify", check=0)
             self.require_right(sandbox)
-            ahead = ["faketime", "-f", "+3d", BINARY]
-            run = lambda *arguments: subprocess.run([*ahead, *arguments], env=sandbox.environment, capture_output=True, stdin=subprocess.DEVNULL)
+            run = lambda *arguments: sandbox.run(*arguments, clock="+3d")
             run("backup", "copy")
             self.require_wrong(sandbox, "offsite", "ahead of this machine's clock", metrics=False)
             sandbox.run("backup", "copy", check=0)
@@ -286,7 +285,7 @@ class Sqlite(Truth):
         with self.deployment() as sandbox:
             (mount := sandbox.directory / "mnt").mkdir()
             sandbox.environment.update(ARAGORA_OFFSITE=str(mount), ARAGORA_BACKUP_EVERY_HOURS="1000", ARAGORA_RPO_MINUTES="10080")
-            run = lambda days, *arguments: subprocess.run(["faketime", "-f", f"-{days}d", BINARY, *arguments], env=sandbox.environment, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+            run = lambda days, *arguments: sandbox.run(*arguments, check=0, clock=f"-{days}d")
             run(130, "backup")
             self.require_wrong(sandbox, "proof", "Newest proven backup: none", metrics=False, ARAGORA_BACKUP_EVERY_HOURS="24")
             run(130, "backup", "verify")
