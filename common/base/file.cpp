@@ -90,6 +90,11 @@ void syncDirectory(const fs::path& directory) {
   syncFile(fd.get(), directory);
 }
 
+void syncFileSystem(const fs::path& directory) {
+  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || ::syncfs(fd.get()) != 0) throwSystemError(Code::Io, "sync", directory.string(), errno);
+}
+
 void renameDurably(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) {
     throwSystemError(Code::CannotCreate, "rename", fmt::format("{} to {}", from.string(), to.string()), errno);

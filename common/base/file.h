@@ -49,6 +49,8 @@ void createFileExclusively(const fs::path& path, std::string_view content, unsig
 void writeAll(int fd, std::string_view bytes, const fs::path& path_for_errors);
 void syncFile(int fd, const fs::path& path_for_errors);
 void syncDirectory(const fs::path& directory);
+// Whatever was written to the file system that this directory is in: for a tree of many files (syncfs(2)).
+void syncFileSystem(const fs::path& directory);
 void renameDurably(const fs::path& from, const fs::path& to);
 void makeDirectories(const fs::path& directory, unsigned mode = 0755);
 

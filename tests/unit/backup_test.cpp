@@ -592,6 +592,23 @@ TEST(WalArchive, PiecesOfTheOpenSegmentAreOneAgain) {
   EXPECT_TRUE(a.archive.sealPiece({1, 9}, {0, 1}, sealing, folder).empty()) << "completed meanwhile";
 }
 
+// PostgreSQL uses the file again for log of its own, and stops when the disk is full then.
+TEST(WalArchive, TheZerosOfASegmentHaveTheirRoomOnTheDisk) {
+  Archived a;
+  const auto name = segmentName({1, 2}, a.kSize);
+  std::string content(a.kSize, '\0');
+  content.replace(0, 3, "log");
+  content.replace(70'000, 2, "\0x", 2);
+  content.replace(a.kSize - 1, 1, "e");
+  writeFileAtomically(a.archive.partialPath({1, 2}), content);
+  const auto out = a.directory.path() / "out";
+  EXPECT_TRUE(a.archive.fetch(name, out));
+  EXPECT_EQ(readFile(out), content);
+  struct stat there {};
+  ASSERT_EQ(::stat(out.c_str(), &there), 0);
+  EXPECT_GE(there.st_blocks * 512, static_cast<off_t>(a.kSize));
+}
+
 // A recovery asks for the checkpoint of its base backup first and then goes back to where replay begins.
 TEST(WalPrefetch, GivesFilesThatWereSkippedToWhoComesBackForThem) {
   const TemporaryDirectory place;

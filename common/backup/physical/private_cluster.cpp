@@ -66,6 +66,9 @@ std::map<std::string, std::string> ourSettings(const fs::path& directory) {
           {"unix_socket_directories", directory.string()},
           {"unix_socket_permissions", "0700"},
           {"archive_mode", "off"},
+          // Else each file of the log is waited for, 16 MB on the disk. Whoever keeps the directory syncs all of it at
+          // the end.
+          {"fsync", "off"},
           // A copy that subscribes would take from the publisher what the live database is waiting for.
           {"max_logical_replication_workers", "0"},
           // Origins that the source followed are restored into these.

@@ -326,6 +326,12 @@ class Recovery {
       report_.against = fmt::format("{}: {}", against->id, against->message);
   }
 
+  // The server did not wait for the disk. The directory has its name only after everything in it is there.
+  void makeDurable() const {
+    syncFileSystem(unfinished_);
+    if (report_.tablespaces > 0) syncFileSystem(spaces());
+  }
+
   // From here on it is finished, and stays.
   void handOver(const std::string& left_out, std::optional<Error> trouble) {
     try {
@@ -334,6 +340,7 @@ class Recovery {
     } catch (const Error& error) {
       if (!trouble) trouble = error;
     }
+    makeDurable();
     const bool less = !left_out.empty() && !options_.accept_loss;
     const fs::path name = less || trouble ? options_.to.string() + ".unproven" : options_.to.string();
     renameDurably(unfinished_, name);

@@ -17,12 +17,6 @@ Unpacker::Unpacker(fs::path directory)
     throwSystemError(Code::CannotCreate, "create", directory_.string(), errno);
 }
 
-void Unpacker::finish() {
-  tar_.finish();
-  const Fd fd(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (::syncfs(fd.get()) != 0) throwSystemError(Code::Io, "sync", directory_.string(), errno);
-}
-
 void Unpacker::begin(const TarEntry& entry) {
   path_ = directory_ / entry.name;
   if (entry.type == TarEntry::Type::Symlink)

@@ -13,8 +13,8 @@ class Unpacker {
   explicit Unpacker(fs::path directory);
   // Error(Damaged) for anything that would land elsewhere or is no file, Error(Io).
   void write(std::string_view bytes) { tar_.write(bytes); }
-  // Everything is on disk when it returns.
-  void finish();
+  // Everything is there when it returns, not yet on the disk: syncFileSystem().
+  void finish() { tar_.finish(); }
 
  private:
   void begin(const TarEntry& entry);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
 
 #include "common/backup/physical/wal_files.h"
@@ -17,19 +18,35 @@ namespace {
 constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 
+bool isZero(std::string_view bytes) {
+  return !bytes.empty() && bytes.front() == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
 // PostgreSQL must never see half a file under the name that it asked for. It need not be on disk: after a crash it asks
-// again.
+// again. The room of a segment is taken first, as PostgreSQL does: it uses the file again for log of its own, which
+// must not find the disk full. The zeros that most of a segment may consist of are there with it and need not be
+// copied.
 class Destination {
  public:
-  explicit Destination(const fs::path& path)
+  explicit Destination(const fs::path& path, std::uint64_t room = 0)
       : path_(path),
         temporary_(path.string() + ".aragora"),
         fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
     if (!fd_.valid()) throwSystemError(Code::CannotCreate, "create", temporary_.string(), errno);
+    has_room_ = room > 0 && ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(room)) == 0;
+    if (room > 0 && !has_room_ && errno == ENOSPC) throwSystemError(Code::Io, "extend", temporary_.string(), errno);
   }
   void write(std::string_view bytes) {
-    writeAll(fd_.get(), bytes, temporary_);
-    size_ += bytes.size();
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(kBlock, bytes.size()))) {
+      const auto block = bytes.substr(0, kBlock);
+      if (has_room_ && isZero(block)) {
+        if (::lseek(fd_.get(), static_cast<off_t>(block.size()), SEEK_CUR) < 0)
+          throwSystemError(Code::Io, "write", temporary_.string(), errno);
+      } else {
+        writeAll(fd_.get(), block, temporary_);
+      }
+      size_ += block.size();
+    }
   }
   void fillUpTo(std::uint64_t size) {
     if (size_ < size && ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
@@ -38,9 +55,11 @@ class Destination {
   void finish() { fs::rename(temporary_, path_); }
 
  private:
+  static constexpr std::size_t kBlock = 64U << 10;
   fs::path path_;
   fs::path temporary_;
   Fd fd_;
+  bool has_room_ = false;
   std::uint64_t size_ = 0;
 };
 }  // namespace
@@ -236,7 +255,7 @@ bool WalArchive::fetch(const WalListing& listing, const std::string& name, const
           "recover to a moment before it, or from a base backup after it");
     return false;
   }
-  Destination file(destination);
+  Destination file(destination, size);
   auto left = std::min(size, end - begin);
   const auto take = [&](std::string_view bytes) {
     const auto part = bytes.substr(0, left);
