@@ -1,10 +1,14 @@
 // The only main. Parses, runs the chosen command, and turns every failure into a message and an exit status.
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "cli/command_line.h"
 #include "cli/context.h"
@@ -41,11 +45,34 @@ int run(int argc, char** argv) {
     return aragora::info(error.code()).exit_status;
   }
 }
+
+// A closed descriptor would be given to the next file that is opened, and what is printed would land in it.
+void occupyStandardDescriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // What is printed to nobody has not been printed.
+    (void)!::open(fd == STDOUT_FILENO ? "/dev/full" : "/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
+  }
+}
+
+// A command whose answer did not arrive has not succeeded. Whoever closed the pipe has read enough and needs no words.
+int statusOfOutput(int status) {
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const int why = aragora::cli::outputFailure() != 0 ? aragora::cli::outputFailure() : errno;
+  if (flushed && aragora::cli::outputFailure() == 0) return status;
+  if (why != EPIPE)
+    std::fprintf(stderr, "aragora: cannot write the output%s%s\n", why != 0 ? ": " : "",
+                 why != 0 ? std::strerror(why) : "");
+  return status != 0 ? status : aragora::info(aragora::Code::Io).exit_status;
+}
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupyStandardDescriptors();
   protectMemory();
   std::signal(SIGPIPE, SIG_IGN);
+  for (const int stray : {SIGUSR1, SIGUSR2}) std::signal(stray, SIG_IGN);  // meant for others; they would end us
   std::signal(SIGCHLD, SIG_DFL);  // ignored, as some parents hand it down, no child's exit status could be learnt
   aragora::interrupt::watch();
   int status = 0;
@@ -61,6 +88,7 @@ int main(int argc, char** argv) {
     status = aragora::info(aragora::Code::Internal).exit_status;
   }
   // Threads of checks that were abandoned at their deadline may still wait for a name server: they are not waited for.
+  status = statusOfOutput(status);
   std::fflush(nullptr);
   std::quick_exit(status);
 }

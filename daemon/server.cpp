@@ -33,7 +33,7 @@ namespace {
 sigset_t blockSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   return set;
 }
@@ -53,9 +53,9 @@ void raiseOpenFileLimit() {
 
 // The same checks as validate-env, those tagged for start-up. Throws with all failures.
 void validate(const config::Loaded& loaded) {
-  const auto report = checks::runChecks(
-      {loaded.config, loaded.problems, loaded.environment_origins, false, std::chrono::seconds(5), nullptr},
-      {{}, {}, true});
+  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
+                                         "", false, std::chrono::seconds(5), nullptr},
+                                        {{}, {}, true});
   std::vector<std::string> failures;
   for (const auto& outcome : report.outcomes) {
     for (const auto& finding : outcome.findings) {
@@ -160,7 +160,8 @@ class Daemon {
       configureLog(fresh.config);
       keepConfiguration(fresh.config);
       middleware_.reload(fresh.config);
-      log::info("configuration reloaded; settings that need a restart keep their values");
+      log::info("configuration reloaded");
+      sayWhatNeedsARestart(fresh.config);
     } catch (const Error& error) {
       log::error("the configuration was not reloaded: {}", error.what());
     }
@@ -188,6 +189,18 @@ class Daemon {
   }
 
  private:
+  void sayWhatNeedsARestart(const config::Config& fresh) const {
+    std::vector<std::string> changed;
+    for (const auto& setting : config::catalogue()) {
+      if (setting.reloadable || config_.secret(setting.key).reveal() == fresh.secret(setting.key).reveal()) continue;
+      changed.push_back(setting.secret ? std::string(setting.key)
+                                       : fmt::format("{} ({} now, {} in the configuration)", setting.key,
+                                                     printable(config_.text(setting.key), 80),
+                                                     printable(fresh.text(setting.key), 80)));
+    }
+    if (!changed.empty()) log::warning("these take effect after a restart only: {}", join(changed, ", "));
+  }
+
   static std::optional<backup::UsageLock> lockEmbedded(const database::Target& target) {
     if (target.engine != database::Engine::Sqlite) return std::nullopt;
     makeDirectories(target.path.parent_path(), 0750);
@@ -347,6 +360,10 @@ int serve(const std::function<config::Loaded()>& load) {
     if (sigwait(&signals, &signal) != 0) continue;
     if (signal == SIGHUP) {
       daemon.reload();
+      continue;
+    }
+    if (signal == SIGUSR1 || signal == SIGUSR2) {
+      log::info("signal {} means nothing here; SIGHUP reloads, SIGTERM stops", signal);
       continue;
     }
     log::info("stopping on signal {}", signal);

@@ -9,6 +9,12 @@
 namespace aragora::cli {
 
 namespace {
+// Nobody is there to say no: what replaces something has to be said beforehand.
+bool confirm(const std::string& what) {
+  if (canAsk()) return ask(what);
+  throw Error(Code::Usage, fmt::format("this would {}", what), "without a terminal it needs --yes");
+}
+
 struct Options {
   std::optional<std::string> input;
   std::optional<std::string> to;
@@ -197,7 +203,7 @@ int restore(Context& context, const Options& options) {
   how.until = until;
   if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
   // Without a terminal nobody can answer; the old data is kept either way.
-  if (!options.yes && canAsk()) how.confirm = ask;
+  if (!options.yes) how.confirm = confirm;
   const auto report = backup::restoreBackup(entry, how);
   if (options.dry_run) {
     for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);

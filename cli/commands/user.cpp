@@ -6,6 +6,7 @@
 #include "cli/commands/commands.h"
 #include "common/accounts/accounts.h"
 #include "common/base/text.h"
+#include "common/config/secret_file.h"
 #include "common/database/database.h"
 #include "common/deployment/deployment.h"
 #include "common/migrate/migrator.h"
@@ -57,11 +58,14 @@ Secret passwordFor(const Options& options, bool& made) {
   constexpr std::size_t kLimit = 4096;
   std::string text;
   if (*options.password_file == "-") {
-    std::getline(std::cin, text);
+    std::getline(std::cin, text, '\0');
   } else {
     text = readFile(*options.password_file, kLimit);
-    text = text.substr(0, text.find('\n'));
   }
+  text = config::withoutFinalNewline(std::move(text));
+  if (const auto unseen = config::invisibleIn(text))
+    throw Error(Code::Usage, fmt::format("--password-file: the password {}", *unseen),
+                "nobody would type it again; write the file anew: printf '%s' 'the password' > FILE");
   return Secret(std::move(text));
 }
 

@@ -1,4 +1,5 @@
 #include "cli/commands/commands.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/checks/check.h"
 
@@ -24,6 +25,7 @@ Mark markOf(Level level) {
       return Mark::Warning;
     case Level::Failure:
       return Mark::Failure;
+    case Level::Acknowledged:
     case Level::Skipped:
       return Mark::Info;
   }
@@ -47,25 +49,31 @@ struct Tally {
   json::object by_id;
   json::array errors;
   json::array warnings;
-  std::size_t not_asked = 0;  // left out by --offline
+  std::size_t acknowledged = 0;
+  std::size_t made = 0;  // checks, of all that there are
+  std::size_t total = 0;
+  bool all() const { return made == total; }
 };
 
 Tally tally(const checks::Report& report, bool offline) {
   Tally result;
+  result.total = checks::allChecks().size();
   for (const auto& outcome : report.outcomes) {
+    const bool not_asked = offline && outcome.check->needs_network && outcome.worst() == Level::Skipped;
+    if (!not_asked) ++result.made;
     json::array findings;
     for (const auto& finding : outcome.findings) {
       findings.push_back(json::object{{"status", checks::name(finding.level)},
-                                      {"message", finding.message},
+                                      {"message", redact(finding.message)},
                                       {"origin", finding.origin},
-                                      {"hint", finding.hint}});
-      if (finding.level == Level::Failure) result.errors.push_back(json::string(finding.message));
-      if (finding.level == Level::Warning) result.warnings.push_back(json::string(finding.message));
-      if (finding.level == Level::Skipped && outcome.check->needs_network && offline) ++result.not_asked;
+                                      {"hint", redact(finding.hint)}});
+      if (finding.level == Level::Failure) result.errors.push_back(json::string(redact(finding.message)));
+      if (finding.level == Level::Warning) result.warnings.push_back(json::string(redact(finding.message)));
+      if (finding.level == Level::Acknowledged) ++result.acknowledged;
     }
     result.by_id[outcome.check->id] = json::object{{"status", checks::name(outcome.worst())},
                                                    {"title", outcome.check->title},
-                                                   {"message", outcome.findings.front().message},
+                                                   {"message", redact(outcome.findings.front().message)},
                                                    {"findings", findings},
                                                    {"seconds", outcome.seconds}};
   }
@@ -87,16 +95,16 @@ void printFindings(const Output& out, const checks::Report& report) {
 }
 
 void printVerdict(const Output& out, const Tally& found, const std::string& environment, int status) {
+  const auto warnings = found.warnings.empty() ? std::string() : ", " + counted(found.warnings.size(), "warning");
+  const auto answered = found.acknowledged == 0 ? std::string() : fmt::format(", {} acknowledged", found.acknowledged);
   if (status != 0) {
-    out.marked(Mark::Failure, fmt::format("{} errors, {} warnings: the {} requirements are not met",
-                                          found.errors.size(), found.warnings.size(), environment));
-  } else if (found.not_asked > 0) {
-    out.marked(Mark::Info,
-               fmt::format("Nothing wrong was found, but {} checks were not made (--offline)", found.not_asked));
+    out.marked(Mark::Failure, fmt::format("{}{}{}: the {} requirements are not met",
+                                          counted(found.errors.size(), "error"), warnings, answered, environment));
+  } else if (!found.all()) {
+    out.marked(Mark::Info, fmt::format("{} of {} checks made: nothing wrong was found by them{}{}", found.made,
+                                       found.total, warnings, answered));
   } else {
-    out.marked(Mark::Ok,
-               fmt::format("All {} requirements met{}", environment,
-                           found.warnings.empty() ? "" : fmt::format(", with {} warnings", found.warnings.size())));
+    out.marked(Mark::Ok, fmt::format("All {} requirements met{}{}", environment, warnings, answered));
   }
 }
 
@@ -106,13 +114,18 @@ int validate(Context& context, const Options& options) {
   const auto seconds = options.timeout.value_or(5);
   if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
   const auto& loaded = context.loaded(!options.offline);
-  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, options.offline,
-                                         std::chrono::seconds(seconds), nullptr},
+  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
+                                         loaded.unit_user, options.offline, std::chrono::seconds(seconds), nullptr},
                                         {options.only, options.skip, false});
   const int status = report.exitStatus(options.strict);
   const auto found = tally(report, options.offline);
   const auto environment = loaded.config.text(config::key::kEnvironment);
-  out.document({{"valid", found.errors.empty()},
+  // What was not looked at is neither valid nor invalid.
+  const auto valid = found.errors.empty() && !found.all() ? json::value(nullptr) : json::value(found.errors.empty());
+  out.document({{"valid", valid},
+                {"checks_made", found.made},
+                {"checks_total", found.total},
+                {"acknowledged", found.acknowledged},
                 {"checks", found.by_id},
                 {"errors", found.errors},
                 {"warnings", found.warnings},

@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 
 #include "common/base/log.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 
 namespace aragora::cli {
@@ -14,9 +16,11 @@ namespace aragora::cli {
 namespace {
 constexpr int kSchemaVersion = 1;
 
+int failure = 0;
+
 void put(std::FILE* stream, std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stream);
-  std::fflush(stream);
+  const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size() && std::fflush(stream) == 0;
+  if (!written && stream == stdout && failure == 0) failure = errno;
 }
 
 bool colourWanted(bool no_color) {
@@ -62,7 +66,7 @@ void Output::marked(Mark mark, std::string_view text) const {
       sign = coloured("-", "2", terminal);
       break;
   }
-  put(to_error ? stderr : stdout, fmt::format("{} {}\n", sign, text));
+  put(to_error ? stderr : stdout, fmt::format("{} {}\n", sign, redact(text)));
 }
 
 void Output::raw(std::string_view text) const { put(stdout, text); }
@@ -78,15 +82,32 @@ void Output::document(json::object object) const {
   put(stdout, toPrettyJson(whole) + "\n");
 }
 
+namespace {
+json::value redacted(const json::value& value) {
+  if (const auto* text = value.if_string()) return json::value(redact(*text));
+  if (const auto* array = value.if_array()) {
+    json::array result;
+    for (const auto& item : *array) result.push_back(redacted(item));
+    return result;
+  }
+  if (const auto* object = value.if_object()) {
+    json::object result;
+    for (const auto& member : *object) result[member.key()] = redacted(member.value());
+    return result;
+  }
+  return value;
+}
+}  // namespace
+
 void Output::error(const Error& error) const {
   endProgress();
-  const auto message = log::redact(error.what());
-  const auto hint = log::redact(error.hint());
+  const auto message = redact(error.what());
+  const auto hint = redact(error.hint());
   if (options_.json) {
     json::object body{
         {"code", info(error.code()).name}, {"message", message}, {"exit_status", info(error.code()).exit_status}};
     if (!hint.empty()) body["hint"] = hint;
-    if (!error.details().is_null()) body["details"] = error.details();
+    if (!error.details().is_null()) body["details"] = redacted(error.details());
     document({{"error", body}});
   }
   put(stderr, fmt::format("{} {}\n", coloured("aragora:", "31;1", err_terminal_), message));
@@ -104,6 +125,8 @@ void Output::endProgress() const {
 std::string Output::dim(std::string_view text) const { return coloured(text, "2", out_terminal_); }
 
 bool canAsk() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1; }
+
+int outputFailure() { return failure; }
 
 bool ask(const std::string& question) {
   put(stderr, question + " Type yes to go on: ");

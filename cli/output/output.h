@@ -46,6 +46,9 @@ class Output {
   bool err_terminal_ = false;
 };
 
+// The errno of the first write to standard output that failed; 0 when none has.
+int outputFailure();
+
 // Whether standard input and error are a person's terminal; asks and answers true for "yes".
 bool canAsk();
 bool ask(const std::string& question);

@@ -133,8 +133,7 @@ ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std:
   impl_->record.path = std::move(name);
   impl_->record.content = std::move(content);
   impl_->options = options;
-  impl_->fd = Fd(::open(impl_->path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!impl_->fd.valid()) throwSystemError(Code::CannotCreate, "create", impl_->path.string(), errno);
+  impl_->fd = createFile(impl_->path, O_EXCL, 0600);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_compressionLevel, options.compression_level);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_checksumFlag, 1);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_nbWorkers, kCompressors);

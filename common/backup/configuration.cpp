@@ -1,9 +1,9 @@
 #include "common/backup/configuration.h"
 
-#include <pwd.h>
 #include <unistd.h>
 
 #include "common/backup/artifact.h"
+#include "common/base/account.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -96,14 +96,13 @@ struct NewFile {
   fs::path path;
   Secret content;
   unsigned mode = 0600;
-  bool services = false;  // belongs to the user that the units run as
+  bool services = false;  // the units read it
 };
 
 class Writer {
  public:
   Writer(const SavedConfiguration& saved, const fs::path& directory)
       : saved_(saved), directory_(fs::absolute(directory).lexically_normal()) {
-    if (::geteuid() == 0) user_ = ::getpwnam("aragora");
     planSettings();
     planServerFiles();
   }
@@ -119,7 +118,7 @@ class Writer {
         prepareDirectory(file);
         made.push_back(file.path);
         createFileExclusively(file.path, file.content.reveal(), file.mode);
-        give(file.path, file.services, file.path.extension() == ".toml");
+        if (file.services) shareWithService(file.path, 0640);
       }
       requireTheSame();
     } catch (...) {
@@ -153,7 +152,7 @@ class Writer {
       text += fmt::format("{}_file = {}\n", name, tomlText(path.string()));
       files_.push_back({path, Secret(found->second.reveal() + "\n"), 0600, true});
     }
-    files_.push_back({toml(), Secret(text), 0640, false});
+    files_.push_back({toml(), Secret(text), 0640, true});
   }
 
   void planServerFiles() {
@@ -181,14 +180,7 @@ class Writer {
     const auto parent = file.path.parent_path();
     if (fs::exists(parent)) return;
     makeDirectories(parent, parent == credentials() ? 0700 : 0755);
-    if (parent == credentials()) give(parent, true, false);
-  }
-
-  // The units read credentials as their own user, and settings as its group.
-  void give(const fs::path& path, bool owner, bool group) const {
-    if (user_ == nullptr || (!owner && !group)) return;
-    if (::chown(path.c_str(), owner ? user_->pw_uid : 0, user_->pw_gid) != 0)
-      throwSystemError(Code::Permission, "change the owner of", path.string(), errno);
+    if (parent == credentials()) shareWithService(parent, 0750);
   }
 
   void requireTheSame() const {
@@ -204,7 +196,6 @@ class Writer {
 
   const SavedConfiguration& saved_;
   fs::path directory_;
-  const passwd* user_ = nullptr;
   std::vector<NewFile> files_;
   WrittenConfiguration result_;
 };

@@ -8,6 +8,7 @@
 #include "common/backup/artifact.h"
 #include "common/backup/source.h"
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/subprocess.h"
@@ -49,8 +50,7 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
                       const std::vector<Increment>& increments) {
   const auto& record = *entry.manifest->file("database");
   {
-    const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", file.string(), errno);
+    const Fd fd = createFile(file, O_EXCL, 0600);
     readArtifact(entry.directory, record, keyring.backupIdentities(),
                  [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
     syncFile(fd.get(), file);

@@ -110,8 +110,7 @@ class Rekeying {
     if (got < 0) throwSystemError(Code::Io, "read", from.string(), errno);
     start.resize(static_cast<std::size_t>(got));
     const auto header = crypto::rewrapAgeHeader(start, identities_, sealing_.recipients);
-    const Fd target(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!target.valid()) throwSystemError(Code::CannotCreate, "create", to.string(), errno);
+    const Fd target = createFile(to, O_EXCL, 0600);
     crypto::Sha256 hash;
     const auto write = [&](std::string_view bytes) {
       hash.update(bytes);

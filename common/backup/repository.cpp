@@ -184,6 +184,7 @@ void Repository::pointLatestAt(const std::string& id) const {
   fs::remove(temporary, ignored);
   if (::symlink((kind_ + "/" + id).c_str(), temporary.c_str()) != 0)
     throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
+  adoptOwner(temporary);
   renameDurably(temporary, directory_.path() / link());
 }
 

@@ -1,5 +1,6 @@
 #include "common/backup/restore.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/backup/artifact.h"
@@ -74,9 +75,18 @@ class Run {
 
   void say(std::string line) { report_.plan.push_back(std::move(line)); }
 
+  static std::string describeFile(const fs::path& file) {
+    struct stat status {};
+    if (::stat(file.c_str(), &status) != 0) return file.string();
+    return fmt::format("{} ({}, last written {})", file.string(),
+                       humanBytes(static_cast<std::uint64_t>(status.st_size)),
+                       toIso(static_cast<Micros>(status.st_mtime) * 1'000'000));
+  }
+
+  // Before anything is made: what a person would say no to is not worth an hour of loading.
   void confirmSwap(const std::string& what) {
-    if (options_.confirm && !options_.confirm(what))
-      throw Error(Code::Interrupted, "not confirmed; nothing was changed");
+    const auto by = fmt::format("{} by backup {}", what, entry_.id);
+    if (options_.confirm && !options_.confirm(by)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
   }
 
   // `keep` gives what landed a name under which it stays: a restore that finished is never thrown away.
@@ -111,6 +121,7 @@ class Run {
       say(fmt::format("rename it to {}", target.string()));
       return;
     }
+    if (exists) confirmSwap(fmt::format("replace {} (kept as {})", describeFile(target), kept.string()));
     makeDirectories(target.parent_path(), 0750);
     // Held until the swap is done, so that no daemon starts in between.
     const auto usage = requireUsageLock(target);
@@ -133,14 +144,16 @@ class Run {
         renameDurably(landing, name);
         return name.string();
       });
-      if (exists) confirmSwap(fmt::format("replace {} (kept as {})", target.string(), kept.string()));
       if (!options_.to) beginEpoch(landed);
       foldWal(landing);
     } catch (...) {
       removeLanding();
       throw;
     }
-    if (exists) keepOld(target, kept);
+    if (exists) {
+      takeAfter(openForReading(landing), target);
+      keepOld(target, kept);
+    }
     renameDurably(landing, target);
     report_.landed = target.string();
   }
@@ -223,6 +236,7 @@ class Run {
     if (!options_.to) site.requireReplaceable();
     const auto kept = options_.to || !site.exists() ? std::string() : nameWithTime(live, "_pre_restore_");
     if (options_.dry_run) return planPostgres(live, landing, kept);
+    if (!kept.empty()) confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
     ScratchDatabase scratch(options_.target, landing);
     const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
     report_.tables = comparison.tables;
@@ -238,7 +252,6 @@ class Run {
       report_.landed = landing;
       return;
     }
-    if (!kept.empty()) confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
     try {
       site.swap(landing, kept);
     } catch (const Error& error) {

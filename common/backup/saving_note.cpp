@@ -61,8 +61,7 @@ bool changedSince(const DatabaseFiles& seen, const DatabaseFiles& now) {
 bool SavingNote::open() {
   if (fd_.valid()) return true;
   makeDirectories(path_.parent_path(), 0750);
-  Fd fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
-  if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
+  Fd fd = createFile(path_, O_RDWR, 0640);
   auto lock = wholeFile(F_WRLCK);
   if (::fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) return false;  // another process says it
   if (const int failed = ::posix_fallocate(fd.get(), 0, kBlock); failed != 0)

@@ -6,6 +6,7 @@
 #include "common/backup/physical/base_source.h"
 #include "common/backup/stable_view.h"
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -27,8 +28,7 @@ constexpr int kDumpTries = 3;
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
 SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
-  std::error_code ignored;
-  if (!fs::exists(target.path, ignored))
+  if (!fileExists(target.path))
     throw Error(Code::NoInput, fmt::format("there is no database at {}", target.path.string()),
                 "create it with: aragora migrate");
   database::sqlite::PinnedSnapshot snapshot(target.path, deadlineIn(kPinTimeout));

@@ -65,9 +65,15 @@ std::string readFile(const fs::path& path, std::size_t limit) {
   return content;
 }
 
+bool fileExists(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  throwSystemError(Code::Io, "look at", path.string(), errno);
+}
+
 std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return std::nullopt;
+  if (!fileExists(path)) return std::nullopt;
   return readFile(path, limit);
 }
 
@@ -103,17 +109,46 @@ void renameDurably(const fs::path& from, const fs::path& to) {
 }
 
 namespace {
-Fd create(const fs::path& path, int flags, unsigned mode) {
-  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, mode));
-  if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", path.string(), errno);
-  return fd;
+// Whose directory this is in, when root is to leave it to somebody else.
+std::optional<struct stat> heir(const fs::path& path) {
+  struct stat directory {};
+  if (::geteuid() != 0) return std::nullopt;
+  const auto parent = path.parent_path();
+  if (::stat(parent.empty() ? "." : parent.c_str(), &directory) != 0 || directory.st_uid == 0) return std::nullopt;
+  return directory;
 }
 }  // namespace
+
+Fd createFile(const fs::path& path, int flags, unsigned mode) {
+  const int access = (flags & O_RDWR) != 0 ? 0 : O_WRONLY;
+  Fd fd(::open(path.c_str(), access | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, mode));
+  if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", path.string(), errno);
+  struct stat made {};
+  if (const auto owner = heir(path); owner && ::fstat(fd.get(), &made) == 0 && made.st_uid == 0 &&
+                                     ::fchown(fd.get(), owner->st_uid, owner->st_gid) != 0)
+    throwSystemError(Code::Permission, "change the owner of", path.string(), errno);
+  return fd;
+}
+
+void adoptOwner(const fs::path& path) {
+  if (const auto owner = heir(path); owner && ::lchown(path.c_str(), owner->st_uid, owner->st_gid) != 0)
+    throwSystemError(Code::Permission, "change the owner of", path.string(), errno);
+}
+
+void takeAfter(const Fd& fd, const fs::path& replaced) {
+  struct stat before {};
+  if (::lstat(replaced.c_str(), &before) != 0 || !S_ISREG(before.st_mode)) return;
+  if (::geteuid() == 0 && ::fchown(fd.get(), before.st_uid, before.st_gid) != 0)
+    throwSystemError(Code::Permission, "change the owner of", replaced.string(), errno);
+  if (::fchmod(fd.get(), before.st_mode & 07777) != 0)
+    throwSystemError(Code::Permission, "change the mode of", replaced.string(), errno);
+}
 
 void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode) {
   const fs::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
   {
-    const Fd fd = create(temporary, O_TRUNC, mode);
+    const Fd fd = createFile(temporary, O_TRUNC, mode);
+    takeAfter(fd, path);
     writeAll(fd.get(), content, temporary);
     syncFile(fd.get(), temporary);
   }
@@ -121,7 +156,7 @@ void writeFileAtomically(const fs::path& path, std::string_view content, unsigne
 }
 
 void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode) {
-  const Fd fd = create(path, O_EXCL, mode);
+  const Fd fd = createFile(path, O_EXCL, mode);
   writeAll(fd.get(), content, path);
   syncFile(fd.get(), path);
   syncDirectory(path.parent_path());
@@ -136,14 +171,12 @@ void makeDirectories(const fs::path& directory, unsigned mode) {
     return;
   }
   makeDirectories(directory.parent_path(), mode);
-  if (::mkdir(directory.c_str(), mode) != 0 && errno != EEXIST) {
-    throwSystemError(Code::CannotCreate, "create directory", directory.string(), errno);
-  }
+  if (::mkdir(directory.c_str(), mode) == 0) return adoptOwner(directory);
+  if (errno != EEXIST) throwSystemError(Code::CannotCreate, "create directory", directory.string(), errno);
 }
 
 std::optional<FileLock> FileLock::tryAcquire(const fs::path& path) {
-  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
-  if (!fd.valid()) throwSystemError(Code::CannotCreate, "open lock file", path.string(), errno);
+  Fd fd = createFile(path, O_RDWR, 0640);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return std::nullopt;
     throwSystemError(Code::Io, "lock", path.string(), errno);

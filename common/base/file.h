@@ -41,9 +41,20 @@ void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& 
 void readThrough(const fs::path& path, const ByteSink& sink);
 // Whole file, at most `limit` bytes (more is Error(Damaged)).
 std::string readFile(const fs::path& path, std::size_t limit = 16U << 20);
+// False only when it is not there; Error(Permission) when nobody lets us look.
+bool fileExists(const fs::path& path);
 std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit = 16U << 20);
-// Replaces `path` as a whole or not at all; the new content is on disk when this returns.
+// Replaces `path` as a whole or not at all; the new content is on disk when this returns. What was there gives its
+// owner (when we are root) and its mode to what takes its place.
 void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode = 0644);
+// Opens for writing and creates (O_CREAT, O_CLOEXEC, O_NOFOLLOW and O_WRONLY unless O_RDWR are added to the flags).
+// What root makes in somebody's directory is that one's: an administrator's command leaves nothing that the service
+// cannot use. The same for all that creates here.
+Fd createFile(const fs::path& path, int flags, unsigned mode);
+// Gives the open file the owner (as root) and the mode of the regular file that it will replace, if there is one.
+void takeAfter(const Fd& fd, const fs::path& replaced);
+// To the owner of `path`'s directory, when we are root and that is somebody else.
+void adoptOwner(const fs::path& path);
 // Creates `path` and fails with CannotCreate when it exists.
 void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode);
 void writeAll(int fd, std::string_view bytes, const fs::path& path_for_errors);

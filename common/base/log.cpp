@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <regex>
 
 #include "common/base/clock.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 
 namespace aragora::log {
@@ -97,25 +97,6 @@ std::optional<Level> parseLevel(std::string_view text) {
     if (name(level) == text) return level;
   }
   return std::nullopt;
-}
-
-std::string redact(std::string_view text) {
-  // Looked for first because a regular expression over every line would cost more than the line.
-  static const std::vector<std::string_view> kHints = {"sk-",   "eyJ",   "@",    "assword", "oken",
-                                                       "ecret", "earer", "ara_", "_key",    "_KEY"};
-  const bool suspicious = std::any_of(kHints.begin(), kHints.end(),
-                                      [&](std::string_view hint) { return text.find(hint) != std::string_view::npos; });
-  if (!suspicious) return std::string(text);
-  static const std::regex kWhole(
-      R"((sk-[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]+)*|ara_[A-Za-z0-9_-]{8,}))");
-  static const std::regex kUserInfo(R"((\w+://[^\s:/@]*):(?!password@|password\]@)[^\s/]*@)");
-  static const std::regex kKeyValue(
-      R"(((password|passwd|secret|token|api_key|encryption_key)["']?\s*[=:]\s*["']?)[^\s"'&;]+)", std::regex::icase);
-  static const std::regex kBearer(R"((Bearer\s+)\S+)", std::regex::icase);
-  std::string result = std::regex_replace(std::string(text), kWhole, "‹redacted›");
-  result = std::regex_replace(result, kUserInfo, "$1:‹redacted›@");
-  result = std::regex_replace(result, kKeyValue, "$1‹redacted›");
-  return std::regex_replace(result, kBearer, "$1‹redacted›");
 }
 
 void write(Level level, std::string_view message) {

@@ -17,9 +17,6 @@ bool enabled(Level level);
 void write(Level level, std::string_view message);
 std::optional<Level> parseLevel(std::string_view name);
 
-// Replaces what looks like a credential (sk-…, eyJ…, user:password@, password=…, Bearer …) by ‹redacted›.
-std::string redact(std::string_view text);
-
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
   if (enabled(Level::Debug)) write(Level::Debug, fmt::format(format, std::forward<Args>(args)...));

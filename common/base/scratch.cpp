@@ -128,6 +128,7 @@ TemporaryDirectory::TemporaryDirectory(const fs::path& base) {
     auto pattern = (where / fmt::format("{}XXXXXX", kPrefix)).string();
     if (::mkdtemp(pattern.data()) == nullptr) throwSystemError(Code::CannotCreate, "create directory", pattern, errno);
     path_ = pattern;
+    adoptOwner(path_);
     lock_ = lockDirectory(path_);
     if (lock_.valid() && stillThere(lock_, path_)) continue;
     lock_.reset();

@@ -35,6 +35,15 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+std::string counted(std::size_t number, std::string_view noun) {
+  if (number == 1) return fmt::format("1 {}", noun);
+  const bool y = endsWith(noun, "y") && noun.size() > 1 &&
+                 std::string_view("aeiou").find(noun[noun.size() - 2]) == std::string_view::npos;
+  const bool hiss = endsWith(noun, "s") || endsWith(noun, "x") || endsWith(noun, "ch");
+  if (y) return fmt::format("{} {}ies", number, noun.substr(0, noun.size() - 1));
+  return fmt::format("{} {}{}", number, noun, hiss ? "es" : "s");
+}
+
 std::string upper(std::string_view text) {
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));

@@ -15,6 +15,8 @@ std::vector<std::string> split(std::string_view text, char separator);  // parts
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string lower(std::string_view text);
 std::string upper(std::string_view text);
+// "1 error", "3 errors", "2 entries".
+std::string counted(std::size_t number, std::string_view noun);
 bool startsWith(std::string_view text, std::string_view prefix);
 bool endsWith(std::string_view text, std::string_view suffix);
 std::string replaceAll(std::string text, std::string_view from, std::string_view to);

@@ -39,6 +39,7 @@ const std::vector<Check>& allChecks() {
       {.id = "secret_reuse", .title = "Secrets", .at_startup = true, .look = checkSecretReuse},
       {.id = "secret_sources", .title = "Secret sources", .look = checkSecretSources},
       {.id = "secret_files", .title = "Secret files", .at_startup = true, .look = checkSecretFiles},
+      {.id = "service_user", .title = "Service user", .look = checkServiceUser},
       {.id = "key_rotation", .title = "Key rotation", .at_startup = true, .look = checkKeyRotation},
       {.id = "unknown_variables", .title = "Variables", .look = checkUnknownVariables},
       {.id = "cpu", .title = "CPU", .look = checkCores},

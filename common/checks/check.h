@@ -12,8 +12,8 @@
 
 namespace aragora::checks {
 
-enum class Level { Ok, Warning, Failure, Skipped };
-std::string_view name(Level level);  // ok, warning, error, skipped
+enum class Level { Ok, Warning, Acknowledged, Failure, Skipped };  // Acknowledged: a warning somebody answers for
+std::string_view name(Level level);                                // ok, warning, acknowledged, error, skipped
 
 struct Finding {
   Level level = Level::Ok;
@@ -29,6 +29,8 @@ struct Context {
   config::Config config;
   std::vector<config::Problem> problems;
   std::map<std::string, std::string> environment_origins;  // every variable of the environment, for the unknown ones
+  std::string config_file;                                 // that was read, empty when none
+  std::string unit_user;                                   // whom the unit asked about runs as, empty when none
   bool offline = false;
   std::chrono::milliseconds timeout{5000};  // of each check
   std::shared_ptr<Facts> facts;             // shared by the checks that look at one backend; set by runChecks

@@ -1,5 +1,6 @@
 #include "common/checks/facts.h"
 
+#include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
 #include "common/deployment/deployment.h"
@@ -21,8 +22,7 @@ DatabaseFacts askDatabase(const config::Config& config) {
     auto target = deployment::databaseTarget(config);
     target.application_name = "aragora validate-env";
     if (target.engine == database::Engine::Sqlite) {
-      std::error_code ignored;
-      facts.exists = std::filesystem::exists(target.path, ignored);
+      facts.exists = fileExists(target.path);
       if (!facts.exists) return facts;  // opening would create it
     }
     const auto connection = database::connect(target, database::OpenMode::ReadWrite);

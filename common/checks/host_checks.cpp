@@ -8,6 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/checks/settings_checks.h"
+#include "common/config/secret_file.h"
 #include "common/crypto/certificate.h"
 #include "common/deployment/deployment.h"
 
@@ -96,6 +97,9 @@ std::vector<Finding> checkSecretFiles(const Context& context) {
       files.insert(origin.text.substr(0, colon));  // aragora.toml:12, /etc/default/aragora:3
     if (origin.source == config::Source::Generated) files.insert(origin.text);
   }
+  // Root looks at a deployment of whoever owns its state, whatever that user is called.
+  struct stat state {};
+  const bool foreign = ::geteuid() == 0 && ::stat(context.config.stateDirectory().c_str(), &state) == 0;
   std::vector<Finding> findings;
   for (const auto& file : files) {
     struct stat status {};
@@ -104,7 +108,7 @@ std::vector<Finding> checkSecretFiles(const Context& context) {
       findings.push_back(misconfigured(
           fmt::format("{} holds secrets and has mode {:04o}: every user can read it", file, status.st_mode & 07777),
           file, fmt::format("chmod o= {}", file)));
-    else if (status.st_uid != 0 && status.st_uid != ::geteuid())
+    else if (!config::mayOwnSecrets(status.st_uid) && !(foreign && status.st_uid == state.st_uid))
       findings.push_back(misconfigured(fmt::format("{} holds secrets and belongs to user {}", file, status.st_uid),
                                        file, fmt::format("chown root {}", file)));
   }

@@ -1,6 +1,7 @@
 #include <future>
 
 #include "common/base/text.h"
+#include "common/checks/acknowledged.h"
 #include "common/checks/check.h"
 #include "common/checks/facts.h"
 
@@ -54,6 +55,8 @@ std::string_view name(Level level) {
       return "ok";
     case Level::Warning:
       return "warning";
+    case Level::Acknowledged:
+      return "acknowledged";
     case Level::Failure:
       return "error";
     case Level::Skipped:
@@ -66,7 +69,7 @@ Level Outcome::worst() const {
   const auto any = [&](Level level) {
     return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.level == level; });
   };
-  for (const auto level : {Level::Failure, Level::Warning, Level::Skipped}) {
+  for (const auto level : {Level::Failure, Level::Warning, Level::Acknowledged, Level::Skipped}) {
     if (any(level)) return level;
   }
   return Level::Ok;
@@ -149,6 +152,7 @@ Report runChecks(const Context& given, const Selection& selection) {
   }
   std::sort(report.outcomes.begin(), report.outcomes.end(),
             [&](const Outcome& a, const Outcome& b) { return a.check < b.check; });
+  applyAcknowledgements(context->config, report);
   return report;
 }
 

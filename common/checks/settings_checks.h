@@ -32,6 +32,7 @@ std::vector<Finding> checkPoolSize(const Context& context);
 std::vector<Finding> checkClock(const Context& context);
 
 std::vector<Finding> checkCertificate(const Context& context);
+std::vector<Finding> checkServiceUser(const Context& context);
 std::vector<Finding> checkSecretFiles(const Context& context);
 std::vector<Finding> checkCores(const Context& context);
 std::vector<Finding> checkMemory(const Context& context);

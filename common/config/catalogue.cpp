@@ -143,6 +143,8 @@ const std::vector<Setting>& table() {
       integer(kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "12", 1, 20, "Most rounds a debate may ask for."),
       integer(kDebateDeadline, {"ARAGORA_DEBATE_DEADLINE_SECONDS"}, "600", 5, 86400,
               "A debate that runs longer ends with what it has."),
+      typed(Type::List, kAcknowledged, {"ARAGORA_ACKNOWLEDGED"}, "",
+            "Warnings of validate-env that somebody answers for, each: CHECK YYYY-MM-DD reason (without commas)."),
       typed(Type::Path, kBackupDirectory, {"ARAGORA_BACKUP_DIR"}, "",
             "Where backups are kept. Default: backups in the state directory."),
       integer(kBackupRetentionDays, {"ARAGORA_BACKUP_RETENTION_DAYS"}, "30", 1, 3650,

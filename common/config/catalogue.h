@@ -83,6 +83,7 @@ inline constexpr std::string_view kDefaultAgents = "debates.default_agents";
 inline constexpr std::string_view kMaxConcurrent = "debates.max_concurrent";
 inline constexpr std::string_view kMaxRounds = "debates.max_rounds";
 inline constexpr std::string_view kDebateDeadline = "debates.deadline_seconds";
+inline constexpr std::string_view kAcknowledged = "checks.acknowledged";
 inline constexpr std::string_view kBackupDirectory = "backup.directory";
 inline constexpr std::string_view kBackupRetentionDays = "backup.retention_days";
 inline constexpr std::string_view kBackupLogDays = "backup.log_retention_days";

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 
 namespace aragora::config {
@@ -109,10 +110,12 @@ fs::path Config::backupDirectory() const {
 }
 
 void Config::add(std::string_view key, Candidate candidate) {
+  if (setting(key).secret) neverShow(candidate.text.reveal());
   values_[std::string(setting(key).key)].push_back(std::move(candidate));
 }
 
 void Config::override(std::string_view key, Candidate candidate) {
+  if (setting(key).secret) neverShow(candidate.text.reveal());
   auto& all = values_[std::string(setting(key).key)];
   all.insert(all.begin(), std::move(candidate));
 }

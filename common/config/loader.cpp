@@ -1,18 +1,11 @@
 #include "common/config/loader.h"
 
-#include <fcntl.h>
-#include <pwd.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdlib>
-
 #include "common/base/error.h"
 #include "common/base/file.h"
-#include "common/base/memory_file.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/config/env_file.h"
+#include "common/config/secret_file.h"
 #include "common/config/toml_file.h"
 
 extern char** environ;
@@ -20,14 +13,8 @@ extern char** environ;
 namespace aragora::config {
 
 namespace {
-constexpr std::size_t kSecretLimit = 64 * 1024;
+constexpr std::size_t kSecretLimit = 64 * 1024;  // of what a program prints
 constexpr auto kCommandTimeout = std::chrono::seconds(10);
-
-std::string withoutFinalNewline(std::string text) {
-  if (endsWith(text, "\n")) text.pop_back();
-  if (endsWith(text, "\r")) text.pop_back();
-  return text;
-}
 
 bool isFlagText(const std::string& text) {
   static const std::set<std::string> kWords = {"true", "1", "yes", "on", "false", "0", "no", "off"};
@@ -51,6 +38,7 @@ class Merger {
         addIndirections(setting);
       }
       addToml(setting, toml, config_file);
+      refuseEmpty(setting);
       validate(setting);
     }
     reportUnknownToml(toml, config_file);
@@ -86,7 +74,11 @@ class Merger {
     std::string first_name;
     for (const auto name : setting.environment) {
       const auto found = environment_.find(std::string(name));
-      if (found == environment_.end() || found->second.value.empty()) continue;
+      if (found == environment_.end()) continue;
+      if (found->second.value.empty()) {
+        noteEmpty(setting, std::string(name), found->second.origin);
+        continue;
+      }
       // Kubernetes sets ARAGORA_PORT=tcp://… for a service called aragora; that is not our setting.
       if (name == "ARAGORA_PORT" && startsWith(found->second.value, "tcp://")) continue;
       if (first == nullptr) {
@@ -100,6 +92,17 @@ class Merger {
                             first_name == setting.environment.front() ? name : std::string_view(first_name)));
       }
     }
+  }
+
+  void noteEmpty(const Setting& setting, const std::string& variable, const std::string& origin) {
+    if (setting.key == key::kEnvironment) empty_ = {variable, origin};
+  }
+
+  // What was to say production and says nothing must not become development.
+  void refuseEmpty(const Setting& setting) {
+    if (setting.key != key::kEnvironment || !empty_ || result_.config.isSet(setting.key)) return;
+    problem(setting, empty_->first, "is empty", empty_->second,
+            "write production, staging, test or development, or remove it");
   }
 
   void addCredential(const Setting& setting) {
@@ -131,45 +134,14 @@ class Merger {
     }
   }
 
-  // Root looks at the deployment that runs as the units' user.
-  static bool isServices(uid_t user) {
-    const auto* services = ::geteuid() == 0 ? ::getpwnam("aragora") : nullptr;
-    return services != nullptr && services->pw_uid == user;
-  }
-
-  // A regular file, not a link, of root or ours, that nobody else can read. Or a descriptor of one that was handed to
-  // us, which programs that we start do not get.
   void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
                      const Origin& origin) {
-    struct stat status {};
-    const auto descriptor = descriptorOf(path);
-    if (descriptor) ::fcntl(*descriptor, F_SETFD, FD_CLOEXEC);
-    if ((descriptor ? ::fstat(*descriptor, &status) : ::lstat(path.c_str(), &status)) != 0) {
-      problem(setting, variable, fmt::format("the file {} cannot be read: {}", path, systemError(errno)), origin.text,
-              fmt::format("create it with mode 0600, or correct {}", variable));
-      return;
+    const auto file = readSecretFile(path, origin.source == Source::Credential);
+    for (const auto& trouble : file.troubles) {
+      problem(setting, variable, trouble.message, origin.text, trouble.hint);
+      result_.problems.back().warning = trouble.warning;
     }
-    if (!S_ISREG(status.st_mode)) {
-      problem(setting, variable, fmt::format("{} is not a regular file", path), origin.text,
-              "name the file itself, not a link or directory");
-      return;
-    }
-    if (origin.source != Source::Credential) {
-      if ((status.st_mode & 077) != 0) {
-        problem(setting, variable,
-                fmt::format("the secret file {} has mode {:04o}, others can read it", path, status.st_mode & 07777),
-                origin.text, fmt::format("chmod 600 {}", path));
-      }
-      if (status.st_uid != 0 && status.st_uid != ::geteuid() && !isServices(status.st_uid)) {
-        problem(setting, variable, fmt::format("the secret file {} belongs to user {}", path, status.st_uid),
-                origin.text, fmt::format("chown root {} (or the service user)", path));
-      }
-    }
-    try {
-      addIndirect(setting, variable, withoutFinalNewline(readFile(path, kSecretLimit)), origin);
-    } catch (const Error& error) {
-      problem(setting, variable, error.what(), origin.text, error.hint());
-    }
+    if (file.text) addIndirect(setting, variable, *file.text, origin);
   }
 
   void addCommand(const Setting& setting, const std::string& variable, const std::string& command,
@@ -214,7 +186,9 @@ class Merger {
   void addToml(const Setting& setting, const std::vector<TomlEntry>& toml, const std::string& file) {
     for (const auto& entry : toml) {
       const Origin origin{Source::File, fmt::format("{}:{}", file, entry.line)};
-      if (entry.key == setting.key && !entry.text.empty()) {
+      if (entry.key == setting.key && entry.text.empty()) {
+        noteEmpty(setting, entry.key, origin.text);
+      } else if (entry.key == setting.key) {
         result_.config.add(setting.key, {Secret(entry.text), origin});
       } else if (setting.secret && entry.key == std::string(setting.key) + "_file") {
         addTomlIndirect(setting, [&] {
@@ -257,6 +231,9 @@ class Merger {
     const auto& text = all.front().text.reveal();
     const auto& origin = all.front().origin.text;
     const auto variable = result_.config.variable(setting.key);
+    if (const auto unseen = setting.secret ? invisibleIn(text) : std::nullopt)
+      problem(setting, variable, fmt::format("the value {}", *unseen), origin,
+              "remove it: whoever compares the secret sees it, and nobody else does");
     const auto shown = setting.secret ? std::string("the value") : fmt::format("'{}'", printable(text, 80));
     switch (setting.type) {
       case Type::Integer: {
@@ -300,6 +277,7 @@ class Merger {
     }
   }
 
+  std::optional<std::pair<std::string, std::string>> empty_;  // the name of the environment: variable, origin
   const Sources& sources_;
   const Environment& environment_;
   const std::string& credentials_;
@@ -360,6 +338,8 @@ Loaded loadFrom(const Sources& sources, const Environment& environment, const st
 
 Loaded load(const Sources& sources) {
   std::vector<Problem> early;
+  std::string unit_user;
+  std::string unit_state;
   Environment environment = processEnvironment();
   std::string credentials;
   if (const auto found = environment.find("CREDENTIALS_DIRECTORY"); found != environment.end())
@@ -375,11 +355,20 @@ Loaded load(const Sources& sources) {
     early.insert(early.end(), unit.problems.begin(), unit.problems.end());
     for (auto& [name, value] : unit.environment) environment[name] = value;
     for (const auto& [name, file] : unit.credentials)
-      environment[name + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
+      environment[upper(name) + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
+    for (const auto& [name, file] : unit.encrypted_credentials)
+      environment[upper(name) + "_COMMAND"] = {fmt::format("systemd-creds decrypt --name={} {} -", name, file),
+                                               fmt::format("LoadCredentialEncrypted of {}", *sources.unit)};
+    unit_user = unit.user;
+    unit_state = unit.state_directory;
   }
   auto loaded =
       loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)), credentials);
   loaded.problems.insert(loaded.problems.begin(), early.begin(), early.end());
+  loaded.unit_user = unit_user;
+  if (!unit_state.empty() && !loaded.config.isSet(key::kStateDirectory))
+    loaded.config.add(key::kStateDirectory,
+                      {Secret(unit_state), {Source::Environment, fmt::format("StateDirectory of {}", *sources.unit)}});
   for (const auto& [name, value] : environment) loaded.environment_origins[name] = value.origin;
   return loaded;
 }

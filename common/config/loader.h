@@ -33,6 +33,7 @@ struct Loaded {
   std::vector<Problem> problems;
   std::string config_file;                                 // the file that was read, empty when none
   std::map<std::string, std::string> environment_origins;  // every variable that was seen; no values
+  std::string unit_user;                                   // whom --unit runs as, empty without it
 };
 
 Loaded load(const Sources& sources);
@@ -40,13 +41,17 @@ Loaded load(const Sources& sources);
 Loaded loadFrom(const Sources& sources, const Environment& environment, const std::string& config_file,
                 const std::string& credentials_directory);
 
-// What `systemctl show` says a service sees, for --unit.
+// What `systemctl show` and the unit files say a service sees, for --unit.
 struct UnitEnvironment {
   Environment environment;
-  std::map<std::string, std::string> credentials;  // name -> file
+  std::map<std::string, std::string> credentials;            // name -> file
+  std::map<std::string, std::string> encrypted_credentials;  // name -> file, opened by systemd-creds
+  std::string user;                                          // root when the unit names none
+  std::string state_directory;                               // the first, absolute; empty when it has none
   std::vector<Problem> problems;
 };
-UnitEnvironment parseUnit(std::string_view systemctl_show_output, const std::string& unit);
+// `files`: the unit files as `systemctl cat` prints them, for the credentials that `show` calls unprintable.
+UnitEnvironment parseUnit(std::string_view systemctl_show_output, const std::string& unit, std::string_view files = "");
 UnitEnvironment readUnit(const std::string& unit);
 
 // Lists every problem in one Error(Config); does nothing when there are none (warnings do not count).

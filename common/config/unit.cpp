@@ -38,8 +38,55 @@ std::vector<std::string> shellWords(std::string_view text) {
 }
 }  // namespace
 
-UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
+namespace {
+// systemd.exec(5): a name without a path, or a relative one, is looked for in the credential stores.
+std::optional<std::string> credentialFile(const std::string& path, bool encrypted) {
+  std::error_code ignored;
+  if (startsWith(path, "/")) return path;
+  for (const auto* store : {"/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore"}) {
+    const auto file = fs::path(store + std::string(encrypted ? ".encrypted" : "")) / path;
+    if (fs::exists(file, ignored)) return file.string();
+  }
+  return std::nullopt;
+}
+
+// NAME:PATH, or NAME:DIRECTORY, where each file is a credential called NAME_FILE.
+void addCredential(const std::string& value, bool encrypted, std::map<std::string, std::string>& found) {
+  const auto colon = value.find(':');
+  const auto name = std::string(trim(value.substr(0, colon)));
+  const auto path = colon == std::string::npos ? name : std::string(trim(value.substr(colon + 1)));
+  const auto file = credentialFile(path, encrypted);
+  std::error_code ignored;
+  if (!file || !fs::is_directory(*file, ignored)) {
+    found[name] = file.value_or("/etc/credstore/" + path);
+    return;
+  }
+  for (const auto& item : fs::directory_iterator(*file, ignored))
+    found[name + "_" + item.path().filename().string()] = item.path().string();
+}
+
+// The assignments of a unit and its drop-ins in their order; an empty one forgets those before (systemd.syntax(7)).
+void readCredentials(std::string_view files, UnitEnvironment& result) {
+  const auto whole = replaceAll(std::string(files), "\\\n", " ");
+  for (const auto& line : split(whole, '\n')) {
+    const auto equals = line.find('=');
+    const auto key = std::string(trim(line.substr(0, equals)));
+    const bool encrypted = key == "LoadCredentialEncrypted";
+    if (equals == std::string::npos || (!encrypted && key != "LoadCredential")) continue;
+    auto& found = encrypted ? result.encrypted_credentials : result.credentials;
+    const auto value = std::string(trim(line.substr(equals + 1)));
+    if (value.empty())
+      found.clear();
+    else
+      addCredential(value, encrypted, found);
+  }
+}
+}  // namespace
+
+UnitEnvironment parseUnit(std::string_view output, const std::string& unit, std::string_view unit_files) {
   UnitEnvironment result;
+  result.user = "root";
+  readCredentials(unit_files, result);
   std::vector<std::pair<std::string, bool>> files;
   for (const auto& line : split(output, '\n')) {
     const auto equals = line.find('=');
@@ -55,11 +102,10 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
     } else if (name == "EnvironmentFiles") {
       const auto options = value.find(" (ignore_errors=");
       files.emplace_back(value.substr(0, options), value.find("ignore_errors=yes") != std::string::npos);
-    } else if (name == "LoadCredential") {
-      for (const auto& entry : split(value, ' ')) {
-        const auto colon = entry.find(':');
-        if (colon != std::string::npos) result.credentials[entry.substr(0, colon)] = entry.substr(colon + 1);
-      }
+    } else if (name == "User" && !value.empty()) {
+      result.user = value;
+    } else if (name == "StateDirectory" && !value.empty()) {
+      result.state_directory = "/var/lib/" + split(split(value, ' ').front(), ':').front();
     } else if (name == "LoadState" && value != "loaded") {
       result.problems.push_back({"unit", unit, fmt::format("systemd does not know the unit ({})", value), unit,
                                  "check the name with: systemctl list-units"});
@@ -86,7 +132,7 @@ UnitEnvironment parseUnit(std::string_view output, const std::string& unit) {
 
 UnitEnvironment readUnit(const std::string& unit) {
   const auto outcome = runCommand({{"systemctl", "show", unit, "-p", "LoadState", "-p", "Environment", "-p",
-                                    "EnvironmentFiles", "-p", "LoadCredential"},
+                                    "EnvironmentFiles", "-p", "User", "-p", "StateDirectory"},
                                    {},
                                    false},
                                   std::chrono::seconds(5));
@@ -95,7 +141,8 @@ UnitEnvironment readUnit(const std::string& unit) {
                 fmt::format("systemctl show {} failed: {}", unit, printable(trim(outcome.error_output), 200)),
                 "is systemd running here?");
   }
-  return parseUnit(outcome.output, unit);
+  const auto files = runCommand({{"systemctl", "cat", unit}, {}, false}, std::chrono::seconds(5));
+  return parseUnit(outcome.output, unit, files.output);
 }
 
 }  // namespace aragora::config

@@ -38,18 +38,8 @@ std::optional<crypto::Keyring> keyring(const Config& config) {
   return crypto::Keyring(config.secret(key::kEncryptionKey), previous);
 }
 
-namespace {
-// One that lies where we may not look is not one that has to be made.
-void requireLookedFor(const std::filesystem::path& generated) {
-  std::error_code unknown;
-  if (!std::filesystem::exists(generated, unknown) && unknown)
-    throwSystemError(Code::Permission, "look into", generated.parent_path().string(), unknown.value());
-}
-}  // namespace
-
 crypto::Keyring requireKeyring(const Config& config) {
   if (auto ring = keyring(config)) return std::move(*ring);
-  if (!config.production()) requireLookedFor(secretsDirectory(config) / kEncryptionKeyFile);
   throw Error(Code::Config, "no encryption key is configured",
               config.production()
                   ? "set ARAGORA_ENCRYPTION_KEY_FILE to a file that holds the output of: openssl rand -hex 32"

@@ -1,5 +1,6 @@
 #include "common/drill/evidence.h"
 
+#include "common/base/error.h"
 #include "common/base/text.h"
 
 namespace aragora::drill {
@@ -112,8 +113,11 @@ fs::path save(const Evidence& evidence, const fs::path& backups, const crypto::K
 
 std::vector<Kept> history(const fs::path& backups, const crypto::Keyring& keyring) {
   std::vector<Kept> result;
-  std::error_code ignored;
-  for (const auto& item : fs::directory_iterator(backups / "drills", ignored)) {
+  if (!fileExists(backups / "drills")) return result;
+  std::error_code failed;
+  const fs::directory_iterator drills(backups / "drills", failed);
+  if (failed) throwSystemError(Code::Io, "list", (backups / "drills").string(), failed.value());
+  for (const auto& item : drills) {
     if (item.path().extension() != ".json") continue;
     Kept kept;
     kept.id = item.path().stem().string();

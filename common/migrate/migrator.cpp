@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
 #include "common/migrate/run_lock.h"
@@ -75,8 +76,7 @@ Status Migrator::read(Connection& connection) {
 
 Status Migrator::status() {
   if (target_.engine == Engine::Sqlite) {
-    std::error_code ignored;
-    if (!std::filesystem::exists(target_.path, ignored)) {  // looking must not create it
+    if (!fileExists(target_.path)) {  // looking must not create it
       Status status;
       status.pending = options_.migrations;
       return status;

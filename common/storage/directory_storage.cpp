@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/text.h"
 
 namespace aragora::storage {
@@ -58,8 +59,7 @@ void DirectoryStorage::write(const std::string& name, const fs::path& file) cons
   const auto temporary = path.parent_path() / (".tmp-" + path.filename().string());
   {
     const Fd from = openForReading(file);
-    const Fd to(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
-    if (!to.valid()) throwSystemError(Code::CannotCreate, "create", temporary.string(), errno);
+    const Fd to = createFile(temporary, O_TRUNC, 0640);
     try {
       readThrough(from, file, [&](std::string_view bytes) { writeAll(to.get(), bytes, temporary); });
       syncFile(to.get(), temporary);

@@ -4,6 +4,7 @@
 
 #include "common/audit/audit.h"
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migrator.h"
@@ -68,7 +69,7 @@ class Verifier {
   Verifier(const database::Target& target, const Options& options) : target_(target), options_(options) {}
 
   Report run() {
-    if (target_.engine == Engine::Sqlite && !std::filesystem::exists(target_.path)) {
+    if (target_.engine == Engine::Sqlite && !fileExists(target_.path)) {
       throw Error(Code::NoInput, fmt::format("there is no database at {}", target_.path.string()),
                   "create it with: aragora migrate");
     }

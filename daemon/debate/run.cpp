@@ -4,6 +4,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/log.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -150,7 +151,7 @@ class Run {
       call.tokens_out = answer.tokens_out;
     } catch (const Error& error) {
       call.status = "failed";
-      call.error = printable(log::redact(error.what()), 300);
+      call.error = printable(redact(error.what()), 300);
     }
     services_.debates.recordResult(call);
     services_.metrics.observe("aragora_agent_latency_seconds", secondsSince(started), {{"agent", call.provider}});

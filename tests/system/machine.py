@@ -63,6 +63,7 @@ def settings(name):
 
 def environment(unit):
     found = {"PATH": PATH}
+    found.update(line.split("=", 1) for line in unit.get("Environment", []))
     file = pathlib.Path(unit["EnvironmentFile"][0].lstrip("-"))
     if file.exists():
         found.update(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
@@ -97,7 +98,7 @@ def stop(name):
 def start(name):
     unit = settings(name)
     user = pwd.getpwnam(unit["User"][0])
-    for directory, mode in ((f"/var/lib/{unit['StateDirectory'][0]}", 0o750), (f"/etc/{unit['ConfigurationDirectory'][0]}", 0o755)):
+    for directory, mode in ((f"/var/lib/{unit['StateDirectory'][0]}", 0o750), (f"/etc/{unit['ConfigurationDirectory'][0]}", 0o750)):
         if not os.path.isdir(directory):
             os.mkdir(directory, mode)
             if directory.startswith("/var/lib"):
@@ -201,7 +202,7 @@ class Machine:
 
     def install_aragora(self):
         """As the package does it: the user's directories."""
-        self.run("install -d -o aragora -g aragora -m 0750 /var/lib/aragora && install -d -m 0755 /etc/aragora")
+        self.run("install -d -o aragora -g aragora -m 0750 /var/lib/aragora && install -d -o root -g aragora -m 0750 /etc/aragora")
 
 
 def sections():

@@ -131,14 +131,26 @@ class BrokenConfigurations(unittest.TestCase):
     def test_files_and_certificates(self):
         sandbox = self.sandbox
         strong = strong_secret()
+        sandbox.directory.chmod(0o755)  # in a directory that nobody enters, modes say nothing
         readable = sandbox.write("readable", strong, 0o644)
-        linked = sandbox.directory / "linked"
+        linked = sandbox.directory / "links/linked"
+        linked.parent.mkdir()
         linked.symlink_to(sandbox.write("target", strong))
+        bare = {"container": ""}  # not one, whatever this machine has
         config = lambda name, text, mode=0o600: {"ARAGORA_CONFIG": str(sandbox.write(name, text, mode))}
         other = certificate(sandbox, "other")
         cases = {
-            "secret file open to all": ({"JWT_SECRET": "", "JWT_SECRET_FILE": str(readable)}, "JWT_SECRET_FILE"),
-            "secret file is a link": ({"JWT_SECRET": "", "JWT_SECRET_FILE": str(linked)}, "JWT_SECRET_FILE"),
+            "secret file open to all": ({**bare, "JWT_SECRET": "", "JWT_SECRET_FILE": str(readable)}, "JWT_SECRET_FILE"),
+            "secret file is a link to elsewhere": ({"JWT_SECRET": "", "JWT_SECRET_FILE": str(linked)}, "JWT_SECRET_FILE"),
+            "secret with a byte order mark": ({"JWT_SECRET": "", "JWT_SECRET_FILE": str(sandbox.write("bom", "\ufeff" + strong))}, "byte order mark (U+FEFF)"),
+            "token with a blank": ({"ARAGORA_API_TOKEN": "", "ARAGORA_API_TOKEN_FILE": str(sandbox.write("blank", strong_secret() + " \n"))}, "ends with a blank (U+0020)"),
+            "token with two line ends": ({"ARAGORA_API_TOKEN": "", "ARAGORA_API_TOKEN_FILE": str(sandbox.write("ends", strong_secret() + "\r\n\r\n"))}, "ends with a carriage return (U+000D)"),
+            "provider key with a zero-width space": ({"OPENAI_API_KEY": "sk-\u200b" + strong_secret()}, "zero-width space (U+200B)"),
+            "environment empty": (config("empty-env.toml", 'environment = ""\n') | {"ARAGORA_ENV": ""}, "empty-env.toml"),
+            "acknowledged without a reason": ({"ARAGORA_ACKNOWLEDGED": "cpu 2026-11-27"}, "the reason is missing"),
+            "acknowledged without a date": ({"ARAGORA_ACKNOWLEDGED": "cpu because"}, "the date is missing"),
+            "acknowledged in the future": ({"ARAGORA_ACKNOWLEDGED": "cpu 2099-01-01 because"}, "lies ahead"),
+            "acknowledged what is no check": ({"ARAGORA_ACKNOWLEDGED": "cpus 2026-11-27 because"}, "no check 'cpus'"),
             "secret file empty": ({"JWT_SECRET": "", "JWT_SECRET_FILE": str(sandbox.write("empty", ""))}, "JWT_SECRET_FILE"),
             "value and file differ": ({"JWT_SECRET_FILE": str(sandbox.write("different", strong_secret()))}, "JWT_SECRET_FILE"),
             "unknown setting": (config("unknown.toml", "[server]\nprot = 1\n"), "server.prot"),

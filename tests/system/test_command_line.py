@@ -144,11 +144,40 @@ class ValidateEnv(unittest.TestCase):
             for name in ("REDIS_URL", "PostgreSQL"):
                 self.assertIn(name, result.stdout)
 
+    def test_some_of_the_checks_are_not_all(self):
+        with Sandbox(ARAGORA_ENV="production") as sandbox:
+            total = len(sandbox.run_json("validate-env", "--list")["checks"])
+            result = sandbox.run("validate-env", "--only", "environment", check=0)
+            self.assertIn(f"1 of {total} checks made", result.stdout)
+            self.assertNotIn("All", result.stdout)
+            document = sandbox.run_json("validate-env", "--only", "environment", check=0)
+            self.assertEqual((document["valid"], document["checks_made"], document["checks_total"]), (None, 1, total))
+            self.assertIs(sandbox.run_json("validate-env", "--only", "encryption", check=78)["valid"], False)
+            self.assertNotIn("All", sandbox.run("validate-env", "--skip", "cpu", ARAGORA_ENV="development").stdout)
+
+    def test_a_warning_is_acknowledged_with_a_date_and_a_reason(self):
+        with Sandbox(ARAGORA_INSTANCE_COUNT="1") as sandbox:
+            sandbox.environment["ARAGORA_UNHEARD_OF"] = "x"
+            self.assertEqual(sandbox.run_json("validate-env", "--only", "unknown_variables")["checks"]["unknown_variables"]["status"], "warning")
+            sandbox.run("validate-env", "--only", "unknown_variables", "--strict", check=1)
+            answered = {"ARAGORA_ACKNOWLEDGED": "unknown_variables 2026-11-27 of our own scripts"}
+            result = sandbox.run("validate-env", "--only", "unknown_variables", "--strict", check=0, **answered)
+            self.assertIn("(acknowledged 2026-11-27: of our own scripts)", result.stdout)
+            self.assertIn("1 acknowledged", result.stdout)
+            # An error is not somebody's to wave through.
+            sandbox.run("validate-env", "--only", "encryption", check=78, ARAGORA_ENV="production", ARAGORA_ACKNOWLEDGED="encryption 2026-11-27 later")
+
+    def test_the_manual_says_what_each_check_prevents(self):
+        page = (SOURCE / "man/aragora-validate-env.8").read_text()
+        described = re.findall(r"(?m)^\.It Sy (\w+)$", page[page.index(".Sh CHECKS"):page.index(".Sh EXIT STATUS")])
+        with Sandbox() as sandbox:
+            self.assertEqual(described, [check["id"] for check in sandbox.run_json("validate-env", "--list")["checks"]])
+
     def test_offline_asks_nobody_and_says_so(self):
         with Sandbox() as sandbox:
             result = sandbox.run("validate-env", "--offline", DATABASE_URL="postgresql://u:p@127.0.0.1:1/x", JWT_SECRET_COMMAND="touch " + str(sandbox.directory / "ran"), check=0)
             self.assertIn("not checked (--offline)", result.stdout)
-            self.assertIn("checks were not made", result.stdout)
+            self.assertIn("of 39 checks made", result.stdout)
             self.assertFalse((sandbox.directory / "ran").exists())
 
     def test_it_has_no_side_effects(self):
@@ -158,13 +187,48 @@ class ValidateEnv(unittest.TestCase):
             self.assertEqual(sorted(sandbox.directory.rglob("*")), before)
 
 
+class Printed(unittest.TestCase):
+    """What nobody could read has not been said."""
+
+    def commands(self, sandbox):
+        sandbox.run("migrate", check=0)
+        sandbox.run("backup", check=0)
+        sandbox.run("drill", check=0)
+        return [["--help"], ["--version"], ["version"], ["help"], ["backup", "--help"], ["config", "show"], ["config", "example"], ["config", "manpage"], ["completion", "bash"], ["validate-env"], ["validate-env", "--list"],
+                ["migrate"], ["migrate", "status"], ["verify"], ["backup"], ["backup", "list"], ["backup", "verify"], ["backup", "status"], ["drill"], ["drill", "list"], ["user", "list"], ["key", "show"],
+                ["key", "backup-identity"], ["key", "backup-writer"], ["restore", "--input", "latest", "--dry-run"]]
+
+    def test_output_that_cannot_be_written_is_exit_74(self):
+        with Sandbox() as sandbox:
+            for arguments in self.commands(sandbox):
+                for form in ([], ["--json"]):
+                    with self.subTest(command=arguments + form):
+                        expected = sandbox.run(*arguments, *form).returncode
+                        with open("/dev/full", "w") as full:
+                            result = subprocess.run([BINARY, *arguments, *form], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                        self.assertEqual(result.returncode, 74 if expected == 0 else expected, result.stderr)
+                        if expected == 0:
+                            self.assertIn("cannot write the output: No space left on device", result.stderr)
+                        closed = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', BINARY, *arguments, *form], env=sandbox.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+                        self.assertEqual(closed.returncode, 74 if expected == 0 else expected, closed.stderr)
+            # Nothing of what was printed went into a file.
+            sandbox.run("verify", check=0)
+            sandbox.run("backup", "verify", check=0)
+
+    def test_who_closes_the_pipe_has_read_enough(self):
+        with Sandbox() as sandbox:
+            result = subprocess.run(["bash", "-c", '"$0" config manpage | head -1; exit ${PIPESTATUS[0]}', BINARY], env=sandbox.environment, capture_output=True, text=True)
+            self.assertIn(result.returncode, (0, 74))
+            self.assertEqual(result.stderr, "")
+
+
 class Secrets(unittest.TestCase):
     def test_no_planted_secret_is_ever_printed(self):
         with postgres_database() as url, Sandbox() as sandbox:
             environment = production_environment(url, service("TEST_REDIS"), ARAGORA_METRICS_TOKEN=strong_secret(), ARAGORA_LOG_LEVEL="debug")
             printed = []
             for arguments in (["migrate"], ["validate-env", "-v"], ["validate-env", "--json"], ["config", "show", "--origin"], ["config", "show", "--json"], ["verify", "-v"], ["backup", "-v", "--output", sandbox.directory / "b"],
-                              ["backup", "verify", "-v", "--output", sandbox.directory / "b"], ["restore", "--input", sandbox.directory / "b/latest", "--verify"], ["key", "show"]):
+                              ["backup", "verify", "-v", "--output", sandbox.directory / "b"], ["restore", "--input", sandbox.directory / "b/latest", "--yes", "--verify"], ["key", "show"]):
                 result = sandbox.run(*arguments, **environment)
                 printed.append(result.stdout + result.stderr)
             with Daemon(sandbox, **environment) as daemon:

@@ -143,14 +143,14 @@ class Campaign(unittest.TestCase):
                 made = sorted(d for d in (backups / kind).iterdir() if not d.name.startswith("."))
                 older = [self.files(d) for d in made[:-1]]
                 id = made[-1].name
-                restore = ("restore", "--input", id) if kind == "full" else None
+                restore = ("restore", "--yes", "--input", id) if kind == "full" else None
                 artefacts[kind] = Artefact(self.files(made[-1]), ("backup", "verify", "--level", "0", "--input", id), restore, older)
             full = max(d.name for d in (backups / "increments").iterdir())
             records = sorted((backups / "increments" / full).glob("*.json"))
             pair = lambda record: [record, record.with_name(record.name.replace(".json", ".pages.zst.age"))]
             # The last one that is missing looks like one that was never made, so it is not removed.
             for number, record in enumerate(records):
-                artefacts[f"increment {number + 1}"] = Artefact(pair(record), ("backup", "verify", "--level", "0", "--input", full), ("restore", "--input", full, "--latest"),
+                artefacts[f"increment {number + 1}"] = Artefact(pair(record), ("backup", "verify", "--level", "0", "--input", full), ("restore", "--yes", "--input", full, "--latest"),
                                                                 [pair(other) for other in records[:number]], removable=record != records[-1])
             self.run_campaign(sandbox, artefacts, COUNT * 7 // 10, lambda: (hashlib.sha256(live.read_bytes()).hexdigest(), sorted(p.name for p in live.parent.iterdir())))
 

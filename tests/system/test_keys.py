@@ -48,7 +48,7 @@ class Keys(unittest.TestCase):
             self.assertEqual(settings["encryption.key"]["value"], key)
             self.assertEqual(settings["auth.api_token"]["value"], "planted-token-9d1f")
             sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = settings["encryption.key"]["value"]
-            sandbox.run("restore", "--from", mounted, "--input", "latest", "--verify", check=0)
+            sandbox.run("restore", "--from", mounted, "--input", "latest", "--yes", "--verify", check=0)
             with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database:
                 self.assertEqual(database.execute("SELECT count(*) FROM settings WHERE name = 'kept'").fetchone(), (1,))
 

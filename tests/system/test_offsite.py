@@ -62,7 +62,7 @@ class Copies(unittest.TestCase):
         self.assertEqual([entry.get("pinned") for entry in listed].count("before the move"), 1)
         for entry in listed:
             sandbox.run("backup", "verify", "--from", "offsite", "--input", entry["id"], check=0)
-        sandbox.run("restore", "--from", "offsite", "--input", "latest", "--verify", check=0)
+        sandbox.run("restore", "--from", "offsite", "--input", "latest", "--yes", "--verify", check=0)
         with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database:
             self.assertEqual({row[0] for row in database.execute("SELECT name FROM settings WHERE name LIKE 'k%'")}, {"k0", "k1", "k2"})
         sandbox.run("drill", "--from", "offsite", check=0)

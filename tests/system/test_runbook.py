@@ -42,14 +42,15 @@ class Runbook(unittest.TestCase):
         machine.install_aragora()
         machine.run("aragora init --production")
         if postgres:
-            machine.run(f"umask 077; cd /etc/aragora/credentials; echo postgresql://aragora:{PASSWORD}@127.0.0.1:5432/aragora > DATABASE_URL; echo sk-ant-api03-{secrets.token_hex(20)} > ANTHROPIC_API_KEY")
+            machine.run(f"cd /etc/aragora/credentials; echo postgresql://aragora:{PASSWORD}@127.0.0.1:5432/aragora > DATABASE_URL; echo sk-ant-api03-{secrets.token_hex(20)} > ANTHROPIC_API_KEY; chgrp aragora *; chmod 0640 *")
         toml = machine.path("/etc/aragora/aragora.toml")
         text = toml.read_text().replace("allowed_origins = []", 'allowed_origins = ["https://aragora.example.org"]')
         text = text.replace("# anthropic_api_key_file", "anthropic_api_key_file")
         if not postgres:
             text = re.sub(r"(?m)^(anthropic_api_key_file|url_file) = .*", "", text).replace('"production"', '"development"')
         toml.write_text(text + '\n[backup]\ndirectory = "/backups"\noffsite = "/mnt/backups"\nseal_interval_seconds = 1\nrecipients = []\n' + ("" if postgres else "continuous = true\n"))
-        machine.run("chown -R aragora:aragora /etc/aragora/credentials; chgrp aragora /etc/aragora/aragora.toml")
+        if not postgres:
+            machine.run("echo ARAGORA_ENV=development > /etc/default/aragora")
 
     def name_recipient(self, machine, out):
         toml = machine.path("/etc/aragora/aragora.toml")
@@ -137,7 +138,7 @@ class Runbook(unittest.TestCase):
             self.assertNotIn(PASSWORD, out)
             self.assertLessEqual({"before", "late"}, self.names(new))
             self.assertEqual(new.path("/etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY").read_text(), before)
-            self.assertEqual(new.run("stat -c '%a %U' /etc/aragora/credentials/* /etc/aragora/credentials | sort -u"), "600 aragora\n700 aragora\n")
+            self.assertEqual(new.run("stat -c '%a %U' /etc/aragora/credentials/* /etc/aragora/credentials | sort -u"), "640 root\n750 root\n")
             self.assertEqual(new.run("stat -c '%a %U %G' /etc/aragora/aragora.toml"), "640 root aragora\n")
             self.assertIn("# ours: 7f3a", new.path("/etc/postgresql/15/main/pg_hba.conf").read_text())
             self.assertEqual(new.run("psql -qAtc 'SHOW work_mem'", user="postgres").strip(), "7MB")

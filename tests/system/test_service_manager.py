@@ -56,7 +56,7 @@ class ServiceManager(unittest.TestCase):
     def test_a_refused_configuration_leaves_with_78_which_the_unit_does_not_restart(self):
         with Sandbox(ARAGORA_ENV="production") as sandbox:
             sandbox.run("serve", check=78)
-        self.assertIn("RestartPreventExitStatus=78", (SOURCE / "systemd/aragora.service").read_text())
+        self.assertIn("RestartPreventExitStatus=77 78", (SOURCE / "systemd/aragora.service").read_text())
 
 
 if __name__ == "__main__":

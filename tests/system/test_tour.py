@@ -25,7 +25,7 @@ class Tour(unittest.TestCase):
         with Daemon(sandbox) as daemon:
             _, second = daemon.post("/api/debates", {"task": "After the backup"})
             daemon.wait_finished(second["debate_id"])
-        restored = sandbox.run("restore", "--input", backups / "latest", "--verify", check=0)
+        restored = sandbox.run("restore", "--input", backups / "latest", "--yes", "--verify", check=0)
         self.assertIn("what was there before is", restored.stdout)
         sandbox.run("verify", check=0)
         with Daemon(sandbox) as daemon:

@@ -8,6 +8,7 @@
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/memory_file.h"
+#include "common/base/redact.h"
 #include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -109,15 +110,44 @@ TEST(Json, RefusesDeepAndTrailingInput) {
   EXPECT_EQ(parseJson(" {\"a\": 1} \n", "x").at("a").as_int64(), 1);
 }
 
-TEST(Log, RedactsWhatLooksLikeACredential) {
-  for (const auto* secret :
-       {"sk-ant-api03-abcdefghijk", "postgresql://u:hunter22222@h/db", "Authorization: Bearer abcdef123456",
-        "password=hunter22222", "api_key: hunter22222", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"}) {
-    const auto shown = log::redact(secret);
-    EXPECT_NE(shown.find("‹redacted›"), std::string::npos) << secret;
-    EXPECT_EQ(shown.find("hunter22222"), std::string::npos) << shown;
-  }
-  EXPECT_EQ(log::redact("debate 01ABC ended"), "debate 01ABC ended");
+TEST(Redact, RemovesWhatHasTheShapeOfASecret) {
+  const std::vector<std::pair<std::string, std::string>> table = {
+      {"sk-ant-api03-hunter22222", "‹redacted›"},
+      {"postgresql://u:hunter22222@h/db", "postgresql://u:‹redacted›@h/db"},
+      {"postgresql://u:Zx81@hunter22222@h/db failed", "postgresql://u:‹redacted›@h/db failed"},
+      {"'redis://:hunter22222@h:1/0'", "'redis://:‹redacted›@h:1/0'"},
+      {"Authorization: Bearer hunter22222", "Authorization: Bearer ‹redacted›"},
+      {"host=h password=hunter22222 user=u", "host=h password=‹redacted› user=u"},
+      {"host=h password='hunter22222 with \\' more' user=u", "host=h password='‹redacted›' user=u"},
+      {"?user=u&password=hunter22222&sslmode=off", "?user=u&password=‹redacted›&sslmode=off"},
+      {"api_key: hunter22222", "api_key: ‹redacted›"},
+      {R"({"token": "hunter", "id": 1})", R"({"token": "‹redacted›", "id": 1})"},
+      {"eyJhbGciOiJIUzI1NiJ9.hunter22222.c2ln", "‹redacted›"},
+      {"recipient AGE-SECRET-KEY-1HUNTER22222QQQ is not one", "recipient ‹redacted› is not one"},
+      {"-----BEGIN EC PRIVATE KEY-----\nhunter22222\n-----END EC PRIVATE KEY-----\nrest", "‹redacted›\nrest"},
+      {"-----BEGIN PRIVATE KEY-----\nhunter22222", "‹redacted›"}};
+  for (const auto& [text, shown] : table) EXPECT_EQ(redact(text), shown);
+}
+
+TEST(Redact, WordsAreNotSecrets) {
+  for (const auto* words :
+       {"debate 01ABC ended", "cannot open /etc/aragora/JWT_SECRET: Permission denied",
+        "OPENROUTER_API_KEY: not set; there is no fallback", "postgresql://user:password@host/name",
+        "Bearer token for programs", "ARAGORA_API_TOKEN: the value ends with a blank (U+0020)", "the secret: keep it",
+        "see https://example.org:8443/a?b=c@d", "token: /run/secrets/token2"})
+    EXPECT_EQ(redact(words), words);
+}
+
+TEST(Redact, WhatWasLoadedIsRemovedWhereverItStands) {
+  neverShow("Tr0ub4dor&3-of-the-test");
+  neverShow("postgresql://u:p%40ss-W0rd-of-the-test@h/db");
+  neverShow("permission");  // a word
+  neverShow("s3cret");      // too short
+  EXPECT_EQ(redact("xTr0ub4dor&3-of-the-testy"), "x‹redacted›y");
+  EXPECT_EQ(redact("FATAL: p%40ss-W0rd-of-the-test is wrong"), "FATAL: ‹redacted› is wrong");
+  EXPECT_EQ(redact("no permission for s3cret"), "no permission for s3cret");
+  const std::string large(200'000, 'a');
+  EXPECT_EQ(redact(large).size(), large.size());
 }
 
 TEST(File, AtomicWriteReplacesWholeAndKeepsMode) {

@@ -10,6 +10,7 @@
 #include "common/config/env_file.h"
 #include "common/config/loader.h"
 #include "common/config/render.h"
+#include "common/config/secret_file.h"
 #include "common/config/strength.h"
 #include "common/crypto/hash.h"
 
@@ -116,6 +117,7 @@ TEST(Loader, ReadsSecretsFromFilesAndCommandsAndRefusesOpenModes) {
   EXPECT_TRUE(loaded.problems.empty());
   EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "from-file");
 
+  ::chmod(directory.path().c_str(), 0755);
   ::chmod(file.c_str(), 0644);
   loaded = loadWith({{"JWT_SECRET_FILE", env("JWT_SECRET_FILE", file.string())}});
   ASSERT_EQ(loaded.problems.size(), 1U);
@@ -176,14 +178,91 @@ TEST(Unit, EnvironmentFilesAndCredentialsOfAServiceAreSeen) {
   writeFileAtomically(file, "ARAGORA_PORT=9000\n", 0600);
   const auto unit =
       parseUnit(fmt::format("LoadState=loaded\nEnvironment=ARAGORA_ENV=production \"X=two words\"\nEnvironmentFiles={} "
-                            "(ignore_errors=no)\nLoadCredential=JWT_SECRET:/etc/x\n",
+                            "(ignore_errors=no)\n",
                             file.string()),
-                "aragora.service");
+                "aragora.service", "LoadCredential=JWT_SECRET:/etc/x\n");
   EXPECT_TRUE(unit.problems.empty());
   EXPECT_EQ(unit.environment.at("ARAGORA_ENV").value, "production");
   EXPECT_EQ(unit.environment.at("X").value, "two words");
   EXPECT_EQ(unit.environment.at("ARAGORA_PORT").origin, file.string() + ":1");
   EXPECT_EQ(unit.credentials.at("JWT_SECRET"), "/etc/x");
+}
+
+// systemd 252 prints credentials as "[unprintable]" (systemctl show) and as written (systemctl cat).
+TEST(Unit, CredentialsStandInTheUnitFiles) {
+  const TemporaryDirectory directory;
+  for (const auto* name : {"A", "B"}) writeFileAtomically(directory.path() / name, "x\n", 0600);
+  const auto unit = parseUnit("LoadState=loaded\nUser=aragora\nStateDirectory=aragora-b other\n", "x.service",
+                              fmt::format("# /etc/x.service\n[Service]\nLoadCredential=old:/gone\nLoadCredential=\n"
+                                          "LoadCredential=JWT_SECRET:/etc/x\n# /etc/x.d/y.conf\n[Service]\n"
+                                          "LoadCredential = api_token : \\\n /etc/y\nLoadCredential=many:{}\n"
+                                          "LoadCredentialEncrypted=DATABASE_URL:/etc/z.cred\n",
+                                          directory.path().string()));
+  EXPECT_EQ(unit.user, "aragora");
+  EXPECT_EQ(unit.state_directory, "/var/lib/aragora-b");
+  EXPECT_EQ(unit.credentials.size(), 4U) << "an empty assignment forgets those before";
+  EXPECT_EQ(unit.credentials.at("JWT_SECRET"), "/etc/x");
+  EXPECT_EQ(unit.credentials.at("api_token"), "/etc/y");
+  EXPECT_EQ(unit.credentials.at("many_A"), (directory.path() / "A").string());
+  EXPECT_EQ(unit.encrypted_credentials.at("DATABASE_URL"), "/etc/z.cred");
+}
+
+// What Kubernetes mounts, what Compose bind-mounts, and what neither does.
+TEST(SecretFile, LinksStayBelowTheirDirectoryAndModesBehindADoor) {
+  const TemporaryDirectory place;
+  ::chmod(place.path().c_str(), 0755);
+  const auto mount = place.path() / "mount";
+  fs::create_directories(mount / "..2026_11_27");
+  writeFileAtomically(mount / "..2026_11_27/key", "s3cret\n", 0444);
+  fs::create_directory_symlink("..2026_11_27", mount / "..data");
+  fs::create_symlink("..data/key", mount / "key");
+  writeFileAtomically(place.path() / "outside", "x\n", 0600);
+  fs::create_symlink("../outside", mount / "out");
+  fs::create_symlink("nowhere", mount / "nothing");
+  ::chmod(mount.c_str(), 0700);
+  const auto read = [&](const char* name) { return readSecretFile((mount / name).string(), false); };
+  EXPECT_EQ(read("key").text, "s3cret");
+  EXPECT_TRUE(read("key").troubles.empty()) << "nobody else enters the directory";
+  ::chmod(mount.c_str(), 0755);
+  ::setenv("container", "", 1);
+  ASSERT_EQ(read("key").troubles.size(), 1U);
+  EXPECT_FALSE(read("key").troubles[0].warning);
+  ::setenv("container", "docker", 1);
+  EXPECT_TRUE(read("key").troubles[0].warning);
+  ::chmod((mount / "..2026_11_27/key").c_str(), 0466);
+  EXPECT_FALSE(read("key").troubles[0].warning) << "others can change it";
+  ::unsetenv("container");
+  for (const auto* name : {"out", "nothing", ".."}) {
+    EXPECT_FALSE(read(name).text) << name;
+    EXPECT_EQ(read(name).troubles.size(), 1U) << name;
+  }
+}
+
+TEST(SecretFile, WhatNobodySeesIsNamedAndOneNewlineIsNot) {
+  EXPECT_EQ(withoutFinalNewline("a\r\n"), "a");
+  EXPECT_EQ(withoutFinalNewline("a\n\n"), "a\n");
+  EXPECT_EQ(withoutFinalNewline("a\r"), "a\r");
+  const std::vector<std::pair<std::string, std::string>> table = {
+      {"\xEF\xBB\xBFkey", "begins with a byte order mark (U+FEFF)"},
+      {"key ", "ends with a blank (U+0020)"},
+      {" key", "begins with a blank (U+0020)"},
+      {"key\r", "ends with a carriage return (U+000D)"},
+      {"key\n", "ends with a line end (U+000A)"},
+      {"k\xE2\x80\x8By", "has a zero-width space (U+200B) after 1 bytes"},
+      {"key\xC2\xA0", "ends with a no-break space (U+00A0)"},
+      {std::string("k\0yyyy", 6), "has a control character (U+0000) after 1 bytes"},
+      {"key\t\t", "ends with a tab (U+0009)"}};
+  for (const auto& [text, said] : table) EXPECT_EQ(invisibleIn(text), said);
+  for (const auto* fine : {"", "key", "two words", "h\xC3\xA4rt", "p@ss:w0rd/%20"})
+    EXPECT_FALSE(invisibleIn(fine)) << fine;
+}
+
+TEST(Loader, AnEmptyEnvironmentIsNotDevelopment) {
+  EXPECT_EQ(loadWith({}, "environment = \"\"\n").problems.size(), 1U);
+  EXPECT_EQ(loadWith({{"ARAGORA_ENV", env("ARAGORA_ENV", "")}}).problems.size(), 1U);
+  EXPECT_TRUE(loadWith({{"ARAGORA_ENV", env("ARAGORA_ENV", "")}}, "environment = \"test\"\n").problems.empty());
+  EXPECT_TRUE(
+      loadWith({{"ARAGORA_ENV", env("ARAGORA_ENV", "test")}, {"ARAGORA_ENVIRONMENT", env("x", "")}}).problems.empty());
 }
 
 TEST(Strength, RandomSecretsAreHardlyEverRefused) {

@@ -1,6 +1,5 @@
 #include "common/backup/physical/private_cluster.h"
 
-#include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 
 #include "common/backup/physical/movement.h"
 #include "common/backup/physical/source_configuration.h"
+#include "common/base/account.h"
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/text.h"
@@ -127,29 +127,9 @@ std::map<std::string, std::string> recordedLimits(const fs::path& data) {
   return limits;
 }
 
-namespace {
-struct Owner {
-  uid_t user = 0;
-  gid_t group = 0;
-};
-
-// Asked once: what getpwnam(3) answers lies in one place for all threads, and others are being given files meanwhile.
-std::optional<Owner> serverUser() {
-  static const std::optional<Owner> known = []() -> std::optional<Owner> {
-    struct passwd entry {};
-    struct passwd* found = nullptr;
-    std::vector<char> buffer(65536);
-    if (::getpwnam_r(kServerUser, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
-      return std::nullopt;
-    return Owner{entry.pw_uid, entry.pw_gid};
-  }();
-  return known;
-}
-}  // namespace
-
 void giveToServerUser(const fs::path& path, bool recursively) {
   if (::geteuid() != 0) return;
-  const auto owner = serverUser();
+  const auto owner = findAccount(kServerUser);
   if (!owner)
     throw Error(Code::Config, fmt::format("there is no user {} to run PostgreSQL as", kServerUser),
                 "apt-get install postgresql-15");

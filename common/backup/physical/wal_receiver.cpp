@@ -260,7 +260,7 @@ class Receiver {
 
   void open(const WalSegment& segment) {
     path_ = archive_.partialPath(segment);
-    file_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    file_ = createFile(path_, O_RDWR, 0600);
     if (!file_.valid()) throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
     syncDirectory(path_.parent_path());
     hash_ = crypto::Sha256();

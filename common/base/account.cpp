@@ -1,0 +1,69 @@
+#include "common/base/account.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+#include "common/base/error.h"
+
+namespace aragora {
+
+namespace {
+constexpr std::size_t kEntryLimit = 65536;
+constexpr int kMostGroups = 1024;
+
+template <typename Ask>
+std::optional<Account> ask(Ask ask_system) {
+  struct passwd entry {};
+  struct passwd* found = nullptr;
+  std::vector<char> buffer(kEntryLimit);
+  if (ask_system(&entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return std::nullopt;
+  return Account{entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir};
+}
+
+// The kernel's own calls: glibc's change the whole process.
+bool become(const Account& account) {
+  std::vector<gid_t> groups(kMostGroups);
+  int count = kMostGroups;
+  if (::getgrouplist(account.name.c_str(), account.group, groups.data(), &count) < 0) return false;
+  return ::syscall(SYS_setgroups, count, groups.data()) == 0 &&
+         ::syscall(SYS_setresgid, account.group, account.group, account.group) == 0 &&
+         ::syscall(SYS_setresuid, account.user, account.user, account.user) == 0;
+}
+}  // namespace
+
+std::optional<Account> findAccount(const std::string& name) {
+  return ask([&](auto... rest) { return ::getpwnam_r(name.c_str(), rest...); });
+}
+
+std::optional<Account> findAccount(uid_t user) {
+  return ask([&](auto... rest) { return ::getpwuid_r(user, rest...); });
+}
+
+int accessAs(const Account& account, const fs::path& path, int mode) {
+  if (account.user == ::geteuid()) return ::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0 ? 0 : errno;
+  int result = EPERM;
+  std::thread([&] {
+    if (become(account)) result = ::access(path.c_str(), mode) == 0 ? 0 : errno;
+  }).join();
+  return result;
+}
+
+bool shareWithService(const fs::path& path, unsigned mode) {
+  if (::geteuid() != 0) return false;
+  const auto service = findAccount(kServiceUser);
+  if (!service) return false;
+  if (::lchown(path.c_str(), 0, service->group) != 0)
+    throwSystemError(Code::Permission, "change the owner of", path.string(), errno);
+  if (::chmod(path.c_str(), mode) != 0) throwSystemError(Code::Permission, "change the mode of", path.string(), errno);
+  return true;
+}
+
+}  // namespace aragora

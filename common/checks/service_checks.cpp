@@ -1,0 +1,87 @@
+// What the service will be able to read and write, looked at with its user's rights.
+#include <unistd.h>
+
+#include "common/base/account.h"
+#include "common/base/text.h"
+#include "common/checks/settings_checks.h"
+
+namespace aragora::checks {
+
+namespace {
+constexpr const char* kUnitsConfiguration = "/etc/aragora/aragora.toml";
+
+// The unit that was asked about, or the one that these settings are for.
+std::string userOf(const Context& context) {
+  if (!context.unit_user.empty()) return context.unit_user;
+  return ::geteuid() == 0 && context.config_file == kUnitsConfiguration && findAccount(kServiceUser) ? kServiceUser
+                                                                                                     : "";
+}
+
+// The file and every file that a setting's value lies in.
+std::set<fs::path> filesToRead(const Context& context) {
+  std::set<fs::path> files;
+  if (!context.config_file.empty()) files.insert(context.config_file);
+  for (const auto& setting : config::catalogue()) {
+    const auto origin = context.config.origin(setting.key);
+    const auto end = origin.text.find(" (");
+    const bool by_systemd = origin.text.find("LoadCredential") != std::string::npos;  // who hands it over as root
+    if (origin.source == config::Source::SecretFile && !by_systemd) files.insert(origin.text.substr(0, end));
+    if (origin.source == config::Source::Generated) files.insert(origin.text);
+  }
+  return files;
+}
+
+// The directory on the way that does not let the user pass, or the file.
+fs::path obstacle(const Account& account, const fs::path& path) {
+  fs::path at;
+  for (const auto& part : path.parent_path()) {
+    at /= part;
+    if (accessAs(account, at, X_OK) != 0) return at;
+  }
+  return path;
+}
+
+Finding cannot(const Account& account, const char* what, const fs::path& path, int failed) {
+  const auto there = obstacle(account, path);
+  const auto group = account.name;
+  const bool directory = there != path || std::string_view(what) == "write";
+  const auto fix =
+      std::string_view(what) == "write" && there == path
+          ? fmt::format("chown -R {0}:{0} {1}", group, path.string())
+          : fmt::format("chgrp {} {} && chmod g+{} {}", group, there.string(), directory ? "x" : "r", there.string());
+  return misconfigured(
+      fmt::format("Service user: {} cannot {} {}: {}", account.name, what, path.string(), systemError(failed)),
+      there.string(), fix);
+}
+}  // namespace
+
+std::vector<Finding> checkServiceUser(const Context& context) {
+  const auto name = userOf(context);
+  if (name.empty()) return {skipped("Service user: these settings are of whoever runs this")};
+  const auto account = findAccount(name);
+  if (!account)
+    return {misconfigured(fmt::format("Service user: there is no user {}", name), "the unit", "systemd-sysusers")};
+  if (::geteuid() != 0 && ::geteuid() != account->user)
+    return {
+        warning(fmt::format("Service user: only root can look with the rights of {}", name), "", "run this with sudo")};
+  std::vector<Finding> findings;
+  const auto files = filesToRead(context);
+  for (const auto& file : files) {
+    if (const int failed = accessAs(*account, file, R_OK); failed != 0)
+      findings.push_back(cannot(*account, "read", file, failed));
+  }
+  std::size_t written = 0;
+  for (const auto& directory : {context.config.stateDirectory(), context.config.backupDirectory()}) {
+    const int failed = accessAs(*account, directory, W_OK | X_OK);
+    if (failed == 0) ++written;
+    if (failed != 0 && failed != ENOENT) findings.push_back(cannot(*account, "write", directory, failed));
+  }
+  if (findings.empty())
+    findings.push_back(
+        ok(fmt::format("Service user: {} reads {} files of settings and writes {} of 2 directories that "
+                       "are there",
+                       name, files.size(), written)));
+  return findings;
+}
+
+}  // namespace aragora::checks

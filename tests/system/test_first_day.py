@@ -1,0 +1,140 @@
+"""The first day of a sysadmin, as root and as the service's user, on a machine that booted: what is typed, what the units then
+do, and what happens when something is taken away from them."""
+import re
+import secrets
+import time
+import unittest
+
+from booted import Booted
+from support import main
+
+PASSWORD = "n0t-the-sample-pw"
+URL = f"postgresql://aragora:{PASSWORD}@127.0.0.1:5432/aragora"
+
+
+class FirstDay(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = Booted()
+        cls.addClassCleanup(cls.machine.__exit__)
+        run = cls.machine.run
+        run("systemd-sysusers && systemd-tmpfiles --create aragora.conf")
+        run("pg_createcluster 15 main >/dev/null && systemctl start postgresql@15-main")
+        run(f"psql -q -c \"CREATE ROLE aragora LOGIN CREATEDB PASSWORD '{PASSWORD}'\" -c 'CREATE DATABASE aragora OWNER aragora'", user="postgres")
+        cls.printed = run("aragora init --production")
+        for name, value in (("DATABASE_URL", URL), ("ANTHROPIC_API_KEY", f"sk-ant-api03-{secrets.token_hex(20)}")):
+            command = re.search(r"install -m .*DATABASE_URL", cls.printed)[0].replace("DATABASE_URL", name)  # as it is printed
+            run(f"echo '{value}' | {command}")
+        run("sed -i -e 's|^allowed_origins = .*|allowed_origins = [\"https://aragora.example.org\"]|' -e 's|^# anthropic_api_key_file|anthropic_api_key_file|' /etc/aragora/aragora.toml")
+        run("aragora migrate")
+
+    def setUp(self):
+        self.run = self.machine.run
+        self.run("systemctl reset-failed; systemctl restart aragora")
+
+    def ready(self):
+        return self.machine.status("curl -sf http://127.0.0.1:8080/api/ready") == 0
+
+    def foreign(self):
+        """What below the state directory is not the service's."""
+        return self.run("find /var/lib/aragora ! -user aragora -ls")
+
+    def test_what_init_writes_is_roots_and_the_service_reads_it(self):
+        self.assertEqual(self.run("stat -c '%a %U %G' /etc/aragora /etc/aragora/aragora.toml /etc/aragora/credentials /etc/aragora/credentials/* | sort -u"), "640 root aragora\n750 root aragora\n")
+        self.assertIn('state_directory = "/var/lib/aragora"', self.run("cat /etc/aragora/aragora.toml"))
+        out = self.run("aragora validate-env --unit aragora")
+        self.assertIn("All production requirements met", out)
+        self.assertTrue(self.ready())
+        # The same for the service's user, and by hand.
+        self.assertIn("All production requirements met", self.run("aragora validate-env", user="aragora"))
+
+    def test_what_the_service_cannot_read_is_named_before_it_fails(self):
+        for broken, path, mended in (("chmod 0600 /etc/aragora/aragora.toml", "/etc/aragora/aragora.toml", "chmod 0640 /etc/aragora/aragora.toml"),
+                                     ("chgrp root /etc/aragora/credentials", "/etc/aragora/credentials", "chgrp aragora /etc/aragora/credentials"),
+                                     ("chgrp root /etc/aragora/credentials/JWT_SECRET", "/etc/aragora/credentials/JWT_SECRET", "chgrp aragora /etc/aragora/credentials/JWT_SECRET"),
+                                     ("chown root /var/lib/aragora && chmod 0700 /var/lib/aragora", "/var/lib/aragora", "chown aragora /var/lib/aragora && chmod 0750 /var/lib/aragora")):
+            with self.subTest(broken):
+                self.run(broken)
+                try:
+                    for how in ("--unit aragora", ""):
+                        out = self.run(f"aragora validate-env {how}", check=78)
+                        self.assertRegex(out, f"✗ Service user: aragora cannot (read|write) {path}")
+                finally:
+                    self.run(mended)
+        # The advice, typed as it is printed, repairs it.
+        self.run("chgrp root /etc/aragora/credentials/JWT_SECRET; chmod 0600 /etc/aragora/credentials/JWT_SECRET")
+        advice = re.search(r"cannot read /etc/aragora/credentials/JWT_SECRET.*\n\s+→ (.*)", self.run("aragora validate-env --unit aragora", check=78))[1]
+        self.run(advice)
+        self.run("aragora validate-env --unit aragora")
+
+    def test_what_root_does_leaves_everything_to_the_service(self):
+        self.run("aragora backup && aragora backup create --kind configuration && aragora backup verify && aragora drill")
+        self.assertEqual(self.foreign(), "")
+        self.run("systemctl start aragora-backup")
+        self.assertEqual(self.machine.shows("aragora-backup", "Result"), "success")
+        self.assertEqual(self.foreign(), "")
+        # The runbook, as either of them.
+        newest = re.search(r"\d{8}T\d{6}Z-\w+", self.run("aragora backup list", user="aragora"))
+        self.assertTrue(newest)
+        for user in ("root", "aragora"):
+            self.run("systemctl stop aragora")
+            self.assertIn("would", self.run("aragora restore --input latest --dry-run", user=user))
+            self.assertIn("without a terminal it needs --yes", self.run("aragora restore --input latest", user=user, check=64))
+            self.run("aragora restore --input latest --yes --verify", user=user)
+            self.run("systemctl start aragora")
+            self.assertTrue(self.ready())
+        self.assertEqual(self.foreign(), "")
+
+    def test_without_its_configuration_it_is_not_another_service(self):
+        self.run("mv /etc/aragora/aragora.toml /root/away")
+        try:
+            self.assertNotEqual(self.machine.status("systemctl restart aragora"), 0)
+            self.assertEqual(self.machine.shows("aragora", "ExecMainStatus"), "78")
+            self.assertEqual(self.machine.shows("aragora", "ActiveState"), "failed")
+            self.assertFalse(self.ready())
+            self.assertEqual(self.run("ls /var/lib/aragora").count(".db"), 0)
+        finally:
+            self.run("mv /root/away /etc/aragora/aragora.toml")
+
+    def test_it_comes_back_with_its_database(self):
+        self.run("systemctl stop postgresql@15-main")
+        try:
+            self.machine.status("systemctl restart aragora")
+            self.machine.wait(lambda: int(self.machine.shows("aragora", "NRestarts")) >= 6, 60)  # five were the limit once
+            self.assertIn("status=69", self.run("journalctl -q -u aragora -n 30 --no-pager -o cat"))
+        finally:
+            self.run("systemctl start postgresql@15-main")
+        self.machine.wait(self.ready, 30)
+
+    def test_credentials_of_the_unit_are_looked_at(self):
+        self.run("mv /etc/aragora/credentials/JWT_SECRET /etc/jwt && chown root:root /etc/jwt && chmod 0600 /etc/jwt && sed -i 's|^jwt_secret_file|# jwt_secret_file|' /etc/aragora/aragora.toml")
+        self.run("mkdir -p /etc/systemd/system/aragora.service.d && printf '[Service]\\nLoadCredential=JWT_SECRET:/etc/jwt\\n' > /etc/systemd/system/aragora.service.d/jwt.conf && systemctl daemon-reload")
+        try:
+            self.run("systemctl restart aragora && aragora validate-env --unit aragora")
+            self.run("mv /etc/jwt /etc/jwt.away")
+            self.assertIn("/etc/jwt", self.run("aragora validate-env --unit aragora", check=78))
+            self.run("mv /etc/jwt.away /etc/jwt")
+        finally:
+            self.run("rm -r /etc/systemd/system/aragora.service.d; systemctl daemon-reload; install -m 0640 -g aragora /etc/jwt /etc/aragora/credentials/JWT_SECRET; sed -i 's|^# jwt_secret_file|jwt_secret_file|' /etc/aragora/aragora.toml")
+
+    def test_a_reload_says_what_it_did(self):
+        before = self.machine.shows("aragora", "MainPID")
+        self.run("cp -p /etc/aragora/aragora.toml /root/good")
+        try:
+            self.run("echo 'broken = [' >> /etc/aragora/aragora.toml")
+            self.assertNotEqual(self.machine.status("systemctl reload aragora"), 0)
+            self.assertTrue(self.ready())
+            self.run("cp /root/good /etc/aragora/aragora.toml; sed -i 's|^behind_proxy|port = 9090\\nbehind_proxy|' /etc/aragora/aragora.toml; systemctl reload aragora")
+            said = lambda: self.run("journalctl -q -u aragora -n 20 --no-pager -o cat")
+            self.machine.wait(lambda: "after a restart only: server.port (8080 now, 9090 in the configuration)" in said())
+            for signal in ("USR1", "USR2"):
+                self.run(f"kill -{signal} {before}")
+            self.machine.wait(lambda: said().count("means nothing here") == 2)
+            self.assertTrue(self.ready())
+            self.assertEqual(self.machine.shows("aragora", "MainPID"), before)
+        finally:
+            self.run("cp /root/good /etc/aragora/aragora.toml")
+
+
+if __name__ == "__main__":
+    main()
