@@ -62,8 +62,10 @@ storage::Place Context::backups(const std::optional<std::string>& output, const 
   sweepScratch(scratchDirectory());
   if (!from) return backupDirectory(output);
   if (*from != "offsite")
-    return startsWith(*from, "s3://") ? storage::openLocation(*from, config())
-                                      : storage::Place(std::filesystem::absolute(*from));
+    // On a new machine before there is a configuration, too.
+    return startsWith(*from, "s3://")
+               ? storage::openLocation(*from, loaded().config_file_missing ? loaded().config : config())
+               : storage::Place(std::filesystem::absolute(*from));
   if (auto place = storage::offsite(config())) return *place;
   throw Error(Code::Config, "no place elsewhere is configured", "set ARAGORA_OFFSITE");
 }

@@ -70,7 +70,7 @@ void validate(const config::Loaded& loaded) {
   const auto code = report.exitStatus(false) == info(Code::Config).exit_status ? Code::Config : Code::Unreachable;
   throw Error(code,
               fmt::format("the daemon does not start: {} checks failed\n  {}", failures.size(), join(failures, "\n  ")),
-              "run: aragora validate-env");
+              config::hintToValidate());
 }
 
 // Outside production the embedded database migrates itself; everything else is an operator's decision.

@@ -1,4 +1,7 @@
+#include <unistd.h>
+
 #include "cli/commands/commands.h"
+#include "common/base/account.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/checks/check.h"
@@ -108,12 +111,20 @@ void printVerdict(const Output& out, const Tally& found, const std::string& envi
   }
 }
 
+// What the unit's user may reach is asked as that user: files and directories, and PostgreSQL, which may know who asks
+// by the user alone. What systemd hands over was read before, as systemd reads it.
+void lookAs(const std::string& user) {
+  const auto account = ::geteuid() == 0 ? findAccount(user) : std::nullopt;
+  if (account && account->user != 0) becomeForGood(*account);
+}
+
 int validate(Context& context, const Options& options) {
   const auto& out = context.out();
   if (options.list) return listChecks(out);
   const auto seconds = options.timeout.value_or(5);
   if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
   const auto& loaded = context.loaded(!options.offline);
+  lookAs(loaded.unit_user);
   const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
                                          loaded.unit_user, options.offline, std::chrono::seconds(seconds), nullptr},
                                         {options.only, options.skip, false});

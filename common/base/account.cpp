@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -28,12 +29,18 @@ std::optional<Account> ask(Ask ask_system) {
   return Account{entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir};
 }
 
+std::vector<gid_t> groupsOf(const Account& account) {
+  int count = kMostGroups;
+  std::vector<gid_t> groups(kMostGroups);
+  if (::getgrouplist(account.name.c_str(), account.group, groups.data(), &count) < 0) count = 0;
+  groups.resize(static_cast<std::size_t>(count));
+  return groups;
+}
+
 // The kernel's own calls: glibc's change the whole process.
 bool become(const Account& account) {
-  std::vector<gid_t> groups(kMostGroups);
-  int count = kMostGroups;
-  if (::getgrouplist(account.name.c_str(), account.group, groups.data(), &count) < 0) return false;
-  return ::syscall(SYS_setgroups, count, groups.data()) == 0 &&
+  const auto groups = groupsOf(account);
+  return ::syscall(SYS_setgroups, groups.size(), groups.data()) == 0 &&
          ::syscall(SYS_setresgid, account.group, account.group, account.group) == 0 &&
          ::syscall(SYS_setresuid, account.user, account.user, account.user) == 0;
 }
@@ -54,6 +61,14 @@ int accessAs(const Account& account, const fs::path& path, int mode) {
     if (become(account)) result = ::access(path.c_str(), mode) == 0 ? 0 : errno;
   }).join();
   return result;
+}
+
+void becomeForGood(const Account& account) {
+  const auto groups = groupsOf(account);
+  if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(account.group, account.group, account.group) != 0 ||
+      ::setresuid(account.user, account.user, account.user) != 0)
+    throwSystemError(Code::Permission, "become", account.name, errno);
+  ::setenv("HOME", account.home.c_str(), 1);
 }
 
 bool shareWithService(const fs::path& path, unsigned mode) {

@@ -30,6 +30,9 @@ std::optional<Account> findAccount(uid_t user);
 // options are asked and not guessed. Answers 0 or errno.
 int accessAs(const Account& account, const fs::path& path, int mode);
 
+// As root: from here on this whole process is that user, in groups and HOME too. Throws Error(Permission).
+void becomeForGood(const Account& account);
+
 // The one rule for what the service reads and must not change: it is root's, and the service's group may read it (files
 // 0640, directories 0750). False, and nothing done, when we are not root or there is no such user: then it stays ours
 // alone.

@@ -4,11 +4,8 @@
 #include "common/base/file.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
-#include "common/config/env_file.h"
 #include "common/config/secret_file.h"
 #include "common/config/toml_file.h"
-
-extern char** environ;
 
 namespace aragora::config {
 
@@ -23,8 +20,8 @@ bool isFlagText(const std::string& text) {
 
 class Merger {
  public:
-  Merger(const Sources& sources, const Environment& environment, const std::string& credentials)
-      : sources_(sources), environment_(environment), credentials_(credentials) {}
+  Merger(const Sources& sources, const Environment& environment, const std::string& credentials, const Unit* unit)
+      : sources_(sources), environment_(environment), credentials_(credentials), unit_(unit) {}
 
   Loaded merge(const std::string& config_file) {
     result_.config_file = config_file;
@@ -56,8 +53,14 @@ class Merger {
     try {
       return parseToml(readFile(file, 1 << 20), file, result_.problems);
     } catch (const Error& error) {
-      result_.problems.push_back({"config_file", file, error.what(), file,
-                                  error.hint().empty() ? "check the path and its permissions" : error.hint()});
+      result_.config_file_missing = error.code() == Code::NoInput;
+      const bool installed = startsWith(file, std::string(kInstalledDirectory) + "/");
+      result_.problems.push_back(
+          {"config_file", file, error.what(), file,
+           result_.config_file_missing ? "check the path, or write one: aragora init --production"
+           : installed            ? "this is the installed service's: run it as root, or: sudo -u aragora aragora …"
+           : error.hint().empty() ? "check the path and its permissions"
+                                  : error.hint()});
       return {};
     }
   }
@@ -106,9 +109,10 @@ class Merger {
   }
 
   void addCredential(const Setting& setting) {
-    if (credentials_.empty()) return;
     for (const auto name : setting.environment) {
       for (const auto& file_name : {std::string(name), lower(name)}) {
+        addUnitCredential(setting, std::string(name), file_name);
+        if (credentials_.empty()) continue;
         const auto path = fs::path(credentials_) / file_name;
         std::error_code ignored;
         if (!fs::exists(path, ignored)) continue;
@@ -116,6 +120,17 @@ class Merger {
                       {Source::Credential, fmt::format("credential {}", path.string())});
       }
     }
+  }
+
+  // True when the unit hands one of that name over, readable or not.
+  bool addUnitCredential(const Setting& setting, const std::string& variable, const std::string& id) {
+    if (unit_ == nullptr) return false;
+    const auto found = unit_->credentials.find(id);
+    if (found == unit_->credentials.end()) return false;
+    if (found->second.content)
+      addIndirect(setting, variable, withoutFinalNewline(found->second.content->reveal()),
+                  {Source::Credential, fmt::format("credential {}", found->second.origin)});
+    return true;
   }
 
   void addIndirections(const Setting& setting) {
@@ -136,6 +151,11 @@ class Merger {
 
   void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
                      const Origin& origin) {
+    // What %d of a unit leads to is there only while it runs.
+    const std::filesystem::path named = path;
+    if (unit_ != nullptr && named.parent_path() == unit_->credentials_directory &&
+        addUnitCredential(setting, variable, named.filename().string()))
+      return;
     const auto file = readSecretFile(path, origin.source == Source::Credential);
     for (const auto& trouble : file.troubles) {
       problem(setting, variable, trouble.message, origin.text, trouble.hint);
@@ -281,96 +301,15 @@ class Merger {
   const Sources& sources_;
   const Environment& environment_;
   const std::string& credentials_;
+  const Unit* unit_;
   Loaded result_;
 };
 
-Environment processEnvironment() {
-  Environment result;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text(*entry);
-    const auto equals = text.find('=');
-    if (equals == std::string_view::npos) continue;
-    const auto name = std::string(text.substr(0, equals));
-    result[name] = {std::string(text.substr(equals + 1)), "env " + name};
-  }
-  return result;
-}
-
-// Files first: what is not in them, and is no setting of ours, comes from the process.
-Environment fileEnvironment(const std::string& file, std::vector<Problem>& problems) {
-  Environment result;
-  try {
-    const auto parsed = parseEnvironmentFile(readFile(file, 1 << 20));
-    for (const auto& entry : parsed.entries) result[entry.name] = {entry.value, fmt::format("{}:{}", file, entry.line)};
-    for (const auto& warning : parsed.warnings) {
-      problems.push_back({"env_file", file, warning.message, fmt::format("{}:{}", file, warning.line),
-                          "systemd reads the file this way, see systemd.exec(5)", true});
-    }
-  } catch (const Error& error) {
-    problems.push_back({"env_file", file, error.what(), file, "check the path and its permissions"});
-  }
-  return result;
-}
-
-std::string defaultConfigFile(const Environment& environment) {
-  const auto value = [&](const char* name) {
-    const auto found = environment.find(name);
-    return found == environment.end() ? std::string() : found->second.value;
-  };
-  if (const auto given = value("ARAGORA_CONFIG"); !given.empty()) return given;
-  std::vector<std::string> candidates = {"/etc/aragora/aragora.toml"};
-  if (const auto xdg = value("XDG_CONFIG_HOME"); startsWith(xdg, "/"))
-    candidates.push_back(xdg + "/aragora/aragora.toml");
-  else if (const auto home = value("HOME"); startsWith(home, "/"))
-    candidates.push_back(home + "/.config/aragora/aragora.toml");
-  for (const auto& candidate : candidates) {
-    std::error_code ignored;
-    if (fs::exists(candidate, ignored)) return candidate;
-  }
-  return {};
-}
 }  // namespace
 
 Loaded loadFrom(const Sources& sources, const Environment& environment, const std::string& config_file,
-                const std::string& credentials_directory) {
-  return Merger(sources, environment, credentials_directory).merge(config_file);
-}
-
-Loaded load(const Sources& sources) {
-  std::vector<Problem> early;
-  std::string unit_user;
-  std::string unit_state;
-  Environment environment = processEnvironment();
-  std::string credentials;
-  if (const auto found = environment.find("CREDENTIALS_DIRECTORY"); found != environment.end())
-    credentials = found->second.value;
-  if (sources.env_file || sources.unit) {
-    for (const auto& name : environmentNames()) environment.erase(name);
-  }
-  if (sources.env_file) {
-    for (auto& [name, value] : fileEnvironment(*sources.env_file, early)) environment[name] = value;
-  }
-  if (sources.unit) {
-    auto unit = readUnit(*sources.unit);
-    early.insert(early.end(), unit.problems.begin(), unit.problems.end());
-    for (auto& [name, value] : unit.environment) environment[name] = value;
-    for (const auto& [name, file] : unit.credentials)
-      environment[upper(name) + "_FILE"] = {file, fmt::format("LoadCredential of {}", *sources.unit)};
-    for (const auto& [name, file] : unit.encrypted_credentials)
-      environment[upper(name) + "_COMMAND"] = {fmt::format("systemd-creds decrypt --name={} {} -", name, file),
-                                               fmt::format("LoadCredentialEncrypted of {}", *sources.unit)};
-    unit_user = unit.user;
-    unit_state = unit.state_directory;
-  }
-  auto loaded =
-      loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)), credentials);
-  loaded.problems.insert(loaded.problems.begin(), early.begin(), early.end());
-  loaded.unit_user = unit_user;
-  if (!unit_state.empty() && !loaded.config.isSet(key::kStateDirectory))
-    loaded.config.add(key::kStateDirectory,
-                      {Secret(unit_state), {Source::Environment, fmt::format("StateDirectory of {}", *sources.unit)}});
-  for (const auto& [name, value] : environment) loaded.environment_origins[name] = value.origin;
-  return loaded;
+                const std::string& credentials_directory, const Unit* unit) {
+  return Merger(sources, environment, credentials_directory, unit).merge(config_file);
 }
 
 void requireNoProblems(const std::vector<Problem>& problems) {
@@ -386,8 +325,7 @@ void requireNoProblems(const std::vector<Problem>& problems) {
                                    {"hint", problem.hint}});
   }
   if (lines.empty()) return;
-  throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")),
-              "run: aragora validate-env")
+  throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")), hintToValidate())
       .with(details);
 }
 

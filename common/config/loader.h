@@ -11,14 +11,12 @@
 #include <vector>
 
 #include "common/config/config.h"
+#include "common/config/unit.h"
 
 namespace aragora::config {
 
-struct EnvironmentValue {
-  std::string value;
-  std::string origin;  // "env NAME" or "/etc/default/aragora:3"
-};
-using Environment = std::map<std::string, EnvironmentValue>;
+// Of the installed service, and expected where it exists.
+constexpr const char* kInstalledDirectory = "/etc/aragora";
 
 struct Sources {
   std::map<std::string, std::string> flags;  // catalogue key -> text
@@ -32,27 +30,17 @@ struct Loaded {
   Config config;
   std::vector<Problem> problems;
   std::string config_file;                                 // the file that was read, empty when none
+  bool config_file_missing = false;                        // it was named or expected, and is not there
   std::map<std::string, std::string> environment_origins;  // every variable that was seen; no values
   std::string unit_user;                                   // whom --unit runs as, empty without it
 };
 
+// What is typed by root or the service's user beside an installed service finds what the unit finds: its variables and
+// credentials count like this process's own, which shadow them.
 Loaded load(const Sources& sources);
 // The same with everything given; used by load() and the tests.
 Loaded loadFrom(const Sources& sources, const Environment& environment, const std::string& config_file,
-                const std::string& credentials_directory);
-
-// What `systemctl show` and the unit files say a service sees, for --unit.
-struct UnitEnvironment {
-  Environment environment;
-  std::map<std::string, std::string> credentials;            // name -> file
-  std::map<std::string, std::string> encrypted_credentials;  // name -> file, opened by systemd-creds
-  std::string user;                                          // root when the unit names none
-  std::string state_directory;                               // the first, absolute; empty when it has none
-  std::vector<Problem> problems;
-};
-// `files`: the unit files as `systemctl cat` prints them, for the credentials that `show` calls unprintable.
-UnitEnvironment parseUnit(std::string_view systemctl_show_output, const std::string& unit, std::string_view files = "");
-UnitEnvironment readUnit(const std::string& unit);
+                const std::string& credentials_directory, const Unit* unit = nullptr);
 
 // Lists every problem in one Error(Config); does nothing when there are none (warnings do not count).
 void requireNoProblems(const std::vector<Problem>& problems);

@@ -92,9 +92,14 @@ class FirstDay(unittest.TestCase):
             self.assertEqual(self.machine.shows("aragora", "ExecMainStatus"), "78")
             self.assertEqual(self.machine.shows("aragora", "ActiveState"), "failed")
             self.assertFalse(self.ready())
+            # Typed by hand neither.
+            for user in ("root", "aragora"):
+                self.assertIn("/etc/aragora/aragora.toml", self.run("aragora backup", user=user, check=78))
             self.assertEqual(self.run("ls /var/lib/aragora").count(".db"), 0)
         finally:
             self.run("mv /root/away /etc/aragora/aragora.toml")
+        # Nobody else is told that there is none.
+        self.assertIn("/etc/aragora/aragora.toml", self.run("cd /; HOME=/ runuser -u nobody -- aragora backup list 2>&1", check=78))
 
     def test_it_comes_back_with_its_database(self):
         self.run("systemctl stop postgresql@15-main")
@@ -116,6 +121,40 @@ class FirstDay(unittest.TestCase):
             self.run("mv /etc/jwt.away /etc/jwt")
         finally:
             self.run("rm -r /etc/systemd/system/aragora.service.d; systemctl daemon-reload; install -m 0640 -g aragora /etc/jwt /etc/aragora/credentials/JWT_SECRET; sed -i 's|^# jwt_secret_file|jwt_secret_file|' /etc/aragora/aragora.toml")
+
+    def test_what_only_the_unit_says_is_found_by_root_and_named_to_its_user(self):
+        """Secrets that only systemd reads, one encrypted, one under a name of its own, a variable in a file that only root reads."""
+        drop_in = ["LoadCredential=DATABASE_URL:/root/secrets/DATABASE_URL", "LoadCredential=anthropic_api_key:/root/secrets/ANTHROPIC_API_KEY", "LoadCredential=jwt:/root/secrets/JWT_SECRET",
+                   "LoadCredential=KEY:/root/secrets/ARAGORA_ENCRYPTION_KEY", "Environment=ARAGORA_ENCRYPTION_KEY_FILE=%d/KEY", "LoadCredentialEncrypted=ARAGORA_API_TOKEN:/root/secrets/token.cred"]
+        self.run("cp -a /etc/aragora /root/kept; install -d -m 700 /root/secrets; cp /etc/aragora/credentials/* /root/secrets; rm /etc/aragora/credentials/*; chmod 600 /root/secrets/*; sed -i '/_file = /d' /etc/aragora/aragora.toml")
+        try:
+            self.run("umask 077; echo JWT_SECRET_FILE=/run/credentials/aragora.service/jwt > /etc/default/aragora; systemd-creds encrypt --with-key=host --name=ARAGORA_API_TOKEN /root/secrets/ARAGORA_API_TOKEN /root/secrets/token.cred 2>&1")
+            self.run("mkdir -p /etc/systemd/system/aragora.service.d; printf '%s\\n' '[Service]' " + " ".join(f"'{line}'" for line in drop_in) + " > /etc/systemd/system/aragora.service.d/secrets.conf; systemctl daemon-reload")
+            self.run("systemctl restart aragora")
+            self.assertTrue(self.ready())
+            for command in ("aragora validate-env --unit aragora", "aragora validate-env"):
+                self.assertIn("All production requirements met", self.run(command))
+            self.run("aragora verify; aragora verify --unit aragora.service")
+            self.assertIn("as root: aragora --unit aragora.service", self.run("aragora verify", user="aragora", check=78))
+            # What this process's own environment says counts before what the unit says.
+            self.assertIn("sqlite", self.run("ARAGORA_ENV=development DATABASE_URL=postgresql://x:y@127.0.0.1:1/sqlite aragora config show --json").lower())
+            # Gone, it is a finding, as it would be for systemd.
+            self.run("mv /root/secrets/DATABASE_URL /root/secrets/away")
+            self.assertIn("/root/secrets/DATABASE_URL", self.run("aragora validate-env --offline --unit aragora", check=78))
+            self.assertIn("does not know the unit", self.run("aragora validate-env --offline --unit aragorra", check=78))
+            self.run("printf '[Service]\\nUser=nobody-here\\n' > /etc/systemd/system/aragora.service.d/user.conf")
+            self.assertIn("there is no user nobody-here", self.run("aragora validate-env --offline --unit aragora", check=78))
+        finally:
+            self.run("rm -rf /etc/aragora /etc/default/aragora /etc/systemd/system/aragora.service.d; mv /root/kept /etc/aragora; systemctl daemon-reload")
+
+    def test_the_server_is_asked_as_the_units_user(self):
+        """PostgreSQL's own rule on Debian's socket: who asks is the user."""
+        self.run("cp -p /etc/aragora/credentials/DATABASE_URL /root/url; echo 'postgresql:///aragora?host=/var/run/postgresql' > /etc/aragora/credentials/DATABASE_URL")
+        try:
+            self.run("systemctl restart aragora")
+            self.assertIn("All production requirements met", self.run("aragora validate-env --unit aragora"))
+        finally:
+            self.run("cp /root/url /etc/aragora/credentials/DATABASE_URL")
 
     def test_a_reload_says_what_it_did(self):
         before = self.machine.shows("aragora", "MainPID")

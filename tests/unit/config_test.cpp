@@ -12,6 +12,7 @@
 #include "common/config/render.h"
 #include "common/config/secret_file.h"
 #include "common/config/strength.h"
+#include "common/config/unit.h"
 #include "common/crypto/hash.h"
 
 namespace aragora::config {
@@ -172,39 +173,68 @@ TEST(Loader, KubernetesServiceLinksAreNotTaken) {
   EXPECT_EQ(loaded.config.integer(key::kPort), 8080);
 }
 
-TEST(Unit, EnvironmentFilesAndCredentialsOfAServiceAreSeen) {
-  const TemporaryDirectory directory;
-  const auto file = directory.path() / "default";
-  writeFileAtomically(file, "ARAGORA_PORT=9000\n", 0600);
-  const auto unit =
-      parseUnit(fmt::format("LoadState=loaded\nEnvironment=ARAGORA_ENV=production \"X=two words\"\nEnvironmentFiles={} "
-                            "(ignore_errors=no)\n",
-                            file.string()),
-                "aragora.service", "LoadCredential=JWT_SECRET:/etc/x\n");
+// A directory of units, where readUnit() looks for them.
+class UnitDirectory {
+ public:
+  UnitDirectory() { ::setenv("SYSTEMD_UNIT_PATH", directory_.path().c_str(), 1); }
+  ~UnitDirectory() { ::unsetenv("SYSTEMD_UNIT_PATH"); }
+  fs::path write(const std::string& name, const std::string& text) const {
+    const auto path = directory_.path() / name;
+    makeDirectories(path.parent_path());
+    writeFileAtomically(path, text, 0600);
+    return path;
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST(Unit, EnvironmentFilesDropInsAndCredentialsOfAServiceAreSeen) {
+  const UnitDirectory units;
+  const auto file = units.write("default", "ARAGORA_PORT=9000\n");
+  const auto secret = units.write("secret", "s3cret\n");
+  units.write("aragora.service",
+              fmt::format("[Unit]\nEnvironment=NOT=this\n[Service]\nUser=somebody\nStateDirectory=one two\n"
+                          "Environment=ARAGORA_ENV=production \"X=two words\" \\\n  # between\n  Y=%N\n"
+                          "Environment=JWT_SECRET_FILE=%d/JWT_SECRET\nEnvironmentFile=-{}\n"
+                          "EnvironmentFile=-/no/such/file\nLoadCredential=JWT_SECRET:{}\n",
+                          file.string(), secret.string()));
+  units.write("aragora.service.d/20-later.conf", "[Service]\nUser=later\nUnsetEnvironment=Y\n");
+  units.write("aragora.service.d/10-first.conf", "[Service]\nUser=first\nSetCredential=redis_url:redis://x\n");
+  const auto unit = readUnit("aragora");
+  EXPECT_TRUE(unit.found);
   EXPECT_TRUE(unit.problems.empty());
   EXPECT_EQ(unit.environment.at("ARAGORA_ENV").value, "production");
   EXPECT_EQ(unit.environment.at("X").value, "two words");
+  EXPECT_EQ(unit.environment.count("Y") + unit.environment.count("NOT"), 0U);
   EXPECT_EQ(unit.environment.at("ARAGORA_PORT").origin, file.string() + ":1");
-  EXPECT_EQ(unit.credentials.at("JWT_SECRET"), "/etc/x");
+  EXPECT_EQ(unit.user, "later");
+  EXPECT_EQ(unit.state_directory, "/var/lib/one");
+  EXPECT_EQ(unit.credentials.at("JWT_SECRET").content->reveal(), "s3cret\n");
+  units.write("token/api", "t0ken");
+  units.write("many.service",
+              fmt::format("[Service]\nLoadCredential=old:/gone\nLoadCredential=\nLoadCredential = many : \\\n {}\n",
+                          (file.parent_path() / "token").string()));
+  EXPECT_EQ(readUnit("many").credentials.at("many_api").content->reveal(), "t0ken");
+  EXPECT_TRUE(readUnit("many").problems.empty()) << "an empty assignment forgets those before";
+  const auto loaded = loadFrom({}, unit.environment, "", "", &unit);
+  EXPECT_TRUE(loaded.problems.empty());
+  EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "s3cret");
+  EXPECT_EQ(loaded.config.secret(key::kRedisUrl).reveal(), "redis://x");
 }
 
-// systemd 252 prints credentials as "[unprintable]" (systemctl show) and as written (systemctl cat).
-TEST(Unit, CredentialsStandInTheUnitFiles) {
-  const TemporaryDirectory directory;
-  for (const auto* name : {"A", "B"}) writeFileAtomically(directory.path() / name, "x\n", 0600);
-  const auto unit = parseUnit("LoadState=loaded\nUser=aragora\nStateDirectory=aragora-b other\n", "x.service",
-                              fmt::format("# /etc/x.service\n[Service]\nLoadCredential=old:/gone\nLoadCredential=\n"
-                                          "LoadCredential=JWT_SECRET:/etc/x\n# /etc/x.d/y.conf\n[Service]\n"
-                                          "LoadCredential = api_token : \\\n /etc/y\nLoadCredential=many:{}\n"
-                                          "LoadCredentialEncrypted=DATABASE_URL:/etc/z.cred\n",
-                                          directory.path().string()));
-  EXPECT_EQ(unit.user, "aragora");
-  EXPECT_EQ(unit.state_directory, "/var/lib/aragora-b");
-  EXPECT_EQ(unit.credentials.size(), 4U) << "an empty assignment forgets those before";
-  EXPECT_EQ(unit.credentials.at("JWT_SECRET"), "/etc/x");
-  EXPECT_EQ(unit.credentials.at("api_token"), "/etc/y");
-  EXPECT_EQ(unit.credentials.at("many_A"), (directory.path() / "A").string());
-  EXPECT_EQ(unit.encrypted_credentials.at("DATABASE_URL"), "/etc/z.cred");
+TEST(Unit, WhatSystemdCannotStartIsSaid) {
+  const UnitDirectory units;
+  EXPECT_FALSE(readUnit("aragora").found);
+  EXPECT_EQ(readUnit("nothing").problems.size(), 1U);
+  units.write("gone.service", "[Service]\nEnvironmentFile=/no/such/file\nLoadCredential=JWT_SECRET:/no/such/secret\n");
+  const auto gone = readUnit("gone.service");
+  ASSERT_EQ(gone.problems.size(), 2U);
+  EXPECT_NE(gone.problems[1].message.find("/no/such/secret"), std::string::npos);
+  units.write("many@.service", "[Service]\nEnvironment=A=%i B=1\nEnvironment=\nEnvironment=A=%i\n");
+  const auto many = readUnit("many@7");
+  EXPECT_EQ(many.environment.at("A").value, "7");
+  EXPECT_EQ(many.environment.count("B"), 0U);
 }
 
 // What Kubernetes mounts, what Compose bind-mounts, and what neither does.
