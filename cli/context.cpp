@@ -1,5 +1,6 @@
 #include "cli/context.h"
 
+#include "common/backup/elsewhere.h"
 #include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
@@ -66,7 +67,10 @@ storage::Place Context::backups(const std::optional<std::string>& output, const 
     return startsWith(*from, "s3://")
                ? storage::openLocation(*from, loaded().config_file_missing ? loaded().config : config())
                : storage::Place(std::filesystem::absolute(*from));
-  if (auto place = storage::offsite(config())) return *place;
+  if (auto place = storage::offsite(config())) {
+    backup::requireElsewhere(*place);
+    return *place;
+  }
   throw Error(Code::Config, "no place elsewhere is configured", "set ARAGORA_OFFSITE");
 }
 

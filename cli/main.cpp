@@ -8,7 +8,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "cli/command_line.h"
 #include "cli/context.h"
@@ -22,6 +21,26 @@ void protectMemory() {
   ::prctl(PR_SET_DUMPABLE, 0);
 }
 
+// A descriptor that is closed would become that of the next file opened, and what is printed would go into it. Writing
+// to a standard output that was closed fails, as it should.
+void fillStandardDescriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+// A command that failed says more than that nobody could read it. A reader that left (EPIPE) has what it wanted: only
+// the status says it.
+int withOutputLookedAt(int status) {
+  const int why = aragora::cli::closeOut();
+  if (why == 0) return status;
+  if (why != EPIPE)
+    aragora::cli::Output({}).error(aragora::Error(aragora::Code::Io,
+                                                  "cannot write the output: " + aragora::systemError(why),
+                                                  "what the command did is done, and was not all shown"));
+  return status != 0 ? status : aragora::info(aragora::Code::Io).exit_status;
+}
+
 // Whatever failed after a signal failed of it.
 aragora::Error asInterrupt(const aragora::Error& error) {
   if (!aragora::interrupt::signal()) return error;
@@ -32,7 +51,7 @@ int run(int argc, char** argv) {
   aragora::cli::GlobalOptions global;
   const auto parsed = aragora::cli::parseCommandLine(argc, argv, global);
   if (!parsed.run) {
-    std::fputs(parsed.text.c_str(), stdout);
+    aragora::cli::printOut(parsed.text);
     return 0;
   }
   aragora::cli::Context context(global);
@@ -45,31 +64,10 @@ int run(int argc, char** argv) {
     return aragora::info(error.code()).exit_status;
   }
 }
-
-// A closed descriptor would be given to the next file that is opened, and what is printed would land in it.
-void occupyStandardDescriptors() {
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(fd, F_GETFD) >= 0) continue;
-    // What is printed to nobody has not been printed.
-    (void)!::open(fd == STDOUT_FILENO ? "/dev/full" : "/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
-  }
-}
-
-// A command whose answer did not arrive has not succeeded. Whoever closed the pipe has read enough and needs no words.
-int statusOfOutput(int status) {
-  errno = 0;
-  const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-  const int why = aragora::cli::outputFailure() != 0 ? aragora::cli::outputFailure() : errno;
-  if (flushed && aragora::cli::outputFailure() == 0) return status;
-  if (why != EPIPE)
-    std::fprintf(stderr, "aragora: cannot write the output%s%s\n", why != 0 ? ": " : "",
-                 why != 0 ? std::strerror(why) : "");
-  return status != 0 ? status : aragora::info(aragora::Code::Io).exit_status;
-}
 }  // namespace
 
 int main(int argc, char** argv) {
-  occupyStandardDescriptors();
+  fillStandardDescriptors();
   protectMemory();
   std::signal(SIGPIPE, SIG_IGN);
   for (const int stray : {SIGUSR1, SIGUSR2}) std::signal(stray, SIG_IGN);  // meant for others; they would end us
@@ -87,8 +85,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "aragora: internal error: %s\n  → please report this as a bug\n", error.what());
     status = aragora::info(aragora::Code::Internal).exit_status;
   }
+  status = withOutputLookedAt(status);
   // Threads of checks that were abandoned at their deadline may still wait for a name server: they are not waited for.
-  status = statusOfOutput(status);
   std::fflush(nullptr);
   std::quick_exit(status);
 }

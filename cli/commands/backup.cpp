@@ -7,6 +7,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/wal.h"
 #include "common/backup/continuous.h"
+#include "common/backup/elsewhere.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
@@ -151,6 +152,14 @@ int create(Context& context, const Options& options) {
   return 0;
 }
 
+int markPlace(Context& context, const storage::Place& place) {
+  const bool made = backup::initElsewhere(place);
+  context.out().marked(Mark::Ok, fmt::format("{} {} for the copies; now: aragora backup copy", place.describe(),
+                                             made ? "is marked" : "was marked already"));
+  context.out().document({{"place", place.describe()}, {"marked", made}});
+  return 0;
+}
+
 int copy(Context& context, const Options& options) {
   const auto& out = context.out();
   const auto directory = context.backupDirectory(options.output);
@@ -158,6 +167,7 @@ int copy(Context& context, const Options& options) {
   if (!place)
     throw Error(Code::Config, "no place elsewhere is configured",
                 "set ARAGORA_OFFSITE to s3://bucket/prefix or the path of a mounted directory");
+  if (options.init) return markPlace(context, *place);
   backup::OffsiteCopy copying(directory, *place, context.backupKeyring());
   if (options.again) copying.writeEverythingAgain();
   const auto report = copying.copyBackups(backups::lockWait(options));
@@ -210,6 +220,7 @@ void declareBackup(CommandLine line) {
       line.subcommand("wal-push", "Store one file of the log: archive_command = 'aragora backup wal-push %p'"));
   line.subcommand("copy", "Copy what is not yet at backup.offsite")
       .flag("--again", options->again, "Everything, also what is there already")
+      .flag("--init", options->init, "Only mark the directory as the place for the copies, and make it if need be")
       .run(runs(copy));
   line.subcommand("list", "List backups with their state")
       .option("--from", options->from, from)

@@ -22,6 +22,7 @@ struct Options {
   std::optional<std::int64_t> wait;
   bool due = false;
   bool again = false;
+  bool init = false;
   bool every_kind = false;
   bool dry_run = false;
 };

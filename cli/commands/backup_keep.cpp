@@ -1,5 +1,6 @@
 #include "cli/commands/backup.h"
 #include "common/backup/create.h"
+#include "common/backup/elsewhere.h"
 #include "common/backup/ownership.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
@@ -161,6 +162,7 @@ int prune(Context& context, const Options& options) {
   std::vector<Planned> planned;
   planAt(context, directory, options, planned);
   if (const auto place = storage::offsite(context.config())) {
+    backup::requireElsewhere(*place);
     if (const auto ours = backup::ownerOf(directory)) backup::requireOwner(*place, ours->instance_id);
     planAt(context, *place, options, planned);
   }

@@ -4,17 +4,13 @@
 #include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
 #include "common/backup/physical/recover.h"
+#include "common/backup/replaced.h"
+#include "common/base/moment.h"
 #include "common/base/text.h"
 
 namespace aragora::cli {
 
 namespace {
-// Nobody is there to say no: what replaces something has to be said beforehand.
-bool confirm(const std::string& what) {
-  if (canAsk()) return ask(what);
-  throw Error(Code::Usage, fmt::format("this would {}", what), "without a terminal it needs --yes");
-}
-
 struct Options {
   std::optional<std::string> input;
   std::optional<std::string> to;
@@ -38,7 +34,8 @@ struct Options {
 std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
   using Kind = backup::RecoveryTarget::Kind;
   std::vector<backup::RecoveryTarget> named;
-  if (options.target_time) named.push_back({Kind::Time, *options.target_time});
+  if (options.target_time)
+    named.push_back({Kind::Time, toExactIso(requireMoment("--target-time", *options.target_time))});
   if (options.target_name) named.push_back({Kind::Name, *options.target_name});
   if (options.target_lsn) named.push_back({Kind::Position, *options.target_lsn});
   if (options.target_xid) named.push_back({Kind::Xid, *options.target_xid});
@@ -180,6 +177,33 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
   return report.against.empty() ? 0 : info(Code::Damaged).exit_status;
 }
 
+// Before anything is read: silence is no consent to taking a database's place.
+void requireConsent(const Options& options) {
+  if (options.to || options.dry_run || options.yes || canAsk()) return;
+  throw Error(Code::Usage, "restore replaces the live database: without a terminal it needs --yes",
+              "--dry-run shows what would be done, --to restores beside it");
+}
+
+std::string summary(const backup::Manifest& manifest) {
+  std::int64_t rows = 0;
+  for (const auto& table : manifest.tables) rows += table.rows;
+  return fmt::format("{} tables, {} rows", manifest.tables.size(), rows);
+}
+
+void askFirst(const backup::Entry& entry, const backup::RestoreOptions& how) {
+  backup::Repository::requireAuthentic(entry, *how.keyring);
+  const auto replaced = backup::whatIsReplaced(how.target);
+  if (!replaced) return;
+  const auto increments = !how.increments ? std::string()
+                          : how.until == INT64_MAX
+                              ? std::string(", and every increment behind it")
+                              : fmt::format(", and its increments up to {}", describeMoment(*how.until));
+  if (!ask(fmt::format("This replaces {}\n  with backup {} of {}: {}{}.\nWhat is there now is kept beside it.",
+                       *replaced, entry.id, describeMoment(entry.manifest->started_at), summary(*entry.manifest),
+                       increments)))
+    throw Error(Code::Interrupted, "not confirmed; nothing was changed");
+}
+
 int restore(Context& context, const Options& options) {
   if (options.configuration)
     return restoreConfiguration(context, {options.input, options.from, options.identity, options.to, options.dry_run});
@@ -188,8 +212,10 @@ int restore(Context& context, const Options& options) {
     throw Error(Code::Usage, "--identity goes with --configuration",
                 "what else is restored is opened by the configured encryption key");
   const auto target = recoveryTarget(options);
+  if (options.target_time) out.note("target time: " + describeMoment(*fromIso(target->value)));
   if (target && context.config().usesPostgres()) return recover(context, options, *target);
   if (!target && !options.input) throw Error(Code::Usage, "restore needs --input", "a path, an id, or latest");
+  requireConsent(options);
   const auto directory = context.backups(std::nullopt, options.from);
   const auto until = target ? std::optional(endOfIncrements(options, *target)) : std::nullopt;
   const auto entry = chosen(directory, options, until);
@@ -202,8 +228,7 @@ int restore(Context& context, const Options& options) {
   how.increments = target.has_value();
   how.until = until;
   if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
-  // Without a terminal nobody can answer; the old data is kept either way.
-  if (!options.yes) how.confirm = confirm;
+  if (!options.to && !options.dry_run && !options.yes) askFirst(entry, how);
   const auto report = backup::restoreBackup(entry, how);
   if (options.dry_run) {
     for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
@@ -237,10 +262,10 @@ void declareRestore(CommandLine line) {
       .flag("--verify", options->verify,
             "Also run aragora verify on the restored data before it takes the target's place")
       .flag("--dry-run", options->dry_run, "Check the backup and show what would be done")
-      .flag("--yes", options->yes, "Do not ask")
+      .flag("--yes", options->yes, "Replace the live database without asking; needed where there is no terminal")
       .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped")
       .option("--target-time", options->target_time,
-              "Recover to this time (PostgreSQL: the cluster, into --to DIRECTORY)")
+              "Recover to this moment, with its zone (PostgreSQL: the cluster, into --to DIRECTORY)")
       .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
       .option("--target-lsn", options->target_lsn, "… to this position")
       .option("--target-xid", options->target_xid, "… to this transaction")

@@ -10,7 +10,8 @@ namespace aragora::cli {
 namespace {
 bool isFile(const std::optional<std::string>& input) {
   std::error_code ignored;
-  return input && fs::is_regular_file(*input, ignored);
+  // Where there are no links it is a file, too.
+  return input && fs::path(*input).filename() != "latest-configuration" && fs::is_regular_file(*input, ignored);
 }
 
 backup::SavedConfiguration read(Context& context, const RestoreConfigurationOptions& options) {

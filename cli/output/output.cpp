@@ -1,5 +1,6 @@
 #include "cli/output/output.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
@@ -16,11 +18,14 @@ namespace aragora::cli {
 namespace {
 constexpr int kSchemaVersion = 1;
 
-int failure = 0;
+// Of the first write to standard output that failed: what came after it is not written either.
+int out_failure = 0;
 
 void put(std::FILE* stream, std::string_view text) {
+  const bool to_out = stream == stdout;
+  if (to_out && out_failure != 0) return;
   const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size() && std::fflush(stream) == 0;
-  if (!written && stream == stdout && failure == 0) failure = errno;
+  if (to_out && !written) out_failure = errno != 0 ? errno : EIO;
 }
 
 bool colourWanted(bool no_color) {
@@ -124,12 +129,22 @@ void Output::endProgress() const {
 
 std::string Output::dim(std::string_view text) const { return coloured(text, "2", out_terminal_); }
 
+void printOut(std::string_view text) { put(stdout, text); }
+
+int closeOut() {
+  put(stdout, {});
+  // A network file system says only now that there was no room.
+  if (::close(STDOUT_FILENO) != 0 && out_failure == 0 && errno != EBADF && errno != EINTR) out_failure = errno;
+  return out_failure;
+}
+
 bool canAsk() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1; }
 
-int outputFailure() { return failure; }
-
 bool ask(const std::string& question) {
-  put(stderr, question + " Type yes to go on: ");
+  put(stderr, question + "\nType yes to go on: ");
+  pollfd awaited[]{{STDIN_FILENO, POLLIN, 0}, {interrupt::descriptor(), POLLIN, 0}};
+  while (::poll(awaited, 2, -1) < 0 && errno == EINTR) interrupt::check();
+  interrupt::check();
   std::string answer;
   std::getline(std::cin, answer);
   return trim(answer) == "yes";

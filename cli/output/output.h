@@ -46,8 +46,10 @@ class Output {
   bool err_terminal_ = false;
 };
 
-// The errno of the first write to standard output that failed; 0 when none has.
-int outputFailure();
+// Every write to standard output goes through here. One that fails stops nothing: the work is done, and closeOut(),
+// which main calls last, answers why (an errno), so that nobody takes the output for written.
+void printOut(std::string_view text);
+int closeOut();
 
 // Whether standard input and error are a person's terminal; asks and answers true for "yes".
 bool canAsk();

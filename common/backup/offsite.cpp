@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "common/backup/elsewhere.h"
 #include "common/backup/increments.h"
 #include "common/backup/ownership.h"
 #include "common/base/error.h"
@@ -100,6 +101,7 @@ void OffsiteCopy::copyAll(CopyReport& report) {
 
 // A place holds the backups of one deployment; whose these are, the directory here says.
 void OffsiteCopy::requireOurs() {
+  requireElsewhere(there_);
   if (const auto ours = ownerOf(here_)) return claimPlace(there_, ours->instance_id);
   const auto theirs = ownerOf(there_);
   if (!theirs) return;

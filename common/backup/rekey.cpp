@@ -8,6 +8,7 @@
 #include "common/backup/increments.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/signed_record.h"
+#include "common/base/abilities.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -139,7 +140,7 @@ class Rekeying {
     for (const auto& item : storage::Place(folder).list()) {
       if (startsWith(item.name, ".tmp-")) continue;
       if (!endsWith(item.name, kRecord)) {
-        if (!endsWith(item.name, kSealed)) fs::create_hard_link(folder / item.name, temporary / item.name);
+        if (!endsWith(item.name, kSealed)) linkOrCopy(folder / item.name, temporary / item.name);
         continue;
       }
       auto record = readSignedRecord(folder, item.name, keyring_);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/base/abilities.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -182,8 +183,11 @@ void Repository::pointLatestAt(const std::string& id) const {
   const auto temporary = directory_.path() / fmt::format(".latest-{}", ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
-  if (::symlink((kind_ + "/" + id).c_str(), temporary.c_str()) != 0)
-    throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
+  const auto target = kind_ + "/" + id;
+  if (::symlink(target.c_str(), temporary.c_str()) != 0) {
+    if (!hasNoLinks(errno)) throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
+    createFileExclusively(temporary, target + "\n", 0640);
+  }
   adoptOwner(temporary);
   renameDurably(temporary, directory_.path() / link());
 }

@@ -1,12 +1,12 @@
 #include "common/backup/restore.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/backup/artifact.h"
 #include "common/backup/postgres_site.h"
 #include "common/backup/sessions.h"
 #include "common/backup/usage_lock.h"
+#include "common/base/abilities.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/interrupt.h"
@@ -75,20 +75,6 @@ class Run {
 
   void say(std::string line) { report_.plan.push_back(std::move(line)); }
 
-  static std::string describeFile(const fs::path& file) {
-    struct stat status {};
-    if (::stat(file.c_str(), &status) != 0) return file.string();
-    return fmt::format("{} ({}, last written {})", file.string(),
-                       humanBytes(static_cast<std::uint64_t>(status.st_size)),
-                       toIso(static_cast<Micros>(status.st_mtime) * 1'000'000));
-  }
-
-  // Before anything is made: what a person would say no to is not worth an hour of loading.
-  void confirmSwap(const std::string& what) {
-    const auto by = fmt::format("{} by backup {}", what, entry_.id);
-    if (options_.confirm && !options_.confirm(by)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
-  }
-
   // `keep` gives what landed a name under which it stays: a restore that finished is never thrown away.
   void proveLanded(const database::Target& landed, const std::function<std::string()>& keep) {
     if (!options_.verify) return;
@@ -121,7 +107,6 @@ class Run {
       say(fmt::format("rename it to {}", target.string()));
       return;
     }
-    if (exists) confirmSwap(fmt::format("replace {} (kept as {})", describeFile(target), kept.string()));
     makeDirectories(target.parent_path(), 0750);
     // Held until the swap is done, so that no daemon starts in between.
     const auto usage = requireUsageLock(target);
@@ -222,9 +207,12 @@ class Run {
           renameDurably(target.string() + suffix, kept.string() + suffix);
       }
     }
-    if (::link(target.c_str(), kept.c_str()) != 0)
-      throwSystemError(Code::CannotCreate, "keep the old database as", kept.string(), errno);
-    syncDirectory(kept.parent_path());
+    if (::link(target.c_str(), kept.c_str()) == 0) {
+      syncDirectory(kept.parent_path());
+    } else {
+      if (!hasNoLinks(errno)) throwSystemError(Code::CannotCreate, "keep the old database as", kept.string(), errno);
+      renameDurably(target, kept);  // there is none under the name until the new one takes it
+    }
     report_.kept = kept.string();
   }
 
@@ -236,7 +224,6 @@ class Run {
     if (!options_.to) site.requireReplaceable();
     const auto kept = options_.to || !site.exists() ? std::string() : nameWithTime(live, "_pre_restore_");
     if (options_.dry_run) return planPostgres(live, landing, kept);
-    if (!kept.empty()) confirmSwap(fmt::format("replace database {} (kept as {})", live, kept));
     ScratchDatabase scratch(options_.target, landing);
     const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
     report_.tables = comparison.tables;

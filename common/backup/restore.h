@@ -15,7 +15,6 @@ struct RestoreOptions {
   bool verify = false;              // run the live-data verification on the landed copy before the swap
   std::optional<Secret> redis_url;  // sessions in the backup that are not live go back there
   bool dry_run = false;
-  std::function<bool(const std::string& question)> confirm;  // asked before the swap; absent: go on
 };
 
 struct RestoreReport {

@@ -2,7 +2,6 @@
 
 #include <fmt/chrono.h>
 
-#include <cstdio>
 #include <ctime>
 
 namespace aragora {
@@ -26,32 +25,6 @@ std::string toIso(Micros at) {
 }
 
 std::string toCompactIso(Micros at) { return fmt::format("{:%Y%m%dT%H%M%SZ}", utc(at)); }
-
-std::optional<Micros> fromIso(std::string_view text) {
-  const std::string copy(text);
-  std::tm parts{};
-  const char* rest = strptime(copy.c_str(), "%Y-%m-%d", &parts);
-  if (rest == nullptr) return std::nullopt;
-  if (*rest == 'T' || *rest == ' ') {
-    rest = strptime(rest + 1, "%H:%M:%S", &parts);
-    if (rest == nullptr) return std::nullopt;
-  }
-  Micros fraction = 0;
-  if (*rest == '.') {
-    Micros unit = 100'000;
-    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, unit /= 10) fraction += (*rest - '0') * unit;
-  }
-  Micros offset = 0;
-  if (*rest == '+' || *rest == '-') {
-    int hours = 0;
-    int minutes = 0;
-    if (std::sscanf(rest + 1, "%2d:%2d", &hours, &minutes) < 1) return std::nullopt;
-    offset = (*rest == '-' ? -1 : 1) * (hours * 3600LL + minutes * 60LL) * 1'000'000;
-  } else if (*rest != 'Z' && *rest != 'z' && *rest != '\0') {
-    return std::nullopt;
-  }
-  return static_cast<Micros>(timegm(&parts)) * 1'000'000 + fraction - offset;
-}
 
 std::chrono::milliseconds remaining(Deadline deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <thread>
 
@@ -93,7 +94,14 @@ void syncFile(int fd, const fs::path& path_for_errors) {
 void syncDirectory(const fs::path& directory) {
   const Fd fd(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) throwSystemError(Code::Io, "open", directory.string(), errno);
-  syncFile(fd.get(), directory);
+  if (::fsync(fd.get()) == 0) return;
+  // CIFS, exFAT and some FUSE file systems have no such thing: what they keep is kept all the same.
+  if (errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+    throwSystemError(Code::Io, "fsync", directory.string(), errno);
+  static std::atomic<bool> told{false};
+  if (!told.exchange(true))
+    log::warning("the file system of {} cannot sync a directory: a power cut can undo what was done there last",
+                 directory.string());
 }
 
 void syncFileSystem(const fs::path& directory) {
@@ -179,6 +187,9 @@ std::optional<FileLock> FileLock::tryAcquire(const fs::path& path) {
   Fd fd = createFile(path, O_RDWR, 0640);
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return std::nullopt;
+    if (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENOLCK)
+      throw Error(Code::Io, fmt::format("cannot lock {}: {}", path.string(), systemError(errno)),
+                  "two runs would not see each other: use a file system that has flock(2)");
     throwSystemError(Code::Io, "lock", path.string(), errno);
   }
   const auto pid = fmt::format("{}\n", ::getpid());

@@ -1,4 +1,5 @@
 // Checks of what a recovery would find: keys, the copy elsewhere, the log, drills.
+#include "common/backup/elsewhere.h"
 #include "common/base/text.h"
 #include "common/checks/facts.h"
 #include "common/checks/settings_checks.h"
@@ -68,6 +69,7 @@ std::vector<Finding> checkOffsite(const Context& context) {
   try {
     const auto place = storage::offsite(config);
     if (context.offline) return {skipped("Copy elsewhere: not looked at (offline)")};
+    backup::requireElsewhere(*place);
     place->list();
   } catch (const Error& error) {
     auto finding = misconfigured(fmt::format("Copy elsewhere: {}", error.what()), origin, error.hint());

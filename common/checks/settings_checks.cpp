@@ -4,6 +4,7 @@
 #include <regex>
 
 #include "common/base/error.h"
+#include "common/base/moment.h"
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/config/strength.h"
@@ -251,7 +252,8 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
     return {warning("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not set, the age of the encryption key is unknown", "not set",
                     "record the date on which the key was made, such as 2026-01-13")};
   }
-  const auto at = fromIso(text);
+  const auto day = parseDay(text);
+  const auto at = day ? day : parseMoment(text);
   if (!at || *at > nowMicros() + 86'400'000'000LL)
     return {misconfigured("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not a date in the past",
                           originOf(config, key::kKeyRotatedAt), "write it as YYYY-MM-DD")};

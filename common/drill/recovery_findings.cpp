@@ -1,5 +1,6 @@
 #include "common/drill/recovery_findings.h"
 
+#include "common/backup/elsewhere.h"
 #include "common/base/text.h"
 #include "common/drill/recovery_judge.h"
 
@@ -150,7 +151,9 @@ void Judge::offsite() {
   const auto fails = [&](const std::string& why) {
     say(Subject::Offsite, Level::Failure, fmt::format("Copy elsewhere: {}: {}", where, why), "aragora backup copy");
   };
-  if (state_.place_is_gone) return fails("it is not there");
+  if (!state_.place_problem.empty())
+    return say(Subject::Offsite, Level::Failure, fmt::format("Copy elsewhere: {}: {}", where, state_.place_problem),
+               backup::kHowToMark);
   if (!state_.copy) {
     if (state_.kind("full").count > 0 || state_.kind("base").count > 0) return fails("nothing was copied yet");
     return say(Subject::Offsite, Level::Unset, fmt::format("Copy elsewhere: {}: there is nothing to copy yet", where),

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "common/backup/elsewhere.h"
 #include "common/backup/increments.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -231,10 +232,13 @@ void predict(RecoveryState& state, const StateOptions& options, const std::vecto
     state.predictions.push_back(predictRecovery(drills, options.directory, "offsite", kind, amount));
 }
 
-bool directoryElsewhereIsGone(const config::Config& config) {
-  const auto where = config.text(key::kOffsite);
-  std::error_code ignored;
-  return startsWith(where, "/") && !fs::is_directory(where, ignored);
+std::string placeProblem(const config::Config& config) {
+  try {
+    const auto place = storage::offsite(config);
+    return place ? backup::whyNotElsewhere(*place) : std::string();
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 // The newest that was complete before the copy elsewhere was.
@@ -248,7 +252,8 @@ std::optional<Entry> newestCopied(const std::vector<Entry>& entries, Micros comp
 
 std::optional<Elsewhere> lookThere(const RecoveryState& state, const StateOptions& options,
                                    const std::map<std::string, std::vector<Entry>>& entries) {
-  if (options.elsewhere || !options.ask_elsewhere || !state.copy || state.place_is_gone) return options.elsewhere;
+  if (options.elsewhere || !options.ask_elsewhere || !state.copy || !state.place_problem.empty())
+    return options.elsewhere;
   const auto place = storage::offsite(*options.config);
   if (!place) return std::nullopt;
   Copied copied{{}, state.offsite};
@@ -341,7 +346,7 @@ RecoveryState recoveryState(const StateOptions& options) {
     if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
   }
   state.copy = backup::offsiteStatus(options.directory);
-  state.place_is_gone = directoryElsewhereIsGone(*options.config);
+  state.place_problem = placeProblem(*options.config);
   state.elsewhere = lookThere(state, options, all);
   state.drill = lastDrill(drills);
   predict(state, options, drills);

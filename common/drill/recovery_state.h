@@ -98,7 +98,7 @@ struct RecoveryState {
   std::optional<backup::WalStatus> offsite;  // the log elsewhere
   std::optional<ServerSide> server;
   std::optional<backup::OffsiteStatus> copy;  // the backups elsewhere
-  bool place_is_gone = false;                 // elsewhere is a directory that is not there
+  std::string place_problem;                  // why the directory elsewhere is not what it is taken for
   std::optional<Elsewhere> elsewhere;         // what was found there; nullopt: not asked
   std::optional<LastDrill> drill;
   std::vector<Prediction> predictions;  // here, and elsewhere when there is a place

@@ -2,6 +2,7 @@
 //   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call
 //   FAULT_AT    N, from 1
 //   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
+//   FAULT_LACKS  what every file system lacks: dirsync (EINVAL), symlink and hardlink (EPERM), flock (EOPNOTSUPP)
 //   FAULT_NAMES=silent  the name server takes every question and answers none
 // Only regular files and only the program itself: its children and its output go on as they are.
 #define _GNU_SOURCE
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -104,8 +106,33 @@ ssize_t pwrite64(int fd, const void* data, size_t size, off64_t offset) {
   return real(fd, data, size, offset);
 }
 
+static int lacks(const char* what) {
+  const char* list = getenv("FAULT_LACKS");
+  return list != NULL && strcmp(program_invocation_short_name, "aragora") == 0 && strstr(list, what) != NULL;
+}
+
+static int directory(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+#define LACK(condition, number) \
+  do {                          \
+    if (condition) {            \
+      errno = number;           \
+      return -1;                \
+    }                           \
+  } while (0)
+
+int flock(int fd, int operation) {
+  REAL(flock);
+  LACK(lacks("flock"), EOPNOTSUPP);
+  return real(fd, operation);
+}
+
 int fsync(int fd) {
   REAL(fsync);
+  LACK(lacks("dirsync") && directory(fd), EINVAL);
   FAIL();
   return real(fd);
 }
@@ -136,12 +163,14 @@ int rename(const char* from, const char* to) {
 
 int link(const char* from, const char* to) {
   REAL(link);
+  LACK(lacks("hardlink"), EPERM);
   FAIL();
   return real(from, to);
 }
 
 int symlink(const char* target, const char* path) {
   REAL(symlink);
+  LACK(lacks("symlink"), EPERM);
   FAIL();
   return real(target, path);
 }

@@ -69,6 +69,13 @@ class Sandbox:
             raise AssertionError(f"aragora {' '.join(map(str, arguments))}: exit {result.returncode}, not {check}\n{result.stdout}\n{result.stderr}")
         return result
 
+    def elsewhere(self, directory=None):
+        """A directory for the copies elsewhere: marked as an operator does it, and configured."""
+        directory = directory or self.directory / "mnt"
+        self.environment["ARAGORA_OFFSITE"] = str(directory)
+        self.run("backup", "copy", "--init", check=0)
+        return directory
+
     def run_json(self, *arguments, check=None, **environment):
         return json.loads(self.run(*arguments, "--json", check=check, **environment).stdout)
 

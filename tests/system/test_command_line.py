@@ -21,7 +21,7 @@ class CommandLine(unittest.TestCase):
 
     def test_failures_are_json_too(self):
         with Sandbox() as sandbox:
-            for arguments, status in ((["restore", "--input", "/no/such"], 66), (["validat"], 64), (["verify"], 66)):
+            for arguments, status in ((["restore", "--input", "/no/such", "--yes"], 66), (["validat"], 64), (["verify"], 66)):
                 document = sandbox.run_json(*arguments, check=status)
                 self.assertEqual((document["schema_version"], document["error"]["exit_status"]), (1, status))
 

@@ -150,7 +150,7 @@ class WalFaults(unittest.TestCase):
 
     def test_a_receiver_that_fails_at_the_nth_call_loses_nothing_and_the_next_goes_on(self):
         with deployment(max_slot_wal_keep_size="-1") as (cluster, sandbox):
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             sandbox.run("backup", "create", "--kind", "base", check=0)
             mark, struck, written = sandbox.directory / "struck", 0, 0
             wal = sandbox.directory / "backups/wal"
@@ -201,7 +201,8 @@ class WalFaults(unittest.TestCase):
 class IncrementFaults(unittest.TestCase):
     def test_backup_run_that_fails_at_the_nth_call_leaves_only_whole_increments(self):
         with Faults() as sandbox:
-            sandbox.environment.update(ARAGORA_BACKUP_DIR=str(sandbox.backups()), ARAGORA_OFFSITE=str(sandbox.directory / "mnt"))
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.backups())
+            sandbox.elsewhere()
             sandbox.run("migrate", check=0)
             sandbox.run("backup", "create", "--due", check=0)
             mark, struck = sandbox.directory / "struck", 0

@@ -209,7 +209,7 @@ class Promises(Recoveries):
     def setUpClass(cls):
         cls.stack = contextlib.ExitStack()
         cls.cluster, cls.sandbox = cls.stack.enter_context(deployment())
-        cls.sandbox.environment["ARAGORA_OFFSITE"] = str(cls.sandbox.directory / "mnt")
+        cls.sandbox.elsewhere()
         cls.sandbox.run("backup", "create", "--kind", "base", check=0)
         with Receiver(cls.sandbox, "--seal-interval", "1") as receiver:
             cls.committed = {f"row-{number}" for number in range(40)}

@@ -189,7 +189,7 @@ class Increments(unittest.TestCase):
         with self.deployment() as sandbox:
             elsewhere = sandbox.directory / "mnt"
             elsewhere.mkdir()
-            sandbox.environment["ARAGORA_OFFSITE"] = str(elsewhere)
+            sandbox.elsewhere(elsewhere)
             with self.running(sandbox) as process:
                 deadline = time.monotonic() + 20
                 while not (self.backups / "latest").exists():

@@ -32,7 +32,8 @@ class Keys(unittest.TestCase):
             self.assertEqual(recovery.stat().st_mode & 0o777, 0o600)
             self.assertEqual(sandbox.run("backup", "keygen", "--out", recovery).returncode, 73, "never over another key")
             self.assertIn("AGE-SECRET-KEY-1", sandbox.run("backup", "keygen", check=0).stdout)
-            sandbox.environment.update(ARAGORA_BACKUP_DIR=str(sandbox.directory / "backups"), ARAGORA_OFFSITE=str(mounted), ARAGORA_BACKUP_RECIPIENTS=made["recipient"], ARAGORA_API_TOKEN="planted-token-9d1f")
+            sandbox.environment.update(ARAGORA_BACKUP_DIR=str(sandbox.directory / "backups"), ARAGORA_BACKUP_RECIPIENTS=made["recipient"], ARAGORA_API_TOKEN="planted-token-9d1f")
+            sandbox.elsewhere(mounted)
             sandbox.run("migrate", check=0)
             sandbox.run("backup", "create", "--due", check=0)
             with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database, database:
@@ -107,7 +108,8 @@ class Keys(unittest.TestCase):
     def test_rekey_reaches_everything_and_touches_no_payload(self):
         with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
             backups, old = sandbox.directory / "backups", sandbox.environment["ARAGORA_ENCRYPTION_KEY"]
-            sandbox.environment.update(ARAGORA_BACKUP_DIR=str(backups), ARAGORA_OFFSITE=str(sandbox.directory / "mnt"))
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(backups)
+            sandbox.elsewhere()
             sandbox.run("migrate", check=0)
             process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             deadline, number = time.monotonic() + 30, 0
@@ -210,7 +212,7 @@ class Keys(unittest.TestCase):
 
     def test_a_pin_holds_here_and_elsewhere(self):
         with Sandbox() as sandbox:
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             sandbox.run("migrate", check=0)
             for days in (60, 59, 58, 57):
                 sandbox.run("backup", check=0, clock=f"-{days}d")

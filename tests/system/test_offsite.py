@@ -69,7 +69,7 @@ class Copies(unittest.TestCase):
 
     def test_a_mounted_directory(self):
         with sqlite_deployment() as sandbox:
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             self.there_and_back(sandbox)
 
     def test_a_strict_store(self):
@@ -254,7 +254,7 @@ class Log(unittest.TestCase):
 
     def test_a_mounted_directory_loses_at_most_the_interval(self):
         with deployment() as (cluster, sandbox):
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             self.check(self.lose_everything_here(cluster, sandbox))
 
     def test_a_store_loses_at_most_the_interval_over_several_segments(self):

@@ -364,7 +364,8 @@ class Files(unittest.TestCase):
 
     def test_archive_command_and_the_loss_that_it_leaves(self):
         with deployment() as (cluster, sandbox):
-            sandbox.environment.update(ARAGORA_ENCRYPTION_KEY=strong_secret(), ARAGORA_OFFSITE=str(sandbox.directory / "mnt"))
+            sandbox.environment["ARAGORA_ENCRYPTION_KEY"] = strong_secret()
+            sandbox.elsewhere()
             exported = " ".join(f"{name}={value}" for name, value in sandbox.environment.items() if name.startswith(("ARAGORA", "DATABASE", "PATH")))
             sandbox.run("backup", "create", "--kind", "base", check=0)
             if os.geteuid() == 0:  # the archive belongs to whom the server runs as

@@ -30,7 +30,7 @@ def ids(sandbox, kind="full", *options):
 class Clocks(unittest.TestCase):
     def test_a_clock_once_ahead_removes_nothing_by_itself(self):
         with sqlite_deployment() as sandbox:
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             for days in range(11, 0, -1):
                 sandbox.run("backup", check=0, clock=f"-{days}d")
             before = ids(sandbox)
@@ -170,7 +170,7 @@ class Owners(unittest.TestCase):
                 if kind == "store":
                     place = stack.enter_context(Store()).environment
                 else:
-                    place = {"ARAGORA_OFFSITE": str(one.directory / "mnt")}
+                    place = {"ARAGORA_OFFSITE": str(one.elsewhere())}
                 one.environment.update(place)
                 one.run("backup", check=0)
                 listed = ids(one, "full", "--from", "offsite")
@@ -197,7 +197,7 @@ class Owners(unittest.TestCase):
 
     def test_the_log_of_another_cluster_or_deployment(self):
         with deployment() as (first, one), deployment() as (second, two):
-            place = {"ARAGORA_OFFSITE": str(one.directory / "mnt"), **self.KEYS}
+            place = {"ARAGORA_OFFSITE": str(one.elsewhere()), **self.KEYS}
             one.environment.update(place)
             with Receiver(one, "--seal-interval", "1") as receiver:
                 deadline = time.monotonic() + 60
@@ -230,7 +230,7 @@ class Owners(unittest.TestCase):
         for kind in ("directory", "store"):
             with self.subTest(kind), contextlib.ExitStack() as stack:
                 both = [stack.enter_context(sqlite_deployment(**self.KEYS)) for _ in range(2)]
-                place = stack.enter_context(Store()).environment if kind == "store" else {"ARAGORA_OFFSITE": str(both[0].directory / "mnt")}
+                place = stack.enter_context(Store()).environment if kind == "store" else {"ARAGORA_OFFSITE": str(both[0].elsewhere())}
                 for sandbox in both:
                     sandbox.environment["ARAGORA_OFFSITE"] = ""
                     sandbox.run("backup", check=0)

@@ -56,7 +56,7 @@ class Rights(unittest.TestCase):
         mount = self.sandbox.directory / "mnt"
         mount.mkdir()
         os.chown(mount, NOBODY.pw_uid, NOBODY.pw_gid)
-        self.sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+        self.sandbox.elsewhere(mount)
         self.sandbox.run("migrate", check=0)
         self.sandbox.run("backup", check=0)
         self.sandbox.run("backup", "copy", check=0)

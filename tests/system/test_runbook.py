@@ -189,7 +189,7 @@ class Runbook(unittest.TestCase):
     def test_sqlite(self):
         with Machine() as machine:
             self.configure(machine, postgres=False)
-            machine.run("install -d -o aragora -g aragora -m 0750 /backups /mnt/backups")
+            machine.run("install -d -o aragora -g aragora -m 0750 /backups /mnt/backups; runuser -u aragora -- aragora backup copy --init")
             self.name_recipient(machine, machine.run("aragora backup keygen --out /root/recovery.key"))
             machine.run("aragora migrate", user="aragora")
             machine.run("aragora backup create", user="aragora")

@@ -203,8 +203,7 @@ class Sqlite(Truth):
                     store = stack.enter_context(Store())
                     sandbox.environment.update(store.environment)
                 else:
-                    (mount := sandbox.directory / "mnt").mkdir()
-                    sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+                    mount = sandbox.elsewhere()
                 sandbox.run("backup", check=0)
                 self.require_right(sandbox)
                 self.assertIn("the newest of each kind is there", sandbox.run("backup", "status").stdout)
@@ -266,8 +265,7 @@ class Sqlite(Truth):
 
     def test_every_other_date_that_lies_ahead_is_said(self):
         with self.deployment() as sandbox:
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
-            (sandbox.directory / "mnt").mkdir()
+            sandbox.elsewhere()
             sandbox.run("backup", check=0)
             sandbox.run("backup", "verify", check=0)
             self.require_right(sandbox)
@@ -283,8 +281,8 @@ class Sqlite(Truth):
 
     def test_what_was_once_proven_and_copied_gets_old(self):
         with self.deployment() as sandbox:
-            (mount := sandbox.directory / "mnt").mkdir()
-            sandbox.environment.update(ARAGORA_OFFSITE=str(mount), ARAGORA_BACKUP_EVERY_HOURS="1000", ARAGORA_RPO_MINUTES="10080")
+            mount = sandbox.elsewhere()
+            sandbox.environment.update(ARAGORA_BACKUP_EVERY_HOURS="1000", ARAGORA_RPO_MINUTES="10080")
             run = lambda days, *arguments: sandbox.run(*arguments, check=0, clock=f"-{days}d")
             run(130, "backup")
             self.require_wrong(sandbox, "proof", "Newest proven backup: none", metrics=False, ARAGORA_BACKUP_EVERY_HOURS="24")
@@ -368,8 +366,8 @@ class Postgres(Truth):
 
     def test_a_lag_of_the_copy_elsewhere_counts(self):
         with deployment() as (cluster, sandbox):
-            (mount := sandbox.directory / "mnt").mkdir()
-            sandbox.environment.update(ARAGORA_OFFSITE=str(mount), ARAGORA_RPO_MINUTES="1")
+            mount = sandbox.elsewhere()
+            sandbox.environment.update(ARAGORA_RPO_MINUTES="1")
             for kind in ("full", "base"):
                 sandbox.run("backup", "create", "--kind", kind, check=0)
             with Receiver(sandbox, "--seal-interval", "1") as receiver:
@@ -390,8 +388,7 @@ class Postgres(Truth):
 
     def test_log_that_is_missing_elsewhere_is_missed(self):
         with deployment() as (cluster, sandbox):
-            (mount := sandbox.directory / "mnt").mkdir()
-            sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+            mount = sandbox.elsewhere()
             for kind in ("full", "base"):
                 sandbox.run("backup", "create", "--kind", kind, check=0)
             with Receiver(sandbox, "--seal-interval", "1") as receiver:
@@ -582,8 +579,7 @@ class Postgres(Truth):
 
     def test_the_predicted_time_counts_the_log_and_where_it_comes_from(self):
         with deployment() as (cluster, sandbox):
-            (mount := sandbox.directory / "mnt").mkdir()
-            sandbox.environment["ARAGORA_OFFSITE"] = str(mount)
+            mount = sandbox.elsewhere()
             for kind in ("full", "base"):
                 sandbox.run("backup", "create", "--kind", kind, check=0)
             predictions = lambda: {p["place"]: p for p in sandbox.run_json("backup", "status")["predictions"]}
@@ -623,8 +619,7 @@ class State(unittest.TestCase):
 
     def test_status_checks_and_metrics_see_the_window_the_lag_and_the_drill(self):
         with deployment() as (cluster, sandbox):
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
-            (sandbox.directory / "mnt").mkdir()
+            sandbox.elsewhere()
             with Daemon(sandbox) as daemon:
                 before = series(daemon)
                 self.assertNotIn('aragora_backup_last_success_timestamp_seconds{kind="full"}', before, "never is not 1970")
