@@ -94,12 +94,32 @@ class Run {
       store::requireSameKey(*connection, *options_.keyring);
       transaction.commit();
     } catch (const Error& error) {
-      if (!database::postgres::isReadOnly(error)) throw;
-      throw Error(Code::Config,
-                  fmt::format("{} is a standby, and its deployment has no identity or key check yet",
+      const bool standby = database::postgres::isReadOnly(error);
+      if (!standby && error.code() != Code::Permission) throw;
+      if (identifyReading()) return;
+      if (standby)
+        throw Error(Code::Config,
+                    fmt::format("{} is a standby, and its deployment has no identity or key check yet",
+                                database::describe(options_.target)),
+                    "run once against the primary: aragora backup create; from then on the standby can be backed up");
+      throw Error(Code::Permission,
+                  fmt::format("{}: this role may not write, and the deployment has no identity or key check yet",
                               database::describe(options_.target)),
-                  "run once against the primary: aragora backup create; from then on the standby can be backed up");
+                  "run once as the role of the daemon: aragora backup create; from then on a role that may read is enough");
     }
+  }
+
+  // Who may only read backs up all the same, once somebody who may write has been here.
+  bool identifyReading() {
+    const auto connection = database::connect(options_.target);
+    const auto identity = store::readSetting(*connection, store::kInstanceId);
+    const auto used = store::readSetting(*connection, store::kKeyCheck);
+    if (!identity || !used) return false;
+    manifest_.instance_id = *identity;
+    if (*used == options_.keyring->checkValue()) return true;
+    if (!options_.keyring->knows(*used)) return false;
+    log::warning("the rotated encryption key is not noted in the database: nothing can be written there");
+    return true;
   }
 
   void begin() {

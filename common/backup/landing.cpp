@@ -14,6 +14,7 @@
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/postgres/program_connection.h"
 
 namespace aragora::backup {
 
@@ -75,11 +76,11 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
 }
 
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target) {
-  const auto parts = database::postgres::parseUrl(target.url);
-  Subprocess restore({{"pg_restore", "--no-password", "--no-owner", "--no-privileges", "--exit-on-error",
-                       "--single-transaction", "-d", parts.at("dbname")},
-                      database::postgres::programEnvironment(target.url),
-                      true});
+  const database::postgres::ProgramConnection programs(target.url);
+  auto command = programs.command(
+      {"pg_restore", "--no-password", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"});
+  command.feed_input = true;
+  Subprocess restore(command);
   std::optional<Error> pipe_failure;
   readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
                [&](std::string_view bytes) {
@@ -150,7 +151,7 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
       obligation_([] {}) {
   admin_.application_name = "aragora restore";
   admin_.statement_timeout = std::chrono::minutes(10);
-  scratch_.url = database::postgres::withDatabase(target.url, name_);
+  scratch_.url = database::postgres::withDatabase(admin_.url, name_);
   scratch_.application_name = "aragora restore";
   dropAbandoned(admin_);
   const interrupt::Shield shield;  // a statement that is given up may succeed after all, and nobody would drop it

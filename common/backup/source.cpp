@@ -11,6 +11,7 @@
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/postgres/program_connection.h"
 #include "common/database/sqlite/pinned_snapshot.h"
 
 namespace aragora::backup {
@@ -77,17 +78,18 @@ class FailedEarly : public Error {
   Cause cause;
 };
 
-SourceReport dumpView(const database::Target& target, const ByteSink& sink, Deadline patience) {
+SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadline patience) {
+  const auto target = database::postgres::pinned(given);  // the snapshot is of one server
   database::postgres::PostgresConnection connection(target);
   requireProgramVersion("pg_dump", connection.serverVersion());
   SourceReport report;
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
   const StableView view(connection, patience);
   Counting counting(connection, view, target);
-  Subprocess dump({{"pg_dump", "-Fc", "-Z0", "--no-password", fmt::format("--lock-wait-timeout={}", kDumpLocks.count()),
-                    "--snapshot=" + view.snapshot()},
-                   database::postgres::programEnvironment(target.url),
-                   false});
+  const database::postgres::ProgramConnection programs(target.url);
+  Subprocess dump(programs.command({"pg_dump", "-Fc", "-Z0", "--no-password",
+                                    fmt::format("--lock-wait-timeout={}", kDumpLocks.count()),
+                                    "--snapshot=" + view.snapshot()}));
   std::vector<char> buffer(1U << 20);
   bool gave = false;
   while (const auto got = dump.read(buffer, deadlineIn(kSilence))) {

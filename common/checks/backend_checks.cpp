@@ -18,13 +18,6 @@ Finding unreachable(std::string message, std::string origin, std::string hint) {
   return {Level::Failure, std::move(message), std::move(origin), std::move(hint), Code::Unreachable};
 }
 
-// nullptr-like: a finding to return instead when the database could not be asked.
-std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_view what) {
-  if (facts.failure) return skipped(fmt::format("{}: not checked, the database does not answer", what));
-  if (!facts.exists) return skipped(fmt::format("{}: not checked, there is no database yet", what));
-  return std::nullopt;
-}
-
 // Throws Error(Config) when the URL cannot be read.
 std::vector<Finding> examplePassword(const Context& context) {
   const auto& config = context.config;
@@ -38,7 +31,22 @@ std::vector<Finding> examplePassword(const Context& context) {
                         config.origin(key::kDatabaseUrl).text,
                         "give the database role a password of its own: ALTER ROLE … PASSWORD …")};
 }
+
+std::string redisVersion(redis::Client& client) {
+  try {
+    return "version " + client.serverInfo("redis_version");
+  } catch (const Error& error) {
+    if (error.code() != Code::Permission) throw;
+    return "its version could not be looked at: this user may not run INFO";
+  }
+}
 }  // namespace
+
+std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_view what) {
+  if (facts.failure) return skipped(fmt::format("{}: not checked, the database does not answer", what));
+  if (!facts.exists) return skipped(fmt::format("{}: not checked, there is no database yet", what));
+  return std::nullopt;
+}
 
 std::vector<Finding> checkRedis(const Context& context) {
   const auto& config = context.config;
@@ -57,9 +65,8 @@ std::vector<Finding> checkRedis(const Context& context) {
   }
   try {
     redis::Client client(config.secret(key::kRedisUrl), context.timeout * 4 / 5);
-    client.command({"PING"});
-    const auto version = client.serverInfo("redis_version");
-    return {ok(fmt::format("Redis: connected (version {}){}", version, address.tls ? ", TLS" : ""))};
+    client.ping();
+    return {ok(fmt::format("Redis: connected ({}){}", redisVersion(client), address.tls ? ", TLS" : ""))};
   } catch (const Error& error) {
     if (config.sharedStateRequired())
       return {unreachable(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};

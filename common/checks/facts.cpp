@@ -16,6 +16,31 @@ bool hasTable(database::Connection& connection, const std::string& name) {
 }
 }  // namespace
 
+namespace {
+void askRights(database::Connection& connection, DatabaseFacts& facts) {
+  const auto row = connection.query(
+      "SELECT current_user, current_database(), coalesce(current_schema(), ''), "
+      "(SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()), "
+      "pg_is_in_recovery()::int, (current_setting('default_transaction_read_only') = 'on')::int, "
+      "(SELECT (rolsuper OR rolcreatedb)::int FROM pg_roles WHERE rolname = current_user), "
+      "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int, "
+      "has_database_privilege(current_database(), 'CREATE')::int, "
+      "(SELECT count(*) FROM pg_database WHERE datname IN ('postgres', 'template1') AND datname <> current_database() "
+      "AND datallowconn AND has_database_privilege(oid, 'CONNECT'))",
+      {})[0];
+  facts.role = row.text(0);
+  facts.name = row.text(1);
+  facts.schema = row.text(2);
+  facts.encoding = row.text(3);
+  facts.standby = row.integer(4) != 0;
+  facts.read_only = row.integer(5) != 0;
+  facts.makes_databases = row.integer(6) != 0;
+  facts.makes_tables = row.integer(7) != 0;
+  facts.makes_schemas = row.integer(8) != 0;
+  facts.reaches_another = row.integer(9) != 0;
+}
+}  // namespace
+
 DatabaseFacts askDatabase(const config::Config& config) {
   DatabaseFacts facts;
   try {
@@ -43,6 +68,7 @@ DatabaseFacts askDatabase(const config::Config& config) {
       facts.slots = row.integer(4);
       facts.slot_keep_mb = row.integer(5);
       facts.commits_wait = row.integer(6) != 0;
+      askRights(*connection, facts);
     } else {
       facts.version = "SQLite " + connection->query("SELECT sqlite_version()", {})[0].text(0);
     }

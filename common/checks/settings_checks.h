@@ -5,6 +5,10 @@
 
 namespace aragora::checks {
 
+struct DatabaseFacts;
+// The finding to give instead, when the database could not be asked.
+std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_view what);
+
 Finding ok(std::string message);
 Finding skipped(std::string message);
 Finding warning(std::string message, std::string origin, std::string hint);
@@ -28,6 +32,9 @@ std::vector<Finding> checkRedis(const Context& context);
 std::vector<Finding> checkPostgres(const Context& context);
 std::vector<Finding> checkMigrations(const Context& context);
 std::vector<Finding> checkKeyMatchesDatabase(const Context& context);
+std::vector<Finding> checkDatabaseWritable(const Context& context);
+std::vector<Finding> checkDatabaseRights(const Context& context);
+std::vector<Finding> checkDatabasePrograms(const Context& context);
 std::vector<Finding> checkPoolSize(const Context& context);
 std::vector<Finding> checkClock(const Context& context);
 

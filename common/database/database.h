@@ -27,6 +27,8 @@ class Database {
   }
   // A cheap round trip; throws Error(Unreachable).
   virtual void ping() = 0;
+  // Why nothing can be written at the moment: a standby, a file system mounted read-only. Empty when it can.
+  virtual std::string whyReadOnly() = 0;
   virtual std::string version() = 0;
   struct PoolState {
     std::size_t size = 0;

@@ -9,6 +9,7 @@
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
+#include "common/database/postgres/postgres_connection.h"
 #include "common/migrate/run_lock.h"
 #include "common/migrate/table_locks.h"
 
@@ -53,6 +54,22 @@ std::unique_ptr<Connection> Migrator::connectForWork() {
   }
   return connection;
 }
+
+namespace {
+// Since PostgreSQL 15 only the owner of a database may create in its schema public.
+void requireCreate(Connection& connection) {
+  const auto row = connection.query(
+      "SELECT coalesce(current_schema(), ''), current_user, current_database(), "
+      "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int",
+      {})[0];
+  if (row.integer(3) != 0) return;
+  using database::postgres::quoteIdentifier;
+  const auto schema = row.text(0).empty() ? std::string("public") : row.text(0);
+  throw Error(Code::Permission, fmt::format("the role {} may not create tables in schema {}", row.text(1), schema),
+              fmt::format("as the owner of database {}: GRANT USAGE, CREATE ON SCHEMA {} TO {}", row.text(2),
+                          quoteIdentifier(schema), quoteIdentifier(row.text(1))));
+}
+}  // namespace
 
 Status Migrator::read(Connection& connection) {
   Status status;
@@ -110,6 +127,7 @@ std::vector<Applied> Migrator::up(int to) {
   {
     // Under the lock (PostgreSQL) or the write lock (SQLite).
     Transaction transaction(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
+    if (target_.engine == Engine::Postgres && !read(*connection).pending.empty()) requireCreate(*connection);
     history::create(*connection);
     transaction.commit();
   }

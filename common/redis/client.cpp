@@ -49,6 +49,13 @@ Address parseUrl(const Secret& url) {
     if (!database || *database < 0 || *database > 1000000) throw refuse("has a path that is not a database number");
     address.database = static_cast<int>(*database);
   }
+  for (const auto& [name, value] : uri.getQueryParameters()) {
+    if (name != "db") throw refuse(fmt::format("has a parameter {} that is not known", printable(name, 40)).c_str());
+    const auto database = parseInteger(value);
+    if (!database || *database < 0 || *database > 1000000) throw refuse("has a db that is not a database number");
+    if (uri.getPath().size() > 1 && *database != address.database) throw refuse("names two databases");
+    address.database = static_cast<int>(*database);
+  }
   return address;
 }
 
@@ -174,12 +181,20 @@ Reply Client::command(const std::vector<std::string>& arguments) {
   auto reply = impl_->call(arguments);
   if (reply.kind == Reply::Kind::Error) {
     const bool needs_password = startsWith(reply.text, "NOAUTH");
-    throw Error(needs_password ? Code::Permission : Code::Internal,
+    const bool forbidden = startsWith(reply.text, "NOPERM");
+    throw Error(needs_password || forbidden ? Code::Permission : Code::Internal,
                 fmt::format("Redis {}:{} answered {}: {}", impl_->address.host, impl_->address.port, arguments.at(0),
                             printable(reply.text, 120)),
-                needs_password ? "put the password into REDIS_URL" : "");
+                needs_password ? "put the password into REDIS_URL"
+                : forbidden    ? fmt::format("ACL SETUSER … +{}", lower(arguments.at(0)))
+                               : "");
   }
   return reply;
+}
+
+void Client::ping() {
+  const auto reply = impl_->call({"PING"});
+  if (reply.kind == Reply::Kind::Error && !startsWith(reply.text, "NOPERM")) command({"PING"});  // says why
 }
 
 std::string Client::serverInfo(const std::string& field) {

@@ -23,15 +23,17 @@ struct Reply {
 
 class Client {
  public:
-  // redis://[user:password@]host[:port][/db] or rediss://… (TLS 1.2+, certificate and name verified).
+  // redis://[user:password@]host[:port][/db] or …?db=N, or rediss://… (TLS 1.2+, certificate and name verified).
   // Throws Error(Config) when the URL is not one of these.
   Client(const Secret& url, std::chrono::milliseconds timeout);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // An error reply is thrown as Error(Internal).
+  // An error reply is thrown as Error(Internal), as Error(Permission) when the user may not run the command.
   Reply command(const std::vector<std::string>& arguments);
+  // Does it answer? One that says that this user may not ask has answered.
+  void ping();
   // Field of INFO server, such as redis_version.
   std::string serverInfo(const std::string& field);
 

@@ -8,13 +8,18 @@ json::object componentsOf(const lifecycle::Probe& probe) {
   return {{"database", probe.database}, {"redis", probe.redis}, {"agents", probe.agents}};
 }
 
+json::object withReason(json::object body, const lifecycle::Probe& probe) {
+  if (!probe.read_only.empty()) body["reason"] = "the database takes no writes: " + probe.read_only;
+  return body;
+}
+
 http::Response health(const Services& services) {
   const auto probe = services.prober.latest();
   const auto check = [](bool good, double milliseconds) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
   return http::jsonResponse(
-      json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
+      withReason(json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
                    {"version", kVersion},
                    {"timestamp", toIso(nowMicros())},
                    {"uptime_seconds", services.prober.uptimeSeconds()},
@@ -23,19 +28,21 @@ http::Response health(const Services& services) {
                    {"components", componentsOf(*probe)},
                    {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)},
                                            {"agents", check(probe->agents == "available", 0)}}}},
+                 *probe),
       probe->healthy() ? 200 : 503);
 }
 
 http::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->healthy() && !services.prober.draining();
-  return http::jsonResponse(json::object{{"status", is_ready ? "ready" : "not_ready"},
+  return http::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
                                          {"database", probe->database},
                                          {"agents", probe->agents},
                                          {"redis", probe->redis},
                                          {"draining", services.prober.draining()},
                                          {"latency_ms", probe->database_ms},
                                          {"checks", componentsOf(*probe)}},
+                                       *probe),
                             is_ready ? 200 : 503);
 }
 }  // namespace

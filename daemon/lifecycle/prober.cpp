@@ -42,7 +42,8 @@ void Prober::look() {
   const auto started = std::chrono::steady_clock::now();
   try {
     database_.ping();
-    probe->database = "connected";
+    probe->read_only = database_.whyReadOnly();
+    probe->database = probe->read_only.empty() ? "connected" : "read_only";
   } catch (const Error& error) {
     probe->database = "unreachable";
     log::debug("database probe: {}", error.what());
@@ -55,7 +56,7 @@ void Prober::look() {
   if (config_.isSet(config::key::kRedisUrl)) {
     try {
       redis::Client client(config_.secret(config::key::kRedisUrl), kRedisTimeout);
-      client.command({"PING"});
+      client.ping();
       probe->redis = "connected";
     } catch (const Error& error) {
       probe->redis = "unreachable";
@@ -65,7 +66,8 @@ void Prober::look() {
   {
     const std::lock_guard lock(mutex_);
     if (latest_->database != probe->database && latest_->database != "unknown")
-      log::warning("database: {}", probe->database);
+      log::warning("database: {}{}", probe->database,
+                   probe->read_only.empty() ? "" : fmt::format(" ({})", probe->read_only));
     if (latest_->redis != probe->redis && latest_->database != "unknown") log::warning("Redis: {}", probe->redis);
     latest_ = probe;
   }

@@ -13,7 +13,8 @@
 namespace aragora::lifecycle {
 
 struct Probe {
-  std::string database = "unknown";  // connected, unreachable
+  std::string database = "unknown";  // connected, read_only, unreachable
+  std::string read_only;             // why, when it is
   std::string redis = "not_configured";
   std::string agents = "unknown";  // available; demo_only: production without a provider that speaks here
   bool redis_required = false;

@@ -5,6 +5,7 @@
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/postgres/program_connection.h"
 
 namespace aragora::backup {
 
@@ -130,7 +131,8 @@ std::vector<std::string> commonArguments(std::uint64_t max_rate) {
 // Runs pg_basebackup; its output, if it has any, goes to `sink`.
 void copyCluster(const database::Target& target, const std::vector<std::string>& arguments, LogHold& hold,
                  const ByteSink& sink) {
-  Subprocess program({arguments, database::postgres::programEnvironment(target.url), false});
+  const database::postgres::ProgramConnection programs(target.url);
+  Subprocess program(programs.command(arguments));
   std::vector<char> buffer(1U << 20);
   const auto silence = sink ? kSilence : kWholeCopy;
   while (const auto got = program.read(buffer, deadlineIn(silence))) {
@@ -174,8 +176,9 @@ void copyWithTablespaces(const database::Target& target, std::uint64_t max_rate,
 }
 }  // namespace
 
-BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
+BaseReport streamBase(const database::Target& given, std::uint64_t max_rate, const fs::path& scratch,
                       const ByteSink& sink) {
+  const auto target = database::postgres::pinned(given);  // the copy, its log and its end are of one server
   BaseReport report;
   const auto spaces = describeCluster(target, report);
   LogHold hold(target, report.server_number);

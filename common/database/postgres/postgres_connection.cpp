@@ -6,12 +6,11 @@
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/text.h"
+#include "common/database/postgres/connecting.h"
 
 namespace aragora::database::postgres {
 
 namespace {
-using Options = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
-
 constexpr std::string_view kReadOnly = "25006";
 
 Code codeOf(std::string_view state) {
@@ -23,23 +22,6 @@ Code codeOf(std::string_view state) {
   if (state == "57014") return Code::Overloaded;
   if (state == kReadOnly) return Code::Config;
   return Code::Internal;
-}
-
-bool waitFor(int socket, bool write, Deadline deadline) {
-  while (true) {
-    interrupt::check();
-    const bool wakes = !interrupt::signal();
-    pollfd entries[] = {{socket, static_cast<short>(write ? POLLOUT : POLLIN), 0},
-                        {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
-    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
-    if (ready > 0 && entries[0].revents != 0) return true;
-    if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
-  }
-}
-
-std::string firstLine(const char* text) {
-  const std::string_view all(text != nullptr ? text : "");
-  return std::string(trim(all.substr(0, all.find('\n'))));
 }
 }  // namespace
 
@@ -54,90 +36,14 @@ struct PostgresConnection::Result {
   ~Result() { PQclear(handle); }
 };
 
-namespace {
-// As libpq chooses them when it connects: PGUSER or the system's user, PGDATABASE or the name of the user.
-void addDefaults(std::map<std::string, std::string>& parts) {
-  if (parts.count("service") > 0) return;  // a file of libpq's says
-  const Options defaults(PQconndefaults(), PQconninfoFree);
-  for (const auto* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option) {
-    const std::string_view name(option->keyword);
-    if ((name == "user" || name == "dbname") && option->val != nullptr && *option->val != '\0')
-      parts.try_emplace(option->keyword, option->val);
-  }
-  if (const auto user = parts.find("user"); user != parts.end()) parts.try_emplace("dbname", user->second);
-}
-// What the URL names, if it names it as empty too: that keeps libpq from taking it from the environment.
-std::map<std::string, std::string> named(const Secret& url) {
-  char* reason = nullptr;
-  const Options options(PQconninfoParse(url.reveal().c_str(), &reason), PQconninfoFree);
-  const bool had_reason = reason != nullptr;
-  PQfreemem(reason);  // not shown: it quotes parts of the URL, which holds the password
-  if (!options) {
-    throw Error(Code::Config, fmt::format("the database URL cannot be read{}", had_reason ? " by libpq" : ""),
-                "write it as postgresql://user:password@host:5432/name, special characters percent-encoded");
-  }
-  std::map<std::string, std::string> result;
-  for (auto* option = options.get(); option->keyword != nullptr; ++option) {
-    if (option->val != nullptr) result[option->keyword] = option->val;
-  }
-  return result;
-}
-}  // namespace
-
-std::map<std::string, std::string> parseUrl(const Secret& url) {
-  auto result = named(url);
-  std::erase_if(result, [](const auto& one) { return one.second.empty(); });
-  addDefaults(result);
-  return result;
-}
-
-std::string describeUrl(const Secret& url) {
-  const auto parts = parseUrl(url);
-  const auto part = [&](const char* name, const char* fallback) {
-    const auto found = parts.find(name);
-    return found == parts.end() ? std::string(fallback) : found->second;
-  };
-  return fmt::format("{}@{}:{}/{}", part("user", "?"), part("host", "localhost"), part("port", "5432"),
-                     part("dbname", part("user", "?").c_str()));
-}
-
-namespace {
-std::string quoteValue(const std::string& value) {
-  std::string quoted = "'";
-  for (const char c : value) {
-    if (c == '\'' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + "'";
-}
-}  // namespace
-
-Secret connectionString(const std::map<std::string, std::string>& parts) {
-  std::string text;
-  for (const auto& [keyword, value] : parts) text += fmt::format("{}={} ", keyword, quoteValue(value));
-  return Secret(std::move(text));
-}
-
-Secret withDatabase(const Secret& url, const std::string& database) {
-  auto parts = named(url);
-  parts["dbname"] = database;
-  return connectionString(parts);
-}
-
-std::map<std::string, std::string> programEnvironment(const Secret& url) {
-  static const std::map<std::string, std::string> kNames = {
-      {"host", "PGHOST"},       {"hostaddr", "PGHOSTADDR"}, {"port", "PGPORT"},       {"user", "PGUSER"},
-      {"dbname", "PGDATABASE"}, {"password", "PGPASSWORD"}, {"sslmode", "PGSSLMODE"}, {"sslrootcert", "PGSSLROOTCERT"},
-      {"sslcert", "PGSSLCERT"}, {"sslkey", "PGSSLKEY"}};
-  std::map<std::string, std::string> environment{{"PGCONNECT_TIMEOUT", "10"}, {"PGCLIENTENCODING", "UTF8"}};
-  for (const auto& [keyword, value] : parseUrl(url)) {
-    if (const auto found = kNames.find(keyword); found != kNames.end()) environment[found->second] = value;
-  }
-  return environment;
-}
-
 std::string quoteIdentifier(std::string_view name) {
   return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
+}
+
+Target pinned(const Target& target) {
+  auto one = target;
+  one.url = PostgresConnection(target).server();
+  return one;
 }
 
 Target maintenance(const Target& target) {
@@ -146,8 +52,7 @@ Target maintenance(const Target& target) {
     auto admin = target;
     if (*database != '\0') admin.url = withDatabase(target.url, database);
     try {
-      PostgresConnection(admin).query("SELECT 1", {});
-      return admin;
+      return pinned(admin);
     } catch (const Error& error) {
       if (!first) first = error;
     }
@@ -170,33 +75,9 @@ void dropDatabase(Connection& admin, const std::string& name) {
 
 PostgresConnection::PostgresConnection(const Target& target)
     : where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
-  auto parts = named(target.url);
-  parts["application_name"] = target.application_name;
-  parts["client_encoding"] = "UTF8";
-  parts["keepalives_idle"] = "30";
-
-  const auto deadline = deadlineIn(target.connect_timeout);
-  // As text: PQconnectStartParams takes what is empty from the environment.
-  handle_ = PQconnectStart(connectionString(parts).reveal().c_str());
-  auto state = PGRES_POLLING_WRITING;
-  while (handle_ != nullptr && PQstatus(handle_) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
-         state != PGRES_POLLING_FAILED) {
-    if (!waitFor(PQsocket(handle_), state == PGRES_POLLING_WRITING, deadline)) {
-      PQfinish(handle_);
-      handle_ = nullptr;
-      throw Error(Code::Unreachable,
-                  fmt::format("PostgreSQL {} did not answer within {}", where_, humanDuration(target.connect_timeout)),
-                  "check host, port and firewall");
-    }
-    state = PQconnectPoll(handle_);
-  }
-  if (handle_ == nullptr || PQstatus(handle_) != CONNECTION_OK) {
-    const auto reason = handle_ != nullptr ? firstLine(PQerrorMessage(handle_)) : std::string("out of memory");
-    PQfinish(handle_);
-    handle_ = nullptr;
-    throw Error(Code::Unreachable, fmt::format("cannot connect to PostgreSQL {}: {}", where_, reason),
-                "check that the server runs and that the URL is right");
-  }
+  auto connected = connectToOne(target, where_);
+  handle_ = connected.handle;
+  server_ = std::move(connected.server);
   PQsetNoticeProcessor(
       handle_, [](void*, const char*) {}, nullptr);
 }

@@ -8,26 +8,19 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/database/connection.h"
+#include "common/database/postgres/connection_url.h"
 
 struct pg_conn;
 struct pg_result;
 
 namespace aragora::database::postgres {
 
-// «aragora@host:5432/name», never a password.
-std::string describeUrl(const Secret& url);
-// keyword -> value of a connection URL or string, user and dbname also where libpq would choose them; throws
-// Error(Config) when libpq cannot read it.
-std::map<std::string, std::string> parseUrl(const Secret& url);
-// The other way; what is named as empty is not taken from the environment (PGHOSTADDR, PGTARGETSESSIONATTRS…).
-Secret connectionString(const std::map<std::string, std::string>& parts);
-// The same URL with another database name.
-Secret withDatabase(const Secret& url, const std::string& database);
+// The same target with the one server of its list that answers now, so that all parts of a work meet one server.
+// Connects.
+Target pinned(const Target& target);
 // The same server, from a database that surely is there and is not the one that is worked on: postgres, else template1,
-// else the one that `target` names. Connects; throws what the first one said when none can be reached.
+// else the one that `target` names; pinned. Connects; throws what the first one said when none can be reached.
 Target maintenance(const Target& target);
-// PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSSLMODE… for PostgreSQL's own programs: secrets stay out of argv.
-std::map<std::string, std::string> programEnvironment(const Secret& url);
 std::string quoteIdentifier(std::string_view name);
 // What a standby answers to whatever writes.
 bool isReadOnly(const Error& error);
@@ -49,6 +42,7 @@ class PostgresConnection : public Connection {
   void runAsOne(const std::vector<Statement>& statements);
 
   int serverVersion() const;  // 150020
+  const Secret& server() const { return server_; }  // a connection string of the one server that answered
   bool throughPooler();       // PgBouncer or the like is between us and the server
   bool looksAlive();          // nothing unexpected waits on the socket
 
@@ -63,6 +57,7 @@ class PostgresConnection : public Connection {
   Deadline statementDeadline() const { return deadlineIn(statement_timeout_); }
 
   pg_conn* handle_ = nullptr;
+  Secret server_;
   std::string where_;
   std::chrono::milliseconds statement_timeout_;
   std::map<std::string, std::string, std::less<>> prepared_;  // SQL -> statement name

@@ -50,7 +50,7 @@ class PostgresDatabase::Lease {
   ~Lease() {
     {
       const std::lock_guard lock(pool_.mutex_);
-      if (connection_ && connection_->usable())
+      if (connection_ && connection_->usable() && !abandoned_)
         pool_.idle_.push_back(std::move(connection_));
       else
         --pool_.open_;
@@ -59,12 +59,20 @@ class PostgresDatabase::Lease {
   }
   PostgresConnection& operator*() { return *connection_; }
   bool reused() const { return reused_; }
+  // Not back to the pool.
+  void abandon() { abandoned_ = true; }
 
  private:
   PostgresDatabase& pool_;
   std::unique_ptr<PostgresConnection> connection_;
   bool reused_ = false;
+  bool abandoned_ = false;
 };
+
+namespace {
+// To those who ask us it is a server that is away: the primary comes back, or is another one by the next connection.
+Error awayFor(const Error& error) { return {Code::Unreachable, error.what(), error.hint()}; }
+}  // namespace
 
 void PostgresDatabase::run(const Work& work, std::string_view begin) {
   for (int attempt = 1;; ++attempt) {
@@ -79,8 +87,14 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
           continue;
         throw;
       }
-      work(*lease);
-      transaction->commit();
+      try {
+        work(*lease);
+        transaction->commit();
+      } catch (const Error& error) {
+        if (!isReadOnly(error)) throw;
+        lease.abandon();
+        throw awayFor(error);
+      }
       return;
     } catch (const Error& error) {
       if (error.code() != Code::Busy || attempt >= kSerialisationTries) throw;
@@ -96,13 +110,28 @@ void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
   {
     Lease lease(*this);
     // A pooler in transaction mode keeps no prepared statements.
-    if (!(*lease).throughPooler()) return (*lease).runAsOne(statements);
+    if (!(*lease).throughPooler()) try {
+        return (*lease).runAsOne(statements);
+      } catch (const Error& error) {
+        if (!isReadOnly(error)) throw;
+        lease.abandon();
+        throw awayFor(error);
+      }
   }
   Database::writeAll(statements);
 }
 
 void PostgresDatabase::ping() {
   read([](Connection& connection) { connection.query("SELECT 1", {}); });
+}
+
+std::string PostgresDatabase::whyReadOnly() {
+  Lease lease(*this);
+  const auto row =
+      (*lease).query("SELECT pg_is_in_recovery()::int, (current_setting('transaction_read_only') = 'on')::int", {})[0];
+  if (row.integer(0) == 0 && row.integer(1) == 0) return {};
+  lease.abandon();  // of several hosts another may be the primary by now
+  return row.integer(0) != 0 ? "the server is a standby" : "default_transaction_read_only is on";
 }
 
 std::string PostgresDatabase::version() {

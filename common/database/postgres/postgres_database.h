@@ -20,6 +20,7 @@ class PostgresDatabase : public Database {
   void write(const Work& work) override;
   void writeAll(const std::vector<Statement>& statements) override;
   void ping() override;
+  std::string whyReadOnly() override;
   std::string version() override;
   PoolState pool() const override;
 

@@ -10,10 +10,7 @@
 namespace aragora::database::postgres {
 
 namespace {
-std::string firstLine(const char* text) {
-  const std::string_view all(text != nullptr ? text : "");
-  return std::string(trim(all.substr(0, all.find('\n'))));
-}
+constexpr std::int64_t kConnectSeconds = 5;
 
 void appendBigEndian(std::string& out, std::uint64_t value) {
   for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xffU);
@@ -25,7 +22,9 @@ ReplicationConnection::ReplicationConnection(const Target& target, const std::st
   auto parts = parseUrl(target.url);
   parts["replication"] = "true";
   parts["application_name"] = "aragora_wal";
-  parts["connect_timeout"] = "5";
+  // libpq keeps it for each of several hosts, when it connects without returning as here.
+  const auto wanted = parts.count("connect_timeout") > 0 ? parseInteger(parts["connect_timeout"]).value_or(0) : 0;
+  if (wanted < 1 || wanted > kConnectSeconds) parts["connect_timeout"] = fmt::format("{}", kConnectSeconds);
   if (!settings.empty()) parts["options"] += " " + settings;
   std::vector<const char*> keywords;
   std::vector<const char*> values;

@@ -1,5 +1,7 @@
 #include "common/database/sqlite/sqlite_database.h"
 
+#include <unistd.h>
+
 #include <sqlite3.h>
 
 #include "common/base/clock.h"
@@ -161,6 +163,15 @@ void SqliteDatabase::checkpointWhenDue() {
 
 void SqliteDatabase::ping() {
   read([](Connection& connection) { connection.query("SELECT 1 FROM sqlite_schema LIMIT 1", {}); });
+}
+
+// What a write needs, looked at without one: a probe must not wait for the writer.
+std::string SqliteDatabase::whyReadOnly() {
+  if (target_.path == ":memory:") return {};
+  for (const auto& path : {target_.path, target_.path.parent_path()}) {
+    if (::access(path.c_str(), W_OK) != 0) return fmt::format("{}: {}", path.string(), systemError(errno));
+  }
+  return {};
 }
 
 std::string SqliteDatabase::version() { return fmt::format("SQLite {}", sqlite3_libversion()); }

@@ -24,6 +24,7 @@ class SqliteDatabase : public Database {
   // Error(Overloaded) when more than 10,000 writes wait.
   void write(const Work& work) override;
   void ping() override;
+  std::string whyReadOnly() override;
   std::string version() override;
   PoolState pool() const override;
 

@@ -1,0 +1,116 @@
+#include "common/database/postgres/connecting.h"
+
+#include <poll.h>
+
+#include "common/base/error.h"
+#include "common/base/interrupt.h"
+#include "common/base/text.h"
+#include "common/database/postgres/connection_url.h"
+
+namespace aragora::database::postgres {
+
+bool waitFor(int socket, bool write, Deadline deadline) {
+  while (true) {
+    interrupt::check();
+    const bool wakes = !interrupt::signal();
+    pollfd entries[] = {{socket, static_cast<short>(write ? POLLOUT : POLLIN), 0},
+                        {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
+    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
+    if (ready > 0 && entries[0].revents != 0) return true;
+    if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
+  }
+}
+
+namespace {
+constexpr std::chrono::milliseconds kLeastTimeout{2000};  // libpq takes a connect_timeout of 1 for 2
+
+using Handle = std::unique_ptr<PGconn, decltype(&PQfinish)>;
+
+struct Failure {
+  Code code;
+  std::string reason;
+  bool silent = false;
+};
+
+std::chrono::milliseconds patienceWith(const Parts& parts, std::chrono::milliseconds share) {
+  const auto found = parts.find("connect_timeout");
+  const auto seconds = found == parts.end() ? 0 : parseInteger(trim(found->second)).value_or(0);
+  if (seconds <= 0) return share;
+  return std::min<std::chrono::milliseconds>(share, std::max<std::chrono::milliseconds>(std::chrono::seconds(seconds), kLeastTimeout));
+}
+
+std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::milliseconds patience) {
+  const auto deadline = deadlineIn(patience);
+  // As text: PQconnectStartParams takes what is empty from the environment.
+  Handle handle(PQconnectStart(connectionString(parts).reveal().c_str()), PQfinish);
+  auto state = PGRES_POLLING_WRITING;
+  while (handle && PQstatus(handle.get()) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
+         state != PGRES_POLLING_FAILED) {
+    if (!waitFor(PQsocket(handle.get()), state == PGRES_POLLING_WRITING, deadline))
+      return Failure{Code::Unreachable, fmt::format("did not answer within {}", humanDuration(patience)), true};
+    state = PQconnectPoll(handle.get());
+  }
+  if (handle && PQstatus(handle.get()) == CONNECTION_OK) return handle;
+  const auto reason = handle ? firstLine(PQerrorMessage(handle.get())) : std::string("out of memory");
+  return Failure{isMistake(reason) ? Code::Config : Code::Unreachable, reason};
+}
+
+// A name may have several addresses, and a socket has none.
+Secret serverOf(PGconn* handle, Parts parts) {
+  parts["host"] = PQhost(handle);
+  parts["port"] = PQport(handle);
+  const std::string address = startsWith(parts["host"], "/") ? "" : PQhostaddr(handle);
+  parts["hostaddr"] = address;
+  parts["target_session_attrs"] = "any";
+  return connectionString(parts);
+}
+
+std::string nameOf(const Parts& parts) {
+  const auto part = [&](const char* name) {
+    const auto found = parts.find(name);
+    return found == parts.end() ? std::string() : found->second;
+  };
+  const auto host = part("host").empty() ? part("hostaddr") : part("host");
+  return fmt::format("{}:{}", host.empty() ? "localhost" : host, part("port").empty() ? "5432" : part("port"));
+}
+
+[[noreturn]] void giveUp(const std::string& where, const std::vector<std::string>& names,
+                         const std::vector<Failure>& failures) {
+  if (failures.size() == 1 && failures[0].silent)
+    throw Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where, failures[0].reason),
+                "check host, port and firewall");
+  std::vector<std::string> reasons;
+  for (std::size_t i = 0; i < failures.size(); ++i)
+    reasons.push_back(failures[i].silent ? fmt::format("{} {}", names[i], failures[i].reason) : failures[i].reason);
+  throw Error(Code::Unreachable, fmt::format("cannot connect to PostgreSQL {}: {}", where, join(reasons, "; ")),
+              "check that the server runs and that the URL is right");
+}
+}  // namespace
+
+Connected connectToOne(const Target& target, const std::string& where) {
+  const auto deadline = deadlineIn(target.connect_timeout);
+  const auto attempts = attemptsOf(target.url);
+  std::vector<std::string> names;
+  std::vector<Failure> failures;
+  for (std::size_t i = 0; i < attempts.size(); ++i) {
+    auto parts = attempts[i];
+    parts["application_name"] = target.application_name;
+    parts["client_encoding"] = "UTF8";
+    parts["keepalives_idle"] = "30";
+    const auto share = attempts.size() == 1 ? target.connect_timeout
+                                            : remaining(deadline) / static_cast<int>(attempts.size() - i);
+    auto outcome = tryOne(parts, patienceWith(parts, share));
+    if (auto* handle = std::get_if<Handle>(&outcome)) {
+      auto server = serverOf(handle->get(), attempts[i]);
+      return {handle->release(), std::move(server)};
+    }
+    names.push_back(nameOf(attempts[i]));
+    failures.push_back(std::get<Failure>(std::move(outcome)));
+    if (failures.back().code == Code::Config)
+      throw Error(Code::Config, fmt::format("cannot connect to PostgreSQL {}: {}", where, failures.back().reason),
+                  "correct that parameter of DATABASE_URL");
+  }
+  giveUp(where, names, failures);
+}
+
+}  // namespace aragora::database::postgres

@@ -1,0 +1,25 @@
+// Private to common/database/postgres: the way to a connection. libpq's own list of hosts is not used: its asynchronous
+// connect knows no time limit, so that one host which takes connections and never answers would be the last one tried.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "common/base/clock.h"
+#include "common/database/connection.h"
+
+namespace aragora::database::postgres {
+
+// True when the socket is ready; ends early, with Error(Interrupted), when a signal came.
+bool waitFor(int socket, bool write, Deadline deadline);
+
+struct Connected {
+  PGconn* handle = nullptr;
+  Secret server;  // a connection string of this server alone
+};
+
+// The first server of the target's list that answers and has the session attributes that are asked for. Each gets its
+// connect_timeout, at most an even share of what is left of target.connect_timeout. Throws Error(Config) for a mistake in
+// the parameters and Error(Unreachable) with what each host said.
+Connected connectToOne(const Target& target, const std::string& where);
+
+}  // namespace aragora::database::postgres

@@ -1,0 +1,47 @@
+#include "common/database/postgres/program_connection.h"
+
+#include "common/base/error.h"
+#include "common/base/memory_file.h"
+#include "common/base/text.h"
+#include "common/database/postgres/connection_url.h"
+
+namespace aragora::database::postgres {
+
+namespace {
+constexpr const char* kService = "aragora";
+
+// libpq reads a line a parameter and drops the blanks at its end.
+void requireOneLine(const std::string& name, const std::string& value) {
+  if (value.find('\n') == std::string::npos && (value.empty() || std::isspace(static_cast<unsigned char>(value.back())) == 0))
+    return;
+  throw Error(Code::Config, fmt::format("the database URL: {} ends with a blank or has several lines", name),
+              "PostgreSQL's programs cannot be given that: change it");
+}
+}  // namespace
+
+ProgramConnection::ProgramConnection(const Secret& url)
+    : environment_{{"PGCONNECT_TIMEOUT", "10"}, {"PGCLIENTENCODING", "UTF8"}} {
+  auto parts = namedIn(url);
+  for (const auto& [name, value] : parseUrl(url)) parts.try_emplace(name, value);  // and what libpq would choose
+  std::string text = fmt::format("[{}]\n", kService);
+  for (const auto& [name, value] : parts) {
+    if (name == "password") {  // as it is, whatever is in it
+      environment_["PGPASSWORD"] = value;
+      continue;
+    }
+    if (name == "client_encoding") continue;
+    requireOneLine(name, value);
+    text += fmt::format("{}={}\n", name, value);
+  }
+  service_ = sealedInMemory("pg_service.conf", Secret(std::move(text)));
+  environment_["PGSERVICEFILE"] = pathOf(service_);
+}
+
+Command ProgramConnection::command(std::vector<std::string> argv) const {
+  argv.push_back(fmt::format("--dbname=service={}", kService));
+  Command command{std::move(argv), environment_, false};
+  command.descriptors = {service_.get()};
+  return command;
+}
+
+}  // namespace aragora::database::postgres

@@ -1,0 +1,24 @@
+// PostgreSQL's own programs (pg_dump, pg_restore, pg_basebackup) on the connection that we would make: all that libpq
+// knows goes to them as a service in a file in memory, so that nothing of it stands in their arguments, where everybody
+// reads it, and no variable of the environment has a say before it.
+#pragma once
+
+#include "common/base/file.h"
+#include "common/base/secret.h"
+#include "common/base/subprocess.h"
+
+namespace aragora::database::postgres {
+
+class ProgramConnection {
+ public:
+  // Throws Error(Config) for a value that no file of services can hold.
+  explicit ProgramConnection(const Secret& url);
+  // Valid while this lives.
+  Command command(std::vector<std::string> argv) const;
+
+ private:
+  std::map<std::string, std::string> environment_;
+  Fd service_;
+};
+
+}  // namespace aragora::database::postgres
