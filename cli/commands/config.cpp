@@ -1,4 +1,5 @@
 #include "cli/commands/commands.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/config/render.h"
 #include "common/crypto/hash.h"
@@ -13,7 +14,7 @@ struct Options {
 
 std::string shown(const config::Setting& setting, const config::Candidate& candidate) {
   if (!candidate.resolved) return "«printed by a program, not run»";
-  return setting.secret ? crypto::fingerprint(candidate.text) : candidate.text.reveal();
+  return setting.secret ? crypto::fingerprint(candidate.text) : redact(candidate.text.reveal());
 }
 
 json::object describe(const config::Setting& setting, const config::Config& config) {
@@ -63,7 +64,7 @@ int show(Context& context, const Options& options) {
     json::array problems;
     for (const auto& problem : loaded.problems)
       problems.push_back(json::object{{"variable", problem.variable},
-                                      {"message", problem.message},
+                                      {"message", redact(problem.message)},
                                       {"origin", problem.origin},
                                       {"hint", problem.hint}});
     out.document({{"config_file", loaded.config_file}, {"settings", all}, {"problems", problems}});

@@ -50,6 +50,7 @@ std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_vi
 
 std::vector<Finding> checkRedis(const Context& context) {
   const auto& config = context.config;
+  if (const auto said = alreadySaid(context, key::kRedisUrl, "Redis")) return {*said};
   if (!config.isSet(key::kRedisUrl)) {
     if (!config.sharedStateRequired()) return {skipped("Redis: not configured (not required for one instance)")};
     return {misconfigured(
@@ -76,6 +77,7 @@ std::vector<Finding> checkRedis(const Context& context) {
 
 std::vector<Finding> checkPostgres(const Context& context) {
   const auto& config = context.config;
+  if (const auto said = alreadySaid(context, key::kDatabaseUrl, "PostgreSQL")) return {*said};
   if (!config.usesPostgres()) {
     if (config.production() || config.flag(key::kDatabaseRequired)) {
       return {misconfigured("DATABASE_URL: missing; PostgreSQL is required here", "not set",

@@ -5,7 +5,6 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "common/base/abilities.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/checks/settings_checks.h"
@@ -151,41 +150,6 @@ std::vector<Finding> checkOpenFiles(const Context& context) {
                     "RLIMIT_NOFILE", fmt::format("set LimitNOFILE={} in the unit", needed))};
   }
   return {ok(fmt::format("Open files: limit {}", limit.rlim_max))};
-}
-
-namespace {
-std::optional<Finding> lackingAbilities(const Context& context, const fs::path& directory) {
-  const auto origin = context.config.origin(key::kBackupDirectory).text;
-  try {
-    const auto found = tryAbilities(directory);
-    if (!found.locks)
-      return misconfigured(fmt::format("Backup directory: the file system of {} has no locks: two runs would not see "
-                                       "each other",
-                                       directory.string()),
-                           origin, "use a file system that has flock(2)");
-    if (found.lacks.empty()) return std::nullopt;
-    return warning(
-        fmt::format("Backup directory: the file system of {} lacks {}", directory.string(), join(found.lacks, ", ")),
-        origin, "backups work there; a local file system such as ext4 or xfs has all of it");
-  } catch (const Error& error) {
-    return warning(fmt::format("Backup directory: {}", error.what()), origin, error.hint());
-  }
-}
-}  // namespace
-
-std::vector<Finding> checkBackupDirectory(const Context& context) {
-  const auto directory = context.config.backupDirectory();
-  const auto present = existing(directory);
-  if (::access(present.c_str(), W_OK | X_OK) != 0) {
-    return {warning(fmt::format("Backup directory: {} is not writable for this user", present.string()),
-                    context.config.origin(key::kBackupDirectory).text,
-                    fmt::format("install -d -o aragora -m 750 {}", directory.string()))};
-  }
-  if (present == directory) {
-    if (auto finding = lackingAbilities(context, directory)) return {std::move(*finding)};
-  }
-  return {ok(fmt::format("Backup directory: {}{}", directory.string(),
-                         present == directory ? " is writable" : " can be created"))};
 }
 
 }  // namespace aragora::checks

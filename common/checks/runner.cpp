@@ -1,5 +1,6 @@
 #include <future>
 
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/checks/acknowledged.h"
 #include "common/checks/check.h"
@@ -37,9 +38,18 @@ void requireKnown(const std::vector<std::string>& ids) {
   }
 }
 
+// What is shown goes to terminals, tickets and monitoring.
+std::vector<Finding> withoutSecrets(std::vector<Finding> findings) {
+  for (auto& finding : findings) {
+    finding.message = redact(finding.message);
+    finding.origin = redact(finding.origin);
+  }
+  return findings;
+}
+
 std::vector<Finding> lookSafely(const Check& check, const Context& context) {
   try {
-    return check.look(context);
+    return withoutSecrets(check.look(context));
   } catch (const Error& error) {
     return {{Level::Failure, fmt::format("{}: {}", check.title, error.what()), "", error.hint(), error.code()}};
   } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/base/moment.h"
 #include "common/base/text.h"
+#include "common/config/addresses.h"
 #include "common/config/catalogue.h"
 #include "common/config/strength.h"
 #include "common/crypto/keyring.h"
@@ -33,6 +34,13 @@ bool loopbackHost(std::string_view host) {
          endsWith(host, ".localhost");
 }
 }  // namespace
+
+std::optional<Finding> alreadySaid(const Context& context, std::string_view k, std::string_view title) {
+  const bool said = std::any_of(context.problems.begin(), context.problems.end(),
+                                [&](const auto& problem) { return problem.setting == k && !problem.warning; });
+  if (!said || context.config.isSet(k)) return std::nullopt;
+  return skipped(fmt::format("{}: what was configured cannot be read, see Configuration", title));
+}
 
 std::vector<Finding> checkEnvironment(const Context& context) {
   return {ok(fmt::format("Environment: {}", context.config.text(key::kEnvironment)))};
@@ -79,6 +87,7 @@ std::vector<Finding> checkEncryption(const Context& context) {
       "openssl rand -hex 32 | install -m 600 /dev/stdin /etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY, then set "
       "ARAGORA_ENCRYPTION_KEY_FILE";
   if (!config.isSet(key::kEncryptionKey)) {
+    if (const auto said = alreadySaid(context, key::kEncryptionKey, "Encryption key")) return {*said};
     if (config.isSet(key::kBackupWriterKey)) return {checkBackupWriter(config)};
     if (config.production())
       return {misconfigured("ARAGORA_ENCRYPTION_KEY: missing; production needs it", "not set", hint)};
@@ -102,7 +111,7 @@ std::vector<Finding> checkEncryption(const Context& context) {
   for (const auto& previous : config.list(key::kPreviousKeys)) {
     const auto decoded = fromHex(previous);
     if (!decoded || decoded->size() != 32)
-      findings.push_back(misconfigured("ARAGORA_ENCRYPTION_PREVIOUS_KEYS: one of them is not 64 hex digits",
+      findings.push_back(misconfigured(config.variable(key::kPreviousKeys) + ": one of them is not 64 hex digits",
                                        originOf(config, key::kPreviousKeys), "separate keys with commas"));
   }
   return findings;
@@ -111,6 +120,7 @@ std::vector<Finding> checkEncryption(const Context& context) {
 std::vector<Finding> checkJwtSecret(const Context& context) {
   const auto& config = context.config;
   const std::string hint = "generate one: openssl rand -hex 32";
+  if (const auto said = alreadySaid(context, key::kJwtSecret, "JWT secret")) return {*said};
   if (!config.isSet(key::kJwtSecret)) {
     if (config.production()) return {misconfigured("JWT_SECRET: missing; production needs it", "not set", hint)};
     return {skipped("JWT secret: not configured (serve generates one outside production)")};
@@ -137,6 +147,7 @@ std::vector<Finding> checkProviders(const Context& context) {
   std::vector<Finding> findings;
   std::vector<std::string> usable;
   for (const auto& provider : providers) {
+    if (const auto said = alreadySaid(context, provider.key, "AI provider")) findings.push_back(*said);
     if (!config.isSet(provider.key)) continue;
     const auto variable = config.variable(provider.key);
     const auto secret = config.secret(provider.key);
@@ -164,7 +175,7 @@ std::vector<Finding> checkProviders(const Context& context) {
       findings.push_back(warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set",
                                  "set OPENROUTER_API_KEY"));
     }
-  } else if (config.production()) {
+  } else if (config.production() && findings.empty()) {
     findings.push_back(misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
                                      "set one of them, best as ANTHROPIC_API_KEY_FILE"));
   } else if (findings.empty()) {
@@ -183,24 +194,16 @@ std::vector<Finding> checkOrigins(const Context& context) {
       return {misconfigured("ARAGORA_ALLOWED_ORIGINS: empty; production needs the exact list", "not set", hint)};
     return {ok("Allowed origins: loopback only (development default)")};
   }
-  static const std::regex kOrigin(R"(^(https?)://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$)");
+  const auto variable = config.variable(key::kAllowedOrigins);
   std::vector<Finding> findings;
   for (const auto& text : origins) {
-    std::smatch match;
-    if (text.find('*') != std::string::npos) {
-      findings.push_back(
-          misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a wildcard", printable(text, 80)), origin, hint));
-    } else if (!std::regex_match(text, match, kOrigin)) {
-      findings.push_back(misconfigured(
-          fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not an origin (scheme://host[:port], nothing after it)",
-                      printable(text, 80)),
-          origin, hint));
-    } else if (config.production() && loopbackHost(match[2].str())) {
-      findings.push_back(
-          warning(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is a development origin", text), origin, "remove it"));
-    } else if (config.production() && match[1].str() == "http") {
-      findings.push_back(
-          misconfigured(fmt::format("ARAGORA_ALLOWED_ORIGINS: '{}' is not https", text), origin, "use https://"));
+    if (config::canonicalOrigin(text) != text) continue;  // the configuration check says so
+    const auto host = text.substr(text.find("://") + 3);
+    if (!config.production()) continue;
+    if (loopbackHost(startsWith(host, "[") ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':')))) {
+      findings.push_back(warning(fmt::format("{}: '{}' is a development origin", variable, text), origin, "remove it"));
+    } else if (startsWith(text, "http://")) {
+      findings.push_back(misconfigured(fmt::format("{}: '{}' is not https", variable, text), origin, "use https://"));
     }
   }
   if (findings.empty()) findings.push_back(ok(fmt::format("Allowed origins: {}", join(origins, ", "))));
@@ -213,7 +216,7 @@ std::vector<Finding> checkHttps(const Context& context) {
   if (const auto url = config.text(key::kPublicUrl); config.production() && startsWith(url, "http://")) {
     const auto host = url.substr(7, url.find_first_of(":/", 7) - 7);
     if (!loopbackHost(host))
-      findings.push_back(misconfigured("ARAGORA_BASE_URL: the public URL is not https",
+      findings.push_back(misconfigured(config.variable(key::kPublicUrl) + ": the public URL is not https",
                                        originOf(config, key::kPublicUrl), "use https://"));
   }
   const bool certificate = config.isSet(key::kTlsCertificate);
@@ -237,8 +240,9 @@ std::vector<Finding> checkHttps(const Context& context) {
 std::vector<Finding> checkRateLimit(const Context& context) {
   const auto limit = context.config.integer(key::kRateLimit);
   if (limit == 0) {
-    auto finding = warning("ARAGORA_IP_RATE_LIMIT: rate limiting is off", originOf(context.config, key::kRateLimit),
-                           "remove the setting; the default is 120 a minute");
+    auto finding =
+        warning(context.config.variable(key::kRateLimit) + ": rate limiting is off",
+                originOf(context.config, key::kRateLimit), "remove the setting; the default is 120 a minute");
     return {context.config.production() ? finding : ok("Rate limit: off")};
   }
   return {ok(fmt::format("Rate limit: {} requests a minute for each address", limit))};
@@ -255,7 +259,7 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
   const auto day = parseDay(text);
   const auto at = day ? day : parseMoment(text);
   if (!at || *at > nowMicros() + 86'400'000'000LL)
-    return {misconfigured("ARAGORA_ENCRYPTION_KEY_ROTATED_AT: not a date in the past",
+    return {misconfigured(config.variable(key::kKeyRotatedAt) + ": not a date in the past",
                           originOf(config, key::kKeyRotatedAt), "write it as YYYY-MM-DD")};
   const auto days = (nowMicros() - *at) / 86'400'000'000LL;
   if (days > config.integer(key::kKeyRotationDays)) {

@@ -14,6 +14,10 @@ Finding skipped(std::string message);
 Finding warning(std::string message, std::string origin, std::string hint);
 Finding misconfigured(std::string message, std::string origin, std::string hint);
 
+// A value was written, cannot be used, and `configuration` says why: to call it missing as well would be a second
+// finding for one mistake.
+std::optional<Finding> alreadySaid(const Context& context, std::string_view key, std::string_view title);
+
 std::vector<Finding> checkEnvironment(const Context& context);
 std::vector<Finding> checkConfiguration(const Context& context);
 std::vector<Finding> checkDistributedState(const Context& context);
@@ -45,7 +49,11 @@ std::vector<Finding> checkCores(const Context& context);
 std::vector<Finding> checkMemory(const Context& context);
 std::vector<Finding> checkDisk(const Context& context);
 std::vector<Finding> checkOpenFiles(const Context& context);
+
+std::vector<Finding> checkListening(const Context& context);
+std::vector<Finding> checkStateDirectory(const Context& context);
 std::vector<Finding> checkBackupDirectory(const Context& context);
+std::vector<Finding> checkPrograms(const Context& context);
 
 std::vector<Finding> checkRecoveryKeys(const Context& context);
 std::vector<Finding> checkOffsite(const Context& context);

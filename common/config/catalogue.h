@@ -9,7 +9,7 @@
 
 namespace aragora::config {
 
-enum class Type { Text, Integer, Flag, Choice, List, Path, Url };
+enum class Type { Text, Integer, Flag, Choice, List, Path, Url, Address, Networks, Origins };
 
 struct Setting {
   std::string_view key;                       // TOML: section.name

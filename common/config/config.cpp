@@ -63,18 +63,16 @@ Origin Config::origin(std::string_view key) const {
 }
 
 std::string Config::variable(std::string_view key) const {
-  const auto text = origin(key).text;
-  for (const auto name : setting(key).environment) {
-    if (text == fmt::format("env {}", name)) return std::string(name);
-  }
-  return std::string(setting(key).environment.front());
+  const auto written = origin(key).written;
+  return written.empty() ? std::string(setting(key).environment.front()) : written;
 }
 
 std::string Config::sharedStateReason() const {
-  if (flag(key::kRequireDistributed)) return "ARAGORA_REQUIRE_DISTRIBUTED is set";
-  if (flag(key::kMultiInstance)) return "ARAGORA_MULTI_INSTANCE is set";
-  if (integer(key::kInstanceCount) > 1) return "ARAGORA_INSTANCE_COUNT is more than 1";
-  if (production() && !flag(key::kSingleInstance)) return "ARAGORA_ENV=production without ARAGORA_SINGLE_INSTANCE";
+  if (flag(key::kRequireDistributed)) return variable(key::kRequireDistributed) + " is set";
+  if (flag(key::kMultiInstance)) return variable(key::kMultiInstance) + " is set";
+  if (integer(key::kInstanceCount) > 1) return variable(key::kInstanceCount) + " is more than 1";
+  if (production() && !flag(key::kSingleInstance))
+    return variable(key::kEnvironment) + "=production without ARAGORA_SINGLE_INSTANCE";
   return {};
 }
 

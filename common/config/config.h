@@ -19,6 +19,7 @@ enum class Source { Default, File, Command, SecretFile, Credential, Environment,
 struct Origin {
   Source source = Source::Default;
   std::string text = "default";  // "/etc/aragora/aragora.toml:12", "env JWT_SECRET", "/etc/default/aragora:3"
+  std::string written{};         // what the operator wrote: "server.port", "JWT_SECRET_FILE"; empty when nothing was
 };
 
 struct Candidate {
@@ -49,7 +50,8 @@ class Config {
   Origin origin(std::string_view key) const;
   // Effective value first, then what it shadows, in order of precedence.
   const std::vector<Candidate>& candidates(std::string_view key) const;
-  // The environment name that was used, or the canonical one.
+  // What the operator wrote: the variable, the key of aragora.toml, the credential's file, --set KEY; the canonical
+  // variable when nothing was.
   std::string variable(std::string_view key) const;
 
   bool production() const { return text(key::kEnvironment) == "production"; }

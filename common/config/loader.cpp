@@ -4,6 +4,7 @@
 #include "common/base/file.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
+#include "common/config/addresses.h"
 #include "common/config/secret_file.h"
 #include "common/config/toml_file.h"
 
@@ -68,7 +69,8 @@ class Merger {
   void addFlag(const Setting& setting) {
     const auto found = sources_.flags.find(std::string(setting.key));
     if (found == sources_.flags.end() || found->second.empty()) return;
-    result_.config.add(setting.key, {Secret(found->second), {Source::Flag, "command line"}});
+    result_.config.add(setting.key,
+                       {Secret(found->second), {Source::Flag, "command line", fmt::format("--set {}", setting.key)}});
   }
 
   // All aliases count as one level: equal values are fine, different ones are a mistake.
@@ -87,7 +89,7 @@ class Merger {
       if (first == nullptr) {
         first = &found->second;
         first_name = name;
-        result_.config.add(setting.key, {Secret(first->value), {Source::Environment, first->origin}});
+        result_.config.add(setting.key, {Secret(first->value), {Source::Environment, first->origin, first_name}});
       } else if (found->second.value != first->value) {
         problem(setting, first_name, fmt::format("{} and {} are both set, to different values", first_name, name),
                 fmt::format("{}, {}", first->origin, found->second.origin),
@@ -116,7 +118,7 @@ class Merger {
         const auto path = fs::path(credentials_) / file_name;
         std::error_code ignored;
         if (!fs::exists(path, ignored)) continue;
-        addSecretFile(setting, std::string(name), path.string(),
+        addSecretFile(setting, path.string(), path.string(),
                       {Source::Credential, fmt::format("credential {}", path.string())});
       }
     }
@@ -129,7 +131,7 @@ class Merger {
     if (found == unit_->credentials.end()) return false;
     if (found->second.content)
       addIndirect(setting, variable, withoutFinalNewline(found->second.content->reveal()),
-                  {Source::Credential, fmt::format("credential {}", found->second.origin)});
+                  {Source::Credential, fmt::format("credential {}", found->second.origin), variable});
     return true;
   }
 
@@ -149,8 +151,8 @@ class Merger {
     }
   }
 
-  void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path,
-                     const Origin& origin) {
+  void addSecretFile(const Setting& setting, const std::string& variable, const std::string& path, Origin origin) {
+    origin.written = variable;
     // What %d of a unit leads to is there only while it runs.
     const std::filesystem::path named = path;
     if (unit_ != nullptr && named.parent_path() == unit_->credentials_directory &&
@@ -168,7 +170,7 @@ class Merger {
                   const std::string& origin) {
     const Origin source{
         Source::Command,
-        fmt::format("{} ({})", split(command, ' ').empty() ? variable : split(command, ' ').front(), origin)};
+        fmt::format("{} ({})", split(command, ' ').empty() ? variable : split(command, ' ').front(), origin), variable};
     if (!sources_.run_commands) {
       result_.config.add(setting.key, {Secret("unresolved"), source, false});
       return;
@@ -205,7 +207,7 @@ class Merger {
 
   void addToml(const Setting& setting, const std::vector<TomlEntry>& toml, const std::string& file) {
     for (const auto& entry : toml) {
-      const Origin origin{Source::File, fmt::format("{}:{}", file, entry.line)};
+      const Origin origin{Source::File, fmt::format("{}:{}", file, entry.line), entry.key};
       if (entry.key == setting.key && entry.text.empty()) {
         noteEmpty(setting, entry.key, origin.text);
       } else if (entry.key == setting.key) {
@@ -245,17 +247,60 @@ class Merger {
     }
   }
 
+  static bool isList(Type type) { return type == Type::List || type == Type::Networks || type == Type::Origins; }
+
+  // Each element that `wrong` says something of.
+  void validateParts(const Setting& setting, const std::string& text,
+                     const std::function<std::optional<std::string>(const std::string&)>& wrong,
+                     const std::function<std::string(const std::string&)>& hint) {
+    for (const auto& part : split(text, ',')) {
+      if (const auto what = wrong(part))
+        problem(setting, result_.config.variable(setting.key), fmt::format("'{}' {}", printable(part, 80), *what),
+                result_.config.origin(setting.key).text, hint(part));
+    }
+  }
+
+  void validateOrigins(const Setting& setting, const std::string& text) {
+    const auto wrong = [](const std::string& part) -> std::optional<std::string> {
+      if (part.find('*') != std::string::npos) return "is a wildcard";
+      const auto right = canonicalOrigin(part);
+      if (!right) return "is not an origin (scheme://host[:port], nothing after it)";
+      if (*right != part) return "is not as browsers send it, and would match none";
+      return std::nullopt;
+    };
+    validateParts(setting, text, wrong, [](const std::string& part) {
+      const auto right = canonicalOrigin(part);
+      return right ? fmt::format("write {}", *right)
+                   : std::string("list each origin exactly, such as https://aragora.example.org");
+    });
+  }
+
   void validate(const Setting& setting) {
     const auto& all = result_.config.candidates(setting.key);
     if (all.empty() || !all.front().resolved) return;
     const auto& text = all.front().text.reveal();
     const auto& origin = all.front().origin.text;
     const auto variable = result_.config.variable(setting.key);
-    if (const auto unseen = setting.secret ? invisibleIn(text) : std::nullopt)
+    const bool quotes_itself = setting.type == Type::Integer || setting.type == Type::Flag ||
+                               setting.type == Type::Choice || isList(setting.type);
+    if (const auto unseen = setting.secret || !quotes_itself ? invisibleIn(text) : std::nullopt)
       problem(setting, variable, fmt::format("the value {}", *unseen), origin,
-              "remove it: whoever compares the secret sees it, and nobody else does");
+              "remove it: whoever compares the value sees it, and nobody else does");
     const auto shown = setting.secret ? std::string("the value") : fmt::format("'{}'", printable(text, 80));
     switch (setting.type) {
+      case Type::Address:
+        if (const auto what = listenProblem(text))
+          problem(setting, variable, fmt::format("{} {}", shown, *what), origin,
+                  "use an IP address such as 127.0.0.1, or 0.0.0.0 or :: for every interface");
+        break;
+      case Type::Networks:
+        validateParts(setting, text, networkProblem, [](const std::string&) {
+          return std::string("list addresses and blocks, such as 10.0.0.5, 10.0.0.0/8 or fd00::/8");
+        });
+        break;
+      case Type::Origins:
+        validateOrigins(setting, text);
+        break;
       case Type::Integer: {
         const auto value = parseInteger(text);
         if (!value || *value < setting.minimum || *value > setting.maximum) {
@@ -282,6 +327,11 @@ class Merger {
         break;
       case Type::Url: {
         const bool has_scheme = text.find("://") != std::string::npos;
+        // Those of backends are secrets, and their checks read them.
+        const bool web = startsWith(text, "http://") || startsWith(text, "https://");
+        if (has_scheme && !setting.secret && (!web || text.size() == text.find("://") + 3))
+          problem(setting, variable, fmt::format("{} is not an http or https URL", shown), origin,
+                  "write it as https://host[:port][/path]");
         if (!has_scheme)
           problem(setting, variable, fmt::format("{} is not a URL", shown), origin,
                   "a URL starts with a scheme such as https:// or postgresql://");

@@ -22,13 +22,19 @@ std::string_view typeName(const Setting& setting) {
       return "absolute path";
     case Type::Url:
       return "URL";
+    case Type::Address:
+      return "IP address or localhost";
+    case Type::Networks:
+      return "list of addresses and CIDR blocks";
+    case Type::Origins:
+      return "list of origins, as browsers send them";
   }
   return "";
 }
 
 std::string literal(const Setting& setting) {
   if (setting.type == Type::Integer || setting.type == Type::Flag) return std::string(setting.fallback);
-  if (setting.type == Type::List) {
+  if (setting.type == Type::List || setting.type == Type::Networks || setting.type == Type::Origins) {
     std::vector<std::string> quoted;
     for (const auto& part : split(setting.fallback, ',')) quoted.push_back('"' + part + '"');
     return "[" + join(quoted, ", ") + "]";

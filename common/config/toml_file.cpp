@@ -52,6 +52,45 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
     }
   }
 }
+
+// toml++ names the key that is there already in quotes; anything else in quotes may be a secret.
+std::optional<std::string> twiceWritten(const std::string& reason) {
+  constexpr std::string_view kMarks[] = {"cannot redefine existing", "cannot redefine"};
+  const bool twice = std::any_of(std::begin(kMarks), std::end(kMarks),
+                                 [&](std::string_view mark) { return reason.find(mark) != std::string::npos; });
+  const auto open = reason.find('\'');
+  const auto close = reason.find('\'', open + 1);
+  if (!twice || open == std::string::npos || close == std::string::npos) return std::nullopt;
+  return reason.substr(open + 1, close - open - 1);
+}
+
+// The line of `key` in what stands before `line`; 0 when it cannot be told.
+int firstLineOf(const std::string& key, std::string_view text, int line) {
+  std::size_t end = 0;
+  for (int i = 1; i < line && end != std::string_view::npos; ++i) end = text.find('\n', end) + 1;
+  std::vector<Problem> ignored;
+  for (const auto& entry : parseToml(text.substr(0, end), "", ignored)) {
+    if (entry.key == key || endsWith(entry.key, "." + key) || startsWith(entry.key, key + ".")) return entry.line;
+  }
+  return 0;
+}
+
+Problem syntaxProblem(const toml::parse_error& error, std::string_view text, const std::string& name) {
+  const auto reason = std::string(error.description());
+  const int line = static_cast<int>(error.source().begin.line);
+  const auto origin = fmt::format("{}:{}", name, line);
+  if (const auto key = twiceWritten(reason)) {
+    const auto shown = printable(*key, 80);
+    const auto first = firstLineOf(*key, text, line);
+    return {"config_file", shown,
+            first > 0 ? fmt::format("{} is written twice (first in line {})", shown, first)
+                      : fmt::format("{} is written twice", shown),
+            origin, "keep one of the two"};
+  }
+  // The description may quote the text around the error, and that may be a secret: only its first clause is kept.
+  return {"config_file", name, fmt::format("syntax error: {}", printable(reason.substr(0, reason.find('\'')), 120)),
+          origin, "see aragora.toml(5); strings need quotes"};
+}
 }  // namespace
 
 std::vector<TomlEntry> parseToml(std::string_view text, const std::string& name, std::vector<Problem>& problems) {
@@ -61,11 +100,7 @@ std::vector<TomlEntry> parseToml(std::string_view text, const std::string& name,
     flatten(table, "", name, entries, problems);
     std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.line < b.line; });
   } catch (const toml::parse_error& error) {
-    // The description may quote the text around the error, and that may be a secret: only its first clause is kept.
-    const auto reason = std::string(error.description());
-    problems.push_back(
-        {"config_file", name, fmt::format("syntax error: {}", printable(reason.substr(0, reason.find('\'')), 120)),
-         fmt::format("{}:{}", name, error.source().begin.line), "see aragora.toml(5); strings need quotes"});
+    problems.push_back(syntaxProblem(error, text, name));
   }
   return entries;
 }

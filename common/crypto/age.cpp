@@ -1,6 +1,7 @@
 #include "common/crypto/age.h"
 
 #include "common/base/error.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/crypto/aead.h"
 #include "common/crypto/curve.h"
@@ -124,6 +125,7 @@ std::vector<AgeIdentity> parseAgeIdentities(const Secret& text, const std::strin
   for (const auto& raw : split(text.reveal(), '\n')) {
     const auto line = std::string(trim(raw));
     if (line.empty() || startsWith(line, "#")) continue;
+    neverShow(line);
     const auto bytes = decodeBech32("age-secret-key-", lower(line));
     if (!bytes || bytes->size() != 32 || line != upper(line))
       throw Error(Code::Config, fmt::format("{} has a line that is no age identity", file),
@@ -137,6 +139,11 @@ std::vector<AgeIdentity> parseAgeIdentities(const Secret& text, const std::strin
 }
 
 std::string parseAgeRecipient(std::string_view text) {
+  if (startsWith(upper(text), "AGE-"))
+    throw Error(
+        Code::Config, "a private key of age stands where a recipient belongs",
+        "name its public part (age1…), take the private one off this machine, and make a new one: it was written "
+        "where others may read it");
   auto bytes = decodeBech32("age", text);
   if (!bytes || bytes->size() != 32) {
     throw Error(Code::Config, fmt::format("'{}' is not an age recipient", printable(text, 80)),

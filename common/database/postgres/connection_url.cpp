@@ -65,6 +65,9 @@ Parts parsed(const Secret& url) {
   for (auto* option = options.get(); option->keyword != nullptr; ++option) {
     if (option->val != nullptr) result[option->keyword] = option->val;
   }
+  // libpq ends the password at the first @, and would name the rest of it as the host that cannot be found.
+  if (const auto host = result.find("host"); host != result.end() && host->second.find('@') != std::string::npos)
+    throw mistake("it has more than one @ before the host; write an @ in the user or password as %40", kForm);
   return result;
 }
 

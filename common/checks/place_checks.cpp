@@ -1,0 +1,203 @@
+// Where serve, backup and drill will work: the address they listen on, the directories they write to, the programs
+// they start. Each is tried the way they will try it, short of changing anything.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "common/base/abilities.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "common/checks/facts.h"
+#include "common/checks/settings_checks.h"
+
+namespace aragora::checks {
+
+namespace key = config::key;
+
+namespace {
+struct Endpoint {
+  sockaddr_storage address{};
+  socklen_t length = 0;
+};
+
+Endpoint endpointOf(const std::string& host, std::uint16_t port) {
+  Endpoint result;
+  auto* const v4 = reinterpret_cast<sockaddr_in*>(&result.address);
+  auto* const v6 = reinterpret_cast<sockaddr_in6*>(&result.address);
+  if (::inet_pton(AF_INET, host == "localhost" ? "127.0.0.1" : host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    result.length = sizeof(sockaddr_in);
+  } else if (::inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    result.length = sizeof(sockaddr_in6);
+  }
+  return result;
+}
+
+Fd streamSocket(const Endpoint& endpoint) {
+  return Fd(::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+// 0, or what bind(2) says. The socket is closed again before anybody could connect to it.
+int bindError(const Endpoint& endpoint) {
+  const Fd fd = streamSocket(endpoint);
+  const int on = 1;
+  if (!fd.valid()) return errno;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.length) == 0 ? 0 : errno;
+}
+
+// Whether what listens there answers as serve does.
+bool aragoraListens(const Endpoint& endpoint) {
+  constexpr int kPatienceMs = 500;
+  constexpr std::string_view kQuestion = "GET /api/health HTTP/1.0\r\n\r\n";
+  const Fd fd = streamSocket(endpoint);
+  if (!fd.valid()) return false;
+  const int connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.length);
+  if (connected != 0 && errno != EINPROGRESS) return false;
+  pollfd entry{fd.get(), POLLOUT, 0};
+  if (::poll(&entry, 1, kPatienceMs) != 1) return false;
+  if (::send(fd.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL) < 0) return false;
+  std::string answer;
+  char block[2048];
+  entry.events = POLLIN;
+  while (answer.size() < 8192 && ::poll(&entry, 1, kPatienceMs) == 1) {
+    const auto got = ::recv(fd.get(), block, sizeof(block), 0);
+    if (got <= 0) break;
+    answer.append(block, static_cast<std::size_t>(got));
+  }
+  return answer.find("\"uptime_seconds\"") != std::string::npos && answer.find("\"components\"") != std::string::npos;
+}
+
+// What keeps a directory from being written to or made, nullopt when nothing does.
+std::optional<std::string> obstacle(const fs::path& directory) {
+  std::error_code ignored;
+  auto present = directory;
+  while (present != present.root_path() && !present.empty() && !fs::exists(fs::symlink_status(present, ignored)))
+    present = present.parent_path();
+  struct stat status {};
+  if (::stat(present.c_str(), &status) != 0) return fmt::format("{}: {}", present.string(), systemError(errno));
+  if (!S_ISDIR(status.st_mode)) return fmt::format("{} is not a directory", present.string());
+  if (::access(present.c_str(), W_OK | X_OK) == 0) return std::nullopt;
+  return present == directory
+             ? fmt::format("{} cannot be written: {}", present.string(), systemError(errno))
+             : fmt::format("{} cannot be made in {}: {}", directory.string(), present.string(), systemError(errno));
+}
+
+std::string makeIt(const fs::path& directory) {
+  return fmt::format("install -d -o aragora -m 750 {}", directory.string());
+}
+
+bool inPath(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  for (const auto& directory : split(path == nullptr ? "/usr/bin:/bin" : path, ':')) {
+    if (::access((fs::path(directory) / program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+}  // namespace
+
+std::vector<Finding> checkListening(const Context& context) {
+  const auto& config = context.config;
+  const auto host = config.text(key::kBindHost);
+  const auto port = config.integer(key::kPort);
+  const auto endpoint = endpointOf(host, static_cast<std::uint16_t>(port));
+  if (endpoint.length == 0) return {skipped("Listening: not tried, the address is not understood")};
+  const auto where = fmt::format("{}:{}", host, port);
+  const int error = bindError(endpoint);
+  if (error == 0) return {ok(fmt::format("Listening: {} is free", where))};
+  if (error == EADDRINUSE && aragoraListens(endpoint))
+    return {ok(fmt::format("Listening: an aragora answers on {}", where))};
+  if (error == EADDRNOTAVAIL)
+    return {misconfigured(fmt::format("{}: this machine has no address {}", config.variable(key::kBindHost), host),
+                          config.origin(key::kBindHost).text, "see: ip address; 0.0.0.0 is every interface")};
+  if (error == EACCES)
+    return {misconfigured(
+        fmt::format("{}: port {} needs a right that this user has not", config.variable(key::kPort), port),
+        config.origin(key::kPort).text,
+        "use a port from 1024 on behind a proxy, or AmbientCapabilities=CAP_NET_BIND_SERVICE")};
+  auto finding =
+      misconfigured(fmt::format("{}: cannot listen on {}: {}", config.variable(key::kPort), where, systemError(error)),
+                    config.origin(key::kPort).text, "see who has it: ss -ltnp; or choose another port");
+  if (!config.production()) finding.level = Level::Warning;
+  return {finding};
+}
+
+std::vector<Finding> checkStateDirectory(const Context& context) {
+  const auto& config = context.config;
+  const auto directory = config.stateDirectory();
+  std::vector<Finding> findings;
+  if (const auto what = obstacle(directory))
+    findings.push_back(misconfigured(fmt::format("{}: {}", config.variable(key::kStateDirectory), *what),
+                                     config.origin(key::kStateDirectory).text, makeIt(directory)));
+  if (!config.usesPostgres() && config.isSet(key::kSqlitePath)) {
+    const auto file = config.sqlitePath();
+    std::error_code ignored;
+    const auto what = fs::is_directory(file, ignored) ? fmt::format("{} is a directory", file.string())
+                                                      : obstacle(file.parent_path()).value_or("");
+    if (!what.empty())
+      findings.push_back(misconfigured(fmt::format("{}: {}", config.variable(key::kSqlitePath), what),
+                                       config.origin(key::kSqlitePath).text,
+                                       "name a file in a directory of the "
+                                       "service's own"));
+  }
+  if (findings.empty()) findings.push_back(ok(fmt::format("State directory: {}", directory.string())));
+  return findings;
+}
+
+namespace {
+std::optional<Finding> lackingAbilities(const Context& context, const fs::path& directory) {
+  const auto origin = context.config.origin(key::kBackupDirectory).text;
+  try {
+    const auto found = tryAbilities(directory);
+    if (!found.locks)
+      return misconfigured(fmt::format("Backup directory: the file system of {} has no locks: two runs would not see "
+                                       "each other",
+                                       directory.string()),
+                           origin, "use a file system that has flock(2)");
+    if (found.lacks.empty()) return std::nullopt;
+    return warning(
+        fmt::format("Backup directory: the file system of {} lacks {}", directory.string(), join(found.lacks, ", ")),
+        origin, "backups work there; a local file system such as ext4 or xfs has all of it");
+  } catch (const Error& error) {
+    return warning(fmt::format("Backup directory: {}", error.what()), origin, error.hint());
+  }
+}
+}  // namespace
+
+std::vector<Finding> checkBackupDirectory(const Context& context) {
+  const auto directory = context.config.backupDirectory();
+  const auto what = obstacle(directory);
+  if (!what) {
+    std::error_code ignored;
+    if (fs::exists(directory, ignored)) {
+      if (auto finding = lackingAbilities(context, directory)) return {std::move(*finding)};
+    }
+    return {ok(fmt::format("Backup directory: {}", directory.string()))};
+  }
+  auto finding = misconfigured(fmt::format("Backup directory: {}", *what),
+                               context.config.origin(key::kBackupDirectory).text, makeIt(directory));
+  // Backups may be another user's work; a file in the way is in everybody's.
+  if (!endsWith(*what, "is not a directory")) finding.level = Level::Warning;
+  return {finding};
+}
+
+std::vector<Finding> checkPrograms(const Context& context) {
+  if (!context.config.usesPostgres()) return {skipped("PostgreSQL's programs: not needed for SQLite")};
+  std::vector<std::string> missing;
+  for (const auto* program : {"pg_dump", "pg_restore"}) {
+    if (!inPath(program)) missing.emplace_back(program);
+  }
+  if (missing.empty()) return {ok("PostgreSQL's programs: pg_dump and pg_restore are there")};
+  return {warning(fmt::format("PATH: {} not found; backup, restore and drill need both", join(missing, " and ")),
+                  "env PATH", "apt-get install postgresql-client, or name its directory in PATH")};
+}
+
+}  // namespace aragora::checks

@@ -1,0 +1,105 @@
+"""Settings and secrets as the world writes them: mounted by Kubernetes, saved by editors, typed twice. What is wrong is named as it was
+written, once, shows what nobody sees, and nothing secret is printed."""
+import secrets
+import socket
+import unittest
+
+from support import Daemon, Sandbox, TinyDisk, free_port, main, strong_secret
+
+BOM = "\ufeff"
+
+
+def findings(sandbox, *arguments, **environment):
+    document = sandbox.run_json("validate-env", "--offline", *arguments, **environment)
+    return [f for check in document["checks"].values() for f in check["findings"] if f["status"] in ("error", "warning")]
+
+
+class Settings(unittest.TestCase):
+    def test_what_nobody_sees_in_a_secret_is_shown(self):
+        cases = {BOM + "{}\n": "begins with a byte order mark (U+FEFF)", "{} \n": "ends with a blank (U+0020)", "{}\n\n": "ends with a line end (U+000A)",
+                 "{}\u200b": "ends with a zero-width space (U+200B)", "{}\x00": "ends with a control character (U+0000)", "{}\r": "ends with a carriage return (U+000D)"}
+        for text, shown in cases.items():
+            for name in ("ARAGORA_API_TOKEN", "OPENROUTER_API_KEY", "ARAGORA_METRICS_TOKEN"):
+                with self.subTest(f"{name} {shown}"), Sandbox() as sandbox:
+                    secret = ("sk-or-" if "OPEN" in name else "") + strong_secret()
+                    file = sandbox.write("secret", text.format(secret))
+                    for command in ("validate-env", "serve"):
+                        result = sandbox.run(command, check=78, **{f"{name}_FILE": str(file)})
+                        self.assertIn(f"{name}_FILE: the value {shown}", result.stdout + result.stderr)
+                        self.assertNotIn(secret, result.stdout + result.stderr)
+        with Sandbox() as sandbox:  # what editors and echo add, on either system, is no part of it
+            for end in ("", "\n", "\r\n"):
+                file = sandbox.directory / "good"
+                file.write_bytes((strong_secret() + end).encode())
+                file.chmod(0o600)
+                self.assertEqual([], [f for f in findings(sandbox, ARAGORA_API_TOKEN_FILE=str(file)) if "TOKEN" in f["message"]])
+
+    def test_a_finding_names_what_was_written_and_once(self):
+        with Sandbox() as sandbox:
+            toml = sandbox.write("aragora.toml", '# ours\n[server]\nport = 70000\n[auth]\njwt_secret_file = "/no/such/secret"\n')
+            found = findings(sandbox, ARAGORA_CONFIG=str(toml), ARAGORA_ENV="production")
+            self.assertEqual(["server.port: '70000' is not a whole number from 0 to 65535"], [f["message"] for f in found if f["origin"] == f"{toml}:3"])
+            secret = [f for f in found if "JWT" in f["message"] or "jwt" in f["message"]]
+            self.assertEqual(["auth.jwt_secret_file: the file /no/such/secret cannot be read: No such file or directory"], [f["message"] for f in secret])
+            self.assertIn(f"{toml}:5", secret[0]["origin"])
+            for missing in ("ARAGORA_ENCRYPTION_KEY", "DATABASE_URL", "REDIS_URL"):
+                found = findings(sandbox, ARAGORA_ENV="production", **{f"{missing}_FILE": "/no/such/secret"})
+                self.assertEqual(1, len([f for f in found if f["message"].startswith((f"{missing}:", f"{missing}_FILE:"))]), found)
+            twice = sandbox.write("twice.toml", "[server]\nport = 1\nworkers = 3\nport = 2\n")
+            found = findings(sandbox, ARAGORA_CONFIG=str(twice))
+            self.assertIn(("port is written twice (first in line 2)", f"{twice}:4"), [(f["message"].split(": ", 1)[1], f["origin"]) for f in found])
+
+    def test_an_address_in_use_is_seen_and_our_own_daemon_is_not_a_stranger(self):
+        with Sandbox() as sandbox, socket.socket() as stranger:
+            stranger.bind(("127.0.0.1", 0))
+            stranger.listen()
+            found = findings(sandbox, "--only", "listening", ARAGORA_PORT=str(stranger.getsockname()[1]), ARAGORA_ENV="production")
+            self.assertEqual(["error"], [f["status"] for f in found])
+            self.assertIn("Address already in use", found[0]["message"])
+            found = findings(sandbox, "--only", "listening", ARAGORA_BIND_HOST="192.0.2.1")
+            self.assertIn("this machine has no address 192.0.2.1", found[0]["message"])
+            with Daemon(sandbox) as daemon:
+                self.assertEqual([], findings(sandbox, "--only", "listening", ARAGORA_PORT=str(daemon.port), ARAGORA_ENV="production"))
+            self.assertEqual([], findings(sandbox, "--only", "listening", ARAGORA_PORT=str(free_port()), ARAGORA_ENV="production"))
+
+    def test_directories_and_programs_that_later_commands_need(self):
+        with Sandbox() as sandbox:
+            file = sandbox.write("file", "")
+            cases = {("state_directory", "is not a directory"): {"ARAGORA_STATE_DIR": str(file)},
+                     ("backup_directory", "is not a directory"): {"ARAGORA_BACKUP_DIR": str(file / "backups")},
+                     ("state_directory", "is a directory"): {"ARAGORA_SQLITE_PATH": str(sandbox.directory)},
+                     ("postgres_programs", "pg_dump and pg_restore not found"): {"PATH": "/nowhere", "DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}}
+            for (check, message), environment in cases.items():
+                with self.subTest(check + message):
+                    found = findings(sandbox, "--only", check, **environment)
+                    self.assertEqual(1, len(found), found)
+                    self.assertIn(message, found[0]["message"])
+                    self.assertTrue(found[0]["hint"])
+
+    def test_a_state_directory_on_a_disk_that_is_read_only_is_seen_by_root_too(self):
+        with Sandbox() as sandbox, TinyDisk(sandbox.directory / "disk") as disk:
+            sandbox.prefix = disk.prefix
+            disk.remount("ro")
+            for directory in (disk.directory, disk.directory / "state"):
+                found = findings(sandbox, "--only", "state_directory", ARAGORA_STATE_DIR=str(directory))
+                self.assertEqual(["error"], [f["status"] for f in found])
+                self.assertIn("Read-only file system", found[0]["message"])
+
+    def test_no_message_shows_a_secret_and_no_word_is_eaten(self):
+        private = "AGE-SECRET-KEY-1" + secrets.token_hex(29).upper()
+        with Sandbox() as sandbox:
+            sandbox.run("migrate")
+            for environment in ({"ARAGORA_BACKUP_RECIPIENTS": private}, {"DATABASE_URL": "postgresql://u:Zx81@spectrum@127.0.0.1:1/x"}, {"REDIS_URL": "redis://:Zx81@spectrum@127.0.0.1:1", "ARAGORA_MULTI_INSTANCE": "true"}):
+                for arguments in (["validate-env", "-v"], ["validate-env", "--json"], ["config", "show", "--origin"], ["config", "show", "--json"], ["backup"], ["serve"], ["migrate", "status", "-v"]):
+                    if arguments == ["serve"] and "ARAGORA_BACKUP_RECIPIENTS" in environment:
+                        continue  # it serves: the key is a matter of backups
+                    result = sandbox.run(*arguments, **environment)
+                    for secret in (private[16:], "Zx81"):
+                        self.assertNotIn(secret, result.stdout + result.stderr, arguments)
+            result = sandbox.run("config", "show", check=78, JWT_SECRET_FILE="/no/such/JWT_SECRET")
+            self.assertIn("/no/such/JWT_SECRET cannot be read: No such file or directory", result.stderr)
+            self.assertNotIn("redacted›", result.stderr)
+
+
+if __name__ == "__main__":
+    main()
