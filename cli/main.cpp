@@ -12,6 +12,7 @@
 #include "cli/command_line.h"
 #include "cli/context.h"
 #include "common/base/interrupt.h"
+#include "common/base/owner.h"
 
 namespace {
 // Secrets live in this process: no core file, no ptrace by the same user.
@@ -47,6 +48,22 @@ aragora::Error asInterrupt(const aragora::Error& error) {
   return aragora::Error(aragora::Code::Interrupted, aragora::interrupt::summary());
 }
 
+// What the standard library says of a file is said as everywhere else.
+aragora::Error asError(const std::filesystem::filesystem_error& failure) {
+  try {
+    aragora::throwFileError(aragora::Code::Io, "look at", failure.path1(), failure.code().value());
+  } catch (const aragora::Error& error) {
+    return error;
+  }
+}
+
+// Meant for others; each of them would end us. SIGXFSZ: a file that is too large is an error of write(2).
+void ignoreStraySignals() {
+  for (const int stray : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXFSZ})
+    std::signal(stray, SIG_IGN);
+  for (int stray = SIGRTMIN; stray <= SIGRTMAX; ++stray) std::signal(stray, SIG_IGN);
+}
+
 int run(int argc, char** argv) {
   aragora::cli::GlobalOptions global;
   const auto parsed = aragora::cli::parseCommandLine(argc, argv, global);
@@ -55,13 +72,18 @@ int run(int argc, char** argv) {
     return 0;
   }
   aragora::cli::Context context(global);
-  try {
-    return parsed.run(context);
-  } catch (const aragora::Error& failure) {
+  const auto failed = [&](const aragora::Error& failure) {
     const auto error = asInterrupt(failure);
     context.out().endProgress();
     context.out().error(error);
     return aragora::info(error.code()).exit_status;
+  };
+  try {
+    return parsed.run(context);
+  } catch (const aragora::Error& failure) {
+    return failed(failure);
+  } catch (const std::filesystem::filesystem_error& failure) {
+    return failed(asError(failure));
   }
 }
 }  // namespace
@@ -70,7 +92,7 @@ int main(int argc, char** argv) {
   fillStandardDescriptors();
   protectMemory();
   std::signal(SIGPIPE, SIG_IGN);
-  for (const int stray : {SIGUSR1, SIGUSR2}) std::signal(stray, SIG_IGN);  // meant for others; they would end us
+  ignoreStraySignals();
   std::signal(SIGCHLD, SIG_DFL);  // ignored, as some parents hand it down, no child's exit status could be learnt
   aragora::interrupt::watch();
   int status = 0;

@@ -55,6 +55,7 @@ void prepare(Context& context) {
 }
 
 void stopOnSignals() {
+  ::signal(SIGHUP, SIG_IGN);  // what it was started with is what it works with: there is nothing to read again
   struct sigaction action {};
   action.sa_handler = [](int) { stopped = true; };
   for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);

@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
+#include "common/base/owner.h"
 #include "common/base/text.h"
 
 namespace aragora {
@@ -36,7 +37,7 @@ void Fd::reset() {
 
 Fd openForReading(const fs::path& path) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) throwSystemError(errno == ENOENT ? Code::NoInput : Code::Io, "open", path.string(), errno);
+  if (!fd.valid()) throwFileError(errno == ENOENT ? Code::NoInput : Code::Io, "open", path, errno);
   return fd;
 }
 
@@ -70,7 +71,7 @@ bool fileExists(const fs::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
-  throwSystemError(Code::Io, "look at", path.string(), errno);
+  throwFileError(Code::Io, "look at", path, errno);
 }
 
 std::optional<std::string> readFileIfExists(const fs::path& path, std::size_t limit) {
@@ -128,11 +129,13 @@ std::optional<struct stat> heir(const fs::path& path) {
 }  // namespace
 
 Fd createFile(const fs::path& path, int flags, unsigned mode) {
+  requireOurs(path.parent_path());
   const int access = (flags & O_RDWR) != 0 ? 0 : O_WRONLY;
   Fd fd(::open(path.c_str(), access | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, mode));
-  if (!fd.valid()) throwSystemError(Code::CannotCreate, "create", path.string(), errno);
+  if (!fd.valid()) throwFileError(Code::CannotCreate, "create", path, errno);
+  // Also one that an earlier run left to root. Not one with another name: that may be a trap, laid to be given it.
   struct stat made {};
-  if (const auto owner = heir(path); owner && ::fstat(fd.get(), &made) == 0 && made.st_uid == 0 &&
+  if (const auto owner = heir(path); owner && ::fstat(fd.get(), &made) == 0 && made.st_uid == 0 && made.st_nlink == 1 &&
                                      ::fchown(fd.get(), owner->st_uid, owner->st_gid) != 0)
     throwSystemError(Code::Permission, "change the owner of", path.string(), errno);
   return fd;
@@ -146,7 +149,8 @@ void adoptOwner(const fs::path& path) {
 void takeAfter(const Fd& fd, const fs::path& replaced) {
   struct stat before {};
   if (::lstat(replaced.c_str(), &before) != 0 || !S_ISREG(before.st_mode)) return;
-  if (::geteuid() == 0 && ::fchown(fd.get(), before.st_uid, before.st_gid) != 0)
+  // One of root's in a directory of somebody else is the fault of an earlier run, not to be kept.
+  if (::geteuid() == 0 && before.st_uid != 0 && ::fchown(fd.get(), before.st_uid, before.st_gid) != 0)
     throwSystemError(Code::Permission, "change the owner of", replaced.string(), errno);
   if (::fchmod(fd.get(), before.st_mode & 07777) != 0)
     throwSystemError(Code::Permission, "change the mode of", replaced.string(), errno);
@@ -178,9 +182,11 @@ void makeDirectories(const fs::path& directory, unsigned mode) {
       throw Error(Code::CannotCreate, directory.string() + " exists and is not a directory");
     return;
   }
+  if (errno != ENOENT && errno != ENOTDIR) throwFileError(Code::CannotCreate, "look at", directory, errno);
   makeDirectories(directory.parent_path(), mode);
+  requireOurs(directory.parent_path());
   if (::mkdir(directory.c_str(), mode) == 0) return adoptOwner(directory);
-  if (errno != EEXIST) throwSystemError(Code::CannotCreate, "create directory", directory.string(), errno);
+  if (errno != EEXIST) throwFileError(Code::CannotCreate, "create directory", directory, errno);
 }
 
 std::optional<FileLock> FileLock::tryAcquire(const fs::path& path) {

@@ -71,7 +71,7 @@ void setUp(const Start& start) {
   ::dup2(start.standard[2], STDERR_FILENO);
   for (const int fd : start.command->descriptors) ::fcntl(fd, F_SETFD, 0);
   ::signal(SIGPIPE, SIG_DFL);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
+  for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);  // also what we ignore
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/owner.h"
 #include "common/base/text.h"
 
 namespace aragora::storage {
@@ -15,7 +16,7 @@ std::vector<Item> DirectoryStorage::list(const std::string& folder, const Select
   std::error_code failed;
   fs::directory_iterator files(at(folder), failed);
   if (failed == std::errc::no_such_file_or_directory || failed == std::errc::not_a_directory) return items;
-  if (failed) throwSystemError(Code::Io, "list", at(folder).string(), failed.value());
+  if (failed) throwFileError(Code::Io, "list", at(folder), failed.value());
   for (const auto& entry : files) {
     auto name = entry.path().filename().string();
     if (name <= selection.after || !startsWith(name, selection.prefix)) continue;
@@ -31,7 +32,7 @@ std::optional<std::uint64_t> DirectoryStorage::size(const std::string& name) con
   struct stat status {};
   if (::lstat(at(name).c_str(), &status) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
-    throwSystemError(errno == EACCES ? Code::Permission : Code::Io, "look at", at(name).string(), errno);
+    throwFileError(Code::Io, "look at", at(name), errno);
   }
   if (S_ISDIR(status.st_mode)) return std::nullopt;
   if (!S_ISREG(status.st_mode)) throw Error(Code::Damaged, fmt::format("{} is not a regular file", at(name).string()));
@@ -43,8 +44,7 @@ bool DirectoryStorage::read(const std::string& name, const ByteSink& sink) const
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid() && (errno == ENOENT || errno == ENOTDIR)) return false;
   if (!fd.valid()) {
-    const auto code = errno == ELOOP ? Code::Damaged : errno == EACCES ? Code::Permission : Code::Io;
-    throwSystemError(code, "open", path.string(), errno);
+    throwFileError(errno == ELOOP ? Code::Damaged : Code::Io, "open", path, errno);
   }
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
@@ -74,7 +74,7 @@ void DirectoryStorage::write(const std::string& name, const fs::path& file) cons
 void DirectoryStorage::remove(const std::string& name) const {
   if (::unlink(at(name).c_str()) == 0) return;
   if (errno == ENOENT || errno == ENOTDIR) return;
-  throwSystemError(errno == EACCES || errno == EPERM ? Code::Permission : Code::Io, "remove", at(name).string(), errno);
+  throwFileError(Code::Io, "remove", at(name), errno);
 }
 
 }  // namespace aragora::storage

@@ -1,4 +1,5 @@
 """What systemd sees: readiness, status, watchdog, stopping; and a socket that it hands over."""
+import signal
 import socket
 import subprocess
 import time
@@ -29,6 +30,13 @@ class ServiceManager(unittest.TestCase):
                     except BlockingIOError:
                         break
                 self.assertIn("STOPPING=1", received)
+
+    def test_no_stray_signal_ends_it(self):
+        with Sandbox() as sandbox, Daemon(sandbox) as daemon:
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGXFSZ, signal.SIGRTMIN, signal.SIGRTMAX):
+                daemon.process.send_signal(number)
+                self.assertEqual(daemon.get("/api/health")[0], 200)
+            self.assertEqual(daemon.stop(), 0)
 
     def test_it_serves_a_socket_that_was_handed_over(self):
         with Sandbox() as sandbox:

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/owner.h"
 
 namespace aragora::database::sqlite {
 
@@ -63,15 +64,16 @@ SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode m
                                    std::chrono::milliseconds busy_timeout)
     : path_(path), busy_timeout_(busy_timeout) {
   // SQLite would leave to root what root makes in the service's directory.
-  if (mode == OpenMode::Create && !fileExists(path)) createFile(path, 0, 0640);
+  if (path != ":memory:" && mode == OpenMode::Create && !fileExists(path)) createFile(path, 0, 0640);
+  // -wal and -shm: SQLite gives root's to the owner of the database, and everybody else's to nobody.
+  if (path != ":memory:" && mode != OpenMode::ReadOnly) requireOurs(path.parent_path());
   const int result = sqlite3_open_v2(path.c_str(), &handle_, openFlags(mode) | SQLITE_OPEN_NOMUTEX, nullptr);
   if (result != SQLITE_OK) {
     const int system = handle_ != nullptr ? sqlite3_system_errno(handle_) : 0;
     const std::string reason = handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(result);
     sqlite3_close(handle_);
     handle_ = nullptr;
-    if (system == EACCES || system == EPERM)
-      throwSystemError(Code::Permission, "open the SQLite database", path.string(), system);
+    if (system == EACCES || system == EPERM) throwFileError(Code::Permission, "open the SQLite database", path, system);
     throw Error(codeOf(result), fmt::format("cannot open the SQLite database {}: {}", path.string(), reason),
                 "check the path and its permissions");
   }
