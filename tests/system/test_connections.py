@@ -99,7 +99,7 @@ class SeveralHosts(unittest.TestCase):
             while standby.sql("SELECT pg_last_wal_replay_lsn() >= '" + primary.sql("SELECT pg_current_wal_lsn()") + "'") != "t":
                 time.sleep(0.05)
             sandbox.run("backup", DATABASE_URL=both + "prefer-standby", check=0)
-            sandbox.run("backup", "--kind", "base", DATABASE_URL=both + "primary", check=0)
+            sandbox.run("backup", "create", "--kind", "base", DATABASE_URL=both + "primary", check=0)
             self.assertEqual(standby.sql("SELECT pg_is_in_recovery()"), "t")
             sandbox.run("backup", "verify", DATABASE_URL=both + "read-write", check=0)
 
