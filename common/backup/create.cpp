@@ -115,10 +115,11 @@ class Run {
                     fmt::format("{} is a standby, and its deployment has no identity or key check yet",
                                 database::describe(options_.target)),
                     "run once against the primary: aragora backup create; from then on the standby can be backed up");
-      throw Error(Code::Permission,
-                  fmt::format("{}: this role may not write, and the deployment has no identity or key check yet",
-                              database::describe(options_.target)),
-                  "run once as the role of the daemon: aragora backup create; from then on a role that may read is enough");
+      throw Error(
+          Code::Permission,
+          fmt::format("{}: this role may not write, and the deployment has no identity or key check yet",
+                      database::describe(options_.target)),
+          "run once as the role of the daemon: aragora backup create; from then on a role that may read is enough");
     }
   }
 

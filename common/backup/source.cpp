@@ -87,9 +87,9 @@ SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadl
   const StableView view(connection, patience);
   Counting counting(connection, view, target);
   const database::postgres::ProgramConnection programs(target.url);
-  Subprocess dump(programs.command({"pg_dump", "-Fc", "-Z0", "--no-password",
-                                    fmt::format("--lock-wait-timeout={}", kDumpLocks.count()),
-                                    "--snapshot=" + view.snapshot()}));
+  Subprocess dump(
+      programs.command({"pg_dump", "-Fc", "-Z0", "--no-password",
+                        fmt::format("--lock-wait-timeout={}", kDumpLocks.count()), "--snapshot=" + view.snapshot()}));
   std::vector<char> buffer(1U << 20);
   bool gave = false;
   while (const auto got = dump.read(buffer, deadlineIn(kSilence))) {

@@ -17,10 +17,11 @@ std::string_view name(Level level);                                // ok, warnin
 
 struct Finding {
   Level level = Level::Ok;
-  std::string message;            // without secrets
-  std::string origin;             // where the value came from, empty when it has none
-  std::string hint;               // what to do
-  Code code = Code::CheckFailed;  // of a failure: Config, Unreachable or CheckFailed; decides the exit status
+  std::string message;  // without secrets
+  std::string origin;   // where the value came from, empty when it has none
+  std::string hint;     // what to do
+  Code code =
+      Code::CheckFailed;  // of a failure: Config, Permission, Unreachable or CheckFailed; decides the exit status
 };
 
 struct Facts;  // what was asked of the backends, once for all checks
@@ -58,7 +59,8 @@ struct Report {
   std::vector<Outcome> outcomes;  // in the order of allChecks()
   bool abandoned = false;         // a check still runs in a thread of its own; leave the process without waiting
   bool has(Level level) const;
-  // 0; 78 a configuration failure; 69 an unreachable dependency; 1 anything else, or a warning when `strict`.
+  // 0; 78 a configuration failure; 77 a right that is missing; 69 an unreachable dependency; 1 anything else, or a
+  // warning when `strict`.
   int exitStatus(bool strict) const;
 };
 

@@ -23,15 +23,15 @@ struct DatabaseFacts {
   std::optional<std::string> key_check;
   bool exists = true;  // SQLite: the file
   std::string role;
-  std::string name;                // of the database
-  std::string schema;              // where tables would be made, empty when there is none
-  std::string encoding;            // UTF8
+  std::string name;      // of the database
+  std::string schema;    // where tables would be made, empty when there is none
+  std::string encoding;  // UTF8
   bool standby = false;
-  bool read_only = false;          // default_transaction_read_only
-  bool makes_databases = false;    // CREATEDB
-  bool makes_tables = false;       // CREATE on `schema`
-  bool makes_schemas = false;      // CREATE on the database
-  bool reaches_another = false;    // CONNECT on postgres or template1
+  bool read_only = false;        // default_transaction_read_only
+  bool makes_databases = false;  // CREATEDB
+  bool makes_tables = false;     // CREATE on `schema`
+  bool makes_schemas = false;    // CREATE on the database
+  bool reaches_another = false;  // CONNECT on postgres or template1
 };
 
 // What is said of the backups; neither when there is no key to read them with.

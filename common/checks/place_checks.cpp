@@ -134,9 +134,11 @@ std::vector<Finding> checkStateDirectory(const Context& context) {
   const auto& config = context.config;
   const auto directory = config.stateDirectory();
   std::vector<Finding> findings;
-  if (const auto what = obstacle(directory))
+  if (const auto what = obstacle(directory)) {
     findings.push_back(misconfigured(fmt::format("{}: {}", config.variable(key::kStateDirectory), *what),
                                      config.origin(key::kStateDirectory).text, makeIt(directory)));
+    if (endsWith(*what, systemError(EACCES))) findings.back().code = Code::Permission;
+  }
   if (!config.usesPostgres() && config.isSet(key::kSqlitePath)) {
     const auto file = config.sqlitePath();
     std::error_code ignored;

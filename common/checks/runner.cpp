@@ -100,6 +100,7 @@ int Report::exitStatus(bool strict) const {
     }
   }
   if (codes.count(Code::Config) > 0) return info(Code::Config).exit_status;
+  if (codes.count(Code::Permission) > 0) return info(Code::Permission).exit_status;
   if (codes.count(Code::Unreachable) > 0 || codes.count(Code::CouldNotVerify) > 0)
     return info(Code::Unreachable).exit_status;
   if (!codes.empty() || (strict && has(Level::Warning))) return info(Code::CheckFailed).exit_status;

@@ -19,16 +19,17 @@ http::Response health(const Services& services) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
   return http::jsonResponse(
-      withReason(json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
-                   {"version", kVersion},
-                   {"timestamp", toIso(nowMicros())},
-                   {"uptime_seconds", services.prober.uptimeSeconds()},
-                   {"database", probe->database},
-                   {"redis", probe->redis},
-                   {"components", componentsOf(*probe)},
-                   {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)},
-                                           {"agents", check(probe->agents == "available", 0)}}}},
-                 *probe),
+      withReason(
+          json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
+                       {"version", kVersion},
+                       {"timestamp", toIso(nowMicros())},
+                       {"uptime_seconds", services.prober.uptimeSeconds()},
+                       {"database", probe->database},
+                       {"redis", probe->redis},
+                       {"components", componentsOf(*probe)},
+                       {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)},
+                                               {"agents", check(probe->agents == "available", 0)}}}},
+          *probe),
       probe->healthy() ? 200 : 503);
 }
 
@@ -36,12 +37,12 @@ http::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->healthy() && !services.prober.draining();
   return http::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
-                                         {"database", probe->database},
-                                         {"agents", probe->agents},
-                                         {"redis", probe->redis},
-                                         {"draining", services.prober.draining()},
-                                         {"latency_ms", probe->database_ms},
-                                         {"checks", componentsOf(*probe)}},
+                                                    {"database", probe->database},
+                                                    {"agents", probe->agents},
+                                                    {"redis", probe->redis},
+                                                    {"draining", services.prober.draining()},
+                                                    {"latency_ms", probe->database_ms},
+                                                    {"checks", componentsOf(*probe)}},
                                        *probe),
                             is_ready ? 200 : 503);
 }

@@ -36,7 +36,8 @@ std::chrono::milliseconds patienceWith(const Parts& parts, std::chrono::millisec
   const auto found = parts.find("connect_timeout");
   const auto seconds = found == parts.end() ? 0 : parseInteger(trim(found->second)).value_or(0);
   if (seconds <= 0) return share;
-  return std::min<std::chrono::milliseconds>(share, std::max<std::chrono::milliseconds>(std::chrono::seconds(seconds), kLeastTimeout));
+  return std::min<std::chrono::milliseconds>(
+      share, std::max<std::chrono::milliseconds>(std::chrono::seconds(seconds), kLeastTimeout));
 }
 
 std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::milliseconds patience) {
@@ -97,8 +98,8 @@ Connected connectToOne(const Target& target, const std::string& where) {
     parts["application_name"] = target.application_name;
     parts["client_encoding"] = "UTF8";
     parts["keepalives_idle"] = "30";
-    const auto share = attempts.size() == 1 ? target.connect_timeout
-                                            : remaining(deadline) / static_cast<int>(attempts.size() - i);
+    const auto share =
+        attempts.size() == 1 ? target.connect_timeout : remaining(deadline) / static_cast<int>(attempts.size() - i);
     auto outcome = tryOne(parts, patienceWith(parts, share));
     if (auto* handle = std::get_if<Handle>(&outcome)) {
       auto server = serverOf(handle->get(), attempts[i]);

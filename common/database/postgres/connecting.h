@@ -18,8 +18,8 @@ struct Connected {
 };
 
 // The first server of the target's list that answers and has the session attributes that are asked for. Each gets its
-// connect_timeout, at most an even share of what is left of target.connect_timeout. Throws Error(Config) for a mistake in
-// the parameters and Error(Unreachable) with what each host said.
+// connect_timeout, at most an even share of what is left of target.connect_timeout. Throws Error(Config) for a mistake
+// in the parameters and Error(Unreachable) with what each host said.
 Connected connectToOne(const Target& target, const std::string& where);
 
 }  // namespace aragora::database::postgres

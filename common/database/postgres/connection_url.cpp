@@ -13,7 +13,8 @@ namespace aragora::database::postgres {
 namespace {
 using Options = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
 
-constexpr const char* kForm = "write it as postgresql://user:password@host:5432/name, special characters percent-encoded";
+constexpr const char* kForm =
+    "write it as postgresql://user:password@host:5432/name, special characters percent-encoded";
 constexpr const char* kSeeLibpq = "see the parameters of libpq: https://www.postgresql.org/docs/15/libpq-connect.html";
 
 Error mistake(const std::string& what, const char* hint = kSeeLibpq) {
@@ -35,8 +36,9 @@ void addDefaults(Parts& parts, std::initializer_list<std::string_view> wanted) {
   }
 }
 
-// libpq's reasons quote parts of the URL, which holds the password: only the name of a parameter is taken from them, and
-// only where nothing of a password can stand (an unescaped ? or blank in it makes libpq read on in the wrong place).
+// libpq's reasons quote parts of the URL, which holds the password: only the name of a parameter is taken from them,
+// and only where nothing of a password can stand (an unescaped ? or blank in it makes libpq read on in the wrong
+// place).
 std::string reasonOf(const std::string& url, std::string_view reason) {
   for (const std::string_view known : {"invalid URI query parameter: \"", "invalid connection option \""}) {
     if (!startsWith(reason, known)) continue;
@@ -181,7 +183,8 @@ bool isMistake(std::string_view message) {
 Parts namedIn(const Secret& url) {
   auto parts = parsed(url);
   const char* everywhere = std::getenv("PGSERVICE");  // NOLINT(concurrency-mt-unsafe): nothing of ours sets it
-  if (find(parts, "service") != nullptr || (everywhere != nullptr && *everywhere != '\0')) parts = throughService(parts);
+  if (find(parts, "service") != nullptr || (everywhere != nullptr && *everywhere != '\0'))
+    parts = throughService(parts);
   return parts;
 }
 

@@ -41,10 +41,10 @@ class PostgresConnection : public Connection {
   // All or none of the statements, sent in one pipeline: one round trip and one commit. Not inside a transaction.
   void runAsOne(const std::vector<Statement>& statements);
 
-  int serverVersion() const;  // 150020
+  int serverVersion() const;                        // 150020
   const Secret& server() const { return server_; }  // a connection string of the one server that answered
-  bool throughPooler();       // PgBouncer or the like is between us and the server
-  bool looksAlive();          // nothing unexpected waits on the socket
+  bool throughPooler();                             // PgBouncer or the like is between us and the server
+  bool looksAlive();                                // nothing unexpected waits on the socket
 
  private:
   struct Result;

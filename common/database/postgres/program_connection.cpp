@@ -12,7 +12,8 @@ constexpr const char* kService = "aragora";
 
 // libpq reads a line a parameter and drops the blanks at its end.
 void requireOneLine(const std::string& name, const std::string& value) {
-  if (value.find('\n') == std::string::npos && (value.empty() || std::isspace(static_cast<unsigned char>(value.back())) == 0))
+  if (value.find('\n') == std::string::npos &&
+      (value.empty() || std::isspace(static_cast<unsigned char>(value.back())) == 0))
     return;
   throw Error(Code::Config, fmt::format("the database URL: {} ends with a blank or has several lines", name),
               "PostgreSQL's programs cannot be given that: change it");
