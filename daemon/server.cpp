@@ -67,7 +67,10 @@ void validate(const config::Loaded& loaded) {
     }
   }
   if (failures.empty()) return;
-  const auto code = report.exitStatus(false) == info(Code::Config).exit_status ? Code::Config : Code::Unreachable;
+  auto code = Code::Unreachable;
+  for (const auto cause : {Code::Permission, Code::Config}) {
+    if (report.exitStatus(false) == info(cause).exit_status) code = cause;
+  }
   throw Error(code,
               fmt::format("the daemon does not start: {} checks failed\n  {}", failures.size(), join(failures, "\n  ")),
               config::hintToValidate());

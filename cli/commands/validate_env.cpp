@@ -53,7 +53,8 @@ struct Tally {
   json::array errors;
   json::array warnings;
   std::size_t acknowledged = 0;
-  std::size_t made = 0;  // checks, of all that there are
+  std::size_t unanswered = 0;  // checks that the database was to answer
+  std::size_t made = 0;        // checks, of all that there are
   std::size_t total = 0;
   bool all() const { return made == total; }
 };
@@ -62,8 +63,11 @@ Tally tally(const checks::Report& report, bool offline) {
   Tally result;
   result.total = checks::allChecks().size();
   for (const auto& outcome : report.outcomes) {
-    const bool not_asked = offline && outcome.check->needs_network && outcome.worst() == Level::Skipped;
+    const bool unanswered =
+        outcome.findings.front().level == Level::Skipped && outcome.findings.front().code == Code::Unreachable;
+    const bool not_asked = unanswered || (offline && outcome.check->needs_network && outcome.worst() == Level::Skipped);
     if (!not_asked) ++result.made;
+    if (unanswered) ++result.unanswered;
     json::array findings;
     for (const auto& finding : outcome.findings) {
       findings.push_back(json::object{{"status", checks::name(finding.level)},
@@ -100,7 +104,10 @@ void printFindings(const Output& out, const checks::Report& report) {
 void printVerdict(const Output& out, const Tally& found, const std::string& environment, int status) {
   const auto warnings = found.warnings.empty() ? std::string() : ", " + counted(found.warnings.size(), "warning");
   const auto answered = found.acknowledged == 0 ? std::string() : fmt::format(", {} acknowledged", found.acknowledged);
-  if (status != 0) {
+  if (status != 0 && found.errors.empty() && found.unanswered > 0) {
+    out.marked(Mark::Failure, fmt::format("{} of {} checks made: the database could not be asked{}{}", found.made,
+                                          found.total, warnings, answered));
+  } else if (status != 0) {
     out.marked(Mark::Failure, fmt::format("{}{}{}: the {} requirements are not met",
                                           counted(found.errors.size(), "error"), warnings, answered, environment));
   } else if (!found.all()) {

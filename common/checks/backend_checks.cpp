@@ -43,7 +43,9 @@ std::string redisVersion(redis::Client& client) {
 }  // namespace
 
 std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_view what) {
-  if (facts.failure) return skipped(fmt::format("{}: not checked, the database does not answer", what));
+  if (facts.failure)
+    return Finding{Level::Skipped, fmt::format("{}: not checked, the database could not be asked", what), "", "",
+                   Code::Unreachable};
   if (!facts.exists) return skipped(fmt::format("{}: not checked, there is no database yet", what));
   return std::nullopt;
 }

@@ -177,7 +177,8 @@ class ValidateEnv(unittest.TestCase):
         with Sandbox() as sandbox:
             result = sandbox.run("validate-env", "--offline", DATABASE_URL="postgresql://u:p@127.0.0.1:1/x", JWT_SECRET_COMMAND="touch " + str(sandbox.directory / "ran"), check=0)
             self.assertIn("not checked (--offline)", result.stdout)
-            self.assertIn("of 42 checks made", result.stdout)
+            total = len(sandbox.run_json("validate-env", "--list")["checks"])
+            self.assertRegex(result.stdout, f"[0-9]+ of {total} checks made")
             self.assertFalse((sandbox.directory / "ran").exists())
 
     def test_it_has_no_side_effects(self):

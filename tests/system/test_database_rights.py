@@ -40,14 +40,17 @@ class Rights(unittest.TestCase):
             status, text = self.look(sandbox, cluster.url.rsplit("/", 1)[0] + "/latin", "database_writable")
             self.assertEqual((status, "LATIN1" in text), (78, True), text)
             cluster.sql("ALTER DATABASE aragora SET default_transaction_read_only = on", **admin)
+            # Its tables are the other role's: what could not be asked is no success.
             status, text = self.look(sandbox, cluster.url, "database_writable")
+            self.assertEqual((status, "0 of" in text), (69, True), text)
+            status, text = self.look(sandbox, small, "database_writable")
             self.assertEqual((status, "default_transaction_read_only" in text), (78, True), text)
             tools = sandbox.directory / "old"
             tools.mkdir()
             for name in ("pg_dump", "pg_restore"):
                 (tools / name).write_text(f'#!/bin/sh\necho "{name} (PostgreSQL) 9.6.1"\n')
                 (tools / name).chmod(0o755)
-            self.assertIn("pg_dump is version 9", self.look(sandbox, cluster.url, "database_programs", PATH=f"{tools}:{os.environ['PATH']}")[1])
+            self.assertIn("pg_dump is version 9", self.look(sandbox, small, "database_programs", PATH=f"{tools}:{os.environ['PATH']}")[1])
 
     def test_a_standby_is_named(self):
         with Cluster() as primary, Cluster(standby_of=primary) as standby, Sandbox() as sandbox:

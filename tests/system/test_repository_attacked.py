@@ -129,7 +129,7 @@ class Backups(unittest.TestCase):
 
     def test_elsewhere_too(self):
         with self.made() as sandbox:
-            sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
+            sandbox.elsewhere()
             sandbox.run("backup", "copy", check=0)
             sandbox.run("backup", "verify", "--from", "offsite", check=0)
             shutil.rmtree(sandbox.directory / "mnt/full" / self.ids[-1])
@@ -166,7 +166,7 @@ class Log(unittest.TestCase):
     def test_an_open_segment_in_the_copy_and_forged_interruptions_decide_nothing(self):
         with deployment() as (cluster, sandbox):
             copy = sandbox.directory / "mnt"
-            sandbox.environment["ARAGORA_OFFSITE"] = str(copy)
+            sandbox.elsewhere(copy)
             sandbox.run("backup", "create", "--kind", "base", check=0)
             with Receiver(sandbox, "--seal-interval", "1") as receiver:
                 cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('wanted', '', 0)")
