@@ -52,8 +52,6 @@ class Subprocess {
 
  private:
   void watchOver();
-  void readErrorsOf(Fd descriptor, const std::string& program);
-  void readErrors();
   void kill();
   std::optional<int> reap();
   pid_t pid_ = -1;

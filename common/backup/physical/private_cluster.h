@@ -38,9 +38,7 @@ class PrivateCluster {
   ~PrivateCluster();
 
   // The same database and user as `live`, on this server.
-  // With Purpose::Look nothing that is asked there can write.
-  enum class Purpose { Work, Look };
-  database::Target target(const database::Target& live, Purpose purpose = Purpose::Work) const;
+  database::Target target(const database::Target& live) const;
   // Waits until recovery is over and the server takes writes. Throws RecoveryEnded when the server gives up or nothing
   // moves for `kStandstill`, Error(Unreachable) at the deadline. `work` counts what is done for the server elsewhere:
   // while it changes, something moves.
