@@ -17,6 +17,7 @@ struct NoDatabase : database::Database {
   void read(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
   void write(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
   void ping() override {}
+  std::string whyReadOnly() override { return ""; }
   std::string version() override { return ""; }
   PoolState pool() const override { return {}; }
 };

@@ -29,7 +29,7 @@ def deployment():
 
 class CannotBeWritten(unittest.TestCase):
     # Servers, and what is no more than a part of PostgreSQL's own work, print nothing.
-    SILENT = {("serve",), ("backup", "run"), ("backup", "wal"), ("backup", "wal-push"), ("backup", "forget"), ("restore", "wal-get")}
+    SILENT = {("serve",), ("backup", "run"), ("backup", "wal"), ("backup", "wal-push"), ("restore", "wal-get")}
 
     def require_74(self, sandbox, arguments, redirection=">/dev/full"):
         with self.subTest(arguments=list(map(str, arguments)), redirection=redirection):
