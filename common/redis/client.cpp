@@ -15,6 +15,17 @@
 
 namespace aragora::redis {
 
+namespace {
+template <typename Refuse>
+Poco::URI::QueryParameters parametersOf(const Poco::URI& uri, const Refuse& refuse) {
+  try {
+    return uri.getQueryParameters();
+  } catch (const Poco::Exception&) {
+    throw refuse("has a parameter that is not percent-encoded");
+  }
+}
+}  // namespace
+
 Address parseUrl(const Secret& url) {
   const auto refuse = [](const char* reason) -> Error {
     return {Code::Config, fmt::format("the Redis URL {}", reason),
@@ -49,7 +60,7 @@ Address parseUrl(const Secret& url) {
     if (!database || *database < 0 || *database > 1000000) throw refuse("has a path that is not a database number");
     address.database = static_cast<int>(*database);
   }
-  for (const auto& [name, value] : uri.getQueryParameters()) {
+  for (const auto& [name, value] : parametersOf(uri, refuse)) {
     if (name != "db") throw refuse(fmt::format("has a parameter {} that is not known", printable(name, 40)).c_str());
     const auto database = parseInteger(value);
     if (!database || *database < 0 || *database > 1000000) throw refuse("has a db that is not a database number");
