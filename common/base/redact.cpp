@@ -28,7 +28,7 @@ bool isOfToken(char c) {
 }
 bool isSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-// Not a word, a path or a placeholder: with digits, capitals inside, or longer than words are.
+// Neither a word nor a path nor the name of a variable: with digits, capitals inside, or longer than words are.
 bool looksSecret(std::string_view value) {
   while (!value.empty() && std::string_view(".,;:!?)").find(value.back()) != std::string_view::npos)
     value.remove_suffix(1);

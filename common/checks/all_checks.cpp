@@ -55,7 +55,6 @@ const std::vector<Check>& allChecks() {
       {.id = "open_files", .title = "Open files", .look = checkOpenFiles},
       {.id = "listening", .title = "Listening", .look = checkListening},
       {.id = "state_directory", .title = "State directory", .at_startup = true, .look = checkStateDirectory},
-      {.id = "postgres_programs", .title = "PostgreSQL's programs", .look = checkPrograms},
       {.id = "backup_directory", .title = "Backup directory", .look = checkBackupDirectory},
       {.id = "backup_age", .title = "Backup age", .look = checkBackupAge},
       {.id = "backup_proof", .title = "Backup proof", .look = checkBackupProof},

@@ -1,13 +1,11 @@
-// Where serve, backup and drill will work: the address they listen on, the directories they write to, the programs
-// they start. Each is tried the way they will try it, short of changing anything.
+// Where serve, backup and drill will work: the address they listen on, the directories they write to. Each is tried the
+// way they will try it, short of changing anything.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cstdlib>
 
 #include "common/base/abilities.h"
 #include "common/base/file.h"
@@ -95,13 +93,6 @@ std::string makeIt(const fs::path& directory) {
   return fmt::format("install -d -o aragora -m 750 {}", directory.string());
 }
 
-bool inPath(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  for (const auto& directory : split(path == nullptr ? "/usr/bin:/bin" : path, ':')) {
-    if (::access((fs::path(directory) / program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
 }  // namespace
 
 std::vector<Finding> checkListening(const Context& context) {
@@ -189,17 +180,6 @@ std::vector<Finding> checkBackupDirectory(const Context& context) {
   // Backups may be another user's work; a file in the way is in everybody's.
   if (!endsWith(*what, "is not a directory")) finding.level = Level::Warning;
   return {finding};
-}
-
-std::vector<Finding> checkPrograms(const Context& context) {
-  if (!context.config.usesPostgres()) return {skipped("PostgreSQL's programs: not needed for SQLite")};
-  std::vector<std::string> missing;
-  for (const auto* program : {"pg_dump", "pg_restore"}) {
-    if (!inPath(program)) missing.emplace_back(program);
-  }
-  if (missing.empty()) return {ok("PostgreSQL's programs: pg_dump and pg_restore are there")};
-  return {warning(fmt::format("PATH: {} not found; backup, restore and drill need both", join(missing, " and ")),
-                  "env PATH", "apt-get install postgresql-client, or name its directory in PATH")};
 }
 
 }  // namespace aragora::checks

@@ -53,7 +53,6 @@ std::vector<Finding> checkOpenFiles(const Context& context);
 std::vector<Finding> checkListening(const Context& context);
 std::vector<Finding> checkStateDirectory(const Context& context);
 std::vector<Finding> checkBackupDirectory(const Context& context);
-std::vector<Finding> checkPrograms(const Context& context);
 
 std::vector<Finding> checkRecoveryKeys(const Context& context);
 std::vector<Finding> checkOffsite(const Context& context);

@@ -80,6 +80,15 @@ class Sandbox:
         return json.loads(self.run(*arguments, "--json", check=check, **environment).stdout)
 
 
+@contextlib.contextmanager
+def sqlite_deployment(**environment):
+    """A migrated SQLite database with a key of its own, and a backup directory."""
+    with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
+        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+        sandbox.run("migrate", check=0)
+        yield sandbox
+
+
 class TinyDisk:
     """A file system of a few megabytes at a directory, in a mount namespace of its own: commands see it through `prefix`."""
 

@@ -7,17 +7,9 @@ import subprocess
 import unittest
 
 from recovery import deployment
-from support import Sandbox, main
+from support import Sandbox, main, sqlite_deployment
 
 UTC = datetime.timezone.utc
-
-
-@contextlib.contextmanager
-def sqlite_deployment(**environment):
-    with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
-        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
-        sandbox.run("migrate", check=0)
-        yield sandbox
 
 
 class Moments(unittest.TestCase):

@@ -3,7 +3,6 @@ import contextlib
 import json
 import os
 import random
-import secrets
 import shutil
 import signal
 import sqlite3
@@ -16,15 +15,7 @@ import botocore.session
 
 from recovery import Load, Receiver, deployment, names, recovered
 from s3_store import SECRET_KEY, Fault, Store
-from support import BINARY, Sandbox, main, service
-
-
-@contextlib.contextmanager
-def sqlite_deployment(**environment):
-    with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
-        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
-        sandbox.run("migrate", check=0)
-        yield sandbox
+from support import BINARY, main, service, sqlite_deployment
 
 
 def write(sandbox, name, size=1000):

@@ -2,24 +2,15 @@
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import sqlite3
 import time
 import unittest
 
-from support import Daemon, Sandbox, TinyDisk, main
+from support import Daemon, TinyDisk, main, sqlite_deployment
 
 LIBRARY = os.environ["FAULTS_LIBRARY"]
 POOR = {"LD_PRELOAD": LIBRARY, "FAULT_LACKS": "dirsync,symlink,hardlink"}
-
-
-@contextlib.contextmanager
-def deployment(**environment):
-    with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
-        sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
-        sandbox.run("migrate", check=0)
-        yield sandbox
 
 
 def check_of(sandbox, name, **environment):
@@ -28,7 +19,7 @@ def check_of(sandbox, name, **environment):
 
 class PoorFileSystem(unittest.TestCase):
     def test_everything_works_without_links_and_synced_directories(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             backups, live = sandbox.directory / "backups", sandbox.directory / "state/aragora.db"
             run = lambda *arguments, check=0: sandbox.run(*arguments, check=check, **POOR)
             made = run("backup")
@@ -57,14 +48,14 @@ class PoorFileSystem(unittest.TestCase):
             self.assertFalse(latest.is_symlink())
 
     def test_the_copy_elsewhere_too(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             sandbox.elsewhere()
             sandbox.run("backup", check=0, **POOR)
             shutil.rmtree(sandbox.directory / "backups")
             sandbox.run("backup", "verify", "--from", "offsite", check=0, **POOR)
 
     def test_what_is_lacking_is_found_first(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             sandbox.run("backup", check=0)
             self.assertEqual(check_of(sandbox, "backup_directory")["status"], "ok")
             for lack, words in (("dirsync", "fsync of directories"), ("symlink", "symbolic links"), ("hardlink", "hard links")):
@@ -74,7 +65,7 @@ class PoorFileSystem(unittest.TestCase):
             self.assertEqual([p.name for p in (sandbox.directory / "backups").iterdir() if "abilities" in p.name], [])
 
     def test_without_locks_nothing_is_begun(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             sandbox.run("backup", check=0)
             before = sorted((sandbox.directory / "backups").rglob("*"))
             found = check_of(sandbox, "backup_directory", LD_PRELOAD=LIBRARY, FAULT_LACKS="flock")
@@ -101,14 +92,14 @@ class NotMounted(unittest.TestCase):
         self.assertIn(words, json.dumps(found))
 
     def test_a_directory_that_is_not_there_is_not_made(self):
-        with deployment(ARAGORA_OFFSITE="") as sandbox:
+        with sqlite_deployment(ARAGORA_OFFSITE="") as sandbox:
             place = sandbox.directory / "mnt/not-there"
             sandbox.environment["ARAGORA_OFFSITE"] = str(place)
             self.all_refuse(sandbox, "is not there")
             self.assertFalse(place.parent.exists())
 
     def test_an_empty_directory_is_a_disk_that_is_not_mounted(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             place = sandbox.directory / "mnt"
             place.mkdir()
             sandbox.environment["ARAGORA_OFFSITE"] = str(place)
@@ -128,7 +119,7 @@ class NotMounted(unittest.TestCase):
             self.assertEqual(list(place.iterdir()), [])
 
     def test_a_mount_point_needs_no_mark(self):
-        with deployment() as sandbox, TinyDisk(sandbox.directory / "mnt", size="64m") as disk:
+        with sqlite_deployment() as sandbox, TinyDisk(sandbox.directory / "mnt", size="64m") as disk:
             sandbox.environment["ARAGORA_OFFSITE"] = str(disk.directory)
             sandbox.run("backup", check=69)
             sandbox.prefix = disk.prefix
@@ -139,7 +130,7 @@ class NotMounted(unittest.TestCase):
             sandbox.run("backup", "copy", check=69)
 
     def test_copies_of_before_count_as_the_mark(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             place = sandbox.elsewhere()
             sandbox.run("backup", check=0)
             (place / "aragora-copies.json").unlink()
@@ -149,14 +140,14 @@ class NotMounted(unittest.TestCase):
             sandbox.run("backup", "list", "--from", "offsite", check=0)
 
     def test_a_file_and_a_bucket_are_no_directory(self):
-        with deployment() as sandbox:
+        with sqlite_deployment() as sandbox:
             sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.write("file", ""))
             self.assertIn("not a directory", sandbox.run("backup", "copy", check=69).stderr)
             sandbox.run("backup", "copy", "--init", check=73)
             self.assertIn("needs no mark", sandbox.run("backup", "copy", "--init", ARAGORA_OFFSITE="s3://bucket/x", ARAGORA_OFFSITE_ACCESS_KEY="a", ARAGORA_OFFSITE_SECRET_KEY="b" * 20, check=64).stderr)
 
     def test_the_daemon_says_it_and_goes_on(self):
-        with deployment(ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1") as sandbox:
+        with sqlite_deployment(ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1") as sandbox:
             sandbox.environment["ARAGORA_OFFSITE"] = str(sandbox.directory / "mnt")
             with Daemon(sandbox) as daemon:
                 deadline = time.monotonic() + 30

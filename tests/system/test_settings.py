@@ -62,13 +62,12 @@ class Settings(unittest.TestCase):
                 self.assertEqual([], findings(sandbox, "--only", "listening", ARAGORA_PORT=str(daemon.port), ARAGORA_ENV="production"))
             self.assertEqual([], findings(sandbox, "--only", "listening", ARAGORA_PORT=str(free_port()), ARAGORA_ENV="production"))
 
-    def test_directories_and_programs_that_later_commands_need(self):
+    def test_directories_that_later_commands_need(self):
         with Sandbox() as sandbox:
             file = sandbox.write("file", "")
             cases = {("state_directory", "is not a directory"): {"ARAGORA_STATE_DIR": str(file)},
                      ("backup_directory", "is not a directory"): {"ARAGORA_BACKUP_DIR": str(file / "backups")},
-                     ("state_directory", "is a directory"): {"ARAGORA_SQLITE_PATH": str(sandbox.directory)},
-                     ("postgres_programs", "pg_dump and pg_restore not found"): {"PATH": "/nowhere", "DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}}
+                     ("state_directory", "is a directory"): {"ARAGORA_SQLITE_PATH": str(sandbox.directory)}}
             for (check, message), environment in cases.items():
                 with self.subTest(check + message):
                     found = findings(sandbox, "--only", check, **environment)
