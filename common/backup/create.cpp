@@ -157,6 +157,7 @@ class Run {
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = std::move(report.server_version);
     manifest_.tables = std::move(report.tables);
+    if (!report.properties.empty()) saveFile("properties", report.properties);
   }
 
   void saveCluster() {

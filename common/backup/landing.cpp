@@ -11,17 +11,16 @@
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
-#include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
-#include "common/database/postgres/program_connection.h"
+#include "common/migrate/migrator.h"
 
 namespace aragora::backup {
 
 namespace {
 constexpr auto kRestoreTimeout = std::chrono::hours(24);
-constexpr auto kSilence = std::chrono::minutes(30);
 constexpr Micros kAbandoned = 3'600'000'000LL;
+constexpr std::string_view kSign = "aragora scratch ";
 
 Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& restored) {
   std::map<std::string, const TableRecord*> by_name;
@@ -75,34 +74,53 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
   return counted;
 }
 
-Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target) {
-  const database::postgres::ProgramConnection programs(target.url);
-  auto command = programs.command(
-      {"pg_restore", "--no-password", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"});
-  command.feed_input = true;
-  Subprocess restore(command);
-  std::optional<Error> pipe_failure;
+namespace {
+// What a backup was seen with, it is seen with again: search_path decides which tables are ours.
+void applySettings(const Entry& entry, const DatabaseProperties& properties, const database::Target& target,
+                   Ownership ownership, Comparison& comparison) {
+  const auto name = database::postgres::parseUrl(target.url).at("dbname");
+  const auto connection = database::connect(target);
+  for (const auto& property : properties.properties) {
+    if (!property.isSetting()) continue;
+    try {
+      applyProperty(*connection, name, property);
+    } catch (const Error& error) {
+      if (ownership == Ownership::AsDumped || error.code() == Code::Unreachable) throw;
+      comparison.skipped.emplace_back(error.what());
+    }
+  }
+  const auto version = migrate::Migrator(target).status().version();
+  if (version != entry.manifest->migration_version)
+    throw Error(Code::Conflict,
+                fmt::format("backup {}: its schema is of version {}, what is seen of it here is of version {}",
+                            entry.id, entry.manifest->migration_version, version),
+                "compare search_path of the role with that of the source: ALTER ROLE … SET search_path");
+}
+}  // namespace
+
+Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target,
+                        Ownership ownership) {
+  const auto properties = propertiesOf(entry, keyring);
+  requireRestoreProgram(entry.manifest->server_version);
+  DumpLoader loader(target, ownership);
   readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
-               [&](std::string_view bytes) {
-                 if (pipe_failure) return;  // go on reading: damage of the artifact explains more than a closed pipe
-                 try {
-                   restore.write(bytes, deadlineIn(kSilence));
-                 } catch (const Error& error) {
-                   if (error.code() == Code::Interrupted) throw;
-                   pipe_failure = error;
-                 }
-               });
-  restore.closeInput();
-  const int status = restore.wait(deadlineIn(kRestoreTimeout));
-  if (status != 0)
-    throw Error(Code::Damaged,
-                fmt::format("pg_restore exited {}: {}", status, printable(trim(restore.errorOutput()), 300)));
-  if (pipe_failure) throw *pipe_failure;
-  auto reading = target;
-  reading.statement_timeout = kRestoreTimeout;
-  const auto connection = database::connect(reading);
-  const database::Transaction snapshot(*connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  return compare(*entry.manifest, tableRecords(*connection));
+               [&](std::string_view bytes) { loader.write(bytes); });
+  loader.finish();
+  if (!loader.withoutPrivileges().empty() && ownership == Ownership::AsDumped)
+    throw Error(Code::Conflict, fmt::format("privileges were not restored: {}", join(loader.withoutPrivileges(), "; ")),
+                "restore as a superuser, or as the role that gave them");
+  Comparison comparison;
+  {
+    auto reading = target;
+    reading.statement_timeout = kRestoreTimeout;
+    const auto connection = database::connect(reading);
+    const database::Transaction snapshot(*connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    if (properties) pinSession(*connection);  // earlier versions took digests as the session was
+    comparison = compare(*entry.manifest, tableRecords(*connection));
+  }
+  comparison.skipped = loader.skipped();
+  if (properties) applySettings(entry, *properties, target, ownership, comparison);
+  return comparison;
 }
 
 namespace {
@@ -124,9 +142,11 @@ void dropAbandoned(const database::Target& admin) {
     const auto marked = ScratchMark::abandoned();
     for (const auto& name : marked) waitUntilMade(*connection, name);
     for (const auto& row : connection->query(
-             "SELECT datname, NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid) FROM pg_database d "
+             "SELECT datname, NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datid = d.oid OR a.application_name "
+             "= $1 || "
+             "d.datname) FROM pg_database d "
              "WHERE datname ~ '^aragora_(verify|drill|restore)_[0-9a-z]{26}$' AND pg_has_role(datdba, 'USAGE')",
-             {})) {
+             {std::string(kSign)})) {
       const auto name = row.text(0);
       const auto made = ulidTime(name.substr(name.size() - 26));
       const bool dead = std::find(marked.begin(), marked.end(), name) != marked.end();
@@ -143,7 +163,8 @@ void dropAbandoned(const database::Target& admin) {
 }
 }  // namespace
 
-ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name)
+ScratchDatabase::ScratchDatabase(const database::Target& target, std::string name,
+                                 const std::optional<DatabaseProperties>& like)
     : admin_(database::postgres::maintenance(target)),
       scratch_(target),
       name_(std::move(name)),
@@ -154,12 +175,16 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
   scratch_.url = database::postgres::withDatabase(admin_.url, name_);
   scratch_.application_name = "aragora restore";
   dropAbandoned(admin_);
+  auto sign = admin_;
+  sign.application_name = std::string(kSign) + name_;
+  sign_ = database::connect(sign);
   const interrupt::Shield shield;  // a statement that is given up may succeed after all, and nobody would drop it
   try {
     // template0: nothing of the site's own template can clash with what is restored.
-    database::connect(admin_)->query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'",
-                                                 database::postgres::quoteIdentifier(name_)),
-                                     {});
+    database::connect(admin_)->query(
+        fmt::format("CREATE DATABASE {} TEMPLATE template0 {}", database::postgres::quoteIdentifier(name_),
+                    like ? like->create : "ENCODING 'UTF8'"),
+        {});
   } catch (const Error& error) {
     if (error.code() == Code::Permission)
       throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()),
@@ -167,6 +192,9 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
     if (database::postgres::isReadOnly(error))
       throw Error(Code::CouldNotVerify, fmt::format("no scratch database can be made: {}", error.what()),
                   "a standby takes none: point DATABASE_URL at a primary, or use --level 1");
+    if (like && error.code() == Code::Internal)
+      throw Error(Code::CouldNotVerify, fmt::format("no database like the source's can be made: {}", error.what()),
+                  "install the locale on the server (dpkg-reconfigure locales) and restart PostgreSQL");
     throw;
   }
 }

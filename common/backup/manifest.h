@@ -17,7 +17,7 @@ using database::postgres::parseLsn;
 
 struct FileRecord {
   std::string path;     // plain file name inside the backup's directory
-  std::string content;  // "database", "configuration", "sessions", "artifacts"
+  std::string content;  // "database", "properties" (of it), "configuration", "sessions", "artifacts"
   std::uint64_t plain_size = 0;
   std::uint64_t stored_size = 0;
   std::string plain_sha256;  // empty for a base backup, which brings PostgreSQL's digests of every file in it

@@ -11,7 +11,8 @@ namespace aragora::backup {
 
 namespace {
 constexpr std::chrono::seconds kSessionsEnd{5};
-}
+constexpr std::size_t kNameLimit = 63;  // NAMEDATALEN - 1: PostgreSQL cuts off what is longer
+}  // namespace
 
 PostgresSite::PostgresSite(const database::Target& target) {
   const auto parts = database::postgres::parseUrl(target.url);
@@ -21,10 +22,35 @@ PostgresSite::PostgresSite(const database::Target& target) {
   auto admin = database::postgres::maintenance(target);
   admin.application_name = "aragora restore";
   admin_ = database::connect(admin);
+  inside_ = admin_->query("SELECT current_database()", {})[0].text(0) == live_;
 }
 
-bool PostgresSite::exists() const {
-  return !admin_->query("SELECT 1 FROM pg_database WHERE datname = $1", {live_}).empty();
+bool PostgresSite::taken(const std::string& name) const {
+  return !admin_->query("SELECT 1 FROM pg_database WHERE datname = $1", {name}).empty();
+}
+
+bool PostgresSite::exists() const { return taken(live_); }
+
+std::string PostgresSite::freeName(const std::string& what) const {
+  const auto end = what + lower(toCompactIso(nowMicros()));
+  for (int i = 1;; ++i) {
+    const auto tail = i == 1 ? end : fmt::format("{}_{}", end, i);
+    auto length = std::min(live_.size(), kNameLimit - tail.size());
+    while (length < live_.size() && length > 0 && (static_cast<unsigned char>(live_[length]) & 0xC0U) == 0x80U)
+      --length;  // not within a character
+    if (auto name = live_.substr(0, length) + tail; !taken(name)) return name;
+  }
+}
+
+std::vector<std::string> PostgresSite::slots() const {
+  std::vector<std::string> names;
+  for (const auto& row : admin_->query("SELECT slot_name FROM pg_replication_slots WHERE database = $1", {live_}))
+    names.push_back(row.text(0));
+  return names;
+}
+
+void PostgresSite::requireRoles(const DatabaseProperties& properties) const {
+  backup::requireRoles(*admin_, properties);
 }
 
 void PostgresSite::requireRoom(const std::string& name, std::uint64_t bytes) const {
@@ -36,7 +62,10 @@ void PostgresSite::requireRoom(const std::string& name, std::uint64_t bytes) con
   if (may.text(1) != "t")
     throw Error(Code::Permission, fmt::format("the role {} may not create databases", may.text(2)),
                 fmt::format("ALTER ROLE {} CREATEDB", database::postgres::quoteIdentifier(may.text(2))));
-  if (!admin_->query("SELECT 1 FROM pg_database WHERE datname = $1", {name}).empty())
+  if (name.size() > kNameLimit)
+    throw Error(Code::Usage, fmt::format("{} is longer than the {} bytes of a name in PostgreSQL", name, kNameLimit),
+                "choose a shorter one");
+  if (taken(name))
     throw Error(Code::CannotCreate, fmt::format("database {} exists already", name),
                 "name one that does not exist, or drop it");
   // Only over its socket is the server surely on this machine; who may not see the setting gets no row.
@@ -53,6 +82,20 @@ void PostgresSite::requireReplaceable() const {
     throw Error(Code::Permission,
                 fmt::format("database {} belongs to {}: it may not be renamed", live_, owner[0].text(1)),
                 "restore as its owner, or with --to NAME");
+  if (inside_) {
+    const auto role = admin_->query("SELECT current_user", {})[0].text(0);
+    throw Error(Code::Permission,
+                fmt::format("the role {} may connect to no other database than {}, which cannot be renamed from inside",
+                            role, live_),
+                fmt::format("GRANT CONNECT ON DATABASE postgres TO {}", database::postgres::quoteIdentifier(role)));
+  }
+  for (const auto& row : admin_->query("SELECT gid FROM pg_prepared_xacts WHERE database = $1 LIMIT 1", {live_}))
+    throw Error(Code::Busy, fmt::format("database {} has the prepared transaction {}", live_, row.text(0)),
+                "end it inside the database: COMMIT PREPARED or ROLLBACK PREPARED");
+  for (const auto& row :
+       admin_->query("SELECT slot_name FROM pg_replication_slots WHERE database = $1 AND active LIMIT 1", {live_}))
+    throw Error(Code::Busy, fmt::format("somebody follows database {} over replication slot {}", live_, row.text(0)),
+                "stop the subscriber first: ALTER SUBSCRIPTION … DISABLE");
   requireUnused();
 }
 
@@ -75,21 +118,27 @@ void PostgresSite::requireUnused() const {
   }
 }
 
-void PostgresSite::swap(const std::string& landing, const std::string& kept) const {
-  requireReplaceable();
-  const auto rename = [&](const std::string& from, const std::string& to) {
-    using database::postgres::quoteIdentifier;
-    admin_->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(from), quoteIdentifier(to)), {});
-  };
+void PostgresSite::rename(const std::string& from, const std::string& to) const {
+  using database::postgres::quoteIdentifier;
+  admin_->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(from), quoteIdentifier(to)), {});
+}
+
+void PostgresSite::swap(const Names& names, const std::optional<DatabaseProperties>& properties, Swap how) const {
+  const bool renames = names.final != names.landing;
+  if (renames) requireReplaceable();
   database::Transaction transaction(*admin_);
-  if (exists()) {
-    if (kept.empty())
+  if (properties) {
+    for (const auto& property : properties->properties) applyProperty(*admin_, names.landing, property);
+    requireProperties(*admin_, names.landing, *properties);
+  }
+  if (renames && exists()) {
+    if (names.kept.empty())
       throw Error(Code::Conflict, fmt::format("database {} was made by somebody while the backup was loaded", live_),
                   "drop or rename it");
-    rename(live_, kept);
+    rename(live_, names.kept);
   }
-  rename(landing, live_);
-  transaction.commit();
+  if (renames) rename(names.landing, names.final);
+  if (how == Swap::Real) transaction.commit();
 }
 
 void requireFreeSpace(const std::filesystem::path& directory, std::uint64_t bytes) {

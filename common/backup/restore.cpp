@@ -80,9 +80,11 @@ class Run {
     if (!options_.verify) return;
     verify::Options how;
     how.keyring = options_.keyring;
+    how.expected_version = entry_.manifest->migration_version;
     const auto found = verify::verifyDatabase(landed, how);
     report_.verified = found.held();
-    report_.warnings = found.warnings();
+    const auto warnings = found.warnings();
+    report_.warnings.insert(report_.warnings.end(), warnings.begin(), warnings.end());
     if (found.againstRestored() != nullptr) throw found.refusal(keep());
   }
 
@@ -220,53 +222,59 @@ class Run {
     const PostgresSite site(options_.target);
     const auto& live = site.live();
     const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
+    const auto properties = propertiesOf(entry_, *options_.keyring);
     site.requireRoom(landing, entry_.manifest->file("database")->plain_size);
+    if (properties) site.requireRoles(*properties);
+    requireRestoreProgram(entry_.manifest->server_version);
     if (!options_.to) site.requireReplaceable();
-    const auto kept = options_.to || !site.exists() ? std::string() : nameWithTime(live, "_pre_restore_");
-    if (options_.dry_run) return planPostgres(live, landing, kept);
-    ScratchDatabase scratch(options_.target, landing);
-    const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target());
-    report_.tables = comparison.tables;
-    report_.rows = comparison.rows;
-    proveLanded(scratch.target(), [&] {
-      const auto name = options_.to ? landing : nameWithTime(live, "_unverified_");
+    const auto kept = options_.to || !site.exists() ? std::string() : site.freeName("_pre_restore_");
+    ScratchDatabase scratch(options_.target, landing, properties);
+    site.swap({landing, options_.to ? landing : live, kept}, properties, PostgresSite::Swap::Rehearsal);
+    if (options_.dry_run) return planPostgres(site, landing, kept, properties);
+    const auto keep = [&](const std::string& why) {
+      const auto name = options_.to ? landing : site.freeName(why);
       if (name != landing) scratch.rename(name);
       scratch.keep();
       return "database " + name;
-    });
-    if (options_.to) {
-      scratch.keep();
-      report_.landed = landing;
-      return;
-    }
+    };
     try {
-      site.swap(landing, kept);
+      const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target(), Ownership::AsDumped);
+      report_.tables = comparison.tables;
+      report_.rows = comparison.rows;
+      report_.warnings = comparison.skipped;
     } catch (const Error& error) {
-      const auto name = nameWithTime(live, "_restored_");
-      scratch.rename(name);
-      scratch.keep();
+      // Complete, but not as it was: somebody may want to look at it.
+      if (error.code() != Code::Conflict) throw;
+      throw Error(Code::Damaged, error.what(),
+                  fmt::format("{}; the target was not touched; what was restored is kept: {}", error.hint(),
+                              keep("_unverified_")));
+    }
+    proveLanded(scratch.target(), [&] { return keep("_unverified_"); });
+    try {
+      site.swap({landing, options_.to ? landing : live, kept}, properties, PostgresSite::Swap::Real);
+    } catch (const Error& error) {
       throw Error(error.code(), error.what(),
-                  fmt::format("{}; what was restored is kept as database {}", error.hint(), name));
+                  fmt::format("{}; what was restored is kept as {}", error.hint(), keep("_restored_")));
     }
     scratch.keep();
-    report_.landed = live;
+    report_.landed = options_.to ? landing : live;
     report_.kept = kept;
   }
 
-  void planPostgres(const std::string& live, const std::string& landing, const std::string& kept) {
+  void planPostgres(const PostgresSite& site, const std::string& landing, const std::string& kept,
+                    const std::optional<DatabaseProperties>& properties) {
+    const auto& live = site.live();
     const auto& record = *entry_.manifest->file("database");
     say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, record.path,
                     humanBytes(record.plain_size)));
     say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
+    if (properties)
+      say(fmt::format("give it {} properties that the database had: owner, privileges, settings (tried)",
+                      properties->properties.size()));
     if (options_.to) return;
     say(kept.empty() ? fmt::format("rename {} to {}", landing, live)
-                     : fmt::format("rename {} to {} and {} to {}", live, kept, landing, live));
-  }
-
-  // At most 63 bytes, PostgreSQL's limit for a name: the end tells them apart.
-  static std::string nameWithTime(const std::string& database, const std::string& what) {
-    const auto end = what + lower(toCompactIso(nowMicros()));
-    return database.substr(0, 63 - end.size()) + end;
+                     : fmt::format("rename {} to {} and {} to {} (tried)", live, kept, landing, live));
+    for (const auto& slot : site.slots()) say(fmt::format("leave replication slot {} to {}", slot, kept));
   }
 
   const Entry& entry_;

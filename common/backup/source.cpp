@@ -3,6 +3,7 @@
 #include <future>
 #include <thread>
 
+#include "common/backup/database_properties.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/stable_view.h"
 #include "common/base/error.h"
@@ -48,7 +49,7 @@ class Counting {
   Counting(database::postgres::PostgresConnection& connection, const StableView& view, const database::Target& target)
       : target_(target),
         backend_(view.backend()),
-        tables_(std::async(std::launch::async, [&connection] { return tableRecords(connection); })) {}
+        tables_(std::async(std::launch::async, [&connection] { return tableRecords(connection, Tables::Dumped); })) {}
   Counting(const Counting&) = delete;
   Counting& operator=(const Counting&) = delete;
   ~Counting() {
@@ -85,6 +86,9 @@ SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadl
   SourceReport report;
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
   const StableView view(connection, patience);
+  pinSession(connection);
+  report.properties =
+      serialise(readProperties(connection, connection.query("SELECT current_database()", {})[0].text(0)));
   Counting counting(connection, view, target);
   const database::postgres::ProgramConnection programs(target.url);
   Subprocess dump(
@@ -131,7 +135,7 @@ SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {
 }
 }  // namespace
 
-std::vector<TableRecord> tableRecords(database::Connection& connection) {
+std::vector<TableRecord> tableRecords(database::Connection& connection, Tables which) {
   std::vector<TableRecord> records;
   if (connection.engine() == Engine::Sqlite) {
     for (const auto& row : connection.query(
@@ -144,12 +148,15 @@ std::vector<TableRecord> tableRecords(database::Connection& connection) {
     }
     return records;
   }
-  for (const auto& row :
-       connection.query("SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN "
-                        "pg_namespace n ON n.oid = c.relnamespace "
-                        "WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname "
-                        "NOT LIKE 'pg_toast%' AND c.relpersistence = 'p' ORDER BY 1",
-                        {})) {
+  for (const auto& row : connection.query(
+           "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN "
+           "pg_namespace n ON n.oid = c.relnamespace "
+           "WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname "
+           "NOT LIKE 'pg_toast%' AND c.relpersistence = 'p' AND ($1 = 'all' OR NOT EXISTS (SELECT 1 FROM pg_depend e "
+           "JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND x.oid = e.refobjid WHERE "
+           "e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e' AND NOT (c.oid = ANY "
+           "(coalesce(x.extconfig, '{}'))))) ORDER BY 1",
+           {std::string(which == Tables::All ? "all" : "dumped")})) {
     const auto sums =
         connection.query(fmt::format("SELECT count(*), coalesce(bit_xor(hashtextextended(t::text, 0)), 0), "
                                      "coalesce(sum(hashtextextended(t::text, 42)::numeric), 0) FROM {} t",

@@ -9,6 +9,7 @@ namespace aragora::backup {
 struct SourceReport {
   std::string server_version;
   std::vector<TableRecord> tables;
+  std::string properties;  // of the database itself, as database_properties.h writes them; empty for SQLite
 };
 
 // Streams a consistent copy of the live database into `sink`; counts and digests are of the same snapshot. PostgreSQL:
@@ -16,7 +17,9 @@ struct SourceReport {
 // does not come to rest: nothing has gone to `sink` then.
 SourceReport dumpDatabase(const database::Target& target, const ByteSink& sink);
 
-// Row counts, and on PostgreSQL order-free content digests, of every table. Call inside one snapshot.
-std::vector<TableRecord> tableRecords(database::Connection& connection);
+// Row counts, and on PostgreSQL order-free content digests, of every table. Call inside one snapshot, with a pinned
+// session (pinSession). `Dumped`: without tables that an extension brings along filled.
+enum class Tables { All, Dumped };
+std::vector<TableRecord> tableRecords(database::Connection& connection, Tables which = Tables::All);
 
 }  // namespace aragora::backup

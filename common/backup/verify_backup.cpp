@@ -22,7 +22,11 @@ fs::path scratchOf(const VerifyOptions& options) {
 
 // The whole dump goes through pg_restore --list; a truncated one passes that, which is why digests come first.
 void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
-  Subprocess list({{"pg_restore", "--list"}, {}, true});
+  requireRestoreProgram(entry.manifest->server_version);
+  // Into a file: a pipe that nobody reads would stop it.
+  const TemporaryDirectory scratch;
+  const auto table = scratch.path() / "list";
+  Subprocess list({{"pg_restore", "--list", "--file=" + table.string()}, {{"LC_ALL", "C"}}, true});
   bool taking = true;
   readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
                [&](std::string_view bytes) {
@@ -34,13 +38,13 @@ void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
                  }
                });
   list.closeInput();
-  std::vector<char> buffer(65536);
-  std::size_t listed = 0;
-  while (const auto got = list.read(buffer, deadlineIn(std::chrono::minutes(5)))) listed += got;
   const int status = list.wait(deadlineIn(std::chrono::minutes(5)));
-  if (status != 0 || listed == 0)
-    throw Error(Code::Damaged, fmt::format("backup {}: pg_restore cannot list it: {}", entry.id,
-                                           printable(trim(list.errorOutput()), 200)));
+  std::error_code unknown;
+  const auto listed = fs::file_size(table, unknown);
+  if (status != 0 || unknown || listed == 0)
+    throw Error(
+        speaksOfTheEnvironment(list.errorOutput()) ? Code::CouldNotVerify : Code::Damaged,
+        fmt::format("backup {}: pg_restore cannot list it: {}", entry.id, printable(trim(list.errorOutput()), 200)));
 }
 
 void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
@@ -254,11 +258,14 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
       if (!options.postgres)
         throw Error(Code::CouldNotVerify, "no PostgreSQL server is configured to restore into",
                     "set DATABASE_URL, or use --level 1");
-      const ScratchDatabase scratch(*options.postgres, "aragora_verify_" + lower(newUlid()));
+      const ScratchDatabase scratch(*options.postgres, "aragora_verify_" + lower(newUlid()),
+                                    propertiesOf(entry, *options.keyring));
       comparison = landPostgres(entry, *options.keyring, scratch.target());
     }
     report.message +=
         fmt::format(", restored into scratch: {} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    if (!comparison.skipped.empty())
+      report.message += fmt::format("; left out, the data is complete: {}", join(comparison.skipped, "; "));
   }
   report.seconds = secondsSince(started);
   return report;

@@ -18,7 +18,7 @@ namespace aragora::interrupt {
 
 namespace {
 constexpr auto kPatience = std::chrono::seconds(5);
-constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 // What a handler may touch.
 std::atomic<int> came{0};
@@ -70,7 +70,11 @@ void watchOver() {
 }
 
 const char* nameOf(int number) {
-  return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : number == SIGHUP ? "SIGHUP" : "nothing";
+  return number == SIGINT    ? "SIGINT"
+         : number == SIGTERM ? "SIGTERM"
+         : number == SIGHUP  ? "SIGHUP"
+         : number == SIGQUIT ? "SIGQUIT"
+                             : "nothing";
 }
 }  // namespace
 

@@ -130,12 +130,16 @@ class Drill {
       for (const auto& increment : increments) evidence_.log_bytes += increment.file.stored_size;
       comparison = backup::landSqlite(entry_, *options_.keyring, database_.path, increments);
     } else {
-      scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()));
+      scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()),
+                                                                    backup::propertiesOf(entry_, *options_.keyring));
       database_ = scratch_database_->target();
       comparison = backup::landPostgres(entry_, *options_.keyring, database_);
     }
     evidence_.unpack_seconds = secondsSince(began);
-    return fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    auto done = fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    if (!comparison.skipped.empty())
+      done += fmt::format("; left out, the data is complete: {}", join(comparison.skipped, "; "));
+    return done;
   }
 
   std::string recover() {
@@ -165,6 +169,7 @@ class Drill {
     const auto began = std::chrono::steady_clock::now();
     verify::Options how;
     how.keyring = options_.keyring;
+    how.expected_version = entry_.manifest->migration_version;
     const auto report = verify::verifyDatabase(database_, how);
     std::vector<std::string> messages;
     for (const auto& finding : report.findings) {

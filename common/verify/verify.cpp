@@ -139,6 +139,13 @@ class Verifier {
     if (!status.unknown.empty())
       return bad(fmt::format("migration {} is unknown to this version", status.unknown[0].version),
                  "run the newer aragora", false);
+    if (version_ < options_.expected_version) {
+      auto lost = bad(fmt::format("the backup was of version {}, what is seen here is of version {}",
+                                  options_.expected_version, version_),
+                      "look at search_path before you migrate: the tables may lie in another schema");
+      lost.data_missing = true;
+      return lost;
+    }
     if (!status.pending.empty())
       return bad(
           fmt::format("{} migrations are pending, the first is {}", status.pending.size(), status.pending[0].name),

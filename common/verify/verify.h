@@ -43,6 +43,8 @@ struct Report {
 
 struct Options {
   const crypto::Keyring* keyring = nullptr;  // absent: everything that needs the key is NotVerified
+  // Of data that was restored: what its backup had. Less than that speaks against it.
+  int expected_version = 0;
   std::function<void(std::string_view step, std::int64_t done)> on_progress;
 };
 

@@ -124,7 +124,7 @@ class Interrupts(unittest.TestCase):
             made = lambda: left() != ""
             moments = [made, 0, self.daemon_runs, 0.15, 0.4, self.daemon_runs]
             self.interrupted(sandbox, ["drill"], moments, left=left)
-            self.interrupted(sandbox, ["backup", "verify"], [made, made], left=left)
+            self.interrupted(sandbox, ["backup", "verify"], [made, made, made, made], (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT), left=left)
             self.killed(sandbox, ["drill"], moments[:4], ["drill"], left=left)
             self.killed(sandbox, ["backup", "verify"], [made], ["backup", "verify"], left=left)
 

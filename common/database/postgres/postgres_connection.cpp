@@ -17,7 +17,7 @@ Code codeOf(std::string_view state) {
   if (state == "23505" || state == "23503" || state == "23514" || state == "23502") return Code::Conflict;
   if (state.empty() || startsWith(state, "08") || startsWith(state, "57P") || state == "53300")
     return Code::Unreachable;
-  if (state == "40001" || state == "40P01" || state == "55P03") return Code::Busy;
+  if (state == "40001" || state == "40P01" || state == "55P03" || state == "55006") return Code::Busy;
   if (state == "42501" || startsWith(state, "28")) return Code::Permission;
   if (state == "57014") return Code::Overloaded;
   if (state == kReadOnly) return Code::Config;
@@ -48,7 +48,9 @@ Target pinned(const Target& target) {
 
 Target maintenance(const Target& target) {
   std::optional<Error> first;
+  const auto own = parseUrl(target.url)["dbname"];
   for (const auto* database : {"postgres", "template1", ""}) {
+    if (own == database) continue;  // last, under its own name
     auto admin = target;
     if (*database != '\0') admin.url = withDatabase(target.url, database);
     try {
