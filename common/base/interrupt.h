@@ -1,7 +1,8 @@
-// SIGINT, SIGTERM, SIGHUP and SIGQUIT while a command has something to tidy up: what waits ends with Error(Interrupted), the
-// command unwinds, its destructors remove scratch and stop what they started, and main says what was removed. Whatever
-// has not unwound after a few seconds, or at the next signal, is removed by force. Without anything to tidy up a signal
-// does what it always does. The daemon and the receivers take the signals themselves. Any thread.
+// SIGINT, SIGTERM, SIGHUP and SIGQUIT while a command has something to tidy up: what waits ends with
+// Error(Interrupted), the command unwinds, its destructors remove scratch and stop what they started, and main says
+// what was removed. Whatever has not unwound after a few seconds, or at the next signal, is removed by force. Without
+// anything to tidy up a signal does what it always does. The daemon and the receivers take the signals themselves. Any
+// thread.
 #pragma once
 
 #include <functional>
