@@ -13,6 +13,8 @@ OLD_SCRATCH = "0" * 26
 
 
 class Properties(unittest.TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         cls.cluster = Cluster(max_prepared_transactions=2, shared_preload_libraries="pg_stat_statements")
@@ -47,7 +49,8 @@ class Properties(unittest.TestCase):
         """Everything that pg_dump knows about it, and of its rows how many there are."""
         text = subprocess.run([self.cluster.BIN / "pg_dump", "-C", "-s", "-h", "127.0.0.1", "-p", str(self.cluster.port), "-U", "postgres", "-d", name],
                               check=True, capture_output=True, text=True).stdout
-        return re.sub(r"\\(un)?restrict .*", "", text)
+        # Grants and settings are listed in the order in which they were made.
+        return "\n".join(sorted(re.sub(r"\\(un)?restrict .*", "", text).splitlines()))
 
     def left(self):
         return self.root("SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ '^aragora_(drill|verify|restore)_'")
