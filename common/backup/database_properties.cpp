@@ -20,6 +20,7 @@ SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(d.enc
   || coalesce(' ICU_RULES ' || quote_literal(j ->> 'daticurules'), '')
 FROM pg_database d, to_jsonb(d) j WHERE d.datname = $1)";
 
+// What may be granted on comes last: from then on the restoring role would be the one that grants, not the owner.
 // Lists such as search_path are kept quoted, element by element; they are written as literals, as '' is an element too.
 constexpr std::string_view kProperties = R"(
 WITH d AS (SELECT * FROM pg_database WHERE datname = $1),
@@ -47,7 +48,7 @@ UNION ALL SELECT 6, 'owner', 'ALTER DATABASE ', format(' OWNER TO %I', pg_get_us
 UNION ALL SELECT 7, 'privileges', 'REVOKE ALL ON DATABASE ', ' FROM PUBLIC' FROM d WHERE datacl IS NOT NULL
 UNION ALL SELECT 7, 'privileges', 'REVOKE ALL ON DATABASE ', format(' FROM %I', pg_get_userbyid(datdba)) FROM d
 WHERE datacl IS NOT NULL
-UNION ALL SELECT 8, 'privileges of ' || coalesce(r.rolname, 'PUBLIC'), format('GRANT %s ON DATABASE ', a.privilege_type),
+UNION ALL SELECT CASE WHEN a.is_grantable THEN 9 ELSE 8 END, 'privileges of ' || coalesce(r.rolname, 'PUBLIC'), format('GRANT %s ON DATABASE ', a.privilege_type),
   ' TO ' || coalesce(quote_ident(r.rolname), 'PUBLIC') || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
 FROM d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
 ORDER BY 1, 2, 3, 4)";

@@ -33,6 +33,7 @@ Fingerprint sqliteSchema(Connection& connection) {
 
 Fingerprint postgresSchema(Connection& connection) {
   Fingerprint lines;
+  connection.executeScript("SET LOCAL quote_all_identifiers = off");  // the lines are compared as text
   for (const auto& row : connection.query(
            "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
            "coalesce(pg_get_expr(d.adbin, d.adrelid), '') FROM pg_attribute a "
