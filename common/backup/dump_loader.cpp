@@ -110,12 +110,18 @@ DumpLoader::DumpLoader(const database::Target& target, Ownership ownership)
     : programs_(target.url), ownership_(ownership), structure_(start("pre-data")) {}
 
 std::unique_ptr<Subprocess> DumpLoader::start(const std::string& section) const {
-  std::vector<std::string> argv{"pg_restore", "--no-password", "--section=" + section};
+  std::vector<std::string> argv{"pg_restore", "--no-password", fmt::format("--section={}", section)};
   const bool data = section == "data";
-  if (data) argv.insert(argv.end(), {"--exit-on-error", "--single-transaction"});
-  if (data || ownership_ == Ownership::OfTheLoader) argv.insert(argv.end(), {"--no-owner", "--no-privileges"});
+  if (data) {
+    argv.emplace_back("--exit-on-error");
+    argv.emplace_back("--single-transaction");
+  }
+  if (data || ownership_ == Ownership::OfTheLoader) {
+    argv.emplace_back("--no-owner");
+    argv.emplace_back("--no-privileges");
+  }
   auto command = programs_.command(argv);
-  command.environment.insert_or_assign("LC_ALL", "C");  // its messages are read
+  command.environment.emplace("LC_ALL", std::string(1, 'C'));  // its messages are read
   command.feed_input = true;
   return std::make_unique<Subprocess>(command);
 }
