@@ -71,6 +71,16 @@ void becomeForGood(const Account& account) {
   ::setenv("HOME", account.home.c_str(), 1);
 }
 
+Command commandAs(const Account& account, Command command) {
+  if (command.argv.empty() || !findProgram(command.argv.front())) return command;  // says itself what is missing
+  std::vector<std::string> argv{"setpriv", fmt::format("--reuid={}", account.user),
+                                fmt::format("--regid={}", account.group), "--init-groups", "--"};
+  argv.insert(argv.end(), std::make_move_iterator(command.argv.begin()), std::make_move_iterator(command.argv.end()));
+  command.argv = std::move(argv);
+  command.environment.insert_or_assign("HOME", account.home.string());
+  return command;
+}
+
 bool shareWithService(const fs::path& path, unsigned mode) {
   if (::geteuid() != 0) return false;
   const auto service = findAccount(kServiceUser);

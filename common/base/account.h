@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/file.h"
+#include "common/base/subprocess.h"
 
 namespace aragora {
 
@@ -32,6 +33,9 @@ int accessAs(const Account& account, const fs::path& path, int mode);
 
 // As root: from here on this whole process is that user, in groups and HOME too. Throws Error(Permission).
 void becomeForGood(const Account& account);
+
+// As root: the same command with that user's rights, groups and HOME (setpriv(1)).
+Command commandAs(const Account& account, Command command);
 
 // The one rule for what the service reads and must not change: it is root's, and the service's group may read it (files
 // 0640, directories 0750). False, and nothing done, when we are not root or there is no such user: then it stays ours

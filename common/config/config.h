@@ -36,6 +36,7 @@ struct Problem {
   std::string origin;
   std::string hint;
   bool warning = false;
+  bool forbidden = false;  // this user may not read it
 };
 
 class Config {

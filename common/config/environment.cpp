@@ -35,7 +35,7 @@ void addEnvironmentFile(Environment& environment, const std::string& file, std::
                           "systemd reads the file this way, see systemd.exec(5)", true});
     }
   } catch (const Error& error) {
-    problems.push_back({"env_file", file, error.what(), file, hint});
+    problems.push_back({"env_file", file, error.what(), file, hint, false, error.code() == Code::Permission});
   }
 }
 

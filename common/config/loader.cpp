@@ -1,5 +1,8 @@
 #include "common/config/loader.h"
 
+#include <unistd.h>
+
+#include "common/base/account.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/subprocess.h"
@@ -61,7 +64,8 @@ class Merger {
            result_.config_file_missing ? "check the path, or write one: aragora init --production"
            : installed            ? "this is the installed service's: run it as root, or: sudo -u aragora aragora …"
            : error.hint().empty() ? "check the path and its permissions"
-                                  : error.hint()});
+                                  : error.hint(),
+           false, error.code() == Code::Permission});
       return {};
     }
   }
@@ -162,6 +166,7 @@ class Merger {
     for (const auto& trouble : file.troubles) {
       problem(setting, variable, trouble.message, origin.text, trouble.hint);
       result_.problems.back().warning = trouble.warning;
+      result_.problems.back().forbidden = trouble.forbidden;
     }
     if (file.text) addIndirect(setting, variable, *file.text, origin);
   }
@@ -176,7 +181,7 @@ class Merger {
       return;
     }
     try {
-      const auto outcome = runCommand({split(command, ' '), {}, false}, kCommandTimeout, kSecretLimit);
+      const auto outcome = runCommand(asTheUnitsUser({split(command, ' '), {}, false}), kCommandTimeout, kSecretLimit);
       if (outcome.status != 0) {
         problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status),
                 source.text, "run it by hand as the service user");
@@ -186,6 +191,12 @@ class Merger {
     } catch (const Error& error) {
       problem(setting, variable, error.what(), source.text, error.hint());
     }
+  }
+
+  // What root types on behalf of a service runs nothing with root's rights that the service runs with its own.
+  Command asTheUnitsUser(Command command) const {
+    const auto account = unit_ != nullptr && ::geteuid() == 0 ? findAccount(unit_->user) : std::nullopt;
+    return account && account->user != 0 ? commandAs(*account, std::move(command)) : command;
   }
 
   void addIndirect(const Setting& setting, const std::string& variable, std::string text, const Origin& origin) {
@@ -332,7 +343,8 @@ class Merger {
         if (has_scheme && !setting.secret && (!web || text.size() == text.find("://") + 3))
           problem(setting, variable, fmt::format("{} is not an http or https URL", shown), origin,
                   "write it as https://host[:port][/path]");
-        if (!has_scheme)
+        const bool libpq_keywords = setting.key == key::kDatabaseUrl && text.find('=') != std::string::npos;
+        if (!has_scheme && !libpq_keywords)
           problem(setting, variable, fmt::format("{} is not a URL", shown), origin,
                   "a URL starts with a scheme such as https:// or postgresql://");
         break;
@@ -375,6 +387,11 @@ void requireNoProblems(const std::vector<Problem>& problems) {
                                    {"hint", problem.hint}});
   }
   if (lines.empty()) return;
+  // What was not read says nothing about the configuration: to whoever may read it, it may be right.
+  if (std::any_of(problems.begin(), problems.end(), [](const Problem& one) { return one.forbidden; }))
+    throw Error(Code::Permission, fmt::format("the configuration cannot be read:\n  {}", join(lines, "\n  ")),
+                "run it as a user who may read it")
+        .with(details);
   throw Error(Code::Config, fmt::format("the configuration is invalid:\n  {}", join(lines, "\n  ")), hintToValidate())
       .with(details);
 }

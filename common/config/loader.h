@@ -42,7 +42,8 @@ Loaded load(const Sources& sources);
 Loaded loadFrom(const Sources& sources, const Environment& environment, const std::string& config_file,
                 const std::string& credentials_directory, const Unit* unit = nullptr);
 
-// Lists every problem in one Error(Config); does nothing when there are none (warnings do not count).
+// Lists every problem in one Error(Config), Error(Permission) when this user may not read something; does nothing when
+// there are none (warnings do not count).
 void requireNoProblems(const std::vector<Problem>& problems);
 
 }  // namespace aragora::config

@@ -148,10 +148,10 @@ SecretFile readSecretFile(const std::string& path, bool handed) {
     file = *there;
   }
   if ((descriptor ? ::fstat(*descriptor, &status) : ::lstat(file.c_str(), &status)) != 0) {
-    const auto why = systemError(errno);
+    const bool forbidden = errno == EACCES;
     result.troubles.push_back(
-        {fmt::format("the file {} cannot be read: {}", path, why),
-         errno == EACCES ? "run as a user who may" : "create it with mode 0600, or correct its name"});
+        {fmt::format("the file {} cannot be read: {}", path, systemError(errno)),
+         forbidden ? "run as a user who may" : "create it with mode 0600, or correct its name", false, forbidden});
     return result;
   }
   if (!S_ISREG(status.st_mode)) {
@@ -162,7 +162,7 @@ SecretFile readSecretFile(const std::string& path, bool handed) {
   try {
     result.text = withoutFinalNewline(readFile(file, kSecretLimit));
   } catch (const Error& error) {
-    result.troubles.push_back({error.what(), error.hint()});
+    result.troubles.push_back({error.what(), error.hint(), false, error.code() == Code::Permission});
   }
   return result;
 }

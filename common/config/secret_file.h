@@ -21,6 +21,7 @@ struct SecretFile {
     std::string message;
     std::string hint;
     bool warning = false;
+    bool forbidden = false;  // this user may not read it
   };
   std::optional<std::string> text;  // nullopt when it could not be read
   std::vector<Trouble> troubles;

@@ -232,6 +232,7 @@ class Reader {
     } catch (const Error& error) {
       if (credential.content) return;  // SetCredential= is what counts when there is no file
       problem(id, error.what(), credential.origin, asRoot());
+      unit_.problems.back().forbidden = error.code() == Code::Permission && ::geteuid() != 0;
     }
   }
 

@@ -68,11 +68,11 @@ class Booted:
             assert time.monotonic() < deadline, "it did not come to that in time"
             time.sleep(0.1)
 
-    def run(self, text, user="root", check=0):
+    def run(self, text, user="root", check=0, **environment):
         """In a shell that stops at the first line that fails. Answers what it printed."""
         home = {"root": "/root", "postgres": "/var/lib/postgresql", "aragora": "/var/lib/aragora"}[user]
         result = subprocess.run(["nsenter", "-t", *self.leader(), "-a", "--", "runuser", "-u", user, "--", "env", "-i", f"HOME={home}", f"USER={user}", "container=",
-                                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "bash", "-e", "-c", f"cd {home} 2>/dev/null || cd /\n{text}"],
+                                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *(f"{name}={value}" for name, value in environment.items()), "bash", "-e", "-c", f"cd {home} 2>/dev/null || cd /\n{text}"],
                                 capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL)
         if check is not None and result.returncode != check:
             journal = "" if text.startswith("journalctl") else self.run("journalctl -q -n 40 --no-pager -o cat", check=None)

@@ -99,7 +99,7 @@ class FirstDay(unittest.TestCase):
         finally:
             self.run("mv /root/away /etc/aragora/aragora.toml")
         # Nobody else is told that there is none.
-        self.assertIn("/etc/aragora/aragora.toml", self.run("cd /; HOME=/ runuser -u nobody -- aragora backup list 2>&1", check=78))
+        self.assertIn("/etc/aragora/aragora.toml", self.run("cd /; HOME=/ runuser -u nobody -- aragora backup list 2>&1", check=77))
 
     def test_it_comes_back_with_its_database(self):
         self.run("systemctl stop postgresql@15-main")
@@ -135,7 +135,7 @@ class FirstDay(unittest.TestCase):
             for command in ("aragora validate-env --unit aragora", "aragora validate-env"):
                 self.assertIn("All production requirements met", self.run(command))
             self.run("aragora verify; aragora verify --unit aragora.service")
-            self.assertIn("as root: aragora --unit aragora.service", self.run("aragora verify", user="aragora", check=78))
+            self.assertIn("as root: aragora --unit aragora.service", self.run("aragora verify", user="aragora", check=77))
             # What this process's own environment says counts before what the unit says.
             self.assertIn("sqlite", self.run("ARAGORA_ENV=development DATABASE_URL=postgresql://x:y@127.0.0.1:1/sqlite aragora config show --json").lower())
             # Gone, it is a finding, as it would be for systemd.
@@ -155,6 +155,37 @@ class FirstDay(unittest.TestCase):
             self.assertIn("All production requirements met", self.run("aragora validate-env --unit aragora"))
         finally:
             self.run("cp /root/url /etc/aragora/credentials/DATABASE_URL")
+
+    def test_a_program_that_prints_a_secret_runs_as_the_unit_runs_it(self):
+        self.run("""cat > /usr/local/bin/the-key <<'END'
+#!/bin/sh
+id -un >> /tmp/who-asked
+cat "$HOME/the-key"
+END
+chmod 0755 /usr/local/bin/the-key; rm -f /tmp/who-asked; install -m 0666 /dev/null /tmp/who-asked
+install -m 0400 -o aragora -g aragora /etc/aragora/credentials/JWT_SECRET /var/lib/aragora/the-key
+cp -p /etc/aragora/aragora.toml /root/good; sed -i 's|^jwt_secret_file.*|jwt_secret_command = "/usr/local/bin/the-key"|' /etc/aragora/aragora.toml; mv /etc/aragora/credentials/JWT_SECRET /root/away""")
+        try:
+            for command in ("aragora validate-env --unit aragora", "aragora validate-env", "aragora verify"):
+                self.run(command)
+            self.assertEqual(self.run("sort -u /tmp/who-asked"), "aragora\n")
+            self.run("mv /usr/local/bin/the-key /usr/local/bin/gone")
+            self.assertIn("/usr/local/bin/the-key", self.run("aragora verify", check=78))
+        finally:
+            self.run("mv /root/good /etc/aragora/aragora.toml; mv /root/away /etc/aragora/credentials/JWT_SECRET; rm -f /var/lib/aragora/the-key")
+
+    def test_a_nightly_run_waits_for_its_database(self):
+        self.run("""mkdir -p /etc/systemd/system/aragora-backup.service.d; printf '[Service]\\nRestartSec=1\\n' > /etc/systemd/system/aragora-backup.service.d/soon.conf; systemctl daemon-reload; systemctl stop postgresql@15-main""")
+        try:
+            self.machine.status("systemctl start aragora-backup")
+            self.machine.wait(lambda: int(self.machine.shows("aragora-backup", "NRestarts")) >= 2, 30)
+            before = self.run("aragora backup list --json | grep -c '\"full\"' || true")
+            self.run("systemctl start postgresql@15-main")
+            self.machine.wait(lambda: self.machine.shows("aragora-backup", "ActiveState") == "inactive", 60)
+            self.assertEqual(self.machine.shows("aragora-backup", "Result"), "success")
+            self.assertIn("full", self.run("aragora backup list"), before)
+        finally:
+            self.run("systemctl start postgresql@15-main; rm -r /etc/systemd/system/aragora-backup.service.d; systemctl daemon-reload")
 
     def test_a_reload_says_what_it_did(self):
         before = self.machine.shows("aragora", "MainPID")

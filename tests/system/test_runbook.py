@@ -1,5 +1,5 @@
-"""docs/runbooks/recovery.md, typed as it stands: every block word for word, by the user that it names, on a machine of its
-own with Debian's PostgreSQL where nothing else exists (machine.py)."""
+"""docs/runbooks/recovery.md, typed as it stands: every block word for word, by the user that it names, on a machine that
+booted, with Debian's PostgreSQL, where nothing else exists (machine.py)."""
 import contextlib
 import json
 import pathlib
@@ -79,7 +79,7 @@ class Runbook(unittest.TestCase):
         path = machine.path("/mnt/backups/wal/status.json" if elsewhere else "/backups/wal/status.json")
         deadline = time.monotonic() + 30
         while not path.exists() or number(json.loads(path.read_text())["flushed"]) < number(position):
-            self.assertLess(time.monotonic(), deadline, machine.logs())
+            self.assertLess(time.monotonic(), deadline, "the log does not arrive")
             time.sleep(0.1)
 
     def prepared(self, machine):
@@ -130,9 +130,10 @@ class Runbook(unittest.TestCase):
                 new = kept.enter_context(Machine())
                 shutil.copytree(machine.path("/mnt/backups"), new.path("/mnt/backups"), symlinks=True)
                 shutil.copy(machine.path("/root/recovery.key"), new.path("/root/recovery.key"))
-            self.assertEqual(list(new.path("/etc/aragora").glob("*")) if new.path("/etc/aragora").exists() else [], [])
+            new.install_aragora()
             new.install_postgresql()
-            new.run("chown -R aragora:aragora /mnt/backups; install -d -o aragora -g aragora -m 0750 /var/lib/aragora")
+            self.assertEqual(new.run("find /etc/aragora -type f"), "")
+            new.run("chown -R aragora:aragora /mnt/backups")
             out = self.type(new, GONE)
             self.assertNotIn(before.strip(), out)
             self.assertNotIn(PASSWORD, out)
