@@ -44,6 +44,7 @@ int status(Context& context, const Options& options);
 int verify(Context& context, const Options& options);
 
 int prune(Context& context, const Options& options);
+int forget(Context& context, const Options& options);
 int pin(Context& context, const Options& options);
 int unpin(Context& context, const Options& options);
 int keygen(Context& context, const Options& options);

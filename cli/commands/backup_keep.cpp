@@ -1,6 +1,7 @@
 #include "cli/commands/backup.h"
 #include "common/backup/create.h"
 #include "common/backup/elsewhere.h"
+#include "common/backup/ledger.h"
 #include "common/backup/ownership.h"
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
@@ -116,7 +117,7 @@ std::string carryOut(Context& context, const std::vector<Planned>& planned, std:
   std::string refusal;
   for (const auto& one : planned) {
     const auto& place = one.repository.directory();
-    backup::executePrune(one.repository, one.plan);
+    backup::executePrune(one.repository, one.plan, context.backupKeyring());
     if (refusal.empty() && !one.plan.refusal.empty())
       refusal = (place.isLocal() ? "" : place.describe() + ": ") + one.plan.refusal;
     if (one.repository.kind() != "base" || !one.plan.refusal.empty()) continue;
@@ -198,6 +199,22 @@ int prune(Context& context, const Options& options) {
   if (!refusal.empty())
     throw Error(Code::CheckFailed, fmt::format("nothing was removed: {}", refusal),
                 "make a new backup and verify it first");
+  return 0;
+}
+
+int forget(Context& context, const Options& options) {
+  const auto directory = context.backupDirectory(options.output);
+  const auto lock = backup::Repository(directory).lock(lockWait(options));
+  requireOurs(context, directory, Unknown::Refuse);
+  json::array forgotten;
+  for (const auto& kind : backup::kKinds) {
+    for (const auto& gone : backup::forgetGone(directory, kind, context.target(), context.backupKeyring())) {
+      context.out().marked(Mark::Warning, fmt::format("known to be gone from now on: {}", gone));
+      forgotten.push_back(json::string(gone));
+    }
+  }
+  if (forgotten.empty()) context.out().line("Everything that was made and not pruned is there.");
+  context.out().document({{"forgotten", forgotten}});
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include <random>
 
 #include "cli/commands/backup.h"
+#include "common/backup/ledger.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/text.h"
 
@@ -120,6 +121,25 @@ json::object show(const Output& out, const backup::VerifyReport& report) {
           {"seconds", report.seconds}};
 }
 
+// Whether all that was made is there: true when something is gone.
+bool missesSome(Context& context, const backup::Repository& repository, json::array& gone) {
+  const auto& place = repository.directory();
+  const auto& keyring = context.backupKeyring();
+  const auto findings =
+      backup::compareWithLedger(place, repository.kind(), repository.list(), keyring,
+                                backup::toldHead(context.target(), place, repository.kind(), keyring));
+  for (const auto& id : findings.gone) gone.push_back(json::string(id));
+  if (findings.none)
+    context.out().marked(Mark::Info, fmt::format("which {} backups were made is not recorded in {} yet: the next "
+                                                 "backup begins it",
+                                                 repository.kind(), place.describe()));
+  if (findings.problem.empty()) return false;
+  context.out().marked(Mark::Failure, findings.problem +
+                                          "\n    → bring it back (aragora backup list --from offsite), "
+                                          "or: aragora backup forget");
+  return true;
+}
+
 // Any older base backup, with the log from it to the next one: over the nights every day of the log is replayed.
 struct Sample {
   backup::Entry entry;
@@ -142,9 +162,11 @@ std::optional<Sample> sampleOf(const std::vector<backup::Entry>& entries) {
 // Every kind, also when one does not hold; the worst decides.
 int verifyEveryKind(Context& context, const Options& options, const storage::Place& place) {
   json::array found;
+  json::array gone;
   bool damaged = false;
   for (const auto& kind : backup::kKinds) {
     const backup::Repository repository(place, kind);
+    damaged |= missesSome(context, repository, gone);
     const auto entries = repository.list();
     if (entries.empty()) continue;
     const auto look = [&](const backup::Entry& entry, std::optional<std::uint64_t> most_log) {
@@ -166,7 +188,7 @@ int verifyEveryKind(Context& context, const Options& options, const storage::Pla
   if (found.empty())
     throw Error(Code::NoInput, fmt::format("there is no backup in {}", place.describe()),
                 "make one with: aragora backup");
-  context.out().document({{"backups", found}});
+  context.out().document({{"backups", found}, {"gone", gone}});
   return damaged ? info(Code::Damaged).exit_status : 0;
 }
 }  // namespace
@@ -181,8 +203,12 @@ int verify(Context& context, const Options& options) {
   if (options.every_kind) return verifyEveryKind(context, options, place);
   const auto [repository, entry] = findAnyKind(place, options.input.value_or("latest"));
   const auto report = verifyOne(context, options, repository, entry);
-  context.out().document(show(context.out(), report));
-  return report.log_problem.empty() ? 0 : info(Code::Damaged).exit_status;
+  auto document = show(context.out(), report);
+  json::array gone;
+  const bool incomplete = missesSome(context, repository, gone);
+  document["gone"] = gone;
+  context.out().document(document);
+  return report.log_problem.empty() && !incomplete ? 0 : info(Code::Damaged).exit_status;
 }
 
 }  // namespace aragora::cli::backups

@@ -28,6 +28,26 @@ bool physical(Context& context, const Options& options) {
   return !backup::Repository(context.backups(options.output, options.from), "base").list().empty();
 }
 
+// What makes a drill impossible is no finding about the backups: it leaves no evidence, and no directory behind.
+void requireSomethingToTry(const drill::Options& how) {
+  const auto& place = how.directory;
+  std::error_code ignored;
+  if (place.isLocal() && !fs::is_directory(place.path(), ignored))
+    throw Error(Code::NoInput, fmt::format("there is no directory {}", place.describe()),
+                "name the directory of the backups, or make a backup: aragora backup");
+  const auto entries = backup::Repository(place, how.physical ? "base" : "full").list();
+  std::string other;
+  for (const auto& entry : entries) {
+    if (!entry.manifest || how.keyring->has(entry.manifest->key_id)) return;
+    other = entry.manifest->key_id;
+  }
+  if (!other.empty())
+    throw Error(Code::Config,
+                fmt::format("no backup in {} is of the key at hand: they name key {}, the active key is {}",
+                            place.describe(), printable(other, 20), how.keyring->activeId()),
+                "use that key, or name it in encryption.previous_keys");
+}
+
 int drill(Context& context, const Options& options) {
   const auto& out = context.out();
   backups::requireOurs(context, context.backupDirectory(options.output), backups::Unknown::Warn);
@@ -46,6 +66,7 @@ int drill(Context& context, const Options& options) {
   how.rpo = std::chrono::minutes(context.config().integer(key::kRpoMinutes));
   how.tool_version = kVersion;
   how.on_step = [&](const std::string& name) { out.progress("drill: " + name); };
+  requireSomethingToTry(how);
   const auto evidence = drill::runDrill(how);
   const auto path = drill::save(evidence, context.backupDirectory(options.output), context.keyring());
   out.endProgress();

@@ -3,6 +3,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
+#include "common/backup/ledger.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/replaced.h"
 #include "common/base/moment.h"
@@ -41,8 +42,8 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
   if (options.target_xid) named.push_back({Kind::Xid, *options.target_xid});
   if (options.latest) named.push_back({Kind::Latest, {}});
   if (named.size() > 1) throw Error(Code::Usage, "only one target of recovery can be named");
-  if (named.empty() && (options.exclusive || options.target_timeline || options.accept_loss))
-    throw Error(Code::Usage, "--exclusive, --target-timeline and --accept-loss go with a target of recovery",
+  if (named.empty() && (options.exclusive || options.target_timeline))
+    throw Error(Code::Usage, "--exclusive and --target-timeline go with a target of recovery",
                 "name one: --target-time, --target-name, --target-lsn, --target-xid or --latest");
   if (options.target_timeline && (*options.target_timeline < 1 || *options.target_timeline > UINT32_MAX))
     throw Error(Code::Usage, "--target-timeline takes the number of a timeline", "see: aragora backup status");
@@ -56,8 +57,8 @@ Micros endOfIncrements(const Options& options, const backup::RecoveryTarget& tar
   if (target.kind != Kind::Time && target.kind != Kind::Latest)
     throw Error(Code::Usage, "a SQLite database is restored to a time or to the latest increment",
                 "use --target-time or --latest");
-  if (options.exclusive || options.target_timeline || options.accept_loss)
-    throw Error(Code::Usage, "--exclusive, --target-timeline and --accept-loss are for PostgreSQL's log",
+  if (options.exclusive || options.target_timeline)
+    throw Error(Code::Usage, "--exclusive and --target-timeline are for PostgreSQL's log",
                 "leave them out; SQLite is restored to the last increment that is not later than --target-time");
   backup::requireWellFormed(target);
   return target.kind == Kind::Time ? *fromIso(target.value) : INT64_MAX;
@@ -79,6 +80,17 @@ backup::Entry fullBefore(const storage::Place& directory, Micros until) {
               fmt::format("{} cannot be reached: the oldest good backup is of {}", toIso(until),
                           toIso(entries.front().manifest->finished_at)),
               "choose a later time");
+}
+
+// Whoever asks for the newest must not get an older one without a word.
+void requireNothingNewer(Context& context, const storage::Place& directory, const Options& options) {
+  if (options.input && fs::path(*options.input).filename() != "latest") return;
+  if (options.input && options.input->find('/') != std::string::npos) return;  // a place of its own
+  const auto& keyring = context.keyring();
+  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory).list(), keyring,
+                                                  backup::toldHead(context.target(), directory, "full", keyring));
+  if (!options.accept_loss) return backup::requireNewest(findings);
+  if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }
 
 // The full backup that a restore begins with.
@@ -218,6 +230,7 @@ int restore(Context& context, const Options& options) {
   requireConsent(options);
   const auto directory = context.backups(std::nullopt, options.from);
   const auto until = target ? std::optional(endOfIncrements(options, *target)) : std::nullopt;
+  if (!target || target->kind == backup::RecoveryTarget::Kind::Latest) requireNothingNewer(context, directory, options);
   const auto entry = chosen(directory, options, until);
   backup::RestoreOptions how;
   how.target = context.target();

@@ -234,7 +234,7 @@ int push(Context& context, const FileOptions& options) {
 
 bool fetch(Context& context, const FileOptions& options) {
   if (!options.name || !options.path)
-    throw Error(Code::Usage, "wal-get needs a name and a destination",
+    throw Error(Code::Usage, "usage: aragora restore wal-get NAME DESTINATION",
                 "restore_command = 'aragora restore wal-get %f %p'");
   const auto from = options.from ? fs::path(*options.from) : context.config().backupDirectory() / "wal";
   try {

@@ -2,6 +2,7 @@
 
 #include "common/backup/artifacts.h"
 #include "common/backup/configuration.h"
+#include "common/backup/ledger.h"
 #include "common/backup/ownership.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/wal_archive.h"
@@ -57,6 +58,7 @@ class Run {
       fs::remove_all(temporary_, ignored);
       throw;
     }
+    recordMade(options_.directory, manifest_, before_, options_.target, *options_.keyring);
     return Repository::read(options_.directory / options_.kind / manifest_.id);
   }
 
@@ -70,8 +72,8 @@ class Run {
                   "run: aragora migrate");
     identify();
     claimPlace(options_.directory, manifest_.instance_id);
-    const auto entries = repository_.list();
-    for (const auto& entry : entries) {
+    before_ = repository_.list();
+    for (const auto& entry : before_) {
       if (entry.manifest && entry.problem.empty()) {
         if (entry.manifest->instance_id != manifest_.instance_id) {
           throw Error(Code::Conflict,
@@ -82,7 +84,18 @@ class Run {
         manifest_.previous_sha256 = entry.manifest_sha256;
       }
     }
-    manifest_.sequence = nextSequence(entries, nowMicros());
+    manifest_.sequence = std::max(nextSequence(before_, nowMicros()), lastRecorded() + 1);
+  }
+
+  // Also when that one is gone. A record that cannot be read says nothing here; verify says that.
+  std::int64_t lastRecorded() const {
+    try {
+      const auto ledger = readLedger(options_.directory, options_.kind, *options_.keyring);
+      return ledger ? ledger->head.sequence : 0;
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      return 0;
+    }
   }
 
   void identify() {
@@ -225,6 +238,7 @@ class Run {
   const CreateOptions& options_;
   Repository repository_;
   Manifest manifest_;
+  std::vector<Entry> before_;
   ArtifactOptions artifact_;
   fs::path temporary_;
 };

@@ -4,6 +4,7 @@
 
 #include "common/backup/elsewhere.h"
 #include "common/backup/increments.h"
+#include "common/backup/ledger.h"
 #include "common/backup/ownership.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -92,6 +93,7 @@ void OffsiteCopy::copyAll(CopyReport& report) {
     for (const auto& entry : Repository(here_, kind).list()) {
       if (entry.good()) copyBackup(entry, kind, report);
     }
+    if (noted_.insert(kind).second) noteLedgerThere(kind);
   }
   copyIncrements(report);
   copyNotes("verified", false, report);
@@ -154,7 +156,26 @@ void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyRe
   folder(kind).known[entry.id] = 0;
   notes_[kind + "/" + entry.id] = signature;
   report.files -= entry.manifest->files.size() + 2;
+  noted_.erase(kind);
   ++report.backups;
+}
+
+// What was brought there, beside what others brought.
+void OffsiteCopy::noteLedgerThere(const std::string& kind) {
+  Ledger ledger;
+  try {
+    ledger = readLedger(there_, kind, keyring_).value_or(Ledger());
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}; it is written anew", error.what());
+  }
+  bool any = false;
+  for (const auto& entry : Repository(here_, kind).list()) {
+    if (!entry.good() || !folder(kind + "/" + entry.id).has("manifest.json")) continue;
+    ledger.add({entry.id, entry.manifest->sequence});
+    any = true;
+  }
+  if (any) writeLedger(there_, kind, ledger, keyring_);
 }
 
 void OffsiteCopy::copyIncrements(CopyReport& report) {
@@ -230,9 +251,9 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
 
 void OffsiteCopy::copyGaps(CopyReport& report) {
   const auto target = folder("wal");
-  const auto text = readFileIfExists(target.here / "gaps.jsonl", 16 * kNoteLimit);
+  const auto text = readFileIfExists(target.here / kInterruptionsName, 16 * kNoteLimit);
   if (!text || notes_["wal/gaps"] == *text) return;
-  target.bring("gaps.jsonl", report);
+  target.bring(kInterruptionsName, report);
   notes_["wal/gaps"] = *text;
 }
 
@@ -291,6 +312,7 @@ void OffsiteCopy::tellHowFar(const WalStatus& status) {
 // What was confirmed here has arrived there; the pieces of the open segment have digests of their own.
 void OffsiteCopy::confirmThere(ConfirmedLog promised) {
   promised.open_sha256.clear();
+  promised.copy = true;
   auto& told = promised_[promised.timeline];
   const bool news = promised.flushed != told.flushed;
   if (!news && (promised.durable_through == told.durable_through || nowMicros() - told.at < kTellWhenIdle)) return;

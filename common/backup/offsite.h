@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/repository.h"
@@ -49,6 +50,7 @@ class OffsiteCopy {
   void requireOurs();
   void requireOurCluster();
   void copyBackup(const Entry& entry, const std::string& kind, CopyReport& report);
+  void noteLedgerThere(const std::string& kind);
   void copyIncrements(CopyReport& report);
   void copyNotes(const std::string& name, bool may_vanish, CopyReport& report);
   void copyGaps(CopyReport& report);
@@ -64,6 +66,7 @@ class OffsiteCopy {
   const crypto::Keyring& keyring_;
   std::map<std::string, std::map<std::string, std::uint64_t>> known_;  // folder there -> names and sizes
   std::map<std::string, std::string> notes_;                           // what was last written there
+  std::set<std::string> noted_;                                        // kinds whose ledger there is up to date
   bool again_ = false;
   std::map<std::uint32_t, ConfirmedLog> promised_;  // of each timeline, what was last confirmed there
   Lsn told_ = 0;

@@ -59,19 +59,7 @@ void writeMark(const storage::Place& place, const Owner& owner) {
   }
   // Whole or not at all, and only where there is none.
   makeDirectories(place.path(), 0750);
-  const auto temporary = place.path() / fmt::format(".tmp-deployment-{}", ::getpid());
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
-  createFileExclusively(temporary, text, 0640);
-  const int failed = ::link(temporary.c_str(), (place.path() / kMark).c_str()) == 0 ? 0 : errno;
-  if (failed == EPERM || failed == EOPNOTSUPP) {  // a file system without hard links
-    renameDurably(temporary, place.path() / kMark);
-    return;
-  }
-  fs::remove(temporary, ignored);
-  if (failed != 0 && failed != EEXIST)
-    throwSystemError(Code::CannotCreate, "create", (place.path() / kMark).string(), failed);
-  syncDirectory(place.path());
+  createFileOnce(place.path() / kMark, text, 0640);
 }
 
 void requireSame(const storage::Place& place, const Owner& owner, const std::string& instance_id) {

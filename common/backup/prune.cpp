@@ -1,5 +1,7 @@
 #include "common/backup/prune.h"
 
+#include "common/backup/ledger.h"
+
 #include "common/backup/physical/wal_archive.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -170,11 +172,13 @@ std::size_t ordinaryRemovals(const Rule& rule) {
   return static_cast<std::size_t>(daily * (1 + kGraceDays));
 }
 
-std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan) {
+std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan,
+                                      const crypto::Keyring& keyring) {
   const bool local = repository.directory().isLocal();
   std::vector<std::string> removed;
   for (const auto& item : plan.items) {
     if (!item.remove) continue;
+    recordRemoval(repository.directory(), repository.kind(), item.entry.id, keyring);
     try {
       repository.remove(item.entry);
     } catch (const Error& error) {

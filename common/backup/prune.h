@@ -39,6 +39,7 @@ std::size_t ordinaryRemovals(const Rule& rule);
 
 // Executes, under the lock when the place is local; answers the ids removed. What is locked against removal elsewhere
 // stays.
-std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan);
+std::vector<std::string> executePrune(const Repository& repository, const PrunePlan& plan,
+                                      const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

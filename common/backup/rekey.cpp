@@ -34,7 +34,10 @@ class Rekeying {
 
   RekeyReport run(std::chrono::seconds lock_wait) {
     const auto lock = Repository(directory_).lock(lock_wait);
-    for (const auto& kind : kKinds) rekeyKind(kind);
+    for (const auto& kind : kKinds) {
+      rekeyKind(kind);
+      attempt("the record of " + kind + " backups", [&] { signAnew(directory_ / "ledger" / (kind + ".json")); });
+    }
     for (const auto& full : storage::Place(directory_ / "increments").list()) {
       if (startsWith(full.name, ".")) continue;
       attempt("increments of " + full.name, [&] {
@@ -177,6 +180,7 @@ class Rekeying {
       if (const auto known = log.confirmedTimelines())
         writeFileAtomically(directory / kTimelinesName, confirmedTimelinesText(*known, keyring_), 0640);
     });
+    attempt("the list of interruptions", [&] { signAnew(directory / kInterruptionsName); });
     for (const auto timeline : log.timelines()) {
       const auto name = fmt::format("{:08X}", timeline);
       attempt("log of timeline " + name, [&] { report_.log_files += rekeyFolder(directory / name); });

@@ -141,8 +141,19 @@ class Run {
       takeAfter(openForReading(landing), target);
       keepOld(target, kept);
     }
-    renameDurably(landing, target);
+    takeThePlace(landing, target);
     report_.landed = target.string();
+  }
+
+  // Where the old one had to be moved away it comes back when the new one cannot take its place.
+  void takeThePlace(const fs::path& landing, const fs::path& target) const {
+    try {
+      renameDurably(landing, target);
+    } catch (const Error&) {
+      std::error_code ignored;
+      if (!report_.kept.empty() && !fs::exists(target, ignored)) fs::rename(report_.kept, target, ignored);
+      throw;
+    }
   }
 
   static UsageLock requireUsageLock(const fs::path& target) {

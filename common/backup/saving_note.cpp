@@ -63,7 +63,10 @@ bool SavingNote::open() {
   makeDirectories(path_.parent_path(), 0750);
   Fd fd = createFile(path_, O_RDWR, 0640);
   auto lock = wholeFile(F_WRLCK);
-  if (::fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) return false;  // another process says it
+  if (::fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) {
+    if (errno == EAGAIN || errno == EACCES) return false;  // another process says it
+    throwSystemError(Code::Io, "lock", path_.string(), errno);
+  }
   if (const int failed = ::posix_fallocate(fd.get(), 0, kBlock); failed != 0)
     throwSystemError(Code::Io, "lay out", path_.string(), failed);
   fd_ = std::move(fd);

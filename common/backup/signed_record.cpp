@@ -6,7 +6,7 @@
 namespace aragora::backup {
 
 namespace {
-constexpr std::size_t kLimit = 64 * 1024;
+constexpr std::size_t kLimit = 4U << 20;
 }  // namespace
 
 std::string signedRecord(const json::object& record, const crypto::Keyring& keyring) {
@@ -14,22 +14,26 @@ std::string signedRecord(const json::object& record, const crypto::Keyring& keyr
   return text + "\n" + toHex(keyring.signManifest(text)) + "\n";
 }
 
-std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
-                                             const crypto::Keyring& keyring) {
+json::object parseSignedRecord(const std::string& text, const std::string& where, const crypto::Keyring& keyring) {
   const auto damaged = [&](const std::string& what) {
-    return Error(Code::Damaged, fmt::format("{}: {}", (folder / name).describe(), what),
+    return Error(Code::Damaged, fmt::format("{}: {}", where, what),
                  "recover to a moment before it, or from another copy");
   };
-  const auto text = folder.text(name, kLimit);
-  if (!text) return std::nullopt;
-  const auto lines = split(*text, '\n');
+  const auto lines = split(text, '\n');
   const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
   if (!signature || !keyring.verifyManifest(lines[0], *signature))
     throw damaged(fmt::format("its signature does not hold with the keys at hand (active: {})", keyring.activeId()));
-  if (*text != lines[0] + "\n" + toHex(*signature) + "\n") throw damaged("it holds more than was signed");
+  if (text != lines[0] + "\n" + toHex(*signature) + "\n") throw damaged("it holds more than was signed");
   auto value = tryParseJson(lines[0]);
   if (!value || !value->is_object()) throw damaged("it cannot be read");
   return std::move(value->get_object());
+}
+
+std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
+                                             const crypto::Keyring& keyring) {
+  const auto text = folder.text(name, kLimit);
+  if (!text) return std::nullopt;
+  return parseSignedRecord(*text, (folder / name).describe(), keyring);
 }
 
 json::object describeFile(const FileRecord& file) {

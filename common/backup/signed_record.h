@@ -12,6 +12,9 @@ std::string signedRecord(const json::object& record, const crypto::Keyring& keyr
 std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
                                              const crypto::Keyring& keyring);
 
+// The same of a text that lies elsewhere; `where` names it in errors.
+json::object parseSignedRecord(const std::string& text, const std::string& where, const crypto::Keyring& keyring);
+
 json::object describeFile(const FileRecord& file);
 FileRecord describedFile(const json::object& record);
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <random>
 #include <thread>
 
 #include "common/base/clock.h"
@@ -156,15 +157,51 @@ void takeAfter(const Fd& fd, const fs::path& replaced) {
     throwSystemError(Code::Permission, "change the mode of", replaced.string(), errno);
 }
 
-void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode) {
-  const fs::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
-  {
-    const Fd fd = createFile(temporary, O_TRUNC, mode);
+namespace {
+// Of its own for every writer: two threads, or two processes in different containers, may have the same number.
+fs::path writeTemporary(const fs::path& path, std::string_view content, unsigned mode) {
+  std::random_device random;
+  const fs::path temporary = path.string() + fmt::format(".tmp-{}-{:08x}", ::getpid(), random());
+  const Fd fd = createFile(temporary, O_EXCL, mode);
+  try {
     takeAfter(fd, path);
     writeAll(fd.get(), content, temporary);
     syncFile(fd.get(), temporary);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
   }
-  renameDurably(temporary, path);
+  return temporary;
+}
+}  // namespace
+
+bool withoutLinks(int failed) { return failed == EPERM || failed == EOPNOTSUPP || failed == ENOSYS; }
+
+void writeFileAtomically(const fs::path& path, std::string_view content, unsigned mode) {
+  const auto temporary = writeTemporary(path, content, mode);
+  try {
+    renameDurably(temporary, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
+  }
+}
+
+bool createFileOnce(const fs::path& path, std::string_view content, unsigned mode) {
+  const auto temporary = writeTemporary(path, content, mode);
+  const int failed = ::link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+  std::error_code ignored;
+  if (withoutLinks(failed) && !fs::exists(path, ignored)) {
+    renameDurably(temporary, path);
+    return true;
+  }
+  fs::remove(temporary, ignored);
+  if (failed != 0 && failed != EEXIST && !withoutLinks(failed))
+    throwSystemError(Code::CannotCreate, "create", path.string(), failed);
+  if (failed == 0) syncDirectory(path.parent_path());
+  return failed == 0;
 }
 
 void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode) {

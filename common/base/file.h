@@ -56,6 +56,10 @@ void takeAfter(const Fd& fd, const fs::path& replaced);
 // To the owner of `path`'s directory, when we are root and that is somebody else.
 void adoptOwner(const fs::path& path);
 // Creates `path` and fails with CannotCreate when it exists.
+// What link() says on a file system without hard links.
+bool withoutLinks(int failed);
+// Whole or not at all, and only where there is none: false when there is one. Of several that try at once one wins.
+bool createFileOnce(const std::filesystem::path& path, std::string_view content, unsigned mode);
 void createFileExclusively(const fs::path& path, std::string_view content, unsigned mode);
 void writeAll(int fd, std::string_view bytes, const fs::path& path_for_errors);
 void syncFile(int fd, const fs::path& path_for_errors);

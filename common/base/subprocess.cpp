@@ -142,23 +142,35 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
     throwSystemError(Code::NoInput, "run", *program, failed);
   }
   watchOver();
+  readErrorsOf(std::move(error_read), *program);
   if (command.feed_input) {
     input_ = std::move(input_write);
     ::fcntl(input_.get(), F_SETFL, O_NONBLOCK);
   }
   output_ = std::move(output_read);
   ::fcntl(output_.get(), F_SETPIPE_SZ, kPipeSize);  // as much as the system gives: fewer turns between the two
-  error_ = std::move(error_read);
-  error_reader_ = std::thread([this] {
-    char buffer[4096];
-    ssize_t got = 0;
-    while ((got = ::read(error_.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR)) {
-      if (got <= 0) continue;
-      const std::lock_guard lock(error_mutex_);
-      error_output_.append(buffer, static_cast<std::size_t>(got));
-      if (error_output_.size() > kErrorOutputLimit) error_output_.erase(0, error_output_.size() - kErrorOutputLimit);
-    }
-  });
+}
+
+// Without a reader the child would hang or be lost: it goes, too.
+void Subprocess::readErrorsOf(Fd descriptor, const std::string& program) {
+  error_ = std::move(descriptor);
+  try {
+    error_reader_ = std::thread([this] { readErrors(); });
+  } catch (const std::system_error& error) {
+    kill();
+    throwSystemError(Code::Io, "start a thread beside", program, error.code().value());
+  }
+}
+
+void Subprocess::readErrors() {
+  char buffer[4096];
+  ssize_t got = 0;
+  while ((got = ::read(error_.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR)) {
+    if (got <= 0) continue;
+    const std::lock_guard lock(error_mutex_);
+    error_output_.append(buffer, static_cast<std::size_t>(got));
+    if (error_output_.size() > kErrorOutputLimit) error_output_.erase(0, error_output_.size() - kErrorOutputLimit);
+  }
 }
 
 std::string Subprocess::errorOutputSoFar() const {

@@ -52,6 +52,8 @@ class Subprocess {
 
  private:
   void watchOver();
+  void readErrorsOf(Fd descriptor, const std::string& program);
+  void readErrors();
   void kill();
   std::optional<int> reap();
   pid_t pid_ = -1;

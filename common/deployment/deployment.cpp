@@ -93,9 +93,13 @@ std::vector<std::filesystem::path> ensureGeneratedSecrets(Config& config) {
     makeDirectories(config.stateDirectory(), 0750);
     makeDirectories(path.parent_path(), 0700);
     const auto text = toHex(crypto::randomBytes(32)) + "\n";
-    createFileExclusively(path, text, 0600);
-    addFrom(config, generated, path, text);
-    written.push_back(path);
+    // Of two first runs at once the second takes what the first made.
+    if (createFileOnce(path, text, 0600)) {
+      addFrom(config, generated, path, text);
+      written.push_back(path);
+    } else {
+      addFrom(config, generated, path, readFile(path, 4096));
+    }
   }
   return written;
 }

@@ -7,6 +7,7 @@
 #include "common/accounts/accounts.h"
 #include "common/backup/artifact.h"
 #include "common/backup/landing.h"
+#include "common/backup/ledger.h"
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/shrinkage.h"
@@ -96,6 +97,10 @@ class Drill {
   std::string choose() {
     const backup::Repository repository(options_.directory, options_.physical ? "base" : "full");
     auto entries = repository.list();
+    const auto findings = backup::compareWithLedger(
+        options_.directory, repository.kind(), entries, *options_.keyring,
+        backup::toldHead(options_.live, options_.directory, repository.kind(), *options_.keyring));
+    if (!options_.backup) backup::requireNewest(findings);
     std::erase_if(entries, [&](const backup::Entry& entry) {
       return !entry.good() || (options_.backup && entry.id != *options_.backup);
     });

@@ -69,7 +69,7 @@ bool Judge::ahead(Subject subject, const std::string& what, Micros at) {
 
 void Judge::backups() {
   for (const auto& kind : state_.kinds) {
-    if (!state_.matters(kind)) continue;
+    if (!state_.matters(kind) && kind.gone.empty()) continue;
     const auto& rule = kind.rule;
     const auto name =
         rule.kind == "full" ? std::string("Newest good backup") : fmt::format("Newest {} backup", rule.kind);
@@ -88,6 +88,9 @@ void Judge::backups() {
     for (const auto& shrunk : kind.shrunk)
       say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", name, backup::describe(shrunk)),
           "look at the live data: is this what you expect?");
+    if (!kind.gone.empty())
+      say(Subject::Backups, Level::Failure, kind.gone,
+          "bring it back (aragora backup list --from offsite), or: aragora backup forget");
     if (!kind.bad.empty())
       say(Subject::Backups, Level::Failure,
           fmt::format("{} {} backups are not good: {}", kind.bad.size(), rule.kind, kind.bad.back()),
@@ -192,7 +195,7 @@ void Judge::time() {
         fmt::format("A recovery from {} would take about {:.0f} s ({} of backup, {} of {}; {}; objective {:.0f} s)",
                     prediction.place == "local" ? "here" : "elsewhere", prediction.seconds,
                     humanBytes(prediction.amount.backup), humanBytes(prediction.amount.log),
-                    prediction.kind == "physical" ? "log" : "increments",
+                    prediction.kind == "physical" || !state_.sqlite ? "log" : "increments",
                     prediction.measured ? "by the last drill" : "never measured", objective),
         misses && prediction.measured ? "make base backups more often, or use a faster machine; then: aragora drill"
         : prediction.measured         ? ""
@@ -238,7 +241,8 @@ void Judge::space() {
         hint);
   else
     say(Subject::Space, state_.free_bytes < 2 * largest ? Level::Warning : Level::Ok,
-        fmt::format("Space: {} free in {}", humanBytes(state_.free_bytes), where),
+        fmt::format("Space: {} free {} {}", humanBytes(state_.free_bytes),
+                    state_.directory_missing ? "where the first backup makes" : "in", where),
         state_.free_bytes < 2 * largest ? hint : "");
 }
 

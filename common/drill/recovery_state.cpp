@@ -7,6 +7,7 @@
 
 #include "common/backup/elsewhere.h"
 #include "common/backup/increments.h"
+#include "common/backup/ledger.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/drill/recovery_judge.h"
@@ -162,6 +163,7 @@ bool lacksSomething(const RecoveryState& state) {
 
 void lookAtArchive(RecoveryState& state, const backup::WalArchive& archive, const StateOptions& options) {
   state.log_lacks = whatLogLacks(archive.directory(), state.timelines);
+  if (auto forged = archive.forgedInterruptions(); !forged.empty()) state.log_lacks.push_back(std::move(forged));
   try {
     state.window = backup::recoveryWindow(options.directory, *options.keyring);
   } catch (const Error& error) {
@@ -267,6 +269,7 @@ std::optional<Elsewhere> lookThere(const RecoveryState& state, const StateOption
 void lookAtSpace(RecoveryState& state) {
   auto directory = state.directory;
   std::error_code ignored;
+  state.directory_missing = !fs::exists(directory, ignored);
   while (directory.has_relative_path() && !fs::exists(directory, ignored)) directory = directory.parent_path();
   struct statvfs space {};
   if (::statvfs(directory.c_str(), &space) != 0) return;
@@ -332,6 +335,12 @@ RecoveryState recoveryState(const StateOptions& options) {
   for (const auto& rule : backup::policyOf(*options.config)) {
     auto entries = backup::Repository(options.directory, rule.kind).list();
     state.kinds.push_back(look(entries, rule, state.at));
+    const bool ask = state.sqlite || options.ask_server;
+    const auto told = ask && !entries.empty()
+                          ? backup::toldHead(options.live, options.directory, rule.kind, *options.keyring)
+                          : std::nullopt;
+    state.kinds.back().gone =
+        backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told).problem;
     if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
     all[rule.kind] = std::move(entries);
   }

@@ -42,6 +42,7 @@ struct KindState {
   std::optional<Micros> oldest;           // of the good ones
   std::optional<Proof> proof;             // the last time that one of this kind was restored
   Micros next_due = 0;                    // 0: now; meaningless for what goes by changes
+  std::string gone;                       // what was made and is not there any more
   bool late = false;                      // half a period past its time
   std::vector<backup::Shrinkage> shrunk;  // rows of the newest against those before it
 };
@@ -103,6 +104,7 @@ struct RecoveryState {
   std::optional<LastDrill> drill;
   std::vector<Prediction> predictions;  // here, and elsewhere when there is a place
   std::uint64_t free_bytes = 0;
+  bool directory_missing = false;  // nothing was saved yet
   bool no_inodes = false;
   bool read_only = false;
 

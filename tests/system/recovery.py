@@ -2,10 +2,12 @@
 with a PostgreSQL server of its own."""
 import contextlib
 import json
+import pathlib
 import select
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -109,6 +111,18 @@ class Network:
         for pair in pairs:
             for end in pair:
                 end.close()
+
+
+def signed(sandbox, record):
+    """A signed record as whoever holds the key writes it: a line of JSON and its Ed25519 signature."""
+    seed = bytes.fromhex(sandbox.run("key", "backup-writer", check=0).stdout.strip().split(".")[-1])
+    text = json.dumps(record, separators=(",", ":"))
+    with tempfile.TemporaryDirectory() as directory:
+        key, line = pathlib.Path(directory, "key.der"), pathlib.Path(directory, "line")
+        key.write_bytes(bytes.fromhex("302e020100300506032b657004220420") + seed)
+        line.write_text(text)
+        signature = subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-keyform", "DER", "-inkey", key, "-in", line], check=True, capture_output=True).stdout
+    return f"{text}\n{signature.hex()}\n"
 
 
 def lsn(text):

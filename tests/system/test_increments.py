@@ -84,7 +84,7 @@ class Increments(unittest.TestCase):
             # A target that SQLite cannot keep to is never left out of a restore, with a backup that is named neither.
             newest = sandbox.directory / "never.db"
             for wrong, status in ((["--target-lsn", "0/0"], 64), (["--target-time", "yesterday"], 64), (["--target-xid", "7"], 64),
-                                  (["--target-time", moments[0], "--exclusive"], 64), (["--latest", "--accept-loss"], 64)):
+                                  (["--target-time", moments[0], "--exclusive"], 64)):
                 for named in ([], ["--input", "latest"]):
                     sandbox.run("restore", *wrong, *named, "--to", newest, check=status)
             refused = sandbox.run("restore", "--input", "latest", "--target-time", "2020-01-01T00:00:00Z", "--to", newest, check=66)

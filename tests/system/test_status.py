@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from recovery import Receiver, deployment, lsn, recovered
+from recovery import Receiver, deployment, lsn, recovered, signed
 from s3_store import Fault, Store
 from support import BINARY, SOURCE, Daemon, Sandbox, TinyDisk, main, strong_secret
 
@@ -445,7 +445,11 @@ class Postgres(Truth):
         with self.received() as (cluster, sandbox):
             self.write_status(sandbox)
             end = sandbox.run_json("backup", "status", check=0)["recovery_window"]["end"]
-            (sandbox.directory / "backups/wal/gaps.jsonl").write_text(json.dumps({"at": iso(), "timeline": 1, "after": end, "why": "wal_level was minimal"}) + "\n")
+            record = sandbox.directory / "backups/wal/interruptions.json"
+            what = {"interruptions": [{"at": iso(), "timeline": 1, "after": end, "replayable": True, "why": "wal_level was minimal"}]}
+            record.write_text(json.dumps(what) + "\n" + "0" * 128 + "\n")
+            self.require_wrong(sandbox, "window", "signature does not hold", metrics=False)
+            record.write_text(signed(sandbox, what))
             self.require_wrong(sandbox, "window", "Recovery cannot pass position", "wal_level was minimal")
             self.assertEqual([hole["healed"] for hole in sandbox.run_json("backup", "status")["recovery_window"]["holes"]], [False])
             cluster.sql("SELECT pg_switch_wal()", user="postgres")

@@ -14,6 +14,7 @@ std::optional<ConfirmedLog> readConfirmed(const storage::Place& folder, const cr
   confirmed.durable_through = jsonIntegerOr(*object, "durable_through", 0);
   confirmed.at = jsonIntegerOr(*object, "at", 0);
   confirmed.open_sha256 = jsonTextOr(*object, "open_sha256", "");
+  confirmed.copy = jsonFlagOr(*object, "copy", false);
   // Else the promise about one timeline could stand for another.
   if (fmt::format("{:08X}", confirmed.timeline) != folder.name())
     throw Error(Code::Damaged, fmt::format("{}: is of another timeline", (folder / kConfirmedName).describe()));
@@ -25,7 +26,8 @@ std::string confirmedText(const ConfirmedLog& confirmed, const crypto::Keyring& 
                        {"flushed", formatLsn(confirmed.flushed)},
                        {"durable_through", confirmed.durable_through},
                        {"at", confirmed.at},
-                       {"open_sha256", confirmed.open_sha256}},
+                       {"open_sha256", confirmed.open_sha256},
+                       {"copy", confirmed.copy}},
                       keyring);
 }
 

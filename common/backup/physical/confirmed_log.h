@@ -19,6 +19,7 @@ struct ConfirmedLog {
   Micros at = 0;
   // Of the segment that was open, from its beginning up to `flushed`; empty when none was, or its pieces are sealed.
   std::string open_sha256;
+  bool copy = false;  // by whoever copies elsewhere: no open segment is there, but signed pieces of it
 };
 
 // nullopt when there is none. Throws Error(Damaged) when it does not hold.

@@ -28,6 +28,7 @@ constexpr auto kEndTime = std::chrono::seconds(15);
 constexpr const char* kOurSession =
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0 "
     "-c search_path=\\\"$user\\\",public -c role=none -c default_transaction_read_only=off -c row_security=on";
+constexpr const char* kReadOnly = " -c default_transaction_read_only=on";
 
 // PostgreSQL refuses to run as root. Not used otherwise: the units' system call filter refuses setpriv.
 std::vector<std::string> asServerUser(std::vector<std::string> argv, const std::vector<std::string>& options = {}) {
@@ -187,7 +188,7 @@ PrivateCluster::~PrivateCluster() {
   }
 }
 
-database::Target PrivateCluster::target(const database::Target& live) const {
+database::Target PrivateCluster::target(const database::Target& live, Purpose purpose) const {
   const auto parts = database::postgres::parseUrl(live.url);
   const auto part = [&](const char* name) {
     const auto found = parts.find(name);
@@ -196,17 +197,18 @@ database::Target PrivateCluster::target(const database::Target& live) const {
   auto target = live;
   target.engine = database::Engine::Postgres;
   // This server and no other: an address in our environment would have the live one looked at in its place.
-  target.url = database::postgres::connectionString({{"host", socket_.path().string()},
-                                                     {"hostaddr", ""},
-                                                     {"port", "5432"},
-                                                     {"user", part("user")},
-                                                     {"dbname", part("dbname").empty() ? part("user") : part("dbname")},
-                                                     {"sslmode", "disable"},
-                                                     {"gssencmode", "disable"},
-                                                     {"channel_binding", "disable"},
-                                                     {"target_session_attrs", "any"},
-                                                     {"requirepeer", ""},
-                                                     {"options", kOurSession}});
+  target.url = database::postgres::connectionString(
+      {{"host", socket_.path().string()},
+       {"hostaddr", ""},
+       {"port", "5432"},
+       {"user", part("user")},
+       {"dbname", part("dbname").empty() ? part("user") : part("dbname")},
+       {"sslmode", "disable"},
+       {"gssencmode", "disable"},
+       {"channel_binding", "disable"},
+       {"target_session_attrs", "any"},
+       {"requirepeer", ""},
+       {"options", std::string(kOurSession) + (purpose == Purpose::Look ? kReadOnly : "")}});
   target.connect_timeout = std::chrono::milliseconds(1000);
   return target;
 }

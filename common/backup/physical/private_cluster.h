@@ -38,7 +38,9 @@ class PrivateCluster {
   ~PrivateCluster();
 
   // The same database and user as `live`, on this server.
-  database::Target target(const database::Target& live) const;
+  // With Purpose::Look nothing that is asked there can write.
+  enum class Purpose { Work, Look };
+  database::Target target(const database::Target& live, Purpose purpose = Purpose::Work) const;
   // Waits until recovery is over and the server takes writes. Throws RecoveryEnded when the server gives up or nothing
   // moves for `kStandstill`, Error(Unreachable) at the deadline. `work` counts what is done for the server elsewhere:
   // while it changes, something moves.

@@ -10,6 +10,7 @@
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_server.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -85,11 +86,17 @@ class Recovery {
     if (fs::exists(fs::symlink_status(options_.to)))  // also a link that leads nowhere
       throw Error(Code::CannotCreate, fmt::format("{} exists already", options_.to.string()),
                   "name a directory that does not exist");
-    if (fs::exists(unfinished_) && !removeIfAbandoned(unfinished_))
+    const bool left_behind = fs::exists(unfinished_);
+    if (left_behind && !removeIfAbandoned(unfinished_))
       throw Error(
           Code::CannotCreate,
           fmt::format("{} is there: a recovery into {} is under way", unfinished_.string(), options_.to.string()),
           "wait for it to end");
+    // Tablespaces of a run that was killed: it had found none there when it began.
+    if (left_behind && fs::exists(spaces())) {
+      log::warning("removed {}: a run that was killed left it", spaces().string());
+      fs::remove_all(spaces());
+    }
     if (fs::exists(options_.to.string() + ".unproven"))
       throw Error(Code::CannotCreate,
                   fmt::format("{}.unproven is there, from an earlier recovery", options_.to.string()),
@@ -251,7 +258,11 @@ class Recovery {
         {"restore_command", fmt::format("mv {}/%f %p 2>/dev/null || exec {} restore wal-get %f %p --from {}",
                                         quoted(wal.ahead()), quoted(program), quoted(wal.socket()))},
         {"recovery_target_timeline", fmt::format("{}", plan_.timeline())},
+        // While it is looked at: triggers and rules of the source do not fire.
+        {"session_replication_role", "replica"},
         {"recovery_target_action", "promote"}};
+    if (parseInteger(trim(readFile(unfinished_ / "PG_VERSION", 64))).value_or(0) >= 17)
+      settings["event_triggers"] = "off";  // those of logins are new in 17
     if (options_.target.exclusive) settings["recovery_target_inclusive"] = "off";
     switch (options_.target.kind) {
       case Kind::Latest:
@@ -278,7 +289,7 @@ class Recovery {
   // Answers what the log has and the replay left out; throws only when it cannot be looked at.
   std::string lookAt(const PrivateCluster& cluster) {
     cluster.requireDatabase(options_.live);
-    const auto recovered = cluster.target(options_.live);
+    const auto recovered = cluster.target(options_.live, PrivateCluster::Purpose::Look);
     const auto connection = database::connect(recovered);
     const auto row = connection->query(
         "SELECT pg_last_wal_replay_lsn()::text, (extract(epoch FROM pg_last_xact_replay_timestamp()) * "

@@ -193,7 +193,10 @@ class Planner {
                                               static_cast<std::uint32_t>(*parseInteger(options_.target.value)));
       found.insert(found.end(), here.begin(), here.end());
     }
-    if (found.empty()) outside();
+    if (found.empty()) {
+      if (options_.target.kind == Kind::Xid) refuseSubtransaction();
+      outside();
+    }
     if (found.size() > 1) {
       std::vector<std::string> places;
       places.reserve(found.size());
@@ -209,6 +212,16 @@ class Planner {
     for (const auto head : listing().heads()) {
       const auto& branch = listing().branches.at(head);
       if (goesThrough(branch, found.front().timeline, found.front().at)) plan_.branch = branch;
+    }
+  }
+
+  // It ends with the transaction that it is a part of, and PostgreSQL stops at that one only.
+  void refuseSubtransaction() {
+    const auto xid = static_cast<std::uint32_t>(*parseInteger(options_.target.value));
+    for (const auto& stretch : stretches()) {
+      if (const auto whole = findTransactionAround(archive_, listing(), stretch, xid))
+        throw Error(Code::NoInput, fmt::format("transaction {} is a subtransaction of {}", xid, *whole),
+                    fmt::format("it ends with that one: --target-xid {}", *whole));
     }
   }
 
@@ -326,8 +339,8 @@ class Planner {
         return;
       server_confirmed_ = parseLsn(rows[0].text(0));
       server_timeline_ = static_cast<std::uint32_t>(rows[0].integer(1));
-    } catch (const Error&) {
-      // Where there is a server to ask, recovery is rarely needed.
+    } catch (const Error& error) {  // where there is a server to ask, recovery is rarely needed
+      plan_.notes.push_back(fmt::format("what the live server was told is safe could not be asked: {}", error.what()));
     }
   }
 
@@ -352,44 +365,6 @@ class Planner {
 };
 }  // namespace
 
-std::string describe(const RecoveryTarget& target) {
-  const auto* before = target.exclusive ? "just before " : "";
-  switch (target.kind) {
-    case Kind::Latest:
-      return "the end of the log";
-    case Kind::Time:
-      return fmt::format("{}time {}", before, target.value);
-    case Kind::Name:
-      return "restore point " + target.value;
-    case Kind::Position:
-      return fmt::format("{}position {}", before, target.value);
-    case Kind::Xid:
-      return fmt::format("{}transaction {}", before, target.value);
-    case Kind::Consistent:
-      return "the end of the base backup";
-  }
-  return {};
-}
-
-void requireWellFormed(const RecoveryTarget& target) {
-  const auto refuse = [&](const char* hint) {
-    throw Error(Code::Usage,
-                fmt::format("'{}' is no {}", printable(target.value, 60),
-                            target.kind == Kind::Time       ? "time"
-                            : target.kind == Kind::Position ? "position"
-                                                            : "transaction"),
-                hint);
-  };
-  if (target.kind == Kind::Time && !fromIso(target.value)) refuse("write it as 2026-01-13T10:00:00Z");
-  if (target.kind == Kind::Position && !parseLsn(target.value)) refuse("write it as 16/B374D848");
-  const auto number = parseInteger(target.value);
-  if (target.kind == Kind::Xid && (!number || *number < 1 || *number > UINT32_MAX))
-    refuse("write the number that pg_current_xact_id() gave, without its epoch");
-  if (target.exclusive && (target.kind == Kind::Latest || target.kind == Kind::Name))
-    throw Error(Code::Usage, fmt::format("there is no just before {}", describe({target.kind, target.value, false})),
-                "--exclusive goes with --target-time, --target-lsn or --target-xid");
-}
-
 RecoveryPlan planRecovery(const PlanOptions& options) {
   requireWellFormed(options.target);
   return Planner(options).plan();
@@ -412,44 +387,6 @@ std::vector<std::string> RecoveryPlan::order(const PhysicalRecord& base) const {
     number = until / size;
   }
   return names;
-}
-
-namespace {
-constexpr Lsn kPage = 8192;  // XLOG_BLCKSZ
-constexpr Lsn kHeader = 24;  // of a page; 40 of a segment's first (PostgreSQL, xlog_internal.h)
-constexpr Lsn kLongHeader = 40;
-constexpr std::uint32_t kLeastRecord = 24;
-
-Lsn headerAt(Lsn page, std::uint64_t segment_size) { return page % segment_size == 0 ? kLongHeader : kHeader; }
-
-// Where a record of this length ends that begins at `at`; headers of pages lie in between.
-Lsn recordEnd(Lsn at, std::uint32_t length, std::uint64_t segment_size) {
-  Lsn left = length;
-  while (true) {
-    const auto room = kPage - at % kPage;
-    if (left <= room) return at + left;
-    left -= room;
-    at = at - at % kPage + kPage;
-    at += headerAt(at, segment_size);
-  }
-}
-}  // namespace
-
-std::string leftOut(const WalArchive& archive, const RecoveryPlan& plan, Lsn reached) {
-  if (reached >= plan.end || plan.listing.segment_size == 0) return {};
-  const auto begin = reached % kPage == 0 ? reached + headerAt(reached, plan.listing.segment_size) : reached;
-  const auto tail = archive.bytes(plan.listing, plan.timeline(), reached, plan.end);
-  if (tail.find_first_not_of('\0') == std::string::npos && tail.size() == plan.end - reached) return {};
-  std::uint32_t length = 0;
-  for (std::size_t i = 0; i < 4; ++i) {
-    const auto at = begin - reached + i;
-    // Not even its length has arrived.
-    if (at >= tail.size()) return {};
-    length |= static_cast<std::uint32_t>(static_cast<unsigned char>(tail[at])) << (8 * i);
-  }
-  if (length >= kLeastRecord && recordEnd(begin, length, plan.listing.segment_size) > plan.end) return {};
-  return fmt::format("recovered to {}, the log goes on to {}: {} bytes of it could not be replayed", formatLsn(reached),
-                     formatLsn(plan.end), plan.end - reached);
 }
 
 }  // namespace aragora::backup

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/backup/physical/wal_files.h"
+#include "common/backup/physical/wal_pages.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/scratch.h"
@@ -83,6 +84,13 @@ void WalArchive::claim(const std::string& system_identifier, std::uint64_t segme
                 fmt::format("{} holds the log of another cluster ({}, not {})", directory_.describe(),
                             printable(jsonTextOr(*object, "system_identifier", ""), 30), system_identifier),
                 "give each cluster a backup directory of its own");
+}
+
+std::string WalArchive::systemIdentifier() const {
+  const auto known = directory_.text("cluster.json", kRecordLimit);
+  const auto value = known ? tryParseJson(*known) : std::nullopt;
+  const auto* object = value ? value->if_object() : nullptr;
+  return object != nullptr ? jsonTextOr(*object, "system_identifier", "") : std::string();
 }
 
 std::uint64_t WalArchive::segmentSize() const {
@@ -164,6 +172,7 @@ std::map<std::uint64_t, WalListing::Segment> WalArchive::segments(std::uint32_t 
   const auto size = segmentSize();
   std::map<std::uint64_t, WalListing::Segment> found;
   if (size == 0) return found;
+  std::optional<bool> copy;  // asked only where there is an open segment
   for (const auto& item : folder(timeline).list()) {
     const auto name = parseSegmentName(std::string_view(item.name).substr(0, 24), size);
     if (!name || name->timeline != timeline || item.folder) continue;
@@ -174,6 +183,8 @@ std::map<std::uint64_t, WalListing::Segment> WalArchive::segments(std::uint32_t 
     if (rest == kSealed) {
       segment.sealed = true;
     } else if (rest == kPartial) {
+      if (!copy) copy = isCopy(timeline);
+      if (*copy) continue;
       segment.open = true;
       segment.size = std::min(size, item.size);
     } else {
@@ -187,6 +198,18 @@ std::map<std::uint64_t, WalListing::Segment> WalArchive::segments(std::uint32_t 
   }
   std::erase_if(found, [](const auto& item) { return item.second.size == 0; });
   return found;
+}
+
+// What is not signed is believed only where the receiver itself writes.
+bool WalArchive::isCopy(std::uint32_t timeline) const {
+  if (!directory_.isLocal()) return true;
+  try {
+    const auto promised = confirmed(timeline);
+    return promised && promised->copy;
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    return true;
+  }
 }
 
 WalListing WalArchive::listing() const {
@@ -204,7 +227,8 @@ WalListing WalArchive::listing() const {
     listing.log[timeline] = std::move(segments);
     listing.branches[timeline] = parseHistory(timeline, history(timeline));
   }
-  listing.interruptions = interruptions();
+  listing.forged = forgedInterruptions();
+  if (listing.forged.empty()) listing.interruptions = interruptions();
   return listing;
 }
 
@@ -277,7 +301,14 @@ bool WalArchive::readSegment(const WalListing::Segment& segment, const std::stri
     readArtifact(folder(name), *record, keyring_.backupIdentities(), sink);
     return true;
   }
-  if (segment.open) return folder(name).read(name + std::string(kPartial), sink);
+  if (segment.open) {
+    PageFilter pages(*parseSegmentName(name, segmentSize()), segmentSize(), systemIdentifier(),
+                     (folder(name) / (name + std::string(kPartial))).describe());
+    if (!folder(name).read(name + std::string(kPartial), [&](std::string_view bytes) { pages.take(bytes, sink); }))
+      return false;
+    pages.finish(sink);
+    return true;
+  }
   readPieces(segment, name, sink);
   return true;
 }

@@ -21,6 +21,10 @@ using database::postgres::parseSegmentName;
 using database::postgres::segmentName;
 using database::postgres::WalSegment;
 
+// What the log is known to lack, signed. A record that is gone explains no hole, and a hole that nobody explained is
+// damage.
+inline constexpr const char* kInterruptionsName = "interruptions.json";
+
 class WalArchive {
  public:
   WalArchive(storage::Place directory, const crypto::Keyring& keyring)
@@ -29,6 +33,7 @@ class WalArchive {
 
   // Which cluster's log this is: written down once, compared ever after. Throws Error(Conflict).
   void claim(const std::string& system_identifier, std::uint64_t segment_size);
+  std::string systemIdentifier() const;  // empty before the first claim
   // 0 before the first claim.
   std::uint64_t segmentSize() const;
 
@@ -68,6 +73,8 @@ class WalArchive {
   // The text of a timeline's history file.
   std::string history(std::uint32_t timeline) const;
 
+  // Why the record of what is missing is not believed; empty when it is.
+  std::string forgedInterruptions() const;
   // What was promised of a timeline; nullopt when nothing was. Throws Error(Damaged).
   std::optional<ConfirmedLog> confirmed(std::uint32_t timeline) const;
   // Of all; to be read before the listing that they are compared with.
@@ -101,6 +108,7 @@ class WalArchive {
   storage::Place folder(std::uint32_t timeline) const;
   std::map<std::uint64_t, WalListing::Segment> segments(std::uint32_t timeline) const;
   std::vector<WalListing::Interruption> interruptions() const;
+  bool isCopy(std::uint32_t timeline) const;
   static bool recorded(const WalListing& listing, const Reach& reached);
   // nullopt when there is none.
   std::optional<FileRecord> readRecord(const std::string& segment, const std::string& name) const;

@@ -42,6 +42,7 @@ struct WalListing {
   std::map<std::uint32_t, std::map<std::uint64_t, Segment>> log;
   std::map<std::uint32_t, Branch> branches;  // of every timeline that has log
   std::vector<Interruption> interruptions;
+  std::string forged;  // why the record of interruptions is not believed; empty when it is
 
   // Where the log that begins at `start` ends or first has a gap.
   struct Reach {

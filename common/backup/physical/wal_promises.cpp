@@ -2,15 +2,13 @@
 #include <algorithm>
 
 #include "common/backup/physical/wal_files.h"
+#include "common/backup/signed_record.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
 namespace aragora::backup {
-
-namespace {
-constexpr std::size_t kGapsLimit = 16U << 20;
-}  // namespace
 
 std::optional<ConfirmedLog> WalArchive::confirmed(std::uint32_t timeline) const {
   return readConfirmed(folder(timeline), keyring_);
@@ -87,6 +85,8 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
   };
   const auto promised = promises();  // before the listing: what came since is no part of it
   const auto listing = this->listing();
+  if (!listing.forged.empty())
+    throw Error(Code::Damaged, listing.forged, "remove it; then: aragora backup create --kind base");
   for (const auto& [timeline, segments] : listing.log) {
     if (timeline < from.timeline) continue;
     if (timeline > 1) one(historyName(timeline), historyName(timeline));
@@ -136,21 +136,39 @@ bool WalArchive::recorded(const WalListing& listing, const Reach& reached) {
 }
 
 void WalArchive::record(const WalListing::Interruption& interruption) const {
-  auto known = directory_.text("gaps.jsonl", kGapsLimit).value_or("");
-  known += toJson(json::object{{"at", toIso(nowMicros())},
-                               {"timeline", interruption.timeline},
-                               {"after", formatLsn(interruption.after)},
-                               {"replayable", interruption.replayable},
-                               {"why", interruption.why}}) +
-           "\n";
-  writeFileAtomically(directory_.path() / "gaps.jsonl", known, 0640);
+  json::array list;
+  try {
+    const auto known = readSignedRecord(directory_, kInterruptionsName, keyring_);
+    if (const auto* before = known ? jsonArray(*known, "interruptions") : nullptr) list = *before;
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}; it is written anew", error.what());
+  }
+  list.push_back(json::object{{"at", toIso(nowMicros())},
+                              {"timeline", interruption.timeline},
+                              {"after", formatLsn(interruption.after)},
+                              {"replayable", interruption.replayable},
+                              {"why", interruption.why}});
+  writeFileAtomically(directory_.path() / kInterruptionsName,
+                      signedRecord({{"interruptions", std::move(list)}}, keyring_), 0640);
+}
+
+std::string WalArchive::forgedInterruptions() const {
+  try {
+    interruptions();
+    return {};
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    return error.what();
+  }
 }
 
 std::vector<WalListing::Interruption> WalArchive::interruptions() const {
   std::vector<WalListing::Interruption> result;
-  for (const auto& line : split(directory_.text("gaps.jsonl", kGapsLimit).value_or(""), '\n')) {
-    const auto value = tryParseJson(line);
-    const auto* object = value ? value->if_object() : nullptr;
+  const auto known = readSignedRecord(directory_, kInterruptionsName, keyring_);
+  const auto* list = known ? jsonArray(*known, "interruptions") : nullptr;
+  for (const auto& one : list != nullptr ? *list : json::array()) {
+    const auto* object = one.if_object();
     if (object == nullptr) continue;
     result.push_back({static_cast<std::uint32_t>(jsonIntegerOr(*object, "timeline", 0)),
                       parseLsn(jsonTextOr(*object, "after", "")).value_or(0), jsonFlagOr(*object, "replayable", true),

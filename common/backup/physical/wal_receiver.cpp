@@ -1,17 +1,14 @@
 #include "common/backup/physical/wal_receiver.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <future>
 
+#include "common/backup/physical/open_segment.h"
 #include "common/backup/physical/wal_search.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
-#include "common/crypto/hash.h"
 #include "common/database/postgres/replication_connection.h"
 
 namespace aragora::backup {
@@ -71,7 +68,7 @@ class Receiver {
 
  private:
   void streamUntilBroken() {
-    file_.reset();  // of the connection before; where to go on is decided anew
+    file_.close();  // of the connection before; where to go on is decided anew
     Replication server(options_.target);
     const auto identity = server.row("IDENTIFY_SYSTEM");  // system id, timeline, position
     const auto setting = server.row("SHOW wal_segment_size");
@@ -93,7 +90,7 @@ class Receiver {
       if (stop_) return;
       const auto next = server.nextTimeline();
       log::info("timeline {} ended at {}, going on with {}", position_.timeline, formatLsn(next.lsn), next.timeline);
-      file_.reset();
+      file_.close();
       // The new timeline's first segment holds everything from its beginning.
       position_ = {next.timeline, next.lsn / size_ * size_};
     }
@@ -245,12 +242,11 @@ class Receiver {
   void write(std::string_view bytes) {
     while (!bytes.empty()) {
       const WalSegment segment{position_.timeline, position_.lsn / size_};
-      if (!file_.valid()) open(segment);
+      if (!file_.isOpen()) open(segment);
       const auto offset = position_.lsn % size_;
       const auto part = bytes.substr(0, size_ - offset);
       requireSame(part, offset);
-      writeAt(part, offset);
-      hash_.update(part);
+      file_.write(part, offset);
       if (pending() == 0) unsynced_since_ = Clock::now();
       position_.lsn += part.size();
       bytes.remove_prefix(part.size());
@@ -259,53 +255,27 @@ class Receiver {
   }
 
   void open(const WalSegment& segment) {
-    path_ = archive_.partialPath(segment);
-    file_ = createFile(path_, O_RDWR, 0600);
-    if (!file_.valid()) throwSystemError(Code::CannotCreate, "create", path_.string(), errno);
-    syncDirectory(path_.parent_path());
-    hash_ = crypto::Sha256();
     const auto begin = segment.number * size_;
-    known_bytes_ = promised_.flushed > begin ? std::min(size_, promised_.flushed - begin) : 0;
+    const auto confirmed = promised_.flushed > begin ? std::min(size_, promised_.flushed - begin) : 0;
+    file_.open(archive_.partialPath(segment), confirmed);
   }
 
   // After a restart the beginning of the open segment comes once more. It must be what was confirmed.
   void requireSame(std::string_view bytes, std::uint64_t offset) const {
-    if (offset >= known_bytes_) return;
-    bytes = bytes.substr(0, known_bytes_ - offset);
-    std::string known(bytes.size(), '\0');
-    std::size_t got = 0;
-    while (got < known.size()) {
-      const ssize_t count =
-          ::pread(file_.get(), known.data() + got, known.size() - got, static_cast<off_t>(offset + got));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throwSystemError(Code::Io, "read", path_.string(), errno);
-      if (count == 0) break;
-      got += static_cast<std::size_t>(count);
-    }
-    if (std::string_view(known).substr(0, got) != bytes.substr(0, got))
-      cannotGoOn(fmt::format("the server's log at {} on timeline {} differs from what was received: it was set back "
-                             "without a new timeline, or {} was damaged",
-                             formatLsn(position_.lsn), position_.timeline, path_.string()),
-                 "aragora backup verify --input latest-base tells; then promote the server to a new timeline, or move "
-                 "the damaged file away");
-  }
-
-  void writeAt(std::string_view bytes, std::uint64_t offset) {
-    while (!bytes.empty()) {
-      const ssize_t put = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) throwSystemError(Code::Io, "write", path_.string(), errno);
-      bytes.remove_prefix(static_cast<std::size_t>(put));
-      offset += static_cast<std::uint64_t>(put);
-    }
+    if (file_.agrees(bytes, offset)) return;
+    cannotGoOn(fmt::format("the server's log at {} on timeline {} differs from what was received: it was set back "
+                           "without a new timeline, or {} was damaged",
+                           formatLsn(position_.lsn), position_.timeline, file_.path().string()),
+               "aragora backup verify --input latest-base tells; then promote the server to a new timeline, or move "
+               "the damaged file away");
   }
 
   // A complete segment: sealed, and only then is the open one gone.
   void close(const WalSegment& segment) {
     sync();
-    file_.reset();
-    archive_.seal(segmentName(segment, size_), path_, options_.artifact);
-    fs::remove(path_);
+    file_.close();
+    archive_.seal(segmentName(segment, size_), file_.path(), options_.artifact);
+    fs::remove(file_.path());
   }
 
   // Whoever sets wal_level to minimal for a while restarts the server twice, and nobody is connected in between: only
@@ -345,9 +315,9 @@ class Receiver {
   std::uint64_t pending() const { return position_.lsn - flushed_; }
 
   void sync() {
-    if (file_.valid()) syncFile(file_.get(), path_);
+    file_.sync();
     flushed_ = position_.lsn;
-    flushed_sha256_ = flushed_ % size_ == 0 ? std::string() : hash_.soFarHex();
+    flushed_sha256_ = flushed_ % size_ == 0 ? std::string() : file_.digest();
     if (promised_.flushed == 0) promise();  // a timeline's first one: until then nothing says that it has begun
   }
 
@@ -393,7 +363,7 @@ class Receiver {
     const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(position_.lsn), why);
     log::error("{}", message);
     archive_.record({position_.timeline, position_.lsn, true, why});
-    file_.reset();
+    file_.close();
     checkSlot();
     skip_below_ = slot_restart_ / size_ * size_;
     if (options_.events.gap) options_.events.gap(message);
@@ -436,13 +406,10 @@ class Receiver {
   Lsn slot_restart_ = 0;
   Lsn server_end_ = 0;
   Micros server_time_ = 0;
-  Fd file_;
-  fs::path path_;
-  std::uint64_t known_bytes_ = 0;  // of the open file, confirmed before the restart
-  crypto::Sha256 hash_;            // of the open file
-  std::string flushed_sha256_;     // as far as it is on disk
-  ConfirmedLog promised_;          // of this timeline
-  std::optional<Stretch> away_;    // what the server wrote while nobody was connected
+  OpenSegment file_;
+  std::string flushed_sha256_;   // as far as it is on disk
+  ConfirmedLog promised_;        // of this timeline
+  std::optional<Stretch> away_;  // what the server wrote while nobody was connected
   std::future<std::optional<WalListing::Interruption>> looking_;
   WalStatus status_;
   bool received_any_ = false;

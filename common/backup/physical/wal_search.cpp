@@ -124,6 +124,24 @@ std::vector<LogMatch> findTransaction(const WalArchive& archive, const WalListin
   return found;
 }
 
+// «COMMIT 2026-01-13 10:00:00.123456 UTC; subxacts: 735 736»
+std::optional<std::uint32_t> findTransactionAround(const WalArchive& archive, const WalListing& listing,
+                                                   const Stretch& where, std::uint32_t xid) {
+  std::optional<std::uint32_t> found;
+  const auto number = fmt::format("{}", xid);
+  scan(archive, listing, where, {"-r", "Transaction"}, [&](const Record& record) {
+    const auto& text = record.description;
+    const auto at = text.find("subxacts:");
+    if (at == std::string::npos) return true;
+    const auto end = text.find(';', at);
+    for (const auto& part : split(text.substr(at + 9, end == std::string::npos ? end : end - at - 9), ' ')) {
+      if (trim(part) == number) found = static_cast<std::uint32_t>(parseInteger(record.transaction).value_or(0));
+    }
+    return !found;
+  });
+  return found;
+}
+
 std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing& listing, const Stretch& where) {
   std::optional<LogMatch> found;
   scan(archive, listing, where, {"-r", "Transaction"}, [&](const Record& record) {

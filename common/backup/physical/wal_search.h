@@ -26,6 +26,9 @@ std::vector<LogMatch> findRestorePoint(const WalArchive& archive, const WalListi
                                        const std::string& name);
 std::vector<LogMatch> findTransaction(const WalArchive& archive, const WalListing& listing, const Stretch& where,
                                       std::uint32_t xid);
+// The transaction that ended with this one as a part of it; nullopt when there is none.
+std::optional<std::uint32_t> findTransactionAround(const WalArchive& archive, const WalListing& listing,
+                                                   const Stretch& where, std::uint32_t xid);
 std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing& listing, const Stretch& where);
 
 // Where the server was told to write no more than crash recovery needs (wal_level = minimal); nullopt when nowhere, or

@@ -1,0 +1,266 @@
+#include "common/backup/ledger.h"
+
+#include <unistd.h>
+
+#include "common/backup/signed_record.h"
+#include "common/base/error.h"
+#include "common/base/interrupt.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/crypto/hash.h"
+#include "common/store/settings.h"
+
+namespace aragora::backup {
+
+namespace {
+constexpr auto kAskTime = std::chrono::milliseconds(2000);
+constexpr const char* kHint =
+    "bring it back (aragora backup list --from offsite), or take note that it is gone: aragora backup forget";
+
+std::string fileOf(const std::string& kind) { return kind + ".json"; }
+
+json::object describe(const std::string& kind, const Ledger& ledger) {
+  json::object present;
+  for (const auto& [id, sequence] : ledger.present) present[id] = sequence;
+  return {{"kind", kind}, {"head", ledger.head.id}, {"sequence", ledger.head.sequence}, {"present", present}};
+}
+
+// Places have no name of their own that would survive somebody who takes everything away.
+std::string settingOf(const storage::Place& place, const std::string& kind) {
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  std::error_code ignored;
+  const auto path = fs::weakly_canonical(place.path(), ignored).string();
+  return fmt::format("backup.head.{}.{}", kind, crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
+}
+
+fs::path besideDatabase(const database::Target& target) {
+  std::error_code ignored;
+  const auto real = fs::weakly_canonical(target.path, ignored);
+  return real.parent_path() / ("." + real.filename().string() + ".backups");
+}
+
+json::object knownBeside(const database::Target& target, const crypto::Keyring& keyring) {
+  const auto path = besideDatabase(target);
+  return readSignedRecord(path.parent_path(), path.filename().string(), keyring).value_or(json::object());
+}
+
+std::optional<Head> headOf(const json::object& object) {
+  Head head{jsonTextOr(object, "id", ""), jsonIntegerOr(object, "sequence", 0)};
+  return head.id.empty() ? std::nullopt : std::optional(head);
+}
+
+database::Target forAQuestion(database::Target target) {
+  target.connect_timeout = std::min(target.connect_timeout, kAskTime);
+  target.statement_timeout = kAskTime;
+  return target;
+}
+
+std::optional<Head> toldToPostgres(const database::Target& target, const std::string& name,
+                                   const crypto::Keyring& keyring) {
+  const auto connection = database::connect(forAQuestion(target));
+  if (connection->query("SELECT to_regclass('settings') IS NOT NULL", {})[0].text(0) != "t") return std::nullopt;
+  const auto text = store::readSetting(*connection, name);
+  if (!text) return std::nullopt;
+  const auto record = parseSignedRecord(*text, "settings: " + name, keyring);
+  return jsonTextOr(record, "setting", "") == name ? headOf(record) : std::nullopt;
+}
+
+void tellHead(const database::Target& target, const storage::Place& place, const std::string& kind, const Head& head,
+              const crypto::Keyring& keyring) {
+  const auto name = settingOf(place, kind);
+  try {
+    if (target.engine == database::Engine::Sqlite) {
+      json::object known;
+      try {
+        known = knownBeside(target, keyring);
+      } catch (const Error& error) {
+        if (error.code() != Code::Damaged) throw;
+        log::warning("{}; it is written anew", error.what());
+      }
+      known[name] = json::object{{"id", head.id}, {"sequence", head.sequence}};
+      return writeFileAtomically(besideDatabase(target), signedRecord(known, keyring), 0640);
+    }
+    const auto text = signedRecord({{"setting", name}, {"id", head.id}, {"sequence", head.sequence}}, keyring);
+    database::connect(forAQuestion(target))
+        ->query(
+            "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET "
+            "value = excluded.value, updated_at = excluded.updated_at",
+            {name, text, nowMicros()});
+  } catch (const Error& error) {  // a standby, a role that only reads
+    log::info("the database could not be told of backup {}: {}", head.id, error.what());
+  }
+}
+
+bool isThere(const storage::Place& place, const std::string& kind, const std::string& id) {
+  return (place / kind / id).size("manifest.json").has_value();
+}
+
+std::vector<std::string> missingFrom(const Ledger& ledger, const storage::Place& place, const std::string& kind,
+                                     const std::vector<Entry>& entries) {
+  std::vector<std::string> missing;
+  for (const auto& [id, sequence] : ledger.present) {
+    const bool listed =
+        std::any_of(entries.begin(), entries.end(), [&, &id = id](const Entry& e) { return e.id == id; });
+    if (!listed && !isThere(place, kind, id)) missing.push_back(id);
+  }
+  std::sort(missing.begin(), missing.end(),
+            [&](const auto& a, const auto& b) { return ledger.present.at(a) < ledger.present.at(b); });
+  return missing;
+}
+
+std::int64_t newestOf(const std::vector<Entry>& entries) {
+  std::int64_t newest = -1;
+  for (const auto& entry : entries) {
+    if (entry.manifest) newest = std::max(newest, entry.manifest->sequence);
+  }
+  return newest;
+}
+}  // namespace
+
+void Ledger::add(const Head& made) {
+  present[made.id] = made.sequence;
+  if (made.sequence >= head.sequence) head = made;
+}
+
+std::optional<Ledger> readLedger(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring) {
+  const auto folder = place / "ledger";
+  const auto record = readSignedRecord(folder, fileOf(kind), keyring);
+  if (!record) return std::nullopt;
+  if (jsonTextOr(*record, "kind", "") != kind)
+    throw Error(Code::Damaged, fmt::format("{}: is of another kind", (folder / fileOf(kind)).describe()), kHint);
+  Ledger ledger;
+  ledger.head = {jsonTextOr(*record, "head", ""), jsonIntegerOr(*record, "sequence", 0)};
+  if (const auto* present = jsonObject(*record, "present")) {
+    for (const auto& [id, sequence] : *present)
+      ledger.present[std::string(id)] = sequence.is_int64() ? sequence.get_int64() : 0;
+  }
+  return ledger;
+}
+
+void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
+                 const crypto::Keyring& keyring) {
+  const auto text = signedRecord(describe(kind, ledger), keyring);
+  if (!place.isLocal()) return (place / "ledger").writeText(fileOf(kind), text);
+  makeDirectories(place.path() / "ledger", 0750);
+  writeFileAtomically(place.path() / "ledger" / fileOf(kind), text, 0640);
+}
+
+std::optional<Head> toldHead(const database::Target& target, const storage::Place& place, const std::string& kind,
+                             const crypto::Keyring& keyring) {
+  if (!place.isLocal()) return std::nullopt;
+  try {
+    const auto name = settingOf(place, kind);
+    if (target.engine != database::Engine::Sqlite) return toldToPostgres(target, name, keyring);
+    const auto known = knownBeside(target, keyring);
+    const auto* told = jsonObject(known, name);
+    return told != nullptr ? headOf(*told) : std::nullopt;
+  } catch (const Error& error) {
+    interrupt::check();
+    log::info("what the database was told of the newest backup is not known: {}", error.what());
+    return std::nullopt;
+  }
+}
+
+LedgerFindings compareWithLedger(const storage::Place& place, const std::string& kind,
+                                 const std::vector<Entry>& entries, const crypto::Keyring& keyring,
+                                 const std::optional<Head>& told) {
+  LedgerFindings findings;
+  try {
+    auto ledger = readLedger(place, kind, keyring);
+    if (!ledger) {
+      findings.none = !entries.empty();
+      if (!told || entries.empty()) return findings;
+      ledger.emplace();
+    }
+    findings.gone = missingFrom(*ledger, place, kind, entries);
+    if (!findings.gone.empty()) {  // or it was removed with a record meanwhile
+      ledger = readLedger(place, kind, keyring).value_or(Ledger());
+      std::erase_if(findings.gone, [&](const auto& id) { return ledger->present.count(id) == 0; });
+    }
+    const auto newest = newestOf(entries);
+    findings.newest = std::any_of(findings.gone.begin(), findings.gone.end(),
+                                  [&](const auto& id) { return ledger->present.at(id) > newest; });
+    if (!findings.gone.empty())
+      findings.problem = fmt::format("{} {} backup{} in {} and {} gone: {}", findings.gone.size(), kind,
+                                     findings.gone.size() == 1 ? " was" : "s were", place.describe(),
+                                     findings.gone.size() == 1 ? "is" : "are", join(findings.gone, ", "));
+    if (told && told->sequence > ledger->head.sequence && !isThere(place, kind, told->id)) {
+      findings.newest = true;
+      if (std::find(findings.gone.begin(), findings.gone.end(), told->id) == findings.gone.end())
+        findings.gone.push_back(told->id);
+      findings.problem = fmt::format("{} is an old state: the database knows of {} backup {}, which is gone",
+                                     place.describe(), kind, told->id);
+    }
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    findings.newest = true;  // nobody can tell
+    findings.problem = fmt::format("what was made last cannot be told: {}", error.what());
+  }
+  return findings;
+}
+
+void requireNewest(const LedgerFindings& findings) {
+  if (findings.newest) throw Error(Code::Damaged, findings.problem, kHint);
+}
+
+void recordMade(const storage::Place& place, const Manifest& made, const std::vector<Entry>& before,
+                const database::Target& target, const crypto::Keyring& keyring) {
+  const Head head{made.id, made.sequence};
+  try {
+    auto ledger = readLedger(place, made.kind, keyring);
+    if (!ledger && !before.empty())
+      log::info("{}: from now on it is recorded which {} backups there are", place.describe(), made.kind);
+    if (!ledger) ledger.emplace();
+    for (const auto& entry : before) {
+      if (entry.manifest && entry.problem.empty() && ledger->present.count(entry.id) == 0)
+        ledger->add({entry.id, entry.manifest->sequence});
+    }
+    // An old state: what is missing stays missing until somebody says that it is known.
+    const auto told = before.empty() ? std::nullopt : toldHead(target, place, made.kind, keyring);
+    if (told && told->sequence > ledger->head.sequence) ledger->add(*told);
+    ledger->add(head);
+    writeLedger(place, made.kind, *ledger, keyring);
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}; it stays as it is until: aragora backup forget", error.what());
+  }
+  tellHead(target, place, made.kind, head, keyring);
+  log::info("the newest {} backup is {} (sequence {})", made.kind, head.id, head.sequence);
+}
+
+void recordRemoval(const storage::Place& place, const std::string& kind, const std::string& id,
+                   const crypto::Keyring& keyring) {
+  try {
+    auto ledger = readLedger(place, kind, keyring);
+    if (!ledger || ledger->present.erase(id) == 0) return;
+    writeLedger(place, kind, *ledger, keyring);
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}", error.what());
+  }
+}
+
+std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
+                                    const database::Target& target, const crypto::Keyring& keyring) {
+  const auto entries = Repository(place, kind).list();
+  const auto told = toldHead(target, place, kind, keyring);
+  const auto findings = compareWithLedger(place, kind, entries, keyring, told);
+  if (findings.problem.empty()) return {};
+  Ledger ledger;
+  try {
+    ledger = readLedger(place, kind, keyring).value_or(Ledger());
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}; it is written anew", error.what());
+  }
+  if (told && told->sequence > ledger.head.sequence) ledger.head = *told;
+  for (const auto& id : findings.gone) ledger.present.erase(id);
+  for (const auto& entry : entries) {
+    if (entry.manifest && entry.problem.empty()) ledger.add({entry.id, entry.manifest->sequence});
+  }
+  writeLedger(place, kind, ledger, keyring);
+  return findings.gone.empty() ? std::vector<std::string>{findings.problem} : findings.gone;
+}
+
+}  // namespace aragora::backup
