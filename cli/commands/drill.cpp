@@ -29,10 +29,10 @@ bool physical(Context& context, const Options& options) {
 }
 
 // What makes a drill impossible is no finding about the backups: it leaves no evidence, and no directory behind.
-void requireSomethingToTry(const drill::Options& how) {
+void requireSomethingToTry(const drill::Options& how, bool named) {
   const auto& place = how.directory;
   std::error_code ignored;
-  if (place.isLocal() && !fs::is_directory(place.path(), ignored))
+  if (named && place.isLocal() && !fs::is_directory(place.path(), ignored))
     throw Error(Code::NoInput, fmt::format("there is no directory {}", place.describe()),
                 "name the directory of the backups, or make a backup: aragora backup");
   const auto entries = backup::Repository(place, how.physical ? "base" : "full").list();
@@ -66,7 +66,7 @@ int drill(Context& context, const Options& options) {
   how.rpo = std::chrono::minutes(context.config().integer(key::kRpoMinutes));
   how.tool_version = kVersion;
   how.on_step = [&](const std::string& name) { out.progress("drill: " + name); };
-  requireSomethingToTry(how);
+  requireSomethingToTry(how, options.output || options.from);
   const auto evidence = drill::runDrill(how);
   const auto path = drill::save(evidence, context.backupDirectory(options.output), context.keyring());
   out.endProgress();

@@ -78,8 +78,10 @@ void scan(const WalArchive& archive, const WalListing& listing, const Stretch& w
     arguments.insert(arguments.end(), filter.begin(), filter.end());
     const auto result = waldump(arguments);
     requireReadTo(result, (next - 1) * size, segmentName({where.timeline, next}, size));
-    for (const auto& line : split(result.output, '\n')) {
-      const auto record = parseLine(line);
+    for (std::string_view rest = result.output; !rest.empty();) {  // as they are: a name may end with a blank
+      const auto line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+      const auto record = parseLine(std::string(line));
       if (!record || record->at <= seen || record->at < where.from || record->at >= end) continue;
       seen = record->at;
       if (!take(*record)) return;
