@@ -412,9 +412,9 @@ class Postgres(Truth):
         with deployment() as (cluster, sandbox):
             for kind in ("full", "base"):
                 sandbox.run("backup", "create", "--kind", kind, check=0)
-            for _ in range(2):
+            for number in range(2):
+                cluster.sql(INSERT.format(f"row-{number}"))  # first: a position between two segments is called by the one before
                 segment = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())", user="postgres")
-                cluster.sql(INSERT.format(segment))
                 cluster.sql("SELECT pg_switch_wal()", user="postgres")
                 sandbox.run("backup", "wal-push", cluster.data / "pg_wal" / segment, check=0)
             self.require_right(sandbox)
