@@ -238,7 +238,9 @@ void declareBackup(CommandLine line) {
       .flag("--dry-run", options->dry_run, "Only show the plan")
       .option("--yes-remove", options->yes_remove, "Exactly this many, as the refusal of an unusual run names them")
       .run(runs(backups::prune));
-  line.subcommand("forget", "Take note that backups are gone, which verify and status miss").run(runs(backups::forget));
+  line.subcommand("forget", "Take note that backups are gone, which verify and status miss")
+      .option("--from", options->from, "Gone from there instead: offsite, s3://bucket/prefix, or a directory")
+      .run(runs(backups::forget));
   line.subcommand("pin", "Keep a backup whatever its age")
       .option("--input", options->input, "Its id")
       .option("--reason", options->reason, "Why, for those who find it later")

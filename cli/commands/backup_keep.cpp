@@ -6,6 +6,7 @@
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/prune.h"
 #include "common/backup/rekey.h"
+#include "common/backup/signed_record.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -15,6 +16,7 @@ namespace aragora::cli::backups {
 namespace {
 namespace key = config::key;
 constexpr std::chrono::seconds kClocksApart{300};
+constexpr const char* kConfirmation = "retention.json";
 
 // Everything that one run would do, made before anything is done.
 struct Planned {
@@ -22,28 +24,31 @@ struct Planned {
   backup::PrunePlan plan;
 };
 
-Micros confirmedAt(const fs::path& directory) {
-  const auto text = readFileIfExists(directory / "retention.json", 4096);
-  const auto value = text ? tryParseJson(*text) : std::nullopt;
-  const auto* object = value ? value->if_object() : nullptr;
-  return object != nullptr ? fromIso(jsonTextOr(*object, "confirmed_at", "")).value_or(0) : 0;
+Micros confirmedAt(const fs::path& directory, const crypto::Keyring& keyring) {
+  try {
+    const auto record = backup::readSignedRecord(directory, kConfirmation, keyring);
+    return record ? fromIso(jsonTextOr(*record, "confirmed_at", "")).value_or(0) : 0;
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}: nobody has said that the clock was right", error.what());
+    return 0;
+  }
 }
 
-void recordConfirmation(const fs::path& directory, Micros now) {
-  writeFileAtomically(directory / "retention.json", toPrettyJson(json::object{{"confirmed_at", toIso(now)}}) + "\n",
-                      0640);
+void recordConfirmation(const fs::path& directory, const crypto::Keyring& keyring, Micros now) {
+  writeFileAtomically(directory / kConfirmation, backup::signedRecord({{"confirmed_at", toIso(now)}}, keyring), 0640);
 }
 
 // Every kind at one place by the same rules.
 void planAt(Context& context, const storage::Place& place, const Options& options, std::vector<Planned>& planned) {
   auto evidence = backup::timeEvidence(place, context.backupKeyring(), nowMicros());
-  evidence.confirmed = confirmedAt(context.backupDirectory(options.output));
+  evidence.confirmed = confirmedAt(context.backupDirectory(options.output), context.backupKeyring());
   for (auto rule : backup::policyOf(context.config())) {
     if (options.days) rule.keep_days = *options.days;
     // What was locked for longer when it was written is not there to be removed.
     if (!place.isLocal()) rule.keep_days = std::max(rule.keep_days, context.config().integer(key::kOffsiteLockDays));
-    backup::Repository repository(place, rule.kind);
-    auto plan = backup::planPrune(repository.list(), rule, evidence);
+    backup::Repository repository(place, &context.backupKeyring(), rule.kind);
+    auto plan = backup::planPrune(backup::authentic(repository.list(), context.backupKeyring()), rule, evidence);
     if (!plan.items.empty()) planned.push_back({std::move(repository), std::move(plan)});
   }
 }
@@ -105,7 +110,7 @@ std::size_t pruneLog(const storage::Place& place, const crypto::Keyring& keyring
   const auto size = archive.segmentSize();
   if (size == 0) return 0;
   std::vector<backup::WalSegment> starts;
-  for (const auto& entry : backup::Repository(place, "base").list()) {
+  for (const auto& entry : backup::Repository(place, &keyring, "base").list()) {
     if (!entry.manifest || !entry.manifest->physical) return 0;  // one that cannot be read may need all of it
     starts.push_back({entry.manifest->physical->timeline, entry.manifest->physical->start / size});
   }
@@ -132,7 +137,7 @@ std::string carryOut(Context& context, const std::vector<Planned>& planned, std:
 std::pair<backup::Repository, backup::Entry> named(Context& context, const Options& options) {
   if (!options.input) throw Error(Code::Usage, "the command needs --input", "an id: see aragora backup list");
   requireOurs(context, context.backupDirectory(options.output), Unknown::Warn);
-  return findAnyKind(context.backupDirectory(options.output), *options.input);
+  return findAnyKind(context, context.backupDirectory(options.output), *options.input);
 }
 }  // namespace
 
@@ -158,7 +163,7 @@ int prune(Context& context, const Options& options) {
   if (options.days && *options.days < 1) throw Error(Code::Usage, "--days takes 1 or more");
   const auto directory = context.backupDirectory(options.output);
   std::optional<FileLock> lock;
-  if (!options.dry_run) lock = backup::Repository(directory).lock(lockWait(options));
+  if (!options.dry_run) lock = backup::Repository(directory, &context.backupKeyring()).lock(lockWait(options));
   requireOurs(context, directory, options.dry_run ? Unknown::Warn : Unknown::Refuse);
   std::vector<Planned> planned;
   planAt(context, directory, options, planned);
@@ -177,7 +182,7 @@ int prune(Context& context, const Options& options) {
   std::size_t segments = 0;
   std::string refusal;
   if (!only_plan) {
-    if (options.yes_remove) recordConfirmation(directory, nowMicros());
+    if (options.yes_remove) recordConfirmation(directory, context.backupKeyring(), nowMicros());
     refusal = carryOut(context, planned, segments);
   }
   for (const auto& one : planned) {
@@ -204,11 +209,14 @@ int prune(Context& context, const Options& options) {
 
 int forget(Context& context, const Options& options) {
   const auto directory = context.backupDirectory(options.output);
-  const auto lock = backup::Repository(directory).lock(lockWait(options));
+  const auto lock = backup::Repository(directory, &context.backupKeyring()).lock(lockWait(options));
   requireOurs(context, directory, Unknown::Refuse);
+  const auto place = context.backups(options.output, options.from);
+  if (const auto ours = backup::ownerOf(directory); options.from && ours)
+    backup::requireOwner(place, ours->instance_id);
   json::array forgotten;
   for (const auto& kind : backup::kKinds) {
-    for (const auto& gone : backup::forgetGone(directory, kind, context.target(), context.backupKeyring())) {
+    for (const auto& gone : backup::forgetGone(place, kind, context.target(), context.backupKeyring())) {
       context.out().marked(Mark::Warning, fmt::format("known to be gone from now on: {}", gone));
       forgotten.push_back(json::string(gone));
     }

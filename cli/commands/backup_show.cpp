@@ -20,6 +20,7 @@ json::object describe(const backup::Entry& entry) {
     object["migration_version"] = entry.manifest->migration_version;
     object["key_id"] = entry.manifest->key_id;
   }
+  if (!entry.disbelieved.empty()) object["verification_disbelieved"] = entry.disbelieved;
   if (!entry.verifications.empty()) {
     const auto& last = entry.verifications.back();
     object["last_verification"] =
@@ -28,16 +29,30 @@ json::object describe(const backup::Entry& entry) {
   return object;
 }
 
-std::pair<backup::Repository, backup::Entry> findAnyKind(const storage::Place& place, const std::string& input) {
+namespace {
+// A list needs no key: without one it does not know what verification found.
+const crypto::Keyring* keyringAtHand(Context& context) {
+  try {
+    return &context.backupKeyring();
+  } catch (const Error& error) {
+    if (error.code() != Code::Config) throw;
+    return nullptr;
+  }
+}
+}  // namespace
+
+std::pair<backup::Repository, backup::Entry> findAnyKind(Context& context, const storage::Place& place,
+                                                          const std::string& input) {
+  const auto* keyring = keyringAtHand(context);
   for (const auto& kind : backup::kKinds) {
     if (input == "latest-" + kind ||
         (input != "latest" && input.find('/') == std::string::npos && !(place / kind / input).list().empty())) {
-      backup::Repository repository(place, kind);
+      backup::Repository repository(place, keyring, kind);
       auto entry = repository.resolve(input);
       return {std::move(repository), std::move(entry)};
     }
   }
-  backup::Repository repository(place);
+  backup::Repository repository(place, keyring);
   auto entry = repository.resolve(input);
   return {std::move(repository), std::move(entry)};
 }
@@ -46,9 +61,10 @@ int list(Context& context, const Options& options) {
   const auto& out = context.out();
   const auto place = context.backups(options.output, options.from);
   json::array array;
+  const auto* keyring = keyringAtHand(context);
   std::vector<backup::Entry> entries;
   for (const auto& kind : backup::kKinds) {
-    for (auto& entry : backup::Repository(place, kind).list()) entries.push_back(std::move(entry));
+    for (auto& entry : backup::Repository(place, keyring, kind).list()) entries.push_back(std::move(entry));
   }
   for (const auto& entry : entries) {
     array.push_back(describe(entry));
@@ -56,12 +72,13 @@ int list(Context& context, const Options& options) {
       out.marked(Mark::Failure, fmt::format("{}  {}", entry.id, entry.problem));
       continue;
     }
-    const auto state = entry.proven()                ? "proven by restore"
+    const auto state = !entry.disbelieved.empty()    ? "not verified: the record of that is none of ours"
+                       : entry.proven()              ? "proven by restore"
                        : entry.verifications.empty() ? "not verified"
                        : entry.verifications.back().ok
                            ? fmt::format("verified to level {}", entry.verifications.back().level)
                            : "FAILED verification";
-    out.marked(!entry.good()                 ? Mark::Failure
+    out.marked(!entry.good() || !entry.disbelieved.empty() ? Mark::Failure
                : entry.verifications.empty() ? Mark::Info
                                              : Mark::Ok,
                fmt::format("{}  {:>9}  {}  {}  {}{}", entry.id, humanBytes(entry.manifest->storedSize()),
@@ -87,7 +104,7 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
   const bool own = repository.directory().isLocal() && entry.directory.isLocal() && !options.from &&
                    fs::equivalent(entry.directory.parent().parent().path(), repository.directory().path(), ignored);
   const auto record = [&](int reached, bool good, const std::string& message) {
-    if (own) repository.recordVerification(entry.id, {reached, good, nowMicros(), message});
+    if (own) repository.recordVerification(entry, {reached, good, nowMicros(), message});
   };
   try {
     auto report = backup::verifyBackup(entry, how);
@@ -134,9 +151,7 @@ bool missesSome(Context& context, const backup::Repository& repository, json::ar
                                                  "backup begins it",
                                                  repository.kind(), place.describe()));
   if (findings.problem.empty()) return false;
-  context.out().marked(Mark::Failure, findings.problem +
-                                          "\n    → bring it back (aragora backup list --from offsite), "
-                                          "or: aragora backup forget");
+  context.out().marked(Mark::Failure, findings.problem + "\n    → " + findings.hint);
   return true;
 }
 
@@ -165,7 +180,7 @@ int verifyEveryKind(Context& context, const Options& options, const storage::Pla
   json::array gone;
   bool damaged = false;
   for (const auto& kind : backup::kKinds) {
-    const backup::Repository repository(place, kind);
+    const backup::Repository repository(place, &context.backupKeyring(), kind);
     damaged |= missesSome(context, repository, gone);
     const auto entries = repository.list();
     if (entries.empty()) continue;
@@ -201,7 +216,7 @@ int verify(Context& context, const Options& options) {
   const auto place = context.backups(options.output, options.from);
   if (!options.from) requireOurs(context, context.backupDirectory(options.output), Unknown::Warn);
   if (options.every_kind) return verifyEveryKind(context, options, place);
-  const auto [repository, entry] = findAnyKind(place, options.input.value_or("latest"));
+  const auto [repository, entry] = findAnyKind(context, place, options.input.value_or("latest"));
   const auto report = verifyOne(context, options, repository, entry);
   auto document = show(context.out(), report);
   json::array gone;

@@ -25,7 +25,7 @@ bool physical(Context& context, const Options& options) {
                 "use logical or physical");
   if (options.kind) return *options.kind == "physical";
   if (!context.config().usesPostgres()) return false;
-  return !backup::Repository(context.backups(options.output, options.from), "base").list().empty();
+  return !backup::Repository(context.backups(options.output, options.from), nullptr, "base").list().empty();
 }
 
 // What makes a drill impossible is no finding about the backups: it leaves no evidence, and no directory behind.
@@ -35,7 +35,7 @@ void requireSomethingToTry(const drill::Options& how, bool named) {
   if (named && place.isLocal() && !fs::is_directory(place.path(), ignored))
     throw Error(Code::NoInput, fmt::format("there is no directory {}", place.describe()),
                 "name the directory of the backups, or make a backup: aragora backup");
-  const auto entries = backup::Repository(place, how.physical ? "base" : "full").list();
+  const auto entries = backup::Repository(place, how.keyring, how.physical ? "base" : "full").list();
   std::string other;
   for (const auto& entry : entries) {
     if (!entry.manifest || how.keyring->has(entry.manifest->key_id)) return;

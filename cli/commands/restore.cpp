@@ -65,8 +65,8 @@ Micros endOfIncrements(const Options& options, const backup::RecoveryTarget& tar
 }
 
 // The newest full backup that is not later; its increments lead on.
-backup::Entry fullBefore(const storage::Place& directory, Micros until) {
-  auto entries = backup::Repository(directory).list();
+backup::Entry fullBefore(Context& context, const storage::Place& directory, Micros until) {
+  auto entries = backup::Repository(directory, &context.keyring()).list();
   std::erase_if(entries, [](const backup::Entry& entry) { return !entry.good(); });
   std::optional<backup::Entry> found;
   for (const auto& entry : entries) {
@@ -87,16 +87,16 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
   if (options.input && fs::path(*options.input).filename() != "latest") return;
   if (options.input && options.input->find('/') != std::string::npos) return;  // a place of its own
   const auto& keyring = context.keyring();
-  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory).list(), keyring,
+  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(), keyring,
                                                   backup::toldHead(context.target(), directory, "full", keyring));
   if (!options.accept_loss) return backup::requireNewest(findings);
   if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }
 
 // The full backup that a restore begins with.
-backup::Entry chosen(const storage::Place& directory, const Options& options, std::optional<Micros> until) {
-  if (!options.input) return fullBefore(directory, *until);
-  auto entry = backup::Repository(directory).resolve(*options.input);
+backup::Entry chosen(Context& context, const storage::Place& directory, const Options& options, std::optional<Micros> until) {
+  if (!options.input) return fullBefore(context, directory, *until);
+  auto entry = backup::Repository(directory, &context.keyring()).resolve(*options.input);
   if (until && entry.manifest && entry.manifest->finished_at > *until)
     throw Error(Code::NoInput,
                 fmt::format("{} cannot be reached from backup {}, which was made at {}", toIso(*until), entry.id,
@@ -231,7 +231,7 @@ int restore(Context& context, const Options& options) {
   const auto directory = context.backups(std::nullopt, options.from);
   const auto until = target ? std::optional(endOfIncrements(options, *target)) : std::nullopt;
   if (!target || target->kind == backup::RecoveryTarget::Kind::Latest) requireNothingNewer(context, directory, options);
-  const auto entry = chosen(directory, options, until);
+  const auto entry = chosen(context, directory, options, until);
   backup::RestoreOptions how;
   how.target = context.target();
   how.keyring = &context.keyring();

@@ -220,6 +220,7 @@ int push(Context& context, const FileOptions& options) {
   if (name.ends_with(".partial")) return 0;  // of a timeline that was left; the segment is on the new one
   if (!backup::isHistoryName(name)) archive.claim(clusterOf(path), archive.segmentSize());
   const auto sealing = sealingOf(context);
+  if (const auto segment = backup::parseSegmentName(name, archive.segmentSize())) archive.begin(segment->timeline);
   archive.seal(name, path, sealing);
   confirmPushed(archive, name);
   try {

@@ -55,7 +55,7 @@ crypto::Keyring keysInside(const SavedConfiguration& saved) {
 }
 
 Entry findConfiguration(const storage::Place& place, const std::optional<std::string>& id) {
-  const Repository repository(place, "configuration");
+  const Repository repository(place, nullptr, "configuration");
   if (id && *id != "latest") return repository.resolve(*id);
   auto entries = repository.list();
   std::erase_if(entries, [](const Entry& entry) { return !entry.good(); });

@@ -77,7 +77,7 @@ class Continuous {
     const auto newest = newestFull();
     if (options_.create.target.engine != database::Engine::Sqlite || !newest) return;
     // One writer a repository; an increment belongs to the newest full backup.
-    const auto lock = Repository(options_.create.directory).lock(options_.create.lock_wait);
+    const auto lock = Repository(options_.create.directory, options_.create.keyring).lock(options_.create.lock_wait);
     if (!writer_ || writer_->full().id != newest->id || !writer_->isNewest()) {
       Repository::requireAuthentic(*newest, *options_.create.keyring);
       try {
@@ -116,7 +116,7 @@ class Continuous {
 
   std::optional<Entry> newestFull() const {
     std::optional<Entry> newest;
-    for (auto& entry : Repository(options_.create.directory).list()) {
+    for (auto& entry : Repository(options_.create.directory, options_.create.keyring).list()) {
       if (entry.good()) newest = std::move(entry);
     }
     return newest;

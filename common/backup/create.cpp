@@ -41,7 +41,7 @@ std::string wholeConfiguration(const CreateOptions& options) {
 
 class Run {
  public:
-  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.kind) {}
+  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.keyring, options.kind) {}
 
   // Under the lock.
   Entry create() {
@@ -247,17 +247,17 @@ class Run {
 namespace {
 // The first rungs of the ladder, every time: digests, and that what was written can be read and has its structure.
 void proveContent(const Entry& entry, const CreateOptions& options) {
-  const Repository repository(options.directory, options.kind);
+  const Repository repository(options.directory, options.keyring, options.kind);
   VerifyOptions how;
   how.level = options.keyring->opensBackups() ? 1 : 0;
   how.keyring = options.keyring;
   try {
     const auto report = verifyBackup(entry, how);
     for (const auto& line : report.warnings) log::warning("backup {}: {}", entry.id, line);
-    repository.recordVerification(entry.id, {report.level, true, nowMicros(), report.message});
+    repository.recordVerification(entry, {report.level, true, nowMicros(), report.message});
   } catch (const Error& error) {
     if (error.code() == Code::Damaged)
-      repository.recordVerification(entry.id, {how.level, false, nowMicros(), error.what()});
+      repository.recordVerification(entry, {how.level, false, nowMicros(), error.what()});
     throw;
   }
 }
@@ -282,13 +282,14 @@ ArtifactOptions sealingOf(const CreateOptions& options) {
 }
 
 Entry createBackup(const CreateOptions& options) {
-  const auto lock = Repository(options.directory, options.kind).lock(options.lock_wait);
+  const auto lock = Repository(options.directory, options.keyring, options.kind).lock(options.lock_wait);
   return Run(options).create();
 }
 
 bool configurationChanged(const CreateOptions& options) {
   const auto digest = crypto::sha256Hex(wholeConfiguration(options));
-  const auto entries = Repository(options.directory, "configuration").list();
+  const auto entries =
+      authentic(Repository(options.directory, options.keyring, "configuration").list(), *options.keyring);
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     const auto* file = entry->good() ? entry->manifest->file("configuration") : nullptr;
     if (file != nullptr) return file->plain_sha256 != digest || isOfTheFuture(*entry, nowMicros());
@@ -300,7 +301,8 @@ namespace {
 bool isDue(const CreateOptions& how, const Rule& rule) {
   if (rule.kind == "base" && WalArchive(how.directory / "wal", *how.keyring).segmentSize() == 0) return false;
   if (rule.every.count() == 0) return configurationChanged(how);
-  return nextDue(rule, Repository(how.directory, rule.kind).list()) <= nowMicros();
+  const auto entries = Repository(how.directory, how.keyring, rule.kind).list();
+  return nextDue(rule, authentic(entries, *how.keyring)) <= nowMicros();
 }
 }  // namespace
 
@@ -311,7 +313,7 @@ std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& p
     how.kind = rule.kind;
     if (!isDue(how, rule)) continue;  // most runs end here, without waiting for others
     {
-      const auto lock = Repository(how.directory, how.kind).lock(how.lock_wait);
+      const auto lock = Repository(how.directory, how.keyring, how.kind).lock(how.lock_wait);
       if (!isDue(how, rule)) continue;
       made.push_back(Run(how).create());
     }

@@ -14,8 +14,15 @@ namespace aragora::backup {
 
 namespace {
 constexpr auto kAskTime = std::chrono::milliseconds(2000);
-constexpr const char* kHint =
-    "bring it back (aragora backup list --from offsite), or take note that it is gone: aragora backup forget";
+
+// Elsewhere, what is still here comes there again with the next copy.
+std::string hintAt(const storage::Place& place) {
+  if (!place.isLocal())
+    return "what is still here is brought there again: aragora backup copy; of the rest take note: aragora backup "
+           "forget --from offsite";
+  return "bring it back from a copy (see: aragora backup list --from offsite), or take note that it is gone: aragora "
+         "backup forget";
+}
 
 std::string fileOf(const std::string& kind) { return kind + ".json"; }
 
@@ -128,7 +135,8 @@ std::optional<Ledger> readLedger(const storage::Place& place, const std::string&
   const auto record = readSignedRecord(folder, fileOf(kind), keyring);
   if (!record) return std::nullopt;
   if (jsonTextOr(*record, "kind", "") != kind)
-    throw Error(Code::Damaged, fmt::format("{}: is of another kind", (folder / fileOf(kind)).describe()), kHint);
+    throw Error(Code::Damaged, fmt::format("{}: is of another kind", (folder / fileOf(kind)).describe()),
+                hintAt(place));
   Ledger ledger;
   ledger.head = {jsonTextOr(*record, "head", ""), jsonIntegerOr(*record, "sequence", 0)};
   if (const auto* present = jsonObject(*record, "present")) {
@@ -197,11 +205,12 @@ LedgerFindings compareWithLedger(const storage::Place& place, const std::string&
     findings.newest = true;  // nobody can tell
     findings.problem = fmt::format("what was made last cannot be told: {}", error.what());
   }
+  if (!findings.problem.empty()) findings.hint = hintAt(place);
   return findings;
 }
 
 void requireNewest(const LedgerFindings& findings) {
-  if (findings.newest) throw Error(Code::Damaged, findings.problem, kHint);
+  if (findings.newest) throw Error(Code::Damaged, findings.problem, findings.hint);
 }
 
 void recordMade(const storage::Place& place, const Manifest& made, const std::vector<Entry>& before,
@@ -243,7 +252,7 @@ void recordRemoval(const storage::Place& place, const std::string& kind, const s
 
 std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
                                     const database::Target& target, const crypto::Keyring& keyring) {
-  const auto entries = Repository(place, kind).list();
+  const auto entries = Repository(place, &keyring, kind).list();
   const auto told = toldHead(target, place, kind, keyring);
   const auto findings = compareWithLedger(place, kind, entries, keyring, told);
   if (findings.problem.empty()) return {};

@@ -38,6 +38,7 @@ struct LedgerFindings {
   std::vector<std::string> gone;  // recorded and not there
   bool newest = false;            // something made after all that is there is gone
   std::string problem;            // for people; empty when nothing is wrong
+  std::string hint;               // and what to type
   bool none = false;              // there are backups and no record: the next one begins it
 };
 // Of entries that were listed before or after; what changes meanwhile is looked at again.

@@ -90,7 +90,7 @@ void OffsiteCopy::writeStatus(const OffsiteStatus& status) const {
 void OffsiteCopy::copyAll(CopyReport& report) {
   requireOurs();
   for (const auto& kind : kKinds) {
-    for (const auto& entry : Repository(here_, kind).list()) {
+    for (const auto& entry : Repository(here_, &keyring_, kind).list()) {
       if (entry.good()) copyBackup(entry, kind, report);
     }
     if (noted_.insert(kind).second) noteLedgerThere(kind);
@@ -170,7 +170,7 @@ void OffsiteCopy::noteLedgerThere(const std::string& kind) {
     log::warning("{}; it is written anew", error.what());
   }
   bool any = false;
-  for (const auto& entry : Repository(here_, kind).list()) {
+  for (const auto& entry : Repository(here_, &keyring_, kind).list()) {
     if (!entry.good() || !folder(kind + "/" + entry.id).has("manifest.json")) continue;
     ledger.add({entry.id, entry.manifest->sequence});
     any = true;
@@ -233,6 +233,7 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
     requireOurs();
     requireOurCluster();
     copyGaps(report);
+    for (const auto& [timeline, promised] : promises) beginThere(timeline);
     for (const auto timeline : log.timelines()) copySegments(timeline, report);
     if (status) {
       copyOpenSegment(log, *status, sealing, report);
@@ -307,6 +308,17 @@ void OffsiteCopy::tellHowFar(const WalStatus& status) {
   (there_ / "wal").writeText("status.json", text);
   told_ = reached.flushed;
   told_at_ = reached.updated_at;
+}
+
+// A copy that is interrupted before the first confirmation would look as if that had been taken away.
+void OffsiteCopy::beginThere(std::uint32_t timeline) {
+  const auto target = folder(fmt::format("wal/{:08X}", timeline));
+  if (!target.known.empty() || target.there.size(kConfirmedName)) return;
+  ConfirmedLog begun{timeline, 0, 0, nowMicros(), {}};
+  begun.copy = true;
+  const auto text = confirmedText(begun, keyring_);
+  target.there.writeText(kConfirmedName, text);
+  target.known[kConfirmedName] = text.size();
 }
 
 // What was confirmed here has arrived there; the pieces of the open segment have digests of their own.

@@ -58,6 +58,7 @@ class OffsiteCopy {
   void copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,
                        CopyReport& report);
   void tellHowFar(const WalStatus& status);
+  void beginThere(std::uint32_t timeline);
   void confirmThere(ConfirmedLog promised);
   void noteTimelineThere(std::uint32_t timeline);
 

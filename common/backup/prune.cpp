@@ -151,7 +151,7 @@ std::size_t PrunePlan::removals() const {
 TimeEvidence timeEvidence(const storage::Place& place, const crypto::Keyring& keyring, Micros now) {
   TimeEvidence evidence{now, {}, 0};
   for (const auto& kind : kKinds) {
-    for (const auto& entry : Repository(place, kind).list()) {
+    for (const auto& entry : Repository(place, &keyring, kind).list()) {
       if (entry.manifest) evidence.seen.push_back(entry.manifest->finished_at);
     }
   }

@@ -33,7 +33,7 @@ class Rekeying {
       : directory_(directory), keyring_(keyring), sealing_(sealing), identities_(keyring.backupIdentities()) {}
 
   RekeyReport run(std::chrono::seconds lock_wait) {
-    const auto lock = Repository(directory_).lock(lock_wait);
+    const auto lock = Repository(directory_, &keyring_).lock(lock_wait);
     for (const auto& kind : kKinds) {
       rekeyKind(kind);
       attempt("the record of " + kind + " backups", [&] { signAnew(directory_ / "ledger" / (kind + ".json")); });
@@ -63,12 +63,15 @@ class Rekeying {
   }
 
   void rekeyKind(const std::string& kind) {
-    const Repository repository(directory_, kind);
+    const Repository repository(directory_, &keyring_, kind);
     repository.removeLeftovers();
     std::string previous;  // the manifests stay a chain
     for (const auto& entry : repository.list()) {
       auto digest = entry.manifest_sha256;
-      attempt(entry.id, [&] { digest = rekeyBackup(repository, entry, previous); });
+      attempt(entry.id, [&] {
+        digest = rekeyBackup(repository, entry, previous);
+        if (!entry.verifications.empty()) signAnew(directory_ / "verified" / (entry.id + ".json"));
+      });
       previous = digest;
     }
   }

@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include "common/backup/signed_record.h"
 #include "common/base/abilities.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -115,7 +117,8 @@ Entry Repository::resolve(const std::string& input) const {
   const auto name = fs::path(input).filename().string();
   // What the link says is not believed: it may be old, or have been bent to an old backup. A copy elsewhere has none.
   if (name == "latest" || name == link()) {
-    const Repository repository(path ? storage::Place(fs::path(input).parent_path()) : directory_, kind_);
+    const Repository repository(path ? storage::Place(fs::path(input).parent_path()) : directory_, keyring_,
+                                kind_);
     const auto entries = repository.list();
     if (!entries.empty()) return entries.back();
   }
@@ -135,7 +138,7 @@ Entry Repository::resolve(const std::string& input) const {
 }
 
 void Repository::addWhatIsKnown(Entry& entry) const {
-  entry.verifications = verificationsOf(entry.id);
+  addVerifications(entry);
   if (const auto reason = (directory_ / "pinned").text(entry.id, kNoteLimit)) entry.pinned = trim(*reason);
 }
 
@@ -158,6 +161,18 @@ void Repository::requireAuthentic(const Entry& entry, const crypto::Keyring& key
                                         keyring.activeId())
                           : "somebody changed it; use another backup");
   }
+}
+
+std::vector<Entry> authentic(std::vector<Entry> entries, const crypto::Keyring& keyring) {
+  for (auto& entry : entries) {
+    try {
+      if (entry.manifest && entry.problem.empty()) Repository::requireAuthentic(entry, keyring);
+    } catch (const Error& error) {
+      if (error.code() != Code::Damaged) throw;
+      entry.problem = error.what();
+    }
+  }
+  return entries;
 }
 
 FileLock Repository::lock(std::chrono::seconds wait) const {
@@ -231,30 +246,47 @@ void Repository::remove(const Entry& entry) const {
   fs::remove(directory_.path() / "increments" / (entry.id + ".json"), failed);
 }
 
-std::vector<Verification> Repository::verificationsOf(const std::string& id) const {
-  std::vector<Verification> result;
-  const auto text = (directory_ / "verified").text(id + ".json", kNoteLimit);
-  const auto value = text ? tryParseJson(*text) : std::nullopt;
-  if (!value || !value->is_array()) return result;
-  for (const auto& element : value->get_array()) {
-    const auto* object = element.if_object();
-    if (object == nullptr) continue;
-    result.push_back({static_cast<int>(jsonIntegerOr(*object, "level", 0)), jsonFlagOr(*object, "ok", false),
-                      fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "message", "")});
+// One that an older version wrote is not signed: as if there were none. What it says of another backup is no word about
+// this one.
+void Repository::addVerifications(Entry& entry) const {
+  const auto name = entry.id + ".json";
+  const auto text = keyring_ != nullptr ? (directory_ / "verified").text(name, kNoteLimit) : std::nullopt;
+  if (!text || startsWith(*text, "[")) return;
+  try {
+    const auto where = (directory_ / "verified" / name).describe();
+    const auto record = parseSignedRecord(*text, where, *keyring_);
+    if (jsonTextOr(record, "id", "") != entry.id)
+      throw Error(Code::Damaged, fmt::format("{}: is of another backup", where));
+    const auto* list = jsonArray(record, "found");
+    for (const auto& element : list != nullptr ? *list : json::array()) {
+      const auto* object = element.if_object();
+      if (object == nullptr) continue;
+      entry.verifications.push_back({static_cast<int>(jsonIntegerOr(*object, "level", 0)),
+                                     jsonFlagOr(*object, "ok", false), fromIso(jsonTextOr(*object, "at", "")).value_or(0),
+                                     jsonTextOr(*object, "message", "")});
+    }
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    entry.disbelieved = error.what();
   }
-  return result;
 }
 
-void Repository::recordVerification(const std::string& id, const Verification& verification) const {
-  auto all = verificationsOf(id);
+void Repository::recordVerification(const Entry& entry, const Verification& verification) const {
+  ARAGORA_CHECK(keyring_ != nullptr);
+  Entry now;  // another run may have added to it
+  now.id = entry.id;
+  addVerifications(now);
+  if (!now.disbelieved.empty()) log::warning("{}; it is written anew", now.disbelieved);
+  auto& all = now.verifications;
   all.push_back(verification);
   if (all.size() > kKeptVerifications) all.erase(all.begin(), all.end() - kKeptVerifications);
-  json::array array;
+  json::array found;
   for (const auto& v : all)
-    array.push_back(json::object{{"level", v.level}, {"ok", v.ok}, {"at", toIso(v.at)}, {"message", v.message}});
+    found.push_back(json::object{{"level", v.level}, {"ok", v.ok}, {"at", toIso(v.at)}, {"message", v.message}});
   const auto folder = directory_.path() / "verified";
   makeDirectories(folder, 0750);
-  writeFileAtomically(folder / (id + ".json"), toPrettyJson(array) + "\n", 0640);
+  writeFileAtomically(folder / (entry.id + ".json"),
+                      signedRecord({{"id", entry.id}, {"found", std::move(found)}}, *keyring_), 0640);
 }
 
 void Repository::pin(const Entry& entry, const std::string& reason) const {
@@ -264,13 +296,5 @@ void Repository::pin(const Entry& entry, const std::string& reason) const {
 }
 
 void Repository::unpin(const Entry& entry) const { (directory_ / "pinned").remove(entry.id); }
-
-std::optional<Micros> newestBackup(const storage::Place& directory) {
-  const auto entries = Repository(directory).list();
-  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    if (entry->manifest && entry->problem.empty()) return entry->manifest->finished_at;
-  }
-  return std::nullopt;
-}
 
 }  // namespace aragora::backup

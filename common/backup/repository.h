@@ -1,5 +1,5 @@
 // The place of backups: <kind>/<UTC>-<ulid>/ (one object looks at one kind: full, base, configuration or artifacts),
-// verified/<id>.json (what verification found), pinned/<id> (why it is kept whatever its age). In the local one also
+// verified/<id>.json (what verification found, signed), pinned/<id> (why it is kept whatever its age). In the local one also
 // `latest` (`latest-base` …: links to the newest, where there are none files with its name) and .lock; there a backup
 // becomes visible by one rename, and names that start with a dot are unfinished or being removed. Elsewhere the
 // manifest is written last and removed first.
@@ -28,7 +28,8 @@ struct Entry {
   std::optional<Manifest> manifest;  // absent when it cannot be read; see `problem`
   std::string manifest_sha256;
   std::string problem;
-  std::vector<Verification> verifications;  // oldest first
+  std::vector<Verification> verifications;  // oldest first; those that this deployment signed
+  std::string disbelieved;                  // why what lies there as such is not believed; empty when it is
   std::optional<std::string> pinned;        // why
 
   bool good() const { return manifest && problem.empty() && (verifications.empty() || verifications.back().ok); }
@@ -37,8 +38,9 @@ struct Entry {
 
 class Repository {
  public:
-  explicit Repository(storage::Place directory, std::string kind = "full")
-      : directory_(std::move(directory)), kind_(std::move(kind)) {}
+  // Without a keyring nothing is known of verifications.
+  Repository(storage::Place directory, const crypto::Keyring* keyring, std::string kind = "full")
+      : directory_(std::move(directory)), keyring_(keyring), kind_(std::move(kind)) {}
   const storage::Place& directory() const { return directory_; }
 
   const std::string& kind() const { return kind_; }
@@ -57,27 +59,28 @@ class Repository {
   void publish(const fs::path& temporary, const std::string& id) const;
   void removeLeftovers() const;  // .tmp-* and .trash-*, while holding the lock
   void remove(const Entry& entry) const;
-  void recordVerification(const std::string& id, const Verification& verification) const;
+  void recordVerification(const Entry& entry, const Verification& verification) const;
   void pin(const Entry& entry, const std::string& reason) const;
   void unpin(const Entry& entry) const;
 
  private:
   void addWhatIsKnown(Entry& entry) const;
-  std::vector<Verification> verificationsOf(const std::string& id) const;
+  void addVerifications(Entry& entry) const;
   void pointLatestAt(const std::string& id) const;
   storage::Place folder() const { return directory_ / kind_; }
   std::string link() const { return kind_ == "full" ? "latest" : "latest-" + kind_; }
   storage::Place directory_;
+  const crypto::Keyring* keyring_;
   std::string kind_;
 };
 
+// Those whose signature does not hold are no good ones from now on: for what is decided by the list alone, where
+// something planted must not stand for a backup.
+std::vector<Entry> authentic(std::vector<Entry> entries, const crypto::Keyring& keyring);
 // Oldest first by sequence, whatever clock was on when they were made; of older versions' manifests by their chain and
 // then by the time in the name. What cannot be read goes by its name.
 std::vector<Entry> inOrder(std::vector<Entry> entries);
 // Of the next one: above every one of these.
 std::int64_t nextSequence(const std::vector<Entry>& entries, Micros now);
-
-// When the newest readable backup below `directory` was finished; nullopt when there is none.
-std::optional<Micros> newestBackup(const storage::Place& directory);
 
 }  // namespace aragora::backup

@@ -166,10 +166,10 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
 }  // namespace
 
 namespace {
-std::vector<std::string> whatShrank(const Entry& entry) {
+std::vector<std::string> whatShrank(const Entry& entry, const crypto::Keyring* keyring) {
   std::vector<Entry> before;
   bool found = false;  // a backup that lies by itself has none before it
-  for (auto& other : Repository(entry.directory.parent().parent(), entry.manifest->kind).list()) {
+  for (auto& other : Repository(entry.directory.parent().parent(), keyring, entry.manifest->kind).list()) {
     found = other.id == entry.id;
     if (found) break;
     before.push_back(std::move(other));
@@ -220,7 +220,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   VerifyReport report;
   report.id = entry.id;
   report.level = options.level;
-  report.warnings = whatShrank(entry);
+  report.warnings = whatShrank(entry, options.keyring);
   for (const auto& file : manifest.files) checkStored(entry.directory, file);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   const auto increments = checkIncrements(entry, options, report);

@@ -95,7 +95,7 @@ class Drill {
   }
 
   std::string choose() {
-    const backup::Repository repository(options_.directory, options_.physical ? "base" : "full");
+    const backup::Repository repository(options_.directory, options_.keyring, options_.physical ? "base" : "full");
     auto entries = repository.list();
     const auto findings = backup::compareWithLedger(
         options_.directory, repository.kind(), entries, *options_.keyring,
@@ -193,7 +193,7 @@ class Drill {
 
   // An emptied source verifies as well as a full one.
   void compareWithBackupsBefore(database::Connection& connection) {
-    auto fulls = backup::Repository(options_.directory).list();
+    auto fulls = backup::Repository(options_.directory, options_.keyring).list();
     if (!options_.physical) {  // the backup itself counts: increments may have emptied it
       const auto at = std::find_if(fulls.begin(), fulls.end(), [&](const auto& full) { return full.id == entry_.id; });
       if (at != fulls.end()) fulls.erase(std::next(at), fulls.end());

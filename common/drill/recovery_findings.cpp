@@ -89,8 +89,12 @@ void Judge::backups() {
       say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", name, backup::describe(shrunk)),
           "look at the live data: is this what you expect?");
     if (!kind.gone.empty())
-      say(Subject::Backups, Level::Failure, kind.gone,
-          "bring it back (aragora backup list --from offsite), or: aragora backup forget");
+      say(Subject::Backups, Level::Failure, kind.gone, kind.gone_hint);
+    if (!kind.disbelieved.empty())
+      say(Subject::Backups, Level::Failure,
+          fmt::format("What verification found of {} {} backup{} is not believed: {}", kind.disbelieved.size(),
+                      rule.kind, kind.disbelieved.size() == 1 ? "" : "s", kind.disbelieved.back()),
+          "somebody wrote it who has not the key; verify anew: aragora backup verify --input ID");
     if (!kind.bad.empty())
       say(Subject::Backups, Level::Failure,
           fmt::format("{} {} backups are not good: {}", kind.bad.size(), rule.kind, kind.bad.back()),

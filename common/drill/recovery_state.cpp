@@ -48,6 +48,7 @@ KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micr
   state.rule = rule;
   state.count = entries.size();
   for (const auto& entry : entries) {
+    if (!entry.disbelieved.empty()) state.disbelieved.push_back(entry.disbelieved);
     if (const auto why = whyNotGood(entry); !why.empty()) {
       const bool named = why.find(entry.id) != std::string::npos;
       state.bad.push_back(named ? printable(why, 500) : fmt::format("{}: {}", entry.id, printable(why, 500)));
@@ -333,14 +334,15 @@ RecoveryState recoveryState(const StateOptions& options) {
   const auto drills = history(options.directory, *options.keyring);
   std::map<std::string, std::vector<Entry>> all;
   for (const auto& rule : backup::policyOf(*options.config)) {
-    auto entries = backup::Repository(options.directory, rule.kind).list();
+    auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
     state.kinds.push_back(look(entries, rule, state.at));
     const bool ask = state.sqlite || options.ask_server;
     const auto told = ask && !entries.empty()
                           ? backup::toldHead(options.live, options.directory, rule.kind, *options.keyring)
                           : std::nullopt;
-    state.kinds.back().gone =
-        backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told).problem;
+    auto findings = backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told);
+    state.kinds.back().gone = std::move(findings.problem);
+    state.kinds.back().gone_hint = std::move(findings.hint);
     if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
     all[rule.kind] = std::move(entries);
   }

@@ -43,6 +43,8 @@ struct KindState {
   std::optional<Proof> proof;             // the last time that one of this kind was restored
   Micros next_due = 0;                    // 0: now; meaningless for what goes by changes
   std::string gone;                       // what was made and is not there any more
+  std::string gone_hint;
+  std::vector<std::string> disbelieved;   // why what verification found is not believed
   bool late = false;                      // half a period past its time
   std::vector<backup::Shrinkage> shrunk;  // rows of the newest against those before it
 };

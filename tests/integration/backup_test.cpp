@@ -151,7 +151,7 @@ TEST_P(Backup, ChainsItsManifestsAndPointsLatestAtTheNewest) {
   const auto first = deployment.create();
   const auto second = deployment.create();
   EXPECT_EQ(second.manifest->previous_sha256, first.manifest_sha256);
-  const Repository repository(deployment.repository);
+  const Repository repository(deployment.repository, &deployment.keyring);
   EXPECT_EQ(repository.resolve("latest").id, second.id);
   EXPECT_EQ(repository.resolve(first.id).id, first.id);
   EXPECT_THROW(repository.resolve("nothing-like-it"), Error);
@@ -212,7 +212,7 @@ TEST_P(Backup, AKillAtAnyMomentLeavesThePreviousOne) {
     ::usleep(random() % (GetParam() == Engine::Sqlite ? 15'000 : 300'000));
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
-    const Repository repository(deployment.repository);
+    const Repository repository(deployment.repository, &deployment.keyring);
     EXPECT_NO_THROW(deployment.verify(repository.resolve("latest"), 1));
     for (const auto& entry : repository.list()) EXPECT_NO_THROW(deployment.verify(entry, 0)) << entry.id;
   }
@@ -281,7 +281,7 @@ TEST_P(Backup, SessionsInRedisComeBackAndLiveOnesWin) {
 
 TEST_P(Backup, OverlappingRunsAreRefused) {
   Deployment deployment(GetParam());
-  const auto lock = Repository(deployment.repository).lock(std::chrono::seconds(0));
+  const auto lock = Repository(deployment.repository, &deployment.keyring).lock(std::chrono::seconds(0));
   try {
     deployment.create();
     FAIL();
@@ -371,7 +371,7 @@ TEST(BackupSqlite, AFullDiskLeavesThePreviousBackupAndNoHalfOne) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("No space left"), std::string::npos) << error.what();
   }
-  const Repository repository(deployment.repository);
+  const Repository repository(deployment.repository, &deployment.keyring);
   EXPECT_EQ(repository.list().size(), 1U);
   EXPECT_EQ(repository.resolve("latest").id, first.id);
   EXPECT_NO_THROW(deployment.verify(repository.resolve("latest"), 2));

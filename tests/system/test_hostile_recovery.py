@@ -389,7 +389,8 @@ class Timelines(Recoveries):
     def test_a_failover_to_a_standby_that_is_behind_is_followed(self):
         with deployment() as (cluster, sandbox):
             sandbox.run("backup", "create", "--kind", "base", check=0)
-            with Cluster(standby_of=cluster) as standby, Receiver(sandbox) as receiver:
+            # The receiver first: the backup that the standby begins with begins a new segment.
+            with Receiver(sandbox) as receiver, Cluster(standby_of=cluster) as standby:
                 commit(cluster, "common")
                 replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position(cluster)}'"
                 while standby.sql(replayed) != "t":

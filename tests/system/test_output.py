@@ -45,7 +45,7 @@ class CannotBeWritten(unittest.TestCase):
         yield from ((arguments, None) for arguments in (
             ("validate-env",), ("validate-env", "--only", "environment"), ("migrate",), ("migrate", "up"), ("migrate", "status"), ("migrate", "plan"), ("migrate", "down", "--to", "1", "--dry-run"), ("migrate", "wait"),
             ("verify",), ("backup",), ("backup", "create", "--due"), ("backup", "copy"), ("backup", "copy", "--init"), ("backup", "list"), ("backup", "status"), ("backup", "verify"), ("backup", "prune", "--dry-run"), ("backup", "prune", "--days", "1000"),
-            ("backup", "pin", "--input", id), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
+            ("backup", "pin", "--input", id), ("backup", "forget"), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
             ("key", "show"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)

@@ -138,11 +138,76 @@ class Backups(unittest.TestCase):
             sandbox.run("backup", "copy", check=0)  # brings it there again
             sandbox.run("backup", "verify", "--from", "offsite", check=0)
 
+    def test_what_verification_found_is_believed_of_whoever_has_the_key_only(self):
+        """A planted mark proves nothing and fails nothing, an altered one is noticed, one that is gone is missing only."""
+        with self.made() as sandbox:
+            marks = {name: self.place / "verified" / f"{name}.json" for name in self.ids}
+            entry = lambda name: next(e for e in sandbox.run_json("backup", "list", check=0)["backups"] if e["id"] == name)
+            kept = marks[self.ids[-1]].read_text()
+            self.assertTrue(entry(self.ids[-1])["proven"])
+            self.assertFalse(entry(self.ids[0])["proven"])
+            said = {"level": 2, "ok": True, "at": "2026-01-01T00:00:00Z", "message": "fine"}
+            # As an older version wrote it, unsigned.
+            marks[self.ids[0]].write_text(json.dumps([said]))
+            self.assertFalse(entry(self.ids[0])["proven"])
+            marks[self.ids[-1]].write_text(json.dumps([{**said, "ok": False}]))
+            self.assertTrue(entry(self.ids[-1])["good"])
+            sandbox.run("restore", "--latest", "--to", sandbox.directory / "latest.db", check=0)
+            # Altered, of another backup, signed with another key, with more than was signed.
+            forged = json.dumps({"id": self.ids[0], "found": [said]})
+            for text in (kept.replace('"level":2', '"level":1'), forged + "\n" + "0" * 128 + "\n", kept + "\n", kept[:-3], ""):
+                marks[self.ids[0]].write_text(text)
+                found = entry(self.ids[0])
+                self.assertEqual((found["proven"], found["good"], "verification_disbelieved" in found), (False, True, True), text)
+                self.assertIn("none of ours", sandbox.run("backup", "list", check=0).stdout)
+                status = sandbox.run_json("backup", "status", check=1)
+                self.assertTrue(any("is not believed" in s["message"] for s in status["statements"] if s["level"] == "failure"), status["statements"])
+            marks[self.ids[0]].write_text(kept)
+            self.assertIn("of another backup", entry(self.ids[0])["verification_disbelieved"])
+            # Looked at again it is written anew.
+            sandbox.run("backup", "verify", "--input", self.ids[0], check=0)
+            self.assertTrue(entry(self.ids[0])["proven"])
+            sandbox.run("backup", "verify", check=0)
+            sandbox.run("backup", "status", check=0)
+            marks[self.ids[0]].unlink()
+            self.assertFalse(entry(self.ids[0])["proven"])
+            sandbox.run("backup", "status", check=0)
+
+    def test_planted_backups_are_not_the_good_ones_that_remain(self):
+        with self.made(1) as sandbox:
+            for days in (40, 39, 38):
+                sandbox.run("backup", check=0, clock=f"-{days}d")
+            before = sorted(path.name for path in self.place.glob("full/2*"))
+            newest = self.place / "full" / self.ids[0]
+            for number in range(2):  # newer than every other, by a manifest that nobody signed
+                manifest = json.loads((newest / "manifest.json").read_text())
+                name = f"29991231T00000{number}Z-01KZ0000000000000000000000"
+                manifest.update(id=name, sequence=manifest["sequence"] + 10**6 + number)
+                shutil.copytree(newest, self.place / "full" / name)
+                (self.place / "full" / name / "manifest.json").write_text(json.dumps(manifest))
+            self.assertEqual(sandbox.run("backup", "prune", "--days", "7").returncode, 1)
+            self.assertLessEqual(set(before), {path.name for path in self.place.glob("full/2*")})
+            # Nor is the next one not due because of them.
+            shutil.move(newest, sandbox.directory / "moved")
+            sandbox.run("backup", "forget", check=0)
+            self.assertIn("full", [made["kind"] for made in sandbox.run_json("backup", "create", "--due", check=0)["backups"]])
+
+    def test_that_the_clock_was_right_says_whoever_has_the_key(self):
+        with self.made(1) as sandbox:
+            for days in range(35, 0, -1):
+                sandbox.run("backup", check=0, clock=f"-{days}d")
+            (self.place / "retention.json").write_text(json.dumps({"confirmed_at": "2999-01-01T00:00:00Z"}))
+            refused = sandbox.run("backup", "prune", "--days", "7", check=1, clock="+400d")
+            self.assertIn("nobody has said that the clock was right", refused.stderr)
+            self.assertEqual(len(list(self.place.glob("full/2*"))), 36)
+
     def test_a_key_that_was_rotated_goes_on(self):
         with self.made() as sandbox:
             old = (sandbox.directory / "state/secrets/encryption_key").read_text().strip()
             environment = {"ARAGORA_ENCRYPTION_KEY": "ab" * 32, "ARAGORA_ENCRYPTION_PREVIOUS_KEYS": old}
             sandbox.run("backup", "rekey", check=0, **environment)
+            listed = sandbox.run_json("backup", "list", check=0, ARAGORA_ENCRYPTION_KEY="ab" * 32)["backups"]
+            self.assertTrue(listed[-1]["proven"], "what verification found is signed anew, too")
             sandbox.run("backup", check=0, **environment)
             sandbox.run("backup", "verify", check=0, ARAGORA_ENCRYPTION_KEY="ab" * 32)
 

@@ -258,9 +258,12 @@ class Sqlite(Truth):
             (self.backups / "full" / now).rename(sandbox.directory / "away")
             made = sandbox.run_json("backup", "create", "--due", check=0)["backups"]
             self.assertIn("full", [entry["kind"] for entry in made])
+            sandbox.run("backup", "forget", check=0)
             sandbox.run("backup", "verify", check=0)
             self.assertIn("dated ahead", sandbox.run("backup", "status", check=0).stdout)
             shutil.rmtree(future)
+            self.require_wrong(sandbox, "backups", future.name, metrics=False)
+            sandbox.run("backup", "forget", check=0)
             self.require_right(sandbox)
 
     def test_every_other_date_that_lies_ahead_is_said(self):

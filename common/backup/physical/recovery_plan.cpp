@@ -39,7 +39,7 @@ class Planner {
   const PhysicalRecord& best() const { return *plan_.bases.front().manifest->physical; }
 
   void findBases() {
-    const Repository repository(options_.directory, "base");
+    const Repository repository(options_.directory, options_.keyring, "base");
     if (options_.base) {  // one that was named is looked at whatever was found before
       all_ = repository.list();
       std::erase_if(all_, [&](const Entry& entry) { return entry.id != *options_.base; });
@@ -49,7 +49,7 @@ class Planner {
       Repository::requireAuthentic(all_.front(), *options_.keyring);
       return;
     }
-    all_ = goodBases(options_.directory);
+    all_ = goodBases(options_.directory, *options_.keyring);
     if (!all_.empty()) return;
     const auto bad = repository.list();
     throw Error(Code::NoInput,
@@ -334,7 +334,7 @@ class Planner {
           "system_identifier::text FROM pg_control_system()) FROM pg_replication_slots WHERE slot_name = $1 AND "
           "slot_type = 'physical' AND restart_lsn IS NOT NULL",
           {status && !status->slot.empty() ? status->slot : "aragora"});
-      const auto bases = goodBases(options_.directory);
+      const auto bases = goodBases(options_.directory, *options_.keyring);
       if (rows.empty() || bases.empty() || bases.back().manifest->physical->system_identifier != rows[0].text(2))
         return;
       server_confirmed_ = parseLsn(rows[0].text(0));

@@ -4,8 +4,8 @@
 
 namespace aragora::backup {
 
-std::vector<Entry> goodBases(const storage::Place& directory) {
-  auto entries = Repository(directory, "base").list();
+std::vector<Entry> goodBases(const storage::Place& directory, const crypto::Keyring& keyring) {
+  auto entries = Repository(directory, &keyring, "base").list();
   std::erase_if(entries, [](const Entry& entry) { return !entry.good() || !entry.manifest->physical; });
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     const auto& one = *a.manifest->physical;
@@ -91,7 +91,7 @@ std::string missingLog(const WalArchive& archive, const WalListing& listing,
 
 std::optional<RecoveryWindow> recoveryWindow(const storage::Place& directory, const crypto::Keyring& keyring) {
   const WalArchive archive(directory / "wal", keyring);
-  const auto bases = goodBases(directory);
+  const auto bases = goodBases(directory, keyring);
   if (bases.empty()) return std::nullopt;
   RecoveryWindow window;
   std::map<std::uint32_t, ConfirmedLog> promises;

@@ -31,7 +31,7 @@ struct RecoveryWindow {
 };
 
 // Good base backups in the order of their positions, whatever the clock said when they were made.
-std::vector<Entry> goodBases(const storage::Place& directory);
+std::vector<Entry> goodBases(const storage::Place& directory, const crypto::Keyring& keyring);
 // A base backup holds the whole segments of its own range; the log has to go on behind them.
 Lsn logNeededFrom(const WalListing& listing, const PhysicalRecord& base);
 

@@ -80,6 +80,8 @@ class WalArchive {
   // Of all; to be read before the listing that they are compared with.
   std::map<std::uint32_t, ConfirmedLog> promises() const;
   void confirm(const ConfirmedLog& confirmed) const;
+  // Before a timeline's first byte is stored: log about which nothing is said looks as if that had been taken away.
+  void begin(std::uint32_t timeline) const;
   // Of which timelines anything was ever promised; nullopt in an archive that has no list of them yet.
   std::optional<std::set<std::uint32_t>> confirmedTimelines() const;
   // Whether what is here holds what was promised: empty, or what is missing, for people. Reads the open segment.

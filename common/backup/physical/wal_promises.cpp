@@ -27,6 +27,10 @@ void WalArchive::confirm(const ConfirmedLog& confirmed) const {
   writeFileAtomically(directory_.path() / kTimelinesName, confirmedTimelinesText(timelines, keyring_), 0640);
 }
 
+void WalArchive::begin(std::uint32_t timeline) const {
+  if (segments(timeline).empty() && !confirmed(timeline)) confirm({timeline, 0, 0, nowMicros(), {}});
+}
+
 std::optional<std::set<std::uint32_t>> WalArchive::confirmedTimelines() const {
   return readConfirmedTimelines(directory_, keyring_);
 }

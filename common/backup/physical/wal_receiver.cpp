@@ -84,7 +84,9 @@ class Receiver {
       keepHistory(server);
       flushed_ = began_ = position_.lsn;
       flushed_sha256_.clear();
-      promised_ = promiseOf(position_.timeline).value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
+      auto promised = promiseOf(position_.timeline);
+      if (!promised) archive_.begin(position_.timeline);
+      promised_ = promised.value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
       status_.durable_through = std::max(status_.durable_through, promised_.durable_through);  // it stays true
       if (server.start(options_.slot, position_)) streamTimeline(server);
       if (stop_) return;
