@@ -33,7 +33,7 @@ json::object describe(const backup::Entry& entry);
 // The repository of the kind that holds the backup named, and that backup. An id is looked for among the full ones
 // first.
 std::pair<backup::Repository, backup::Entry> findAnyKind(Context& context, const storage::Place& place,
-                                                          const std::string& input);
+                                                         const std::string& input);
 
 // Error(Conflict) when the directory's backups are of another deployment than the configured database. Where that does
 // not answer: Error(CouldNotVerify) for what removes, a warning for what does not.

@@ -42,7 +42,7 @@ const crypto::Keyring* keyringAtHand(Context& context) {
 }  // namespace
 
 std::pair<backup::Repository, backup::Entry> findAnyKind(Context& context, const storage::Place& place,
-                                                          const std::string& input) {
+                                                         const std::string& input) {
   const auto* keyring = keyringAtHand(context);
   for (const auto& kind : backup::kKinds) {
     if (input == "latest-" + kind ||
@@ -79,8 +79,8 @@ int list(Context& context, const Options& options) {
                            ? fmt::format("verified to level {}", entry.verifications.back().level)
                            : "FAILED verification";
     out.marked(!entry.good() || !entry.disbelieved.empty() ? Mark::Failure
-               : entry.verifications.empty() ? Mark::Info
-                                             : Mark::Ok,
+               : entry.verifications.empty()               ? Mark::Info
+                                                           : Mark::Ok,
                fmt::format("{}  {:>9}  {}  {}  {}{}", entry.id, humanBytes(entry.manifest->storedSize()),
                            entry.manifest->kind, entry.manifest->engine, state,
                            entry.pinned ? fmt::format("  pinned: {}", printable(*entry.pinned, 60)) : ""));

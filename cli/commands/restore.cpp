@@ -87,14 +87,16 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
   if (options.input && fs::path(*options.input).filename() != "latest") return;
   if (options.input && options.input->find('/') != std::string::npos) return;  // a place of its own
   const auto& keyring = context.keyring();
-  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(), keyring,
-                                                  backup::toldHead(context.target(), directory, "full", keyring));
+  const auto findings =
+      backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(), keyring,
+                                backup::toldHead(context.target(), directory, "full", keyring));
   if (!options.accept_loss) return backup::requireNewest(findings);
   if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }
 
 // The full backup that a restore begins with.
-backup::Entry chosen(Context& context, const storage::Place& directory, const Options& options, std::optional<Micros> until) {
+backup::Entry chosen(Context& context, const storage::Place& directory, const Options& options,
+                     std::optional<Micros> until) {
   if (!options.input) return fullBefore(context, directory, *until);
   auto entry = backup::Repository(directory, &context.keyring()).resolve(*options.input);
   if (until && entry.manifest && entry.manifest->finished_at > *until)

@@ -41,7 +41,8 @@ std::string wholeConfiguration(const CreateOptions& options) {
 
 class Run {
  public:
-  explicit Run(const CreateOptions& options) : options_(options), repository_(options.directory, options.keyring, options.kind) {}
+  explicit Run(const CreateOptions& options)
+      : options_(options), repository_(options.directory, options.keyring, options.kind) {}
 
   // Under the lock.
   Entry create() {

@@ -117,8 +117,7 @@ Entry Repository::resolve(const std::string& input) const {
   const auto name = fs::path(input).filename().string();
   // What the link says is not believed: it may be old, or have been bent to an old backup. A copy elsewhere has none.
   if (name == "latest" || name == link()) {
-    const Repository repository(path ? storage::Place(fs::path(input).parent_path()) : directory_, keyring_,
-                                kind_);
+    const Repository repository(path ? storage::Place(fs::path(input).parent_path()) : directory_, keyring_, kind_);
     const auto entries = repository.list();
     if (!entries.empty()) return entries.back();
   }
@@ -261,9 +260,9 @@ void Repository::addVerifications(Entry& entry) const {
     for (const auto& element : list != nullptr ? *list : json::array()) {
       const auto* object = element.if_object();
       if (object == nullptr) continue;
-      entry.verifications.push_back({static_cast<int>(jsonIntegerOr(*object, "level", 0)),
-                                     jsonFlagOr(*object, "ok", false), fromIso(jsonTextOr(*object, "at", "")).value_or(0),
-                                     jsonTextOr(*object, "message", "")});
+      entry.verifications.push_back(
+          {static_cast<int>(jsonIntegerOr(*object, "level", 0)), jsonFlagOr(*object, "ok", false),
+           fromIso(jsonTextOr(*object, "at", "")).value_or(0), jsonTextOr(*object, "message", "")});
     }
   } catch (const Error& error) {
     if (error.code() != Code::Damaged) throw;

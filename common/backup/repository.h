@@ -1,7 +1,7 @@
 // The place of backups: <kind>/<UTC>-<ulid>/ (one object looks at one kind: full, base, configuration or artifacts),
-// verified/<id>.json (what verification found, signed), pinned/<id> (why it is kept whatever its age). In the local one also
-// `latest` (`latest-base` …: links to the newest, where there are none files with its name) and .lock; there a backup
-// becomes visible by one rename, and names that start with a dot are unfinished or being removed. Elsewhere the
+// verified/<id>.json (what verification found, signed), pinned/<id> (why it is kept whatever its age). In the local one
+// also `latest` (`latest-base` …: links to the newest, where there are none files with its name) and .lock; there a
+// backup becomes visible by one rename, and names that start with a dot are unfinished or being removed. Elsewhere the
 // manifest is written last and removed first.
 #pragma once
 

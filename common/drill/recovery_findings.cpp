@@ -88,8 +88,7 @@ void Judge::backups() {
     for (const auto& shrunk : kind.shrunk)
       say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", name, backup::describe(shrunk)),
           "look at the live data: is this what you expect?");
-    if (!kind.gone.empty())
-      say(Subject::Backups, Level::Failure, kind.gone, kind.gone_hint);
+    if (!kind.gone.empty()) say(Subject::Backups, Level::Failure, kind.gone, kind.gone_hint);
     if (!kind.disbelieved.empty())
       say(Subject::Backups, Level::Failure,
           fmt::format("What verification found of {} {} backup{} is not believed: {}", kind.disbelieved.size(),

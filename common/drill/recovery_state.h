@@ -39,10 +39,10 @@ struct KindState {
   bool future_is_past = false;          // one that was made after those, of the right time, is proven
   std::optional<backup::Entry> newest;  // good, and of the past
   std::optional<backup::Entry> proven;
-  std::optional<Micros> oldest;           // of the good ones
-  std::optional<Proof> proof;             // the last time that one of this kind was restored
-  Micros next_due = 0;                    // 0: now; meaningless for what goes by changes
-  std::string gone;                       // what was made and is not there any more
+  std::optional<Micros> oldest;  // of the good ones
+  std::optional<Proof> proof;    // the last time that one of this kind was restored
+  Micros next_due = 0;           // 0: now; meaningless for what goes by changes
+  std::string gone;              // what was made and is not there any more
   std::string gone_hint;
   std::vector<std::string> disbelieved;   // why what verification found is not believed
   bool late = false;                      // half a period past its time
