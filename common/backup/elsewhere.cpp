@@ -32,6 +32,8 @@ void requireElsewhere(const storage::Place& place) {
   if (!why.empty()) throw Error(Code::Unreachable, fmt::format("{}: {}", place.describe(), why), kHowToMark);
 }
 
+bool holdsCopies(const storage::Place& place) { return !place.isLocal() || place.size(kMark); }
+
 bool initElsewhere(const storage::Place& place) {
   if (!place.isLocal())
     throw Error(Code::Usage, fmt::format("{} needs no mark", place.describe()),

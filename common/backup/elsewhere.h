@@ -13,6 +13,8 @@ namespace aragora::backup {
 std::string whyNotElsewhere(const storage::Place& place);
 // Error(Unreachable) with the line to type.
 void requireElsewhere(const storage::Place& place);
+// Whether backups come there file by file, the manifest last.
+bool holdsCopies(const storage::Place& place);
 // Makes the directory and marks it. False when it was marked. Error(Usage) for a bucket, which needs no mark.
 bool initElsewhere(const storage::Place& place);
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/backup/elsewhere.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
@@ -17,7 +18,7 @@ constexpr auto kAskTime = std::chrono::milliseconds(2000);
 
 // Elsewhere, what is still here comes there again with the next copy.
 std::string hintAt(const storage::Place& place) {
-  if (!place.isLocal())
+  if (holdsCopies(place))
     return "what is still here is brought there again: aragora backup copy; of the rest take note: aragora backup "
            "forget --from offsite";
   return "bring it back from a copy (see: aragora backup list --from offsite), or take note that it is gone: aragora "

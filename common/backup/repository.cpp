@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "common/backup/elsewhere.h"
 #include "common/backup/signed_record.h"
 #include "common/base/abilities.h"
 #include "common/base/error.h"
@@ -50,8 +51,8 @@ std::vector<Entry> Repository::list() const {
   for (const auto& item : folder().list()) {
     if (startsWith(item.name, ".") || !item.folder) continue;
     auto entry = read(folder() / item.name);
-    // Still on its way there: the manifest comes last.
-    if (!entry.manifest && !directory_.isLocal() && !entry.directory.text("manifest.json", kManifestLimit)) continue;
+    // Still on its way there. One that was complete is in the ledger, and missed.
+    if (!entry.manifest && !entry.directory.size("manifest.json") && holdsCopies(directory_)) continue;
     if (entry.manifest && entry.manifest->kind != kind_)
       entry.problem = fmt::format("the manifest is of kind {}", entry.manifest->kind);
     addWhatIsKnown(entry);

@@ -102,11 +102,9 @@ class Ordinary(unittest.TestCase):
             sandbox.elsewhere()
             for days in (40, 30):
                 sandbox.run("backup", check=0, clock=f"-{days}d")
-            commands = {"backup": ("backup",), "prune": ("backup", "prune", "--days", "7"), "verify": ("backup", "verify", "--level", "0")}
+            commands = {"backup": ("backup",), "verify": ("backup", "verify", "--level", "0")}
             for name, arguments in commands.items():
-                for number in range(1, 300):
-                    if name == "prune":  # something to remove each time
-                        sandbox.run("backup", check=0, clock="-20d")
+                for number in range(1, 1000, 7):
                     result = sandbox.run(*arguments, **killed_at(number))
                     for options in ((), ("--from", "offsite")):
                         looked = sandbox.run("backup", "verify", "--level", "0", *options)
@@ -222,8 +220,8 @@ class Postgres(unittest.TestCase):
                 self.assertEqual(json.loads((log / "00000001/confirmed.json").read_text().splitlines()[0])["timeline"], 1)
             # Killed before each of its writes, with nothing there yet.
             for number in range(1, 200):
-                shutil.rmtree(mount / "wal")
-                shutil.rmtree(sandbox.directory / "backups/wal/00000001")
+                shutil.rmtree(mount / "wal", ignore_errors=True)
+                shutil.rmtree(sandbox.directory / "backups/wal/00000001", ignore_errors=True)
                 (sandbox.directory / "backups/wal/timelines.json").unlink(missing_ok=True)
                 pushed = sandbox.run("backup", "wal-push", cluster.data / "pg_wal" / segment, **killed_at(number))
                 if pushed.returncode == 0:
