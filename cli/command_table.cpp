@@ -13,12 +13,13 @@ std::span<const CommandEntry> commandTable() {
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},
-      {"user", "Add, list and switch off the people who may use the API", declareUser},
+      {"user", "Add, list, change, switch off and delete the people who may use the API", declareUser},
       {"init", "Write a first configuration and generate its secrets", declareInit},
       {"config", "Show effective settings and where they come from", declareConfig},
       {"key", "Show what the encryption key is and derive the age identity of backups", declareKey},
       {"completion", "Print a shell completion script", declareCompletion},
       {"version", "Print version and build", declareVersion},
+      {"help", "Show the help of a command: help backup verify", declareHelp},
   };
   return kTable;
 }

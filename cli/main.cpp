@@ -68,7 +68,9 @@ int run(int argc, char** argv) {
   aragora::cli::GlobalOptions global;
   const auto parsed = aragora::cli::parseCommandLine(argc, argv, global);
   if (!parsed.run) {
-    aragora::cli::printOut(parsed.text);
+    const aragora::cli::Output out({.json = aragora::cli::wantsJson(argc, argv)});
+    out.document(parsed.document);
+    out.json() ? out.finish() : aragora::cli::printOut(parsed.text);
     return 0;
   }
   aragora::cli::Context context(global);
@@ -79,7 +81,9 @@ int run(int argc, char** argv) {
     return aragora::info(error.code()).exit_status;
   };
   try {
-    return parsed.run(context);
+    const int status = parsed.run(context);
+    context.out().finish();
+    return status;
   } catch (const aragora::Error& failure) {
     return failed(failure);
   } catch (const std::filesystem::filesystem_error& failure) {
@@ -99,12 +103,12 @@ int main(int argc, char** argv) {
   try {
     status = run(argc, argv);
   } catch (const aragora::Error& error) {
-    bool as_json = false;
-    for (int i = 1; i < argc; ++i) as_json |= std::string_view(argv[i]) == "--json";
-    aragora::cli::Output({.json = as_json}).error(error);
+    aragora::cli::Output({.json = aragora::cli::wantsJson(argc, argv)}).error(error);
     status = aragora::info(error.code()).exit_status;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "aragora: internal error: %s\n  → please report this as a bug\n", error.what());
+    aragora::cli::Output({.json = aragora::cli::wantsJson(argc, argv)})
+        .error(aragora::Error(aragora::Code::Internal, std::string("internal error: ") + error.what(),
+                              "please report this as a bug"));
     status = aragora::info(aragora::Code::Internal).exit_status;
   }
   status = withOutputLookedAt(status);

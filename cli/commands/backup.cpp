@@ -19,14 +19,6 @@ namespace {
 namespace key = config::key;
 using backups::Options;
 
-std::string kindOf(const Options& options) {
-  const auto kind = options.kind.value_or("full");
-  if (std::find(backup::kKinds.begin(), backup::kKinds.end(), kind) == backup::kKinds.end())
-    throw Error(Code::Usage, fmt::format("--kind {} is unknown", printable(kind, 20)),
-                fmt::format("use {}", join(backup::kKinds, ", ")));
-  return kind;
-}
-
 std::uint64_t bytesPerSecond(const std::string& text) {
   const auto units = std::string_view("kMG");
   const auto unit = text.empty() ? std::string_view::npos : units.find(text.back());
@@ -45,7 +37,7 @@ backup::CreateOptions createOptions(Context& context, const Options& options) {
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
   auto how = backup::createOptions(config, context.target(), context.backupKeyring());
   how.directory = context.backupDirectory(options.output);
-  how.kind = kindOf(options);
+  how.kind = options.kind.value_or("full");
   how.lock_wait = backups::lockWait(options);
   how.max_rate = options.max_rate ? bytesPerSecond(*options.max_rate) : 0;
   return how;
@@ -202,14 +194,15 @@ void declareBackup(CommandLine line) {
     return [options, function](Context& context) { return function(context, *options); };
   };
   const char* from = "Read them there instead: offsite, s3://bucket/prefix, or a directory";
-  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)", directory())
       .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M")
       .option("--wait", options->wait, "Seconds to wait for another run to end (default 600)");
   line.run(runs(create));
   auto create_line = line.subcommand("create", "Make a backup, and copy it elsewhere when backup.offsite is set");
   create_line
       .option("--kind", options->kind,
-              "full (default); base: the whole PostgreSQL cluster, for recovery to a moment; configuration; artifacts")
+              "full (default); base: the whole PostgreSQL cluster, for recovery to a moment; configuration; artifacts",
+              oneOf(backup::kKinds))
       .flag("--due", options->due, "Everything that the schedule says is due now")
       .run(runs(create));
   line.subcommand("run", "Make backups until stopped: what is due, and for SQLite increments in between")
@@ -223,15 +216,15 @@ void declareBackup(CommandLine line) {
       .flag("--init", options->init, "Only mark the directory as the place for the copies, and make it if need be")
       .run(runs(copy));
   line.subcommand("list", "List backups with their state")
-      .option("--from", options->from, from)
+      .option("--from", options->from, from, place())
       .run(runs(backups::list));
   line.subcommand("status", "What could be recovered now, and what is due; exit 1 when something is late or missing")
       .run(runs(backups::status));
   auto verify_line = line.subcommand("verify", "Prove a backup; level 2 restores it into scratch");
-  verify_line.option("--input", options->input, "A path, an id, or latest (default)")
+  verify_line.option("--input", options->input, "A path, an id, or latest (default)", cli::backup())
       .flag("--every-kind", options->every_kind, "The newest of every kind that there is")
       .option("--level", options->level, "0 digests, 1 structure, 2 restore (default)")
-      .option("--from", options->from, from)
+      .option("--from", options->from, from, place())
       .run(runs(backups::verify));
   auto prune_line = line.subcommand("prune", "Remove backups past retention, here and at backup.offsite");
   prune_line.option("--days", options->days, "Retention in days (default by kind: backup.*retention_days)")
@@ -249,7 +242,7 @@ void declareBackup(CommandLine line) {
       .option("--input", options->input, "Its id")
       .run(runs(backups::unpin));
   line.subcommand("keygen", "Make a recovery key that is kept away from this machine")
-      .option("--out", options->out, "File for the secret part, which must not exist (default standard output)")
+      .option("--out", options->out, "File for the secret part, which must not exist (default standard output)", file())
       .run(runs(backups::keygen));
   line.subcommand("rekey", "Seal every backup for the keys and recipients of today; payloads stay as they are")
       .run(runs(backups::rekey));

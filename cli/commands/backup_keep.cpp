@@ -255,11 +255,12 @@ int keygen(Context& context, const Options& options) {
                fmt::format("{} opens every backup that is made for it: take it off this machine", *options.out));
   } else {
     out.note("This opens every backup that is made for it. Keep it off this machine, with mode 0600:");
-    out.raw(text);
+    out.text("identity", text);
   }
   out.line(fmt::format("  ARAGORA_BACKUP_RECIPIENTS={}\n  then, for the backups that exist: aragora backup rekey",
                        recipient));
-  if (options.out) out.document({{"recipient", recipient}, {"file", *options.out}});
+  out.document({{"recipient", recipient}});
+  if (options.out) out.document({{"file", *options.out}});
   return 0;
 }
 

@@ -19,5 +19,6 @@ void declareKey(CommandLine line);
 void declareUser(CommandLine line);
 void declareCompletion(CommandLine line);
 void declareVersion(CommandLine line);
+void declareHelp(CommandLine line);
 
 }  // namespace aragora::cli

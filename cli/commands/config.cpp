@@ -87,15 +87,15 @@ void declareConfig(CommandLine line) {
   show_line.flag("--origin", options->origin, "Also where each value comes from and what it shadows");
   show_line.run([options](Context& context) { return show(context, *options); });
   line.subcommand("example", "Print an aragora.toml with every setting").run([](Context& context) {
-    context.out().raw(config::renderExampleFile());
+    context.out().text("text", config::renderExampleFile());
     return 0;
   });
   line.subcommand("manpage", "Print the man page aragora.toml(5)").run([](Context& context) {
-    context.out().raw(config::renderManPage());
+    context.out().text("text", config::renderManPage());
     return 0;
   });
   line.subcommand("environment", "Print the man page aragora-environment(7)").run([](Context& context) {
-    context.out().raw(config::renderEnvironmentManPage());
+    context.out().text("text", config::renderEnvironmentManPage());
     return 0;
   });
   line.run([](Context&) -> int {

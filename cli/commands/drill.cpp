@@ -20,9 +20,6 @@ struct Options {
 
 // What the deployment would really recover from: its base backups and log when it has them.
 bool physical(Context& context, const Options& options) {
-  if (options.kind && *options.kind != "logical" && *options.kind != "physical")
-    throw Error(Code::Usage, fmt::format("--kind {} is unknown", printable(*options.kind, 20)),
-                "use logical or physical");
   if (options.kind) return *options.kind == "physical";
   if (!context.config().usesPostgres()) return false;
   return !backup::Repository(context.backups(options.output, options.from), nullptr, "base").list().empty();
@@ -123,14 +120,17 @@ void declareDrill(CommandLine line) {
   const auto runs = [options](int (*function)(Context&, const Options&)) {
     return [options, function](Context& context) { return function(context, *options); };
   };
-  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
-      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory")
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)", directory())
+      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory",
+              place())
       .option("--input", options->input, "The id of a backup (default the newest good one)")
       .flag("--random", options->random, "Any good backup")
       .option("--kind", options->kind,
-              "logical, or physical: base backup and log (default what there is to recover from)")
+              "logical, or physical: base backup and log (default what there is to recover from)",
+              oneOf({"logical", "physical"}))
       .option("--scratch", options->scratch,
-              "Restore below this directory (default scratch in the state directory; as root TMPDIR or /var/tmp)");
+              "Restore below this directory (default scratch in the state directory; as root TMPDIR or /var/tmp)",
+              directory());
   line.run(runs(drill));
   line.subcommand("list", "Show earlier drills and whether their signatures hold").run(runs(list));
 }

@@ -120,7 +120,8 @@ int init(Context& context, const Options& options) {
 void declareInit(CommandLine line) {
   auto options = std::make_shared<Options>();
   line.flag("--production", options->production, "Production settings, secrets as files below the configuration")
-      .option("--directory", options->directory, "Where to write (default /etc/aragora, or ~/.config/aragora)");
+      .option("--directory", options->directory, "Where to write (default /etc/aragora, or ~/.config/aragora)",
+              directory());
   line.run([options](Context& context) { return init(context, *options); });
 }
 

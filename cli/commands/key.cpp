@@ -14,13 +14,13 @@ void declareKey(CommandLine line) {
   line.subcommand("backup-identity", "Print the age identity that opens backups with the stock age program (secret)")
       .run([](Context& context) {
         context.out().note("This opens every backup. Keep it offline, with mode 0600:");
-        context.out().raw(crypto::formatAgeIdentity(context.keyring().backupIdentity()) + "\n");
+        context.out().text("backup_identity", crypto::formatAgeIdentity(context.keyring().backupIdentity()));
         return 0;
       });
   line.subcommand("backup-writer", "Print the key for a machine that makes backups and must not read them (secret)")
       .run([](Context& context) {
         context.out().note("For ARAGORA_BACKUP_WRITER_KEY of that machine. It signs backups and opens none:");
-        context.out().raw(context.keyring().backupWriter().reveal() + "\n");
+        context.out().text("backup_writer_key", context.keyring().backupWriter().reveal());
         return 0;
       });
   line.run([](Context&) -> int { throw Error(Code::Usage, "key needs a subcommand", "try: aragora key show"); });

@@ -273,12 +273,12 @@ int restore(Context& context, const Options& options) {
 
 void declareRestore(CommandLine line) {
   auto options = std::make_shared<Options>();
-  line.option("--input", options->input, "A path, an id, or latest")
+  line.option("--input", options->input, "A path, an id, or latest", cli::backup())
       .flag("--verify", options->verify,
             "Also run aragora verify on the restored data before it takes the target's place")
       .flag("--dry-run", options->dry_run, "Check the backup and show what would be done")
       .flag("--yes", options->yes, "Replace the live database without asking; needed where there is no terminal")
-      .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped")
+      .option("--to", options->to, "Restore to this file or database name instead; nothing is swapped", file())
       .option("--target-time", options->target_time,
               "Recover to this moment, with its zone (PostgreSQL: the cluster, into --to DIRECTORY)")
       .option("--target-name", options->target_name, "… to this restore point (pg_create_restore_point)")
@@ -289,10 +289,11 @@ void declareRestore(CommandLine line) {
       .flag("--exclusive", options->exclusive, "Stop just before the target")
       .flag("--accept-loss", options->accept_loss, "Also when what the receiver had confirmed is not all there")
       .flag("--latest", options->latest, "… to the newest moment there is")
-      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory");
+      .option("--from", options->from, "Read the backups there instead: offsite, s3://bucket/prefix, or a directory",
+              place());
   line.flag("--configuration", options->configuration,
             "Write the saved configuration into --to DIRECTORY (as root default /etc/aragora)")
-      .option("--identity", options->identity, "With --configuration: file of the recovery key that opens it");
+      .option("--identity", options->identity, "With --configuration: file of the recovery key that opens it", file());
   declareWalGet(line.subcommand("wal-get", "Hand a file of the log to a recovering PostgreSQL: restore_command"));
   line.run([options](Context& context) { return restore(context, *options); });
 }

@@ -20,6 +20,7 @@ struct Options {
   std::optional<std::string> name;
   std::optional<std::string> role;
   std::optional<std::string> password_file;
+  bool yes = false;
 };
 
 // The accounts of the configured database, while it is open.
@@ -47,7 +48,7 @@ std::string actor() {
 }
 
 std::string requireEmail(const Options& options) {
-  if (!options.email) throw Error(Code::Usage, "--email is missing", "such as --email ada@example.org");
+  if (!options.email) throw Error(Code::Usage, "the address is missing", "such as ada@example.org");
   return *options.email;
 }
 
@@ -132,6 +133,31 @@ int setActive(Context& context, const Options& options, bool active) {
   return 0;
 }
 
+int role(Context& context, const Options& options) {
+  const auto email = requireEmail(options);
+  if (!options.role)
+    throw Error(Code::Usage, "the role is missing",
+                fmt::format("such as: aragora user role {} viewer", printable(email, 80)));
+  const bool changed = Opened(context).accounts.setRole(email, *options.role, actor());
+  context.out().marked(Mark::Ok, fmt::format("{} is {}{}", email, *options.role,
+                                             changed ? " now; every session of theirs has ended" : " already"));
+  context.out().document({{"email", email}, {"role", *options.role}, {"changed", changed}});
+  return 0;
+}
+
+int remove(Context& context, const Options& options) {
+  const auto email = requireEmail(options);
+  const auto question = fmt::format("Delete the account {} with its sessions and API keys?", printable(email, 80));
+  if (!options.yes && !canAsk())
+    throw Error(Code::Usage, "deleting an account needs --yes where nobody can be asked",
+                "user disable switches it off and can be undone");
+  if (!options.yes && !ask(question)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
+  Opened(context).accounts.remove(email, actor());
+  context.out().marked(Mark::Ok, fmt::format("{} is deleted; debates stay", email));
+  context.out().document({{"email", email}, {"deleted", true}});
+  return 0;
+}
+
 int enable(Context& context, const Options& options) { return setActive(context, options, true); }
 int disable(Context& context, const Options& options) { return setActive(context, options, false); }
 }  // namespace
@@ -142,22 +168,41 @@ void declareUser(CommandLine line) {
     return [options, function](Context& context) { return function(context, *options); };
   };
   const char* email = "Address that they log in with";
+  const char* given = "The same, without --email";
+  const auto roles = oneOf({"viewer", "member", "admin"});
   const char* file = "File with the password, - for standard input (default: a random one is made and shown)";
   auto add_line = line.subcommand("add", "Add someone");
   add_line.option("--email", options->email, email)
       .option("--name", options->name, "Their name")
-      .option("--role", options->role, "viewer (reads), member (default) or admin")
-      .option("--password-file", options->password_file, file)
+      .option("--role", options->role, "viewer (reads), member (default) or admin", roles)
+      .option("--password-file", options->password_file, file, cli::file())
+      .positional("address", options->email, given)
       .run(runs(add));
   line.subcommand("list", "List everyone").run(runs(list));
   auto password_line = line.subcommand("password", "Give someone a new password, and end their sessions");
   password_line.option("--email", options->email, email)
-      .option("--password-file", options->password_file, file)
+      .option("--password-file", options->password_file, file, cli::file())
+      .positional("address", options->email, given)
       .run(runs(password));
   line.subcommand("disable", "Switch an account off, and end its sessions")
       .option("--email", options->email, email)
+      .positional("address", options->email, given)
       .run(runs(disable));
-  line.subcommand("enable", "Let someone log in again").option("--email", options->email, email).run(runs(enable));
+  line.subcommand("enable", "Let someone log in again")
+      .option("--email", options->email, email)
+      .positional("address", options->email, given)
+      .run(runs(enable));
+  line.subcommand("role", "Change someone's role, and end their sessions")
+      .option("--email", options->email, email)
+      .option("--role", options->role, "viewer (reads), member or admin", roles)
+      .positional("address", options->email, given)
+      .positional("new-role", options->role, "The same, without --role", roles)
+      .run(runs(role));
+  line.subcommand("delete", "Delete an account with its sessions and API keys; debates stay")
+      .option("--email", options->email, email)
+      .flag("--yes", options->yes, "Do not ask")
+      .positional("address", options->email, given)
+      .run(runs(remove));
   line.run([](Context&) -> int { throw Error(Code::Usage, "user needs a subcommand", "try: aragora user list"); });
 }
 

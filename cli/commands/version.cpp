@@ -21,4 +21,9 @@ void declareVersion(CommandLine line) {
   });
 }
 
+// Listed here; the command line answers it, because the words behind it are commands.
+void declareHelp(CommandLine line) {
+  line.run([](Context&) { return 0; });
+}
+
 }  // namespace aragora::cli

@@ -253,18 +253,25 @@ bool fetch(Context& context, const FileOptions& options) {
 
 int get(Context& context, const FileOptions& options) {
   try {
-    return fetch(context, options) ? 0 : kNotThere;
-  } catch (const std::exception& error) {
+    const bool found = fetch(context, options);
+    context.out().document({{"name", *options.name}, {"found", found}});
+    return found ? 0 : kNotThere;
+  } catch (const Error& error) {
     // Whatever it is: recovery must stop here instead of opening a database that lacks its end.
-    std::fprintf(stderr, "aragora: wal-get %s: %s\n", options.name ? options.name->c_str() : "", error.what());
-    return kRealError;
+    context.out().document({{"exit_status", kRealError}});
+    context.out().error(Error(error.code(),
+                              fmt::format("wal-get {}: {}", printable(options.name.value_or(""), 60), error.what()),
+                              error.hint()));
+  } catch (const std::exception& error) {
+    context.out().error(Error(Code::Internal, std::string("wal-get: ") + error.what()));
   }
+  return kRealError;
 }
 }  // namespace
 
 void declareWalReceive(CommandLine line) {
   auto options = std::make_shared<ReceiveOptions>();
-  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)", directory())
       .option("--slot", options->slot, "Replication slot (default aragora; made when missing)")
       .option("--seal-interval", options->seal_interval,
               "Seconds between copies to backup.offsite (default backup.seal_interval_seconds)");
@@ -273,16 +280,16 @@ void declareWalReceive(CommandLine line) {
 
 void declareWalPush(CommandLine line) {
   auto options = std::make_shared<FileOptions>();
-  line.option("--output", options->output, "Directory of the backups (default backup.directory)")
-      .positional("file", options->path, "The complete file: %p of archive_command");
+  line.option("--output", options->output, "Directory of the backups (default backup.directory)", directory())
+      .positional("file", options->path, "The complete file: %p of archive_command", file());
   line.run([options](Context& context) { return push(context, *options); });
 }
 
 void declareWalGet(CommandLine line) {
   auto options = std::make_shared<FileOptions>();
   line.positional("name", options->name, "%f of restore_command")
-      .positional("destination", options->path, "%p of restore_command")
-      .option("--from", options->from, "The archive (default wal in backup.directory)");
+      .positional("destination", options->path, "%p of restore_command", file())
+      .option("--from", options->from, "The archive (default wal in backup.directory)", place());
   line.run([options](Context& context) { return get(context, *options); });
 }
 

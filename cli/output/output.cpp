@@ -76,14 +76,26 @@ void Output::marked(Mark mark, std::string_view text) const {
 
 void Output::raw(std::string_view text) const { put(stdout, text); }
 
+void Output::text(const char* member, std::string_view text) const {
+  if (options_.json) return document({{member, text}});
+  put(stdout, text);
+  if (!endsWith(text, "\n")) put(stdout, "\n");
+}
+
 void Output::note(std::string_view text) const {
   if (!options_.quiet) put(stderr, fmt::format("{}\n", text));
 }
 
 void Output::document(json::object object) const {
   if (!options_.json) return;
+  for (auto& member : object) document_[member.key()] = std::move(member.value());
+}
+
+void Output::finish() const {
+  if (!options_.json || finished_) return;
+  finished_ = true;
   json::object whole{{"schema_version", kSchemaVersion}};
-  for (auto& member : object) whole[member.key()] = std::move(member.value());
+  for (auto& member : document_) whole[member.key()] = std::move(member.value());
   put(stdout, toPrettyJson(whole) + "\n");
 }
 
@@ -114,6 +126,7 @@ void Output::error(const Error& error) const {
     if (!hint.empty()) body["hint"] = hint;
     if (!error.details().is_null()) body["details"] = redacted(error.details());
     document({{"error", body}});
+    finish();
   }
   put(stderr, fmt::format("{} {}\n", coloured("aragora:", "31;1", err_terminal_), message));
   if (!hint.empty()) put(stderr, fmt::format("  → {}\n", hint));

@@ -31,7 +31,12 @@ class Output {
   void marked(Mark mark, std::string_view text) const;  // ✓ ✗ ! -; failures and warnings also with -q
   void raw(std::string_view text) const;                // a result asked for by name: always printed
   void note(std::string_view text) const;               // standard error; not under -q
-  void document(json::object object) const;             // adds schema_version; only under --json
+  // A result that is a text of its own: as it is, or a member of the document.
+  void text(const char* member, std::string_view text) const;
+  // Under --json: members of the one document of this run, which error() or finish() prints, whichever comes first;
+  // of a command that had nothing to say it has its schema_version alone.
+  void document(json::object object) const;
+  void finish() const;
   void error(const Error& error) const;
 
   // A line that is rewritten in place; nothing when standard error is no terminal.
@@ -42,6 +47,8 @@ class Output {
  private:
   std::string coloured(std::string_view text, const char* code, bool on_terminal) const;
   OutputOptions options_;
+  mutable json::object document_;
+  mutable bool finished_ = false;
   bool out_terminal_ = false;
   bool err_terminal_ = false;
 };

@@ -90,6 +90,22 @@ User require(database::Connection& connection, const std::string& email) {
   return std::move(*user);
 }
 
+void requireRole(const std::string& role) {
+  if (role != "viewer" && role != "member" && role != "admin")
+    throw Error(Code::Validation, fmt::format("{} is no role", printable(role, 40)), "use viewer, member or admin");
+}
+
+// After `user` was changed, and recorded: the record holds the audit chain's lock, so that of two who take each other's
+// role away the second sees what the first did.
+void requireAnAdmin(database::Connection& connection, const User& user) {
+  if (user.role != "admin" || !user.active) return;
+  const auto left = connection.query("SELECT count(*) FROM users WHERE role = 'admin' AND is_active = 1", {});
+  if (left[0].integer(0) == 0)
+    throw Error(Code::Conflict,
+                fmt::format("{} is the last administrator who may log in; nothing was changed", user.email),
+                "make somebody else one first: aragora user role ada@example.org admin");
+}
+
 // Answers how many there were.
 std::int64_t endSessions(database::Connection& connection, const std::string& user) {
   const auto now = nowMicros();
@@ -144,8 +160,7 @@ User Accounts::add(const std::string& given, const std::string& name, const std:
   user.email = requireEmail(given);
   user.name = name;
   user.role = role;
-  if (role != "viewer" && role != "member" && role != "admin")
-    throw Error(Code::Validation, fmt::format("{} is no role", printable(role, 40)), "use viewer, member or admin");
+  requireRole(role);
   if (name.size() > 200) throw Error(Code::Validation, "the name has more than 200 bytes");
   requirePassword(password, user.email);
   user.created_at = user.updated_at = nowMicros();
@@ -193,6 +208,32 @@ void Accounts::setActive(const std::string& given, bool active, const std::strin
         {std::int64_t(active ? 1 : 0), nowMicros(), user.id});
     endSessions(connection, user.id);
     record(connection, actor, active ? "user.enable" : "user.disable", user.id, {});
+    requireAnAdmin(connection, user);
+  });
+}
+
+bool Accounts::setRole(const std::string& given, const std::string& role, const std::string& actor) {
+  requireRole(role);
+  return database_.writing([&](database::Connection& connection) {
+    const auto user = require(connection, normalisedEmail(given));
+    if (user.role == role) return false;
+    connection.query("UPDATE users SET role = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
+                     {role, nowMicros(), user.id});
+    endSessions(connection, user.id);
+    audit::append(
+        connection, keyring_,
+        {actor, "user.role", fmt::format("user:{}", user.id), "success", {}, {}, {{"from", user.role}, {"to", role}}});
+    requireAnAdmin(connection, user);
+    return true;
+  });
+}
+
+void Accounts::remove(const std::string& given, const std::string& actor) {
+  database_.write([&](database::Connection& connection) {
+    const auto user = require(connection, normalisedEmail(given));
+    connection.query("DELETE FROM users WHERE id = $1", {user.id});  // sessions and API keys go with it
+    record(connection, actor, "user.delete", user.id, {});
+    requireAnAdmin(connection, user);
   });
 }
 

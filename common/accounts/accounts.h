@@ -57,9 +57,14 @@ class Accounts {
   User add(const std::string& email, const std::string& name, const std::string& role, const Secret& password,
            const std::string& actor);
   std::vector<User> list();
-  // Both end every session of the user.
+  // These end every session of the user. All but the first: Error(Conflict) when that would leave no administrator who
+  // may log in.
   void setPassword(const std::string& email, const Secret& password, const std::string& actor);
   void setActive(const std::string& email, bool active, const std::string& actor);
+  // False, and nothing done, when that is their role already.
+  bool setRole(const std::string& email, const std::string& role, const std::string& actor);
+  // With sessions and API keys; debates belong to the deployment and stay, the audit log keeps the id.
+  void remove(const std::string& email, const std::string& actor);
 
   // Error(Unauthorized) with one text for an unknown address, a wrong password and an account that is off, after the
   // same time.

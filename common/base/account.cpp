@@ -81,6 +81,12 @@ Command commandAs(const Account& account, Command command) {
   return command;
 }
 
+std::string lineForSecretFile(const std::string& file, std::optional<uid_t> owner_to_keep) {
+  if (owner_to_keep.value_or(0) == 0 && findAccount(kServiceUser))
+    return fmt::format("chown root:{0} {1} && chmod 640 {1}", kServiceUser, file);
+  return owner_to_keep ? fmt::format("chmod 600 {}", file) : fmt::format("chown root {0} && chmod 600 {0}", file);
+}
+
 bool shareWithService(const fs::path& path, unsigned mode) {
   if (::geteuid() != 0) return false;
   const auto service = findAccount(kServiceUser);

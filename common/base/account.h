@@ -31,6 +31,10 @@ std::optional<Account> findAccount(uid_t user);
 // options are asked and not guessed. Answers 0 or errno.
 int accessAs(const Account& account, const fs::path& path, int mode);
 
+// What to type for a file of secrets: with its owner kept, or made root's. Never takes it away from the service, which
+// reads root's files by its group.
+std::string lineForSecretFile(const std::string& file, std::optional<uid_t> owner_to_keep);
+
 // As root: from here on this whole process is that user, in groups and HOME too. Throws Error(Permission).
 void becomeForGood(const Account& account);
 

@@ -5,6 +5,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "common/base/account.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/checks/settings_checks.h"
@@ -81,7 +82,7 @@ std::vector<Finding> checkCertificate(const Context& context) {
       (status.st_mode & 077) != 040) {
     findings.push_back(misconfigured(
         fmt::format("{}: the private key has mode {:04o}", config.variable(key::kTlsKey), status.st_mode & 07777),
-        config.origin(key::kTlsKey).text, fmt::format("chmod 600 {}", config.text(key::kTlsKey))));
+        config.origin(key::kTlsKey).text, fmt::format("chmod g-wx,o= {}", config.text(key::kTlsKey))));
   }
   if (findings.empty()) findings.push_back(ok(fmt::format("Certificate: valid for {} days", days)));
   return findings;
@@ -107,10 +108,10 @@ std::vector<Finding> checkSecretFiles(const Context& context) {
     if ((status.st_mode & 07) != 0)
       findings.push_back(misconfigured(
           fmt::format("{} holds secrets and has mode {:04o}: every user can read it", file, status.st_mode & 07777),
-          file, fmt::format("chmod o= {}", file)));
+          file, lineForSecretFile(file, status.st_uid)));
     else if (!config::mayOwnSecrets(status.st_uid) && !(foreign && status.st_uid == state.st_uid))
       findings.push_back(misconfigured(fmt::format("{} holds secrets and belongs to user {}", file, status.st_uid),
-                                       file, fmt::format("chown root {}", file)));
+                                       file, lineForSecretFile(file, std::nullopt)));
   }
   if (findings.empty()) findings.push_back(ok(fmt::format("Secret files: {} looked at, private", files.size())));
   return findings;

@@ -89,7 +89,11 @@ std::optional<std::string> obstacle(const fs::path& directory) {
              : fmt::format("{} cannot be made in {}: {}", directory.string(), present.string(), systemError(errno));
 }
 
+// One that is there is somebody's: its owner and mode are not ours to change.
 std::string makeIt(const fs::path& directory) {
+  std::error_code ignored;
+  if (fs::exists(fs::symlink_status(directory, ignored)))
+    return fmt::format("name a directory of the service's own, or let its user write into {}", directory.string());
   return fmt::format("install -d -o aragora -m 750 {}", directory.string());
 }
 

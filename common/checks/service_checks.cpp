@@ -41,14 +41,25 @@ fs::path obstacle(const Account& account, const fs::path& path) {
   return path;
 }
 
+// What is told from its name to be the service's own may be given to it; another directory has other users.
+bool isOurs(const fs::path& path) {
+  return std::any_of(path.begin(), path.end(),
+                     [](const fs::path& part) { return part.string().find("aragora") != std::string::npos; });
+}
+
+std::string howToLet(const Account& account, bool write, const fs::path& path, const fs::path& there) {
+  if (!isOurs(there) && write) return "name a directory of the service's own, such as one below /var/lib/aragora";
+  if (!isOurs(there))
+    return fmt::format("copy {} to a directory of the service's own, such as /etc/aragora, and name that", path.string());
+  if (write && there == path) return fmt::format("chown -R {0}:{0} {1}", account.name, path.string());
+  const bool directory = write || there != path;
+  return fmt::format("chgrp {} {} && chmod g+{} {}", account.name, there.string(), directory ? "x" : "r",
+                     there.string());
+}
+
 Finding cannot(const Account& account, const char* what, const fs::path& path, int failed) {
   const auto there = obstacle(account, path);
-  const auto group = account.name;
-  const bool directory = there != path || std::string_view(what) == "write";
-  const auto fix =
-      std::string_view(what) == "write" && there == path
-          ? fmt::format("chown -R {0}:{0} {1}", group, path.string())
-          : fmt::format("chgrp {} {} && chmod g+{} {}", group, there.string(), directory ? "x" : "r", there.string());
+  const auto fix = howToLet(account, std::string_view(what) == "write", path, there);
   return misconfigured(
       fmt::format("Service user: {} cannot {} {}: {}", account.name, what, path.string(), systemError(failed)),
       there.string(), fix);

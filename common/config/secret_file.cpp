@@ -77,12 +77,12 @@ void lookAtMode(const std::string& named, const fs::path& file, const struct sta
       result.troubles.push_back(
           {fmt::format("the secret file {} has mode {:04o}, others can {} it{}", named, status.st_mode & 07777,
                        written ? "change" : "read", written || !inContainer() ? "" : " (accepted in a container)"),
-           fmt::format("chmod 600 {}", named), !written && inContainer()});
+           lineForSecretFile(named, status.st_uid), !written && inContainer()});
   }
   if (mayOwnSecrets(status.st_uid) || onSecretMount(file)) return;
   result.troubles.push_back({fmt::format("the secret file {} belongs to user {}{}", named, status.st_uid,
                                          inContainer() ? " (accepted in a container)" : ""),
-                             fmt::format("chown root {} (or the service user)", named), inContainer()});
+                             lineForSecretFile(named, std::nullopt), inContainer()});
 }
 
 std::optional<std::string> nameOf(std::string_view text, std::size_t at) {

@@ -231,10 +231,10 @@ void Judge::space() {
   }
   if (state_.hasLog()) largest = std::max(largest, kSpaceForLog);
   const auto where = state_.directory.string();
-  const char* hint = "free space, or: aragora backup prune";
+  const char* hint = "free space; what backups could go: aragora backup prune --dry-run";
   if (state_.read_only)
     say(Subject::Space, Level::Failure, fmt::format("{} is mounted read-only: nothing can be saved", where),
-        "dmesg; mount -o remount,rw");
+        "see why: dmesg; check its file system before it is mounted for writing again");
   else if (state_.no_inodes)
     say(Subject::Space, Level::Failure, fmt::format("{} takes no more files (inodes)", where), hint);
   else if (state_.free_bytes < largest)

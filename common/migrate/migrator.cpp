@@ -108,7 +108,9 @@ void Migrator::refuseDrift(const Status& status) {
     throw Error(Code::Config,
                 fmt::format("the database has migration {} ({}), which this version of aragora does not know",
                             status.unknown.back().version, status.unknown.back().name),
-                "run the newer aragora, or undo it there with: aragora migrate down");
+                fmt::format("run the newer aragora; what going back with it would undo, data included: aragora migrate "
+                            "down --to {} --dry-run",
+                            options_.migrations.back().version));
   }
   if (!status.drifted.empty()) {
     const auto& first = status.drifted.front();

@@ -86,6 +86,64 @@ class Accounts(unittest.TestCase):
                 self.assertEqual(status, 401)
             self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
 
+    def roles_and_deletion(self, sandbox):
+        boss, ada = self.add(sandbox, "boss@example.org", "admin"), self.add(sandbox)
+        with Daemon(sandbox) as daemon:
+            ruler, login = self.log_in(daemon, boss, "boss@example.org"), self.log_in(daemon, ada)
+
+            def ended(login):
+                self.assertEqual(daemon.get("/api/auth/me", **bearer(login))[0], 401)
+                self.assertEqual(daemon.get("/api/debates", **bearer(login))[0], 401)
+                self.assertEqual(daemon.post("/api/auth/refresh", {"refresh_token": login["refresh_token"]})[0], 401)
+
+            sandbox.run("user", "role", "ADA@example.org", "viewer", check=0)
+            ended(login)
+            login = self.log_in(daemon, ada)
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(login))[1]["role"], "viewer")
+            self.assertEqual(daemon.post("/api/debates", {"task": "May she?", "rounds": 0}, **bearer(login))[0], 403)
+            self.assertIn("already", sandbox.run("user", "role", "--email", "ada@example.org", "--role", "viewer", check=0).stdout)
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(login))[0], 200, "nothing was changed")
+            # Nobody is left to undo it: refused, and nothing is done.
+            for arguments in (["role", "boss@example.org", "member"], ["disable", "boss@example.org"], ["delete", "boss@example.org", "--yes"]):
+                refused = sandbox.run("user", *arguments)
+                self.assertNotEqual(refused.returncode, 0)
+                self.assertIn("last administrator", refused.stderr)
+                self.assertEqual(daemon.get("/api/auth/me", **bearer(ruler))[1]["role"], "admin")
+            self.assertIn("--yes", sandbox.run("user", "delete", "ada@example.org", check=64).stderr)
+            self.assertEqual(daemon.get("/api/auth/me", **bearer(login))[0], 200)
+            sandbox.run("user", "delete", "ada@example.org", "--yes", check=0)
+            ended(login)
+            self.log_in(daemon, ada, expect=401)
+            sandbox.run("user", "delete", "ada@example.org", "--yes", check=66)
+            sandbox.run("user", "role", "ada@example.org", "admin", check=66)
+            # Two who take each other's role away at the same moment: one of them stays.
+            for _ in range(3):
+                self.add(sandbox, "other@example.org", "admin")
+                both = [subprocess.Popen([BINARY, "user", *arguments], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                        for arguments in (["role", "boss@example.org", "viewer"], ["delete", "other@example.org", "--yes"])]
+                said = [process.communicate(timeout=60)[1] for process in both]
+                admins = [user["email"] for user in sandbox.run_json("user", "list", check=0)["users"] if user["role"] == "admin"]
+                self.assertEqual(len(admins), 1, said)
+                self.assertEqual(sorted(process.returncode == 0 for process in both), [False, True], said)
+                if admins == ["other@example.org"]:
+                    sandbox.run("user", "role", "boss@example.org", "admin", check=0)
+                    sandbox.run("user", "delete", "other@example.org", "--yes", check=0)
+        self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
+
+    def test_roles_and_deletion_on_sqlite(self):
+        with Sandbox() as sandbox:
+            sandbox.run("migrate", check=0)
+            self.roles_and_deletion(sandbox)
+            with sqlite3.connect(sandbox.directory / "state/aragora.db") as database:
+                actions = [row[0] for row in database.execute("SELECT action FROM audit_log ORDER BY seq")]
+                self.assertEqual([action for action in actions if action in ("user.role", "user.delete")][:2], ["user.role", "user.delete"])
+                self.assertEqual(database.execute("SELECT count(*) FROM sessions WHERE user_id NOT IN (SELECT id FROM users)").fetchone()[0], 0)
+
+    def test_roles_and_deletion_on_postgres(self):
+        with postgres_database() as url, Sandbox(**production_environment(url, service("TEST_REDIS"))) as sandbox:
+            sandbox.run("migrate", check=0)
+            self.roles_and_deletion(sandbox)
+
     def test_guessing_is_slow(self):
         with Sandbox() as sandbox:
             sandbox.run("migrate", check=0)
@@ -117,7 +175,7 @@ class Accounts(unittest.TestCase):
                 self.assertEqual(daemon.request("POST", "/api/auth/login", {"email": "a" * 9000, "password": "x"})[0], 413)
                 self.assertEqual(daemon.get("/api/auth/me")[0], 401)
                 self.assertEqual(daemon.get("/api/debates", Authorization="Bearer a.b.c")[0], 401)
-            for arguments, status in ((["add"], 64), (["add", "--email", "x"], 65), (["add", "--email", "a@b", "--role", "root"], 65), (["disable", "--email", "who@b"], 66), ([], 64)):
+            for arguments, status in ((["add"], 64), (["add", "--email", "x"], 65), (["add", "--email", "a@b", "--role", "root"], 64), (["disable", "--email", "who@b"], 66), ([], 64)):
                 self.assertEqual(sandbox.run("user", *arguments).returncode, status, arguments)
             short = sandbox.write("short", "too short\n")
             self.assertIn("fewer than 15", sandbox.run("user", "add", "--email", "a@b", "--password-file", short, check=65).stderr)
