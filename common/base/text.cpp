@@ -1,6 +1,7 @@
 #include "common/base/text.h"
 
 #include <fmt/format.h>
+#include <utility>
 
 #include <algorithm>
 #include <cctype>
@@ -154,15 +155,20 @@ std::optional<std::string> fromBase64Url(std::string_view text) {
 }
 
 namespace {
+// Letters that changed places are one mistake.
 std::size_t editDistance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
+  std::vector<std::size_t> last;
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
+    const auto before_last = std::exchange(last, row);
     std::size_t diagonal = row[0];
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t above = row[j];
       row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before_last[j - 2] + 1);
       diagonal = above;
     }
   }

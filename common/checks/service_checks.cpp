@@ -50,7 +50,8 @@ bool isOurs(const fs::path& path) {
 std::string howToLet(const Account& account, bool write, const fs::path& path, const fs::path& there) {
   if (!isOurs(there) && write) return "name a directory of the service's own, such as one below /var/lib/aragora";
   if (!isOurs(there))
-    return fmt::format("copy {} to a directory of the service's own, such as /etc/aragora, and name that", path.string());
+    return fmt::format("copy {} to a directory of the service's own, such as /etc/aragora, and name that",
+                       path.string());
   if (write && there == path) return fmt::format("chown -R {0}:{0} {1}", account.name, path.string());
   const bool directory = write || there != path;
   return fmt::format("chgrp {} {} && chmod g+{} {}", account.name, there.string(), directory ? "x" : "r",

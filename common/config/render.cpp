@@ -111,7 +111,10 @@ std::string renderManPage() {
     if (setting.reloadable) out += "Applied on SIGHUP.\n";
     out += roff(fmt::format("Environment: {}.", fmt::join(setting.environment, ", "))) + "\n";
   }
-  out += ".El\n.Sh EXAMPLES\n.Dl $ aragora config example > aragora.toml\n.Dl $ aragora validate-env --config aragora.toml --offline\n.Sh SEE ALSO\n.Xr aragora-environment 7 ,\n.Xr aragora 8 ,\n.Xr aragora-validate-env 8\n";
+  out +=
+      ".El\n.Sh EXAMPLES\n.Dl $ aragora config example > aragora.toml\n.Dl $ aragora validate-env --config "
+      "aragora.toml --offline\n.Sh SEE ALSO\n.Xr aragora-environment 7 ,\n.Xr aragora 8 ,\n.Xr aragora-validate-env "
+      "8\n";
   return out;
 }
 
@@ -131,7 +134,9 @@ std::string renderEnvironmentManPage() {
                  : fmt::format("Another name of\n.Ev {} .\n", setting.environment.front());
     }
   }
-  out += ".El\n.Sh EXAMPLES\n.Dl # aragora config show ARAGORA_PORT\n.Dl $ aragora validate-env --env-file ./aragora.env --offline\n.Sh SEE ALSO\n.Xr aragora.toml 5 ,\n.Xr aragora 8\n";
+  out +=
+      ".El\n.Sh EXAMPLES\n.Dl # aragora config show ARAGORA_PORT\n.Dl $ aragora validate-env --env-file ./aragora.env "
+      "--offline\n.Sh SEE ALSO\n.Xr aragora.toml 5 ,\n.Xr aragora 8\n";
   return out;
 }
 
