@@ -173,24 +173,6 @@ void lookAtArchive(RecoveryState& state, const backup::WalArchive& archive, cons
   }
 }
 
-void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vector<Entry>& bases) {
-  const backup::WalArchive archive(options.directory / "wal", *options.keyring);
-  const bool received = archive.segmentSize() > 0;
-  // What the receiver had confirmed before the archive is looked at must be in it.
-  if (received) state.log = archive.readStatus();
-  state.timelines = archive.timelines();
-  lookAtArchive(state, archive, options);
-  if (received && lacksSomething(state)) {  // or a listing that met the receiver while it completed a segment
-    std::this_thread::sleep_for(kSealingTime);
-    lookAtArchive(state, archive, options);
-  }
-  if (!received) return;
-  state.offsite = backup::offsiteLogStatus(options.directory);
-  state.newest_segment = newestSegment(archive);
-  if (state.window) state.breaks = breaksOf(*state.window, bases);
-  if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
-}
-
 ServerSide ask(database::Target target, const std::string& slot) {
   ServerSide side;
   target.connect_timeout = target.statement_timeout = kServerTime;
@@ -211,6 +193,26 @@ ServerSide ask(database::Target target, const std::string& slot) {
     side.failure = error.what();
   }
   return side;
+}
+
+void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vector<Entry>& bases) {
+  const backup::WalArchive archive(options.directory / "wal", *options.keyring);
+  const bool received = archive.segmentSize() > 0;
+  // What was confirmed before the archive is looked at must be in it; asked in the other order, a receiver that works
+  // would look like one that lost something.
+  if (received) state.log = archive.readStatus();
+  if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
+  state.timelines = archive.timelines();
+  lookAtArchive(state, archive, options);
+  if (received && lacksSomething(state)) {  // or a listing that met the receiver while it completed a segment
+    std::this_thread::sleep_for(kSealingTime);
+    lookAtArchive(state, archive, options);
+  }
+  if (!received) return;
+  state.offsite = backup::offsiteLogStatus(options.directory);
+  state.newest_segment = newestSegment(archive);
+  if (state.window) state.breaks = breaksOf(*state.window, bases);
+  if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
 }
 
 Amount amountOf(const RecoveryState& state, bool physical) {
@@ -354,7 +356,6 @@ RecoveryState recoveryState(const StateOptions& options) {
       state.keys.push_back(std::move(*found));
   } else {
     lookAtLog(state, options, all["base"]);
-    if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
   }
   state.copy = backup::offsiteStatus(options.directory);
   state.place_problem = placeProblem(*options.config);
