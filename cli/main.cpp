@@ -76,7 +76,6 @@ int run(int argc, char** argv) {
   aragora::cli::Context context(global);
   const auto failed = [&](const aragora::Error& failure) {
     const auto error = asInterrupt(failure);
-    context.out().endProgress();
     context.out().error(error);
     return aragora::info(error.code()).exit_status;
   };

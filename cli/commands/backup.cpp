@@ -6,6 +6,7 @@
 
 #include "cli/commands/commands.h"
 #include "cli/commands/wal.h"
+#include "cli/output/shown_progress.h"
 #include "common/backup/continuous.h"
 #include "common/backup/elsewhere.h"
 #include "common/base/log.h"
@@ -92,7 +93,9 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
 void copyElsewhere(Context& context, const fs::path& directory, std::chrono::seconds lock_wait) {
   const auto place = storage::offsite(context.config());
   if (!place) return;
+  ShownProgress shown(context.out(), "backup");
   backup::OffsiteCopy copying(directory, *place, context.backupKeyring());
+  copying.showTo(shown.get());
   auto report = copying.copyBackups(lock_wait);
   try {
     const auto log = copying.copyLog(
@@ -113,19 +116,15 @@ void copyElsewhere(Context& context, const fs::path& directory, std::chrono::sec
 int create(Context& context, const Options& options) {
   const auto& out = context.out();
   auto how = createOptions(context, options);
-  std::uint64_t shown = 0;
-  how.on_progress = [&](std::uint64_t bytes) {
-    if (bytes - shown < (8U << 20)) return;
-    shown = bytes;
-    out.progress(fmt::format("backing up: {}", humanBytes(bytes)));
-  };
+  auto shown = std::make_unique<ShownProgress>(out, "backup");
+  how.progress = shown->get();
   const auto started = std::chrono::steady_clock::now();
   std::vector<backup::Entry> made;
   if (options.due)
     made = backup::createWhatIsDue(how, backup::policyOf(context.config()));
   else
     made.push_back(backup::createBackup(how));
-  out.endProgress();
+  shown.reset();
   json::array array;
   for (const auto& entry : made) {
     show(out, entry,
@@ -162,6 +161,8 @@ int copy(Context& context, const Options& options) {
   if (options.init) return markPlace(context, *place);
   backup::OffsiteCopy copying(directory, *place, context.backupKeyring());
   if (options.again) copying.writeEverythingAgain();
+  auto shown = std::make_unique<ShownProgress>(out, "backup");
+  copying.showTo(shown->get());
   const auto report = copying.copyBackups(backups::lockWait(options));
   backup::CopyReport log;
   bool receiver = false;
@@ -171,6 +172,7 @@ int copy(Context& context, const Options& options) {
     if (error.code() != Code::Busy) throw;
     receiver = true;  // it copies the log as it comes
   }
+  shown.reset();
   out.marked(
       report.refused.empty() ? Mark::Ok : Mark::Failure,
       fmt::format("{}: {} backups and {} files more, {}{}", place->describe(), report.backups, report.files + log.files,

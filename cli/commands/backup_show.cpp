@@ -2,6 +2,7 @@
 
 #include "cli/commands/backup.h"
 #include "common/backup/ledger.h"
+#include "cli/output/shown_progress.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/text.h"
 
@@ -106,6 +107,9 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
   const auto record = [&](int reached, bool good, const std::string& message) {
     if (own) repository.recordVerification(entry, {reached, good, nowMicros(), message});
   };
+  ShownProgress shown(context.out(), "verify");
+  how.progress = shown.get();
+  if (options.every_kind && entry.manifest) within(how.progress, entry.manifest->kind);
   try {
     auto report = backup::verifyBackup(entry, how);
     record(report.level, true, report.message);

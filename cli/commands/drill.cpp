@@ -1,5 +1,6 @@
 #include "cli/commands/backup.h"
 #include "cli/commands/commands.h"
+#include "cli/output/shown_progress.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/drill/evidence.h"
@@ -62,11 +63,12 @@ int drill(Context& context, const Options& options) {
   how.rto = std::chrono::minutes(context.config().integer(key::kRtoMinutes));
   how.rpo = std::chrono::minutes(context.config().integer(key::kRpoMinutes));
   how.tool_version = kVersion;
-  how.on_step = [&](const std::string& name) { out.progress("drill: " + name); };
+  auto shown = std::make_unique<ShownProgress>(out, "drill");
+  how.progress = shown->get();
   requireSomethingToTry(how, options.output || options.from);
   const auto evidence = drill::runDrill(how);
+  shown.reset();
   const auto path = drill::save(evidence, context.backupDirectory(options.output), context.keyring());
-  out.endProgress();
   for (const auto& step : evidence.steps) {
     const auto mark = step.outcome == drill::Step::Outcome::Done ? Mark::Ok : Mark::Failure;
     out.marked(mark,

@@ -1,4 +1,5 @@
 #include "cli/commands/commands.h"
+#include "cli/output/shown_progress.h"
 #include "common/base/text.h"
 #include "common/migrate/migrator.h"
 
@@ -16,9 +17,10 @@ struct Options {
   std::optional<std::int64_t> timeout;
 };
 
-migrate::Migrator migratorFor(Context& context, const Options& options) {
+migrate::Migrator migratorFor(Context& context, const Options& options, Progress* progress = nullptr) {
   migrate::Options how;
   how.lock_wait = std::chrono::seconds(options.lock_wait.value_or(120));
+  how.progress = progress;
   how.on_message = [&out = context.out()](std::string_view message) { out.note(message); };
   return migrate::Migrator(context.target(), how);
 }
@@ -69,8 +71,10 @@ int plan(Context& context, const Options& options) {
 int up(Context& context, const Options& options) {
   const auto& out = context.out();
   if (options.dry_run) return plan(context, options);
-  auto migrator = migratorFor(context, options);
+  auto shown = std::make_unique<ShownProgress>(out, "migrate");
+  auto migrator = migratorFor(context, options, shown->get());
   const auto applied = migrator.up(static_cast<int>(options.to.value_or(0)));
+  shown.reset();
   for (const auto& m : applied)
     out.marked(Mark::Ok, fmt::format("{:04}_{} applied in {}", m.version, m.name,
                                      humanDuration(std::chrono::milliseconds(m.duration_ms))));
@@ -107,8 +111,10 @@ int down(Context& context, const Options& options) {
   if (!options.to)
     throw Error(Code::Usage, "down needs --to VERSION",
                 "aragora migrate status shows the versions; 0 undoes everything");
-  const auto undone =
-      migratorFor(context, options).down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
+  auto shown = std::make_unique<ShownProgress>(out, "migrate");
+  const auto undone = migratorFor(context, options, shown->get())
+                          .down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
+  shown.reset();
   for (const auto& m : undone)
     out.marked(options.dry_run ? Mark::Info : Mark::Ok,
                fmt::format("{:04}_{} {}", m.version, m.name, options.dry_run ? "would be undone" : "undone"));

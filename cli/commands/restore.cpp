@@ -4,6 +4,7 @@
 #include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
 #include "common/backup/ledger.h"
+#include "cli/output/shown_progress.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/replaced.h"
 #include "common/base/moment.h"
@@ -180,7 +181,11 @@ void showRecovered(const Output& out, const backup::RecoverReport& report) {
 
 int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
   const auto& out = context.out();
-  const auto report = backup::recoverCluster(howToRecover(context, options, target));
+  auto how = howToRecover(context, options, target);
+  auto shown = std::make_unique<ShownProgress>(out, "restore");
+  how.progress = shown->get();
+  const auto report = backup::recoverCluster(how);
+  shown.reset();
   for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
   out.document(describe(report, options.dry_run));
   for (const auto& loss : report.losses) out.marked(Mark::Failure, "lost, as accepted: " + loss);
@@ -244,7 +249,10 @@ int restore(Context& context, const Options& options) {
   how.until = until;
   if (context.config().isSet(config::key::kRedisUrl)) how.redis_url = context.config().secret(config::key::kRedisUrl);
   if (!options.to && !options.dry_run && !options.yes) askFirst(entry, how);
+  auto shown = std::make_unique<ShownProgress>(out, "restore");
+  how.progress = shown->get();
   const auto report = backup::restoreBackup(entry, how);
+  shown.reset();
   if (options.dry_run) {
     for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
     out.document({{"dry_run", true}, {"id", report.id}, {"plan", texts(report.plan)}});

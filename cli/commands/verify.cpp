@@ -1,6 +1,7 @@
 #include "common/verify/verify.h"
 
 #include "cli/commands/commands.h"
+#include "cli/output/shown_progress.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
 
@@ -24,13 +25,12 @@ int verifyData(Context& context) {
   const auto keyring = deployment::keyring(context.config());
   verify::Options how;
   how.keyring = keyring ? &*keyring : nullptr;
-  how.on_progress = [&out](std::string_view step, std::int64_t done) {
-    out.progress(done > 0 ? fmt::format("{}: {}", step, done) : fmt::format("{}…", step));
-  };
+  auto shown = std::make_unique<ShownProgress>(out, "verify");
+  how.progress = shown->get();
   auto target = context.target();
   target.statement_timeout = std::chrono::hours(1);
   const auto report = verify::verifyDatabase(target, how);
-  out.endProgress();
+  shown.reset();
   json::array findings;
   for (const auto& finding : report.findings) {
     findings.push_back(json::object{

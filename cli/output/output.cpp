@@ -11,6 +11,7 @@
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/redact.h"
+#include "common/base/terminal_line.h"
 #include "common/base/text.h"
 
 namespace aragora::cli {
@@ -24,14 +25,20 @@ int out_failure = 0;
 void put(std::FILE* stream, std::string_view text) {
   const bool to_out = stream == stdout;
   if (to_out && out_failure != 0) return;
+  const terminal_line::Aside aside;
   const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size() && std::fflush(stream) == 0;
   if (to_out && !written) out_failure = errno != 0 ? errno : EIO;
 }
 
+// Whether what is a terminal knows escape sequences.
+bool terminalIsCapable() {
+  const char* term = std::getenv("TERM");
+  return term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
+}
+
 bool colourWanted(bool no_color) {
   const char* no = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
-  return !no_color && (no == nullptr || *no == '\0') && term != nullptr && std::string_view(term) != "dumb";
+  return !no_color && (no == nullptr || *no == '\0') && terminalIsCapable();
 }
 }  // namespace
 
@@ -117,7 +124,6 @@ json::value redacted(const json::value& value) {
 }  // namespace
 
 void Output::error(const Error& error) const {
-  endProgress();
   const auto message = redact(error.what());
   const auto hint = redact(error.hint());
   if (options_.json) {
@@ -132,13 +138,7 @@ void Output::error(const Error& error) const {
   if (!hint.empty()) put(stderr, fmt::format("  → {}\n", hint));
 }
 
-void Output::progress(std::string_view text) const {
-  if (err_terminal_ && !options_.quiet && !options_.json) put(stderr, fmt::format("\r\x1b[K{}", text));
-}
-
-void Output::endProgress() const {
-  if (err_terminal_ && !options_.quiet && !options_.json) put(stderr, "\r\x1b[K");
-}
+bool Output::redraws() const { return err_terminal_ && terminalIsCapable(); }
 
 std::string Output::dim(std::string_view text) const { return coloured(text, "2", out_terminal_); }
 

@@ -39,9 +39,8 @@ class Output {
   void finish() const;
   void error(const Error& error) const;
 
-  // A line that is rewritten in place; nothing when standard error is no terminal.
-  void progress(std::string_view text) const;
-  void endProgress() const;
+  // Whether a line on standard error can be rewritten in place.
+  bool redraws() const;
   std::string dim(std::string_view text) const;  // for standard output
 
  private:

@@ -183,8 +183,13 @@ void streamStored(const storage::Place& directory, const FileRecord& record, con
 }
 }  // namespace
 
-void checkStored(const storage::Place& directory, const FileRecord& record) {
-  streamStored(directory, record, [](std::string_view) {});
+void checkStored(const storage::Place& directory, const FileRecord& record, Progress* progress) {
+  streamStored(directory, record, [progress](std::string_view bytes) { add(progress, bytes.size()); });
+}
+
+void checkStored(const storage::Place& directory, const Manifest& manifest, Progress* progress) {
+  begin(progress, {"checking what is stored", manifest.storedSize()});
+  for (const auto& file : manifest.files) checkStored(directory, file, progress);
 }
 
 namespace {
@@ -251,13 +256,14 @@ class Opener {
 }  // namespace
 
 void readArtifact(const storage::Place& directory, const FileRecord& record,
-                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink) {
+                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink, Progress* progress) {
   crypto::Sha256 hash;
   Opener opener(directory, record, identities);
   const bool hashed = !record.plain_sha256.empty();
   while (const auto block = opener.next()) {
     if (hashed) hash.update(*block);
     sink(*block);
+    add(progress, block->size());
   }
   opener.finish();
   if (hashed && hash.finishHex() != record.plain_sha256)

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "common/backup/manifest.h"
+#include "common/base/progress.h"
 #include "common/storage/place.h"
 
 namespace aragora::backup {
@@ -35,10 +36,13 @@ class ArtifactWriter {
 
 // Decrypts and decompresses into `sink`; every byte that reaches it was authenticated. Throws Error(Damaged) when a
 // size or digest differs from `record`, at the latest at the end: what the sink made must not be used before this
-// returns.
+// returns. Counts its plain bytes.
 void readArtifact(const storage::Place& directory, const FileRecord& record,
-                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink);
-// Size and SHA-256 of the stored file only; needs no key.
-void checkStored(const storage::Place& directory, const FileRecord& record);
+                  const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink,
+                  Progress* progress = nullptr);
+// Size and SHA-256 of the stored file only; needs no key. Counts its stored bytes.
+void checkStored(const storage::Place& directory, const FileRecord& record, Progress* progress = nullptr);
+// Of every file of a backup.
+void checkStored(const storage::Place& directory, const Manifest& manifest, Progress* progress);
 
 }  // namespace aragora::backup

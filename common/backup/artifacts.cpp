@@ -83,21 +83,23 @@ void checkLine(const std::string& line, ArtifactCounts& counts) {
 }
 }  // namespace
 
-ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink) {
+ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink, Progress* progress) {
   auto reading = target;
   reading.statement_timeout = std::chrono::hours(1);
   const auto connection = database::connect(reading);
   const database::Transaction snapshot(*connection, target.engine == database::Engine::Sqlite
                                                         ? "BEGIN"
                                                         : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  const std::string finished = "d.status IN ('completed', 'failed', 'cancelled')";
+  const auto all = connection->query("SELECT count(*) FROM debates d WHERE " + finished, {})[0].integer(0);
+  begin(progress, {.what = "saving debates", .total = static_cast<std::uint64_t>(all), .noun = "debate"});
   ArtifactCounts counts;
   std::string last;
   while (true) {
-    const auto rows = connection->query(
-        fmt::format("SELECT {} FROM debates d WHERE d.id > $1 AND d.status IN ('completed', 'failed', 'cancelled') "
-                    "ORDER BY d.id LIMIT {}",
-                    store::kDebateColumns, kPage),
-        {last});
+    const auto rows =
+        connection->query(fmt::format("SELECT {} FROM debates d WHERE d.id > $1 AND {} ORDER BY d.id LIMIT {}",
+                                      store::kDebateColumns, finished, kPage),
+                          {last});
     if (rows.empty()) return counts;
     for (const auto& row : rows) {
       const auto debate = store::toDebate(row);
@@ -106,6 +108,7 @@ ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink
       ++counts.debates;
       sink(toJson(json::object{{"debate", describe(debate)}, {"events", std::move(events)}}) + "\n");
       last = debate.id;
+      add(progress, 1);
     }
   }
 }

@@ -13,7 +13,7 @@ struct ArtifactCounts {
 };
 
 // One snapshot; memory is one debate.
-ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink);
+ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink, Progress* progress = nullptr);
 // Reads what writeDebates wrote; recomputes every chain. Throws Error(Damaged) naming the debate.
 ArtifactCounts checkDebates(const storage::Place& directory, const FileRecord& record,
                             const std::vector<crypto::AgeIdentity>& identities);

@@ -162,12 +162,8 @@ class Run {
   void saveDatabase() {
     const auto* name = options_.target.engine == database::Engine::Sqlite ? "db.sqlite.zst.age" : "db.dump.zst.age";
     ArtifactWriter writer(temporary_, name, "database", artifact_);
-    std::uint64_t bytes = 0;
-    auto report = dumpDatabase(options_.target, [&](std::string_view block) {
-      writer.write(block);
-      bytes += block.size();
-      if (options_.on_progress) options_.on_progress(bytes);
-    });
+    auto report = dumpDatabase(
+        options_.target, [&](std::string_view block) { writer.write(block); }, options_.progress);
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = std::move(report.server_version);
     manifest_.tables = std::move(report.tables);
@@ -181,13 +177,9 @@ class Run {
     auto artifact = artifact_;
     artifact.plain_digest = false;
     ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact);
-    std::uint64_t bytes = 0;
-    const auto report =
-        streamBase(options_.target, options_.max_rate, temporary_ / "cluster", [&](std::string_view block) {
-          writer.write(block);
-          bytes += block.size();
-          if (options_.on_progress) options_.on_progress(bytes);
-        });
+    const auto report = streamBase(
+        options_.target, options_.max_rate, temporary_ / "cluster",
+        [&](std::string_view block) { writer.write(block); }, options_.progress);
     manifest_.files.push_back(writer.finish());
     manifest_.server_version = report.server_version;
     manifest_.physical = PhysicalRecord{report.system_identifier, report.wal.timeline, report.wal.start,
@@ -204,7 +196,8 @@ class Run {
 
   void saveDebates() {
     ArtifactWriter writer(temporary_, "debates.jsonl.zst.age", "artifacts", artifact_);
-    const auto counts = writeDebates(options_.target, [&](std::string_view line) { writer.write(line); });
+    const auto counts = writeDebates(
+        options_.target, [&](std::string_view line) { writer.write(line); }, options_.progress);
     manifest_.files.push_back(writer.finish());
     manifest_.tables = {{"debates", counts.debates, {}}, {"debate_events", counts.events, {}}};
   }
@@ -232,9 +225,7 @@ class Run {
     createFileExclusively(temporary_ / "manifest.json.sig", toHex(options_.keyring->signManifest(text)) + "\n", 0640);
   }
 
-  void proveStored() {
-    for (const auto& file : manifest_.files) checkStored(temporary_, file);
-  }
+  void proveStored() { checkStored(temporary_, manifest_, options_.progress); }
 
   const CreateOptions& options_;
   Repository repository_;
@@ -252,6 +243,7 @@ void proveContent(const Entry& entry, const CreateOptions& options) {
   VerifyOptions how;
   how.level = options.keyring->opensBackups() ? 1 : 0;
   how.keyring = options.keyring;
+  how.progress = options.progress;
   try {
     const auto report = verifyBackup(entry, how);
     for (const auto& line : report.warnings) log::warning("backup {}: {}", entry.id, line);
@@ -313,6 +305,7 @@ std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& p
     auto how = options;
     how.kind = rule.kind;
     if (!isDue(how, rule)) continue;  // most runs end here, without waiting for others
+    within(how.progress, how.kind);
     {
       const auto lock = Repository(how.directory, how.keyring, how.kind).lock(how.lock_wait);
       if (!isDue(how, rule)) continue;

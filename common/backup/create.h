@@ -20,7 +20,7 @@ struct CreateOptions {
   std::uint64_t max_rate = 0;
   std::chrono::seconds lock_wait{0};       // for another run in the same directory to end
   const config::Config* config = nullptr;  // its settings become a file, without secrets but in "configuration"
-  std::function<void(std::uint64_t plain_bytes)> on_progress;
+  Progress* progress = nullptr;
 };
 
 // Into backup.directory, with the recipients and the compression that the settings name; `config` must outlive it.

@@ -204,8 +204,9 @@ std::optional<Micros> newestIncrement(const Entry& full, const crypto::Keyring& 
 }
 
 void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,
-                     const fs::path& file) {
+                     const fs::path& file, Progress* progress) {
   if (increments.empty()) return;
+  begin(progress, {.what = "applying increments", .total = increments.size(), .noun = "increment", .even = false});
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid()) throwSystemError(Code::Io, "open", file.string(), errno);
   for (const auto& increment : increments) {
@@ -213,6 +214,7 @@ void applyIncrements(const Entry& full, const std::vector<Increment>& increments
               [&](std::uint64_t number, std::string_view page) { writePage(fd, file, number, page); });
     if (::ftruncate(fd.get(), static_cast<off_t>(increment.page_count * increment.page_size)) != 0)
       throwSystemError(Code::Io, "cut", file.string(), errno);
+    add(progress, 1);
   }
   syncFile(fd.get(), file);
   if (digestOf(file) != increments.back().database_sha256)

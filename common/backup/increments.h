@@ -37,7 +37,7 @@ std::optional<Micros> newestIncrement(const Entry& full, const crypto::Keyring& 
 // Applies them to the database of the full backup in `file`. Throws Error(Damaged) when the outcome does not have the
 // digest that was recorded; the file is worthless then.
 void applyIncrements(const Entry& full, const std::vector<Increment>& increments, const crypto::Keyring& keyring,
-                     const fs::path& file);
+                     const fs::path& file, Progress* progress = nullptr);
 
 // Makes the increments of one database, one at a time. It follows the path: another file there, as after a restore, is
 // read as a whole, and what differs becomes an increment. Keeps 32 bytes a page; one owner.

@@ -47,15 +47,18 @@ Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& res
 }  // namespace
 
 Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file,
-                      const std::vector<Increment>& increments) {
+                      const std::vector<Increment>& increments, Progress* progress) {
   const auto& record = *entry.manifest->file("database");
   {
     const Fd fd = createFile(file, O_EXCL, 0600);
-    readArtifact(entry.directory, record, keyring.backupIdentities(),
-                 [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); });
+    begin(progress, {"restoring the database", record.plain_size});
+    readArtifact(
+        entry.directory, record, keyring.backupIdentities(),
+        [&](std::string_view bytes) { writeAll(fd.get(), bytes, file); }, progress);
     syncFile(fd.get(), file);
   }
-  applyIncrements(entry, increments, keyring, file);
+  applyIncrements(entry, increments, keyring, file, progress);
+  begin(progress, {"checking every page"});
   database::Target target;
   target.path = file;
   const auto connection = database::connect(target);
@@ -64,7 +67,7 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
     throw Error(Code::Damaged, fmt::format("backup {}: SQLite finds the restored database damaged", entry.id));
   if (!connection->query("PRAGMA foreign_key_check", {}).empty())
     throw Error(Code::Damaged, fmt::format("backup {}: the restored database has orphaned rows", entry.id));
-  const auto tables = tableRecords(*connection);
+  const auto tables = tableRecords(*connection, Tables::All, progress);
   if (increments.empty()) return compare(*entry.manifest, tables);
   Comparison counted;
   for (const auto& table : tables) {
@@ -99,12 +102,16 @@ void applySettings(const Entry& entry, const DatabaseProperties& properties, con
 }  // namespace
 
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target,
-                        Ownership ownership) {
+                        Ownership ownership, Progress* progress) {
   const auto properties = propertiesOf(entry, keyring);
   requireRestoreProgram(entry.manifest->server_version);
   DumpLoader loader(target, ownership);
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
-               [&](std::string_view bytes) { loader.write(bytes); });
+  const auto& record = *entry.manifest->file("database");
+  begin(progress, {"loading the database", record.plain_size});
+  readArtifact(
+      entry.directory, record, keyring.backupIdentities(), [&](std::string_view bytes) { loader.write(bytes); },
+      progress);
+  begin(progress, {"waiting for pg_restore, which builds the indexes"});
   loader.finish();
   if (!loader.withoutPrivileges().empty() && ownership == Ownership::AsDumped)
     throw Error(Code::Conflict, fmt::format("privileges were not restored: {}", join(loader.withoutPrivileges(), "; ")),
@@ -116,7 +123,7 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
     const auto connection = database::connect(reading);
     const database::Transaction snapshot(*connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     if (properties) pinSession(*connection);  // earlier versions took digests as the session was
-    comparison = compare(*entry.manifest, tableRecords(*connection));
+    comparison = compare(*entry.manifest, tableRecords(*connection, Tables::All, progress));
   }
   comparison.skipped = loader.skipped();
   if (properties) applySettings(entry, *properties, target, ownership, comparison);

@@ -19,12 +19,12 @@ struct Comparison {
 // SQLite: decrypts into `file` (created exclusively, 0600), applies `increments`, checks pages, foreign keys and row
 // counts (after increments: the digest of the whole database instead of the counts).
 Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file,
-                      const std::vector<Increment>& increments = {});
+                      const std::vector<Increment>& increments = {}, Progress* progress = nullptr);
 // PostgreSQL: streams into pg_restore for the database that `target` names (it must be empty), compares row counts and
 // content digests, and gives it the settings that the source had; they decide what is seen of it. `AsDumped`: owners
 // and privileges too, or Error(Conflict). Error(CouldNotVerify) for what is no fault of the backup's.
 Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, const database::Target& target,
-                        Ownership ownership = Ownership::OfTheLoader);
+                        Ownership ownership = Ownership::OfTheLoader, Progress* progress = nullptr);
 
 // A database of its own on the server of `target`; dropped on destruction unless kept. What runs that were killed left
 // behind is dropped first: named by us, and marked by a run on this machine that does not live any more, or made over

@@ -32,10 +32,12 @@ struct OffsiteCopy::Folder {
   std::map<std::string, std::uint64_t>& known;
 
   bool has(const std::string& name) const { return known.count(name) > 0; }
-  void bring(const std::string& name, CopyReport& report) const { bring(name, here / name, report); }
-  void bring(const std::string& name, const fs::path& file, CopyReport& report) const {
+  void bring(const std::string& name, CopyReport& report, Progress* progress = nullptr) const {
+    bring(name, here / name, report, progress);
+  }
+  void bring(const std::string& name, const fs::path& file, CopyReport& report, Progress* progress = nullptr) const {
     const auto size = fs::file_size(file);
-    there.write(name, file);
+    there.write(name, file, progress);
     known[name] = size;
     ++report.files;
     report.bytes += size;
@@ -89,10 +91,18 @@ void OffsiteCopy::writeStatus(const OffsiteStatus& status) const {
 
 void OffsiteCopy::copyAll(CopyReport& report) {
   requireOurs();
+  std::vector<std::pair<std::string, Entry>> missing;
   for (const auto& kind : kKinds) {
-    for (const auto& entry : Repository(here_, &keyring_, kind).list()) {
-      if (entry.good()) copyBackup(entry, kind, report);
+    for (auto& entry : Repository(here_, &keyring_, kind).list()) {
+      if (entry.good() && !isThere(entry, kind)) missing.emplace_back(kind, std::move(entry));
     }
+  }
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    within(progress_, fmt::format("copy to {}, backup {} of {}", there_.describe(), i + 1, missing.size()));
+    copyBackup(missing[i].second, missing[i].first, report);
+  }
+  within(progress_, fmt::format("copy to {}", there_.describe()));
+  for (const auto& kind : kKinds) {
     if (noted_.insert(kind).second) noteLedgerThere(kind);
   }
   copyIncrements(report);
@@ -132,25 +142,29 @@ void OffsiteCopy::requireOurCluster() {
                 "give each cluster a place of its own: ARAGORA_OFFSITE");
 }
 
+// As it is here: it may have been sealed for other keys since it was copied.
+bool OffsiteCopy::isThere(const Entry& entry, const std::string& kind) {
+  const auto target = folder(kind + "/" + entry.id);
+  if (!target.has("manifest.json")) return false;
+  auto [known, fresh] = notes_.try_emplace(kind + "/" + entry.id);
+  if (fresh) known->second = target.there.text("manifest.json.sig", kNoteLimit).value_or("");
+  return known->second == readFile(entry.directory.path() / "manifest.json.sig", kNoteLimit);
+}
+
 void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyReport& report) {
   const auto target = folder(kind + "/" + entry.id);
   const auto signature = readFile(entry.directory.path() / "manifest.json.sig", kNoteLimit);
-  if (target.has("manifest.json")) {
-    auto [known, fresh] = notes_.try_emplace(kind + "/" + entry.id);
-    if (fresh) known->second = target.there.text("manifest.json.sig", kNoteLimit).value_or("");
-    if (known->second == signature) return;
-    target.forget("manifest.json");  // sealed for other keys since: nothing, until all of it is there again
-  }
+  // Sealed for other keys since: nothing, until all of it is there again.
+  if (target.has("manifest.json")) target.forget("manifest.json");
   try {
-    for (const auto& file : entry.manifest->files) checkStored(entry.directory, file);
+    checkStored(entry.directory, *entry.manifest, progress_);
   } catch (const Error& error) {
     if (error.code() != Code::Damaged) throw;
     report.refused.emplace_back(error.what());
     return;
   }
-  for (const auto& file : entry.manifest->files) {
-    target.bring(file.path, report);
-  }
+  begin(progress_, {"copying", entry.manifest->storedSize()});
+  for (const auto& file : entry.manifest->files) target.bring(file.path, report, progress_);
   target.bring("manifest.json.sig", report);
   target.bring("manifest.json", report);
   folder(kind).known[entry.id] = 0;
@@ -179,6 +193,7 @@ void OffsiteCopy::noteLedgerThere(const std::string& kind) {
 }
 
 void OffsiteCopy::copyIncrements(CopyReport& report) {
+  begin(progress_, {"copying increments"});
   for (const auto& full : storage::Place(here_ / "increments").list()) {
     if (!full.folder || !folder("full").has(full.name)) continue;
     const auto target = folder("increments/" + full.name);
@@ -188,7 +203,7 @@ void OffsiteCopy::copyIncrements(CopyReport& report) {
     for (const auto& item : storage::Place(target.here).list()) {
       if (startsWith(item.name, ".") || !endsWith(item.name, kRecord) || target.has(item.name)) continue;
       // The record is what makes the increment exist.
-      target.bring(item.name.substr(0, item.name.size() - kRecord.size()) + ".pages.zst.age", report);
+      target.bring(item.name.substr(0, item.name.size() - kRecord.size()) + ".pages.zst.age", report, progress_);
       target.bring(item.name, report);
     }
     if (!made || notes_["increments/" + promise] == *made) continue;
@@ -232,6 +247,7 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
   try {
     requireOurs();
     requireOurCluster();
+    begin(progress_, {"copying the log"});
     copyGaps(report);
     for (const auto& [timeline, promised] : promises) beginThere(timeline);
     for (const auto timeline : log.timelines()) copySegments(timeline, report);
@@ -264,7 +280,7 @@ void OffsiteCopy::copySegments(std::uint32_t timeline, CopyReport& report) {
     if (startsWith(item.name, ".") || !endsWith(item.name, kData) || target.has(item.name)) continue;
     const auto name = item.name.substr(0, item.name.size() - kData.size());
     target.bring(name + std::string(kRecord), report);
-    target.bring(item.name, report);
+    target.bring(item.name, report, progress_);
     // Its pieces have done their service.
     std::vector<std::string> pieces;
     for (const auto& [known, size] : target.known) {

@@ -38,6 +38,7 @@ class OffsiteCopy {
   CopyReport copyBackups(std::chrono::seconds wait);
   // From now on nothing counts as being there.
   void writeEverythingAgain() { again_ = true; }
+  void showTo(Progress* progress) { progress_ = progress; }
   // Complete segments and histories, the open segment up to what is on disk here, and how far the copy reaches
   // (wal/status.json there, wal/offsite.json here). Error(Busy) when another run does it.
   CopyReport copyLog(const ArtifactOptions& sealing);
@@ -49,6 +50,7 @@ class OffsiteCopy {
   void writeStatus(const OffsiteStatus& status) const;
   void requireOurs();
   void requireOurCluster();
+  bool isThere(const Entry& entry, const std::string& kind);
   void copyBackup(const Entry& entry, const std::string& kind, CopyReport& report);
   void noteLedgerThere(const std::string& kind);
   void copyIncrements(CopyReport& report);
@@ -69,6 +71,7 @@ class OffsiteCopy {
   std::map<std::string, std::string> notes_;                           // what was last written there
   std::set<std::string> noted_;                                        // kinds whose ledger there is up to date
   bool again_ = false;
+  Progress* progress_ = nullptr;
   std::map<std::uint32_t, ConfirmedLog> promised_;  // of each timeline, what was last confirmed there
   Lsn told_ = 0;
   Micros told_at_ = 0;

@@ -51,7 +51,7 @@ class Run {
                               database::name(options_.target.engine)),
                   wanted == Engine::Postgres ? "set DATABASE_URL" : "unset DATABASE_URL");
     }
-    for (const auto& file : entry_.manifest->files) checkStored(entry_.directory, file);
+    checkStored(entry_.directory, *entry_.manifest, options_.progress);
     report_.as_of = entry_.manifest->started_at;
     if (!options_.increments || wanted != Engine::Sqlite) return;
     increments_ = incrementsOf(entry_, *options_.keyring, options_.until);
@@ -81,6 +81,7 @@ class Run {
     verify::Options how;
     how.keyring = options_.keyring;
     how.expected_version = entry_.manifest->migration_version;
+    how.progress = options_.progress;
     const auto found = verify::verifyDatabase(landed, how);
     report_.verified = found.held();
     const auto warnings = found.warnings();
@@ -120,7 +121,7 @@ class Run {
     removeWhatKilledRunsLeft(target);
     const interrupt::Obligation obligation(removeLanding);
     try {
-      const auto comparison = landSqlite(entry_, *options_.keyring, landing, increments_);
+      const auto comparison = landSqlite(entry_, *options_.keyring, landing, increments_, options_.progress);
       report_.tables = comparison.tables;
       report_.rows = comparison.rows;
       database::Target landed = options_.target;
@@ -249,7 +250,8 @@ class Run {
       return "database " + name;
     };
     try {
-      const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target(), Ownership::AsDumped);
+      const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target(), Ownership::AsDumped,
+                                           options_.progress);
       report_.tables = comparison.tables;
       report_.rows = comparison.rows;
       report_.warnings = comparison.skipped;

@@ -15,6 +15,7 @@ struct RestoreOptions {
   bool verify = false;              // run the live-data verification on the landed copy before the swap
   std::optional<Secret> redis_url;  // sessions in the backup that are not live go back there
   bool dry_run = false;
+  Progress* progress = nullptr;
 };
 
 struct RestoreReport {

@@ -29,7 +29,7 @@ constexpr auto kDumpPause = std::chrono::milliseconds(150);
 constexpr int kDumpTries = 3;
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
-SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
+SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink, Progress* progress) {
   if (!fileExists(target.path))
     throw Error(Code::NoInput, fmt::format("there is no database at {}", target.path.string()),
                 "create it with: aragora migrate");
@@ -38,7 +38,12 @@ SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink) {
   report.server_version = "SQLite " + snapshot.connection().query("SELECT sqlite_version()", {})[0].text(0);
   // Counting reads most of the file too: the pages that one of the two has read are in memory for the other.
   auto tables = std::async(std::launch::async, [&] { return tableRecords(snapshot.connection()); });
-  snapshot.read(sink);
+  begin(progress, {"reading the database", snapshot.size()});
+  snapshot.read([&](std::string_view block) {
+    sink(block);
+    add(progress, block.size());
+  });
+  begin(progress, {"counting the rows of every table"});
   report.tables = tables.get();
   return report;
 }
@@ -79,12 +84,20 @@ class FailedEarly : public Error {
   Cause cause;
 };
 
-SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadline patience) {
+// With the indexes, which a dump leaves out: no more than a hint at how large it becomes. Taken before the snapshot, so
+// that it cannot spoil it.
+std::uint64_t sizeOf(database::Connection& connection) {
+  return static_cast<std::uint64_t>(
+      connection.query("SELECT pg_database_size(current_database())", {})[0].optionalInteger(0).value_or(0));
+}
+
+SourceReport dumpView(const database::Target& given, const ByteSink& sink, Progress* progress, Deadline patience) {
   const auto target = database::postgres::pinned(given);  // the snapshot is of one server
   database::postgres::PostgresConnection connection(target);
   requireProgramVersion("pg_dump", connection.serverVersion());
   SourceReport report;
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
+  const Phase dumping{"reading the database", progress != nullptr ? sizeOf(connection) : 0, true};
   const StableView view(connection, patience);
   pinSession(connection);
   report.properties =
@@ -96,8 +109,10 @@ SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadl
                         fmt::format("--lock-wait-timeout={}", kDumpLocks.count()), "--snapshot=" + view.snapshot()}));
   std::vector<char> buffer(1U << 20);
   bool gave = false;
+  begin(progress, dumping);
   while (const auto got = dump.read(buffer, deadlineIn(kSilence))) {
     sink(std::string_view(buffer.data(), got));
+    add(progress, got);
     gave = true;
   }
   // End of output alone proves nothing: a pg_dump that died ends its output too.
@@ -111,20 +126,21 @@ SourceReport dumpView(const database::Target& given, const ByteSink& sink, Deadl
                       Error(Code::Busy, fmt::format("the schema changes during the backup: {}", *who),
                             "try again when the change of the schema has ended"));
   }
+  begin(progress, {"counting the rows of every table"});
   report.tables = counting.get();
   return report;
 }
 
 // Somebody who wants to change a table between our lock and pg_dump's own waits for us, and pg_dump for them: all locks
 // are let go, the change passes, and everything begins anew.
-SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {
+SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink, Progress* progress) {
   auto target = given;
   target.application_name = "aragora backup";
   target.statement_timeout = kDumpTimeout;
   const auto patience = deadlineIn(kSchemaPatience);
   for (int failures = 0;;) {
     try {
-      return dumpView(target, sink, patience);
+      return dumpView(target, sink, progress, patience);
     } catch (const FailedEarly& failed) {
       if (failed.cause == Cause::Other && ++failures == kDumpTries) throw;
       if (remaining(patience).count() == 0) throw;
@@ -135,20 +151,26 @@ SourceReport dumpPostgres(const database::Target& given, const ByteSink& sink) {
 }
 }  // namespace
 
-std::vector<TableRecord> tableRecords(database::Connection& connection, Tables which) {
+std::vector<TableRecord> tableRecords(database::Connection& connection, Tables which, Progress* progress) {
   std::vector<TableRecord> records;
+  const auto comparing = [&](std::size_t tables) {
+    begin(progress, {.what = "counting rows", .total = tables, .noun = "table", .even = false});
+  };
   if (connection.engine() == Engine::Sqlite) {
-    for (const auto& row : connection.query(
-             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name", {})) {
+    const auto names = connection.query(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name", {});
+    comparing(names.size());
+    for (const auto& row : names) {
       const auto count =
           connection
               .query(fmt::format("SELECT count(*) FROM {}", database::postgres::quoteIdentifier(row.text(0))), {})[0]
               .integer(0);
       records.push_back({row.text(0), count, {}});
+      add(progress, 1);
     }
     return records;
   }
-  for (const auto& row : connection.query(
+  const auto names = connection.query(
            "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN "
            "pg_namespace n ON n.oid = c.relnamespace "
            "WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname "
@@ -156,19 +178,22 @@ std::vector<TableRecord> tableRecords(database::Connection& connection, Tables w
            "JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND x.oid = e.refobjid WHERE "
            "e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e' AND NOT (c.oid = ANY "
            "(coalesce(x.extconfig, '{}'))))) ORDER BY 1",
-           {std::string(which == Tables::All ? "all" : "dumped")})) {
+           {std::string(which == Tables::All ? "all" : "dumped")});
+  comparing(names.size());
+  for (const auto& row : names) {
     const auto sums =
         connection.query(fmt::format("SELECT count(*), coalesce(bit_xor(hashtextextended(t::text, 0)), 0), "
                                      "coalesce(sum(hashtextextended(t::text, 42)::numeric), 0) FROM {} t",
                                      row.text(0)),
                          {})[0];
     records.push_back({row.text(0), sums.integer(0), sums.text(1) + ":" + sums.text(2)});
+    add(progress, 1);
   }
   return records;
 }
 
-SourceReport dumpDatabase(const database::Target& target, const ByteSink& sink) {
-  return target.engine == Engine::Sqlite ? dumpSqlite(target, sink) : dumpPostgres(target, sink);
+SourceReport dumpDatabase(const database::Target& target, const ByteSink& sink, Progress* progress) {
+  return target.engine == Engine::Sqlite ? dumpSqlite(target, sink, progress) : dumpPostgres(target, sink, progress);
 }
 
 }  // namespace aragora::backup

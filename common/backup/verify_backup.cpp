@@ -20,23 +20,29 @@ fs::path scratchOf(const VerifyOptions& options) {
   return options.scratch_directory.empty() ? scratchDirectory() : options.scratch_directory;
 }
 
+// The database of a backup from its beginning to its end.
+void readDatabase(const Entry& entry, const VerifyOptions& options, const ByteSink& sink) {
+  const auto& record = *entry.manifest->file("database");
+  begin(options.progress, {"reading the backup", record.plain_size});
+  readArtifact(entry.directory, record, options.keyring->backupIdentities(), sink, options.progress);
+}
+
 // The whole dump goes through pg_restore --list; a truncated one passes that, which is why digests come first.
-void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
+void checkDumpStructure(const Entry& entry, const VerifyOptions& options) {
   requireRestoreProgram(entry.manifest->server_version);
   // Into a file: a pipe that nobody reads would stop it.
   const TemporaryDirectory scratch;
   const auto table = scratch.path() / "list";
   Subprocess list({{"pg_restore", "--list", "--file=" + table.string()}, {{"LC_ALL", "C"}}, true});
   bool taking = true;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
-               [&](std::string_view bytes) {
-                 if (!taking) return;
-                 try {
-                   list.write(bytes, deadlineIn(std::chrono::minutes(5)));
-                 } catch (const Error&) {
-                   taking = false;  // it has read its table of contents and closed the pipe; its exit status decides
-                 }
-               });
+  readDatabase(entry, options, [&](std::string_view bytes) {
+    if (!taking) return;
+    try {
+      list.write(bytes, deadlineIn(std::chrono::minutes(5)));
+    } catch (const Error&) {
+      taking = false;  // it has read its table of contents and closed the pipe; its exit status decides
+    }
+  });
   list.closeInput();
   const int status = list.wait(deadlineIn(std::chrono::minutes(5)));
   std::error_code unknown;
@@ -47,14 +53,13 @@ void checkDumpStructure(const Entry& entry, const crypto::Keyring& keyring) {
         fmt::format("backup {}: pg_restore cannot list it: {}", entry.id, printable(trim(list.errorOutput()), 200)));
 }
 
-void checkSqliteStructure(const Entry& entry, const crypto::Keyring& keyring) {
+void checkSqliteStructure(const Entry& entry, const VerifyOptions& options) {
   std::string head;
   std::uint64_t size = 0;
-  readArtifact(entry.directory, *entry.manifest->file("database"), keyring.backupIdentities(),
-               [&](std::string_view bytes) {
-                 if (head.size() < 100) head.append(bytes.substr(0, 100 - head.size()));
-                 size += bytes.size();
-               });
+  readDatabase(entry, options, [&](std::string_view bytes) {
+    if (head.size() < 100) head.append(bytes.substr(0, 100 - head.size()));
+    size += bytes.size();
+  });
   // SQLite file format section 1.3: magic, page size at 16, page count at 28 (both big-endian).
   const auto number = [&](std::size_t at, int count) {
     std::uint64_t value = 0;
@@ -81,6 +86,7 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
   how.to = scratch.path() / "cluster";
   how.verify = true;
   how.most_log = options.most_log;
+  how.progress = options.progress;
   const auto listing = WalArchive(how.directory / "wal", *options.keyring).listing();
   const auto way = listing.reach(physical.timeline, physical.stop).timeline;
   if (target == RecoveryTarget::Kind::Latest && listing.branches.count(way) > 0) how.timeline = way;
@@ -99,8 +105,7 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
 void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& report) {
   if (options.level >= 1) {
     BaseChecker checker;
-    readArtifact(entry.directory, *entry.manifest->file("database"), options.keyring->backupIdentities(),
-                 [&](std::string_view bytes) { checker.write(bytes); });
+    readDatabase(entry, options, [&](std::string_view bytes) { checker.write(bytes); });
     checker.finish();
     report.message += ", every file has the digest that PostgreSQL gave it";
   }
@@ -108,6 +113,7 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
   if (const auto size = log.segmentSize(); size > 0) {
     const auto& physical = *entry.manifest->physical;
     // The base holds the segments of its own range.
+    begin(options.progress, {"checking the log"});
     try {
       const auto files = log.check({physical.timeline, (physical.stop + size - 1) / size}, options.level >= 1);
       report.message += fmt::format(", {} files of log after it hold", files);
@@ -187,11 +193,13 @@ std::vector<Increment> checkIncrements(const Entry& entry, const VerifyOptions& 
   if (entry.manifest->engine != "sqlite" || entry.manifest->kind != "full") return {};
   try {
     auto increments = incrementsOf(entry, *options.keyring);
+    begin(options.progress, {.what = "checking increments", .total = increments.size(), .noun = "increment"});
     for (const auto& increment : increments) {
       checkStored(incrementsDirectory(entry), increment.file);
       if (options.level >= 1)
         readArtifact(incrementsDirectory(entry), increment.file, options.keyring->backupIdentities(),
                      [](std::string_view) {});
+      add(options.progress, 1);
     }
     if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
     return increments;
@@ -205,7 +213,7 @@ std::vector<Increment> checkIncrements(const Entry& entry, const VerifyOptions& 
 void landIncrements(const Entry& entry, const VerifyOptions& options, const std::vector<Increment>& increments,
                     const fs::path& file, VerifyReport& report) {
   try {
-    landSqlite(entry, *options.keyring, file, increments);
+    landSqlite(entry, *options.keyring, file, increments, options.progress);
   } catch (const Error& error) {
     if (error.code() != Code::Damaged) throw;
     report.log_problem = error.what();
@@ -221,7 +229,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   report.id = entry.id;
   report.level = options.level;
   report.warnings = whatShrank(entry, options.keyring);
-  for (const auto& file : manifest.files) checkStored(entry.directory, file);
+  checkStored(entry.directory, manifest, options.progress);
   report.message = fmt::format("signature and {} files hold", manifest.files.size());
   const auto increments = checkIncrements(entry, options, report);
   if (options.level >= 1) {
@@ -243,16 +251,16 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   }
   if (options.level == 1) {
     if (manifest.engine == "sqlite")
-      checkSqliteStructure(entry, *options.keyring);
+      checkSqliteStructure(entry, options);
     else
-      checkDumpStructure(entry, *options.keyring);
+      checkDumpStructure(entry, options);
     report.message += ", content and structure hold";
   }
   if (options.level >= 2) {
     Comparison comparison;
     if (manifest.engine == "sqlite") {
       const TemporaryDirectory scratch(scratchOf(options));
-      comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db");
+      comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db", {}, options.progress);
       if (!increments.empty()) landIncrements(entry, options, increments, scratch.path() / "latest.db", report);
     } else {
       if (!options.postgres)
@@ -260,7 +268,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
                     "set DATABASE_URL, or use --level 1");
       const ScratchDatabase scratch(*options.postgres, "aragora_verify_" + lower(newUlid()),
                                     propertiesOf(entry, *options.keyring));
-      comparison = landPostgres(entry, *options.keyring, scratch.target());
+      comparison = landPostgres(entry, *options.keyring, scratch.target(), Ownership::OfTheLoader, options.progress);
     }
     report.message +=
         fmt::format(", restored into scratch: {} tables, {} rows as recorded", comparison.tables, comparison.rows);

@@ -15,6 +15,7 @@ struct VerifyOptions {
   fs::path scratch_directory;
   // Of a base backup: how much of the log behind it is replayed, too. By default what takes a few minutes.
   std::uint64_t most_log = 4ULL << 30;
+  Progress* progress = nullptr;
 };
 
 struct VerifyReport {

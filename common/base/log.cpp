@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/redact.h"
+#include "common/base/terminal_line.h"
 #include "common/base/text.h"
 
 namespace aragora::log {
@@ -110,6 +111,7 @@ void write(Level level, std::string_view message) {
   } else {
     line = fmt::format("{} {:<7} {}", toIso(nowMicros()), name(level), text);
   }
+  const terminal_line::Aside aside;
   target.logger->log(native(level), line);
 }
 

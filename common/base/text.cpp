@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 
 namespace aragora {
 
@@ -36,11 +37,11 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string counted(std::size_t number, std::string_view noun) {
+std::string counted(std::uint64_t number, std::string_view noun) {
   if (number == 1) return fmt::format("1 {}", noun);
   const bool y = endsWith(noun, "y") && noun.size() > 1 &&
                  std::string_view("aeiou").find(noun[noun.size() - 2]) == std::string_view::npos;
-  const bool hiss = endsWith(noun, "s") || endsWith(noun, "x") || endsWith(noun, "ch");
+  const bool hiss = endsWith(noun, "s") || endsWith(noun, "x") || endsWith(noun, "ch") || endsWith(noun, "sh");
   if (y) return fmt::format("{} {}ies", number, noun.substr(0, noun.size() - 1));
   return fmt::format("{} {}{}", number, noun, hiss ? "es" : "s");
 }
@@ -192,22 +193,44 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
 
 std::string humanBytes(std::uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
+  if (bytes < 1000) return fmt::format("{} B", bytes);
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  while (value >= 1000 && unit < 4) {
+  while (value >= 999.95 && unit < 4) {  // what would be rounded to 1000.0
     value /= 1000;
     ++unit;
   }
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+  return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string humanRate(double bytes_per_second) {
+  return humanBytes(static_cast<std::uint64_t>(std::max(0.0, bytes_per_second))) + "/s";
+}
+
+namespace {
+// "4 min 10 s", "5 min": the smaller part only when there is one.
+std::string inTwo(std::int64_t large, const char* large_unit, std::int64_t small, const char* small_unit) {
+  return small == 0 ? fmt::format("{} {}", large, large_unit)
+                    : fmt::format("{} {} {} {}", large, large_unit, small, small_unit);
+}
+}  // namespace
+
+std::string humanSeconds(std::int64_t seconds) {
+  if (seconds < 60) return fmt::format("{} s", seconds);
+  if (seconds < 3600) return inTwo(seconds / 60, "min", seconds % 60, "s");
+  if (seconds < 86'400) return inTwo(seconds / 3600, "h", seconds / 60 % 60, "min");
+  return inTwo(seconds / 86'400, "d", seconds / 3600 % 24, "h");
 }
 
 std::string humanDuration(std::chrono::milliseconds span) {
   const auto ms = span.count();
   if (ms < 1000) return fmt::format("{} ms", ms);
-  if (ms < 60'000) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1000);
-  if (ms < 3'600'000) return fmt::format("{} min {} s", ms / 60'000, ms / 1000 % 60);
-  if (ms < 86'400'000) return fmt::format("{} h {} min", ms / 3'600'000, ms / 60'000 % 60);
-  return fmt::format("{} d {} h", ms / 86'400'000, ms / 3'600'000 % 24);
+  if (ms < 59'950) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1000);
+  return humanSeconds((ms + 500) / 1000);
+}
+
+std::string humanDuration(double seconds) {
+  return humanDuration(std::chrono::milliseconds(std::llround(seconds * 1000)));
 }
 
 namespace {

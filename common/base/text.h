@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,8 +17,17 @@ std::vector<std::string> split(std::string_view text, char separator);  // parts
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string lower(std::string_view text);
 std::string upper(std::string_view text);
-// "1 error", "3 errors", "2 entries".
-std::string counted(std::size_t number, std::string_view noun);
+// "1 error", "3 errors", "2 entries": every number of things that is shown goes through here.
+std::string counted(std::uint64_t number, std::string_view noun);
+template <std::signed_integral Number>
+std::string counted(Number number, std::string_view noun) {
+  return counted(static_cast<std::uint64_t>(number < 0 ? 0 : number), noun);
+}
+// The word that goes with it: agreeing(n, "is", "are").
+template <std::integral Number>
+std::string_view agreeing(Number number, std::string_view one, std::string_view more) {
+  return number == 1 ? one : more;
+}
 bool startsWith(std::string_view text, std::string_view prefix);
 bool endsWith(std::string_view text, std::string_view suffix);
 std::string replaceAll(std::string text, std::string_view from, std::string_view to);
@@ -32,8 +43,13 @@ std::optional<std::string> fromBase64Url(std::string_view text);   // unpadded; 
 // length, at least 2), or the first that the word is the beginning of.
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates);
 
-std::string humanBytes(std::uint64_t bytes);                // "49.2 MB" (powers of 1000)
-std::string humanDuration(std::chrono::milliseconds span);  // "3 d 4 h", "2.1 s", "15 ms"
+// Numbers for people, everywhere in the same form; JSON has them raw, with the unit in the name. Counts have no
+// separators.
+std::string humanBytes(std::uint64_t bytes);                // "49.2 MB" (powers of 1000), "512 B"
+std::string humanRate(double bytes_per_second);             // "49.2 MB/s"
+std::string humanDuration(std::chrono::milliseconds span);  // "3 d 4 h", "5 min", "2.1 s", "15 ms"
+std::string humanDuration(double seconds);                  // as measured
+std::string humanSeconds(std::int64_t seconds);             // "4 min 10 s", "17 s": where nobody knows it more exactly
 // Control characters, escape sequences and invalid UTF-8 made harmless for a log or a terminal (CWE-117).
 std::string printable(std::string_view text, std::size_t limit = 4096);
 bool validUtf8(std::string_view text);

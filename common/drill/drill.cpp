@@ -25,6 +25,7 @@ using database::Engine;
 namespace {
 constexpr auto kReadyTime = std::chrono::seconds(60);
 constexpr auto kSmokeTime = std::chrono::seconds(60);
+constexpr std::size_t kSteps = 8;
 
 std::string hostName() {
   char name[256] = {};
@@ -60,6 +61,7 @@ class Drill {
     }
     const bool session = step("session", [this] { return trySession(); });
     const bool smoke = step("smoke test", [this] { return instance_->smokeTest(debates_, deadlineIn(kSmokeTime)); });
+    ARAGORA_CHECK(evidence_.steps.size() == kSteps);
     tidyUp();
     evidence_.boxes = {
         {"Restore database from backup to test environment", restored},
@@ -77,7 +79,7 @@ class Drill {
     Step step{name, Step::Outcome::NotRun, 0, "an earlier step failed"};
     if (!failed_) {
       interrupt::check();
-      if (options_.on_step) options_.on_step(name);
+      within(options_.progress, fmt::format("step {} of {}, {}", evidence_.steps.size() + 1, kSteps, name));
       const auto began = std::chrono::steady_clock::now();
       try {
         step.detail = function();
@@ -120,7 +122,7 @@ class Drill {
   }
 
   std::string checkFiles() {
-    for (const auto& file : entry_.manifest->files) backup::checkStored(entry_.directory, file);
+    backup::checkStored(entry_.directory, *entry_.manifest, options_.progress);
     return fmt::format("signature and digests of {} files", entry_.manifest->files.size());
   }
 
@@ -133,12 +135,13 @@ class Drill {
       const auto increments = backup::incrementsOf(entry_, *options_.keyring);
       if (!increments.empty()) newest_ = increments.back().at;
       for (const auto& increment : increments) evidence_.log_bytes += increment.file.stored_size;
-      comparison = backup::landSqlite(entry_, *options_.keyring, database_.path, increments);
+      comparison = backup::landSqlite(entry_, *options_.keyring, database_.path, increments, options_.progress);
     } else {
       scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()),
                                                                     backup::propertiesOf(entry_, *options_.keyring));
       database_ = scratch_database_->target();
-      comparison = backup::landPostgres(entry_, *options_.keyring, database_);
+      comparison = backup::landPostgres(entry_, *options_.keyring, database_, backup::Ownership::OfTheLoader,
+                                        options_.progress);
     }
     evidence_.unpack_seconds = secondsSince(began);
     auto done = fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
@@ -154,6 +157,7 @@ class Drill {
     how.keyring = options_.keyring;
     how.base = entry_.id;
     how.to = scratch_.path() / "cluster";
+    how.progress = options_.progress;
     backup::giveToServerUser(scratch_.path(), false);
     const auto report = backup::recoverCluster(how);
     cluster_ = std::make_unique<backup::PrivateCluster>(how.to, std::map<std::string, std::string>{});
@@ -175,6 +179,7 @@ class Drill {
     verify::Options how;
     how.keyring = options_.keyring;
     how.expected_version = entry_.manifest->migration_version;
+    how.progress = options_.progress;
     const auto report = verify::verifyDatabase(database_, how);
     std::vector<std::string> messages;
     for (const auto& finding : report.findings) {

@@ -21,7 +21,7 @@ struct Options {
   std::chrono::seconds rto{3600};
   std::chrono::seconds rpo{300};
   std::string tool_version;
-  std::function<void(const std::string&)> on_step;
+  Progress* progress = nullptr;
 };
 
 struct Step {

@@ -44,6 +44,11 @@ void Migrator::say(const std::string& message) {
   if (options_.on_message) options_.on_message(message);
 }
 
+void Migrator::reach(const Migration& migration, std::size_t statement, std::size_t of) {
+  if (options_.progress != nullptr) options_.progress->reach(statement);
+  if (options_.on_statement) options_.on_statement(migration, statement, of);
+}
+
 std::unique_ptr<Connection> Migrator::connectForWork() {
   auto target = target_;
   target.statement_timeout = std::max<std::chrono::milliseconds>(target.statement_timeout, kCommitTimeout);
@@ -122,6 +127,13 @@ void Migrator::refuseDrift(const Status& status) {
   }
 }
 
+namespace {
+std::size_t pendingUpTo(const Status& status, int to) {
+  return static_cast<std::size_t>(std::count_if(status.pending.begin(), status.pending.end(),
+                                                [to](const auto& m) { return to == 0 || m.version <= to; }));
+}
+}  // namespace
+
 std::vector<Applied> Migrator::up(int to) {
   const auto connection = connectForWork();
   RunLock lock(target_, options_.lock_wait, [this](const std::string& message) { say(message); });
@@ -138,6 +150,8 @@ std::vector<Applied> Migrator::up(int to) {
     refuseDrift(status);
     if (status.pending.empty() || (to > 0 && status.pending.front().version > to)) return done;
     const auto& next = status.pending.front();
+    within(options_.progress,
+           fmt::format("migration {} of {}", done.size() + 1, done.size() + pendingUpTo(status, to)));
     lock.stillHeld();
     const auto begun = history::find(*connection, next.version);
     auto applied = apply(*connection, next, begun ? begun->statements_done : 0);
@@ -149,7 +163,12 @@ Applied Migrator::apply(Connection& connection, const Migration& migration, int 
   const auto started = std::chrono::steady_clock::now();
   Applied record{migration.version, migration.name, migration.checksum, nowMicros(), appliedBy(), 0,
                  statements_done,   true,           migration.down,     {}};
-  say(fmt::format("applying {:04}_{}", migration.version, migration.name));
+  const auto what = fmt::format("applying {:04}_{}", migration.version, migration.name);
+  say(what);
+  begin(options_.progress, {.what = what,
+                            .total = splitStatements(migration.up, migration.name).size(),
+                            .noun = "statement",
+                            .even = false});
   if (migration.transactional)
     applyTransactional(connection, migration, record);
   else
@@ -179,7 +198,7 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
       connection.executeScript(
           fmt::format("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = 0", options_.lock_timeout.count()));
     for (std::size_t i = 0; i < statements.size(); ++i) {
-      if (options_.on_statement) options_.on_statement(migration, i, statements.size());
+      reach(migration, i, statements.size());
       connection.executeScript(statements[i].text, true);
     }
     if (sqlite && !connection.query("PRAGMA foreign_key_check", {}).empty()) {
@@ -188,7 +207,7 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
           fmt::format("migration {} would leave rows that violate a foreign key; nothing was changed", migration.name));
     }
     history::insert(connection, record);
-    if (options_.on_statement) options_.on_statement(migration, statements.size(), statements.size());
+    reach(migration, statements.size(), statements.size());
     transaction.commit();
   });
   if (sqlite) connection.executeScript("PRAGMA foreign_keys=ON");
@@ -200,7 +219,7 @@ void Migrator::applyStatementwise(Connection& connection, const Migration& migra
   record.complete = false;
   if (!history::find(connection, migration.version)) history::insert(connection, record);
   for (auto i = static_cast<std::size_t>(record.statements_done); i < statements.size(); ++i) {
-    if (options_.on_statement) options_.on_statement(migration, i, statements.size());
+    reach(migration, i, statements.size());
     withLockRetries(migration, [&] {
       if (target_.engine == Engine::Postgres && indexNeedsNoBuild(connection, statements[i].text)) return;
       connection.executeScript(statements[i].text, true);
@@ -208,7 +227,7 @@ void Migrator::applyStatementwise(Connection& connection, const Migration& migra
     connection.query("UPDATE aragora_migrations SET statements_done = $2 WHERE version = $1",
                      {std::int64_t{migration.version}, static_cast<std::int64_t>(i + 1)});
   }
-  if (options_.on_statement) options_.on_statement(migration, statements.size(), statements.size());
+  reach(migration, statements.size(), statements.size());
   connection.query("UPDATE aragora_migrations SET complete = 1 WHERE version = $1", {std::int64_t{migration.version}});
   record.statements_done = static_cast<int>(statements.size());
   record.complete = true;
@@ -307,7 +326,9 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
       for (const auto& applied : above) refuseDataLoss(*connection, applied);
     }
     const auto statements = splitStatements(last.down, last.name);
-    say(fmt::format("undoing {:04}_{}", last.version, last.name));
+    const auto what = fmt::format("undoing {:04}_{}", last.version, last.name);
+    say(what);
+    begin(options_.progress, {.what = what, .total = statements.size(), .noun = "statement", .even = false});
     const bool transactional = last.down.find("-- aragora: no-transaction") == std::string::npos;
     const Migration named{last.version, last.name, {}, last.down, transactional, {}};
     withLockRetries(named, [&] {
@@ -316,7 +337,10 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
         transaction.emplace(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
       if (transactional && target_.engine == Engine::Postgres)
         connection->executeScript(fmt::format("SET LOCAL lock_timeout = {}", options_.lock_timeout.count()));
-      for (const auto& statement : statements) connection->executeScript(statement.text, true);
+      for (std::size_t i = 0; i < statements.size(); ++i) {
+        connection->executeScript(statements[i].text, true);
+        if (options_.progress != nullptr) options_.progress->reach(i + 1);
+      }
       history::remove(*connection, last.version);
       if (transaction) transaction->commit();
     });

@@ -9,6 +9,7 @@
 
 #include <functional>
 
+#include "common/base/progress.h"
 #include "common/migrate/history.h"
 #include "common/migrate/migration.h"
 
@@ -41,6 +42,7 @@ struct Options {
   // Told what is being done; also the place where tests interrupt. Called before each statement.
   std::function<void(const Migration&, std::size_t statement, std::size_t of)> on_statement;
   std::function<void(std::string_view)> on_message;
+  Progress* progress = nullptr;
 };
 
 class Migrator {
@@ -77,6 +79,7 @@ class Migrator {
   void refuseDataLoss(database::Connection& connection, const Applied& applied);
   bool indexNeedsNoBuild(database::Connection& connection, const std::string& sql);
   void say(const std::string& message);
+  void reach(const Migration& migration, std::size_t statement, std::size_t of);
 
   database::Target target_;
   Options options_;

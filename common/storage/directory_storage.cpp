@@ -53,7 +53,7 @@ bool DirectoryStorage::read(const std::string& name, const ByteSink& sink) const
   return true;
 }
 
-void DirectoryStorage::write(const std::string& name, const fs::path& file) const {
+void DirectoryStorage::write(const std::string& name, const fs::path& file, Progress* progress) const {
   const auto path = at(name);
   makeDirectories(path.parent_path(), 0750);
   const auto temporary = path.parent_path() / (".tmp-" + path.filename().string());
@@ -61,7 +61,10 @@ void DirectoryStorage::write(const std::string& name, const fs::path& file) cons
     const Fd from = openForReading(file);
     const Fd to = createFile(temporary, O_TRUNC, 0640);
     try {
-      readThrough(from, file, [&](std::string_view bytes) { writeAll(to.get(), bytes, temporary); });
+      readThrough(from, file, [&](std::string_view bytes) {
+        writeAll(to.get(), bytes, temporary);
+        add(progress, bytes.size());
+      });
       syncFile(to.get(), temporary);
     } catch (...) {
       ::unlink(temporary.c_str());

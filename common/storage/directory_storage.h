@@ -11,7 +11,7 @@ class DirectoryStorage : public Storage {
   std::vector<Item> list(const std::string& folder, const Selection& selection) const override;
   std::optional<std::uint64_t> size(const std::string& name) const override;
   bool read(const std::string& name, const ByteSink& sink) const override;
-  void write(const std::string& name, const fs::path& file) const override;
+  void write(const std::string& name, const fs::path& file, Progress* progress) const override;
   void remove(const std::string& name) const override;
   std::string describe(const std::string& name) const override { return at(name).string(); }
 

@@ -38,7 +38,9 @@ std::optional<std::string> Place::text(const std::string& name, std::size_t limi
   return found ? std::optional(content) : std::nullopt;
 }
 
-void Place::write(const std::string& name, const fs::path& file) const { storage_->write(inFolder(name), file); }
+void Place::write(const std::string& name, const fs::path& file, Progress* progress) const {
+  storage_->write(inFolder(name), file, progress);
+}
 
 void Place::writeText(const std::string& name, std::string_view content) const {
   const TemporaryDirectory scratch;

@@ -29,7 +29,7 @@ class Place {
   bool read(const std::string& name, const ByteSink& sink) const;
   // nullopt when there is none; more than `limit` bytes is Error(Damaged).
   std::optional<std::string> text(const std::string& name, std::size_t limit) const;
-  void write(const std::string& name, const fs::path& file) const;
+  void write(const std::string& name, const fs::path& file, Progress* progress = nullptr) const;
   void writeText(const std::string& name, std::string_view content) const;
   void remove(const std::string& name) const;
 

@@ -350,7 +350,7 @@ void S3Storage::abortLeftovers(const std::string& name) const {
   }
 }
 
-void S3Storage::putInParts(const std::string& name, const Range& content) const {
+void S3Storage::putInParts(const std::string& name, const Range& content, Progress* progress) const {
   abortLeftovers(name);
   Exchange begin;
   begin.what = "write " + describe(name);
@@ -373,6 +373,7 @@ void S3Storage::putInParts(const std::string& name, const Range& content) const 
     const auto etag = replaceAll(exchange(part).etag, "\"", "");
     if (etag.empty() || etag.find_first_of("<>&") != std::string::npos)
       throw Error(Code::Unreachable, part.what + ": the store gave no ETag");
+    add(progress, part.body.length);  // the whole part: one that is sent again counts once
     parts += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>\"{}\"</ETag></Part>", number, etag);
   }
   Exchange complete;
@@ -397,15 +398,14 @@ void S3Storage::putInParts(const std::string& name, const Range& content) const 
     throw Error(Code::Unreachable, fmt::format("{}: the store put the parts together to something else", begin.what));
 }
 
-void S3Storage::write(const std::string& name, const fs::path& file) const {
+void S3Storage::write(const std::string& name, const fs::path& file, Progress* progress) const {
   const Fd fd = openForReading(file);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) throwSystemError(Code::Io, "look at", file.string(), errno);
   const Range content{&fd, file, {}, 0, static_cast<std::uint64_t>(status.st_size)};
-  if (content.length > options_.part_size)
-    putInParts(name, content);
-  else
-    put(name, content);
+  if (content.length > options_.part_size) return putInParts(name, content, progress);
+  put(name, content);
+  add(progress, content.length);
 }
 
 void S3Storage::remove(const std::string& name) const {

@@ -31,7 +31,7 @@ class S3Storage : public Storage {
   std::vector<Item> list(const std::string& folder, const Selection& selection) const override;
   std::optional<std::uint64_t> size(const std::string& name) const override;
   bool read(const std::string& name, const ByteSink& sink) const override;
-  void write(const std::string& name, const fs::path& file) const override;
+  void write(const std::string& name, const fs::path& file, Progress* progress) const override;
   void remove(const std::string& name) const override;
   std::string describe(const std::string& name) const override;
 
@@ -46,7 +46,7 @@ class S3Storage : public Storage {
   Answer send(const Exchange& exchange, const SignedRequest& signed_request, From from, bool& stale) const;
   void requireBucket() const;
   void put(const std::string& name, const Range& content) const;
-  void putInParts(const std::string& name, const Range& content) const;
+  void putInParts(const std::string& name, const Range& content, Progress* progress) const;
   void abortLeftovers(const std::string& name) const;
   void lock(Exchange& exchange) const;
   std::string pathOf(const std::string& name) const { return "/" + options_.bucket + "/" + options_.prefix + name; }

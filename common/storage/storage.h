@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/file.h"
+#include "common/base/progress.h"
 
 namespace aragora::storage {
 
@@ -37,8 +38,8 @@ class Storage {
   virtual std::optional<std::uint64_t> size(const std::string& name) const = 0;
   // Feeds the whole file to `sink`, nothing and false when there is none. Error(Damaged) for what is no regular file.
   virtual bool read(const std::string& name, const ByteSink& sink) const = 0;
-  // Durable, visible as a whole and replacing what was there when this returns.
-  virtual void write(const std::string& name, const fs::path& file) const = 0;
+  // Durable, visible as a whole and replacing what was there when this returns. Counts the bytes that have arrived.
+  virtual void write(const std::string& name, const fs::path& file, Progress* progress) const = 0;
   // No error when it is gone already. Error(Permission) when it is locked against removal.
   virtual void remove(const std::string& name) const = 0;
   // For people: a path or s3://bucket/name.

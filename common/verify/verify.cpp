@@ -106,7 +106,7 @@ class Verifier {
   }
 
   void step(const std::string& id, Subject subject, const std::function<Result()>& look) {
-    progress(id, 0);
+    begin(options_.progress, {"looking at " + id});
     const bool data = subject == Subject::Data;
     try {
       auto result = look();
@@ -122,10 +122,6 @@ class Verifier {
         report_.findings.push_back({id, Outcome::NotVerified, error.what(), error.hint(), data && !pending_});
       }
     }
-  }
-
-  void progress(std::string_view id, std::int64_t done) const {
-    if (options_.on_progress) options_.on_progress(id, done);
   }
 
   Result migrations() {
@@ -227,6 +223,11 @@ class Verifier {
       std::int64_t count = 0;
       std::string cursor_debate;
       std::int64_t cursor_seq = 0;
+      if (options_.progress != nullptr) {
+        const auto all = connection.query("SELECT count(*) FROM debate_events", {})[0].integer(0);
+        options_.progress->begin(
+            {.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
+      }
       std::map<std::string, std::pair<std::int64_t, std::string>> heads;  // debate -> (seq, last type)
       while (true) {
         const auto rows = connection.query(
@@ -253,7 +254,7 @@ class Verifier {
           heads[debate] = {seq, event.type};
           ++count;
         }
-        progress("events", count);
+        add(options_.progress, rows.size());
         if (rows.size() < static_cast<std::size_t>(kBatch)) break;
         cursor_debate = rows.back().text(0);
         cursor_seq = rows.back().integer(1);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "common/base/error.h"
+#include "common/base/progress.h"
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
 
@@ -45,7 +46,7 @@ struct Options {
   const crypto::Keyring* keyring = nullptr;  // absent: everything that needs the key is NotVerified
   // Of data that was restored: what its backup had. Less than that speaks against it.
   int expected_version = 0;
-  std::function<void(std::string_view step, std::int64_t done)> on_progress;
+  Progress* progress = nullptr;
 };
 
 Report verifyDatabase(const database::Target& target, const Options& options);

@@ -2,6 +2,7 @@
 
 #include "common/backup/physical/log_hold.h"
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -120,6 +121,21 @@ std::vector<Tablespace> describeCluster(const database::Target& target, BaseRepo
   return spaces;
 }
 
+// All databases together; the log that goes with them is more. 0 when the server does not tell, which is no reason to
+// do without a backup.
+std::uint64_t sizeOfCluster(const database::Target& target) {
+  try {
+    const auto row = database::connect(target)->query(
+        "SELECT bool_and(may), sum(CASE WHEN may THEN pg_database_size(oid) END)::bigint FROM (SELECT oid, "
+        "has_database_privilege(oid, 'CONNECT') AS may FROM pg_database) d",
+        {})[0];
+    return row.text(0) == "t" ? static_cast<std::uint64_t>(row.optionalInteger(1).value_or(0)) : 0;
+  } catch (const Error& error) {
+    log::debug("the size of the cluster is not known: {}", error.what());
+    return 0;
+  }
+}
+
 std::vector<std::string> commonArguments(std::uint64_t max_rate) {
   std::vector<std::string> arguments{
       "pg_basebackup", "-X", "fetch", "-c", "fast", "--manifest-checksums=SHA256", "--no-password", "--label=aragora"};
@@ -177,7 +193,7 @@ void copyWithTablespaces(const database::Target& target, std::uint64_t max_rate,
 }  // namespace
 
 BaseReport streamBase(const database::Target& given, std::uint64_t max_rate, const fs::path& scratch,
-                      const ByteSink& sink) {
+                      const ByteSink& sink, Progress* progress) {
   const auto target = database::postgres::pinned(given);  // the copy, its log and its end are of one server
   BaseReport report;
   const auto spaces = describeCluster(target, report);
@@ -186,15 +202,23 @@ BaseReport streamBase(const database::Target& given, std::uint64_t max_rate, con
   const ByteSink checked = [&](std::string_view bytes) {
     checker.write(bytes);
     sink(bytes);
+    add(progress, bytes.size());
   };
+  const Phase reading{"reading the cluster", progress != nullptr ? sizeOfCluster(target) : 0, true};
   if (spaces.empty()) {
+    begin(progress, reading);
     auto arguments = commonArguments(max_rate);
     arguments.insert(arguments.end(), {"-Ft", "-D", "-"});
     copyCluster(target, arguments, hold, checked);
   } else {
     std::error_code ignored;
+    begin(progress, {"copying the cluster and its tablespaces"});
     try {
-      copyWithTablespaces(target, max_rate, spaces, scratch, hold, checked);
+      copyWithTablespaces(target, max_rate, spaces, scratch, hold, [&, begun = false](std::string_view bytes) mutable {
+        if (!begun) begin(progress, reading);
+        begun = true;
+        checked(bytes);
+      });
     } catch (...) {
       fs::remove_all(scratch, ignored);
       throw;

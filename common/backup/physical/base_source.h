@@ -54,7 +54,7 @@ struct BaseReport {
   Micros stopped_at = 0;  // by the server's clock, in whole milliseconds
 };
 BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
-                      const ByteSink& sink);
+                      const ByteSink& sink, Progress* progress = nullptr);
 
 // A newer server's data copied by an older program fails late or not at all: throws Error(Config) naming the package.
 void requireProgramVersion(const std::string& program, int server_version);

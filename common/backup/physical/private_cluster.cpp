@@ -234,10 +234,10 @@ void PrivateCluster::waitUntilPromoted(Deadline deadline, const std::function<st
                   "it can be tried again");
     interrupt::check();
     std::this_thread::sleep_for(kPoll);
+    const auto works = work ? work() : 0;  // each time: it also tells how far the replay is
     if (remaining(look_at).count() > 0) continue;
     look_at = deadlineIn(kLookForMovement);
     auto says = server_->errorOutputSoFar();
-    const auto works = work ? work() : 0;
     const bool computes = movement.noticed();
     if (computes || says != said || works != worked) moved_at = std::chrono::steady_clock::now();
     said = std::move(says);

@@ -141,7 +141,7 @@ class Recovery {
     requireServerUserEnters(options_.to.parent_path());
     Repository::requireAuthentic(*base_, *options_.keyring);
     if (!base_->directory.isLocal()) return;
-    for (const auto& file : base_->manifest->files) checkStored(base_->directory, file);
+    checkStored(base_->directory, *base_->manifest, options_.progress);
     if (plan_.listing.segment_size == 0 || options_.target.kind != Kind::Latest || options_.accept_loss) return;
     archive_.checkBranch(plan_.listing, plan_.order(physical()));  // other targets may lie before the damage
   }
@@ -163,11 +163,15 @@ class Recovery {
     Unpacker unpacker(unfinished_);
     made_directory_ = true;
     lock_ = lockDirectory(unfinished_);
-    readArtifact(base_->directory, *base_->manifest->file("database"), options_.keyring->backupIdentities(),
-                 [&](std::string_view bytes) {
-                   unpacker.write(bytes);
-                   report_.unpacked_bytes += bytes.size();
-                 });
+    const auto& cluster = *base_->manifest->file("database");
+    begin(options_.progress, {"unpacking the base backup", cluster.plain_size});
+    readArtifact(
+        base_->directory, cluster, options_.keyring->backupIdentities(),
+        [&](std::string_view bytes) {
+          unpacker.write(bytes);
+          report_.unpacked_bytes += bytes.size();
+        },
+        options_.progress);
     unpacker.finish();
     placeTablespaces();
     for (const auto& signal : removeSignals(unfinished_)) report_.notes.push_back("removed: " + signal);
@@ -195,17 +199,22 @@ class Recovery {
   void replay() {
     const auto from = std::chrono::steady_clock::now();
     const auto beside = options_.to.parent_path();
-    WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, plan_.order(physical())}, beside);
+    const auto order = plan_.order(physical());
+    WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, order}, beside);
     const ServersProgram program(beside);
     auto settings = recoverySettings(program.path(), wal);
     const auto deadline = deadlineIn(options_.deadline);
     const auto at_base = recordedLimits(unfinished_);
     std::unique_ptr<PrivateCluster> cluster;
+    beginReplaying();
     while (!cluster) {
       const auto limits = recordedLimits(unfinished_);
       cluster = std::make_unique<PrivateCluster>(unfinished_, settings);
       try {
-        cluster->waitUntilPromoted(deadline, [&] { return wal.work(); });
+        cluster->waitUntilPromoted(deadline, [&] {
+          noteReplayed(order, wal.served());
+          return wal.work();
+        });
       } catch (const RecoveryEnded& error) {
         if (error.why() == RecoveryEnded::Why::LogEndedBeforeTarget) {
           goOnToTheEnd(settings);
@@ -228,6 +237,26 @@ class Recovery {
     }
     cluster->stop();
     handOver(left_out, trouble);
+  }
+
+  // Where a recovery to a time, a name or a transaction will end, only the log itself knows: its own end is named.
+  void beginReplaying() const {
+    Lsn target = 0;
+    if (options_.target.kind == Kind::Latest) target = plan_.end;
+    if (options_.target.kind == Kind::Position) target = std::min(plan_.end, *parseLsn(options_.target.value));
+    const auto total = target > physical().start ? target - physical().start : 0;
+    begin(options_.progress, {total > 0 ? fmt::format("replaying the log to {}", formatLsn(target))
+                                        : fmt::format("replaying the log, which ends at {}", formatLsn(plan_.end)),
+                              total});
+  }
+
+  // What lies before the last file that PostgreSQL took has been replayed.
+  void noteReplayed(const std::vector<std::string>& order, std::size_t taken) const {
+    if (options_.progress == nullptr || taken == 0 || order.empty()) return;
+    const auto size = plan_.listing.segment_size;
+    const auto last = parseSegmentName(order[std::min(taken, order.size()) - 1], size);
+    if (last && last->number * size > physical().start)
+      options_.progress->reach(last->number * size - physical().start);
   }
 
   // PostgreSQL stops at the first commit behind a time and does not find one where nothing was written since. When all
@@ -330,6 +359,7 @@ class Recovery {
   void verify(const database::Target& recovered) {
     verify::Options how;
     how.keyring = options_.keyring;
+    how.progress = options_.progress;
     const auto found = verify::verifyDatabase(recovered, how);
     report_.verified = found.held();
     report_.warnings = found.warnings();

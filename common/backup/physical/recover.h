@@ -22,6 +22,7 @@ struct RecoverOptions {
   bool ask_server = false;     // whether the live server knows of more, should it answer
   std::uint64_t most_log = 0;  // replay at most so many bytes of log behind the base; 0: all
   std::chrono::seconds deadline = std::chrono::hours(24);
+  Progress* progress = nullptr;
 };
 
 struct RecoverReport {
