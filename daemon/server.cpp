@@ -72,7 +72,8 @@ void validate(const config::Loaded& loaded) {
     if (report.exitStatus(false) == info(cause).exit_status) code = cause;
   }
   throw Error(code,
-              fmt::format("the daemon does not start: {} checks failed\n  {}", failures.size(), join(failures, "\n  ")),
+              fmt::format("the daemon does not start: {} failed\n  {}", counted(failures.size(), "check"),
+                          join(failures, "\n  ")),
               config::hintToValidate());
 }
 
@@ -84,7 +85,10 @@ void prepareDatabase(const config::Config& config, const database::Target& targe
   if (target.engine == database::Engine::Sqlite && !config.production()) migrator.up();
   const auto status = migrator.status();
   if (!status.current())
-    throw Error(Code::Config, fmt::format("{} migrations are pending", status.pending.size()), "run: aragora migrate");
+    throw Error(Code::Config,
+                fmt::format("{} {} pending", counted(status.pending.size(), "migration"),
+                            agreeing(status.pending.size(), "is", "are")),
+                "run: aragora migrate");
 }
 
 double processCpuSeconds() {

@@ -83,10 +83,9 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
   const auto content = manifest.physical ? fmt::format("a cluster as of {}", backup::formatLsn(manifest.physical->stop))
                        : manifest.kind == "configuration"
                            ? std::string("the settings")
-                           : fmt::format("{} tables, {} rows", manifest.tables.size(), rows);
-  out.marked(Mark::Ok,
-             fmt::format("{}: {} of {} in {} ({})", entry.id, humanBytes(manifest.storedSize()), humanBytes(plain),
-                         humanDuration(std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))), content));
+                           : fmt::format("{}, {}", counted(manifest.tables.size(), "table"), counted(rows, "row"));
+  out.marked(Mark::Ok, fmt::format("{}: {} of {} in {} ({})", entry.id, humanBytes(manifest.storedSize()),
+                                   humanBytes(plain), humanDuration(seconds), content));
 }
 
 // The copy elsewhere, when one is configured.
@@ -106,10 +105,13 @@ void copyElsewhere(Context& context, const fs::path& directory, std::chrono::sec
     if (error.code() != Code::Busy) throw;  // the receiver does it
   }
   if (report.backups + report.files > 0)
-    context.out().line(fmt::format("  copied to {}: {} backups and {} files more, {}", place->describe(),
-                                   report.backups, report.files, humanBytes(report.bytes)));
+    context.out().line(fmt::format("  copied to {}: {} and {} more, {}", place->describe(),
+                                   counted(report.backups, "backup"), counted(report.files, "file"),
+                                   humanBytes(report.bytes)));
   if (!report.refused.empty())
-    throw Error(Code::Damaged, fmt::format("{} backups were not copied: {}", report.refused.size(), report.refused[0]),
+    throw Error(Code::Damaged,
+                fmt::format("{} {} not copied: {}", counted(report.refused.size(), "backup"),
+                            agreeing(report.refused.size(), "was", "were"), report.refused[0]),
                 "see: aragora backup list");
 }
 
@@ -173,10 +175,10 @@ int copy(Context& context, const Options& options) {
     receiver = true;  // it copies the log as it comes
   }
   shown.reset();
-  out.marked(
-      report.refused.empty() ? Mark::Ok : Mark::Failure,
-      fmt::format("{}: {} backups and {} files more, {}{}", place->describe(), report.backups, report.files + log.files,
-                  humanBytes(report.bytes + log.bytes), receiver ? "; the log is copied by its receiver" : ""));
+  out.marked(report.refused.empty() ? Mark::Ok : Mark::Failure,
+             fmt::format("{}: {} and {} more, {}{}", place->describe(), counted(report.backups, "backup"),
+                         counted(report.files + log.files, "file"), humanBytes(report.bytes + log.bytes),
+                         receiver ? "; the log is copied by its receiver" : ""));
   for (const auto& refused : report.refused) out.marked(Mark::Failure, "not copied: " + refused);
   json::array refused;
   for (const auto& line : report.refused) refused.push_back(json::string(line));

@@ -86,7 +86,7 @@ std::string whyNotNow(Context& context, const std::vector<Planned>& planned, con
                       std::size_t removals) {
   if (options.yes_remove) {
     if (*options.yes_remove == static_cast<std::int64_t>(removals)) return {};
-    return fmt::format("the plan removes {} backups, not {}", removals, *options.yes_remove);
+    return fmt::format("the plan removes {}, not {}", counted(removals, "backup"), *options.yes_remove);
   }
   if (removals == 0) return {};
   for (const auto& one : planned) {
@@ -128,7 +128,8 @@ std::string carryOut(Context& context, const std::vector<Planned>& planned, std:
     if (one.repository.kind() != "base" || !one.plan.refusal.empty()) continue;
     const auto removed = pruneLog(place, context.backupKeyring());
     if (removed > 0)
-      context.out().marked(Mark::Ok, fmt::format("{} files of log removed: no base backup needs them", removed));
+      context.out().marked(Mark::Ok,
+                           fmt::format("{} of log removed: no base backup needs them", counted(removed, "file")));
     segments += removed;
   }
   return refusal;

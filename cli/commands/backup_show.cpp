@@ -123,7 +123,7 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
 }
 
 json::object show(const Output& out, const backup::VerifyReport& report) {
-  out.marked(Mark::Ok, fmt::format("{}: {} ({:.1f} s)", report.id, report.message, report.seconds));
+  out.marked(Mark::Ok, fmt::format("{}: {} ({})", report.id, report.message, humanDuration(report.seconds)));
   json::array warnings;
   for (const auto& line : report.warnings) {
     warnings.push_back(json::string(line));

@@ -72,14 +72,14 @@ int drill(Context& context, const Options& options) {
   for (const auto& step : evidence.steps) {
     const auto mark = step.outcome == drill::Step::Outcome::Done ? Mark::Ok : Mark::Failure;
     out.marked(mark,
-               fmt::format("{} ({:.1f} s): {}", step.name, step.seconds,
+               fmt::format("{} ({}): {}", step.name, humanDuration(step.seconds),
                            step.outcome == drill::Step::Outcome::NotRun ? "not run, " + step.detail : step.detail));
   }
   for (const auto& box : evidence.boxes) out.line(fmt::format("  [{}] {}", box.ticked ? "x" : " ", box.text));
   const auto objective = [&](const char* name, double seconds, std::chrono::seconds allowed, bool met) {
-    out.marked(met ? Mark::Ok : Mark::Failure, evidence.recovered
-                                                   ? fmt::format("{}: {:.1f} s of {} s", name, seconds, allowed.count())
-                                                   : fmt::format("{}: not measured", name));
+    out.marked(met ? Mark::Ok : Mark::Failure,
+               evidence.recovered ? fmt::format("{}: {} of {}", name, humanDuration(seconds), humanDuration(allowed))
+                                  : fmt::format("{}: not measured", name));
   };
   objective("Time to recover", evidence.rto_seconds, evidence.rto_objective, evidence.rtoMet());
   objective("Data that would be lost", evidence.rpo_seconds, evidence.rpo_objective, evidence.rpoMet());
@@ -101,7 +101,7 @@ int list(Context& context, const Options& options) {
     const bool passed = kept.authentic && jsonFlagOr(kept.document, "passed", false);
     const auto seconds = [&](const char* name) {
       const auto* value = kept.document.if_contains(name);
-      return value != nullptr && !value->is_null() ? fmt::format("{:.1f} s", jsonNumberOr(kept.document, name, 0))
+      return value != nullptr && !value->is_null() ? humanDuration(jsonNumberOr(kept.document, name, 0))
                                                    : std::string("-");
     };
     out.marked(passed ? Mark::Ok : Mark::Failure,

@@ -158,12 +158,12 @@ json::object describe(const backup::RecoverReport& report, bool dry_run) {
 }
 
 void showRecovered(const Output& out, const backup::RecoverReport& report) {
-  out.marked(Mark::Ok,
-             fmt::format("recovered to {} in {}: timeline {}, position {}, last commit {} ({:.1f} s: unpacked "
-                         "in {:.1f} s, {} files of log in {:.1f} s)",
-                         report.target, report.to, report.timeline, backup::formatLsn(report.reached),
-                         report.last_commit ? toIso(*report.last_commit) : "before the base backup", report.seconds,
-                         report.unpack_seconds, report.log_files, report.replay_seconds));
+  out.marked(Mark::Ok, fmt::format("recovered to {} in {}: timeline {}, position {}, last commit {} ({}: unpacked "
+                                   "in {}, {} of log in {})",
+                                   report.target, report.to, report.timeline, backup::formatLsn(report.reached),
+                                   report.last_commit ? toIso(*report.last_commit) : "before the base backup",
+                                   humanDuration(report.seconds), humanDuration(report.unpack_seconds),
+                                   counted(report.log_files, "file"), humanDuration(report.replay_seconds)));
   if (report.promised) out.line(fmt::format("  the log was confirmed through {}", backup::formatLsn(*report.promised)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
   for (const auto& line : report.warnings) out.marked(Mark::Warning, line);
@@ -173,8 +173,9 @@ void showRecovered(const Output& out, const backup::RecoverReport& report) {
                            "tells more once it runs",
                            report.against, report.to));
   if (report.tablespaces > 0)
-    out.line(fmt::format("  {} tablespaces are in {}.tablespaces; the links in pg_tblspc lead there",
-                         report.tablespaces, report.to));
+    out.line(fmt::format("  {} {} in {}.tablespaces; the links in pg_tblspc lead there",
+                         counted(report.tablespaces, "tablespace"), agreeing(report.tablespaces, "is", "are"),
+                         report.to));
   for (const auto& note : report.notes) out.line("  " + note);
   out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
 }
@@ -206,7 +207,7 @@ void requireConsent(const Options& options) {
 std::string summary(const backup::Manifest& manifest) {
   std::int64_t rows = 0;
   for (const auto& table : manifest.tables) rows += table.rows;
-  return fmt::format("{} tables, {} rows", manifest.tables.size(), rows);
+  return fmt::format("{}, {}", counted(manifest.tables.size(), "table"), counted(rows, "row"));
 }
 
 void askFirst(const backup::Entry& entry, const backup::RestoreOptions& how) {
@@ -258,12 +259,14 @@ int restore(Context& context, const Options& options) {
     out.document({{"dry_run", true}, {"id", report.id}, {"plan", texts(report.plan)}});
     return 0;
   }
-  out.marked(Mark::Ok, fmt::format("{} restored to {}: {} tables, {} rows as recorded ({:.1f} s)", report.id,
-                                   report.landed, report.tables, report.rows, report.seconds));
-  if (how.increments) out.line(fmt::format("  with {} increments, as of {}", report.increments, toIso(report.as_of)));
+  out.marked(Mark::Ok,
+             fmt::format("{} restored to {}: {}, {} as recorded ({})", report.id, report.landed,
+                         counted(report.tables, "table"), counted(report.rows, "row"), humanDuration(report.seconds)));
+  if (how.increments)
+    out.line(fmt::format("  with {}, as of {}", counted(report.increments, "increment"), toIso(report.as_of)));
   for (const auto& line : report.verified) out.marked(Mark::Ok, line);
   for (const auto& line : report.warnings) out.marked(Mark::Warning, line);
-  if (report.sessions > 0) out.line(fmt::format("  {} sessions put back into Redis", report.sessions));
+  if (report.sessions > 0) out.line(fmt::format("  {} put back into Redis", counted(report.sessions, "session")));
   if (!report.kept.empty()) out.line(fmt::format("  what was there before is {}", report.kept));
   out.document({{"id", report.id},
                 {"restored_to", report.landed},

@@ -68,7 +68,7 @@ class Continuous {
   void copyElsewhere() {
     const auto copied = offsite_->copyBackups(options_.create.lock_wait);
     if (copied.backups > 0)
-      say(fmt::format("{} backups ({}) copied to {}", copied.backups, humanBytes(copied.bytes),
+      say(fmt::format("{} ({}) copied to {}", counted(copied.backups, "backup"), humanBytes(copied.bytes),
                       offsite_->place().describe()));
     for (const auto& refused : copied.refused) fail("not copied elsewhere: " + refused);
   }
@@ -88,7 +88,7 @@ class Continuous {
       }
     }
     if (const auto increment = writer_->write(options_.create.target.path))
-      say(fmt::format("increment {} of {}: {} pages, {}", increment->number, newest->id, increment->changed,
+      say(fmt::format("increment {} of {}: {}, {}", increment->number, newest->id, counted(increment->changed, "page"),
                       humanBytes(increment->file.stored_size)));
     noteWhatIsSaved();
   }

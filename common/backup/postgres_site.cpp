@@ -110,8 +110,9 @@ void PostgresSite::requireUnused() const {
     if (sessions.empty()) return;
     if (remaining(deadline).count() == 0)
       throw Error(Code::Busy,
-                  fmt::format("{} sessions use database {} (backend {}, {})", sessions.size(), live_,
-                              sessions[0].text(0), printable(sessions[0].text(1), 60)),
+                  fmt::format("{} {} database {} (backend {}, {})", counted(sessions.size(), "session"),
+                              agreeing(sessions.size(), "uses", "use"), live_, sessions[0].text(0),
+                              printable(sessions[0].text(1), 60)),
                   "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
     interrupt::check();
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

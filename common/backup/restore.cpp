@@ -104,8 +104,10 @@ class Run {
       say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
                       humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
       if (!increments_.empty())
-        say(fmt::format("apply {} increments, through {}", increments_.size(), toIso(increments_.back().at)));
-      say(fmt::format("check pages, foreign keys and the counts of {} tables", entry_.manifest->tables.size()));
+        say(fmt::format("apply {}, through {}", counted(increments_.size(), "increment"),
+                        toIso(increments_.back().at)));
+      say(fmt::format("check pages, foreign keys and the counts of {}",
+                      counted(entry_.manifest->tables.size(), "table")));
       if (exists) say(fmt::format("keep {} as {}", target.string(), kept.string()));
       say(fmt::format("rename it to {}", target.string()));
       return;
@@ -280,10 +282,10 @@ class Run {
     const auto& record = *entry_.manifest->file("database");
     say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, record.path,
                     humanBytes(record.plain_size)));
-    say(fmt::format("compare counts and digests of {} tables", entry_.manifest->tables.size()));
+    say(fmt::format("compare counts and digests of {}", counted(entry_.manifest->tables.size(), "table")));
     if (properties)
-      say(fmt::format("give it {} properties that the database had: owner, privileges, settings (tried)",
-                      properties->properties.size()));
+      say(fmt::format("give it {} that the database had: owner, privileges, settings (tried)",
+                      counted(properties->properties.size(), "property", "properties")));
     if (options_.to) return;
     say(kept.empty() ? fmt::format("rename {} to {}", landing, live)
                      : fmt::format("rename {} to {} and {} to {} (tried)", live, kept, landing, live));

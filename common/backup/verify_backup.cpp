@@ -95,7 +95,8 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
   if (!recovered.against.empty())
     throw Error(Code::Damaged,
                 fmt::format("backup {}: what was recovered does not verify: {}", entry.id, recovered.against));
-  report.message += fmt::format(", recovered into scratch and verified there ({} checks)", recovered.verified.size());
+  report.message +=
+      fmt::format(", recovered into scratch and verified there ({})", counted(recovered.verified.size(), "check"));
   if (target != RecoveryTarget::Kind::Latest) return;
   report.message += fmt::format(", with {} of log replayed through {}{}", humanBytes(recovered.log_bytes),
                                 formatLsn(recovered.reached), recovered.whole_log ? "" : ", not to its end");
@@ -116,7 +117,8 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
     begin(options.progress, {"checking the log"});
     try {
       const auto files = log.check({physical.timeline, (physical.stop + size - 1) / size}, options.level >= 1);
-      report.message += fmt::format(", {} files of log after it hold", files);
+      report.message +=
+          fmt::format(", {} of log after it {}", counted(files, "file"), agreeing(files, "holds", "hold"));
     } catch (const Error& error) {
       if (error.code() != Code::Damaged) throw;
       report.log_problem = error.what();
@@ -148,8 +150,8 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
         throw Error(Code::Damaged,
                     fmt::format("backup {}: it does not hold as many {} as recorded", entry.id, table.name));
     }
-    report.message +=
-        fmt::format(", {} debates read and {} events hold in their chains", counts.debates, counts.events);
+    report.message += fmt::format(", {} read and {} {} in their chains", counted(counts.debates, "debate"),
+                                  counted(counts.events, "event"), agreeing(counts.events, "holds", "hold"));
   }
   if (const auto* settings = entry.manifest->file("configuration")) {
     std::string text;
@@ -158,10 +160,10 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
     const auto value = tryParseJson(text);
     const auto* values = value && value->is_object() ? jsonObject(value->get_object(), "settings") : nullptr;
     if (values == nullptr) throw Error(Code::Damaged, fmt::format("backup {}: the settings cannot be read", entry.id));
-    report.message += fmt::format(", {} settings read", values->size());
+    report.message += fmt::format(", {} read", counted(values->size(), "setting"));
     if (const auto* server = jsonObject(value->get_object(), "postgresql")) {
       const auto files = parseServerFiles(*server);
-      report.message += fmt::format(", {} files of PostgreSQL", files.files.size());
+      report.message += fmt::format(", {} of PostgreSQL", counted(files.files.size(), "file"));
       for (const auto& file : files.files) {
         if (!file.content) report.message += fmt::format("; NOT SAVED: {}", file.missing);
       }
@@ -201,7 +203,9 @@ std::vector<Increment> checkIncrements(const Entry& entry, const VerifyOptions& 
                      [](std::string_view) {});
       add(options.progress, 1);
     }
-    if (!increments.empty()) report.message += fmt::format(", so do {} increments", increments.size());
+    if (!increments.empty())
+      report.message +=
+          fmt::format(", so {} {}", agreeing(increments.size(), "does", "do"), counted(increments.size(), "increment"));
     return increments;
   } catch (const Error& error) {
     if (error.code() != Code::Damaged) throw;
@@ -230,7 +234,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   report.level = options.level;
   report.warnings = whatShrank(entry, options.keyring);
   checkStored(entry.directory, manifest, options.progress);
-  report.message = fmt::format("signature and {} files hold", manifest.files.size());
+  report.message = fmt::format("signature and {} hold", counted(manifest.files.size(), "file"));
   const auto increments = checkIncrements(entry, options, report);
   if (options.level >= 1) {
     for (const auto& file : manifest.files) {
@@ -270,8 +274,8 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
                                     propertiesOf(entry, *options.keyring));
       comparison = landPostgres(entry, *options.keyring, scratch.target(), Ownership::OfTheLoader, options.progress);
     }
-    report.message +=
-        fmt::format(", restored into scratch: {} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    report.message += fmt::format(", restored into scratch: {}, {} as recorded", counted(comparison.tables, "table"),
+                                  counted(comparison.rows, "row"));
     if (!comparison.skipped.empty())
       report.message += fmt::format("; left out, the data is complete: {}", join(comparison.skipped, "; "));
   }

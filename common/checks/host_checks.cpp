@@ -76,7 +76,7 @@ std::vector<Finding> checkCertificate(const Context& context) {
                       origin, "check the clock of this machine"));
   else if (days < 30)
     findings.push_back(
-        warning(fmt::format("Certificate: expires in {} days", days), origin, "renew it: certbot renew"));
+        warning(fmt::format("Certificate: expires in {}", counted(days, "day")), origin, "renew it: certbot renew"));
   struct stat status {};
   if (::stat(config.text(key::kTlsKey).c_str(), &status) == 0 && (status.st_mode & 077) != 0 &&
       (status.st_mode & 077) != 040) {
@@ -84,7 +84,7 @@ std::vector<Finding> checkCertificate(const Context& context) {
         fmt::format("{}: the private key has mode {:04o}", config.variable(key::kTlsKey), status.st_mode & 07777),
         config.origin(key::kTlsKey).text, fmt::format("chmod g-wx,o= {}", config.text(key::kTlsKey))));
   }
-  if (findings.empty()) findings.push_back(ok(fmt::format("Certificate: valid for {} days", days)));
+  if (findings.empty()) findings.push_back(ok(fmt::format("Certificate: valid for {}", counted(days, "day"))));
   return findings;
 }
 
@@ -125,8 +125,8 @@ std::vector<Finding> checkCores(const Context& context) {
 std::vector<Finding> checkMemory(const Context& context) {
   struct sysinfo memory {};
   ::sysinfo(&memory);
-  return {resource(context, "Memory", " GB", static_cast<double>(memory.totalram) * memory.mem_unit / (1 << 30),
-                   kMemoryGb, "use a larger machine")};
+  return {resource(context, "Memory", " GB", static_cast<double>(memory.totalram) * memory.mem_unit / 1e9, kMemoryGb,
+                   "use a larger machine")};
 }
 
 std::vector<Finding> checkDisk(const Context& context) {
@@ -136,7 +136,7 @@ std::vector<Finding> checkDisk(const Context& context) {
   if (::statvfs(directory.c_str(), &status) != 0)
     return {warning(fmt::format("Disk: {} cannot be looked at: {}", directory.string(), systemError(errno)),
                     directory.string(), "check the path")};
-  const double free_gb = static_cast<double>(status.f_bavail) * static_cast<double>(status.f_frsize) / (1 << 30);
+  const double free_gb = static_cast<double>(status.f_bavail) * static_cast<double>(status.f_frsize) / 1e9;
   return {resource(context, fmt::format("Disk ({})", directory.string()), " GB free", free_gb, kDiskGb,
                    "free space, or move the directory")};
 }

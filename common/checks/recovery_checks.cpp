@@ -52,7 +52,8 @@ std::vector<Finding> checkRecoveryKeys(const Context& context) {
     }
   }
   if (!recipients.empty())
-    return {ok(fmt::format("Recovery key: backups are sealed for {} keys besides this machine's", recipients.size()))};
+    return {ok(fmt::format("Recovery key: backups are sealed for {} besides this machine's",
+                           counted(recipients.size(), "key")))};
   if (!context.config.isSet(key::kEncryptionKey) && context.config.isSet(key::kBackupWriterKey))
     return {ok("Recovery key: nothing on this machine opens its backups")};
   return {missing(context, "Recovery key: only the key of this machine opens its backups", key::kBackupRecipients,
@@ -135,7 +136,8 @@ std::vector<Finding> checkSlotGuard(const Context& context) {
         origin,
         "set max_slot_wal_keep_size on the server and ARAGORA_SLOT_GUARD=keep-production, or accept it: "
         "ARAGORA_SLOT_GUARD=keep-log")};
-  return {ok(limited ? fmt::format("Slot guard: the server keeps at most {} MB for slots", facts.slot_keep_mb)
+  return {ok(limited ? fmt::format("Slot guard: the server keeps at most {} for slots",
+                                   humanBytes(static_cast<std::uint64_t>(facts.slot_keep_mb) << 20))
                      : std::string("Slot guard: the server keeps log without a limit, as chosen"))};
 }
 

@@ -268,7 +268,7 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
                     originOf(config, key::kKeyRotatedAt),
                     "make a new key and keep the old one in ARAGORA_ENCRYPTION_PREVIOUS_KEYS")};
   }
-  return {ok(fmt::format("Key rotation: the encryption key is {} days old", days))};
+  return {ok(fmt::format("Key rotation: the encryption key is {} old", counted(days, "day")))};
 }
 
 std::vector<Finding> checkSecretSources(const Context& context) {

@@ -123,7 +123,7 @@ class Drill {
 
   std::string checkFiles() {
     backup::checkStored(entry_.directory, *entry_.manifest, options_.progress);
-    return fmt::format("signature and digests of {} files", entry_.manifest->files.size());
+    return fmt::format("signature and digests of {}", counted(entry_.manifest->files.size(), "file"));
   }
 
   std::string land() {
@@ -144,7 +144,7 @@ class Drill {
                                         options_.progress);
     }
     evidence_.unpack_seconds = secondsSince(began);
-    auto done = fmt::format("{} tables, {} rows as recorded", comparison.tables, comparison.rows);
+    auto done = fmt::format("{}, {} as recorded", counted(comparison.tables, "table"), counted(comparison.rows, "row"));
     if (!comparison.skipped.empty())
       done += fmt::format("; left out, the data is complete: {}", join(comparison.skipped, "; "));
     return done;
@@ -167,8 +167,8 @@ class Drill {
     evidence_.replay_seconds = report.replay_seconds;
     evidence_.log_bytes = report.log_bytes;
     newest_ = std::max({newest_, report.last_commit.value_or(0), report.covered.value_or(0)});
-    return fmt::format("unpacked in {:.1f} s, {} files of log in {:.1f} s, through position {}{}",
-                       report.unpack_seconds, report.log_files, report.replay_seconds,
+    return fmt::format("unpacked in {}, {} of log in {}, through position {}{}", humanDuration(report.unpack_seconds),
+                       counted(report.log_files, "file"), humanDuration(report.replay_seconds),
                        backup::formatLsn(report.reached),
                        report.promised ? fmt::format(" (confirmed: {})", backup::formatLsn(*report.promised)) : "");
   }
@@ -228,7 +228,7 @@ class Drill {
       std::int64_t lines = 0;
       backup::readArtifact(entry_.directory, *record, options_.keyring->backupIdentities(),
                            [&](std::string_view bytes) { lines += std::count(bytes.begin(), bytes.end(), '\n'); });
-      counts.push_back(fmt::format("{} sessions of Redis readable", lines));
+      counts.push_back(fmt::format("{} of Redis readable", counted(lines, "session")));
     }
     aside_ += secondsSince(began);
     return join(counts, ", ");

@@ -401,7 +401,8 @@ void Migrator::wait(std::chrono::milliseconds timeout) {
     try {
       const auto found = status();
       if (found.current()) return;
-      reason = fmt::format("{} migrations are pending", found.pending.size());
+      reason = fmt::format("{} {} pending", counted(found.pending.size(), "migration"),
+                           agreeing(found.pending.size(), "is", "are"));
     } catch (const Error& error) {
       if (error.code() != Code::Unreachable && error.code() != Code::Busy) throw;
       reason = error.what();

@@ -143,9 +143,9 @@ class Verifier {
       return lost;
     }
     if (!status.pending.empty())
-      return bad(
-          fmt::format("{} migrations are pending, the first is {}", status.pending.size(), status.pending[0].name),
-          "run: aragora migrate", false);
+      return bad(fmt::format("{} {} pending, the first is {}", counted(status.pending.size(), "migration"),
+                             agreeing(status.pending.size(), "is", "are"), status.pending[0].name),
+                 "run: aragora migrate", false);
     return {true, fmt::format("{} applied, checksums hold", status.applied.size())};
   }
 
@@ -174,7 +174,7 @@ class Verifier {
       if (expected.count(line) == 0)
         return bad(fmt::format("not of this version: {}", line), "remove it, or move it to another schema", false);
     }
-    return {true, fmt::format("{} objects as expected", live.size())};
+    return {true, fmt::format("{} as expected", counted(live.size(), "object"))};
   }
 
   Result integrity() {
@@ -208,7 +208,7 @@ class Verifier {
                                  printable(orphan[0].text(0), 60), key.text(2)));
         ++checked;
       }
-      return {true, fmt::format("{} foreign keys hold", checked)};
+      return {true, fmt::format("{} {}", counted(checked, "foreign key"), agreeing(checked, "holds", "hold"))};
     });
   }
 
@@ -272,7 +272,8 @@ class Verifier {
           return bad(fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2),
                                  head->second.second));
       }
-      return {true, fmt::format("{} events of {} debates, chains and summaries hold", count, debates)};
+      return {true,
+              fmt::format("{} of {}, chains and summaries hold", counted(count, "event"), counted(debates, "debate"))};
     });
   }
 
@@ -289,7 +290,7 @@ class Verifier {
       if (chain.first_bad)
         return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
                    "somebody changed the log; compare with a backup");
-      return {true, fmt::format("{} entries, chain holds", chain.entries)};
+      return {true, fmt::format("{}, chain holds", counted(chain.entries, "entry"))};
     });
   }
 
@@ -324,7 +325,8 @@ class Verifier {
         return bad(fmt::format("the rating of {} does not follow from the match log", printable(rating.agent, 60)));
       }
     }
-    return {true, fmt::format("{} ratings follow from the match log", stored.size())};
+    return {true, fmt::format("{} {} from the match log", counted(stored.size(), "rating"),
+                              agreeing(stored.size(), "follows", "follow"))};
   }
 
   const database::Target& target_;

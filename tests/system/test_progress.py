@@ -65,8 +65,8 @@ class OnATerminal(unittest.TestCase):
 
     def test_a_backup_has_a_total_a_rate_and_the_time_left(self):
         with sqlite_deployment() as sandbox:
-            fill(sandbox, 12)
-            text, out = at_terminal(sandbox, "backup", "--max-rate", "2M")
+            fill(sandbox, 45)  # far more than compression takes in before it writes
+            text, out = at_terminal(sandbox, "backup", "--max-rate", "6M")
             self.require_gone(text)
             reading = [frame for frame in frames(text) if "reading the database" in frame]
             size = re.search(rf" of ({SIZE}) in ", out)[1]
@@ -90,7 +90,7 @@ class OnATerminal(unittest.TestCase):
             stored = sum(file.stat().st_size for file in (sandbox.directory / "backups/full" / backup["id"]).glob("*.age"))
             self.assertEqual(stored, backup["bytes"])
             shown = f"{stored / 1e6:.1f} MB of {stored / 1e6:.1f} MB"
-            self.assertIn(shown, self.last(text, "checking what is stored"))
+            self.assertIn(shown, self.last(text, "backup: checking what is stored"))
             shutil.rmtree(mnt / "full")
             text, _ = at_terminal(sandbox, "backup", "copy")
             self.require_gone(text)
@@ -184,7 +184,7 @@ class WithoutATerminal(unittest.TestCase):
         with sqlite_deployment() as sandbox:
             fill(sandbox, 15)
             said = sandbox.run("backup", "--max-rate", "1M", check=0)
-            self.assertRegex(said.stderr, rf"^(backup: reading the database, {SIZE} of {SIZE}, {SIZE}/s, \d+ s left\n)+$" if said.stderr.count("\n") == 1 else r"^(backup: [^\r\x1b]+\n)+$")
+            self.assertRegex(said.stderr, r"^(backup: [^\r\x1b\n]+\n)+$")
             self.assertEqual(sandbox.run("backup", "--max-rate", "1M", "--quiet", check=0).stderr, "")
 
 
