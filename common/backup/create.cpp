@@ -159,12 +159,18 @@ class Run {
     saveSessions();
   }
 
+  // What was read goes on being compressed and written, at --max-rate if there is one.
+  void finishDatabase(ArtifactWriter& writer) {
+    aragora::begin(options_.progress, {"writing what is still in memory"});
+    manifest_.files.push_back(writer.finish());
+  }
+
   void saveDatabase() {
     const auto* name = options_.target.engine == database::Engine::Sqlite ? "db.sqlite.zst.age" : "db.dump.zst.age";
     ArtifactWriter writer(temporary_, name, "database", artifact_);
     auto report = dumpDatabase(
         options_.target, [&](std::string_view block) { writer.write(block); }, options_.progress);
-    manifest_.files.push_back(writer.finish());
+    finishDatabase(writer);
     manifest_.server_version = std::move(report.server_version);
     manifest_.tables = std::move(report.tables);
     if (!report.properties.empty()) saveFile("properties", report.properties);
@@ -180,7 +186,7 @@ class Run {
     const auto report = streamBase(
         options_.target, options_.max_rate, temporary_ / "cluster",
         [&](std::string_view block) { writer.write(block); }, options_.progress);
-    manifest_.files.push_back(writer.finish());
+    finishDatabase(writer);
     manifest_.server_version = report.server_version;
     manifest_.physical = PhysicalRecord{report.system_identifier, report.wal.timeline, report.wal.start,
                                         report.wal.stop, report.stopped_at};
