@@ -285,7 +285,7 @@ class Run {
     say(fmt::format("compare counts and digests of {}", counted(entry_.manifest->tables.size(), "table")));
     if (properties)
       say(fmt::format("give it {} that the database had: owner, privileges, settings (tried)",
-                      counted(properties->properties.size(), "property", "properties")));
+                      counted(properties->properties.size(), "property")));
     if (options_.to) return;
     say(kept.empty() ? fmt::format("rename {} to {}", landing, live)
                      : fmt::format("rename {} to {} and {} to {} (tried)", live, kept, landing, live));
