@@ -83,10 +83,12 @@ class CannotBeWritten(unittest.TestCase):
                         sandbox.run(*before)
                     self.require_74(sandbox, (*arguments(), *json_too))
             # Those need what is not here (a changed migration, a database made otherwise), or a subcommand.
-            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("config",), ("key",), ("user",)):
+            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete")):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)
+            self.require_74(sandbox, ("help",))
+            ran.add(("help",))
             self.assertEqual(every - ran, self.SILENT)
             for path in [(), *every]:
                 self.require_74(sandbox, (*path, "--help"))
