@@ -99,7 +99,7 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
 backup::Entry chosen(Context& context, const storage::Place& directory, const Options& options,
                      std::optional<Micros> until) {
   if (!options.input) return fullBefore(context, directory, *until);
-  auto entry = backup::Repository(directory, &context.keyring()).resolve(*options.input);
+  auto entry = backup::Repository(directory, nullptr).resolve(*options.input);
   if (until && entry.manifest && entry.manifest->finished_at > *until)
     throw Error(Code::NoInput,
                 fmt::format("{} cannot be reached from backup {}, which was made at {}", toIso(*until), entry.id,
