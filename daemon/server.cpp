@@ -305,8 +305,9 @@ class Daemon {
 
   std::string statusLine() const {
     const auto probe = prober_.latest();
-    return fmt::format("{}, {} connections, {} debates, database {}", prober_.draining() ? "draining" : "serving",
-                       listener_.connections(), engine_.active(), probe->database);
+    return fmt::format("{}, {}, {}, database {}", prober_.draining() ? "draining" : "serving",
+                       counted(listener_.connections(), "connection"), counted(engine_.active(), "debate"),
+                       probe->database);
   }
 
   // The watchdog hears from us only when the I/O threads and the workers made progress.

@@ -197,7 +197,8 @@ int prune(Context& context, const Options& options) {
                           {"refusal", refusal}});
   if (!question.empty()) {
     if (!options.dry_run)
-      throw Error(Code::CheckFailed, fmt::format("nothing was removed, {} backups would be: {}", removals, question),
+      throw Error(Code::CheckFailed,
+                  fmt::format("nothing was removed, {} would be: {}", counted(removals, "backup"), question),
                   fmt::format("look at the clock and the plan; if they are right: {}", lineToType(options, removals)));
     context.out().marked(Mark::Warning,
                          fmt::format("it would ask: {}\n    → {}", question, lineToType(options, removals)));
@@ -270,10 +271,10 @@ int rekey(Context& context, const Options& options) {
   const auto sealing = backup::sealingFor(context.backupKeyring(), context.config().list(key::kBackupRecipients), 1);
   const auto report = backup::rekey(directory, context.backupKeyring(), sealing, lockWait(options));
   const auto& out = context.out();
-  out.marked(
-      report.untouched.empty() ? Mark::Ok : Mark::Failure,
-      fmt::format("{} backups, {} increments and {} files of log are sealed for {} recipients; {} were already",
-                  report.backups, report.increments, report.log_files, sealing.recipients.size(), report.already));
+  out.marked(report.untouched.empty() ? Mark::Ok : Mark::Failure,
+             fmt::format("{}, {} and {} of log are sealed for {}; {} were already", counted(report.backups, "backup"),
+                         counted(report.increments, "increment"), counted(report.log_files, "file"),
+                         counted(sealing.recipients.size(), "recipient"), report.already));
   json::array untouched;
   for (const auto& line : report.untouched) {
     untouched.push_back(json::string(line));

@@ -1,8 +1,8 @@
 #include <random>
 
 #include "cli/commands/backup.h"
-#include "common/backup/ledger.h"
 #include "cli/output/shown_progress.h"
+#include "common/backup/ledger.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/text.h"
 

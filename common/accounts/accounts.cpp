@@ -50,7 +50,8 @@ void requirePassword(const Secret& password, const std::string& email) {
   const auto refuse = [](const std::string& why) {
     throw Error(Code::Validation, "the password " + why, "take a long one: openssl rand -base64 18");
   };
-  if (text.size() < kShortestPassword) refuse(fmt::format("has fewer than {} characters", kShortestPassword));
+  if (text.size() < kShortestPassword)
+    refuse(fmt::format("has fewer than {}", counted(kShortestPassword, "character")));
   if (text.size() > kLongestPassword) refuse(fmt::format("has more than {} bytes", kLongestPassword));
   if (std::set<char>(text.begin(), text.end()).size() < kFewCharacters) refuse("repeats a few characters");
   const auto name = email.substr(0, email.find('@'));

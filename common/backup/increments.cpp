@@ -155,12 +155,12 @@ void requireAllThatWereMade(const Entry& full, const std::vector<Increment>& fou
   const auto made = static_cast<std::uint64_t>(jsonIntegerOr(*promise, "number", 0));
   const auto through = found.empty() ? full.manifest->finished_at : found.back().at;
   if (made <= found.size() || (until && *until <= through + kAsPrinted)) return;
-  throw Error(Code::Damaged,
-              fmt::format("{}: {} increments were made, the last at {}; {} are there, through {}",
-                          incrementsDirectory(full).describe(), made, toIso(jsonIntegerOr(*promise, "at", 0)),
-                          found.size(), toIso(through)),
-              fmt::format("use another copy (--from), or take what there is with --target-time {}",
-                          toIso(through + kAsPrinted)));
+  throw Error(
+      Code::Damaged,
+      fmt::format("{}: {} were made, the last at {}; {} are there, through {}", incrementsDirectory(full).describe(),
+                  counted(made, "increment"), toIso(jsonIntegerOr(*promise, "at", 0)), found.size(), toIso(through)),
+      fmt::format("use another copy (--from), or take what there is with --target-time {}",
+                  toIso(through + kAsPrinted)));
 }
 }  // namespace
 

@@ -32,8 +32,9 @@ Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& res
       throw Error(Code::Damaged,
                   fmt::format("backup {}: table {} is missing after the restore", manifest.id, expected.name));
     if (found->second->rows != expected.rows) {
-      throw Error(Code::Damaged, fmt::format("backup {}: table {} has {} rows after the restore, the manifest says {}",
-                                             manifest.id, expected.name, found->second->rows, expected.rows));
+      throw Error(Code::Damaged,
+                  fmt::format("backup {}: table {} has {} after the restore, the manifest says {}", manifest.id,
+                              expected.name, counted(found->second->rows, "row"), expected.rows));
     }
     if (!expected.digest.empty() && found->second->digest != expected.digest) {
       throw Error(Code::Damaged, fmt::format("backup {}: the content of table {} differs after the restore",

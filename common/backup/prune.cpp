@@ -62,9 +62,9 @@ class Planner {
     } else if (entry.pinned) {
       item.reason = fmt::format("kept: pinned ({})", printable(*entry.pinned, 100));
     } else if (!future && made_[at] >= oldest()) {
-      item.reason = fmt::format("kept: younger than {} days", rule_.keep_days);
+      item.reason = fmt::format("kept: younger than {}", counted(rule_.keep_days, "day"));
     } else if (&entry == window_start_) {
-      item.reason = fmt::format("kept: recovery within the last {} days begins with it", rule_.keep_days);
+      item.reason = fmt::format("kept: recovery within the last {} begins with it", counted(rule_.keep_days, "day"));
     } else if (&entry == newest_good_) {
       item.reason = "kept: the newest good one";
     } else if (&entry == newest_proven_) {
@@ -76,7 +76,7 @@ class Planner {
     } else {
       item.remove = true;
       item.reason = future ? std::string("removed: dated in the future, and newer ones exist")
-                           : fmt::format("removed: older than {} days", rule_.keep_days);
+                           : fmt::format("removed: older than {}", counted(rule_.keep_days, "day"));
       if (entry.good()) --good_;
     }
     plan_.items.push_back(std::move(item));
@@ -90,8 +90,8 @@ class Planner {
     else if (const auto doubt = doubtAboutAge(); !doubt.empty())
       plan_.question = doubt;
     else if (plan_.removals() > ordinaryRemovals(rule_))
-      plan_.question = fmt::format("{} backups of kind {} at once, and an ordinary day removes at most {}",
-                                   plan_.removals(), rule_.kind, ordinaryRemovals(rule_));
+      plan_.question = fmt::format("{} of kind {} at once, and an ordinary day removes at most {}",
+                                   counted(plan_.removals(), "backup"), rule_.kind, ordinaryRemovals(rule_));
   }
 
   const Entry* datedAfterTheNewest() const {
@@ -109,8 +109,8 @@ class Planner {
       if (!plan_.items[i].remove || made_[i] > now_) continue;
       const auto seen = witnessed(made_[i]);
       if (seen < rule_.keep_days * kDay)
-        return fmt::format("by this clock {} is {} days old, by what was written down since no more than {}",
-                           entries_[i].id, (now_ - made_[i]) / kDay, seen / kDay);
+        return fmt::format("by this clock {} is {} old, by what was written down since no more than {}", entries_[i].id,
+                           counted((now_ - made_[i]) / kDay, "day"), seen / kDay);
     }
     return {};
   }

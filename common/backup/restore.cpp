@@ -252,8 +252,8 @@ class Run {
       return "database " + name;
     };
     try {
-      const auto comparison = landPostgres(entry_, *options_.keyring, scratch.target(), Ownership::AsDumped,
-                                           options_.progress);
+      const auto comparison =
+          landPostgres(entry_, *options_.keyring, scratch.target(), Ownership::AsDumped, options_.progress);
       report_.tables = comparison.tables;
       report_.rows = comparison.rows;
       report_.warnings = comparison.skipped;

@@ -105,7 +105,7 @@ ServerFiles serverFiles(const database::Target& live) {
   std::sort(further.begin(), further.end());
   paths.insert(paths.end(), further.begin(), further.end());
   if (paths.size() > kMostFiles) {
-    result.note = fmt::format("only the first {} of {} files", kMostFiles, paths.size());
+    result.note = fmt::format("only the first {} of {}", kMostFiles, counted(paths.size(), "file"));
     paths.resize(kMostFiles);
   }
   for (const auto& path : paths) result.files.push_back(read(path));

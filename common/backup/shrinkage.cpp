@@ -1,5 +1,7 @@
 #include "common/backup/shrinkage.h"
 
+#include "common/base/text.h"
+
 namespace aragora::backup {
 
 namespace {
@@ -48,7 +50,7 @@ std::vector<Shrinkage> shrinkage(const std::vector<Entry>& entries) {
 }
 
 std::string describe(const Shrinkage& shrunk) {
-  return fmt::format("{}: {} rows, {} in backup {}", shrunk.table, shrunk.now, shrunk.before, shrunk.backup);
+  return fmt::format("{}: {}, {} in backup {}", shrunk.table, counted(shrunk.now, "row"), shrunk.before, shrunk.backup);
 }
 
 }  // namespace aragora::backup

@@ -171,14 +171,14 @@ std::vector<TableRecord> tableRecords(database::Connection& connection, Tables w
     return records;
   }
   const auto names = connection.query(
-           "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN "
-           "pg_namespace n ON n.oid = c.relnamespace "
-           "WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname "
-           "NOT LIKE 'pg_toast%' AND c.relpersistence = 'p' AND ($1 = 'all' OR NOT EXISTS (SELECT 1 FROM pg_depend e "
-           "JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND x.oid = e.refobjid WHERE "
-           "e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e' AND NOT (c.oid = ANY "
-           "(coalesce(x.extconfig, '{}'))))) ORDER BY 1",
-           {std::string(which == Tables::All ? "all" : "dumped")});
+      "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN "
+      "pg_namespace n ON n.oid = c.relnamespace "
+      "WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname "
+      "NOT LIKE 'pg_toast%' AND c.relpersistence = 'p' AND ($1 = 'all' OR NOT EXISTS (SELECT 1 FROM pg_depend e "
+      "JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND x.oid = e.refobjid WHERE "
+      "e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e' AND NOT (c.oid = ANY "
+      "(coalesce(x.extconfig, '{}'))))) ORDER BY 1",
+      {std::string(which == Tables::All ? "all" : "dumped")});
   comparing(names.size());
   for (const auto& row : names) {
     const auto sums =

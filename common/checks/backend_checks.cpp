@@ -177,12 +177,13 @@ std::vector<Finding> checkPoolSize(const Context& context) {
   constexpr std::int64_t kReserved = 10;  // superuser_reserved_connections, commands and an operator's psql
   const auto wanted = config.integer(key::kDatabasePool) * config.integer(key::kInstanceCount);
   if (wanted + kReserved > facts.max_connections) {
-    return {warning(
-        fmt::format("Connection pool: {} connections × {} instances is too many for max_connections = {}",
-                    config.integer(key::kDatabasePool), config.integer(key::kInstanceCount), facts.max_connections),
-        config.origin(key::kDatabasePool).text, "lower ARAGORA_DB_POOL_SIZE, raise max_connections, or use PgBouncer")};
+    return {warning(fmt::format("Connection pool: {} × {} instances is too many for max_connections = {}",
+                                counted(config.integer(key::kDatabasePool), "connection"),
+                                config.integer(key::kInstanceCount), facts.max_connections),
+                    config.origin(key::kDatabasePool).text,
+                    "lower ARAGORA_DB_POOL_SIZE, raise max_connections, or use PgBouncer")};
   }
-  return {ok(fmt::format("Connection pool: {} of {} connections", wanted, facts.max_connections))};
+  return {ok(fmt::format("Connection pool: {} of {}", wanted, counted(facts.max_connections, "connection")))};
 }
 
 std::vector<Finding> checkClock(const Context& context) {

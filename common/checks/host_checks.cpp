@@ -146,8 +146,8 @@ std::vector<Finding> checkOpenFiles(const Context& context) {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const auto needed = static_cast<rlim_t>(context.config.integer(key::kMaxConnections)) + 256;
   if (limit.rlim_max < needed) {
-    return {warning(fmt::format("Open files: the limit is {}, {} connections need {}", limit.rlim_max,
-                                context.config.integer(key::kMaxConnections), needed),
+    return {warning(fmt::format("Open files: the limit is {}, {} need {}", limit.rlim_max,
+                                counted(context.config.integer(key::kMaxConnections), "connection"), needed),
                     "RLIMIT_NOFILE", fmt::format("set LimitNOFILE={} in the unit", needed))};
   }
   return {ok(fmt::format("Open files: limit {}", limit.rlim_max))};

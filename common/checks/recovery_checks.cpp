@@ -130,12 +130,12 @@ std::vector<Finding> checkSlotGuard(const Context& context) {
                                       facts.slot_keep_mb),
                           origin, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf()")};
   if (guard == "undecided" && !limited)
-    return {warning(
-        fmt::format("Slot guard: {} slots keep log without a limit; a receiver that is gone fills the server's disk",
-                    facts.slots),
-        origin,
-        "set max_slot_wal_keep_size on the server and ARAGORA_SLOT_GUARD=keep-production, or accept it: "
-        "ARAGORA_SLOT_GUARD=keep-log")};
+    return {
+        warning(fmt::format("Slot guard: {} keep log without a limit; a receiver that is gone fills the server's disk",
+                            counted(facts.slots, "slot")),
+                origin,
+                "set max_slot_wal_keep_size on the server and ARAGORA_SLOT_GUARD=keep-production, or accept it: "
+                "ARAGORA_SLOT_GUARD=keep-log")};
   return {ok(limited ? fmt::format("Slot guard: the server keeps at most {} for slots",
                                    humanBytes(static_cast<std::uint64_t>(facts.slot_keep_mb) << 20))
                      : std::string("Slot guard: the server keeps log without a limit, as chosen"))};

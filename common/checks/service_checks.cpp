@@ -90,9 +90,9 @@ std::vector<Finding> checkServiceUser(const Context& context) {
   }
   if (findings.empty())
     findings.push_back(
-        ok(fmt::format("Service user: {} reads {} files of settings and writes {} of 2 directories that "
+        ok(fmt::format("Service user: {} reads {} of settings and writes {} of 2 directories that "
                        "are there",
-                       name, files.size(), written)));
+                       name, counted(files.size(), "file"), written)));
   return findings;
 }
 

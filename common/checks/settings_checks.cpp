@@ -101,9 +101,10 @@ std::vector<Finding> checkEncryption(const Context& context) {
   const auto bytes = fromHex(secret.reveal());
   if (!bytes || bytes->size() != 32) {
     const bool all_hex = secret.reveal().find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
-    return {misconfigured(fmt::format("{}: {} characters{}; it must be exactly 64 hex digits (32 bytes)", variable,
-                                      secret.size(), all_hex ? "" : ", not all of them hex digits"),
-                          origin, hint)};
+    return {
+        misconfigured(fmt::format("{}: {}{}; it must be exactly 64 hex digits (32 bytes)", variable,
+                                  counted(secret.size(), "character"), all_hex ? "" : ", not all of them hex digits"),
+                      origin, hint)};
   }
   if (config::estimateBits(secret.reveal()) < config::kMinimumSecretBits)
     return {misconfigured(fmt::format("{}: 64 hex digits, but too predictable", variable), origin, hint)};
@@ -130,7 +131,7 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
     return {misconfigured(fmt::format("{}: {}", config.variable(key::kJwtSecret), *weakness),
                           originOf(config, key::kJwtSecret), hint)};
   }
-  return {ok(fmt::format("JWT secret: configured ({} characters)", config.secret(key::kJwtSecret).size()))};
+  return {ok(fmt::format("JWT secret: configured ({})", counted(config.secret(key::kJwtSecret).size(), "character")))};
 }
 
 std::vector<Finding> checkProviders(const Context& context) {
@@ -160,7 +161,8 @@ std::vector<Finding> checkProviders(const Context& context) {
     } else if (!startsWith(text, provider.prefix) || text.size() < 16 ||
                text.find_first_of(" \t\"'") != std::string::npos) {
       findings.push_back(misconfigured(
-          fmt::format("{}: does not look like a key of {} ({} characters{})", variable, provider.name, text.size(),
+          fmt::format("{}: does not look like a key of {} ({}{})", variable, provider.name,
+                      counted(text.size(), "character"),
                       *provider.prefix != '\0' ? fmt::format(", they start with {}", provider.prefix) : ""),
           originOf(config, provider.key), "copy it again from the provider's console"));
     } else {
@@ -245,7 +247,7 @@ std::vector<Finding> checkRateLimit(const Context& context) {
                 originOf(context.config, key::kRateLimit), "remove the setting; the default is 120 a minute");
     return {context.config.production() ? finding : ok("Rate limit: off")};
   }
-  return {ok(fmt::format("Rate limit: {} requests a minute for each address", limit))};
+  return {ok(fmt::format("Rate limit: {} a minute for each address", counted(limit, "request")))};
 }
 
 std::vector<Finding> checkKeyRotation(const Context& context) {
@@ -263,7 +265,7 @@ std::vector<Finding> checkKeyRotation(const Context& context) {
                           originOf(config, key::kKeyRotatedAt), "write it as YYYY-MM-DD")};
   const auto days = (nowMicros() - *at) / 86'400'000'000LL;
   if (days > config.integer(key::kKeyRotationDays)) {
-    return {warning(fmt::format("Key rotation: the encryption key is {} days old, {} is the limit", days,
+    return {warning(fmt::format("Key rotation: the encryption key is {} old, {} is the limit", counted(days, "day"),
                                 config.integer(key::kKeyRotationDays)),
                     originOf(config, key::kKeyRotatedAt),
                     "make a new key and keep the old one in ARAGORA_ENCRYPTION_PREVIOUS_KEYS")};

@@ -89,8 +89,10 @@ const std::vector<Setting>& table() {
       secret(kMetricsToken, {"ARAGORA_METRICS_TOKEN"}, "",
              "Bearer token for GET /metrics. Without one only loopback addresses may read metrics in production."),
       secret(kDatabaseUrl, {"DATABASE_URL", "ARAGORA_POSTGRES_DSN"}, "production, or database.required",
-             "PostgreSQL connection URL, or libpq's keywords (host=… dbname=…). Without one the embedded SQLite database is "
-             "used.", Type::Url),
+             "PostgreSQL connection URL, or libpq's keywords (host=… dbname=…). Without one the embedded SQLite "
+             "database is "
+             "used.",
+             Type::Url),
       typed(Type::Flag, kDatabaseRequired, {"ARAGORA_REQUIRE_DATABASE"}, "false", "Refuse to fall back to SQLite."),
       integer(kDatabasePool, {"ARAGORA_DB_POOL_SIZE"}, "8", 1, 200,
               "PostgreSQL connections of one instance, or SQLite readers."),

@@ -149,9 +149,9 @@ SecretFile readSecretFile(const std::string& path, bool handed) {
   }
   if ((descriptor ? ::fstat(*descriptor, &status) : ::lstat(file.c_str(), &status)) != 0) {
     const bool forbidden = errno == EACCES;
-    result.troubles.push_back(
-        {fmt::format("the file {} cannot be read: {}", path, systemError(errno)),
-         forbidden ? "run as a user who may" : "create it with mode 0600, or correct its name", false, forbidden});
+    result.troubles.push_back({fmt::format("the file {} cannot be read: {}", path, systemError(errno)),
+                               forbidden ? "run as a user who may" : "create it with mode 0600, or correct its name",
+                               false, forbidden});
     return result;
   }
   if (!S_ISREG(status.st_mode)) {

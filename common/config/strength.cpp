@@ -91,7 +91,8 @@ std::optional<std::string> placeholderReason(std::string_view secret) {
 std::optional<std::string> weaknessOf(std::string_view secret) {
   if (const auto reason = placeholderReason(secret)) return reason;
   if (secret.size() < kMinimumSecretLength) {
-    return fmt::format("only {} characters long; {} or more are needed", secret.size(), kMinimumSecretLength);
+    return fmt::format("only {} long; {} or more are needed", counted(secret.size(), "character"),
+                       kMinimumSecretLength);
   }
   if (const double bits = estimateBits(secret); bits < kMinimumSecretBits) {
     return fmt::format("too predictable (about {:.0f} bits; {:.0f} or more are needed)", bits, kMinimumSecretBits);

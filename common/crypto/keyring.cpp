@@ -21,7 +21,7 @@ Keyring::Keyring(const Secret& active_hex, const std::vector<Secret>& previous_h
     auto bytes = fromHex(hex.reveal());
     if (!bytes || bytes->size() != 32) {
       throw Error(Code::Config,
-                  fmt::format("the encryption key has {} characters that are not 64 hex digits", hex.size()),
+                  fmt::format("the encryption key has {} that are not 64 hex digits", counted(hex.size(), "character")),
                   "generate one with: openssl rand -hex 32");
     }
     const auto check = toHex(hkdfSha256(*bytes, "", "aragora key check v1", 16));
@@ -45,7 +45,8 @@ Keyring Keyring::fromBackupWriter(const Secret& text) {
   auto seed = parts.size() == 3 ? fromHex(parts[2]) : std::nullopt;
   if (!recipient || recipient->size() != 32 || !seed || seed->size() != 32 || parts[0].size() != 32 ||
       !fromHex(parts[0]))
-    throw Error(Code::Config, fmt::format("the key that writes backups ({} characters) cannot be read", whole.size()),
+    throw Error(Code::Config,
+                fmt::format("the key that writes backups ({}) cannot be read", counted(whole.size(), "character")),
                 "print it where the encryption key is: aragora key backup-writer");
   Keyring ring;
   ring.keys_.push_back({parts[0].substr(0, 8), parts[0], Secret(), Secret(std::move(*seed)), *recipient});

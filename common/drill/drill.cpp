@@ -140,8 +140,8 @@ class Drill {
       scratch_database_ = std::make_unique<backup::ScratchDatabase>(options_.live, "aragora_drill_" + lower(newUlid()),
                                                                     backup::propertiesOf(entry_, *options_.keyring));
       database_ = scratch_database_->target();
-      comparison = backup::landPostgres(entry_, *options_.keyring, database_, backup::Ownership::OfTheLoader,
-                                        options_.progress);
+      comparison =
+          backup::landPostgres(entry_, *options_.keyring, database_, backup::Ownership::OfTheLoader, options_.progress);
     }
     evidence_.unpack_seconds = secondsSince(began);
     auto done = fmt::format("{}, {} as recorded", counted(comparison.tables, "table"), counted(comparison.rows, "row"));

@@ -128,8 +128,8 @@ std::string Instance::smokeTest(std::int64_t expected_debates, Deadline deadline
     throw Error(Code::CheckFailed, "the daemon does not call itself healthy");
   const auto list = requireObject("GET", "/api/debates?limit=100");
   if (jsonIntegerOr(list, "total", -1) != expected_debates)
-    throw Error(Code::CheckFailed, fmt::format("it lists {} debates, {} were restored",
-                                               jsonIntegerOr(list, "total", -1), expected_debates));
+    throw Error(Code::CheckFailed, fmt::format("it lists {}, {} were restored",
+                                               counted(jsonIntegerOr(list, "total", -1), "debate"), expected_debates));
   std::int64_t read = 0;
   if (const auto* items = jsonArray(list, "items"); items != nullptr) {
     for (const auto& item : *items) {
@@ -149,8 +149,8 @@ std::string Instance::smokeTest(std::int64_t expected_debates, Deadline deadline
       throw Error(Code::CheckFailed, fmt::format("a new debate is {} instead of completed", status));
     std::this_thread::sleep_for(kPoll);
   }
-  return fmt::format("healthy; {} debates listed, {} read; a new debate was held and read back", expected_debates,
-                     read);
+  return fmt::format("healthy; {} listed, {} read; a new debate was held and read back",
+                     counted(expected_debates, "debate"), read);
 }
 
 std::string Instance::sessionTest(const std::string& email, const Secret& password) {

@@ -74,6 +74,7 @@ void Judge::backups() {
     const auto name =
         rule.kind == "full" ? std::string("Newest good backup") : fmt::format("Newest {} backup", rule.kind);
     const auto make = fmt::format("aragora backup create --kind {}", rule.kind);
+    const auto backups = rule.kind + " backup";
     if (!kind.newest) {
       say(Subject::Backups, Level::Failure, name + ": none", make);
     } else {
@@ -91,18 +92,20 @@ void Judge::backups() {
     if (!kind.gone.empty()) say(Subject::Backups, Level::Failure, kind.gone, kind.gone_hint);
     if (!kind.disbelieved.empty())
       say(Subject::Backups, Level::Failure,
-          fmt::format("What verification found of {} {} backup{} is not believed: {}", kind.disbelieved.size(),
-                      rule.kind, kind.disbelieved.size() == 1 ? "" : "s", kind.disbelieved.back()),
+          fmt::format("What verification found of {} is not believed: {}", counted(kind.disbelieved.size(), backups),
+                      kind.disbelieved.back()),
           "somebody wrote it who has not the key; verify anew: aragora backup verify --input ID");
     if (!kind.bad.empty())
       say(Subject::Backups, Level::Failure,
-          fmt::format("{} {} backups are not good: {}", kind.bad.size(), rule.kind, kind.bad.back()),
+          fmt::format("{} {} not good: {}", counted(kind.bad.size(), backups), agreeing(kind.bad.size(), "is", "are"),
+                      kind.bad.back()),
           "see: aragora backup list");
     if (!kind.future.empty())
       say(Subject::Backups, kind.future_is_past ? Level::Warning : Level::Failure,
-          fmt::format("{} {} backups are dated ahead of this machine's clock ({}): the clock was ahead when they were "
+          fmt::format("{} {} dated ahead of this machine's clock ({}): the clock was ahead when they were "
                       "made, or is behind now",
-                      kind.future.size(), rule.kind, kind.future.back()),
+                      counted(kind.future.size(), backups), agreeing(kind.future.size(), "is", "are"),
+                      kind.future.back()),
           fmt::format("timedatectl; {}; aragora backup verify", make));
   }
 }
@@ -137,7 +140,8 @@ void Judge::keys() {
     say(Subject::Keys, Level::Failure,
         fmt::format("Keys: {} with the keys at hand: {}",
                     file ? fmt::format("the newest file of {} does not open", key.kind)
-                         : fmt::format("{} of {} {} backups do not open", key.problems.size(), key.tried, key.kind),
+                         : fmt::format("{} of {} {} not open", key.problems.size(),
+                                       counted(key.tried, key.kind + " backup"), agreeing(key.tried, "does", "do")),
                     key.problems.back()),
         "name the key that they were made with in ARAGORA_ENCRYPTION_PREVIOUS_KEYS, then: aragora backup rekey");
   }

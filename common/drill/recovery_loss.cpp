@@ -70,7 +70,7 @@ void Judge::base() {
   const auto& window = state_.window;
   if (!state_.log_lacks.empty())
     say(Subject::Window, Level::Failure,
-        fmt::format("The log: {} files that a recovery needs are not whole: {}", state_.log_lacks.size(),
+        fmt::format("The log: {} that a recovery needs are not whole: {}", counted(state_.log_lacks.size(), "file"),
                     state_.log_lacks.front()),
         fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   if (!window) {

@@ -260,8 +260,8 @@ void Migrator::withLockRetries(const Migration& migration, const std::function<v
       if ((!locked && !raced) || attempt >= options_.lock_tries) {
         if (locked) {
           throw Error(Code::Busy,
-                      fmt::format("migration {} could not lock its table in {} tries; blocked by: {}", migration.name,
-                                  attempt, describeBlockers(target_)),
+                      fmt::format("migration {} could not lock its table in {}; blocked by: {}", migration.name,
+                                  counted(attempt, "try"), describeBlockers(target_)),
                       "end those sessions, or run migrate at a quieter time; nothing was changed");
         }
         throw;

@@ -28,7 +28,8 @@ class Fields {
     if (value == nullptr || value->is_null()) return {};
     if (!value->is_string()) return fail(field, "must be a text"), std::string();
     std::string text(value->get_string());
-    if (text.size() > limit) fail(field, fmt::format("has {} characters, {} are allowed", text.size(), limit));
+    if (text.size() > limit)
+      fail(field, fmt::format("has {}, {} are allowed", counted(text.size(), "character"), limit));
     if (text.find('\0') != std::string::npos) fail(field, "must not contain NUL");
     return text;
   }

@@ -150,9 +150,9 @@ class Recovery {
     const auto* file = base_->manifest->file("database");
     report_.plan = {fmt::format("unpack base backup {} ({}) into {}", base_->id, humanBytes(file->plain_size),
                                 options_.to.string()),
-                    fmt::format("replay the log of timeline {} from {} towards {} (it ends at {}, {} files)",
+                    fmt::format("replay the log of timeline {} from {} towards {} (it ends at {}, {})",
                                 plan_.timeline(), formatLsn(physical().start), describe(options_.target),
-                                formatLsn(plan_.end), plan_.order(physical()).size()),
+                                formatLsn(plan_.end), counted(plan_.order(physical()).size(), "file")),
                     "promote, and stop; nothing else is touched"};
     return true;
   }
