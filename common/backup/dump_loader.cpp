@@ -58,11 +58,22 @@ std::vector<Failure> failuresIn(std::string_view text) {
   return failures;
 }
 
-Error failure(std::string_view text) {
-  return {
-      speaksOfTheEnvironment(text) ? Code::CouldNotVerify : Code::Damaged,
-      fmt::format("pg_restore could not load it: {}", printable(trim(text), 300)),
-      speaksOfTheEnvironment(text) ? "this says nothing against the backup: mend the server, its roles or PATH" : ""};
+Error failure(std::string_view text, bool environment) {
+  return {environment ? Code::CouldNotVerify : Code::Damaged,
+          fmt::format("pg_restore could not load it: {}", printable(trim(text), 300)),
+          environment ? "this says nothing against the backup: mend the server, its roles or PATH" : ""};
+}
+
+// pg_restore prints what the server says, without the SQLSTATE, and in the server's language (lc_messages, LANGUAGE):
+// only a superuser may choose another.
+bool speaksEnglish(const database::Target& target) {
+  try {
+    database::connect(target)->query("SELECT 1 / 0", {});
+  } catch (const Error& error) {
+    if (error.code() == Code::Unreachable || error.code() == Code::Interrupted) throw;
+    return std::string_view(error.what()).find("division by zero") != std::string_view::npos;
+  }
+  return false;
 }
 }  // namespace
 
@@ -107,7 +118,12 @@ void requireRestoreProgram(const std::string& dumped_from) {
 }
 
 DumpLoader::DumpLoader(const database::Target& target, Ownership ownership)
-    : programs_(target.url), ownership_(ownership), structure_(start("pre-data")) {}
+    : programs_(target.url), ownership_(ownership), english_(speaksEnglish(target)), structure_(start("pre-data")) {}
+
+// What nobody here can read is no word against the backup.
+bool DumpLoader::blamesEnvironment(std::string_view message) const {
+  return !english_ || speaksOfTheEnvironment(message);
+}
 
 std::unique_ptr<Subprocess> DumpLoader::start(const std::string& section) const {
   std::vector<std::string> argv{"pg_restore", "--no-password", fmt::format("--section={}", section)};
@@ -146,7 +162,8 @@ void DumpLoader::endOfStructure() {
 void DumpLoader::finish() {
   if (structure_) endOfStructure();
   data_->closeInput();
-  if (data_->wait(deadlineIn(kLoadTimeout)) != 0) throw failure(data_->errorOutput());
+  if (data_->wait(deadlineIn(kLoadTimeout)) != 0)
+    throw failure(data_->errorOutput(), blamesEnvironment(data_->errorOutput()));
   const auto rest = start("post-data");
   feed(*rest, head_);
   judge(*rest);
@@ -156,16 +173,16 @@ void DumpLoader::judge(Subprocess& run) {
   run.closeInput();
   if (run.wait(deadlineIn(kLoadTimeout)) == 0) return;
   const auto failures = failuresIn(run.errorOutput());
-  if (failures.empty()) throw failure(run.errorOutput());
+  if (failures.empty()) throw failure(run.errorOutput(), blamesEnvironment(run.errorOutput()));
   for (const auto& one : failures) {
     const auto said = fmt::format("{} ({})", printable(one.command, 100), printable(one.message, 150));
-    const bool environment = speaksOfTheEnvironment(one.message);
+    const bool environment = blamesEnvironment(one.message);
     if (begins(one.command, std::array{"GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES"}))
       (one.message.find("does not exist") == std::string::npos ? privileges_ : skipped_).push_back(said);
     else if (environment && (begins(one.command, kOptional) || one.command.find(" OWNER TO ") != std::string::npos))
       skipped_.push_back(said);
     else
-      throw failure(fmt::format("{}: {}", one.message, one.command));
+      throw failure(fmt::format("{}: {}", one.message, one.command), environment);
   }
 }
 

@@ -33,8 +33,10 @@ class DumpLoader {
   std::unique_ptr<Subprocess> start(const std::string& section) const;
   void endOfStructure();
   void judge(Subprocess& run);
+  bool blamesEnvironment(std::string_view message) const;
   database::postgres::ProgramConnection programs_;
   Ownership ownership_;
+  bool english_;  // what the server says can be read
   std::string head_;  // all bytes so far, while the structure is loaded
   std::unique_ptr<Subprocess> structure_;
   std::unique_ptr<Subprocess> data_;

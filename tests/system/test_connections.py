@@ -41,6 +41,9 @@ class WhateverLibpqAllows(unittest.TestCase):
             sandbox.environment["PGSERVICEFILE"] = str(services)
             saved_and_restored(self, sandbox, DATABASE_URL=url_of(said, password_file), **environment)
 
+    def test_keywords_instead_of_a_url(self):
+        self.lives(lambda said, _: f"host={said['host']} port={said['port']} user={said['user']} dbname={said['dbname']} password='{PASSWORD}'")
+
     def test_a_service(self):
         self.lives(lambda said, _: "postgresql:///?service=ara")
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import unittest
+import unittest.mock
 
 from support import Cluster, Daemon, Sandbox, main
 
@@ -226,6 +227,21 @@ class Properties(unittest.TestCase):
             holder.communicate("\\q\n")
             sandbox.run("backup", "verify", check=0)
             self.assertEqual(self.left(), "")
+
+
+class AnotherLanguage(Properties):
+    """The same on a server that says it in German: nothing may hang on the words of its messages."""
+
+    @classmethod
+    def setUpClass(cls):
+        with unittest.mock.patch.dict(os.environ, LANGUAGE="de"):
+            cls.cluster = Cluster(max_prepared_transactions=2, shared_preload_libraries="pg_stat_statements", lc_messages="C.UTF-8")
+        cls.addClassCleanup(cls.cluster.__exit__)
+        said = subprocess.run([cls.cluster.BIN / "psql", "-h", "127.0.0.1", "-p", str(cls.cluster.port), "-U", "postgres", "-qAtXc", "SELECT 1/0"], capture_output=True, text=True).stderr
+        assert "Division durch Null" in said, f"it does not speak German: {said}"
+
+    # Those that meet no message of the server.
+    test_a_search_path_of_the_database = test_long_names_are_kept_apart = test_scratch_of_a_run_on_another_host_is_left_to_it = None
 
 
 if __name__ == "__main__":
