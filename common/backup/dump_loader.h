@@ -36,7 +36,7 @@ class DumpLoader {
   bool blamesEnvironment(std::string_view message) const;
   database::postgres::ProgramConnection programs_;
   Ownership ownership_;
-  bool english_;  // what the server says can be read
+  bool english_;      // what the server says can be read
   std::string head_;  // all bytes so far, while the structure is loaded
   std::unique_ptr<Subprocess> structure_;
   std::unique_ptr<Subprocess> data_;
