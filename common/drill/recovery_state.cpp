@@ -77,14 +77,20 @@ KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micr
   return state;
 }
 
-void addDrills(std::vector<KindState>& kinds, const std::vector<Kept>& drills) {
+// What a drill proved of a backup counts as long as that backup is there and whole.
+void addDrills(std::vector<KindState>& kinds, const std::vector<Kept>& drills,
+               const std::map<std::string, std::vector<Entry>>& all) {
   for (const auto& kept : drills) {
     if (!kept.authentic || !jsonFlagOr(kept.document, "recovered", false)) continue;
     const auto* name = jsonTextOr(kept.document, "kind", "") == "physical" ? "base" : "full";
     const auto at = fromIso(jsonTextOr(kept.document, "started_at", "")).value_or(0);
+    const auto backup = jsonTextOr(kept.document, "backup", "");
     for (auto& kind : kinds) {
-      if (kind.rule.kind == name && (!kind.proof || at > kind.proof->at))
-        kind.proof = Proof{jsonTextOr(kept.document, "backup", ""), at, "drilled"};
+      if (kind.rule.kind != name || (kind.proof && at <= kind.proof->at)) continue;
+      const auto& entries = all.at(kind.rule.kind);
+      if (std::any_of(entries.begin(), entries.end(),
+                      [&](const auto& one) { return one.id == backup && whyNotGood(one).empty(); }))
+        kind.proof = Proof{backup, at, "drilled"};
     }
   }
 }
@@ -336,8 +342,9 @@ RecoveryState recoveryState(const StateOptions& options) {
   const auto drills = history(options.directory, *options.keyring);
   std::map<std::string, std::vector<Entry>> all;
   for (const auto& rule : backup::policyOf(*options.config)) {
-    auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
-    state.kinds.push_back(look(entries, rule, state.at));
+    const auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
+    auto believed = backup::authentic(entries, *options.keyring);
+    state.kinds.push_back(look(believed, rule, state.at));
     const bool ask = state.sqlite || options.ask_server;
     const auto told = ask && !entries.empty()
                           ? backup::toldHead(options.live, options.directory, rule.kind, *options.keyring)
@@ -346,9 +353,9 @@ RecoveryState recoveryState(const StateOptions& options) {
     state.kinds.back().gone = std::move(findings.problem);
     state.kinds.back().gone_hint = std::move(findings.hint);
     if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
-    all[rule.kind] = std::move(entries);
+    all[rule.kind] = std::move(believed);
   }
-  addDrills(state.kinds, drills);
+  addDrills(state.kinds, drills, all);
   const auto& full = state.kind("full").newest;
   if (state.sqlite) {
     state.increments = lookAtIncrements(options, full);

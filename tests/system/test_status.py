@@ -230,13 +230,13 @@ class Sqlite(Truth):
             status = sandbox.run_json("backup", "status", check=0)
             self.assertEqual({key["kind"]: key["opens"] for key in status["keys"]}, {"full": True, "configuration": True, "artifacts": True, "increments": True})
             new = {"ARAGORA_ENCRYPTION_KEY": strong_secret()}
-            self.require_wrong(sandbox, "keys", "do not open with the keys at hand", metrics=False, **new)
+            self.require_wrong(sandbox, "keys", "not open with the keys at hand", metrics=False, **new)
             self.assertEqual({key["kind"] for key in sandbox.run_json("backup", "status", **new)["keys"] if key["opens"]}, set())
             named = {**new, "ARAGORA_ENCRYPTION_PREVIOUS_KEYS": old}
             self.require_right(sandbox, **named)
             sandbox.run("backup", "rekey", check=0, **named)
             self.require_right(sandbox, **new)
-            self.require_wrong(sandbox, "keys", "do not open with the keys at hand", metrics=False)
+            self.require_wrong(sandbox, "keys", "not open with the keys at hand", metrics=False)
             # The signature may hold while what is sealed does not open.
             stored = next(self.backups.glob("full/2*/db.sqlite.zst.age"))
             data = bytearray(stored.read_bytes())
@@ -313,6 +313,19 @@ class Sqlite(Truth):
             next(self.backups.glob("full/2*/db.sqlite.zst.age")).write_bytes(b"")
             sandbox.run("drill", check=1)
             self.require_wrong(sandbox, "drill", "not passed", metrics=False)
+
+    def test_what_a_drill_proved_counts_while_it_is_there(self):
+        with self.deployment() as sandbox:
+            sandbox.run("backup", check=0)
+            sandbox.run("drill", check=0)
+            proven = "✓ Newest proven backup"
+            self.assertIn(proven, sandbox.run("backup", "status").stdout)
+            for name in ("manifest.json", "manifest.json.sig", "db.sqlite.zst.age"):
+                file = next(self.backups.glob(f"full/*/{name}"))
+                away = file.rename(sandbox.directory / name)
+                self.assertNotIn(proven, sandbox.run("backup", "status").stdout, name)
+                away.rename(file)
+            self.assertIn(proven, sandbox.run("backup", "status").stdout)
 
     def test_without_continuous_saving_the_schedule_is_what_would_be_lost(self):
         with self.deployment() as sandbox:
@@ -576,7 +589,7 @@ class Postgres(Truth):
             self.write_status(sandbox)
             opens = {key["kind"]: key["opens"] for key in sandbox.run_json("backup", "status", check=0)["keys"]}
             self.assertEqual(opens, {"full": True, "base": True, "log": True})
-            self.require_wrong(sandbox, "keys", "base backups do not open", "file of log does not open", metrics=False, ARAGORA_ENCRYPTION_KEY=strong_secret())
+            self.require_wrong(sandbox, "keys", "base backup", "file of log does not open", metrics=False, ARAGORA_ENCRYPTION_KEY=strong_secret())
             writer = sandbox.run("key", "backup-writer", check=0).stdout.strip()
             del sandbox.environment["ARAGORA_ENCRYPTION_KEY"]
             self.require_right(sandbox, ARAGORA_BACKUP_WRITER_KEY=writer)
