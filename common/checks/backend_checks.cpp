@@ -191,7 +191,7 @@ std::vector<Finding> checkClock(const Context& context) {
   const auto& facts = context.facts->database.get();
   if (auto silent = databaseSilent(facts, "Clock")) return {*silent};
   const auto skew = facts.server_clock - facts.asked_at;
-  const auto text = fmt::format("{:.1f} s {} this machine's", std::abs(static_cast<double>(skew)) / 1e6,
+  const auto text = fmt::format("{} {} this machine's", humanDuration(std::abs(static_cast<double>(skew)) / 1e6),
                                 skew > 0 ? "ahead of" : "behind");
   if (std::abs(skew) > 5'000'000)
     return {warning(fmt::format("Clock: the database server's is {}", text), "clock_timestamp()",

@@ -21,7 +21,7 @@ std::string_view outcomeName(Step::Outcome outcome) {
   return {};
 }
 
-std::string seconds(double value) { return fmt::format("{:.1f} s", value); }
+std::string seconds(double value) { return humanDuration(value); }
 
 // One cell of a table.
 std::string cell(std::string_view text) { return replaceAll(printable(text, 300), "|", "\\|"); }
@@ -69,8 +69,8 @@ std::string toMarkdown(const Evidence& evidence, const std::vector<json::object>
                   evidence.passed() ? "Passed" : "NOT PASSED", evidence.host, evidence.tool_version, evidence.kind,
                   evidence.backup, evidence.engine, evidence.place);
   const auto objective = [&](const char* name, double measured, std::chrono::seconds allowed, bool met) {
-    text += fmt::format("| {} | {} | {} s | {} |\n", name, evidence.recovered ? seconds(measured) : "not measured",
-                        allowed.count(), met ? "met" : "MISSED");
+    text += fmt::format("| {} | {} | {} | {} |\n", name, evidence.recovered ? seconds(measured) : "not measured",
+                        humanSeconds(allowed.count()), met ? "met" : "MISSED");
   };
   text += "| objective | measured | allowed | |\n|---|---|---|---|\n";
   objective("time to recover (RTO)", evidence.rto_seconds, evidence.rto_objective, evidence.rtoMet());

@@ -1,5 +1,7 @@
 #include "common/drill/recovery_findings.h"
 
+#include <cmath>
+
 #include "common/backup/elsewhere.h"
 #include "common/base/text.h"
 #include "common/drill/recovery_judge.h"
@@ -175,13 +177,14 @@ void Judge::offsite() {
   const auto period = hours(config_.integer(key::kBackupEveryHours));
   const auto complete = ago(state_.copy->complete_at, state_.at);
   if (age(state_.copy->complete_at, state_.at) > period * 3 / 2)
-    return fails(fmt::format("complete {}, the schedule is every {} h", complete, period.count()));
+    return fails(fmt::format("complete {}, the schedule is every {}", complete, humanDuration(period)));
   if (const auto& there = state_.elsewhere) {
     if (!there->failure.empty()) return fails(there->failure);
     if (!there->lacks.empty()) {
       say(Subject::Offsite, Level::Failure,
-          fmt::format("Copy elsewhere: {}: {} things that were copied are not there: {}", where, there->lacks.size(),
-                      there->lacks.front()),
+          fmt::format("Copy elsewhere: {}: {} that {} copied {} not there: {}", where,
+                      counted(there->lacks.size(), "thing"), agreeing(there->lacks.size(), "was", "were"),
+                      agreeing(there->lacks.size(), "is", "are"), there->lacks.front()),
           "aragora backup copy --again");
       return;
     }
@@ -199,11 +202,11 @@ void Judge::time() {
         misses                ? (prediction.measured ? Level::Failure : Level::Warning)
         : prediction.measured ? Level::Ok
                               : Level::Unset,
-        fmt::format("A recovery from {} would take about {:.0f} s ({} of backup, {} of {}; {}; objective {:.0f} s)",
-                    prediction.place == "local" ? "here" : "elsewhere", prediction.seconds,
+        fmt::format("A recovery from {} would take about {} ({} of backup, {} of {}; {}; objective {})",
+                    prediction.place == "local" ? "here" : "elsewhere", humanSeconds(std::llround(prediction.seconds)),
                     humanBytes(prediction.amount.backup), humanBytes(prediction.amount.log),
                     prediction.kind == "physical" || !state_.sqlite ? "log" : "increments",
-                    prediction.measured ? "by the last drill" : "never measured", objective),
+                    prediction.measured ? "by the last drill" : "never measured", humanDuration(objective)),
         misses && prediction.measured ? "make base backups more often, or use a faster machine; then: aragora drill"
         : prediction.measured         ? ""
         : prediction.place == "local" ? "aragora drill"

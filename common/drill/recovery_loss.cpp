@@ -170,7 +170,8 @@ void Judge::lost(const std::string& where, std::optional<double> seconds) {
                state_.sqlite ? kLookAtSaving : kLookAtReceiver);
   const bool misses = *seconds > objective;
   say(Subject::Loss, misses ? Level::Failure : Level::Ok,
-      fmt::format("Lost with {}: commits of the last {:.1f} s (objective {:.0f} s)", where, *seconds, objective),
+      fmt::format("Lost with {}: commits of the last {} (objective {})", where, humanDuration(*seconds),
+                  humanDuration(objective)),
       misses ? (state_.sqlite ? kLookAtSaving : kLookAtReceiver) : "");
 }
 

@@ -215,7 +215,7 @@ class Sqlite(Truth):
                     lost = list(mount.glob("full/2*/db.sqlite.zst.age"))
                     lost[0].write_bytes(lost[0].read_bytes()[:-1])
                 self.assertEqual(len(lost), 1)
-                self.require_wrong(sandbox, "offsite", "1 things that were copied are not there", "db.sqlite.zst.age")
+                self.require_wrong(sandbox, "offsite", "1 thing that was copied is not there", "db.sqlite.zst.age")
                 sandbox.run("backup", "copy", "--again", check=0)
                 self.require_right(sandbox)
                 if kind == "store":
@@ -372,7 +372,7 @@ class Postgres(Truth):
             self.require_right(sandbox)
             self.write_status(sandbox, durable_through=iso(-180))
             self.require_right(sandbox)  # five minutes are allowed
-            self.require_wrong(sandbox, "loss", "commits of the last 1", "objective 60 s", ARAGORA_RPO_MINUTES="1")
+            self.require_wrong(sandbox, "loss", "commits of the last 3 min", "objective 1 min", ARAGORA_RPO_MINUTES="1")
             self.write_status(sandbox, durable_through="")
             self.require_wrong(sandbox, "loss", "is not known yet", metrics=False)
             self.write_status(sandbox, durable_through=iso(7200))
@@ -399,7 +399,7 @@ class Postgres(Truth):
             with Receiver(sandbox, "--seal-interval", "3600") as receiver:
                 receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
                 path.write_text(json.dumps({**json.loads(path.read_text()), "durable_through": iso(-180), "flushed": "0/1", "problem": ""}))
-                self.require_wrong(sandbox, "loss", "Lost with this machine: commits of the last 18", metrics=False)
+                self.require_wrong(sandbox, "loss", "Lost with this machine: commits of the last 3 min", metrics=False)
                 receiver.process.kill()
 
     def test_log_that_is_missing_elsewhere_is_missed(self):
@@ -436,7 +436,7 @@ class Postgres(Truth):
             self.require_right(sandbox)
             for path in (sandbox.directory / "backups/wal").glob("0*/*.zst.age"):
                 os.utime(path, (time.time() - 3600,) * 2)
-            self.require_wrong(sandbox, "loss", "commits of the last 36", metrics=False)
+            self.require_wrong(sandbox, "loss", "commits of the last 1 h", metrics=False)
 
     def test_a_full_disk_under_the_receiver(self):
         with deployment() as (cluster, sandbox), TinyDisk(sandbox.directory / "backups", "120m") as disk:
