@@ -157,8 +157,9 @@ void requireAllThatWereMade(const Entry& full, const std::vector<Increment>& fou
   if (made <= found.size() || (until && *until <= through + kAsPrinted)) return;
   throw Error(
       Code::Damaged,
-      fmt::format("{}: {} were made, the last at {}; {} are there, through {}", incrementsDirectory(full).describe(),
-                  counted(made, "increment"), toIso(jsonIntegerOr(*promise, "at", 0)), found.size(), toIso(through)),
+      fmt::format("{}: {} {} made, the last at {}; {} are there, through {}", incrementsDirectory(full).describe(),
+                  counted(made, "increment"), agreeing(made, "was", "were"), toIso(jsonIntegerOr(*promise, "at", 0)),
+                  found.size(), toIso(through)),
       fmt::format("use another copy (--from), or take what there is with --target-time {}",
                   toIso(through + kAsPrinted)));
 }

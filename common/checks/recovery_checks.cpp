@@ -131,8 +131,8 @@ std::vector<Finding> checkSlotGuard(const Context& context) {
                           origin, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf()")};
   if (guard == "undecided" && !limited)
     return {
-        warning(fmt::format("Slot guard: {} keep log without a limit; a receiver that is gone fills the server's disk",
-                            counted(facts.slots, "slot")),
+        warning(fmt::format("Slot guard: {} {} log without a limit; a receiver that is gone fills the server's disk",
+                            counted(facts.slots, "slot"), agreeing(facts.slots, "keeps", "keep")),
                 origin,
                 "set max_slot_wal_keep_size on the server and ARAGORA_SLOT_GUARD=keep-production, or accept it: "
                 "ARAGORA_SLOT_GUARD=keep-log")};

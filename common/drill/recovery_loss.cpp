@@ -70,8 +70,8 @@ void Judge::base() {
   const auto& window = state_.window;
   if (!state_.log_lacks.empty())
     say(Subject::Window, Level::Failure,
-        fmt::format("The log: {} that a recovery needs are not whole: {}", counted(state_.log_lacks.size(), "file"),
-                    state_.log_lacks.front()),
+        fmt::format("The log: {} that a recovery needs {} not whole: {}", counted(state_.log_lacks.size(), "file"),
+                    agreeing(state_.log_lacks.size(), "is", "are"), state_.log_lacks.front()),
         fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   if (!window) {
     if (state_.hasLog() && !state_.kind("base").newest)

@@ -317,8 +317,8 @@ class Verifier {
     const auto expected = store.recompute();
     const auto stored = store.leaderboard(1'000'000, 0);
     if (stored.size() != expected.size())
-      return bad(
-          fmt::format("{} are stored, the match log gives {}", counted(stored.size(), "rating"), expected.size()));
+      return bad(fmt::format("{} {} stored, the match log gives {}", counted(stored.size(), "rating"),
+                             agreeing(stored.size(), "is", "are"), expected.size()));
     for (const auto& rating : stored) {
       const auto found = expected.find(rating.agent);
       if (found == expected.end() || std::abs(found->second.elo - rating.elo) > 1e-6 ||

@@ -501,7 +501,7 @@ class Postgres(Truth):
             partial.write_bytes(kept)
             record = sorted(wal.glob("0*/" + "[0-9A-F]" * 24 + ".json"))[-1]
             record.rename(sandbox.directory / "away")
-            self.require_wrong(sandbox, "window", "files that a recovery needs are not whole", record.name, metrics=False)
+            self.require_wrong(sandbox, "window", "that a recovery needs", record.name, metrics=False)
             (sandbox.directory / "away").rename(record)
             self.require_right(sandbox)
             sealed = sorted(wal.glob("0*/*.zst.age"))[-2]
