@@ -234,6 +234,8 @@ class AnotherLanguage(Properties):
 
     @classmethod
     def setUpClass(cls):
+        if not os.path.exists("/usr/share/locale/de/LC_MESSAGES/postgres-15.mo"):
+            raise unittest.SkipTest("this Debian was made without translations")
         with unittest.mock.patch.dict(os.environ, LANGUAGE="de"):
             cls.cluster = Cluster(max_prepared_transactions=2, shared_preload_libraries="pg_stat_statements", lc_messages="C.UTF-8")
         cls.addClassCleanup(cls.cluster.__exit__)
