@@ -29,6 +29,9 @@ namespace aragora::daemon {
 namespace key = config::key;
 
 namespace {
+// For our own first run to end when a reload follows the start at once; what a longer one holds up is made by the next.
+constexpr std::chrono::seconds kKeepTime{5};
+
 // Blocked before any thread starts, so that only waitForSignal() sees them.
 sigset_t blockSignals() {
   sigset_t set;
@@ -263,8 +266,10 @@ class Daemon {
     std::error_code ignored;
     if (!std::filesystem::exists(config.backupDirectory() / "full", ignored)) return;
     try {
-      for (const auto& made : backup::createWhatIsDue(backup::createOptions(config, target_, keyring_),
-                                                      {backup::ruleOf(backup::policyOf(config), "configuration")}))
+      auto options = backup::createOptions(config, target_, keyring_);
+      options.lock_wait = kKeepTime;
+      for (const auto& made :
+           backup::createWhatIsDue(options, {backup::ruleOf(backup::policyOf(config), "configuration")}))
         log::info("the configuration changed and is kept as {}", made.id);
     } catch (const std::exception& error) {
       metrics_.count("aragora_backup_failures_total");
