@@ -147,6 +147,16 @@ std::optional<Ledger> readLedger(const storage::Place& place, const std::string&
   return ledger;
 }
 
+Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring) {
+  try {
+    return readLedger(place, kind, keyring).value_or(Ledger());
+  } catch (const Error& error) {
+    if (error.code() != Code::Damaged) throw;
+    log::warning("{}; it is written anew", error.what());
+    return {};
+  }
+}
+
 void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
                  const crypto::Keyring& keyring) {
   const auto text = signedRecord(describe(kind, ledger), keyring);
@@ -191,9 +201,9 @@ LedgerFindings compareWithLedger(const storage::Place& place, const std::string&
     findings.newest = std::any_of(findings.gone.begin(), findings.gone.end(),
                                   [&](const auto& id) { return ledger->present.at(id) > newest; });
     if (!findings.gone.empty())
-      findings.problem = fmt::format("{} {} backup{} in {} and {} gone: {}", findings.gone.size(), kind,
-                                     findings.gone.size() == 1 ? " was" : "s were", place.describe(),
-                                     findings.gone.size() == 1 ? "is" : "are", join(findings.gone, ", "));
+      findings.problem = fmt::format("{} {} in {} and {} gone: {}", counted(findings.gone.size(), kind + " backup"),
+                                     agreeing(findings.gone.size(), "was", "were"), place.describe(),
+                                     agreeing(findings.gone.size(), "is", "are"), join(findings.gone, ", "));
     if (told && told->sequence > ledger->head.sequence && !isThere(place, kind, told->id)) {
       findings.newest = true;
       if (std::find(findings.gone.begin(), findings.gone.end(), told->id) == findings.gone.end())
@@ -257,13 +267,7 @@ std::vector<std::string> forgetGone(const storage::Place& place, const std::stri
   const auto told = toldHead(target, place, kind, keyring);
   const auto findings = compareWithLedger(place, kind, entries, keyring, told);
   if (findings.problem.empty()) return {};
-  Ledger ledger;
-  try {
-    ledger = readLedger(place, kind, keyring).value_or(Ledger());
-  } catch (const Error& error) {
-    if (error.code() != Code::Damaged) throw;
-    log::warning("{}; it is written anew", error.what());
-  }
+  auto ledger = ledgerToWrite(place, kind, keyring);
   if (told && told->sequence > ledger.head.sequence) ledger.head = *told;
   for (const auto& id : findings.gone) ledger.present.erase(id);
   for (const auto& entry : entries) {

@@ -26,6 +26,8 @@ struct Ledger {
 
 // nullopt when there is none (a place of an older version, or an empty one). Throws Error(Damaged).
 std::optional<Ledger> readLedger(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring);
+// For whoever writes the next one: empty in place of one that is not there or does not hold.
+Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring);
 void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
                  const crypto::Keyring& keyring);
 

@@ -176,13 +176,7 @@ void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyRe
 
 // What was brought there, beside what others brought.
 void OffsiteCopy::noteLedgerThere(const std::string& kind) {
-  Ledger ledger;
-  try {
-    ledger = readLedger(there_, kind, keyring_).value_or(Ledger());
-  } catch (const Error& error) {
-    if (error.code() != Code::Damaged) throw;
-    log::warning("{}; it is written anew", error.what());
-  }
+  auto ledger = ledgerToWrite(there_, kind, keyring_);
   bool any = false;
   for (const auto& entry : Repository(here_, &keyring_, kind).list()) {
     if (!entry.good() || !folder(kind + "/" + entry.id).has("manifest.json")) continue;
