@@ -145,7 +145,7 @@ std::string Output::dim(std::string_view text) const { return coloured(text, "2"
 void printOut(std::string_view text) { put(stdout, text); }
 
 int closeOut() {
-  put(stdout, {});
+  put(stdout, "");
   // A network file system says only now that there was no room.
   if (::close(STDOUT_FILENO) != 0 && out_failure == 0 && errno != EBADF && errno != EINTR) out_failure = errno;
   return out_failure;
