@@ -21,7 +21,7 @@
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
-#include "daemon/http/listener.h"
+#include "daemon/edge/listener.h"
 #include "daemon/lifecycle/recovery_metrics.h"
 
 namespace aragora::daemon {
@@ -246,7 +246,7 @@ class Daemon {
             std::chrono::seconds(config_.integer(key::kDebateDeadline))};
   }
 
-  const http::Router& addRoutes() {
+  const web::Router& addRoutes() {
     api::addHealthRoutes(router_, services_);
     api::addDebateRoutes(router_, services_);
     api::addAgentRoutes(router_, services_);
@@ -256,7 +256,7 @@ class Daemon {
     return router_;
   }
 
-  http::ListenerOptions listenerOptions() const {
+  edge::ListenerOptions listenerOptions() const {
     return {config_.text(key::kBindHost), static_cast<std::uint16_t>(config_.integer(key::kPort)), 2,
             static_cast<std::size_t>(config_.integer(key::kMaxConnections)), systemd::inheritedSockets()};
   }
@@ -342,12 +342,12 @@ class Daemon {
   ws::Hub hub_;
   api::ListCache lists_;
   lifecycle::Prober prober_;
-  http::WorkerPool workers_;
+  edge::WorkerPool workers_;
   debate::Engine engine_;
   api::Services services_;
-  http::Router router_;
-  http::Middleware middleware_;
-  http::Listener listener_;
+  web::Router router_;
+  web::Guard middleware_;
+  edge::Listener listener_;
   std::atomic<bool> started_probing_{false};
   std::atomic<bool> stop_backups_{false};
   std::thread backups_;

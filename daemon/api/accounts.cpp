@@ -1,8 +1,8 @@
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "daemon/api/api.h"
-#include "daemon/http/middleware.h"
-#include "daemon/http/rate_limiter.h"
+#include "daemon/web/guard.h"
+#include "daemon/web/rate_limiter.h"
 
 namespace aragora::api {
 
@@ -11,7 +11,7 @@ namespace key = config::key;
 namespace {
 constexpr std::size_t kBodyLimit = 8192;
 
-accounts::Client clientOf(const http::Request& request) {
+accounts::Client clientOf(const web::Request& request) {
   return {request.client_address, std::string(request.header("user-agent")), request.request_id};
 }
 
@@ -31,7 +31,7 @@ json::object renderUser(const accounts::User& user) {
 }
 
 // The tokens twice: the clients of the original read them at the top or under `tokens`.
-http::Response renderLogin(const accounts::Login& login) {
+web::Response renderLogin(const accounts::Login& login) {
   const json::object tokens{{"access_token", login.access_token},
                             {"refresh_token", login.refresh_token},
                             {"token_type", "Bearer"},
@@ -40,7 +40,7 @@ http::Response renderLogin(const accounts::Login& login) {
   json::object body = tokens;
   body["tokens"] = tokens;
   body["user"] = renderUser(login.user);
-  return http::jsonResponse(body);
+  return web::jsonResponse(body);
 }
 
 std::string requireText(const json::object& body, std::string_view field) {
@@ -49,7 +49,7 @@ std::string requireText(const json::object& body, std::string_view field) {
   return text;
 }
 
-const accounts::Access& requireAccess(const http::Request& request) {
+const accounts::Access& requireAccess(const web::Request& request) {
   if (!request.access) throw Error(Code::Unauthorized, "this needs an access token", "log in: POST /api/auth/login");
   return *request.access;
 }
@@ -58,22 +58,22 @@ const accounts::Access& requireAccess(const http::Request& request) {
 class LoginLimits {
  public:
   explicit LoginLimits(std::int64_t per_minute) : by_address_(per_minute), by_account_(per_minute) {}
-  std::optional<http::Response> refusal(const http::Request& request, const std::string& email) {
+  std::optional<web::Response> refusal(const web::Request& request, const std::string& email) {
     const auto now = std::chrono::steady_clock::now();
     for (auto* const taken : {&by_address_, &by_account_}) {
       const auto decision =
           taken->take(taken == &by_address_ ? request.client_address : accounts::normalisedEmail(email), now);
-      if (!decision.allowed) return http::rateLimited(decision, "logins", request.request_id);
+      if (!decision.allowed) return web::rateLimited(decision, "logins", request.request_id);
     }
     return std::nullopt;
   }
 
  private:
-  http::RateLimiter by_address_;
-  http::RateLimiter by_account_;
+  web::RateLimiter by_address_;
+  web::RateLimiter by_account_;
 };
 
-http::Response logIn(const http::Request& request, const Services& services, LoginLimits& limits) {
+web::Response logIn(const web::Request& request, const Services& services, LoginLimits& limits) {
   const auto body = request.jsonBody();
   const auto email = requireText(body, "email");
   const Secret password(requireText(body, "password"));
@@ -81,36 +81,35 @@ http::Response logIn(const http::Request& request, const Services& services, Log
   return renderLogin(services.accounts.logIn(email, password, clientOf(request)));
 }
 
-http::Response refresh(const http::Request& request, const Services& services) {
+web::Response refresh(const web::Request& request, const Services& services) {
   return renderLogin(services.accounts.refresh(requireText(request.jsonBody(), "refresh_token"), clientOf(request)));
 }
 
-http::Response logOut(const http::Request& request, const Services& services) {
+web::Response logOut(const web::Request& request, const Services& services) {
   services.accounts.logOut(requireAccess(request), clientOf(request));
-  return http::jsonResponse(json::object{{"logged_out", true}});
+  return web::jsonResponse(json::object{{"logged_out", true}});
 }
 
-http::Response logOutEverywhere(const http::Request& request, const Services& services) {
+web::Response logOutEverywhere(const web::Request& request, const Services& services) {
   const auto ended = services.accounts.logOutEverywhere(requireAccess(request), clientOf(request));
-  return http::jsonResponse(json::object{{"logged_out", true}, {"sessions_revoked", ended}});
+  return web::jsonResponse(json::object{{"logged_out", true}, {"sessions_revoked", ended}});
 }
 
-http::Response me(const http::Request& request, const Services& services) {
-  return http::jsonResponse(renderUser(services.accounts.requireLive(requireAccess(request))));
+web::Response me(const web::Request& request, const Services& services) {
+  return web::jsonResponse(renderUser(services.accounts.requireLive(requireAccess(request))));
 }
 }  // namespace
 
-void addAccountRoutes(http::Router& router, const Services& services) {
-  const auto route = [&services](http::Response (*handler)(const http::Request&, const Services&)) {
-    return [&services, handler](const http::Request& request) { return handler(request, services); };
+void addAccountRoutes(web::Router& router, const Services& services) {
+  const auto route = [&services](web::Response (*handler)(const web::Request&, const Services&)) {
+    return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
   const auto limits = std::make_shared<LoginLimits>(services.config.integer(key::kLoginRate));
-  router.add(
-      {.method = "POST",
-       .pattern = "/api/auth/login",
-       .handler = [&services, limits](const http::Request& request) { return logIn(request, services, *limits); },
-       .open = true,
-       .body_limit = kBodyLimit});
+  router.add({.method = "POST",
+              .pattern = "/api/auth/login",
+              .handler = [&services, limits](const web::Request& request) { return logIn(request, services, *limits); },
+              .open = true,
+              .body_limit = kBodyLimit});
   router.add({.method = "POST",
               .pattern = "/api/auth/refresh",
               .handler = route(refresh),

@@ -1,10 +1,10 @@
 #include "daemon/api/api.h"
-#include "daemon/api/render.h"
+#include "daemon/wire/debates.h"
 
 namespace aragora::api {
 
 namespace {
-http::Response agents(const Services& services) {
+web::Response agents(const Services& services) {
   std::map<std::string, store::Rating> ratings;
   for (auto& rating : services.ratings.leaderboard(10'000, 0)) ratings[rating.agent] = rating;
   json::array array;
@@ -22,18 +22,18 @@ http::Response agents(const Services& services) {
                                  {"available", true}});
   }
   const auto count = array.size();
-  return http::jsonResponse(json::object{{"agents", array}, {"total", count}});
+  return web::jsonResponse(json::object{{"agents", array}, {"total", count}});
 }
 
-http::Response leaderboard(const http::Request& request, const Services& services) {
+web::Response leaderboard(const web::Request& request, const Services& services) {
   const auto limit = request.integer("limit", 20, 1, 100);
   const auto offset = request.integer("offset", 0, 0, 1'000'000);
-  http::Response response;
+  web::Response response;
   response.shared_body = services.lists.get(fmt::format("leaderboard|{}|{}", limit, offset), [&] {
     json::array array;
     std::int64_t rank = offset;
     for (const auto& rating : services.ratings.leaderboard(limit, offset))
-      array.push_back(renderRating(rating, ++rank));
+      array.push_back(wire::renderRating(rating, ++rank));
     return toJson(json::object{{"rankings", array},
                                {"agents", array},
                                {"total", services.ratings.count()},
@@ -44,12 +44,12 @@ http::Response leaderboard(const http::Request& request, const Services& service
 }
 }  // namespace
 
-void addAgentRoutes(http::Router& router, const Services& services) {
-  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const http::Request&) {
+void addAgentRoutes(web::Router& router, const Services& services) {
+  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const web::Request&) {
                 return agents(services);
               }});
   for (const auto* path : {"/api/leaderboard", "/api/rankings"}) {
-    router.add({.method = "GET", .pattern = path, .handler = [&services](const http::Request& request) {
+    router.add({.method = "GET", .pattern = path, .handler = [&services](const web::Request& request) {
                   return leaderboard(request, services);
                 }});
   }

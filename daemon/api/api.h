@@ -8,8 +8,8 @@
 #include "common/store/debate_pages.h"
 #include "daemon/api/list_cache.h"
 #include "daemon/debate/engine.h"
-#include "daemon/http/router.h"
 #include "daemon/lifecycle/prober.h"
+#include "daemon/web/router.h"
 
 namespace aragora::api {
 
@@ -28,11 +28,11 @@ struct Services {
   ListCache& lists;
 };
 
-void addHealthRoutes(http::Router& router, const Services& services);
-void addDebateRoutes(http::Router& router, const Services& services);
-void addAgentRoutes(http::Router& router, const Services& services);
-void addAccountRoutes(http::Router& router, const Services& services);
-void addMetricsRoute(http::Router& router, const Services& services);
-void addOpenApiRoutes(http::Router& router);
+void addHealthRoutes(web::Router& router, const Services& services);
+void addDebateRoutes(web::Router& router, const Services& services);
+void addAgentRoutes(web::Router& router, const Services& services);
+void addAccountRoutes(web::Router& router, const Services& services);
+void addMetricsRoute(web::Router& router, const Services& services);
+void addOpenApiRoutes(web::Router& router);
 
 }  // namespace aragora::api

@@ -1,10 +1,10 @@
+#include "daemon/wire/debates.h"
 #include "common/audit/audit.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "daemon/api/api.h"
-#include "daemon/api/render.h"
 
 namespace aragora::api {
 
@@ -126,7 +126,7 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   return debate;
 }
 
-json::object createdBody(const store::Debate& debate, const http::Request& request) {
+json::object createdBody(const store::Debate& debate, const web::Request& request) {
   return {{"success", true},
           {"debate_id", debate.id},
           {"id", debate.id},
@@ -141,7 +141,7 @@ json::object createdBody(const store::Debate& debate, const http::Request& reque
 }
 
 // Answers only after the row and its first event are on disk.
-http::Response create(const http::Request& request, const Services& services) {
+web::Response create(const web::Request& request, const Services& services) {
   const auto debate = parseDebate(request.jsonBody(), services);
   const auto body = toJson(createdBody(debate, request));
   std::optional<store::Debates::Idempotency> idempotency;
@@ -151,7 +151,7 @@ http::Response create(const http::Request& request, const Services& services) {
         store::Debates::Idempotency{request.principal, std::string(header), crypto::sha256Hex(request.body), body};
   }
   const auto replay = services.debates.create(debate, idempotency);
-  http::Response response;
+  web::Response response;
   response.status = 200;
   if (replay) {
     if (replay->fingerprint != idempotency->fingerprint)
@@ -174,7 +174,7 @@ struct ListQuery {
   std::string key() const { return fmt::format("debates|{}|{}|{}", limit, offset, status.value_or("")); }
 };
 
-ListQuery parseListQuery(const http::Request& request) {
+ListQuery parseListQuery(const web::Request& request) {
   ListQuery query{request.integer("limit", 20, 1, 100), request.integer("offset", 0, 0, 100'000'000), std::nullopt};
   const auto found = request.query.find("status");
   if (found == request.query.end() || found->second.empty()) return query;
@@ -199,7 +199,7 @@ std::string renderList(const ListQuery& query, const Services& services) {
   std::string items = "[";
   for (const auto& debate : page.debates) {
     if (items.size() > 1) items += ',';
-    appendDebateSummary(items, debate);
+    wire::appendDebateSummary(items, debate);
   }
   items += ']';
   const auto count = static_cast<std::int64_t>(page.debates.size());
@@ -217,34 +217,34 @@ std::string renderList(const ListQuery& query, const Services& services) {
   return body;
 }
 
-http::Response list(const http::Request& request, const Services& services) {
+web::Response list(const web::Request& request, const Services& services) {
   const auto query = parseListQuery(request);
-  http::Response response;
+  web::Response response;
   response.shared_body = services.lists.get(query.key(), [&] { return renderList(query, services); });
   return response;
 }
 
-std::optional<http::Response> cachedList(const http::Request& request, const Services& services) {
-  http::Response response;
+std::optional<web::Response> cachedList(const web::Request& request, const Services& services) {
+  web::Response response;
   response.shared_body = services.lists.peek(parseListQuery(request).key());
   return response.shared_body ? std::optional(std::move(response)) : std::nullopt;
 }
 
-store::Debate require(const http::Request& request, const Services& services) {
+store::Debate require(const web::Request& request, const Services& services) {
   const auto& id = request.parameters.at("id");
   auto debate = id.size() <= 128 ? services.debates.find(id) : std::nullopt;
   if (!debate) throw Error(Code::NotFound, fmt::format("Debate not found: {}", printable(id, 128)));
   return std::move(*debate);
 }
 
-http::Response show(const http::Request& request, const Services& services) {
+web::Response show(const web::Request& request, const Services& services) {
   const auto debate = require(request, services);
-  http::Response response;
-  response.body = renderDebate(debate, services.debates.events(debate.id, 0, 10'000));
+  web::Response response;
+  response.body = wire::renderDebate(debate, services.debates.events(debate.id, 0, 10'000));
   return response;
 }
 
-http::Response messages(const http::Request& request, const Services& services) {
+web::Response messages(const web::Request& request, const Services& services) {
   const auto limit = request.integer("limit", 50, 1, 200);
   const auto offset = request.integer("offset", 0, 0, 1'000'000);
   const auto debate = require(request, services);
@@ -253,20 +253,20 @@ http::Response messages(const http::Request& request, const Services& services) 
   for (const auto& event : services.debates.events(debate.id, 0, 10'000)) {
     if (event.type != "agent_message") continue;
     if (total >= offset && static_cast<std::int64_t>(array.size()) < limit)
-      array.push_back(renderMessage(event, total));
+      array.push_back(wire::renderMessage(event, total));
     ++total;
   }
   const auto shown = offset + static_cast<std::int64_t>(array.size());
-  return http::jsonResponse(json::object{{"debate_id", debate.id},
-                                         {"messages", array},
-                                         {"items", array},
-                                         {"total", total},
-                                         {"offset", offset},
-                                         {"limit", limit},
-                                         {"has_more", shown < total}});
+  return web::jsonResponse(json::object{{"debate_id", debate.id},
+                                        {"messages", array},
+                                        {"items", array},
+                                        {"total", total},
+                                        {"offset", offset},
+                                        {"limit", limit},
+                                        {"has_more", shown < total}});
 }
 
-http::Response events(const http::Request& request, const Services& services) {
+web::Response events(const web::Request& request, const Services& services) {
   const auto since = request.integer("since", 0, 0, INT64_MAX);
   const auto limit = request.integer("limit", 100, 1, 500);
   const auto debate = require(request, services);
@@ -274,13 +274,13 @@ http::Response events(const http::Request& request, const Services& services) {
   std::int64_t next = since;
   for (const auto& event : services.debates.events(debate.id, since, limit)) {
     next = event.seq;
-    array.push_back(renderEvent(event));
+    array.push_back(wire::renderEvent(event));
   }
-  return http::jsonResponse(
+  return web::jsonResponse(
       json::object{{"debate_id", debate.id}, {"events", array}, {"next_seq", next}, {"latest_seq", debate.last_seq}});
 }
 
-http::Response cancel(const http::Request& request, const Services& services) {
+web::Response cancel(const web::Request& request, const Services& services) {
   const auto debate = require(request, services);
   if (debate.finished()) throw Error(Code::Conflict, fmt::format("the debate has ended as {}", debate.status));
   services.database.write([&](database::Connection& connection) {
@@ -297,21 +297,21 @@ http::Response cancel(const http::Request& request, const Services& services) {
   services.engine.cancel(debate.id);
   services.engine.wake();
   services.lists.drop();
-  return http::jsonResponse(json::object{{"success", true},
-                                         {"debate_id", debate.id},
-                                         {"status", "cancelled"},
-                                         {"message", "the debate ends at its next step"}});
+  return web::jsonResponse(json::object{{"success", true},
+                                        {"debate_id", debate.id},
+                                        {"status", "cancelled"},
+                                        {"message", "the debate ends at its next step"}});
 }
 }  // namespace
 
-void addDebateRoutes(http::Router& router, const Services& services) {
-  const auto route = [&services](http::Response (*handler)(const http::Request&, const Services&)) {
-    return [&services, handler](const http::Request& request) { return handler(request, services); };
+void addDebateRoutes(web::Router& router, const Services& services) {
+  const auto route = [&services](web::Response (*handler)(const web::Request&, const Services&)) {
+    return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
   router.add({.method = "GET",
               .pattern = "/api/debates",
               .handler = route(list),
-              .cached = [&services](const http::Request& request) { return cachedList(request, services); }});
+              .cached = [&services](const web::Request& request) { return cachedList(request, services); }});
   for (const auto* path : {"/api/debates", "/api/debate"})
     router.add({.method = "POST", .pattern = path, .handler = route(create)});
   router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = route(show)});

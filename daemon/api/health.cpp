@@ -13,12 +13,12 @@ json::object withReason(json::object body, const lifecycle::Probe& probe) {
   return body;
 }
 
-http::Response health(const Services& services) {
+web::Response health(const Services& services) {
   const auto probe = services.prober.latest();
   const auto check = [](bool good, double milliseconds) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
-  return http::jsonResponse(
+  return web::jsonResponse(
       withReason(
           json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
                        {"version", kVersion},
@@ -33,23 +33,23 @@ http::Response health(const Services& services) {
       probe->healthy() ? 200 : 503);
 }
 
-http::Response ready(const Services& services) {
+web::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->healthy() && !services.prober.draining();
-  return http::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
-                                                    {"database", probe->database},
-                                                    {"agents", probe->agents},
-                                                    {"redis", probe->redis},
-                                                    {"draining", services.prober.draining()},
-                                                    {"latency_ms", probe->database_ms},
-                                                    {"checks", componentsOf(*probe)}},
-                                       *probe),
-                            is_ready ? 200 : 503);
+  return web::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
+                                                   {"database", probe->database},
+                                                   {"agents", probe->agents},
+                                                   {"redis", probe->redis},
+                                                   {"draining", services.prober.draining()},
+                                                   {"latency_ms", probe->database_ms},
+                                                   {"checks", componentsOf(*probe)}},
+                                      *probe),
+                           is_ready ? 200 : 503);
 }
 }  // namespace
 
-void addHealthRoutes(http::Router& router, const Services& services) {
-  const auto add = [&](const char* path, http::Handler handler) {
+void addHealthRoutes(web::Router& router, const Services& services) {
+  const auto add = [&](const char* path, web::Handler handler) {
     router.add({.method = "GET",
                 .pattern = path,
                 .handler = std::move(handler),
@@ -57,10 +57,10 @@ void addHealthRoutes(http::Router& router, const Services& services) {
                 .open = true,
                 .counted = false});
   };
-  add("/api/health", [&services](const http::Request&) { return health(services); });
+  add("/api/health", [&services](const web::Request&) { return health(services); });
   for (const auto* path : {"/api/ready", "/api/readiness", "/readyz"})
-    add(path, [&services](const http::Request&) { return ready(services); });
-  add("/healthz", [](const http::Request&) { return http::jsonResponse(json::object{{"status", "ok"}}); });
+    add(path, [&services](const web::Request&) { return ready(services); });
+  add("/healthz", [](const web::Request&) { return web::jsonResponse(json::object{{"status", "ok"}}); });
 }
 
 }  // namespace aragora::api

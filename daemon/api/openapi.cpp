@@ -5,14 +5,14 @@ namespace aragora::api {
 
 const std::vector<EmbeddedFile>& embeddedOpenApi();  // generated from daemon/api/openapi.json
 
-void addOpenApiRoutes(http::Router& router) {
+void addOpenApiRoutes(web::Router& router) {
   static const auto body = std::make_shared<const std::string>(embeddedOpenApi().at(0).text);
   for (const auto* path : {"/api/openapi.json", "/openapi.json", "/api/docs/openapi.json"}) {
     router.add({.method = "GET",
                 .pattern = path,
                 .handler =
-                    [](const http::Request&) {
-                      http::Response response;
+                    [](const web::Request&) {
+                      web::Response response;
                       response.shared_body = body;
                       return response;
                     },

@@ -1,6 +1,6 @@
 #include "daemon/ws/hub.h"
 
-#include "daemon/api/render.h"
+#include "daemon/wire/debates.h"
 
 namespace aragora::ws {
 
@@ -9,7 +9,7 @@ FramePtr makeFrame(const store::Event& event) {
   frame->debate_id = event.debate_id;
   frame->seq = event.seq;
   frame->ends_stream = event.type == "debate_end";
-  frame->text = toJson(api::renderEvent(event));
+  frame->text = toJson(wire::renderEvent(event));
   return frame;
 }
 

@@ -18,7 +18,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "daemon/http/worker_pool.h"
+#include "daemon/edge/worker_pool.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::ws {
@@ -27,7 +27,7 @@ class Session;
 
 struct ShardServices {
   store::Debates& debates;
-  http::WorkerPool& workers;
+  edge::WorkerPool& workers;
   metrics::Registry& metrics;
   std::function<std::size_t()> active_debates;
 };

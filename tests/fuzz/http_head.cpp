@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "common/base/log.h"
-#include "daemon/http/listener.h"
+#include "daemon/edge/listener.h"
 
 namespace {
 using namespace aragora;
@@ -24,35 +24,35 @@ struct NoDatabase : database::Database {
 
 struct Edge {
   config::Config config;
-  http::Router router;
+  web::Router router;
   metrics::Registry registry;
   NoDatabase database;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
   accounts::Accounts accounts{database, keyring, config};
   store::Debates debates{database};
-  http::WorkerPool workers{1, 16};
+  edge::WorkerPool workers{1, 16};
   ws::Hub hub;
-  std::unique_ptr<http::Middleware> middleware;
-  std::unique_ptr<http::Listener> listener;
+  std::unique_ptr<web::Guard> middleware;
+  std::unique_ptr<edge::Listener> listener;
 
   Edge() {
     log::configure(log::Level::Off, false);
     router.add({.method = "GET",
                 .pattern = "/",
-                .handler = [](const http::Request&) { return http::Response{}; },
+                .handler = [](const web::Request&) { return web::Response{}; },
                 .inline_handler = true,
                 .open = true,
                 .counted = false});
     router.add({.method = "POST",
                 .pattern = "/",
-                .handler = [](const http::Request& r) { return http::jsonResponse(r.jsonBody()); },
+                .handler = [](const web::Request& r) { return web::jsonResponse(r.jsonBody()); },
                 .open = true,
                 .counted = false});
-    middleware = std::make_unique<http::Middleware>(config, router, registry, accounts);
-    http::ListenerOptions options;
+    middleware = std::make_unique<web::Guard>(config, router, registry, accounts);
+    edge::ListenerOptions options;
     options.port = 0;
     options.threads = 1;
-    listener = std::make_unique<http::Listener>(options, *middleware, workers, hub, debates, registry,
+    listener = std::make_unique<edge::Listener>(options, *middleware, workers, hub, debates, registry,
                                                 [] { return std::size_t{0}; });
     listener->start();
   }

@@ -2,17 +2,17 @@
 #include <cstdlib>
 
 #include "common/base/text.h"
-#include "daemon/http/router.h"
+#include "daemon/web/router.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   static const auto router = [] {
-    aragora::http::Router result;
+    aragora::web::Router result;
     for (const auto* pattern : {"/api/debates", "/api/debates/{id}", "/api/debates/{id}/events"})
       result.add({.method = "GET", .pattern = pattern});
     return result;
   }();
-  if (const auto target = aragora::http::parseTarget(text)) {
+  if (const auto target = aragora::web::parseTarget(text)) {
     if (!aragora::validUtf8(target->path) || target->path.find(std::string(1, 0)) != std::string::npos) std::abort();
     router.match("GET", target->path);
   }

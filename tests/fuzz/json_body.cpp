@@ -1,11 +1,11 @@
 // A body is an object or an Error; what is read is written and read again the same.
 #include <cstdlib>
 
-#include "daemon/http/message.h"
+#include "daemon/web/message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  aragora::http::Request request;
+  aragora::web::Request request;
   request.body = std::string(text);
   try {
     const auto object = request.jsonBody();

@@ -5,11 +5,11 @@
 #include "common/base/text.h"
 #include "common/store/ratings.h"
 #include "daemon/debate/consensus.h"
-#include "daemon/http/middleware.h"
-#include "daemon/http/rate_limiter.h"
-#include "daemon/http/router.h"
-#include "daemon/http/worker_pool.h"
+#include "daemon/edge/worker_pool.h"
 #include "daemon/providers/provider.h"
+#include "daemon/web/guard.h"
+#include "daemon/web/rate_limiter.h"
+#include "daemon/web/router.h"
 
 namespace aragora {
 namespace {
@@ -68,9 +68,9 @@ TEST(Elo, DoesNotDependOnTheOrderOfSeats) {
   EXPECT_NEAR(one[2], other[0], 1e-9);
 }
 
-http::Router sampleRouter() {
-  http::Router router;
-  const http::Handler handler = [](const http::Request&) { return http::Response{}; };
+web::Router sampleRouter() {
+  web::Router router;
+  const web::Handler handler = [](const web::Request&) { return web::Response{}; };
   router.add({.method = "GET", .pattern = "/api/debates", .handler = handler});
   router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = handler});
   router.add({.method = "GET", .pattern = "/api/debates/{id}/events", .handler = handler});
@@ -80,25 +80,25 @@ http::Router sampleRouter() {
 TEST(Router, VersionsAreOneRouteAndMethodsAreTold) {
   const auto router = sampleRouter();
   for (const auto* path : {"/api/debates", "/api/v1/debates", "/api/v2/debates/"})
-    EXPECT_NE(router.match("GET", http::canonicalPath(path)).route, nullptr) << path;
+    EXPECT_NE(router.match("GET", web::canonicalPath(path)).route, nullptr) << path;
   EXPECT_EQ(router.match("GET", "/api/debates/x%/events").parameters.at("id"), "x%");
   EXPECT_EQ(router.match("DELETE", "/api/debates").allowed, std::vector<std::string>{"GET"});
   EXPECT_TRUE(router.match("GET", "/api/nothing").allowed.empty());
 }
 
 TEST(Router, TargetsAreDecodedStrictly) {
-  const auto target = http::parseTarget("/api/v1/debates?status=a%20b&x=1+2&flag");
+  const auto target = web::parseTarget("/api/v1/debates?status=a%20b&x=1+2&flag");
   ASSERT_TRUE(target);
   EXPECT_EQ(target->path, "/api/debates");
   EXPECT_EQ(target->query.at("status"), "a b");
   EXPECT_EQ(target->query.at("x"), "1 2");
   EXPECT_EQ(target->query.at("flag"), "");
   for (const auto* bad : {"", "api", "/%", "/%0", "/%zz", "/%00", "/a?b=%", "/%ff"})
-    EXPECT_FALSE(http::parseTarget(bad)) << bad;
+    EXPECT_FALSE(web::parseTarget(bad)) << bad;
 }
 
 TEST(RateLimiter, AllowsTheBurstAndThenTheRate) {
-  http::RateLimiter limiter(60);
+  web::RateLimiter limiter(60);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < 60; ++i) EXPECT_TRUE(limiter.take("1.2.3.4", start).allowed) << i;
   const auto refused = limiter.take("1.2.3.4", start);
@@ -110,48 +110,48 @@ TEST(RateLimiter, AllowsTheBurstAndThenTheRate) {
 }
 
 TEST(RateLimiter, Ipv6CountsByNetworkAndMappedAddressesAsIpv4) {
-  EXPECT_EQ(http::rateLimitKey("2001:db8:1:2::1"), http::rateLimitKey("2001:db8:1:2:ffff::9"));
-  EXPECT_NE(http::rateLimitKey("2001:db8:1:2::1"), http::rateLimitKey("2001:db8:1:3::1"));
-  EXPECT_EQ(http::rateLimitKey("::ffff:1.2.3.4"), "1.2.3.4");
+  EXPECT_EQ(web::rateLimitKey("2001:db8:1:2::1"), web::rateLimitKey("2001:db8:1:2:ffff::9"));
+  EXPECT_NE(web::rateLimitKey("2001:db8:1:2::1"), web::rateLimitKey("2001:db8:1:3::1"));
+  EXPECT_EQ(web::rateLimitKey("::ffff:1.2.3.4"), "1.2.3.4");
 }
 
 TEST(RateLimiter, ManyAddressesDoNotGrowItWithoutBound) {
-  http::RateLimiter limiter(1);
+  web::RateLimiter limiter(1);
   const auto now = std::chrono::steady_clock::now();
   for (int i = 0; i < 300'000; ++i) limiter.take(fmt::format("10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255), now);
   SUCCEED();
 }
 
 TEST(Addresses, BlocksContainWhatTheyShould) {
-  EXPECT_TRUE(http::inBlock("10.1.2.3", "10.0.0.0/8"));
-  EXPECT_FALSE(http::inBlock("11.1.2.3", "10.0.0.0/8"));
-  EXPECT_TRUE(http::inBlock("::1", "::1"));
-  EXPECT_TRUE(http::inBlock("2001:db8::5", "2001:db8::/32"));
-  EXPECT_TRUE(http::inBlock("::ffff:10.0.0.1", "10.0.0.0/8"));
-  for (const auto* bad : {"", "10.0.0.0/99", "x/8", "10.0.0.0/"}) EXPECT_FALSE(http::inBlock("10.0.0.1", bad)) << bad;
+  EXPECT_TRUE(web::inBlock("10.1.2.3", "10.0.0.0/8"));
+  EXPECT_FALSE(web::inBlock("11.1.2.3", "10.0.0.0/8"));
+  EXPECT_TRUE(web::inBlock("::1", "::1"));
+  EXPECT_TRUE(web::inBlock("2001:db8::5", "2001:db8::/32"));
+  EXPECT_TRUE(web::inBlock("::ffff:10.0.0.1", "10.0.0.0/8"));
+  for (const auto* bad : {"", "10.0.0.0/99", "x/8", "10.0.0.0/"}) EXPECT_FALSE(web::inBlock("10.0.0.1", bad)) << bad;
 }
 
 using Values = std::map<std::string, std::string>;
 
 struct MiddlewareFixture {
-  http::Router router = sampleRouter();
+  web::Router router = sampleRouter();
   metrics::Registry registry;
   config::Config config;
   TemporaryDirectory directory;
   std::unique_ptr<database::Database> database;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
   std::unique_ptr<accounts::Accounts> accounts;
-  std::unique_ptr<http::Middleware> middleware;
+  std::unique_ptr<web::Guard> middleware;
   explicit MiddlewareFixture(const Values& values) {
     for (const auto& [key, value] : values) config.add(key, {Secret(value), {config::Source::Flag, "test"}});
     database::Target target;
     target.path = directory.path() / "test.db";
     database = database::openDatabase(target);
     accounts = std::make_unique<accounts::Accounts>(*database, keyring, config);
-    middleware = std::make_unique<http::Middleware>(config, router, registry, *accounts);
+    middleware = std::make_unique<web::Guard>(config, router, registry, *accounts);
   }
   std::string clientOf(const std::string& peer, const std::string& forwarded) {
-    http::Request request;
+    web::Request request;
     request.headers = {{"x-forwarded-for", forwarded}};
     middleware->identify(request, peer);
     return request.client_address;
@@ -186,7 +186,7 @@ TEST(Credentials, ProductionNeverTakesAnAnonymousClient) {
 
 TEST(Credentials, WhatLooksLikeAnAccessTokenMustBeOneAlsoInDevelopment) {
   MiddlewareFixture fixture(Values{{"auth.jwt_secret", "0123456789abcdef0123456789abcdef"}});
-  http::Request request;
+  web::Request request;
   request.method = "GET";
   request.path = "/api/debates";
   request.headers = {{"authorization", "Bearer a.b.c"}};
@@ -202,7 +202,7 @@ TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {
   std::atomic<int> ran{0};
   std::mutex gate;
   gate.lock();
-  http::WorkerPool pool(1, 2);
+  edge::WorkerPool pool(1, 2);
   ASSERT_TRUE(pool.post([&] { const std::lock_guard wait(gate); }));
   while (pool.queued() > 0) std::this_thread::yield();
   EXPECT_TRUE(pool.post([&] { ++ran; }));

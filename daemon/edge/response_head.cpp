@@ -1,10 +1,10 @@
-#include "daemon/http/response_head.h"
+#include "daemon/edge/response_head.h"
 
 #include <boost/beast/http/status.hpp>
 
 #include <ctime>
 
-namespace aragora::http {
+namespace aragora::edge {
 
 namespace bhttp = boost::beast::http;
 
@@ -37,7 +37,7 @@ const std::string& dateHeader() {
 }
 }  // namespace
 
-void writeResponseHead(std::string& head, const Response& response, bool keep_alive) {
+void writeResponseHead(std::string& head, const web::Response& response, bool keep_alive) {
   const auto reason = bhttp::obsolete_reason(bhttp::int_to_status(static_cast<unsigned>(response.status)));
   head.clear();
   fmt::format_to(std::back_inserter(head), "HTTP/1.1 {} {}\r\n", response.status,
@@ -52,4 +52,4 @@ void writeResponseHead(std::string& head, const Response& response, bool keep_al
   head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace aragora::http {
+namespace aragora::edge {
 
 class WorkerPool {
  public:
@@ -30,4 +30,4 @@ class WorkerPool {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

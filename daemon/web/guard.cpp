@@ -1,4 +1,4 @@
-#include "daemon/http/middleware.h"
+#include "daemon/web/guard.h"
 
 #include <Poco/Net/IPAddress.h>
 
@@ -6,7 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 namespace key = config::key;
 
@@ -58,13 +58,13 @@ bool inBlock(const std::string& address, const std::string& block) {
   return true;
 }
 
-Middleware::Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics,
-                       accounts::Accounts& accounts)
+Guard::Guard(const config::Config& config, const Router& router, metrics::Registry& metrics,
+             accounts::Accounts& accounts)
     : router_(router), metrics_(metrics), accounts_(accounts), limiter_(config.integer(key::kRateLimit)) {
   reload(config);
 }
 
-void Middleware::reload(const config::Config& config) {
+void Guard::reload(const config::Config& config) {
   Settings settings{config.list(key::kAllowedOrigins), config.list(key::kTrustedProxies), config.production(),
                     config.secret(key::kApiToken)};
   const std::unique_lock lock(mutex_);
@@ -72,13 +72,13 @@ void Middleware::reload(const config::Config& config) {
   limiter_.setLimit(config.integer(key::kRateLimit));
 }
 
-bool Middleware::trusted(const std::string& address) const {
+bool Guard::trusted(const std::string& address) const {
   const std::shared_lock lock(mutex_);
   return std::any_of(settings_.trusted_proxies.begin(), settings_.trusted_proxies.end(),
                      [&](const std::string& block) { return inBlock(address, block); });
 }
 
-void Middleware::identify(Request& request, const std::string& peer) const {
+void Guard::identify(Request& request, const std::string& peer) const {
   const auto given = request.header("x-request-id");
   request.request_id = validRequestId(given) ? std::string(given) : newRequestId();
   request.client_address = peer;
@@ -98,19 +98,19 @@ void Middleware::identify(Request& request, const std::string& peer) const {
   }
 }
 
-bool Middleware::originAllowed(std::string_view origin) const {
+bool Guard::originAllowed(std::string_view origin) const {
   const std::shared_lock lock(mutex_);
   if (settings_.origins.empty()) return !settings_.production && loopbackOrigin(origin);
   return std::find(settings_.origins.begin(), settings_.origins.end(), origin) != settings_.origins.end();
 }
 
-std::string Middleware::authenticate(std::string_view token) const {
+std::string Guard::authenticate(std::string_view token) const {
   const std::shared_lock lock(mutex_);
   if (!settings_.api_token.empty()) return Secret(std::string(token)) == settings_.api_token ? "token" : "";
   return settings_.production ? "" : "anonymous";
 }
 
-void Middleware::identifyCaller(Request& request) const {
+void Guard::identifyCaller(Request& request) const {
   const auto authorization = request.header("authorization");
   const auto token = startsWith(authorization, "Bearer ") ? authorization.substr(7) : std::string_view();
   request.principal = authenticate(token);
@@ -123,7 +123,7 @@ void Middleware::identifyCaller(Request& request) const {
                 "send Authorization: Bearer with the API token or an access token");
 }
 
-void Middleware::requireSession(const http::Route& route, const Request& request) const {
+void Guard::requireSession(const web::Route& route, const Request& request) const {
   if (!request.access) return;
   const auto user = accounts_.requireLive(*request.access);
   if (user.role == "viewer" && request.method != "GET" && !route.own_account)
@@ -142,7 +142,7 @@ Response rateLimited(const RateLimiter::Decision& decision, const std::string& w
   return response;
 }
 
-Middleware::Route Middleware::admit(Request& request) {
+Guard::Route Guard::admit(Request& request) {
   const auto refuse = [&](const Error& error) { return Route{nullptr, errorResponse(error, request.request_id)}; };
   const auto origin = request.header("origin");
   if (request.method == "OPTIONS") {
@@ -183,7 +183,7 @@ Middleware::Route Middleware::admit(Request& request) {
   return {match.route, std::nullopt};
 }
 
-std::optional<Response> Middleware::runCached(const http::Route& route, const Request& request) {
+std::optional<Response> Guard::runCached(const web::Route& route, const Request& request) {
   if (!route.cached || request.access) return std::nullopt;  // a session is looked up first
   try {
     return route.cached(request);
@@ -192,7 +192,7 @@ std::optional<Response> Middleware::runCached(const http::Route& route, const Re
   }
 }
 
-Response Middleware::run(const http::Route& route, const Request& request) const {
+Response Guard::run(const web::Route& route, const Request& request) const {
   try {
     requireSession(route, request);
     return route.handler(request);
@@ -205,7 +205,7 @@ Response Middleware::run(const http::Route& route, const Request& request) const
   }
 }
 
-void Middleware::addCors(const Request& request, Response& response) const {
+void Guard::addCors(const Request& request, Response& response) const {
   const auto origin = request.header("origin");
   response.headers.emplace_back("Vary", "Origin");
   if (origin.empty() || !originAllowed(origin)) return;
@@ -220,7 +220,7 @@ void Middleware::addCors(const Request& request, Response& response) const {
   response.headers.emplace_back("Access-Control-Max-Age", "600");
 }
 
-void Middleware::finish(const Request& request, const http::Route* route, Response& response, double seconds) {
+void Guard::finish(const Request& request, const web::Route* route, Response& response, double seconds) {
   addCors(request, response);
   response.headers.emplace_back("X-Request-ID", request.request_id);
   if (request.secure) response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
@@ -228,4 +228,4 @@ void Middleware::finish(const Request& request, const http::Route* route, Respon
                    request.head ? "HEAD" : request.method, response.status, seconds);
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::web

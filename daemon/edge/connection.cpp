@@ -1,14 +1,14 @@
-#include "daemon/http/connection.h"
+#include "daemon/edge/connection.h"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
 
 #include "common/base/text.h"
-#include "daemon/http/request_head.h"
-#include "daemon/http/response_head.h"
+#include "daemon/edge/request_head.h"
+#include "daemon/edge/response_head.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 using tcp = net::ip::tcp;
 using SteadyTime = std::chrono::steady_clock::time_point;
@@ -87,7 +87,7 @@ void Connection::onHead(beast::error_code error) {
     return;
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
-  request_ = Request();
+  request_ = web::Request();
   route_ = nullptr;
   if (error) return refuseMalformed(error);
   const auto& head = parser_->get();
@@ -103,9 +103,10 @@ void Connection::onHead(beast::error_code error) {
   if (admitted.answer) return respond(std::move(*admitted.answer));
   route_ = admitted.route;
   if (const auto length = parser_->content_length(); length && *length > route_->body_limit) {
-    return respond(errorResponse(Error(Code::PayloadTooLarge, fmt::format("the body has {} bytes, {} are allowed here",
-                                                                          *length, route_->body_limit)),
-                                 request_.request_id));
+    return respond(web::errorResponse(
+        Error(Code::PayloadTooLarge,
+              fmt::format("the body has {} bytes, {} are allowed here", *length, route_->body_limit)),
+        request_.request_id));
   }
   if (!body_pending_) return dispatch();
   state_ = State::Body;
@@ -124,8 +125,8 @@ void Connection::readBody() {
   bhttp::async_read(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
     if (error == bhttp::error::body_limit) {
       return self->respond(
-          errorResponse(Error(Code::PayloadTooLarge, fmt::format("the body is larger than {} bytes", kBodyLimit)),
-                        self->request_.request_id));
+          web::errorResponse(Error(Code::PayloadTooLarge, fmt::format("the body is larger than {} bytes", kBodyLimit)),
+                             self->request_.request_id));
     }
     if (error == net::error::operation_aborted || error == net::error::eof || error == net::error::connection_reset ||
         error == bhttp::error::partial_message)
@@ -152,7 +153,7 @@ void Connection::refuseMalformed(beast::error_code error) {
 void Connection::refuse(int status, const std::string& reason) {
   body_pending_ = true;
   if (request_.request_id.empty()) io_.shared.middleware.identify(request_, peer_);
-  auto response = errorResponse(Error(Code::Validation, reason), request_.request_id);
+  auto response = web::errorResponse(Error(Code::Validation, reason), request_.request_id);
   auto body = parseJson(response.body, "our own answer").as_object();
   body["code"] = status == 413 ? "PAYLOAD_TOO_LARGE" : "BAD_REQUEST";
   response.body = toJson(body);
@@ -163,15 +164,15 @@ void Connection::refuse(int status, const std::string& reason) {
 void Connection::dispatch() {
   state_ = State::Working;
   if (route_->inline_handler && !request_.access) return respond(io_.shared.middleware.run(*route_, request_));
-  if (auto cached = Middleware::runCached(*route_, request_)) return respond(std::move(*cached));
+  if (auto cached = web::Guard::runCached(*route_, request_)) return respond(std::move(*cached));
   const bool accepted = io_.shared.workers.post([self = shared_from_this()] {
-    auto response = std::make_shared<Response>(self->io_.shared.middleware.run(*self->route_, self->request_));
+    auto response = std::make_shared<web::Response>(self->io_.shared.middleware.run(*self->route_, self->request_));
     net::post(self->io_.context, [self, response] { self->respond(std::move(*response)); });
   });
-  if (!accepted) respond(errorResponse(Error(Code::Overloaded, "the worker queue is full"), request_.request_id));
+  if (!accepted) respond(web::errorResponse(Error(Code::Overloaded, "the worker queue is full"), request_.request_id));
 }
 
-void Connection::respond(Response response) {
+void Connection::respond(web::Response response) {
   io_.shared.middleware.finish(request_, route_, response,
                                std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
   // A body that was not read would be taken for the next request.
@@ -215,15 +216,15 @@ void Connection::upgrade() {
   const auto& middleware = io_.shared.middleware;
   const auto origin = request_.header("origin");
   if (!origin.empty() && !middleware.originAllowed(origin))
-    return respond(errorResponse(
+    return respond(web::errorResponse(
         Error(Code::Forbidden, "this origin may not open a WebSocket", "add it to server.allowed_origins"),
         request_.request_id));
   const auto principal = middleware.authenticate(webSocketToken());
   if (principal.empty())
     return respond(
-        errorResponse(Error(Code::Unauthorized, "credentials are missing or wrong",
-                            "send the token as Authorization, as subprotocol access_token.<token> or as ?token="),
-                      request_.request_id));
+        web::errorResponse(Error(Code::Unauthorized, "credentials are missing or wrong",
+                                 "send the token as Authorization, as subprotocol access_token.<token> or as ?token="),
+                           request_.request_id));
   const auto text = [this](const char* name) {
     const auto found = request_.query.find(name);
     return found == request_.query.end() ? std::string() : found->second;
@@ -278,4 +279,4 @@ void IoThread::closeIdle() {
   }
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

@@ -1,8 +1,8 @@
-#include "daemon/api/render.h"
+#include "daemon/wire/debates.h"
 
 #include <cmath>
 
-namespace aragora::api {
+namespace aragora::wire {
 
 namespace {
 constexpr std::string_view kUndecided = R"({"reached":false,"agreement":0.0,"confidence":0.0,"final_answer":null})";
@@ -113,4 +113,4 @@ json::object renderRating(const store::Rating& rating, std::int64_t rank) {
           {"last_debate", rating.last_match_at ? json::value(toIso(*rating.last_match_at)) : json::value(nullptr)}};
 }
 
-}  // namespace aragora::api
+}  // namespace aragora::wire

@@ -1,11 +1,11 @@
-#include "daemon/http/request_head.h"
+#include "daemon/edge/request_head.h"
 
 #include <set>
 
 #include "common/base/text.h"
-#include "daemon/http/router.h"
+#include "daemon/web/router.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 namespace bhttp = boost::beast::http;
 
@@ -15,7 +15,7 @@ constexpr std::size_t kFieldLimit = 100;
 }  // namespace
 
 std::optional<std::pair<int, std::string>> readRequestHead(const bhttp::request<bhttp::string_body>& head,
-                                                           Request& request) {
+                                                           web::Request& request) {
   const auto fail = [](int status, std::string reason) { return std::optional(std::pair(status, std::move(reason))); };
   if (head.version() != 11 && head.version() != 10) return fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
   if (static_cast<std::size_t>(std::distance(head.begin(), head.end())) > kFieldLimit)
@@ -42,7 +42,7 @@ std::optional<std::pair<int, std::string>> readRequestHead(const bhttp::request<
   if (kMethods.count(request.method) == 0)
     return fail(head.method() == bhttp::verb::unknown ? 501 : 405, "this method is not taken here");
   if (request.method == "OPTIONS" && target == "*") target = "/";
-  auto parsed = parseTarget(target);
+  auto parsed = web::parseTarget(target);
   if (!parsed) return fail(400, "the request target is malformed");
   request.path = std::move(parsed->path);
   request.query = std::move(parsed->query);
@@ -53,4 +53,4 @@ std::optional<std::pair<int, std::string>> readRequestHead(const bhttp::request<
   return std::nullopt;
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

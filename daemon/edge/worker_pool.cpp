@@ -1,6 +1,6 @@
-#include "daemon/http/worker_pool.h"
+#include "daemon/edge/worker_pool.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit) {
   for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
@@ -46,4 +46,4 @@ void WorkerPool::run() {
   }
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

@@ -8,32 +8,31 @@
 #include "common/accounts/accounts.h"
 #include "common/config/config.h"
 #include "common/metrics/metrics.h"
-#include "daemon/http/rate_limiter.h"
-#include "daemon/http/router.h"
+#include "daemon/web/rate_limiter.h"
+#include "daemon/web/router.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
-class Middleware {
+class Guard {
  public:
-  Middleware(const config::Config& config, const Router& router, metrics::Registry& metrics,
-             accounts::Accounts& accounts);
+  Guard(const config::Config& config, const Router& router, metrics::Registry& metrics, accounts::Accounts& accounts);
   void reload(const config::Config& config);
 
   // Fills request id, client address and `secure` from headers and the peer's address.
   void identify(Request& request, const std::string& peer) const;
   struct Route {
-    const http::Route* route = nullptr;  // absent: `answer` is the answer
+    const web::Route* route = nullptr;  // absent: `answer` is the answer
     std::optional<Response> answer;
   };
   // Everything that can be decided without the body.
   Route admit(Request& request);
   // The dispatcher's catch-all: runs the handler and renders what it throws. With an access token it first asks the
   // database for the session, so it may block.
-  Response run(const http::Route& route, const Request& request) const;
+  Response run(const web::Route& route, const Request& request) const;
   // The route's cached answer, when it has one; mistakes in the request are left to the handler to name.
-  static std::optional<Response> runCached(const http::Route& route, const Request& request);
+  static std::optional<Response> runCached(const web::Route& route, const Request& request);
   // Adds the headers every answer has, and counts it.
-  void finish(const Request& request, const http::Route* route, Response& response, double seconds);
+  void finish(const Request& request, const web::Route* route, Response& response, double seconds);
 
   bool originAllowed(std::string_view origin) const;
   // "token" when `token` is the configured one, empty otherwise; in development without a token everyone is
@@ -50,7 +49,7 @@ class Middleware {
   bool trusted(const std::string& address) const;
   // Who sends the request, into the request. Throws Error(Unauthorized).
   void identifyCaller(Request& request) const;
-  void requireSession(const http::Route& route, const Request& request) const;
+  void requireSession(const web::Route& route, const Request& request) const;
   void addCors(const Request& request, Response& response) const;
 
   const Router& router_;
@@ -67,4 +66,4 @@ Response rateLimited(const RateLimiter::Decision& decision, const std::string& w
 // Whether `address` lies in `block` (an address or CIDR, IPv4 or IPv6).
 bool inBlock(const std::string& address, const std::string& block);
 
-}  // namespace aragora::http
+}  // namespace aragora::web

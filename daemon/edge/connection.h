@@ -1,4 +1,4 @@
-// Private to daemon/http: an I/O thread with its acceptor, and the connections that live in it. HTTP/1.1 as listener.h
+// Private to daemon/edge: an I/O thread with its acceptor, and the connections that live in it. HTTP/1.1 as listener.h
 // promises; deadlines are kept by a sweep once a second.
 #pragma once
 
@@ -10,10 +10,10 @@
 
 #include <unordered_set>
 
-#include "daemon/http/listener.h"
+#include "daemon/edge/listener.h"
 #include "daemon/ws/session.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 namespace net = boost::asio;
 namespace beast = boost::beast;
@@ -22,7 +22,7 @@ namespace bhttp = beast::http;
 // What the connections of all I/O threads share.
 struct Shared {
   const ListenerOptions& options;
-  Middleware& middleware;
+  web::Guard& middleware;
   WorkerPool& workers;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> busy{0};  // between a complete head and its answer
@@ -72,7 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuseMalformed(beast::error_code error);
   void refuse(int status, const std::string& reason);
   void dispatch();
-  void respond(Response response);
+  void respond(web::Response response);
 
   void linger();
   void discard();
@@ -84,9 +84,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string peer_;
   beast::flat_buffer buffer_;
   std::optional<bhttp::request_parser<bhttp::string_body>> parser_;
-  Request request_;
-  const Route* route_ = nullptr;
-  Response response_;
+  web::Request request_;
+  const web::Route* route_ = nullptr;
+  web::Response response_;
   std::string head_;
   State state_ = State::Head;
   std::chrono::steady_clock::time_point deadline_;
@@ -100,4 +100,4 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t lingered_ = 0;
 };
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

@@ -1,9 +1,9 @@
-#include "daemon/http/message.h"
+#include "daemon/web/message.h"
 
 #include "common/base/log.h"
 #include "common/base/text.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 std::string_view Request::header(std::string_view name) const {
   for (const auto& [key, value] : headers) {
@@ -80,4 +80,4 @@ Response errorResponse(const Error& error, const std::string& request_id) {
   return response;
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::web

@@ -1,10 +1,10 @@
-#include "daemon/http/rate_limiter.h"
+#include "daemon/web/rate_limiter.h"
 
 #include <arpa/inet.h>
 
 #include "common/base/text.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 std::string rateLimitKey(const std::string& address) {
   in6_addr six{};
@@ -44,4 +44,4 @@ RateLimiter::Decision RateLimiter::take(const std::string& address, Time now) {
   return {true, limit, room / emission, 0};
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::web

@@ -5,7 +5,7 @@
 #include "common/store/debates.h"
 #include "common/store/ratings.h"
 
-namespace aragora::api {
+namespace aragora::wire {
 
 void appendDebateSummary(std::string& out, const store::Debate& debate);
 // With rounds, messages, critiques and votes taken from its events.
@@ -14,4 +14,4 @@ json::object renderMessage(const store::Event& event, std::int64_t index);
 json::object renderEvent(const store::Event& event);
 json::object renderRating(const store::Rating& rating, std::int64_t rank);
 
-}  // namespace aragora::api
+}  // namespace aragora::wire

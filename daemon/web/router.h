@@ -4,9 +4,9 @@
 
 #include <functional>
 
-#include "daemon/http/message.h"
+#include "daemon/web/message.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 using Handler = std::function<Response(const Request&)>;
 
@@ -50,4 +50,4 @@ std::optional<Target> parseTarget(std::string_view target);
 // /api/v1/x and /api/v2/x are /api/x; one trailing slash is dropped.
 std::string canonicalPath(std::string_view path);
 
-}  // namespace aragora::http
+}  // namespace aragora::web

@@ -6,11 +6,11 @@
 #include <memory>
 
 #include "common/base/clock.h"
-#include "daemon/http/middleware.h"
-#include "daemon/http/worker_pool.h"
+#include "daemon/edge/worker_pool.h"
+#include "daemon/web/guard.h"
 #include "daemon/ws/hub.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 struct ListenerOptions {
   std::string bind_host = "127.0.0.1";
@@ -23,7 +23,7 @@ struct ListenerOptions {
 class Listener {
  public:
   // Binds; throws Error(CannotCreate) naming the address when it is taken.
-  Listener(const ListenerOptions& options, Middleware& middleware, WorkerPool& workers, ws::Hub& hub,
+  Listener(const ListenerOptions& options, web::Guard& middleware, WorkerPool& workers, ws::Hub& hub,
            store::Debates& debates, metrics::Registry& metrics, std::function<std::size_t()> active_debates);
   ~Listener();
 
@@ -43,4 +43,4 @@ class Listener {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

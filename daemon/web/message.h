@@ -11,7 +11,7 @@
 #include "common/accounts/access_token.h"
 #include "common/base/error.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 struct Request {
   std::string method;  // upper case; HEAD arrives as GET with `head` set
@@ -49,4 +49,4 @@ Response jsonResponse(const json::value& value, int status = 200);
 // {"error", "code", "message", "request_id", "details"?, "hint"?, "retry_after"?}; internals are left out of 5xx.
 Response errorResponse(const Error& error, const std::string& request_id);
 
-}  // namespace aragora::http
+}  // namespace aragora::web

@@ -1,4 +1,4 @@
-#include "daemon/http/listener.h"
+#include "daemon/edge/listener.h"
 
 #include <unistd.h>
 
@@ -6,9 +6,9 @@
 
 #include <future>
 
-#include "daemon/http/connection.h"
+#include "daemon/edge/connection.h"
 
-namespace aragora::http {
+namespace aragora::edge {
 
 using tcp = net::ip::tcp;
 
@@ -18,7 +18,7 @@ struct Listener::Impl {
   std::vector<std::unique_ptr<IoThread>> threads;
   std::uint16_t port = 0;
 
-  Impl(const ListenerOptions& given, Middleware& middleware, WorkerPool& workers)
+  Impl(const ListenerOptions& given, web::Guard& middleware, WorkerPool& workers)
       : options(given), shared{options, middleware, workers} {}
 
   void openAcceptors() {
@@ -72,7 +72,7 @@ struct Listener::Impl {
   }
 };
 
-Listener::Listener(const ListenerOptions& options, Middleware& middleware, WorkerPool& workers, ws::Hub& hub,
+Listener::Listener(const ListenerOptions& options, web::Guard& middleware, WorkerPool& workers, ws::Hub& hub,
                    store::Debates& debates, metrics::Registry& metrics, std::function<std::size_t()> active_debates)
     : impl_(std::make_unique<Impl>(options, middleware, workers)) {
   const ws::ShardServices services{debates, workers, metrics, std::move(active_debates)};
@@ -134,4 +134,4 @@ void Listener::stop() {
   }
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::edge

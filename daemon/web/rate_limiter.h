@@ -9,7 +9,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace aragora::http {
+namespace aragora::web {
 
 class RateLimiter {
  public:
@@ -39,4 +39,4 @@ class RateLimiter {
 // 1.2.3.4 as it is, ::ffff:1.2.3.4 as 1.2.3.4, other IPv6 addresses cut to their first 64 bits.
 std::string rateLimitKey(const std::string& address);
 
-}  // namespace aragora::http
+}  // namespace aragora::web

@@ -1,8 +1,8 @@
-#include "daemon/http/router.h"
+#include "daemon/web/router.h"
 
 #include "common/base/text.h"
 
-namespace aragora::http {
+namespace aragora::web {
 
 namespace {
 std::vector<std::string> segmentsOf(std::string_view path) {
@@ -92,4 +92,4 @@ std::string canonicalPath(std::string_view path) {
   return result;
 }
 
-}  // namespace aragora::http
+}  // namespace aragora::web
