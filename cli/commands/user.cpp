@@ -76,8 +76,9 @@ void showPassword(const Output& out, const Secret& password) {
 }
 
 json::object describe(const accounts::User& user) {
-  json::object object{{"id", user.id},     {"email", user.email},   {"name", user.name},
-                      {"role", user.role}, {"active", user.active}, {"last_login_at", nullptr}};
+  json::object object{{"id", user.id},         {"email", user.email},
+                      {"name", user.name},     {"role", accounts::roleName(user.role)},
+                      {"active", user.active}, {"last_login_at", nullptr}};
   if (user.last_login_at) object["last_login_at"] = toIso(*user.last_login_at);
   return object;
 }
@@ -86,10 +87,10 @@ int add(Context& context, const Options& options) {
   const auto email = requireEmail(options);
   bool made = false;
   const auto password = passwordFor(options, made);
-  const auto user = Opened(context).accounts.add(email, options.name.value_or(""), options.role.value_or("member"),
-                                                 password, actor());
+  const auto user = Opened(context).accounts.add(
+      email, options.name.value_or(""), accounts::requireRole(options.role.value_or("member")), password, actor());
   const auto& out = context.out();
-  out.marked(Mark::Ok, fmt::format("{} was added ({})", user.email, user.role));
+  out.marked(Mark::Ok, fmt::format("{} was added ({})", user.email, accounts::roleName(user.role)));
   auto document = describe(user);
   if (made && out.json()) document["password"] = password.reveal();
   if (made && !out.json()) showPassword(out, password);
@@ -102,7 +103,7 @@ int list(Context& context, const Options&) {
   json::array array;
   for (const auto& user : Opened(context).accounts.list()) {
     array.push_back(describe(user));
-    out.line(fmt::format("{:<36} {:<7} {:<4} {}", user.email, user.role, user.active ? "on" : "off",
+    out.line(fmt::format("{:<36} {:<7} {:<4} {}", user.email, accounts::roleName(user.role), user.active ? "on" : "off",
                          user.last_login_at ? "last login " + toIso(*user.last_login_at) : "never logged in"));
   }
   if (array.empty()) out.line("No users. Add one with: aragora user add --email ada@example.org --role admin");
@@ -138,7 +139,7 @@ int role(Context& context, const Options& options) {
   if (!options.role)
     throw Error(Code::Usage, "the role is missing",
                 fmt::format("such as: aragora user role {} viewer", printable(email, 80)));
-  const bool changed = Opened(context).accounts.setRole(email, *options.role, actor());
+  const bool changed = Opened(context).accounts.setRole(email, accounts::requireRole(*options.role), actor());
   context.out().marked(Mark::Ok, fmt::format("{} is {}{}", email, *options.role,
                                              changed ? " now; every session of theirs has ended" : " already"));
   context.out().document({{"email", email}, {"role", *options.role}, {"changed", changed}});

@@ -25,7 +25,7 @@ constexpr std::size_t kTellingName = 3;
 constexpr std::string_view kRefreshPrefix = "rt_";
 
 User userOf(const database::Row& row) {
-  return {row.text(0),    row.text(1),    row.text(2),    row.text(3),           row.integer(4) != 0,
+  return {row.text(0),    row.text(1),    row.text(2),    requireRole(row.text(3)), row.integer(4) != 0,
           row.integer(5), row.integer(6), row.integer(7), row.optionalInteger(8)};
 }
 
@@ -91,15 +91,10 @@ User require(database::Connection& connection, const std::string& email) {
   return std::move(*user);
 }
 
-void requireRole(const std::string& role) {
-  if (role != "viewer" && role != "member" && role != "admin")
-    throw Error(Code::Validation, fmt::format("{} is no role", printable(role, 40)), "use viewer, member or admin");
-}
-
 // After `user` was changed, and recorded: the record holds the audit chain's lock, so that of two who take each other's
 // role away the second sees what the first did.
 void requireAnAdmin(database::Connection& connection, const User& user) {
-  if (user.role != "admin" || !user.active) return;
+  if (user.role != Role::Admin || !user.active) return;
   const auto left = connection.query("SELECT count(*) FROM users WHERE role = 'admin' AND is_active = 1", {});
   if (left[0].integer(0) == 0)
     throw Error(Code::Conflict,
@@ -138,6 +133,11 @@ void insertSession(database::Connection& connection, const RefreshToken& token, 
 }
 }  // namespace
 
+Role requireRole(const std::string& name) {
+  if (const auto role = parseRole(name)) return *role;
+  throw Error(Code::Validation, fmt::format("{} is no role", printable(name, 40)), "use viewer, member or admin");
+}
+
 std::string normalisedEmail(const std::string& email) { return lower(std::string(trim(email))); }
 
 // So long that the rule about names does not apply: one of 24 characters holds «ada» once in some thousand times.
@@ -155,14 +155,13 @@ void Accounts::record(database::Connection& connection, const std::string& actor
                 {actor, action, fmt::format("user:{}", user), result, client.address, client.request_id, {}});
 }
 
-User Accounts::add(const std::string& given, const std::string& name, const std::string& role, const Secret& password,
+User Accounts::add(const std::string& given, const std::string& name, Role role, const Secret& password,
                    const std::string& actor) {
   User user;
   user.id = newUlid();
   user.email = requireEmail(given);
   user.name = name;
   user.role = role;
-  requireRole(role);
   if (name.size() > 200) throw Error(Code::Validation, "the name has more than 200 bytes");
   requirePassword(password, user.email);
   user.created_at = user.updated_at = nowMicros();
@@ -173,7 +172,7 @@ User Accounts::add(const std::string& given, const std::string& name, const std:
     connection.query(
         "INSERT INTO users (id, email, name, password_hash, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, "
         "$6, $6)",
-        {user.id, user.email, user.name, hash, user.role, user.created_at});
+        {user.id, user.email, user.name, hash, std::string(roleName(user.role)), user.created_at});
     record(connection, actor, "user.add", user.id, {});
   });
   return user;
@@ -214,17 +213,21 @@ void Accounts::setActive(const std::string& given, bool active, const std::strin
   });
 }
 
-bool Accounts::setRole(const std::string& given, const std::string& role, const std::string& actor) {
-  requireRole(role);
+bool Accounts::setRole(const std::string& given, Role role, const std::string& actor) {
   return database_.writing([&](database::Connection& connection) {
     const auto user = require(connection, normalisedEmail(given));
     if (user.role == role) return false;
     connection.query("UPDATE users SET role = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
-                     {role, nowMicros(), user.id});
+                     {std::string(roleName(role)), nowMicros(), user.id});
     endSessions(connection, user.id);
-    audit::append(
-        connection, keyring_,
-        {actor, "user.role", fmt::format("user:{}", user.id), "success", {}, {}, {{"from", user.role}, {"to", role}}});
+    audit::append(connection, keyring_,
+                  {actor,
+                   "user.role",
+                   fmt::format("user:{}", user.id),
+                   "success",
+                   {},
+                   {},
+                   {{"from", roleName(user.role)}, {"to", roleName(role)}}});
     requireAnAdmin(connection, user);
     return true;
   });
@@ -289,6 +292,20 @@ Login Accounts::tokensFor(User user, const std::string& session, std::string ref
   login.refresh_token = std::move(refresh_token);
   login.user = std::move(user);
   return login;
+}
+
+std::vector<std::string> Accounts::addressesOf(const std::string& given) {
+  const auto email = normalisedEmail(given);
+  std::vector<std::string> addresses;
+  if (!isAddress(email)) return addresses;
+  return database_.reading([&](database::Connection& connection) {
+    for (const auto& row : connection.query("SELECT s.ip_address, max(s.created_at) FROM sessions s JOIN users u ON "
+                                            "u.id = s.user_id WHERE u.email = $1 GROUP BY s.ip_address ORDER BY 2 DESC "
+                                            "LIMIT 100",
+                                            {email}))
+      addresses.push_back(row.text(0));
+    return addresses;
+  });
 }
 
 Login Accounts::refresh(const std::string& given, const Client& client) {

@@ -7,7 +7,7 @@
 
 #include <chrono>
 
-#include "common/accounts/access_token.h"
+#include "common/accounts/permissions.h"
 #include "common/base/clock.h"
 #include "common/config/config.h"
 #include "common/crypto/keyring.h"
@@ -19,7 +19,7 @@ struct User {
   std::string id;
   std::string email;  // lower case
   std::string name;
-  std::string role;  // viewer (reads), member, admin
+  Role role = Role::Member;
   bool active = true;
   std::int64_t token_version = 1;
   Micros created_at = 0;
@@ -44,6 +44,9 @@ struct Login {
 // Under which an account is found, however its address was typed. Limits must count by it, too.
 std::string normalisedEmail(const std::string& email);
 
+// Throws Error(Validation) for what is no role.
+Role requireRole(const std::string& name);
+
 // A random password that nobody has to invent.
 Secret randomPassword();
 
@@ -54,7 +57,7 @@ class Accounts {
 
   // For administrators; `actor` is who did it. Error(Validation) for an address, role or password that will not do,
   // Error(Conflict) for an address that is taken, Error(NotFound).
-  User add(const std::string& email, const std::string& name, const std::string& role, const Secret& password,
+  User add(const std::string& email, const std::string& name, Role role, const Secret& password,
            const std::string& actor);
   std::vector<User> list();
   // These end every session of the user. All but the first: Error(Conflict) when that would leave no administrator who
@@ -62,13 +65,15 @@ class Accounts {
   void setPassword(const std::string& email, const Secret& password, const std::string& actor);
   void setActive(const std::string& email, bool active, const std::string& actor);
   // False, and nothing done, when that is their role already.
-  bool setRole(const std::string& email, const std::string& role, const std::string& actor);
+  bool setRole(const std::string& email, Role role, const std::string& actor);
   // With sessions and API keys; debates belong to the deployment and stay, the audit log keeps the id.
   void remove(const std::string& email, const std::string& actor);
 
   // Error(Unauthorized) with one text for an unknown address, a wrong password and an account that is off, after the
   // same time.
   Login logIn(const std::string& email, const Secret& password, const Client& client);
+  // Where sessions of this account were opened from, the newest first; empty for an unknown address.
+  std::vector<std::string> addressesOf(const std::string& email);
   Login refresh(const std::string& refresh_token, const Client& client);
   // What the token says; its session is not looked at.
   Access readAccessToken(std::string_view token) const;

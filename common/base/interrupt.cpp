@@ -24,6 +24,7 @@ constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 std::atomic<int> came{0};
 std::atomic<int> how_often{0};
 std::atomic<int> event{-1};
+std::atomic<bool> winding_down{false};
 
 std::mutex mutex;
 std::list<std::function<void()>*> obligations;  // oldest first
@@ -58,6 +59,7 @@ void removeByForce() {
 
 void watchOver() {
   await();
+  if (winding_down) return;
   {
     const std::lock_guard lock(mutex);
     if (obligations.empty()) return dieOfIt();
@@ -94,6 +96,11 @@ void watch() {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread(watchOver).detach();
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void windDown() {
+  winding_down = true;
+  handle(SIGTERM);
 }
 
 std::optional<int> signal() { return came == 0 ? std::nullopt : std::optional(came.load()); }

@@ -14,6 +14,9 @@ namespace aragora::interrupt {
 
 // Once, by main, before there are other threads. Signals that were ignored stay ignored (nohup).
 void watch();
+// From a daemon that takes its signals itself and wants what still runs to end: as if SIGTERM had come, but nothing is
+// removed by force.
+void windDown();
 // The signal that came.
 std::optional<int> signal();
 // Throws Error(Interrupted) once one came; not while an exception unwinds, and not under a Shield.

@@ -39,6 +39,7 @@ const std::vector<Check>& allChecks() {
       {.id = "database_programs", .title = "Database programs", .needs_network = true, .look = checkDatabasePrograms},
       {.id = "pool_size", .title = "Connection pool", .needs_network = true, .look = checkPoolSize},
       {.id = "clock", .title = "Clock", .needs_network = true, .look = checkClock},
+      {.id = "access", .title = "Access", .at_startup = true, .look = checkAccess},
       {.id = "allowed_origins", .title = "Allowed origins", .at_startup = true, .look = checkOrigins},
       {.id = "https", .title = "HTTPS", .at_startup = true, .look = checkHttps},
       {.id = "certificate", .title = "Certificate", .at_startup = true, .look = checkCertificate},

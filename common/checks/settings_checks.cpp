@@ -29,10 +29,6 @@ Finding misconfigured(std::string message, std::string origin, std::string hint)
 namespace {
 std::string originOf(const Config& config, std::string_view k) { return config.origin(k).text; }
 
-bool loopbackHost(std::string_view host) {
-  return host == "localhost" || startsWith(host, "127.") || host == "::1" || host == "[::1]" ||
-         endsWith(host, ".localhost");
-}
 }  // namespace
 
 std::optional<Finding> alreadySaid(const Context& context, std::string_view k, std::string_view title) {
@@ -186,6 +182,24 @@ std::vector<Finding> checkProviders(const Context& context) {
   return findings;
 }
 
+// Who answers for a request. Where anybody can reach the port there must be something to log in with.
+std::vector<Finding> checkAccess(const Context& context) {
+  const auto& config = context.config;
+  const bool token = config.isSet(key::kApiToken);
+  const auto jwt = config.origin(key::kJwtSecret).source;
+  const bool accounts = config.isSet(key::kJwtSecret) && jwt != config::Source::Generated;
+  if (token || accounts)
+    return {ok(fmt::format("Access: {}", token && accounts ? "API token and accounts"
+                                         : token           ? "API token"
+                                                           : "accounts"))};
+  if (config.anonymousAllowed()) return {ok("Access: anonymous, from this machine only (development)")};
+  if (config.production()) return {skipped("Access: no credentials yet, see the JWT secret")};
+  return {misconfigured(
+      fmt::format("Access: {} on {} needs credentials, and {} is not set", config.text(key::kEnvironment),
+                  config.text(key::kBindHost), config.variable(key::kApiToken)),
+      "not set", "set ARAGORA_API_TOKEN (openssl rand -hex 32) or JWT_SECRET, or bind development to 127.0.0.1")};
+}
+
 std::vector<Finding> checkOrigins(const Context& context) {
   const auto& config = context.config;
   const auto origin = originOf(config, key::kAllowedOrigins);
@@ -202,7 +216,8 @@ std::vector<Finding> checkOrigins(const Context& context) {
     if (config::canonicalOrigin(text) != text) continue;  // the configuration check says so
     const auto host = text.substr(text.find("://") + 3);
     if (!config.production()) continue;
-    if (loopbackHost(startsWith(host, "[") ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':')))) {
+    if (config::loopbackHost(startsWith(host, "[") ? host.substr(0, host.find(']') + 1)
+                                                   : host.substr(0, host.find(':')))) {
       findings.push_back(warning(fmt::format("{}: '{}' is a development origin", variable, text), origin, "remove it"));
     } else if (startsWith(text, "http://")) {
       findings.push_back(misconfigured(fmt::format("{}: '{}' is not https", variable, text), origin, "use https://"));
@@ -217,7 +232,7 @@ std::vector<Finding> checkHttps(const Context& context) {
   std::vector<Finding> findings;
   if (const auto url = config.text(key::kPublicUrl); config.production() && startsWith(url, "http://")) {
     const auto host = url.substr(7, url.find_first_of(":/", 7) - 7);
-    if (!loopbackHost(host))
+    if (!config::loopbackHost(host))
       findings.push_back(misconfigured(config.variable(key::kPublicUrl) + ": the public URL is not https",
                                        originOf(config, key::kPublicUrl), "use https://"));
   }
@@ -227,7 +242,7 @@ std::vector<Finding> checkHttps(const Context& context) {
                                      originOf(config, certificate ? key::kTlsCertificate : key::kTlsKey),
                                      "set ARAGORA_TLS_CERT_PATH and ARAGORA_TLS_KEY_PATH both"));
   }
-  const bool loopback = loopbackHost(config.text(key::kBindHost));
+  const bool loopback = config::loopbackHost(config.text(key::kBindHost));
   if (config.production() && !config.flag(key::kBehindProxy) && !loopback) {
     findings.push_back(
         warning(fmt::format("HTTPS: listens on {} and no proxy is declared", config.text(key::kBindHost)),

@@ -68,6 +68,12 @@ const std::vector<Setting>& table() {
               "How long a stopping daemon finishes requests before it closes them."),
       integer(kMaxConnections, {"ARAGORA_MAX_CONNECTIONS"}, "12000", 16, 1000000,
               "Open client connections, WebSockets included."),
+      integer(kSocketsPerAddress, {"ARAGORA_SOCKETS_PER_ADDRESS"}, "100", 0, 1000000,
+              "Open WebSockets of one client address (a /64 for IPv6); 0 is no limit."),
+      integer(kSocketsPerAccount, {"ARAGORA_SOCKETS_PER_ACCOUNT"}, "100", 0, 1000000,
+              "Open WebSockets of one user; 0 is no limit."),
+      integer(kMessageRate, {"ARAGORA_SOCKET_MESSAGE_RATE"}, "600", 0, 1000000,
+              "Messages a minute from one WebSocket client; 0 is no limit."),
       reloadable(
           typed(Type::Origins, kAllowedOrigins, {"ARAGORA_ALLOWED_ORIGINS"}, "",
                 "Browser origins that may call the API, exact matches. Empty allows loopback origins in development.")),
@@ -115,13 +121,16 @@ const std::vector<Setting>& table() {
               "Daemons that share the database; pool sizes are checked against max_connections with it."),
       secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production",
              "Signs access tokens; 32 characters or more, at least 128 bits."),
-      secret(kApiToken, {"ARAGORA_API_TOKEN"}, "",
-             "Bearer token for programs. In production nothing but health answers without it or an access token "
-             "(aragora-user)."),
+      secret(
+          kApiToken, {"ARAGORA_API_TOKEN"}, "",
+          "Bearer token for programs. But in development on a loopback address nothing except health answers without "
+          "it or an access token (aragora-user)."),
       integer(kAccessHours, {"ARAGORA_JWT_EXPIRY_HOURS"}, "24", 1, 168, "Lifetime of an access token."),
       integer(kRefreshDays, {"ARAGORA_REFRESH_TOKEN_EXPIRY_DAYS"}, "30", 1, 90, "Lifetime of a refresh token."),
-      integer(kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,
-              "Logins a minute from one address, and for one account; 0 is no limit."),
+      integer(
+          kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,
+          "Failed logins a minute from one address, and for one account from it; 0 is no limit. Over all addresses an "
+          "account takes 20 times as many, and a right password from where it was used before is always taken."),
       secret(kEncryptionKey, {"ARAGORA_ENCRYPTION_KEY"}, "production",
              "AES-256 key: exactly 64 hex digits. Also protects backups: keep a copy elsewhere."),
       secret(kPreviousKeys, {"ARAGORA_ENCRYPTION_PREVIOUS_KEYS"}, "",

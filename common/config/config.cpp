@@ -27,6 +27,11 @@ const std::vector<Candidate>& Config::candidates(std::string_view key) const {
   return found == values_.end() ? none : found->second;
 }
 
+bool loopbackHost(std::string_view host) {
+  return host == "localhost" || startsWith(host, "127.") || host == "::1" || host == "[::1]" ||
+         endsWith(host, ".localhost");
+}
+
 bool Config::isSet(std::string_view key) const { return !candidates(key).empty(); }
 
 bool Config::resolved(std::string_view key) const {
@@ -74,6 +79,10 @@ std::string Config::sharedStateReason() const {
   if (production() && !flag(key::kSingleInstance))
     return variable(key::kEnvironment) + "=production without ARAGORA_SINGLE_INSTANCE";
   return {};
+}
+
+bool Config::anonymousAllowed() const {
+  return text(key::kEnvironment) == "development" && loopbackHost(text(key::kBindHost));
 }
 
 bool Config::sharedStateRequired() const { return !sharedStateReason().empty(); }

@@ -39,6 +39,9 @@ struct Problem {
   bool forbidden = false;  // this user may not read it
 };
 
+// Whether a host of an address or URL is this machine alone.
+bool loopbackHost(std::string_view host);
+
 class Config {
  public:
   bool isSet(std::string_view key) const;  // by anything but the default
@@ -56,6 +59,8 @@ class Config {
   std::string variable(std::string_view key) const;
 
   bool production() const { return text(key::kEnvironment) == "production"; }
+  // Without credentials everybody may do everything: in development on a loopback address only.
+  bool anonymousAllowed() const;
   bool usesPostgres() const { return isSet(key::kDatabaseUrl); }
   // Whether Redis must be there: asked for, several instances, or production that is not declared single.
   bool sharedStateRequired() const;

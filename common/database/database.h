@@ -7,9 +7,16 @@
 #include <memory>
 #include <string>
 
+#include "common/base/error.h"
 #include "common/database/connection.h"
 
 namespace aragora::database {
+
+// What the database itself said no to. Its words name roles, hosts and tables: for operators, never for API clients.
+class Failure : public Error {
+ public:
+  explicit Failure(Error error) : Error(std::move(error)) {}
+};
 
 class Database {
  public:

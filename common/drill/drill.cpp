@@ -245,7 +245,8 @@ class Drill {
     const auto email = fmt::format("drill-{}@scratch.invalid", lower(newUlid()));
     const auto password = accounts::randomPassword();
     const auto database = database::openDatabase(database_);
-    accounts::Accounts(*database, *options_.keyring, *options_.config).add(email, "", "member", password, "drill");
+    accounts::Accounts(*database, *options_.keyring, *options_.config)
+        .add(email, "", accounts::Role::Member, password, "drill");
     return instance_->sessionTest(email, password);
   }
 

@@ -1,8 +1,7 @@
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "daemon/api/api.h"
-#include "daemon/web/guard.h"
-#include "daemon/web/rate_limiter.h"
+#include "daemon/web/errors.h"
 
 namespace aragora::api {
 
@@ -19,8 +18,8 @@ json::object renderUser(const accounts::User& user) {
   json::object object{{"id", user.id},
                       {"email", user.email},
                       {"name", user.name},
-                      {"role", user.role},
-                      {"roles", json::array{json::string(user.role)}},
+                      {"role", accounts::roleName(user.role)},
+                      {"roles", json::array{json::string(accounts::roleName(user.role))}},
                       {"is_active", user.active},
                       {"mfa_enabled", false},
                       {"created_at", toIso(user.created_at)},
@@ -49,36 +48,66 @@ std::string requireText(const json::object& body, std::string_view field) {
   return text;
 }
 
-const accounts::Access& requireAccess(const web::Request& request) {
-  if (!request.access) throw Error(Code::Unauthorized, "this needs an access token", "log in: POST /api/auth/login");
-  return *request.access;
+// The route's permission: nobody else comes here.
+const accounts::Access& accessOf(const web::Request& request) { return request.principal.access.value(); }
+
+web::LimitKey pairKey(const std::string& email, const std::string& address) {
+  const auto network = web::networkKey(address);
+  return web::digestKey({email, {reinterpret_cast<const char*>(network.words.data()), sizeof network.words}});
 }
 
-// Guessing is slow from one address, and for one account from all of them.
+// Guessing is slow from one network and, over all of them, for one account; only failures count. An account cannot be
+// locked by strangers: a right password from a network that has logged in to it before is always taken.
 class LoginLimits {
  public:
-  explicit LoginLimits(std::int64_t per_minute) : by_address_(per_minute), by_account_(per_minute) {}
-  std::optional<web::Response> refusal(const web::Request& request, const std::string& email) {
+  explicit LoginLimits(std::int64_t per_minute)
+      : by_network_(per_minute), by_pair_(per_minute), by_account_(per_minute * kNetworks) {}
+
+  std::optional<web::RateLimiter::Decision> refusal(const std::string& email, const std::string& address) {
     const auto now = std::chrono::steady_clock::now();
-    for (auto* const taken : {&by_address_, &by_account_}) {
-      const auto decision =
-          taken->take(taken == &by_address_ ? request.client_address : accounts::normalisedEmail(email), now);
-      if (!decision.allowed) return web::rateLimited(decision, "logins", request.request_id);
+    for (const auto& decision :
+         {by_pair_.look(pairKey(email, address), now), by_network_.look(web::networkKey(address), now),
+          by_account_.look(web::digestKey({email}), now)}) {
+      if (!decision.allowed) return decision;
     }
     return std::nullopt;
   }
 
+  void failed(const std::string& email, const std::string& address) {
+    const auto now = std::chrono::steady_clock::now();
+    by_pair_.take(pairKey(email, address), now);
+    by_network_.take(web::networkKey(address), now);
+    by_account_.take(web::digestKey({email}), now);
+  }
+
  private:
-  web::RateLimiter by_address_;
+  static constexpr std::int64_t kNetworks = 20;
+  web::RateLimiter by_network_;
+  web::RateLimiter by_pair_;
   web::RateLimiter by_account_;
 };
 
+bool hasLoggedInFrom(const std::string& email, const std::string& address, accounts::Accounts& accounts) {
+  const auto known = accounts.addressesOf(email);
+  return std::any_of(known.begin(), known.end(),
+                     [&](const auto& other) { return web::networkKey(other) == web::networkKey(address); });
+}
+
 web::Response logIn(const web::Request& request, const Services& services, LoginLimits& limits) {
   const auto body = request.jsonBody();
-  const auto email = requireText(body, "email");
+  const auto email = accounts::normalisedEmail(requireText(body, "email"));
   const Secret password(requireText(body, "password"));
-  if (auto refusal = limits.refusal(request, email)) return std::move(*refusal);
-  return renderLogin(services.accounts.logIn(email, password, clientOf(request)));
+  const auto refusal = limits.refusal(email, request.client_address);
+  if (refusal && !hasLoggedInFrom(email, request.client_address, services.accounts))
+    return web::rateLimited(*refusal, "failed logins", request.request_id);
+  try {
+    return renderLogin(services.accounts.logIn(email, password, clientOf(request)));
+  } catch (const Error& error) {
+    if (error.code() != Code::Unauthorized) throw;
+    limits.failed(email, request.client_address);
+    if (refusal) return web::rateLimited(*refusal, "failed logins", request.request_id);
+    throw;
+  }
 }
 
 web::Response refresh(const web::Request& request, const Services& services) {
@@ -86,17 +115,17 @@ web::Response refresh(const web::Request& request, const Services& services) {
 }
 
 web::Response logOut(const web::Request& request, const Services& services) {
-  services.accounts.logOut(requireAccess(request), clientOf(request));
+  services.accounts.logOut(accessOf(request), clientOf(request));
   return web::jsonResponse(json::object{{"logged_out", true}});
 }
 
 web::Response logOutEverywhere(const web::Request& request, const Services& services) {
-  const auto ended = services.accounts.logOutEverywhere(requireAccess(request), clientOf(request));
+  const auto ended = services.accounts.logOutEverywhere(accessOf(request), clientOf(request));
   return web::jsonResponse(json::object{{"logged_out", true}, {"sessions_revoked", ended}});
 }
 
 web::Response me(const web::Request& request, const Services& services) {
-  return web::jsonResponse(renderUser(services.accounts.requireLive(requireAccess(request))));
+  return web::jsonResponse(renderUser(services.accounts.requireLive(accessOf(request))));
 }
 }  // namespace
 
@@ -105,20 +134,18 @@ void addAccountRoutes(web::Router& router, const Services& services) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
   const auto limits = std::make_shared<LoginLimits>(services.config.integer(key::kLoginRate));
+  using accounts::Permission;
   router.add({.method = "POST",
               .pattern = "/api/auth/login",
               .handler = [&services, limits](const web::Request& request) { return logIn(request, services, *limits); },
-              .open = true,
               .body_limit = kBodyLimit});
-  router.add({.method = "POST",
-              .pattern = "/api/auth/refresh",
-              .handler = route(refresh),
-              .open = true,
-              .body_limit = kBodyLimit});
-  router.add({.method = "POST", .pattern = "/api/auth/logout", .handler = route(logOut), .own_account = true});
-  router.add(
-      {.method = "POST", .pattern = "/api/auth/logout-all", .handler = route(logOutEverywhere), .own_account = true});
-  router.add({.method = "GET", .pattern = "/api/auth/me", .handler = route(me)});
+  router.add({.method = "POST", .pattern = "/api/auth/refresh", .handler = route(refresh), .body_limit = kBodyLimit});
+  const auto own = [&](const char* method, const char* path, auto handler) {
+    router.add({.method = method, .pattern = path, .permission = Permission::OwnAccount, .handler = route(handler)});
+  };
+  own("POST", "/api/auth/logout", logOut);
+  own("POST", "/api/auth/logout-all", logOutEverywhere);
+  own("GET", "/api/auth/me", me);
 }
 
 }  // namespace aragora::api

@@ -45,13 +45,16 @@ web::Response leaderboard(const web::Request& request, const Services& services)
 }  // namespace
 
 void addAgentRoutes(web::Router& router, const Services& services) {
-  router.add({.method = "GET", .pattern = "/api/agents", .handler = [&services](const web::Request&) {
-                return agents(services);
-              }});
+  router.add({.method = "GET",
+              .pattern = "/api/agents",
+              .permission = accounts::Permission::ReadAgents,
+              .handler = [&services](const web::Request&) { return agents(services); }});
   for (const auto* path : {"/api/leaderboard", "/api/rankings"}) {
-    router.add({.method = "GET", .pattern = path, .handler = [&services](const web::Request& request) {
-                  return leaderboard(request, services);
-                }});
+    router.add({.method = "GET",
+                .pattern = path,
+                .permission = accounts::Permission::ReadAgents,
+                .handler = [&services](const web::Request& request) { return leaderboard(request, services); },
+                .query = {"limit", "offset"}});
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/accounts/accounts.h"
+#include "common/base/reloadable.h"
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
@@ -26,6 +27,7 @@ struct Services {
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
   ListCache& lists;
+  const Reloadable<std::vector<std::string>>& default_agents;
 };
 
 void addHealthRoutes(web::Router& router, const Services& services);
@@ -33,6 +35,7 @@ void addDebateRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
+// Last: it describes the routes that are there.
 void addOpenApiRoutes(web::Router& router);
 
 }  // namespace aragora::api

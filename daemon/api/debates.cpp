@@ -15,6 +15,12 @@ constexpr std::size_t kMaxTask = 100'000;
 constexpr std::size_t kMaxContext = 100'000;
 constexpr std::size_t kMaxAgents = 10;
 
+// Code points of UTF-8.
+std::size_t characters(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
 // Collects every field error of a body, so that a client sees all of them at once.
 class Fields {
  public:
@@ -28,8 +34,8 @@ class Fields {
     if (value == nullptr || value->is_null()) return {};
     if (!value->is_string()) return fail(field, "must be a text"), std::string();
     std::string text(value->get_string());
-    if (text.size() > limit)
-      fail(field, fmt::format("has {}, {} are allowed", counted(text.size(), "character"), limit));
+    if (const auto length = characters(text); length > limit)
+      fail(field, fmt::format("has {}, {} are allowed", counted(length, "character"), limit));
     if (text.find('\0') != std::string::npos) fail(field, "must not contain NUL");
     return text;
   }
@@ -58,9 +64,9 @@ class Fields {
 };
 
 // A list of names, a comma list, or objects with a name; the clients use all three.
-std::vector<std::string> agentsOf(const json::object& body, const config::Config& config, Fields& fields) {
+std::vector<std::string> agentsOf(const json::object& body, const Services& services, Fields& fields) {
   const auto* value = body.if_contains("agents");
-  if (value == nullptr || value->is_null()) return config.list(key::kDefaultAgents);
+  if (value == nullptr || value->is_null()) return *services.default_agents.get();
   std::vector<std::string> agents;
   if (value->is_string()) {
     agents = split(value->get_string(), ',');
@@ -76,7 +82,7 @@ std::vector<std::string> agentsOf(const json::object& body, const config::Config
   } else {
     fields.fail("agents", "must be a list");
   }
-  if (agents.empty()) return config.list(key::kDefaultAgents);
+  if (agents.empty()) return *services.default_agents.get();
   return agents;
 }
 
@@ -99,7 +105,7 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
     fields.fail("consensus", fmt::format("'{}' is not one of majority, supermajority, unanimous, any",
                                          printable(debate.consensus_kind, 40)));
   }
-  debate.agents = agentsOf(body, services.config, fields);
+  debate.agents = agentsOf(body, services, fields);
   if (debate.agents.size() < 2 || debate.agents.size() > kMaxAgents)
     fields.fail("agents", fmt::format("must name 2 to {} agents", kMaxAgents));
   if (std::set<std::string>(debate.agents.begin(), debate.agents.end()).size() != debate.agents.size())
@@ -146,9 +152,11 @@ web::Response create(const web::Request& request, const Services& services) {
   const auto body = toJson(createdBody(debate, request));
   std::optional<store::Debates::Idempotency> idempotency;
   if (const auto header = request.header("idempotency-key"); !header.empty()) {
+    if (std::any_of(header.begin(), header.end(), [](char c) { return c < ' ' || c > '~'; }))
+      throw Error(Code::Validation, "Idempotency-Key holds a byte that is not printable ASCII");
     if (header.size() > 255) throw Error(Code::Validation, "Idempotency-Key is longer than 255 characters");
-    idempotency =
-        store::Debates::Idempotency{request.principal, std::string(header), crypto::sha256Hex(request.body), body};
+    idempotency = store::Debates::Idempotency{request.principal.name(), std::string(header),
+                                              crypto::sha256Hex(request.body), body};
   }
   const auto replay = services.debates.create(debate, idempotency);
   web::Response response;
@@ -285,7 +293,7 @@ web::Response cancel(const web::Request& request, const Services& services) {
   if (debate.finished()) throw Error(Code::Conflict, fmt::format("the debate has ended as {}", debate.status));
   services.database.write([&](database::Connection& connection) {
     audit::append(connection, services.keyring,
-                  {fmt::format("api:{}", request.principal),
+                  {fmt::format("api:{}", request.principal.name()),
                    "debate.cancel",
                    fmt::format("debate:{}", debate.id),
                    "success",
@@ -308,17 +316,28 @@ void addDebateRoutes(web::Router& router, const Services& services) {
   const auto route = [&services](web::Response (*handler)(const web::Request&, const Services&)) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
+  using accounts::Permission;
   router.add({.method = "GET",
               .pattern = "/api/debates",
+              .permission = Permission::ReadDebates,
               .handler = route(list),
+              .query = {"limit", "offset", "status"},
               .cached = [&services](const web::Request& request) { return cachedList(request, services); }});
   for (const auto* path : {"/api/debates", "/api/debate"})
-    router.add({.method = "POST", .pattern = path, .handler = route(create)});
-  router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = route(show)});
-  router.add({.method = "GET", .pattern = "/api/debates/{id}", .handler = route(show)});
-  router.add({.method = "GET", .pattern = "/api/debates/{id}/messages", .handler = route(messages)});
-  router.add({.method = "GET", .pattern = "/api/debates/{id}/events", .handler = route(events)});
-  router.add({.method = "POST", .pattern = "/api/debates/{id}/cancel", .handler = route(cancel)});
+    router.add({.method = "POST", .pattern = path, .permission = Permission::RunDebates, .handler = route(create)});
+  const auto add = [&](const char* method, const char* path, Permission permission, auto handler,
+                       std::vector<std::string_view> query = {}) {
+    router.add({.method = method,
+                .pattern = path,
+                .permission = permission,
+                .handler = route(handler),
+                .query = std::move(query)});
+  };
+  add("GET", "/api/debates/slug/{id}", Permission::ReadDebates, show);
+  add("GET", "/api/debates/{id}", Permission::ReadDebates, show);
+  add("GET", "/api/debates/{id}/messages", Permission::ReadDebates, messages, {"limit", "offset"});
+  add("GET", "/api/debates/{id}/events", Permission::ReadDebates, events, {"since", "limit"});
+  add("POST", "/api/debates/{id}/cancel", Permission::RunDebates, cancel);
 }
 
 }  // namespace aragora::api

@@ -50,12 +50,8 @@ web::Response ready(const Services& services) {
 
 void addHealthRoutes(web::Router& router, const Services& services) {
   const auto add = [&](const char* path, web::Handler handler) {
-    router.add({.method = "GET",
-                .pattern = path,
-                .handler = std::move(handler),
-                .inline_handler = true,
-                .open = true,
-                .counted = false});
+    router.add(
+        {.method = "GET", .pattern = path, .handler = std::move(handler), .inline_handler = true, .counted = false});
   };
   add("/api/health", [&services](const web::Request&) { return health(services); });
   for (const auto* path : {"/api/ready", "/api/readiness", "/readyz"})

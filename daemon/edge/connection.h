@@ -1,8 +1,7 @@
-// Private to daemon/edge: an I/O thread with its acceptor, and the connections that live in it. HTTP/1.1 as listener.h
-// promises; deadlines are kept by a sweep once a second.
+// Private to daemon/edge: a door (the acceptor of one I/O thread) and the connections that came through it. HTTP/1.1 as
+// listener.h promises; deadlines are kept by a sweep once a second.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -11,7 +10,6 @@
 #include <unordered_set>
 
 #include "daemon/edge/listener.h"
-#include "daemon/ws/session.h"
 
 namespace aragora::edge {
 
@@ -19,10 +17,10 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 namespace bhttp = beast::http;
 
-// What the connections of all I/O threads share.
+// What the connections of all doors share. Outlives them: every one of them holds it.
 struct Shared {
-  const ListenerOptions& options;
-  web::Guard& middleware;
+  ListenerOptions options;
+  Site& site;
   WorkerPool& workers;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> busy{0};  // between a complete head and its answer
@@ -31,72 +29,86 @@ struct Shared {
 
 class Connection;
 
-struct IoThread {
-  IoThread(Shared& shared_state, ws::ShardServices services)
-      : shared(shared_state), shard(context, services), acceptor(context), sweep_timer(context) {}
-  Shared& shared;
-  net::io_context context{1};
-  ws::IoShard shard;
-  net::ip::tcp::acceptor acceptor;
-  net::steady_timer sweep_timer;
-  std::unordered_set<Connection*> connections;
-  std::thread thread;
+// Kept by the listener and by its connections; everything but the constructor runs in its I/O thread.
+class Door : public std::enable_shared_from_this<Door> {
+ public:
+  Door(IoThreads::Context& context, std::size_t thread, std::shared_ptr<Shared> shared);
+  net::ip::tcp::acceptor& acceptor() { return acceptor_; }
+  IoThreads::Context& context() { return context_; }
+  std::size_t thread() const { return thread_; }
+  const std::shared_ptr<Shared>& shared() const { return shared_; }
 
+  void open();
+  void closeIdle();  // and take nobody new
+  void closeAll();   // and end the sweep: the context has nothing more to do for this door
+  void enter(Connection& connection) { connections_.insert(&connection); }
+  void leave(Connection& connection) { connections_.erase(&connection); }
+
+ private:
   void accept();
   void sweep();
-  void closeIdle();
+  void stopAccepting();
+
+  IoThreads::Context& context_;
+  std::size_t thread_;
+  std::shared_ptr<Shared> shared_;
+  net::ip::tcp::acceptor acceptor_;
+  net::steady_timer sweep_timer_;
+  net::steady_timer pause_;
+  bool closed_ = false;
+  std::unordered_set<Connection*> connections_;
 };
 
-// One client, from accept to close or to the WebSocket it becomes. Lives in its I/O thread, kept by its own operations.
+// One client, from accept to close or to the WebSocket it becomes. Lives in its I/O thread, kept by its own operations
+// alone: a worker hands the last reference back (see dispatch).
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(net::ip::tcp::socket socket, IoThread& io);
+  Connection(net::ip::tcp::socket socket, std::shared_ptr<Door> door);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  void readHead();
-
-  // Called once a second in the connection's own thread.
+  void start() { readHead(); }
+  // Called once a second.
   void checkDeadline(std::chrono::steady_clock::time_point now);
-
-  bool idle() const { return state_ == State::Head && !head_started_ && buffer_.size() == 0 && !parser_->got_some(); }
+  bool idle() const { return state_ == State::Head && !head_started_ && buffer_.size() == 0; }
   void close();
 
  private:
   enum class State { Head, Body, Working, Writing, Lingering };
 
   void setBusy(bool busy);
-  void onHead(beast::error_code error);
+  void readHead();
+  void readMoreOfHead();
+  void parseHead();
+  void onHead(std::string_view raw);
   void readBody();
   void refuseMalformed(beast::error_code error);
-  void refuse(int status, const std::string& reason);
+  void refuse(const Refusal& refusal);
   void dispatch();
-  void respond(web::Response response);
-
+  void respond(Response response);
+  void upgrade(const std::function<void(Upgraded&&)>& take);
   void linger();
   void discard();
-  void upgrade();
-  std::string webSocketToken() const;
 
   net::ip::tcp::socket socket_;
-  IoThread& io_;
+  std::shared_ptr<Door> door_;
+  Shared& shared_;
+  std::shared_ptr<void> place_;  // counts this connection; goes with the socket when that is upgraded
   std::string peer_;
   beast::flat_buffer buffer_;
   std::optional<bhttp::request_parser<bhttp::string_body>> parser_;
-  web::Request request_;
-  const web::Route* route_ = nullptr;
-  web::Response response_;
+  std::unique_ptr<Exchange> exchange_;
+  Response response_;
   std::string head_;
   State state_ = State::Head;
   std::chrono::steady_clock::time_point deadline_;
   std::chrono::steady_clock::time_point started_;
+  bool head_only_ = false;
   bool head_started_ = false;
   bool body_pending_ = false;
   bool served_any_ = false;
-  bool counted_ = true;
   bool busy_ = false;
-  std::array<char, 4096> discarded_{};
   std::size_t lingered_ = 0;
 };
 

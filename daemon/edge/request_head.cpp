@@ -3,7 +3,7 @@
 #include <set>
 
 #include "common/base/text.h"
-#include "daemon/web/router.h"
+#include "daemon/edge/target.h"
 
 namespace aragora::edge {
 
@@ -12,38 +12,59 @@ namespace bhttp = boost::beast::http;
 namespace {
 constexpr std::size_t kTargetLimit = 8 * 1024;
 constexpr std::size_t kFieldLimit = 100;
+
+using Head = bhttp::request<bhttp::string_body>;
+
+std::optional<Refusal> checkFraming(const Head& head, const Request& request) {
+  const auto hosts = request.lines("host").size();
+  if (hosts > 1 || (hosts == 0 && head.version() == 11)) return Refusal{400, "exactly one Host field is needed"};
+  const auto lengths = request.lines("content-length");
+  const auto codings = request.lines("transfer-encoding");
+  if (lengths.size() > 1) return Refusal{400, "more than one Content-Length"};
+  if (!lengths.empty() && (lengths[0].empty() || lengths[0].find_first_not_of("0123456789") != std::string_view::npos))
+    return Refusal{400, "Content-Length is not one number"};
+  if (codings.empty()) return std::nullopt;
+  if (codings.size() > 1) return Refusal{400, "more than one Transfer-Encoding"};
+  if (!lengths.empty()) return Refusal{400, "both Content-Length and Transfer-Encoding"};
+  if (head.version() == 10) return Refusal{400, "Transfer-Encoding in HTTP/1.0"};
+  if (codings[0].empty()) return Refusal{400, "an empty Transfer-Encoding"};
+  if (lower(codings[0]) != "chunked") return Refusal{501, "the only transfer coding known here is chunked"};
+  return std::nullopt;
+}
 }  // namespace
 
-std::optional<std::pair<int, std::string>> readRequestHead(const bhttp::request<bhttp::string_body>& head,
-                                                           web::Request& request) {
-  const auto fail = [](int status, std::string reason) { return std::optional(std::pair(status, std::move(reason))); };
-  if (head.version() != 11 && head.version() != 10) return fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
-  if (static_cast<std::size_t>(std::distance(head.begin(), head.end())) > kFieldLimit)
-    return fail(431, "too many header fields");
-  const auto hosts = head.count(bhttp::field::host);
-  if (hosts > 1 || (hosts == 0 && head.version() == 11)) return fail(400, "exactly one Host field is needed");
-  if (head.count(bhttp::field::content_length) > 1) return fail(400, "more than one Content-Length");
-  const auto coding = head[bhttp::field::transfer_encoding];
-  if (!coding.empty() && head.version() == 10) return fail(400, "Transfer-Encoding in HTTP/1.0");
-  if (!coding.empty() && lower(std::string_view(coding.data(), coding.size())) != "chunked")
-    return fail(501, "the only transfer coding known here is chunked");
-  request.host = std::string(head[bhttp::field::host]);
+std::optional<Refusal> readRawHead(std::string_view bytes) {
+  for (auto end = bytes.find("\r\n"); end != std::string_view::npos; end = bytes.find("\r\n", end + 2)) {
+    if (end + 2 < bytes.size() && (bytes[end + 2] == ' ' || bytes[end + 2] == '\t'))
+      return Refusal{400, "a header field goes on in the next line"};
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
+  for (const auto& field : head)
+    request.headers.emplace_back(lower(std::string_view(field.name_string().data(), field.name_string().size())),
+                                 std::string(field.value()));
+  if (head.version() != 11 && head.version() != 10) return Refusal{505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
+  if (request.headers.size() > kFieldLimit) return Refusal{431, "too many header fields"};
+  if (auto refusal = checkFraming(head, request)) return refusal;
+  request.host = std::string(request.header("host"));
   std::string_view target(head.target().data(), head.target().size());
-  if (target.size() > kTargetLimit) return fail(414, "the request target is too long");
+  if (target.size() > kTargetLimit) return Refusal{414, "the request target is too long"};
   if (startsWith(target, "http://") || startsWith(target, "https://")) {  // absolute-form
     const auto authority = target.find("://") + 3;
     const auto path = target.find('/', authority);
     if (target.substr(authority, path - authority) != request.host)
-      return fail(400, "the request target names another host");
+      return Refusal{400, "the request target names another host"};
     target = path == std::string_view::npos ? std::string_view("/") : target.substr(path);
   }
   request.method = std::string(head.method_string());
   static const std::set<std::string> kMethods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
   if (kMethods.count(request.method) == 0)
-    return fail(head.method() == bhttp::verb::unknown ? 501 : 405, "this method is not taken here");
+    return Refusal{head.method() == bhttp::verb::unknown ? 501 : 405, "this method is not taken here"};
   if (request.method == "OPTIONS" && target == "*") target = "/";
-  auto parsed = web::parseTarget(target);
-  if (!parsed) return fail(400, "the request target is malformed");
+  auto parsed = parseTarget(target);
+  if (!parsed) return Refusal{400, "the request target is malformed"};
   request.path = std::move(parsed->path);
   request.query = std::move(parsed->query);
   if (request.method == "HEAD") {

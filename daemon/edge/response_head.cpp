@@ -37,7 +37,7 @@ const std::string& dateHeader() {
 }
 }  // namespace
 
-void writeResponseHead(std::string& head, const web::Response& response, bool keep_alive) {
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive) {
   const auto reason = bhttp::obsolete_reason(bhttp::int_to_status(static_cast<unsigned>(response.status)));
   head.clear();
   fmt::format_to(std::back_inserter(head), "HTTP/1.1 {} {}\r\n", response.status,

@@ -1,11 +1,11 @@
 // Private to daemon/edge: status line and header fields of an answer, the security headers of every one among them.
 #pragma once
 
-#include "daemon/web/message.h"
+#include "daemon/edge/message.h"
 
 namespace aragora::edge {
 
 // Replaces what is in `head`.
-void writeResponseHead(std::string& head, const web::Response& response, bool keep_alive);
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive);
 
 }  // namespace aragora::edge

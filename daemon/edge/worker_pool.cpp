@@ -1,9 +1,12 @@
 #include "daemon/edge/worker_pool.h"
 
+#include <pthread.h>
+
 namespace aragora::edge {
 
 WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  for (std::size_t i = 0; i < threads; ++i)
+    threads_.emplace_back([this](std::stop_token stop) { run(std::move(stop)); });
 }
 
 bool WorkerPool::post(std::function<void()> task) {
@@ -26,22 +29,24 @@ void WorkerPool::stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  arrived_.notify_all();
+  for (auto& thread : threads_) thread.request_stop();
   for (auto& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
 }
 
-void WorkerPool::run() {
+void WorkerPool::run(std::stop_token stop) {
+  ::pthread_setname_np(::pthread_self(), "worker");
   while (true) {
     std::function<void()> task;
     {
       std::unique_lock lock(mutex_);
-      arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      arrived_.wait(lock, stop, [this] { return !queue_.empty(); });
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();
     }
+    ++taken_;
     task();
   }
 }

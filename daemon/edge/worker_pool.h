@@ -1,6 +1,7 @@
-// A bounded queue served by a fixed number of threads. Full means refused, never waiting.
+// A bounded queue served by a fixed number of threads. Full means refused, never waiting. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -17,17 +18,20 @@ class WorkerPool {
   // False when the queue is full or the pool is stopping. Tasks must not throw.
   bool post(std::function<void()> task);
   std::size_t queued() const;
+  // Tasks that were taken from the queue so far: when it does not grow while tasks wait, nobody works.
+  std::uint64_t taken() const { return taken_; }
   // Runs what is queued, then ends the threads.
   void stop();
 
  private:
-  void run();
+  void run(std::stop_token stop);
   std::size_t queue_limit_;
   mutable std::mutex mutex_;
-  std::condition_variable arrived_;
+  std::condition_variable_any arrived_;
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  std::atomic<std::uint64_t> taken_{0};
+  std::vector<std::jthread> threads_;
 };
 
 }  // namespace aragora::edge

@@ -1,5 +1,6 @@
-// GCRA (generic cell rate algorithm) over a bounded table of client addresses: `limit` requests a minute, as many at
-// once, no window edges. IPv6 clients count by /64. Thread-safe; when the table is full the oldest entries go.
+// GCRA (generic cell rate algorithm) over a bounded table: `limit` events a minute for each key, as many at once, no
+// window edges. Keys have a fixed size, so that what a client sends cannot fill memory. When the table is full, whoever
+// is not being limited is forgotten first, then half of the rest. Thread-safe.
 #pragma once
 
 #include <array>
@@ -7,9 +8,20 @@
 #include <chrono>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 namespace aragora::web {
+
+// What is counted: an address's network, or the digest of a name.
+struct LimitKey {
+  std::array<std::uint64_t, 2> words{};
+  bool operator==(const LimitKey&) const = default;
+};
+// The address itself for IPv4 (mapped ones too), the /64 for IPv6. What is no address counts as one.
+LimitKey networkKey(const std::string& address);
+// Of the parts together.
+LimitKey digestKey(std::initializer_list<std::string_view> parts);
 
 class RateLimiter {
  public:
@@ -22,21 +34,25 @@ class RateLimiter {
     std::int64_t remaining = 0;
     std::int64_t retry_after = 0;  // whole seconds, rounded up
   };
-  Decision take(const std::string& address, Time now);
+  Decision take(const LimitKey& key, Time now) { return decide(key, now, true); }
+  // What take() would say; nothing is counted.
+  Decision look(const LimitKey& key, Time now) { return decide(key, now, false); }
   void setLimit(std::int64_t per_minute) { per_minute_ = per_minute; }
 
  private:
   static constexpr std::size_t kShards = 16;
   static constexpr std::size_t kEntriesPerShard = 6400;
+  struct Hash {
+    std::size_t operator()(const LimitKey& key) const { return key.words[0] * 0x9E3779B97F4A7C15U ^ key.words[1]; }
+  };
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<std::string, Time> arrival;  // theoretical arrival time of the next request
+    std::unordered_map<LimitKey, Time, Hash> arrival;  // theoretical arrival time of the next event
   };
+  Decision decide(const LimitKey& key, Time now, bool count);
+  static void makeRoom(Shard& shard, Time now);
   std::atomic<std::int64_t> per_minute_;
   std::array<Shard, kShards> shards_;
 };
-
-// 1.2.3.4 as it is, ::ffff:1.2.3.4 as 1.2.3.4, other IPv6 addresses cut to their first 64 bits.
-std::string rateLimitKey(const std::string& address);
 
 }  // namespace aragora::web

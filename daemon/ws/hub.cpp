@@ -1,40 +1,132 @@
 #include "daemon/ws/hub.h"
 
-#include "daemon/wire/debates.h"
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "daemon/edge/upgrade.h"
+#include "daemon/web/errors.h"
+#include "daemon/ws/session.h"
+#include "daemon/ws/shard.h"
 
 namespace aragora::ws {
 
-FramePtr makeFrame(const store::Event& event) {
-  auto frame = std::make_shared<Frame>();
-  frame->debate_id = event.debate_id;
-  frame->seq = event.seq;
-  frame->ends_stream = event.type == "debate_end";
-  frame->text = toJson(wire::renderEvent(event));
-  return frame;
+namespace {
+constexpr std::string_view kVersion = "13";  // RFC 6455 section 4.1
+
+bool holdsToken(std::string_view list, std::string_view token) {
+  for (const auto& part : split(list, ',')) {
+    if (lower(trim(part)) == token) return true;
+  }
+  return false;
 }
 
-void Hub::add(Shard& shard) {
+bool asksForWebSocket(const web::Request& request) {
+  return holdsToken(request.header("connection"), "upgrade") && holdsToken(request.header("upgrade"), "websocket") &&
+         request.header("sec-websocket-version") == kVersion;
+}
+
+web::Response upgradeRequired(const web::Request& request) {
+  auto response = web::refusalResponse({426, "this is a WebSocket: ask for an upgrade (RFC 6455)"}, request.request_id);
+  response.headers.emplace_back("Upgrade", "websocket");
+  response.headers.emplace_back("Sec-WebSocket-Version", kVersion);
+  return response;
+}
+}  // namespace
+
+void Watched::add(const std::string& debate_id) {
   const std::lock_guard lock(mutex_);
-  shards_.push_back(&shard);
+  ++count_[debate_id];
+}
+
+void Watched::remove(const std::string& debate_id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = count_.find(debate_id);
+  if (found != count_.end() && --found->second == 0) count_.erase(found);
+}
+
+bool Watched::any(const std::string& debate_id) const {
+  const std::lock_guard lock(mutex_);
+  return count_.count(debate_id) > 0;
+}
+
+Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
+    : options_(options), watched_(std::make_shared<Watched>()) {
+  for (std::size_t i = 0; i < io.size(); ++i) {
+    shards_.push_back(std::make_shared<Shard>(io.context(i), options, services, watched_));
+    shards_.back()->start();
+  }
+}
+
+Hub::~Hub() = default;
+
+void Hub::addRoute(web::Router& router) {
+  router.add({.method = "GET",
+              .pattern = "/ws",
+              .permission = accounts::Permission::ReadDebates,
+              .handler = [this](const web::Request& request) { return open(request); },
+              .query = {"debate_id", "since", "token"},
+              .inline_handler = true});
+}
+
+web::Response Hub::open(const web::Request& request) {
+  if (!asksForWebSocket(request)) return upgradeRequired(request);
+  Opening opening;
+  opening.debate_id = request.text("debate_id");
+  if (opening.debate_id.size() > kLongestId)
+    throw Error(Code::Validation, fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
+  opening.since = request.integer("since", 0, 0, INT64_MAX);
+  opening.authenticated = request.principal.caller != accounts::Caller::Anonymous;
+  opening.protocol = chosenProtocol(request.header("sec-websocket-protocol"));
+  opening.by_address = enter(web::networkKey(request.client_address), options_.sockets_per_address);
+  if (!opening.by_address)
+    return web::refusalResponse(
+        {429, fmt::format("more than {} open from this address", counted(options_.sockets_per_address, "WebSocket"))},
+        request.request_id);
+  if (request.principal.caller == accounts::Caller::User) {
+    opening.by_account = enter(web::digestKey({request.principal.name()}), options_.sockets_per_account);
+    if (!opening.by_account)
+      return web::refusalResponse(
+          {429, fmt::format("more than {} open for this account", counted(options_.sockets_per_account, "WebSocket"))},
+          request.request_id);
+  }
+  web::Response response;
+  response.status = 101;
+  response.upgrade = [this, opening = std::move(opening)](edge::Upgraded&& upgraded) {
+    startSession(std::move(upgraded), shards_.at(upgraded.thread), opening);
+  };
+  return response;
+}
+
+std::shared_ptr<void> Hub::enter(const web::LimitKey& key, std::size_t most) {
+  const std::string name(reinterpret_cast<const char*>(key.words.data()), sizeof key.words);
+  const std::lock_guard lock(places_->mutex);
+  auto& taken = places_->taken[name];
+  if (most > 0 && taken >= most) return nullptr;
+  ++taken;
+  return {reinterpret_cast<void*>(1), [places = places_, name](void*) {
+            const std::lock_guard leaving(places->mutex);
+            const auto found = places->taken.find(name);
+            if (found != places->taken.end() && --found->second == 0) places->taken.erase(found);
+          }};
 }
 
 void Hub::publish(const store::Event& event) {
-  const std::lock_guard lock(mutex_);
-  if (shards_.empty()) return;
+  if (!watched_->any(event.debate_id)) return;
   const auto frame = makeFrame(event);
-  for (auto* shard : shards_) shard->deliver(frame);
+  for (const auto& shard : shards_) shard->deliver(frame);
 }
 
 std::size_t Hub::clients() const {
-  const std::lock_guard lock(mutex_);
   std::size_t total = 0;
-  for (const auto* shard : shards_) total += shard->clients();
+  for (const auto& shard : shards_) total += shard->clients();
   return total;
 }
 
 void Hub::closeAll() {
-  const std::lock_guard lock(mutex_);
-  for (auto* shard : shards_) shard->closeAll();
+  for (const auto& shard : shards_) shard->closeAll();
+}
+
+void Hub::dropAll() {
+  for (const auto& shard : shards_) shard->dropAll();
 }
 
 }  // namespace aragora::ws

@@ -1,47 +1,76 @@
-// Fan-out of debate events to WebSocket clients. publish() is called once an event is durable, from any thread; each
-// I/O thread has a shard that serves its own clients, so an event costs one hand-over a thread, not one a client.
+// WebSocket clients and the fan-out of debate events to them. publish() is called once an event is durable, from any
+// thread; it renders only what somebody watches, once, and hands it over once for each I/O thread, not for each client.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "common/metrics/metrics.h"
-#include "common/store/debates.h"
+#include "daemon/edge/io_threads.h"
+#include "daemon/edge/worker_pool.h"
+#include "daemon/web/rate_limiter.h"
+#include "daemon/web/router.h"
+#include "daemon/ws/frame.h"
 
 namespace aragora::ws {
 
-// One JSON object, rendered once and shared by every client it goes to.
-struct Frame {
-  std::string debate_id;
-  std::int64_t seq = 0;
-  bool ends_stream = false;  // debate_end: held back a little, see session.h
-  std::string text;
+struct HubOptions {
+  std::size_t sockets_per_address = 100;   // a /64 for IPv6; 0 is no limit
+  std::size_t sockets_per_account = 100;   // of user sessions; 0 is no limit
+  std::int64_t messages_per_minute = 600;  // from one client; 0 is no limit
 };
-using FramePtr = std::shared_ptr<const Frame>;  // shared by the queues of all clients that subscribed
 
-FramePtr makeFrame(const store::Event& event);
+struct HubServices {
+  store::Debates& debates;
+  edge::WorkerPool& workers;
+  metrics::Registry& metrics;
+  std::function<std::size_t()> active_debates;
+};
 
-// Implemented by the I/O threads. Methods may be called from any thread.
-class Shard {
+class Shard;
+
+// How many clients watch each debate. Thread-safe.
+class Watched {
  public:
-  virtual ~Shard() = default;
-  virtual void deliver(FramePtr frame) = 0;
-  virtual std::size_t clients() const = 0;
-  virtual void closeAll() = 0;  // with 1001, going away
+  void add(const std::string& debate_id);
+  void remove(const std::string& debate_id);
+  bool any(const std::string& debate_id) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::size_t> count_;
 };
 
 class Hub {
  public:
-  void add(Shard& shard);
+  // All of them outlive it.
+  Hub(HubOptions options, HubServices services, edge::IoThreads& io);
+  ~Hub();
+
+  // GET /ws: the same way as every other request until its connection is taken over.
+  void addRoute(web::Router& router);
   void publish(const store::Event& event);
   std::size_t clients() const;
-  void closeAll();
+  void closeAll();  // with 1001, going away; nobody is taken any more
+  void dropAll();   // without a word: the contexts have nothing more to do for us
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<Shard*> shards_;
+  web::Response open(const web::Request& request);
+  // Counted until the last holder lets go; nullptr when there are too many for `key`.
+  std::shared_ptr<void> enter(const web::LimitKey& key, std::size_t most);
+
+  HubOptions options_;
+  std::shared_ptr<Watched> watched_;            // with the shards, which outlive the hub while clients leave
+  std::vector<std::shared_ptr<Shard>> shards_;  // with the sessions
+  struct Places {
+    std::mutex mutex;
+    std::unordered_map<std::string, std::size_t> taken;
+  };
+  std::shared_ptr<Places> places_ = std::make_shared<Places>();  // with whoever holds a place
 };
 
 }  // namespace aragora::ws

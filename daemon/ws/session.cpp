@@ -16,294 +16,281 @@ namespace websocket = beast::websocket;
 
 namespace {
 constexpr std::size_t kMaxQueueBytes = 1U << 20;
+constexpr std::size_t kReplayBelowBytes = 256 * 1024;
 constexpr std::size_t kMaxMessage = 64 * 1024;
-constexpr std::int64_t kReplayBatch = 500;
+constexpr std::int64_t kReplayBatch = 32;
 constexpr auto kHoldBack = std::chrono::milliseconds(150);
-constexpr auto kHeartbeat = std::chrono::seconds(15);
+constexpr auto kReplayAgain = std::chrono::seconds(1);
+constexpr auto kScoldingPause = std::chrono::seconds(1);
 constexpr std::size_t kMaxSubscriptions = 100;
-
-FramePtr controlFrame(json::object object) {
-  auto frame = std::make_shared<Frame>();
-  frame->text = toJson(object);
-  return frame;
-}
+constexpr std::string_view kSecretProtocol = "access_token.";
 }  // namespace
 
-class Session : public std::enable_shared_from_this<Session> {
- public:
-  Session(net::ip::tcp::socket socket, IoShard& shard, std::function<void()> on_close)
-      : stream_(std::move(socket)), shard_(shard), hold_back_(shard.context_), on_close_(std::move(on_close)) {
-    shard_.sessions_.insert(this);
-    ++shard_.count_;
+std::string chosenProtocol(std::string_view offered) {
+  for (const auto& part : split(offered, ',')) {
+    const auto name = trim(part);
+    if (!name.empty() && !startsWith(name, kSecretProtocol)) return std::string(name);
   }
-  ~Session() {
-    shard_.sessions_.erase(this);
-    for (const auto& [id, subscription] : subscriptions_) forget(id);
-    --shard_.count_;
-    on_close_();
+  return {};
+}
+
+void startSession(edge::Upgraded&& upgraded, std::shared_ptr<Shard> shard, Opening opening) {
+  std::make_shared<Session>(std::move(upgraded), std::move(shard), std::move(opening))->start();
+}
+
+Session::Session(edge::Upgraded&& upgraded, std::shared_ptr<Shard> shard, Opening opening)
+    : stream_(std::move(upgraded.socket)),
+      upgraded_(std::move(upgraded)),
+      shard_(std::move(shard)),
+      opening_(std::move(opening)),
+      hold_back_(shard_->context()),
+      retry_(shard_->context()) {
+  shard_->enter(*this);
+}
+
+Session::~Session() {
+  for (const auto& [id, subscription] : subscriptions_) shard_->forget(id, *this);
+  shard_->leave(*this);
+}
+
+void Session::start() {
+  stream_.set_option(websocket::stream_base::timeout{std::chrono::seconds(10), std::chrono::seconds(60), true});
+  stream_.set_option(websocket::stream_base::decorator([protocol = opening_.protocol](auto& response) {
+    response.set(beast::http::field::server, "aragora");
+    if (!protocol.empty()) response.set(beast::http::field::sec_websocket_protocol, protocol);
+  }));
+  stream_.read_message_max(kMaxMessage);
+  stream_.auto_fragment(false);
+  stream_.text(true);
+  stream_.async_accept(upgraded_.request, [self = shared_from_this()](beast::error_code error) {
+    self->upgraded_.request = {};
+    if (!error) self->opened();
+  });
+}
+
+void Session::opened() {
+  open_ = true;
+  send(makeFrame(
+      {{"type", "connection_info"},
+       {"data",
+        json::object{{"authenticated", opening_.authenticated}, {"client_id", newUlid()}, {"write_access", false}}}}));
+  if (!opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since);
+  read();
+}
+
+void Session::send(FramePtr frame) {
+  if (!open_) return;
+  if (queued_bytes_ + frame->text.size() > kMaxQueueBytes) {
+    shard_->services().metrics.count("aragora_websocket_slow_clients_total");
+    return drop();
   }
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  push(std::move(frame));
+}
 
-  void start(IoShard::Request request, std::string debate_id, std::int64_t since, bool authenticated) {
-    websocket::stream_base::timeout timeouts{std::chrono::seconds(10), std::chrono::seconds(60), true};
-    stream_.set_option(timeouts);
-    const auto offered = std::string(request[beast::http::field::sec_websocket_protocol]);
-    stream_.set_option(websocket::stream_base::decorator([offered](websocket::response_type& response) {
-      response.set(beast::http::field::server, "aragora");
-      // A client that offers access_token.<token> expects one of its protocols back.
-      if (!offered.empty())
-        response.set(beast::http::field::sec_websocket_protocol, trim(offered.substr(0, offered.find(','))));
-    }));
-    stream_.read_message_max(kMaxMessage);
-    stream_.auto_fragment(false);
-    stream_.text(true);
-    auto kept = std::make_shared<IoShard::Request>(std::move(request));
-    stream_.async_accept(*kept, [self = shared_from_this(), kept, debate_id = std::move(debate_id), since,
-                                 authenticated](beast::error_code error) {
-      if (error) return;
-      self->open_ = true;
-      self->send(controlFrame(
-          {{"type", "connection_info"},
-           {"data",
-            json::object{{"authenticated", authenticated}, {"client_id", newUlid()}, {"write_access", false}}}}));
-      if (!debate_id.empty()) self->subscribe(debate_id, since);
-      self->read();
-    });
+void Session::push(FramePtr frame) {
+  queued_bytes_ += frame->text.size();
+  queue_.push_back(std::move(frame));
+  if (!writing_) write();
+}
+
+void Session::live(const FramePtr& frame) {
+  const auto found = subscriptions_.find(frame->debate_id);
+  if (found == subscriptions_.end()) return;
+  auto& subscription = found->second;
+  if (frame->seq <= subscription.last_seq) return;
+  subscription.more = true;
+  if (subscription.behind) return;
+  if (frame->seq == subscription.last_seq + 1) {
+    subscription.last_seq = frame->seq;
+    return send(frame);
   }
+  subscription.behind = true;  // a gap: the store has what is missing
+  replayNext();
+}
 
-  void send(FramePtr frame) {
-    if (!open_) return;
-    queued_bytes_ += frame->text.size();
-    if (queued_bytes_ > kMaxQueueBytes) {
-      shard_.services_.metrics.count("aragora_websocket_slow_clients_total");
-      return drop();
-    }
-    queue_.push_back(std::move(frame));
-    if (!writing_) write();
+void Session::close() {
+  if (!open_) return drop();
+  open_ = false;
+  hold_back_.cancel();
+  retry_.cancel();
+  stream_.async_close(websocket::close_reason(websocket::close_code::going_away, "the server is stopping"),
+                      [self = shared_from_this()](beast::error_code) {});
+}
+
+void Session::drop() {
+  open_ = false;
+  hold_back_.cancel();
+  retry_.cancel();
+  beast::error_code ignored;
+  stream_.next_layer().close(ignored);
+}
+
+void Session::read() {
+  stream_.async_read(buffer_, [self = shared_from_this()](beast::error_code error, std::size_t) {
+    if (error) return self->drop();
+    const auto text = beast::buffers_to_string(self->buffer_.data());
+    self->buffer_.consume(self->buffer_.size());
+    self->shard_->services().metrics.count("aragora_websocket_messages_total", {{"direction", "in"}});
+    if (!self->tooFast()) self->handle(text);
+    if (self->open_) self->read();
+  });
+}
+
+// One warning a second; the messages themselves are not looked at.
+bool Session::tooFast() {
+  const auto limit = shard_->options().messages_per_minute;
+  if (limit <= 0) return false;
+  const auto now = std::chrono::steady_clock::now();
+  const auto emission = std::chrono::nanoseconds(std::chrono::minutes(1)) / limit;
+  const auto next = std::max(next_message_, now) + emission;
+  if (next - now <= emission * limit) {
+    next_message_ = next;
+    return false;
   }
-
-  void live(const FramePtr& frame) {
-    const auto found = subscriptions_.find(frame->debate_id);
-    if (found == subscriptions_.end()) return;
-    auto& subscription = found->second;
-    if (subscription.replaying) {
-      subscription.more = true;
-    } else if (frame->seq == subscription.last_seq + 1) {
-      subscription.last_seq = frame->seq;
-      send(frame);
-    } else if (frame->seq > subscription.last_seq) {
-      replay(frame->debate_id);
-    }
+  if (now >= next_scolding_) {
+    next_scolding_ = now + kScoldingPause;
+    warn("RATE_LIMITED", fmt::format("more than {} messages a minute; this one is not answered", limit));
   }
+  return true;
+}
 
-  void close() {
-    if (!open_) return drop();
-    open_ = false;
-    stream_.async_close(websocket::close_reason(websocket::close_code::going_away, "the server is stopping"),
-                        [self = shared_from_this()](beast::error_code) {});
+void Session::handle(const std::string& text) {
+  const auto value = tryParseJson(text);
+  if (!value || !value->is_object()) return warn("INVALID_JSON", "send one JSON object a frame");
+  const auto& message = value->get_object();
+  const auto type = jsonTextOr(message, "type", "");
+  const auto debate_id = jsonText(message, "debate_id").value_or(jsonTextOr(message, "loop_id", ""));
+  if (debate_id.size() > kLongestId)
+    return warn("INVALID_VALUE", fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
+  if (type == "ping") return answerPing(message);
+  if (type == "subscribe") {
+    if (debate_id.empty()) return warn("MISSING_FIELD", "subscribe needs debate_id");
+    return subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
   }
-
- private:
-  struct Subscription {
-    std::int64_t last_seq = 0;
-    bool replaying = false;
-    bool more = false;  // something arrived while replaying
-  };
-
-  void drop() {
-    open_ = false;
-    beast::error_code ignored;
-    stream_.next_layer().close(ignored);
+  if (type == "unsubscribe") {
+    forget(debate_id);
+    return send(makeFrame({{"type", "unsubscribed"}, {"debate_id", debate_id}}));
   }
+  warn("INVALID_VALUE", fmt::format("unknown message type '{}'", printable(type, 40)));
+}
 
-  void read() {
-    stream_.async_read(buffer_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-      if (error) {
-        self->open_ = false;
-        return;
-      }
-      const auto text = beast::buffers_to_string(self->buffer_.data());
-      self->buffer_.consume(self->buffer_.size());
-      self->shard_.services_.metrics.count("aragora_websocket_messages_total", {{"direction", "in"}});
-      self->handle(text);
-      if (self->open_) self->read();
-    });
-  }
+void Session::answerPing(const json::object& message) {
+  json::object pong{{"type", "pong"}, {"data", json::object{{"server_ts", static_cast<double>(nowMicros()) / 1e6}}}};
+  if (const auto* ts = message.if_contains("ts")) pong["data"].as_object()["client_ts"] = *ts;
+  send(makeFrame(std::move(pong)));
+}
 
-  void handle(const std::string& text) {
-    const auto value = tryParseJson(text);
-    if (!value || !value->is_object()) return warn("INVALID_JSON", "send one JSON object a frame");
-    const auto& message = value->get_object();
-    const auto type = jsonTextOr(message, "type", "");
-    const auto debate_id = jsonText(message, "debate_id").value_or(jsonTextOr(message, "loop_id", ""));
-    if (type == "ping") {
-      json::object pong{{"type", "pong"},
-                        {"data", json::object{{"server_ts", static_cast<double>(nowMicros()) / 1e6}}}};
-      if (const auto* ts = message.if_contains("ts")) pong["data"].as_object()["client_ts"] = *ts;
-      send(controlFrame(std::move(pong)));
-    } else if (type == "subscribe") {
-      if (debate_id.empty()) return warn("MISSING_FIELD", "subscribe needs debate_id");
-      subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
-    } else if (type == "unsubscribe") {
-      forget(debate_id);
-      subscriptions_.erase(debate_id);
-      send(controlFrame({{"type", "unsubscribed"}, {"debate_id", debate_id}}));
-    } else {
-      warn("INVALID_VALUE", fmt::format("unknown message type '{}'", printable(type, 40)));
-    }
-  }
+// Never a frame of type "error": clients end their stream at one.
+void Session::warn(std::string_view code, const std::string& message) {
+  send(makeFrame({{"type", "warning"}, {"data", json::object{{"code", code}, {"message", message}}}}));
+}
 
-  // Never a frame of type "error": clients end their stream at one.
-  void warn(std::string_view code, const std::string& message) {
-    send(controlFrame({{"type", "warning"}, {"data", json::object{{"code", code}, {"message", message}}}}));
-  }
+void Session::subscribe(const std::string& debate_id, std::int64_t since) {
+  if (subscriptions_.count(debate_id) == 0 && subscriptions_.size() >= kMaxSubscriptions)
+    return warn("QUOTA_EXCEEDED", fmt::format("at most {} subscriptions a connection", kMaxSubscriptions));
+  auto& subscription = subscriptions_[debate_id];
+  subscription.last_seq = std::max<std::int64_t>(since, 0);
+  subscription.behind = true;
+  shard_->watch(debate_id, *this);
+  send(makeFrame({{"type", "subscribed"},
+                  {"debate_id", debate_id},
+                  {"data", json::object{{"debate_id", debate_id}, {"from_seq", subscription.last_seq}}}}));
+  replayNext();
+}
 
-  void subscribe(const std::string& debate_id, std::int64_t since) {
-    if (subscriptions_.size() >= kMaxSubscriptions)
-      return warn("QUOTA_EXCEEDED", fmt::format("at most {} subscriptions a connection", kMaxSubscriptions));
-    auto& subscription = subscriptions_[debate_id];
-    subscription.last_seq = std::max<std::int64_t>(since, 0);
-    shard_.subscribers_[debate_id].insert(this);
-    send(controlFrame({{"type", "subscribed"},
-                       {"debate_id", debate_id},
-                       {"data", json::object{{"debate_id", debate_id}, {"from_seq", subscription.last_seq}}}}));
-    if (!subscription.replaying) replay(debate_id);
-  }
+void Session::forget(const std::string& debate_id) {
+  shard_->forget(debate_id, *this);
+  subscriptions_.erase(debate_id);
+}
 
-  void forget(const std::string& debate_id) {
-    const auto found = shard_.subscribers_.find(debate_id);
-    if (found == shard_.subscribers_.end()) return;
-    found->second.erase(this);
-    if (found->second.empty()) shard_.subscribers_.erase(found);
-  }
-
-  void replay(const std::string& debate_id) {
-    auto& subscription = subscriptions_[debate_id];
-    subscription.replaying = true;
-    subscription.more = false;
-    const bool accepted =
-        shard_.services_.workers.post([self = shared_from_this(), debate_id, since = subscription.last_seq] {
-          std::vector<FramePtr> frames;
-          bool known = true;
-          try {
-            for (const auto& event : self->shard_.services_.debates.events(debate_id, since, kReplayBatch))
-              frames.push_back(makeFrame(event));
-            if (frames.empty() && since == 0) known = self->shard_.services_.debates.find(debate_id).has_value();
-          } catch (const std::exception& error) {
-            log::warning("replay of {} failed: {}", debate_id, error.what());
-          }
-          net::post(self->shard_.context_,
-                    [self, debate_id, frames = std::move(frames), known] { self->replayed(debate_id, frames, known); });
-        });
-    if (!accepted) {
-      subscription.replaying = false;
-      warn("SERVICE_UNAVAILABLE", "the server is busy; subscribe again");
-    }
-  }
-
-  void replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known) {
-    const auto found = subscriptions_.find(debate_id);
-    if (found == subscriptions_.end() || !open_) return;
-    if (!known) {
-      forget(debate_id);
-      subscriptions_.erase(found);
-      return warn("NOT_FOUND", fmt::format("there is no debate {}", printable(debate_id, 60)));
-    }
-    auto& subscription = found->second;
-    subscription.replaying = false;
-    for (const auto& frame : frames) {
-      if (frame->seq <= subscription.last_seq) continue;
-      subscription.last_seq = frame->seq;
-      send(frame);
-    }
-    if (subscription.more || frames.size() == static_cast<std::size_t>(kReplayBatch)) replay(debate_id);
-  }
-
-  void write() {
-    if (queue_.empty() || !open_) {
-      writing_ = false;
-      return;
-    }
-    writing_ = true;
-    if (queue_.front()->ends_stream && !held_) {
-      held_ = true;
-      hold_back_.expires_after(kHoldBack);
-      hold_back_.async_wait([self = shared_from_this()](beast::error_code error) {
-        if (!error) self->write();
+// Fetches the next batch of whatever is behind, once the client has read most of what it was sent.
+void Session::replayNext() {
+  if (replaying_ || !open_ || queued_bytes_ >= kReplayBelowBytes) return;
+  const auto found =
+      std::find_if(subscriptions_.begin(), subscriptions_.end(), [](const auto& entry) { return entry.second.behind; });
+  if (found == subscriptions_.end()) return;
+  replaying_ = true;
+  found->second.more = false;
+  // The one reference goes to the worker and comes back with the batch, so that it is never dropped over there.
+  const bool accepted = shard_->services().workers.post(
+      [self = shared_from_this(), debate_id = found->first, since = found->second.last_seq]() mutable {
+        std::vector<FramePtr> frames;
+        bool known = true;
+        bool failed = false;
+        try {
+          auto& debates = self->shard_->services().debates;
+          for (const auto& event : debates.events(debate_id, since, kReplayBatch)) frames.push_back(makeFrame(event));
+          if (frames.empty()) known = debates.find(debate_id).has_value();
+        } catch (const std::exception& error) {
+          log::warning("replay of {} failed: {}", printable(debate_id, 60), error.what());
+          failed = true;
+        }
+        auto& context = self->shard_->context();
+        net::post(context, [self = std::move(self), debate_id = std::move(debate_id), frames = std::move(frames), known,
+                            failed] { self->replayed(debate_id, frames, known, failed); });
       });
-      return;
-    }
-    held_ = false;
-    stream_.async_write(net::buffer(queue_.front()->text),
-                        [self = shared_from_this()](beast::error_code error, std::size_t) {
-                          if (error) {
-                            self->open_ = false;
-                            self->writing_ = false;
-                            return;
-                          }
-                          self->queued_bytes_ -= self->queue_.front()->text.size();
-                          self->queue_.pop_front();
-                          self->write();
-                        });
+  if (!accepted) replayed(found->first, {}, true, true);
+}
+
+void Session::replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed) {
+  if (failed) {  // the database is away or the workers are busy: again in a while
+    retry_.expires_after(kReplayAgain);
+    return retry_.async_wait([self = shared_from_this()](beast::error_code error) {
+      self->replaying_ = false;
+      if (!error) self->replayNext();
+    });
   }
-
-  websocket::stream<net::ip::tcp::socket> stream_;
-  IoShard& shard_;
-  net::steady_timer hold_back_;
-  std::function<void()> on_close_;
-  beast::flat_buffer buffer_;
-  std::deque<FramePtr> queue_;
-  std::size_t queued_bytes_ = 0;
-  bool open_ = false;
-  bool writing_ = false;
-  bool held_ = false;
-  std::map<std::string, Subscription> subscriptions_;
-};
-
-IoShard::IoShard(net::io_context& context, ShardServices services)
-    : context_(context), services_(services), heartbeat_timer_(context) {
-  heartbeat();
+  replaying_ = false;
+  const auto found = subscriptions_.find(debate_id);
+  if (found == subscriptions_.end() || !open_) return replayNext();
+  if (!known) {
+    forget(debate_id);
+    // The one thing that ends a stream: there is nothing to wait for.
+    send(makeFrame(
+        {{"type", "error"},
+         {"debate_id", debate_id},
+         {"loop_id", debate_id},
+         {"data", json::object{{"code", "NOT_FOUND"},
+                               {"debate_id", debate_id},
+                               {"message", fmt::format("Debate not found: {}", printable(debate_id, 60))}}}}));
+    return replayNext();
+  }
+  auto& subscription = found->second;
+  for (const auto& frame : frames) {
+    if (frame->seq <= subscription.last_seq) continue;
+    subscription.last_seq = frame->seq;
+    push(frame);
+  }
+  subscription.behind = subscription.more || frames.size() == static_cast<std::size_t>(kReplayBatch);
+  replayNext();
 }
 
-void IoShard::deliver(FramePtr frame) {
-  net::post(context_, [this, frame = std::move(frame)] {
-    const auto found = subscribers_.find(frame->debate_id);
-    if (found == subscribers_.end()) return;
-    // A copy: a dropped client leaves the set while it is walked.
-    const std::vector<Session*> sessions(found->second.begin(), found->second.end());
-    for (auto* session : sessions) session->live(frame);
-  });
-}
-
-void IoShard::closeAll() {
-  net::post(context_, [this] {
-    heartbeat_timer_.cancel();
-    const std::vector<Session*> sessions(sessions_.begin(), sessions_.end());
-    for (auto* session : sessions) session->close();
-  });
-}
-
-void IoShard::accept(net::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since,
-                     bool authenticated, std::function<void()> on_close) {
-  std::make_shared<Session>(std::move(socket), *this, std::move(on_close))
-      ->start(std::move(request), std::move(debate_id), since, authenticated);
-}
-
-void IoShard::heartbeat() {
-  heartbeat_timer_.expires_after(kHeartbeat);
-  heartbeat_timer_.async_wait([this](beast::error_code error) {
-    if (error) return;
-    if (!sessions_.empty()) {
-      const auto frame = controlFrame({{"type", "heartbeat"},
-                                       {"data", json::object{{"server_time", static_cast<double>(nowMicros()) / 1e6},
-                                                             {"active_debates", services_.active_debates()},
-                                                             {"connected_clients", clients()}}}});
-      const std::vector<Session*> sessions(sessions_.begin(), sessions_.end());
-      for (auto* session : sessions) session->send(frame);
-    }
-    heartbeat();
-  });
+void Session::write() {
+  if (queue_.empty() || !open_) {
+    writing_ = false;
+    return;
+  }
+  writing_ = true;
+  if (queue_.front()->ends_stream && !held_) {
+    held_ = true;
+    hold_back_.expires_after(kHoldBack);
+    hold_back_.async_wait([self = shared_from_this()](beast::error_code error) {
+      if (!error) self->write();
+    });
+    return;
+  }
+  held_ = false;
+  stream_.async_write(net::buffer(queue_.front()->text),
+                      [self = shared_from_this()](beast::error_code error, std::size_t) {
+                        if (error) {
+                          self->writing_ = false;
+                          return self->drop();
+                        }
+                        self->queued_bytes_ -= self->queue_.front()->text.size();
+                        self->queue_.pop_front();
+                        self->replayNext();
+                        self->write();
+                      });
 }
 
 }  // namespace aragora::ws

@@ -1,59 +1,87 @@
-// One WebSocket client and the shard of its I/O thread. Everything here runs in that thread only. Beast stays inside
-// daemon/ws and daemon/http/listener.cpp.
-//
-// A subscription replays from its last seen number and then follows; a live event that does not follow directly starts
-// a replay, so nothing is missed and nothing comes twice. A client whose queue passes 1 MiB is dropped. `debate_end`
-// waits 150 ms after the frame before it, because a widely used client stops reading at it and drops what came in one
-// burst.
+// Private to daemon/ws: one WebSocket client, from its upgrade to its close. Lives in the I/O thread of its shard, kept
+// by its own operations alone; a worker hands the last reference back. What it is sent waits in a queue of at most
+// 1 MiB: whoever reads more slowly than a debate speaks is dropped and comes back to a replay, which is fetched in
+// small batches as the socket drains.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/message.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <boost/beast/websocket/stream.hpp>
-#include <deque>
-#include <unordered_map>
-#include <unordered_set>
 
-#include "daemon/edge/worker_pool.h"
-#include "daemon/ws/hub.h"
+#include <deque>
+#include <set>
+
+#include "daemon/edge/upgrade.h"
+#include "daemon/ws/shard.h"
 
 namespace aragora::ws {
 
-class Session;
+inline constexpr std::size_t kLongestId = 128;
 
-struct ShardServices {
-  store::Debates& debates;
-  edge::WorkerPool& workers;
-  metrics::Registry& metrics;
-  std::function<std::size_t()> active_debates;
+// What the request said, and the places that the client takes until it leaves.
+struct Opening {
+  std::string debate_id;  // empty: no subscription yet
+  std::int64_t since = 0;
+  bool authenticated = false;
+  std::string protocol;  // to be echoed; empty for none
+  std::shared_ptr<void> by_address;
+  std::shared_ptr<void> by_account;
 };
 
-class IoShard : public Shard {
+// The first subprotocol on offer that carries no secret (RFC 6455 section 4.2.2); empty when there is none.
+std::string chosenProtocol(std::string_view offered);
+
+void startSession(edge::Upgraded&& upgraded, std::shared_ptr<Shard> shard, Opening opening);
+
+class Session : public std::enable_shared_from_this<Session> {
  public:
-  IoShard(boost::asio::io_context& context, ShardServices services);
+  Session(edge::Upgraded&& upgraded, std::shared_ptr<Shard> shard, Opening opening);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-  void deliver(FramePtr frame) override;
-  std::size_t clients() const override { return count_.load(std::memory_order_relaxed); }
-  void closeAll() override;
-
-  using Request = boost::beast::http::request<boost::beast::http::string_body>;
-  // Takes the socket over. `debate_id` and `since` come from the query, empty for none.
-  void accept(boost::asio::ip::tcp::socket socket, Request request, std::string debate_id, std::int64_t since,
-              bool authenticated, std::function<void()> on_close);
+  void start();
+  void send(FramePtr frame);
+  void live(const FramePtr& frame);
+  void close();
+  void drop();
 
  private:
-  friend class Session;
-  void heartbeat();
-  boost::asio::io_context& context_;
-  ShardServices services_;
-  boost::asio::steady_timer heartbeat_timer_;
-  std::unordered_set<Session*> sessions_;
-  std::unordered_map<std::string, std::unordered_set<Session*>> subscribers_;
-  std::atomic<std::size_t> count_{0};
+  struct Subscription {
+    std::int64_t last_seq = 0;
+    bool behind = false;  // has to be replayed from the store
+    bool more = false;    // something came while a batch was read
+  };
+
+  void opened();
+  void read();
+  void handle(const std::string& text);
+  bool tooFast();
+  void answerPing(const json::object& message);
+  void warn(std::string_view code, const std::string& message);
+  void subscribe(const std::string& debate_id, std::int64_t since);
+  void forget(const std::string& debate_id);
+  void replayNext();
+  void replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed);
+  void push(FramePtr frame);
+  void write();
+
+  boost::beast::websocket::stream<boost::asio::ip::tcp::socket> stream_;
+  edge::Upgraded upgraded_;  // without its socket
+  std::shared_ptr<Shard> shard_;
+  Opening opening_;
+  boost::asio::steady_timer hold_back_;
+  boost::asio::steady_timer retry_;
+  boost::beast::flat_buffer buffer_;
+  std::deque<FramePtr> queue_;
+  std::size_t queued_bytes_ = 0;
+  bool open_ = false;
+  bool writing_ = false;
+  bool held_ = false;
+  bool replaying_ = false;  // one batch at a time, whatever it is of
+  std::map<std::string, Subscription> subscriptions_;
+  std::chrono::steady_clock::time_point next_message_{};  // GCRA, as web::RateLimiter
+  std::chrono::steady_clock::time_point next_scolding_{};
 };
 
 }  // namespace aragora::ws

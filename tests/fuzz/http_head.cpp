@@ -12,50 +12,43 @@
 namespace {
 using namespace aragora;
 
-struct NoDatabase : database::Database {
-  database::Engine engine() const override { return database::Engine::Sqlite; }
-  void read(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
-  void write(const Work&) override { throw Error(Code::Unreachable, "no database in this fuzzer"); }
-  void ping() override {}
-  std::string whyReadOnly() override { return ""; }
-  std::string version() override { return ""; }
-  PoolState pool() const override { return {}; }
+// Answers everything at once, bodies of up to a MiB included.
+class Echo : public edge::Exchange {
+ public:
+  std::optional<edge::Response> admit() override { return std::nullopt; }
+  std::size_t bodyLimit() const override { return 1U << 20; }
+  void setBody(std::string body) override { body_ = std::move(body); }
+  std::optional<edge::Response> answerNow() override { return answer(); }
+  edge::Response answer() override {
+    edge::Response response;
+    response.body = body_;
+    return response;
+  }
+  edge::Response refuse(const edge::Refusal& refusal) override {
+    edge::Response response;
+    response.status = refusal.status;
+    return response;
+  }
+  void finish(edge::Response&, std::chrono::steady_clock::duration) override {}
+
+ private:
+  std::string body_;
 };
 
-struct Edge {
-  config::Config config;
-  web::Router router;
-  metrics::Registry registry;
-  NoDatabase database;
-  crypto::Keyring keyring{Secret(std::string(64, 'a'))};
-  accounts::Accounts accounts{database, keyring, config};
-  store::Debates debates{database};
+struct Edge : edge::Site {
   edge::WorkerPool workers{1, 16};
-  ws::Hub hub;
-  std::unique_ptr<web::Guard> middleware;
+  edge::IoThreads io{1};
   std::unique_ptr<edge::Listener> listener;
 
   Edge() {
     log::configure(log::Level::Off, false);
-    router.add({.method = "GET",
-                .pattern = "/",
-                .handler = [](const web::Request&) { return web::Response{}; },
-                .inline_handler = true,
-                .open = true,
-                .counted = false});
-    router.add({.method = "POST",
-                .pattern = "/",
-                .handler = [](const web::Request& r) { return web::jsonResponse(r.jsonBody()); },
-                .open = true,
-                .counted = false});
-    middleware = std::make_unique<web::Guard>(config, router, registry, accounts);
     edge::ListenerOptions options;
     options.port = 0;
-    options.threads = 1;
-    listener = std::make_unique<edge::Listener>(options, *middleware, workers, hub, debates, registry,
-                                                [] { return std::size_t{0}; });
+    listener = std::make_unique<edge::Listener>(options, io, *this, workers);
+    io.start();
     listener->start();
   }
+  std::unique_ptr<edge::Exchange> open(edge::Request) override { return std::make_unique<Echo>(); }
 };
 
 int connectTo(std::uint16_t port) {

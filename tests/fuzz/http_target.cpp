@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "common/base/text.h"
+#include "daemon/edge/target.h"
 #include "daemon/web/router.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -12,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       result.add({.method = "GET", .pattern = pattern});
     return result;
   }();
-  if (const auto target = aragora::web::parseTarget(text)) {
+  if (const auto target = aragora::edge::parseTarget(text)) {
     if (!aragora::validUtf8(target->path) || target->path.find(std::string(1, 0)) != std::string::npos) std::abort();
     router.match("GET", target->path);
   }

@@ -1,7 +1,8 @@
 // A body is an object or an Error; what is read is written and read again the same.
 #include <cstdlib>
 
-#include "daemon/web/message.h"
+#include "common/base/error.h"
+#include "daemon/web/request.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

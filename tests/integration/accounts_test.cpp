@@ -28,7 +28,7 @@ struct Deployment {
     accounts = std::make_unique<Accounts>(*database, keyring, config);
   }
   User add(const std::string& email = "ada@example.org") {
-    return accounts->add(email, "Ada", "member", kPassword, "test");
+    return accounts->add(email, "Ada", accounts::Role::Member, kPassword, "test");
   }
   Access accessOf(const Login& login) const { return accounts->readAccessToken(login.access_token); }
   // The last entry of the audit log, whose chain must hold.
@@ -163,7 +163,7 @@ TEST_P(AccountsTest, WhatWillNotDoIsNamed) {
   Deployment deployment(GetParam());
   deployment.add();
   const auto add = [&](const std::string& email, const std::string& role, const std::string& password) {
-    return codeOf([&] { deployment.accounts->add(email, "", role, Secret(password), "test"); });
+    return codeOf([&] { deployment.accounts->add(email, "", accounts::requireRole(role), Secret(password), "test"); });
   };
   EXPECT_EQ(add("ADA@example.org", "member", kPassword.reveal()), Code::Conflict);
   EXPECT_EQ(add("bob@example.org", "root", kPassword.reveal()), Code::Validation);

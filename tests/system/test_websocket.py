@@ -1,6 +1,8 @@
 """The WebSocket from outside: subscription by query and by message, replay, order, one object a frame, origins, crowds."""
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
 import unittest
 
@@ -13,7 +15,7 @@ class WebSocket(unittest.IsolatedAsyncioTestCase):
     @classmethod
     def setUpClass(cls):
         cls.sandbox = Sandbox()
-        cls.daemon = Daemon(cls.sandbox)
+        cls.daemon = Daemon(cls.sandbox, ARAGORA_SOCKETS_PER_ADDRESS="600")
 
     @classmethod
     def tearDownClass(cls):
@@ -73,14 +75,84 @@ class WebSocket(unittest.IsolatedAsyncioTestCase):
             await socket.send(json.dumps({"type": "ping", "ts": 5}))
             pong = json.loads(await socket.recv())
             self.assertEqual((pong["type"], pong["data"]["client_ts"]), ("pong", 5))
-            for bad in ("{", "[]", '{"type": "odd"}', '{"type": "subscribe"}', '{"type": "subscribe", "debate_id": "no-such"}'):
+            for bad in ("{", "[]", '{"type": "odd"}', '{"type": "subscribe"}', json.dumps({"type": "subscribe", "debate_id": "x" * 129})):
                 await socket.send(bad)
-                frame = json.loads(await socket.recv())
-                if frame["type"] == "subscribed":
-                    frame = json.loads(await socket.recv())
-                self.assertEqual(frame["type"], "warning", bad)
+                self.assertEqual(json.loads(await socket.recv())["type"], "warning", bad)
             await socket.send(json.dumps({"type": "ping"}))
             self.assertEqual(json.loads(await socket.recv())["type"], "pong")
+
+    async def test_whoever_waits_for_a_debate_that_does_not_exist_is_told(self):
+        async with websockets.connect(self.url("?debate_id=no-such")) as socket:
+            frame = (await self.collect(socket, until="error", limit=5))[-1]
+        self.assertEqual((frame["debate_id"], frame["data"]["code"]), ("no-such", "NOT_FOUND"))
+
+    async def test_without_an_upgrade_it_says_what_it_is(self):
+        status, headers, _ = self.daemon.request("GET", "/ws")
+        self.assertEqual((status, headers["upgrade"]), (426, "websocket"))
+        self.assertEqual(self.daemon.request("GET", "/ws?debate_id=" + "x" * 200, headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"})[0], 400)
+
+    async def test_a_token_never_comes_back(self):
+        with Sandbox(ARAGORA_API_TOKEN="0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d") as sandbox, Daemon(sandbox) as daemon:
+            for offered, chosen in ((["access_token.0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d"], None), (["access_token.0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d", "aragora"], "aragora")):
+                async with websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws", subprotocols=offered) as socket:
+                    self.assertEqual(socket.subprotocol, chosen)
+                    self.assertNotIn("0c5f", str(socket.response_headers))
+                    self.assertTrue(json.loads(await socket.recv())["data"]["authenticated"])
+            with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                await websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws?token=wrong")
+            self.assertEqual(refused.exception.status_code, 401)
+
+    async def test_guesses_sockets_and_messages_are_limited(self):
+        with Sandbox(ARAGORA_API_TOKEN="0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d") as sandbox:
+            with Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="20") as daemon:
+                upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+                answers = [daemon.request("GET", f"/ws?token=guess{number}", headers=upgrade)[0] for number in range(30)]
+                self.assertEqual((answers[:20], set(answers[21:])), ([401] * 20, {429}))
+            token = {"Authorization": "Bearer 0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d"}
+            with Daemon(sandbox, ARAGORA_SOCKETS_PER_ADDRESS="5", ARAGORA_SOCKET_MESSAGE_RATE="10") as daemon:
+                url = f"ws://127.0.0.1:{daemon.port}/ws"
+                sockets = [await websockets.connect(url, extra_headers=token) for _ in range(5)]
+                with self.assertRaises(websockets.InvalidStatusCode) as refused:
+                    await websockets.connect(url, extra_headers=token)
+                self.assertEqual(refused.exception.status_code, 429)
+                await sockets[0].recv()
+                for _ in range(40):
+                    await sockets[0].send('{"type": "ping"}')
+                types = []
+                while "warning" not in types:
+                    types.append(json.loads(await asyncio.wait_for(sockets[0].recv(), 5))["type"])
+                self.assertEqual(types, ["pong"] * 10 + ["warning"])
+                for socket in sockets:
+                    await socket.close()
+                async with asyncio.timeout(5):  # the places are free again
+                    while True:
+                        try:
+                            await (await websockets.connect(url, extra_headers=token)).close()
+                            break
+                        except websockets.InvalidStatusCode:
+                            await asyncio.sleep(0.02)
+
+    async def test_a_long_replay_reaches_a_client_that_reads_slowly(self):
+        debate_id = self.create(rounds=0)
+        self.daemon.wait_finished(debate_id)
+        with contextlib.closing(sqlite3.connect(self.sandbox.directory / "state" / "aragora.db", timeout=20)) as database, database:
+            last = database.execute("SELECT max(seq) FROM debate_events WHERE debate_id = ?", (debate_id,)).fetchone()[0]
+            columns = [row[1] for row in database.execute("PRAGMA table_info(debate_events)")]
+            others = ", ".join(column for column in columns if column not in ("seq", "type", "payload"))
+            for number in range(1, 3001):  # 6 MB: six times what a slow client may have waiting
+                database.execute(f"INSERT INTO debate_events (seq, type, payload, {others}) SELECT ?, 'agent_message', ?, {others} FROM debate_events WHERE debate_id = ? AND seq = 1",
+                                 (last + number, json.dumps({"content": "x" * 2000, "role": "proposer"}), debate_id))
+        async with websockets.connect(self.url(), max_queue=1) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "debate_id": debate_id}))
+            seen = 0
+            while seen < last + 3000:
+                frame = json.loads(await asyncio.wait_for(socket.recv(), 20))
+                if "seq" in frame:
+                    self.assertEqual(frame["seq"], seen + 1)
+                    seen += 1
+                    if seen % 500 == 0:
+                        await asyncio.sleep(0.2)
+        self.assertNotIn("aragora_websocket_slow_clients_total 1", self.daemon.request("GET", "/metrics")[2].decode())
 
     async def test_foreign_origins_and_large_messages_are_refused(self):
         with self.assertRaises(websockets.InvalidStatusCode) as refused:

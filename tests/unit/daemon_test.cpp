@@ -3,13 +3,16 @@
 #include "common/base/file.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
+#include "common/config/catalogue.h"
+#include "common/migrate/migrator.h"
 #include "common/store/ratings.h"
+#include "daemon/assembly.h"
 #include "daemon/debate/consensus.h"
+#include "daemon/edge/target.h"
 #include "daemon/edge/worker_pool.h"
 #include "daemon/providers/provider.h"
+#include "daemon/web/errors.h"
 #include "daemon/web/guard.h"
-#include "daemon/web/rate_limiter.h"
-#include "daemon/web/router.h"
 
 namespace aragora {
 namespace {
@@ -80,122 +83,275 @@ web::Router sampleRouter() {
 TEST(Router, VersionsAreOneRouteAndMethodsAreTold) {
   const auto router = sampleRouter();
   for (const auto* path : {"/api/debates", "/api/v1/debates", "/api/v2/debates/"})
-    EXPECT_NE(router.match("GET", web::canonicalPath(path)).route, nullptr) << path;
+    EXPECT_NE(router.match("GET", edge::canonicalPath(path)).route, nullptr) << path;
   EXPECT_EQ(router.match("GET", "/api/debates/x%/events").parameters.at("id"), "x%");
   EXPECT_EQ(router.match("DELETE", "/api/debates").allowed, std::vector<std::string>{"GET"});
   EXPECT_TRUE(router.match("GET", "/api/nothing").allowed.empty());
 }
 
 TEST(Router, TargetsAreDecodedStrictly) {
-  const auto target = web::parseTarget("/api/v1/debates?status=a%20b&x=1+2&flag");
+  const auto target = edge::parseTarget("/api/v1/debates?status=a%20b&x=1+2&flag");
   ASSERT_TRUE(target);
   EXPECT_EQ(target->path, "/api/debates");
   EXPECT_EQ(target->query.at("status"), "a b");
   EXPECT_EQ(target->query.at("x"), "1 2");
   EXPECT_EQ(target->query.at("flag"), "");
   for (const auto* bad : {"", "api", "/%", "/%0", "/%zz", "/%00", "/a?b=%", "/%ff"})
-    EXPECT_FALSE(web::parseTarget(bad)) << bad;
+    EXPECT_FALSE(edge::parseTarget(bad)) << bad;
 }
 
 TEST(RateLimiter, AllowsTheBurstAndThenTheRate) {
   web::RateLimiter limiter(60);
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < 60; ++i) EXPECT_TRUE(limiter.take("1.2.3.4", start).allowed) << i;
-  const auto refused = limiter.take("1.2.3.4", start);
+  for (int i = 0; i < 60; ++i) EXPECT_TRUE(limiter.take(web::networkKey("1.2.3.4"), start).allowed) << i;
+  const auto refused = limiter.take(web::networkKey("1.2.3.4"), start);
   EXPECT_FALSE(refused.allowed);
   EXPECT_EQ(refused.retry_after, 1);
-  EXPECT_TRUE(limiter.take("1.2.3.5", start).allowed);
-  EXPECT_TRUE(limiter.take("1.2.3.4", start + std::chrono::seconds(1)).allowed);
-  EXPECT_FALSE(limiter.take("1.2.3.4", start + std::chrono::seconds(1)).allowed);
+  EXPECT_TRUE(limiter.take(web::networkKey("1.2.3.5"), start).allowed);
+  EXPECT_TRUE(limiter.take(web::networkKey("1.2.3.4"), start + std::chrono::seconds(1)).allowed);
+  EXPECT_FALSE(limiter.take(web::networkKey("1.2.3.4"), start + std::chrono::seconds(1)).allowed);
 }
 
 TEST(RateLimiter, Ipv6CountsByNetworkAndMappedAddressesAsIpv4) {
-  EXPECT_EQ(web::rateLimitKey("2001:db8:1:2::1"), web::rateLimitKey("2001:db8:1:2:ffff::9"));
-  EXPECT_NE(web::rateLimitKey("2001:db8:1:2::1"), web::rateLimitKey("2001:db8:1:3::1"));
-  EXPECT_EQ(web::rateLimitKey("::ffff:1.2.3.4"), "1.2.3.4");
+  EXPECT_EQ(web::networkKey("2001:db8:1:2::1"), web::networkKey("2001:db8:1:2:ffff::9"));
+  EXPECT_NE(web::networkKey("2001:db8:1:2::1"), web::networkKey("2001:db8:1:3::1"));
+  EXPECT_EQ(web::networkKey("::ffff:1.2.3.4"), web::networkKey("1.2.3.4"));
+  EXPECT_NE(web::networkKey("1.2.3.4"), web::networkKey("1.2.3.5"));
 }
 
 TEST(RateLimiter, ManyAddressesDoNotGrowItWithoutBound) {
   web::RateLimiter limiter(1);
   const auto now = std::chrono::steady_clock::now();
-  for (int i = 0; i < 300'000; ++i) limiter.take(fmt::format("10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255), now);
+  for (int i = 0; i < 300'000; ++i)
+    limiter.take(web::networkKey(fmt::format("10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255)), now);
   SUCCEED();
 }
 
-TEST(Addresses, BlocksContainWhatTheyShould) {
-  EXPECT_TRUE(web::inBlock("10.1.2.3", "10.0.0.0/8"));
-  EXPECT_FALSE(web::inBlock("11.1.2.3", "10.0.0.0/8"));
-  EXPECT_TRUE(web::inBlock("::1", "::1"));
-  EXPECT_TRUE(web::inBlock("2001:db8::5", "2001:db8::/32"));
-  EXPECT_TRUE(web::inBlock("::ffff:10.0.0.1", "10.0.0.0/8"));
-  for (const auto* bad : {"", "10.0.0.0/99", "x/8", "10.0.0.0/"}) EXPECT_FALSE(web::inBlock("10.0.0.1", bad)) << bad;
-}
-
-using Values = std::map<std::string, std::string>;
-
-struct MiddlewareFixture {
-  web::Router router = sampleRouter();
+// A guard in front of one route for each permission; each answers with the name of its caller.
+struct GuardFixture {
+  web::Router router;
   metrics::Registry registry;
-  config::Config config;
   TemporaryDirectory directory;
   std::unique_ptr<database::Database> database;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
+  config::Config config;
   std::unique_ptr<accounts::Accounts> accounts;
-  std::unique_ptr<web::Guard> middleware;
-  explicit MiddlewareFixture(const Values& values) {
-    for (const auto& [key, value] : values) config.add(key, {Secret(value), {config::Source::Flag, "test"}});
+  std::unique_ptr<web::Authenticator> authenticator;
+  std::unique_ptr<web::Guard> guard;
+
+  explicit GuardFixture(web::AuthenticatorOptions options = {}, web::GuardSettings settings = {}) {
+    config.add("auth.jwt_secret", {Secret("0123456789abcdef0123456789abcdef"), {config::Source::Flag, "test"}});
     database::Target target;
     target.path = directory.path() / "test.db";
+    migrate::Migrator(target, {}).up();
     database = database::openDatabase(target);
     accounts = std::make_unique<accounts::Accounts>(*database, keyring, config);
-    middleware = std::make_unique<web::Guard>(config, router, registry, *accounts);
+    authenticator = std::make_unique<web::Authenticator>(std::move(options), *accounts);
+    for (const auto permission : accounts::allPermissions())
+      router.add({.method = "GET",
+                  .pattern = fmt::format("/{}", accounts::permissionName(permission)),
+                  .permission = permission,
+                  .handler =
+                      [](const web::Request& request) {
+                        web::Response response;
+                        response.body = fmt::format("{}@{}", request.principal.name(), request.client_address);
+                        return response;
+                      },
+                  .query = {"known"}});
+    guard = std::make_unique<web::Guard>(std::move(settings), *authenticator, router, registry);
   }
-  std::string clientOf(const std::string& peer, const std::string& forwarded) {
-    web::Request request;
-    request.headers = {{"x-forwarded-for", forwarded}};
-    middleware->identify(request, peer);
-    return request.client_address;
+
+  web::Response get(const std::string& path, std::vector<std::pair<std::string, std::string>> headers = {},
+                    const std::string& peer = "192.0.2.1") {
+    edge::Request request;
+    request.method = "GET";
+    auto target = *edge::parseTarget(path);
+    request.path = std::move(target.path);
+    request.query = std::move(target.query);
+    request.headers = std::move(headers);
+    request.peer = peer;
+    const auto exchange = guard->open(std::move(request));
+    auto answer = exchange->admit();
+    if (!answer) answer = exchange->answerNow();
+    if (!answer) answer = exchange->answer();
+    exchange->finish(*answer, {});
+    return std::move(*answer);
+  }
+  static std::vector<std::pair<std::string, std::string>> bearer(const std::string& token) {
+    return {{"authorization", "Bearer " + token}};
+  }
+  std::string logIn(accounts::Role role) {
+    const Secret password("a password of some length");
+    const auto email = fmt::format("{}@example.org", accounts::roleName(role));
+    accounts->add(email, "", role, password, "test");
+    return accounts->logIn(email, password, {"192.0.2.1", "", ""}).access_token;
   }
 };
 
-TEST(ClientAddress, OnlyTrustedProxiesAreBelievedAndFromTheRight) {
-  MiddlewareFixture fixture(Values{{"server.trusted_proxies", "127.0.0.1,10.0.0.0/8"}});
-  EXPECT_EQ(fixture.clientOf("127.0.0.1", "6.6.6.6, 5.5.5.5, 10.0.0.2"), "5.5.5.5");  // the leftmost may be forged
-  EXPECT_EQ(fixture.clientOf("9.9.9.9", "5.5.5.5"), "9.9.9.9");
-  EXPECT_EQ(fixture.clientOf("127.0.0.1", "not-an-address"), "127.0.0.1");
-}
-
-TEST(Origins, AreExactMatches) {
-  MiddlewareFixture fixture(
-      Values{{"environment", "production"}, {"server.allowed_origins", "https://allowed.example"}});
-  EXPECT_TRUE(fixture.middleware->originAllowed("https://allowed.example"));
-  for (const auto* origin :
-       {"https://evil.com", "https://allowed.example.evil.com", "https://evilallowed.example", "http://allowed.example",
-        "https://allowed.example:444", "https://allowed.example.", "https://ALLOWED.example", "null", "file://", ""}) {
-    EXPECT_FALSE(fixture.middleware->originAllowed(origin)) << origin;
+TEST(Authorisation, IsOneTableThatHoldsRouteByRouteAndRoleByRole) {
+  GuardFixture fixture({Secret("operator-token"), Secret("metrics-token"), false});
+  GuardFixture open({{}, {}, true});
+  const std::map<std::string, std::map<std::string, int>> expected = {
+      {"public",
+       {{"nobody", 200},
+        {"metrics", 200},
+        {"token", 200},
+        {"viewer", 200},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 200}}},
+      {"read_debates",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 200},
+        {"viewer", 200},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 200}}},
+      {"run_debates",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 200},
+        {"viewer", 403},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 200}}},
+      {"read_agents",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 200},
+        {"viewer", 200},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 200}}},
+      {"read_metrics",
+       {{"nobody", 401},
+        {"metrics", 200},
+        {"token", 403},
+        {"viewer", 403},
+        {"member", 403},
+        {"admin", 403},
+        {"anonymous", 200}}},
+      {"own_account",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 401},
+        {"viewer", 200},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 401}}},
+  };
+  std::map<std::string, std::vector<std::pair<std::string, std::string>>> credentials = {
+      {"nobody", {}},
+      {"metrics", GuardFixture::bearer("metrics-token")},
+      {"token", GuardFixture::bearer("operator-token")},
+      {"viewer", GuardFixture::bearer(fixture.logIn(accounts::Role::Viewer))},
+      {"member", GuardFixture::bearer(fixture.logIn(accounts::Role::Member))},
+      {"admin", GuardFixture::bearer(fixture.logIn(accounts::Role::Admin))}};
+  for (const auto permission : accounts::allPermissions()) {
+    const std::string name(accounts::permissionName(permission));
+    ASSERT_EQ(expected.count(name), 1U) << "a permission without a row here: " << name;
+    for (const auto& [who, status] : expected.at(name)) {
+      auto& asked = who == "anonymous" ? open : fixture;
+      EXPECT_EQ(asked.get("/" + name, who == "anonymous" ? credentials.at("nobody") : credentials.at(who)).status,
+                status)
+          << who << " at " << name;
+    }
   }
 }
 
-TEST(Credentials, ProductionNeverTakesAnAnonymousClient) {
-  EXPECT_EQ(MiddlewareFixture(Values{{"environment", "production"}}).middleware->authenticate(""), "");
-  MiddlewareFixture fixture(Values{{"environment", "production"}, {"auth.api_token", "correct-token"}});
-  EXPECT_EQ(fixture.middleware->authenticate("correct-token"), "token");
-  EXPECT_EQ(fixture.middleware->authenticate("correct-tokem"), "");
-  EXPECT_EQ(MiddlewareFixture(Values{}).middleware->authenticate(""), "anonymous");
+TEST(Authorisation, ASessionThatEndedIsNobody) {
+  GuardFixture fixture;
+  const auto token = fixture.logIn(accounts::Role::Member);
+  EXPECT_EQ(fixture.get("/read_debates", GuardFixture::bearer(token)).status, 200);
+  fixture.accounts->setActive("member@example.org", false, "test");
+  EXPECT_EQ(fixture.get("/read_debates", GuardFixture::bearer(token)).status, 401);
 }
 
-TEST(Credentials, WhatLooksLikeAnAccessTokenMustBeOneAlsoInDevelopment) {
-  MiddlewareFixture fixture(Values{{"auth.jwt_secret", "0123456789abcdef0123456789abcdef"}});
-  web::Request request;
-  request.method = "GET";
-  request.path = "/api/debates";
-  request.headers = {{"authorization", "Bearer a.b.c"}};
-  EXPECT_EQ(fixture.middleware->admit(request).answer->status, 401);
-  accounts::Access access{"u", "s", 1, 0};
-  const accounts::AccessTokens tokens(Secret("0123456789abcdef0123456789abcdef"), std::chrono::hours(24));
-  request.headers = {{"authorization", "Bearer " + tokens.issue(access, nowMicros() / 1'000'000)}};
-  EXPECT_FALSE(fixture.middleware->admit(request).answer);
-  EXPECT_EQ(request.principal, "user:u");
+TEST(Authorisation, WhatLooksLikeAnAccessTokenMustBeOneAlsoWhereAnybodyMayCome) {
+  GuardFixture fixture({{}, {}, true});
+  EXPECT_EQ(fixture.get("/read_debates", GuardFixture::bearer("a.b.c")).status, 401);
+  EXPECT_EQ(fixture.get("/read_debates").body, "anonymous@192.0.2.1");
+}
+
+TEST(Authorisation, AnAlmostRightTokenIsNone) {
+  GuardFixture fixture({Secret("correct-token"), {}, false});
+  EXPECT_EQ(fixture.get("/read_debates", GuardFixture::bearer("correct-token")).status, 200);
+  for (const auto* wrong : {"correct-tokem", "correct-toke", "correct-tokens", ""})
+    EXPECT_EQ(fixture.get("/read_debates", GuardFixture::bearer(wrong)).status, 401) << wrong;
+}
+
+TEST(Authorisation, WithoutAMetricsTokenOnlyLoopbackReadsMetrics) {
+  GuardFixture fixture({Secret("correct-token"), {}, false});
+  EXPECT_EQ(fixture.get("/read_metrics", {}, "127.0.0.1").status, 200);
+  EXPECT_EQ(fixture.get("/read_metrics", {}, "192.0.2.1").status, 401);
+  EXPECT_EQ(fixture.get("/read_debates", {}, "127.0.0.1").status, 401);
+}
+
+web::GuardSettings behindProxies() {
+  web::GuardSettings settings;
+  settings.trusted_proxies = {*net::Block::parse("127.0.0.1"), *net::Block::parse("10.0.0.0/8")};
+  return settings;
+}
+
+TEST(ClientAddress, OnlyTrustedProxiesAreBelievedAndFromTheRight) {
+  GuardFixture fixture({{}, {}, true}, behindProxies());
+  const auto seen = [&](const std::string& peer, std::vector<std::string> lines) {
+    std::vector<std::pair<std::string, std::string>> headers;
+    for (auto& line : lines) headers.emplace_back("x-forwarded-for", std::move(line));
+    const auto answer = fixture.get("/read_debates", headers, peer);
+    return answer.status == 200 ? answer.body.substr(answer.body.find('@') + 1) : std::to_string(answer.status);
+  };
+  EXPECT_EQ(seen("127.0.0.1", {"6.6.6.6, 5.5.5.5, 10.0.0.2"}), "5.5.5.5");  // the leftmost may be forged
+  EXPECT_EQ(seen("127.0.0.1", {"6.6.6.6", "5.5.5.5"}), "5.5.5.5");          // a proxy that appends a line
+  EXPECT_EQ(seen("127.0.0.1", {"5.5.5.5:4711"}), "5.5.5.5");
+  EXPECT_EQ(seen("127.0.0.1", {"[2001:db8::1]:443"}), "2001:db8::1");
+  EXPECT_EQ(seen("9.9.9.9", {"5.5.5.5"}), "9.9.9.9");
+  EXPECT_EQ(seen("127.0.0.1", {"not-an-address"}), "400");
+  EXPECT_EQ(seen("127.0.0.1", {std::string(1100, '1')}), "400");
+}
+
+TEST(Query, UnknownParametersAreRefusedWithTheKnownOnes) {
+  GuardFixture fixture({{}, {}, true});
+  EXPECT_EQ(fixture.get("/read_debates?known=1").status, 200);
+  const auto refused = fixture.get("/read_debates?known=1&agent=nobody");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_NE(refused.body.find("agent"), std::string::npos);
+  EXPECT_NE(refused.body.find("known: known"), std::string::npos);
+}
+
+TEST(Origins, AreExactMatches) {
+  const web::Cors cors({"https://allowed.example"}, true);
+  EXPECT_TRUE(cors.allows("https://allowed.example"));
+  for (const auto* origin :
+       {"https://evil.com", "https://allowed.example.evil.com", "https://evilallowed.example", "http://allowed.example",
+        "https://allowed.example:444", "https://allowed.example.", "https://ALLOWED.example", "null", "file://", ""}) {
+    EXPECT_FALSE(cors.allows(origin)) << origin;
+  }
+  EXPECT_FALSE(web::Cors({}, false).allows("http://localhost:3000"));
+  EXPECT_TRUE(web::Cors({}, true).allows("http://localhost:3000"));
+}
+
+TEST(Errors, WhatTheDatabaseSaysStaysInside) {
+  for (const auto code : {Code::Permission, Code::NotFound, Code::Conflict, Code::Unreachable, Code::Internal}) {
+    try {
+      throw database::Failure(Error(code, "PostgreSQL db.internal: permission denied for role aragora"));
+    } catch (...) {
+      const auto answer = web::currentErrorResponse("id", "GET /");
+      EXPECT_GE(answer.status, 500);
+      EXPECT_EQ(answer.body.find("aragora"), std::string::npos);
+      EXPECT_EQ(answer.body.find("db.internal"), std::string::npos);
+    }
+  }
+}
+
+TEST(Reload, AppliesWhatTheCatalogueCallsReloadableAndNothingElse) {
+  std::set<std::string_view> promised;
+  for (const auto& setting : config::catalogue()) {
+    if (setting.reloadable) promised.insert(setting.key);
+  }
+  const auto taken = daemon::Assembly::reloadableSettings();
+  EXPECT_EQ(std::set<std::string_view>(taken.begin(), taken.end()), promised);
 }
 
 TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/text.h"
+#include "common/database/database.h"
 #include "common/database/postgres/connecting.h"
 
 namespace aragora::database::postgres {
@@ -110,12 +111,13 @@ void PostgresConnection::fail(pg_result* result) {
   const char* primary = result != nullptr ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : nullptr;
   const auto message = primary != nullptr ? std::string(primary) : firstLine(PQerrorMessage(handle_));
   // Only the primary message: detail lines quote rows.
-  throw Error(
-      usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
-      fmt::format("PostgreSQL {}: {}{}", where_, message, state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)),
-      state == kReadOnly ? "it is a standby, or default_transaction_read_only is on: point DATABASE_URL at the primary"
-                         : "")
-      .with(json::object{{"sqlstate", state}});
+  throw Failure(Error(usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
+                      fmt::format("PostgreSQL {}: {}{}", where_, message,
+                                  state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)),
+                      state == kReadOnly
+                          ? "it is a standby, or default_transaction_read_only is on: point DATABASE_URL at the primary"
+                          : "")
+                    .with(json::object{{"sqlstate", state}}));
 }
 
 void PostgresConnection::drop() {

@@ -6,6 +6,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/owner.h"
+#include "common/database/database.h"
 
 namespace aragora::database::sqlite {
 
@@ -117,9 +118,9 @@ SqliteConnection::~SqliteConnection() {
 }
 
 void SqliteConnection::fail(int result, std::string_view action) {
-  throw Error(codeOf(result),
-              fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
-      .with(json::object{{"sqlite", result}});
+  throw Failure(Error(codeOf(result),
+                      fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
+                    .with(json::object{{"sqlite", result}}));
 }
 
 sqlite3_stmt* SqliteConnection::prepare(std::string_view sql) {

@@ -1,0 +1,306 @@
+#include "daemon/assembly.h"
+
+#include "common/backup/usage_lock.h"
+#include "common/base/file.h"
+#include "common/base/ids.h"
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/base/version.h"
+#include "common/deployment/deployment.h"
+#include "common/storage/location.h"
+#include "common/store/settings.h"
+#include "common/systemd/service_manager.h"
+#include "daemon/api/api.h"
+#include "daemon/debate/event_bus.h"
+#include "daemon/edge/listener.h"
+#include "daemon/lifecycle/backups.h"
+#include "daemon/lifecycle/process_metrics.h"
+#include "daemon/lifecycle/recovery_metrics.h"
+#include "daemon/web/guard.h"
+#include "daemon/ws/hub.h"
+
+namespace aragora::daemon {
+
+namespace key = config::key;
+
+namespace {
+constexpr std::size_t kIoThreads = 2;
+constexpr auto kProgressPatience = std::chrono::seconds(5);
+constexpr auto kGoodbye = std::chrono::milliseconds(500);
+constexpr auto kCut = std::chrono::milliseconds(500);
+
+std::optional<backup::UsageLock> lockEmbedded(const database::Target& target) {
+  if (target.engine != database::Engine::Sqlite) return std::nullopt;
+  makeDirectories(target.path.parent_path(), 0750);
+  auto lock = backup::UsageLock::tryAcquire(target.path);
+  if (!lock)
+    throw Error(
+        Code::Busy,
+        fmt::format("another daemon uses {} ({})", target.path.string(), backup::UsageLock::holder(target.path)),
+        "stop it first, or set ARAGORA_STATE_DIR");
+  return lock;
+}
+
+web::GuardSettings guardSettings(const config::Config& config) {
+  web::GuardSettings settings;
+  settings.cors = web::Cors(config.list(key::kAllowedOrigins), config.anonymousAllowed());
+  for (const auto& text : config.list(key::kTrustedProxies)) {
+    if (const auto block = net::Block::parse(text)) settings.trusted_proxies.push_back(*block);
+  }
+  settings.requests_per_minute = config.integer(key::kRateLimit);
+  return settings;
+}
+
+web::AuthenticatorOptions authenticatorOptions(const config::Config& config) {
+  return {config.secret(key::kApiToken), config.secret(key::kMetricsToken), config.anonymousAllowed()};
+}
+
+edge::ListenerOptions listenerOptions(const config::Config& config) {
+  return {config.text(key::kBindHost), static_cast<std::uint16_t>(config.integer(key::kPort)),
+          static_cast<std::size_t>(config.integer(key::kMaxConnections)), systemd::inheritedSockets()};
+}
+
+ws::HubOptions hubOptions(const config::Config& config) {
+  return {static_cast<std::size_t>(config.integer(key::kSocketsPerAddress)),
+          static_cast<std::size_t>(config.integer(key::kSocketsPerAccount)), config.integer(key::kMessageRate)};
+}
+
+backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,
+                                        const crypto::Keyring& keyring) {
+  backup::ContinuousOptions how;
+  how.create = backup::createOptions(config, target, keyring);
+  how.interval = std::chrono::seconds(config.integer(key::kBackupInterval));
+  how.policy = backup::policyOf(config);
+  how.offsite = storage::offsite(config);
+  return how;
+}
+}  // namespace
+
+struct Assembly::Parts {
+  explicit Parts(config::Loaded given)
+      : loaded(std::move(given)),
+        config(loaded.config),
+        keyring(deployment::requireKeyring(config)),
+        target(deployment::databaseTarget(config)),
+        usage_lock(lockEmbedded(target)),
+        database(openPrepared()),
+        accounts(*database, keyring, config),
+        debates(*database),
+        pages(*database),
+        ratings(*database),
+        providers(config),
+        recovery_metrics(config, keyring),
+        default_agents(config.list(key::kDefaultAgents)),
+        prober(config, *database, [this](const lifecycle::Probe&) { afterProbe(); }),
+        workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
+                static_cast<std::size_t>(config.integer(key::kQueueLimit))),
+        engine(runServices(), instanceName(), static_cast<std::size_t>(config.integer(key::kMaxConcurrent))),
+        io(kIoThreads),
+        hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
+        authenticator(authenticatorOptions(config), accounts),
+        services{config, accounts, *database, debates, pages, ratings,       providers,
+                 engine, metrics,  prober,    keyring, lists, default_agents},
+        guard(guardSettings(config), authenticator, addRoutes(), metrics),
+        listener(listenerOptions(config), io, guard, workers),
+        backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
+    bus.subscribe([this](const store::Event&) { lists.drop(); });
+    bus.subscribe([this](const store::Event& event) { hub.publish(event); });
+    collectMetrics();
+  }
+
+  std::unique_ptr<database::Database> openPrepared() {
+    prepareDatabase(config, target);
+    if (usage_lock && !usage_lock->coverFile())
+      throw Error(Code::Busy, fmt::format("another daemon uses {} by another name", target.path.string()),
+                  "stop it first, or set ARAGORA_STATE_DIR");
+    auto opened = database::openDatabase(target);
+    opened->write([this](database::Connection& connection) { store::requireSameKey(connection, keyring); });
+    return opened;
+  }
+
+  debate::RunServices runServices() {
+    return {debates,
+            ratings,
+            providers,
+            metrics,
+            [this](const store::Event& event) { bus.publish(event); },
+            std::chrono::seconds(config.integer(key::kCallTimeout)),
+            std::chrono::seconds(config.integer(key::kDebateDeadline))};
+  }
+
+  const web::Router& addRoutes() {
+    api::addHealthRoutes(router, services);
+    api::addDebateRoutes(router, services);
+    api::addAgentRoutes(router, services);
+    api::addAccountRoutes(router, services);
+    api::addMetricsRoute(router, services);
+    hub.addRoute(router);
+    api::addOpenApiRoutes(router);
+    return router;
+  }
+
+  void collectMetrics() {
+    metrics.gauge("aragora_build_info", 1, {{"version", std::string(kVersion)}, {"commit", std::string(kCommit)}});
+    metrics.gauge("process_start_time_seconds", static_cast<double>(nowMicros()) / 1e6);
+    metrics.onCollect([this](metrics::Registry& registry) {
+      registry.gauge("aragora_http_connections", static_cast<double>(listener.connections()));
+      registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
+      registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
+      registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
+      registry.gauge("aragora_db_pool_size", static_cast<double>(database->pool().size));
+      registry.gauge("aragora_db_pool_available", static_cast<double>(database->pool().available));
+      lifecycle::collectProcessMetrics(registry);
+      recovery_metrics.collect(registry);
+    });
+  }
+
+  std::string statusLine() const {
+    return fmt::format("{}, {}, {}, database {}", prober.draining() ? "draining" : "serving",
+                       counted(listener.connections(), "connection"), counted(engine.active(), "debate"),
+                       prober.latest()->database);
+  }
+
+  // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
+  void afterProbe() {
+    if (!started) return;
+    systemd::notifyStatus(statusLine());
+    if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress()) systemd::notifyWatchdog();
+  }
+
+  // Requests that wait while nobody takes one for too long.
+  bool workersProgress() {
+    const auto now = std::chrono::steady_clock::now();
+    const auto taken = workers.taken();
+    if (taken != workers_taken || workers.queued() == 0) {
+      workers_taken = taken;
+      workers_moved = now;
+    }
+    return now - workers_moved < kProgressPatience;
+  }
+
+  void sayWhatNeedsARestart(const config::Config& fresh) const {
+    std::vector<std::string> changed;
+    for (const auto& setting : config::catalogue()) {
+      if (setting.reloadable || config.secret(setting.key).reveal() == fresh.secret(setting.key).reveal()) continue;
+      changed.push_back(setting.secret ? std::string(setting.key)
+                                       : fmt::format("{} ({} now, {} in the configuration)", setting.key,
+                                                     printable(config.text(setting.key), 80),
+                                                     printable(fresh.text(setting.key), 80)));
+    }
+    if (!changed.empty()) log::warning("these take effect after a restart only: {}", join(changed, ", "));
+  }
+
+  config::Loaded loaded;
+  const config::Config& config;
+  crypto::Keyring keyring;
+  database::Target target;
+  std::optional<backup::UsageLock> usage_lock;
+  std::unique_ptr<database::Database> database;
+  accounts::Accounts accounts;
+  store::Debates debates;
+  store::DebatePages pages;
+  store::Ratings ratings;
+  providers::Providers providers;
+  metrics::Registry metrics;
+  lifecycle::RecoveryMetrics recovery_metrics;
+  api::ListCache lists;
+  Reloadable<std::vector<std::string>> default_agents;
+  debate::LocalBus bus;
+  std::atomic<bool> started{false};
+  std::uint64_t workers_taken = 0;
+  std::chrono::steady_clock::time_point workers_moved{};
+  lifecycle::Prober prober;
+  edge::WorkerPool workers;
+  debate::Engine engine;
+  edge::IoThreads io;
+  ws::Hub hub;
+  web::Authenticator authenticator;
+  web::Router router;
+  api::Services services;
+  web::Guard guard;
+  edge::Listener listener;
+  lifecycle::Backups backups;
+};
+
+// Who takes a setting that reload() applies.
+struct Assembly::Taker {
+  std::vector<std::string_view> settings;
+  std::function<void(Parts&, const config::Config&)> take;
+};
+
+const std::vector<Assembly::Taker>& Assembly::takers() {
+  static const std::vector<Taker> all = {
+      {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
+      {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit},
+       [](Parts& parts, const config::Config& config) { parts.guard.reload(guardSettings(config)); }},
+      {{key::kDefaultAgents},
+       [](Parts& parts, const config::Config& config) { parts.default_agents.set(config.list(key::kDefaultAgents)); }},
+  };
+  return all;
+}
+
+std::vector<std::string_view> Assembly::reloadableSettings() {
+  std::vector<std::string_view> all;
+  for (const auto& taker : takers()) all.insert(all.end(), taker.settings.begin(), taker.settings.end());
+  return all;
+}
+
+Assembly::Assembly(config::Loaded loaded) : parts_(std::make_unique<Parts>(std::move(loaded))) {}
+
+Assembly::~Assembly() { stop(); }
+
+std::uint16_t Assembly::port() const { return parts_->listener.port(); }
+
+void Assembly::start() {
+  auto& parts = *parts_;
+  parts.prober.start();
+  parts.started = true;
+  parts.engine.start();
+  parts.io.start();
+  parts.listener.start();
+  parts.backups.start();
+  log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, parts.config.text(key::kBindHost), port(),
+            parts.config.text(key::kEnvironment), database::describe(parts.target));
+  systemd::notifyReady(parts.statusLine());
+}
+
+void Assembly::reload(const std::function<config::Loaded()>& load) {
+  systemd::notifyReloading();
+  try {
+    auto fresh = load();
+    config::requireNoProblems(fresh.problems);
+    deployment::loadGeneratedSecrets(fresh.config);
+    for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
+    parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
+    log::info("configuration reloaded");
+    parts_->sayWhatNeedsARestart(fresh.config);
+  } catch (const Error& error) {
+    log::error("the configuration was not reloaded: {}", error.what());
+  }
+  systemd::notifyReady(parts_->statusLine());
+}
+
+void Assembly::stop() {
+  auto& parts = *parts_;
+  if (!parts.started.exchange(false)) return;
+  const auto drain = std::chrono::seconds(parts.config.integer(key::kDrainSeconds));
+  systemd::notifyStopping();
+  systemd::extendStop((drain.count() + 10) * 1'000'000);
+  parts.prober.setDraining();
+  parts.listener.stopAccepting();
+  if (!parts.listener.waitUntilIdle(deadlineIn(drain)))
+    log::warning("requests were still running after {} s and were cut", drain.count());
+  parts.hub.closeAll();
+  parts.engine.stop();
+  parts.backups.stop();
+  parts.workers.stop();
+  for (const auto goodbye = deadlineIn(kGoodbye); parts.hub.clients() > 0 && remaining(goodbye).count() > 0;)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  parts.listener.closeAll();
+  parts.hub.dropAll();
+  if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
+  parts.prober.stop();
+  log::info("stopped");
+}
+
+}  // namespace aragora::daemon

@@ -1,0 +1,56 @@
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/checks/check.h"
+#include "common/migrate/migrator.h"
+#include "daemon/assembly.h"
+
+namespace aragora::daemon {
+
+namespace key = config::key;
+
+void configureLog(const config::Config& config) {
+  log::configure(log::parseLevel(config.text(key::kLogLevel)).value_or(log::Level::Info),
+                 config.text(key::kLogFormat) == "json");
+}
+
+// The same checks as validate-env, those tagged for start-up. Throws with all failures.
+void requireStartable(const config::Loaded& loaded) {
+  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
+                                         "", false, std::chrono::seconds(5), nullptr},
+                                        {{}, {}, true});
+  std::vector<std::string> failures;
+  for (const auto& outcome : report.outcomes) {
+    for (const auto& finding : outcome.findings) {
+      const auto text =
+          fmt::format("{}{}{}", finding.message, finding.origin.empty() ? "" : fmt::format(" [{}]", finding.origin),
+                      finding.hint.empty() ? "" : fmt::format(" → {}", finding.hint));
+      if (finding.level == checks::Level::Failure) failures.push_back(text);
+      if (finding.level == checks::Level::Warning) log::warning("{}", text);
+    }
+  }
+  if (failures.empty()) return;
+  auto code = Code::Unreachable;
+  for (const auto cause : {Code::Permission, Code::Config}) {
+    if (report.exitStatus(false) == info(cause).exit_status) code = cause;
+  }
+  throw Error(code,
+              fmt::format("the daemon does not start: {} failed\n  {}", counted(failures.size(), "check"),
+                          join(failures, "\n  ")),
+              config::hintToValidate());
+}
+
+// Outside production the embedded database migrates itself; everything else is an operator's decision.
+void prepareDatabase(const config::Config& config, const database::Target& target) {
+  migrate::Options options;
+  options.on_message = [](std::string_view message) { log::info("{}", message); };
+  migrate::Migrator migrator(target, options);
+  if (target.engine == database::Engine::Sqlite && !config.production()) migrator.up();
+  const auto status = migrator.status();
+  if (!status.current())
+    throw Error(Code::Config,
+                fmt::format("{} {} pending", counted(status.pending.size(), "migration"),
+                            agreeing(status.pending.size(), "is", "are")),
+                "run: aragora migrate");
+}
+
+}  // namespace aragora::daemon

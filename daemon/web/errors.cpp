@@ -1,0 +1,84 @@
+#include "daemon/web/errors.h"
+
+#include "common/base/log.h"
+#include "common/base/text.h"
+#include "common/database/database.h"
+
+namespace aragora::web {
+
+namespace {
+edge::Response render(int status, json::object body) {
+  edge::Response response;
+  response.status = status;
+  if (status == 503 || status == 507 || status == 429) {
+    auto& seconds = body["retry_after"];
+    if (seconds.is_null()) seconds = 1;
+    response.headers.emplace_back("Retry-After", toJson(seconds));
+  }
+  response.body = toJson(body);
+  return response;
+}
+
+json::object bodyOf(const std::string& text, std::string_view code, const std::string& request_id) {
+  return {{"error", text}, {"code", code}, {"message", text}, {"request_id", request_id}, {"trace_id", request_id}};
+}
+
+// Clients never see internals: hosts, paths and SQL stay in the log.
+std::string textForCaller(const Error& error, int status) {
+  if (status < 500) return error.what();
+  if (error.code() == Code::Overloaded) return "the server is busy";
+  return status == 503 ? "a service this server needs is not available" : "internal server error";
+}
+}  // namespace
+
+edge::Response errorResponse(const Error& error, const std::string& request_id) {
+  const auto& entry = info(error.code());
+  const bool internal = entry.http_status >= 500;
+  if (internal) log::warning("request {}: {}", request_id, error.what());
+  auto body = bodyOf(textForCaller(error, entry.http_status), entry.name, request_id);
+  if (!internal && !error.details().is_null()) {
+    body["details"] = error.details();
+    if (entry.http_status == 400) body["errors"] = error.details();
+  }
+  if (!internal && !error.hint().empty()) {
+    body["hint"] = error.hint();
+    body["suggestion"] = error.hint();
+  }
+  return render(entry.http_status, std::move(body));
+}
+
+edge::Response currentErrorResponse(const std::string& request_id, std::string_view what) {
+  try {
+    throw;
+  } catch (const database::Failure& failure) {
+    if (info(failure.code()).http_status >= 500) return errorResponse(failure, request_id);
+    log::error("request {} {}: {}", request_id, what, failure.what());
+    return errorResponse(Error(Code::Internal, "the database refused"), request_id);
+  } catch (const Error& error) {
+    return errorResponse(error, request_id);
+  } catch (const std::exception& error) {
+    log::error("request {} {}: {}", request_id, what, error.what());
+    return errorResponse(Error(Code::Internal, error.what()), request_id);
+  }
+}
+
+edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id) {
+  const auto* const code = refusal.status == 413   ? "PAYLOAD_TOO_LARGE"
+                           : refusal.status == 503 ? "SERVICE_UNAVAILABLE"
+                                                   : "BAD_REQUEST";
+  return render(refusal.status, bodyOf(refusal.reason, code, request_id));
+}
+
+edge::Response rateLimited(const RateLimiter::Decision& decision, const std::string& what,
+                           const std::string& request_id) {
+  auto body =
+      bodyOf(fmt::format("more than {} {} a minute", decision.limit, what), info(Code::RateLimited).name, request_id);
+  body["hint"] = body["suggestion"] = "slow down";
+  body["retry_after"] = decision.retry_after;
+  auto response = render(429, std::move(body));
+  response.headers.emplace_back("X-RateLimit-Limit", fmt::format("{}", decision.limit));
+  response.headers.emplace_back("X-RateLimit-Remaining", "0");
+  return response;
+}
+
+}  // namespace aragora::web

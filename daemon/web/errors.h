@@ -1,0 +1,20 @@
+// The one place where errors become answers.
+#pragma once
+
+#include "common/base/error.h"
+#include "daemon/edge/exchange.h"
+#include "daemon/web/rate_limiter.h"
+
+namespace aragora::web {
+
+// {"error", "code", "message", "request_id", "details"?, "hint"?, "retry_after"?}; internals are left out of 5xx.
+edge::Response errorResponse(const Error& error, const std::string& request_id);
+// Renders the exception that is being handled. What the database says is ours alone: 5xx for callers, whole in the log.
+edge::Response currentErrorResponse(const std::string& request_id, std::string_view what);
+// For requests that were not understood: the code is BAD_REQUEST, PAYLOAD_TOO_LARGE or SERVICE_UNAVAILABLE.
+edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id);
+// 429 with the headers that say when to come back. `what` is counted: "requests".
+edge::Response rateLimited(const RateLimiter::Decision& decision, const std::string& what,
+                           const std::string& request_id);
+
+}  // namespace aragora::web

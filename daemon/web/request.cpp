@@ -1,0 +1,48 @@
+#include "daemon/web/request.h"
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+
+namespace aragora::web {
+
+json::object Request::jsonBody() const {
+  if (trim(body).empty()) return {};
+  const auto type = lower(header("content-type").substr(0, header("content-type").find(';')));
+  if (!type.empty() && trim(type) != "application/json" && trim(type) != "text/json") {
+    throw Error(Code::UnsupportedMediaType, fmt::format("the body is {}, not application/json", printable(type, 60)),
+                "send Content-Type: application/json");
+  }
+  auto value = parseJson(body, "the request body");
+  if (!value.is_object())
+    throw Error(Code::Validation, "the request body is not a JSON object", "send an object such as {\"task\": \"…\"}");
+  return std::move(value.as_object());
+}
+
+std::int64_t Request::integer(std::string_view name, std::int64_t fallback, std::int64_t minimum,
+                              std::int64_t maximum) const {
+  const auto given = text(name);
+  if (given.empty()) return fallback;
+  const bool digits = given.find_first_not_of("0123456789") == std::string::npos;
+  const auto value = parseInteger(given);
+  if (digits && (!value || *value > maximum)) return maximum;  // however large
+  if (!value || *value < minimum) {
+    throw Error(Code::Validation,
+                fmt::format("query parameter {} must be a whole number of at least {}", name, minimum))
+        .with(json::array{json::object{{"field", name}, {"message", fmt::format("{} to {}", minimum, maximum)}}});
+  }
+  return *value;
+}
+
+std::string Request::text(std::string_view name) const {
+  const auto found = query.find(std::string(name));
+  return found == query.end() ? std::string() : found->second;
+}
+
+Response jsonResponse(const json::value& value, int status) {
+  Response response;
+  response.status = status;
+  response.body = toJson(value);
+  return response;
+}
+
+}  // namespace aragora::web

@@ -1,0 +1,30 @@
+// A request as handlers see it: what came over the wire, and what the guard found out about it.
+#pragma once
+
+#include "common/accounts/permissions.h"
+#include "common/base/json.h"
+#include "daemon/edge/message.h"
+
+namespace aragora::web {
+
+using edge::Response;
+
+struct Request : edge::Request {
+  std::string request_id;
+  std::string client_address;  // behind trusted proxies: the client's, not the proxy's
+  bool secure = false;         // TLS here or at a trusted proxy
+  accounts::Principal principal;
+  std::map<std::string, std::string> parameters;  // {id} of the route
+
+  // Body as a JSON object; an empty body is {}. Throws InvalidJson, UnsupportedMediaType or Validation.
+  json::object jsonBody() const;
+  // A query parameter; `fallback` without one. Above `maximum` it is `maximum`; throws Validation for what is no whole
+  // number or below `minimum`.
+  std::int64_t integer(std::string_view name, std::int64_t fallback, std::int64_t minimum, std::int64_t maximum) const;
+  // Empty without one.
+  std::string text(std::string_view name) const;
+};
+
+Response jsonResponse(const json::value& value, int status = 200);
+
+}  // namespace aragora::web

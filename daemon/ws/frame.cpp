@@ -1,0 +1,22 @@
+#include "daemon/ws/frame.h"
+
+#include "daemon/wire/debates.h"
+
+namespace aragora::ws {
+
+FramePtr makeFrame(const store::Event& event) {
+  auto frame = std::make_shared<Frame>();
+  frame->debate_id = event.debate_id;
+  frame->seq = event.seq;
+  frame->ends_stream = event.type == "debate_end";
+  frame->text = toJson(wire::renderEvent(event));
+  return frame;
+}
+
+FramePtr makeFrame(json::object control) {
+  auto frame = std::make_shared<Frame>();
+  frame->text = toJson(control);
+  return frame;
+}
+
+}  // namespace aragora::ws

@@ -1,0 +1,46 @@
+// Private to daemon/ws: the clients of one I/O thread. Everything but deliver(), clients(), closeAll() and dropAll()
+// runs in that thread. Kept by the hub and by its sessions.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <unordered_set>
+
+#include "daemon/ws/hub.h"
+
+namespace aragora::ws {
+
+class Session;
+
+class Shard : public std::enable_shared_from_this<Shard> {
+ public:
+  Shard(edge::IoThreads::Context& context, HubOptions options, HubServices services, std::shared_ptr<Watched> watched);
+
+  void start();
+  void deliver(FramePtr frame);
+  std::size_t clients() const { return count_.load(std::memory_order_relaxed); }
+  void closeAll();
+  void dropAll();
+
+  edge::IoThreads::Context& context() { return context_; }
+  const HubServices& services() const { return services_; }
+  const HubOptions& options() const { return options_; }
+  void enter(Session& session);
+  void leave(Session& session);
+  void watch(const std::string& debate_id, Session& session);
+  void forget(const std::string& debate_id, Session& session);
+
+ private:
+  void heartbeat();
+
+  edge::IoThreads::Context& context_;
+  HubOptions options_;
+  HubServices services_;
+  std::shared_ptr<Watched> watched_;  // with the hub
+  boost::asio::steady_timer heartbeat_timer_;
+  std::unordered_set<Session*> sessions_;
+  std::unordered_map<std::string, std::unordered_set<Session*>> subscribers_;
+  std::atomic<std::size_t> count_{0};
+};
+
+}  // namespace aragora::ws
