@@ -1,38 +1,45 @@
 #include "common/drill/instance.h"
 
-#include <Poco/Exception.h>
-#include <Poco/Net/HTTPClientSession.h>
-#include <Poco/Net/HTTPRequest.h>
-#include <Poco/Net/HTTPResponse.h>
-#include <Poco/Net/ServerSocket.h>
-#include <Poco/StreamCopier.h>
-#include <Poco/URI.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/memory_file.h"
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/crypto/hash.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/net/failure.h"
+#include "common/net/url.h"
 
 namespace aragora::drill {
 
 namespace {
 namespace key = config::key;
 constexpr auto kPoll = std::chrono::milliseconds(50);
-constexpr int kPatience = 10;  // seconds a request
+constexpr auto kPatience = std::chrono::seconds(10);  // a request
 
-std::uint16_t freePort() { return Poco::Net::ServerSocket(Poco::Net::SocketAddress("127.0.0.1", 0)).address().port(); }
+std::uint16_t freePort() {
+  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* const generic = reinterpret_cast<sockaddr*>(&address);
+  if (!fd.valid() || ::bind(fd.get(), generic, length) != 0 || ::getsockname(fd.get(), generic, &length) != 0)
+    throwSystemError(Code::Io, "find", "a free port", errno);
+  return ntohs(address.sin_port);
+}
 
 // Every parameter as a query of the URI: the one form that takes sockets and passwords alike.
 std::string uriOf(const Secret& url) {
   std::string uri = "postgresql:///";
   char separator = '?';
   for (const auto& [name, value] : database::postgres::parseUrl(url)) {
-    std::string encoded;
-    Poco::URI::encode(value, "!?#/'\";:,@&=+$%[]{}|\\^~`<> ", encoded);
-    uri += fmt::format("{}{}={}", separator, name, encoded);
+    uri += fmt::format("{}{}={}", separator, name, net::percentEncoded(value));
     separator = '&';
   }
   return uri;
@@ -78,19 +85,16 @@ Instance::Instance(const database::Target& database, const config::Config& live,
 
 Instance::Answer Instance::request(const std::string& method, const std::string& path, const std::string& body,
                                    const std::string& access_token) const {
-  Poco::Net::HTTPClientSession session("127.0.0.1", port_);
-  session.setTimeout(Poco::Timespan(kPatience, 0));
-  Poco::Net::HTTPRequest request(method, path, Poco::Net::HTTPMessage::HTTP_1_1);
+  net::Request request{.method = method,
+                       .url = *net::Url::parse(fmt::format("http://127.0.0.1:{}{}", port_, path)),
+                       .limits = {deadlineIn(kPatience), kPatience, {}}};
   if (!body.empty()) {
-    request.setContentType("application/json");
-    request.setContentLength(static_cast<int>(body.size()));
+    request.headers.emplace_back("Content-Type", "application/json");
+    request.content = net::Content::of(body);
   }
-  if (!access_token.empty()) request.set("Authorization", "Bearer " + access_token);
-  session.sendRequest(request) << body;
-  Poco::Net::HTTPResponse response;
+  if (!access_token.empty()) request.headers.emplace_back("Authorization", "Bearer " + access_token);
   Answer answer;
-  Poco::StreamCopier::copyToString(session.receiveResponse(response), answer.body);
-  answer.status = response.getStatus();
+  answer.status = client_.exchange(request, {.body = [&](std::string_view bytes) { answer.body += bytes; }}).status;
   return answer;
 }
 
@@ -102,8 +106,8 @@ json::object Instance::requireObject(const std::string& method, const std::strin
     if (answer.status == 200 && value && value->is_object()) return value->get_object();
     throw Error(Code::CheckFailed,
                 fmt::format("{} {} answered {}: {}", method, path, answer.status, printable(answer.body, 200)));
-  } catch (const Poco::Exception& error) {
-    throw Error(Code::CheckFailed, fmt::format("{} {} failed: {}", method, path, error.displayText()));
+  } catch (const net::Failure& failure) {
+    throw Error(Code::CheckFailed, fmt::format("{} {} failed: {}", method, path, failure.what()));
   }
 }
 
@@ -114,7 +118,7 @@ void Instance::waitUntilReady(Deadline deadline) {
                                                  printable(join(split(process_->errorOutput(), '\n'), "; "), 400)));
     try {
       if (request("GET", "/api/ready").status == 200) return;
-    } catch (const Poco::Exception&) {
+    } catch (const net::Failure&) {
       // not listening yet
     }
     if (remaining(deadline).count() == 0) throw Error(Code::CheckFailed, "the daemon was not ready in time");
@@ -170,8 +174,8 @@ std::string Instance::sessionTest(const std::string& email, const Secret& passwo
   try {
     const auto status = request("GET", "/api/auth/me", {}, token).status;
     if (status != 401) throw Error(Code::CheckFailed, fmt::format("a session that was ended still answers {}", status));
-  } catch (const Poco::Exception& error) {
-    throw Error(Code::CheckFailed, fmt::format("GET /api/auth/me failed: {}", error.displayText()));
+  } catch (const net::Failure& failure) {
+    throw Error(Code::CheckFailed, fmt::format("GET /api/auth/me failed: {}", failure.what()));
   }
   return "logged in, renewed, ended, refused afterwards";
 }

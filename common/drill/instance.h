@@ -5,6 +5,7 @@
 #include "common/base/subprocess.h"
 #include "common/config/config.h"
 #include "common/database/connection.h"
+#include "common/net/http_client.h"
 
 namespace aragora::drill {
 
@@ -30,6 +31,7 @@ class Instance {
   json::object requireObject(const std::string& method, const std::string& path, const std::string& body = {},
                              const std::string& access_token = {}) const;
   std::uint16_t port_;
+  net::HttpClient client_;
   std::unique_ptr<Subprocess> process_;
 };
 

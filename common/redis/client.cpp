@@ -1,28 +1,20 @@
 #include "common/redis/client.h"
 
-#include <Poco/Exception.h>
-#include <Poco/Net/Context.h>
-#include <Poco/Net/NetException.h>
-#include <Poco/Net/SecureStreamSocket.h>
-#include <Poco/Net/SocketAddress.h>
-#include <Poco/Net/StreamSocket.h>
-#include <Poco/URI.h>
 #include <hiredis/hiredis.h>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/net/failure.h"
+#include "common/net/stream.h"
+#include "common/net/url.h"
 
 namespace aragora::redis {
 
 namespace {
-template <typename Refuse>
-Poco::URI::QueryParameters parametersOf(const Poco::URI& uri, const Refuse& refuse) {
-  try {
-    return uri.getQueryParameters();
-  } catch (const Poco::Exception&) {
-    throw refuse("has a parameter that is not percent-encoded");
-  }
+std::optional<int> databaseNumber(std::string_view text) {
+  const auto number = parseInteger(text);
+  return number && *number >= 0 && *number <= 1'000'000 ? std::optional(static_cast<int>(*number)) : std::nullopt;
 }
 }  // namespace
 
@@ -31,41 +23,36 @@ Address parseUrl(const Secret& url) {
     return {Code::Config, fmt::format("the Redis URL {}", reason),
             "write it as redis://[user:password@]host:6379/0, or rediss:// for TLS"};
   };
-  Poco::URI uri;
-  try {
-    uri = Poco::URI(url.reveal());
-  } catch (const Poco::Exception&) {
-    throw refuse("cannot be read");  // the exception may quote it
-  }
-  if (uri.getScheme() != "redis" && uri.getScheme() != "rediss")
-    throw refuse("has a scheme other than redis:// and rediss://");
-  if (uri.getHost().empty()) throw refuse("names no host");
+  const auto parsed = net::Url::parse(url.reveal());
+  if (!parsed) throw refuse("cannot be read");  // without a quotation: it holds the password
+  const auto& uri = *parsed;
+  if (uri.scheme != "redis" && uri.scheme != "rediss") throw refuse("has a scheme other than redis:// and rediss://");
+  if (uri.host.empty()) throw refuse("names no host");
   Address address;
-  address.host = uri.getHost();
-  address.port = uri.getPort() != 0 ? uri.getPort() : 6379;
-  address.tls = uri.getScheme() == "rediss";
-  const auto user_info = uri.getUserInfo();
-  if (const auto colon = user_info.find(':'); colon != std::string::npos) {
-    try {
-      Poco::URI::decode(user_info.substr(0, colon), address.user);
-      std::string password;
-      Poco::URI::decode(user_info.substr(colon + 1), password);
-      address.password = Secret(std::move(password));
-    } catch (const Poco::Exception&) {
-      throw refuse("has a user or password that is not percent-encoded");
-    }
+  address.host = uri.host;
+  address.port = uri.port != 0 ? uri.port : 6379;
+  address.tls = uri.scheme == "rediss";
+  if (const auto colon = uri.user_info.find(':'); colon != std::string::npos) {
+    const auto user = net::percentDecoded(uri.user_info.substr(0, colon));
+    const auto password = net::percentDecoded(uri.user_info.substr(colon + 1));
+    if (!user || !password) throw refuse("has a user or password that is not percent-encoded");
+    address.user = *user;
+    address.password = Secret(*password);
   }
-  if (const auto path = uri.getPath(); path.size() > 1) {
-    const auto database = parseInteger(std::string_view(path).substr(1));
-    if (!database || *database < 0 || *database > 1000000) throw refuse("has a path that is not a database number");
-    address.database = static_cast<int>(*database);
+  const bool in_path = uri.path.size() > 1;
+  if (in_path) {
+    const auto database = databaseNumber(std::string_view(uri.path).substr(1));
+    if (!database) throw refuse("has a path that is not a database number");
+    address.database = *database;
   }
-  for (const auto& [name, value] : parametersOf(uri, refuse)) {
+  const auto parameters = uri.parameters();
+  if (!parameters) throw refuse("has a parameter that is not percent-encoded");
+  for (const auto& [name, value] : *parameters) {
     if (name != "db") throw refuse(fmt::format("has a parameter {} that is not known", printable(name, 40)).c_str());
-    const auto database = parseInteger(value);
-    if (!database || *database < 0 || *database > 1000000) throw refuse("has a db that is not a database number");
-    if (uri.getPath().size() > 1 && *database != address.database) throw refuse("names two databases");
-    address.database = static_cast<int>(*database);
+    const auto database = databaseNumber(value);
+    if (!database) throw refuse("has a db that is not a database number");
+    if (in_path && *database != address.database) throw refuse("names two databases");
+    address.database = *database;
   }
   return address;
 }
@@ -73,12 +60,31 @@ Address parseUrl(const Secret& url) {
 struct Client::Impl {
   Address address;
   std::chrono::milliseconds timeout{};
-  std::unique_ptr<Poco::Net::StreamSocket> socket;
+  std::stop_token stop;
+  std::unique_ptr<net::Stream> stream;
   std::unique_ptr<redisReader, decltype(&redisReaderFree)> reader{redisReaderCreate(), redisReaderFree};
 
   [[noreturn]] void unreachable(const std::string& reason) const {
     throw Error(Code::Unreachable, fmt::format("Redis {}:{}: {}", address.host, address.port, reason),
                 "check that Redis runs and that REDIS_URL is right");
+  }
+
+  // For one call; a connection counts as one.
+  net::Limits limits() const { return {deadlineIn(timeout), timeout, stop}; }
+
+  void connect() {
+    try {
+      const net::Target target{address.host, address.port, address.tls ? net::tlsContext() : nullptr};
+      stream = std::make_unique<net::Stream>(target, limits());
+    } catch (const net::Failure& failure) {
+      fail(failure);
+    }
+  }
+
+  [[noreturn]] static void fail(const net::Failure& failure) {
+    throw Error(Code::Unreachable, fmt::format("Redis {}", failure.what()),
+                failure.cause() == net::Cause::Untrusted ? failure.hint()
+                                                         : "check that Redis runs and that REDIS_URL is right");
   }
 
   static Reply convert(const redisReply& reply) {
@@ -123,11 +129,9 @@ struct Client::Impl {
     if (length < 0) throw Error(Code::Internal, "cannot format a Redis command");
     const std::string bytes(formatted, static_cast<std::size_t>(length));
     redisFreeCommand(formatted);
-    const auto deadline = deadlineIn(timeout);
+    const auto within = limits();
     try {
-      for (std::size_t sent = 0; sent < bytes.size();) {
-        sent += static_cast<std::size_t>(socket->sendBytes(bytes.data() + sent, static_cast<int>(bytes.size() - sent)));
-      }
+      stream->write(bytes, within);
       char buffer[16384];
       while (true) {
         void* reply = nullptr;
@@ -137,42 +141,22 @@ struct Client::Impl {
           const std::unique_ptr<void, decltype(&freeReplyObject)> owner(reply, freeReplyObject);
           return convert(*static_cast<redisReply*>(reply));
         }
-        if (remaining(deadline).count() == 0) unreachable("no answer in time");
-        const int got = socket->receiveBytes(buffer, sizeof buffer);
-        if (got <= 0) unreachable("the connection was closed");
-        redisReaderFeed(reader.get(), buffer, static_cast<std::size_t>(got));
+        const auto got = stream->read(buffer, sizeof buffer, within);
+        if (got == 0) unreachable("the connection was closed");
+        redisReaderFeed(reader.get(), buffer, got);
       }
-    } catch (const Poco::Exception& error) {
-      unreachable(error.displayText());
+    } catch (const net::Failure& failure) {
+      fail(failure);
     }
   }
 };
 
-Client::Client(const Secret& url, std::chrono::milliseconds timeout) : impl_(std::make_unique<Impl>()) {
+Client::Client(const Secret& url, std::chrono::milliseconds timeout, std::stop_token stop)
+    : impl_(std::make_unique<Impl>()) {
   impl_->address = parseUrl(url);
   impl_->timeout = timeout;
-  const auto span = Poco::Timespan(timeout.count() * 1000);
-  try {
-    const Poco::Net::SocketAddress where(impl_->address.host, impl_->address.port);
-    if (impl_->address.tls) {
-      Poco::Net::Context::Ptr context =
-          new Poco::Net::Context(Poco::Net::Context::TLS_CLIENT_USE, "", Poco::Net::Context::VERIFY_STRICT, 9, true);
-      context->requireMinimumProtocol(Poco::Net::Context::PROTO_TLSV1_2);
-      context->enableExtendedCertificateVerification(true);
-      auto secure = std::make_unique<Poco::Net::SecureStreamSocket>(context);
-      secure->setPeerHostName(impl_->address.host);
-      secure->connect(where, span);
-      impl_->socket = std::move(secure);
-    } else {
-      impl_->socket = std::make_unique<Poco::Net::StreamSocket>();
-      impl_->socket->connect(where, span);
-    }
-    impl_->socket->setReceiveTimeout(span);
-    impl_->socket->setSendTimeout(span);
-    impl_->socket->setNoDelay(true);
-  } catch (const Poco::Exception& error) {
-    impl_->unreachable(error.displayText());
-  }
+  impl_->stop = std::move(stop);
+  impl_->connect();
   if (!impl_->address.password.empty()) {
     const auto& password = impl_->address.password.reveal();
     const auto reply = impl_->address.user.empty() ? impl_->call({"AUTH", password})

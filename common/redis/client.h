@@ -1,12 +1,13 @@
-// A Redis client over Poco sockets, TLS included (Debian's hiredis has none): hiredis formats commands and reads
-// replies. One connection, one owner at a time. Every call has a deadline. Failures are Error(Unreachable) and name the
-// host, never the password.
+// A Redis client over net::Stream, TLS included (Debian's hiredis has none): hiredis formats commands and reads
+// replies. One connection, one owner at a time. Every call has a deadline and ends when it is told to. Failures are
+// Error(Unreachable) and name the host, never the password.
 #pragma once
 
 #include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ class Client {
  public:
   // redis://[user:password@]host[:port][/db] or …?db=N, or rediss://… (TLS 1.2+, certificate and name verified).
   // Throws Error(Config) when the URL is not one of these.
-  Client(const Secret& url, std::chrono::milliseconds timeout);
+  Client(const Secret& url, std::chrono::milliseconds timeout, std::stop_token stop = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;

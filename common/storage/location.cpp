@@ -11,10 +11,11 @@ namespace {
 namespace key = config::key;
 constexpr std::string_view kScheme = "s3://";
 
-Place openBucket(const std::string& location, const config::Config& config) {
+Place openBucket(const std::string& location, const config::Config& config, std::stop_token stop) {
   const auto rest = location.substr(kScheme.size());
   const auto slash = rest.find('/');
   S3Options options;
+  options.stop = std::move(stop);
   options.bucket = rest.substr(0, slash);
   options.prefix = slash == std::string::npos ? std::string() : rest.substr(slash + 1);
   while (endsWith(options.prefix, "/")) options.prefix.pop_back();
@@ -36,16 +37,16 @@ Place openBucket(const std::string& location, const config::Config& config) {
 }
 }  // namespace
 
-Place openLocation(const std::string& location, const config::Config& config) {
-  if (startsWith(location, kScheme)) return openBucket(location, config);
+Place openLocation(const std::string& location, const config::Config& config, std::stop_token stop) {
+  if (startsWith(location, kScheme)) return openBucket(location, config, std::move(stop));
   if (startsWith(location, "/")) return {fs::path(location)};
   throw Error(Code::Config, fmt::format("{} is no place for backups", printable(location, 120)),
               "write s3://bucket/prefix, or an absolute path");
 }
 
-std::optional<Place> offsite(const config::Config& config) {
+std::optional<Place> offsite(const config::Config& config, std::stop_token stop) {
   if (!config.isSet(key::kOffsite)) return std::nullopt;
-  return openLocation(config.text(key::kOffsite), config);
+  return openLocation(config.text(key::kOffsite), config, std::move(stop));
 }
 
 }  // namespace aragora::storage

@@ -1,28 +1,19 @@
 #include "common/storage/s3_storage.h"
 
-#include <Poco/Exception.h>
-#include <Poco/Net/HTTPRequest.h>
-#include <Poco/Net/HTTPResponse.h>
-#include <Poco/URI.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "common/net/retry.h"
 #include "common/storage/s3_answer.h"
-#include "common/storage/s3_connections.h"
 
 namespace aragora::storage {
 
-namespace net = Poco::Net;
-
 namespace {
 constexpr int kTries = 5;
-constexpr auto kLongestPause = std::chrono::milliseconds(8000);
 constexpr std::size_t kBlock = 256 * 1024;
 constexpr std::size_t kTextLimit = 16U << 20;  // of an answer that is not a file
 constexpr std::uint64_t kMostParts = 9000;     // S3 allows 10,000
@@ -30,8 +21,8 @@ constexpr int kMostPages = 10'000;
 
 // Another try may do better: overload, a broken connection, a digest that broke on the way.
 bool worthAnotherTry(int status, const std::string& code) {
-  return status == 408 || status == 429 || status >= 500 || code == "RequestTimeout" || code == "BadDigest" ||
-         code == "SlowDown" || code == "XAmzContentSHA256Mismatch";
+  return net::statusWorthAnotherTry(status) || code == "RequestTimeout" || code == "BadDigest" || code == "SlowDown" ||
+         code == "XAmzContentSHA256Mismatch";
 }
 
 [[noreturn]] void refuse(const std::string& what, int status, const S3Error& error) {
@@ -88,30 +79,25 @@ struct S3Storage::Answer {
   int status = 0;
   std::string text;
   std::string etag;
-  std::int64_t length = -1;  // of the object, as the header says
-  bool broken = false;       // the body did not come to its end
-  std::string problem;       // of a connection that gave no answer
+  std::int64_t length = -1;                        // of the object, as the header says
+  bool broken = false;                             // the body did not come to its end
+  bool hopeless = false;                           // nor would it the next time
+  std::string problem;                             // of a connection that gave no answer
+  std::optional<std::chrono::milliseconds> asked;  // to wait before the next try
 };
 
 namespace {
-Poco::URI endpointOf(std::string& endpoint) {
+net::Url endpointOf(std::string endpoint) {
   while (endsWith(endpoint, "/")) endpoint.pop_back();
-  try {
-    Poco::URI uri(endpoint);
-    if ((uri.getScheme() == "https" || uri.getScheme() == "http") && !uri.getHost().empty() && uri.getPath().empty())
-      return uri;
-    throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL of a host", printable(endpoint, 120)),
-                "write it as https://s3.example.net");
-  } catch (const Poco::Exception&) {
-    throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL", printable(endpoint, 120)),
-                "write it as https://s3.example.net");
-  }
+  const auto url = net::Url::parse(endpoint);
+  const bool http = url && (url->scheme == "https" || url->scheme == "http");
+  if (http && !url->host.empty() && url->path.empty() && url->query.empty() && url->user_info.empty()) return *url;
+  throw Error(Code::Config, fmt::format("the S3 endpoint {} is no URL of a host", printable(endpoint, 120)),
+              "write it as https://s3.example.net");
 }
 }  // namespace
 
-S3Storage::S3Storage(S3Options options)
-    : options_(std::move(options)),
-      connections_(std::make_unique<S3Connections>(endpointOf(options_.endpoint), options_.timeout)) {}
+S3Storage::S3Storage(S3Options options) : options_(std::move(options)), endpoint_(endpointOf(options_.endpoint)) {}
 S3Storage::~S3Storage() = default;
 
 std::string S3Storage::describe(const std::string& name) const {
@@ -119,8 +105,6 @@ std::string S3Storage::describe(const std::string& name) const {
 }
 
 S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
-  const auto& endpoint = connections_->endpoint();
-  const bool usual_port = endpoint.getPort() == (endpoint.getScheme() == "https" ? 443 : 80);
   crypto::Sha256 sha256;
   crypto::Md5 md5;
   exchange.body.feed([&](std::string_view bytes) {
@@ -128,77 +112,45 @@ S3Storage::Answer S3Storage::tryOnce(const Exchange& exchange) const {
     md5.update(bytes);
   });
   SignedRequest signing{exchange.method, exchange.path, exchange.query, exchange.headers, sha256.finishHex()};
-  signing.headers["host"] =
-      usual_port ? endpoint.getHost() : fmt::format("{}:{}", endpoint.getHost(), endpoint.getPort());
+  signing.headers["host"] = endpoint_.authority();
   // Required where object lock is on, checked everywhere (RFC 1864).
   if (exchange.body.length > 0) signing.headers["content-md5"] = toBase64(md5.finish());
   sign(signing, options_.credentials, nowMicros());
-  bool stale = false;
-  auto answer = send(exchange, signing, From::Any, stale);
-  // The store hung up while nothing happened, which is no failure of this request.
-  if (stale) answer = send(exchange, signing, From::Fresh, stale);
-  return answer;
+  return send(exchange, signing);
 }
 
-S3Storage::Answer S3Storage::send(const Exchange& exchange, const SignedRequest& signed_request, From from,
-                                  bool& stale) const {
-  if (from == From::Fresh) connections_->forgetKept();
-  auto session = from == From::Any ? connections_->takeKept() : nullptr;
-  const bool kept = session != nullptr;
+S3Storage::Answer S3Storage::send(const Exchange& exchange, const SignedRequest& signed_request) const {
+  net::Request request{.method = exchange.method, .url = endpoint_};
+  request.url.path = uriEncode(exchange.path, true);
+  request.url.query = canonicalQuery(exchange.query);
+  request.headers.assign(signed_request.headers.begin(), signed_request.headers.end());
+  request.content = {exchange.body.length, [&](const ByteSink& sink) { exchange.body.feed(sink); }};
+  request.limits = {.patience = options_.timeout, .stop = options_.stop};
   Answer answer;
+  const auto take_head = [&](const net::Head& head) {
+    answer.status = head.status;
+    answer.etag = std::string(head.field("etag"));
+    answer.length = head.length() ? static_cast<std::int64_t>(*head.length()) : -1;
+    answer.asked = net::askedPause(head.field("retry-after"), "", nowMicros());
+  };
+  const auto take_body = [&](std::string_view bytes) {
+    if (exchange.sink && (answer.status == 200 || answer.status == 206)) return exchange.sink(bytes);
+    answer.text += bytes;
+    if (answer.text.size() > kTextLimit) throw Error(Code::Unreachable, exchange.what + ": the answer is too long");
+  };
   try {
-    if (!kept) session = connections_->make();
-    const auto query = canonicalQuery(exchange.query);
-    net::HTTPRequest request(exchange.method, uriEncode(exchange.path, true) + (query.empty() ? "" : "?" + query),
-                             net::HTTPMessage::HTTP_1_1);
-    for (const auto& [name, value] : signed_request.headers) request.set(name, value);
-    request.setContentLength64(static_cast<std::int64_t>(exchange.body.length));
-    auto& out = session->sendRequest(request);
-    exchange.body.feed([&](std::string_view bytes) {
-      if (!out.write(bytes.data(), static_cast<std::streamsize>(bytes.size())))
-        throw Poco::IOException("the connection broke while sending");
-    });
-    net::HTTPResponse response;
-    auto& stream = session->receiveResponse(response);
-    answer.status = response.getStatus();
-    answer.etag = response.get("ETag", "");
-    answer.length = response.hasContentLength() ? response.getContentLength64() : -1;
-    takeBody(exchange, stream, answer);
-    // A cut connection ends the stream without an exception.
-    answer.broken |= exchange.method != "HEAD" && session->networkException() != nullptr;
-    if (answer.broken)
-      answer.problem = "the connection broke";
-    else if (response.getKeepAlive())
-      connections_->keep(std::move(session));
-  } catch (const Poco::Exception& error) {
+    client_.exchange(request, {take_head, take_body});
+  } catch (const net::Failure& failure) {
     answer.broken = true;
-    answer.problem = printable(error.displayText(), 160);
+    answer.hopeless = !failure.worthAnotherTry();
+    answer.problem = failure.what();
   }
-  stale = kept && answer.broken && answer.status == 0;
   return answer;
-}
-
-void S3Storage::takeBody(const Exchange& exchange, std::istream& stream, Answer& answer) {
-  if (exchange.method == "HEAD") return;
-  const bool streams = exchange.sink && (answer.status == 200 || answer.status == 206);
-  std::int64_t received = 0;
-  std::vector<char> buffer(kBlock);
-  while (stream.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || stream.gcount() > 0) {
-    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(stream.gcount()));
-    received += stream.gcount();
-    if (streams) {
-      exchange.sink(bytes);
-    } else {
-      answer.text += bytes;
-      if (answer.text.size() > kTextLimit) throw Error(Code::Unreachable, exchange.what + ": the answer is too long");
-    }
-  }
-  answer.broken = answer.length >= 0 && received < answer.length;
 }
 
 S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
-  auto pause = options_.first_pause;
-  for (int attempt = 1;; ++attempt) {
+  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), options_.stop);
+  while (true) {
     auto answer = tryOnce(exchange);
     if (!answer.broken && answer.status >= 200 && answer.status < 300) return answer;
     if (answer.broken && exchange.sink && (answer.status == 200 || answer.status == 206))
@@ -207,17 +159,15 @@ S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
       if (parseS3Error(answer.text).code != "NoSuchBucket") return answer;
     }
     const auto error = parseS3Error(answer.text);
-    const bool again = answer.broken || worthAnotherTry(answer.status, error.code);
-    if (!again || attempt == kTries) {
-      if (answer.broken)
-        throw Error(Code::Unreachable, fmt::format("{}: {}", exchange.what, answer.problem),
-                    "check the network, and backup.offsite_endpoint");
-      refuse(exchange.what, answer.status, error);
-    }
-    log::info("{}: {}; trying again", exchange.what,
-              answer.broken ? answer.problem : fmt::format("{} {}", answer.status, printable(error.code, 60)));
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, kLongestPause);
+    const bool again = answer.broken ? !answer.hopeless : worthAnotherTry(answer.status, error.code);
+    if (again)
+      log::info("{}: {}; trying again", exchange.what,
+                answer.broken ? answer.problem : fmt::format("{} {}", answer.status, printable(error.code, 60)));
+    if (again && retry.again(answer.asked)) continue;
+    if (answer.broken)
+      throw Error(Code::Unreachable, fmt::format("{}: {}", exchange.what, answer.problem),
+                  "check the network, and backup.offsite_endpoint");
+    refuse(exchange.what, answer.status, error);
   }
 }
 
@@ -284,8 +234,8 @@ std::optional<std::uint64_t> S3Storage::size(const std::string& name) const {
 bool S3Storage::read(const std::string& name, const ByteSink& sink) const {
   std::uint64_t received = 0;
   std::string etag;
-  auto pause = options_.first_pause;
-  for (int attempt = 1;; ++attempt) {
+  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), options_.stop);
+  while (true) {
     Exchange exchange;
     exchange.what = "read " + describe(name);
     exchange.method = "GET";
@@ -305,12 +255,10 @@ bool S3Storage::read(const std::string& name, const ByteSink& sink) const {
     if (before > 0 && answer.status != 206)
       throw Error(Code::Unreachable, fmt::format("{}: the store cannot go on from the middle", exchange.what));
     if (!answer.broken) return true;
-    if (received > before) attempt = 1;
-    if (attempt == kTries || answer.etag.empty())
+    if (received > before) retry.progress();
+    if (answer.etag.empty() || !retry.again())
       throw Error(Code::Unreachable, fmt::format("{}: {}", exchange.what, answer.problem), "check the network");
     etag = answer.etag;
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, kLongestPause);
   }
 }
 

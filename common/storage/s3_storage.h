@@ -1,11 +1,11 @@
 // A bucket of an S3-compatible store (Amazon S3 REST API 2006-03-01), path-style, signed with AWS Signature Version 4.
 // Files above 8 MiB go as multipart uploads whose parts carry their own digests; a broken download goes on where it
-// broke. Connections are kept and used again, one a request that is under way. Refusals by overload, broken connections
-// and 5xx are tried again, at most five times with growing pauses.
+// broke. Refusals by overload, broken connections and 5xx are tried again, at most five times with growing pauses.
 #pragma once
 
 #include <atomic>
 
+#include "common/net/http_client.h"
 #include "common/storage/signature_v4.h"
 #include "common/storage/storage.h"
 
@@ -20,9 +20,8 @@ struct S3Options {
   std::chrono::milliseconds timeout{30'000};   // of each step on the network
   std::chrono::milliseconds first_pause{300};  // before the second try; doubles
   std::uint64_t part_size = 8U << 20;
+  std::stop_token stop{};  // ends a transfer with Error(Interrupted)
 };
-
-class S3Connections;
 
 class S3Storage : public Storage {
  public:
@@ -41,9 +40,7 @@ class S3Storage : public Storage {
   struct Answer;
   Answer exchange(const Exchange& exchange) const;
   Answer tryOnce(const Exchange& exchange) const;
-  enum class From { Any, Fresh };
-  static void takeBody(const Exchange& exchange, std::istream& stream, Answer& answer);
-  Answer send(const Exchange& exchange, const SignedRequest& signed_request, From from, bool& stale) const;
+  Answer send(const Exchange& exchange, const SignedRequest& signed_request) const;
   void requireBucket() const;
   void put(const std::string& name, const Range& content) const;
   void putInParts(const std::string& name, const Range& content, Progress* progress) const;
@@ -51,7 +48,8 @@ class S3Storage : public Storage {
   void lock(Exchange& exchange) const;
   std::string pathOf(const std::string& name) const { return "/" + options_.bucket + "/" + options_.prefix + name; }
   S3Options options_;
-  const std::unique_ptr<S3Connections> connections_;
+  const net::Url endpoint_;
+  const net::HttpClient client_;
   mutable std::atomic<bool> bucket_seen_{false};
 };
 

@@ -1,0 +1,28 @@
+// What goes wrong between here and another host. The cause says whether another try may do better.
+#pragma once
+
+#include "common/base/error.h"
+
+namespace aragora::net {
+
+enum class Cause {
+  NoSuchName,  // the name has no address, or nobody could be asked for it
+  NotReached,  // nobody listens there, or no way leads there
+  Untrusted,   // TLS: its certificate is not valid, or not its own
+  TooLate,     // no answer within the deadline or the patience
+  Broken,      // the connection ended before the answer did
+  Malformed,   // what came is not what the protocol says
+};
+
+class Failure : public Error {
+ public:
+  Failure(Cause cause, const std::string& message, std::string hint = {})
+      : Error(Code::Unreachable, message, std::move(hint)), cause_(cause) {}
+  Cause cause() const { return cause_; }
+  bool worthAnotherTry() const { return cause_ != Cause::Untrusted && cause_ != Cause::Malformed; }
+
+ private:
+  Cause cause_;
+};
+
+}  // namespace aragora::net

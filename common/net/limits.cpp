@@ -1,0 +1,26 @@
+#include "common/net/limits.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/base/interrupt.h"
+
+namespace aragora::net {
+
+void checkStopped(const std::stop_token& stop) {
+  if (stop.stop_requested()) throw Error(Code::Interrupted, "stopped while it waited for the network");
+  interrupt::check();
+}
+
+void pause(std::chrono::milliseconds span, const std::stop_token& stop) {
+  const auto until = deadlineIn(span);
+  while (true) {
+    checkStopped(stop);
+    const auto left = remaining(until);
+    if (left.count() == 0) return;
+    std::this_thread::sleep_for(std::min(left, std::chrono::milliseconds(50)));
+  }
+}
+
+}  // namespace aragora::net

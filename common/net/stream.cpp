@@ -1,0 +1,190 @@
+#include "common/net/stream.h"
+
+#include <Poco/Exception.h>
+#include <Poco/Net/NetException.h>
+#include <Poco/Net/SSLException.h>
+#include <Poco/Net/SecureStreamSocket.h>
+#include <Poco/Net/StreamSocketImpl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "common/base/interrupt.h"
+#include "common/base/text.h"
+#include "common/net/failure.h"
+#include "common/net/resolve.h"
+#include "common/net/tls_context.h"
+
+namespace aragora::net {
+
+using Poco::Net::SecureStreamSocket;
+
+namespace {
+// One address that does not answer leaves time for the others.
+constexpr auto kWhileOthersAreLeft = std::chrono::milliseconds(3000);
+constexpr auto kLongestPoll = std::chrono::milliseconds(60'000);
+
+Deadline endOf(const Limits& limits) { return std::min(limits.deadline, deadlineIn(limits.patience)); }
+
+// Poco's socket on a descriptor of ours, which was never without O_CLOEXEC.
+class Adopted : public Poco::Net::StreamSocket {
+ public:
+  explicit Adopted(int fd) : StreamSocket(new Poco::Net::StreamSocketImpl(fd)) { setBlocking(false); }
+};
+}  // namespace
+
+std::string Target::text() const {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+}
+
+struct Stream::Socket {
+  const Target& target;
+  std::optional<Adopted> plain;
+  std::optional<SecureStreamSocket> secure;
+
+  int fd() const { return plain->impl()->sockfd(); }
+
+  [[noreturn]] void fail(Cause cause, std::string_view reason, std::string hint = {}) const {
+    throw Failure(cause, fmt::format("{}: {}", target.text(), reason), std::move(hint));
+  }
+
+  // shutdown() is what wakes a poll(2) of another thread; the callback is gone before the descriptor is.
+  void await(short events, const Limits& limits, Deadline until) const {
+    const std::stop_callback wake(limits.stop, [fd = fd()] { ::shutdown(fd, SHUT_RDWR); });
+    while (true) {
+      checkStopped(limits.stop);
+      const auto left = std::min(remaining(until), kLongestPoll);
+      if (left.count() == 0) fail(Cause::TooLate, "no answer in time");
+      // A signal that came and is not minded now stays readable.
+      const bool signals = interrupt::descriptor() >= 0 && !interrupt::signal();
+      pollfd entries[2] = {{fd(), events, 0}, {interrupt::descriptor(), POLLIN, 0}};
+      const int ready = ::poll(entries, signals ? 2 : 1, static_cast<int>(left.count()));
+      if (ready < 0 && errno != EINTR) fail(Cause::Broken, systemError(errno));
+      if (ready > 0 && entries[0].revents != 0) return checkStopped(limits.stop);
+    }
+  }
+
+  // Poco says with negative numbers what TLS waits for.
+  void awaitTls(int said, const Limits& limits, Deadline until) const {
+    await(said == SecureStreamSocket::ERR_SSL_WANT_WRITE ? POLLOUT : POLLIN, limits, until);
+  }
+
+  void connect(const SocketAddress& address, const Limits& limits, Deadline until) {
+    const int created = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (created < 0) fail(Cause::NotReached, systemError(errno));
+    plain.emplace(created);
+    const int on = 1;
+    ::setsockopt(created, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(created, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    int error = 0;
+    if (::connect(created, reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0) error = errno;
+    if (error == EINPROGRESS) {
+      await(POLLOUT, limits, until);
+      socklen_t size = sizeof error;
+      ::getsockopt(created, SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    if (error != 0) fail(Cause::NotReached, systemError(error));
+  }
+
+  void connectToAny(const Limits& limits, Deadline until) {
+    const auto addresses = resolve(target.host, target.port, limits);
+    for (std::size_t i = 0;; ++i) {
+      const bool last = i + 1 == addresses.size();
+      try {
+        return connect(addresses[i], limits, last ? until : std::min(until, deadlineIn(kWhileOthersAreLeft)));
+      } catch (const Failure&) {
+        if (last || remaining(until).count() == 0) throw;
+      }
+    }
+  }
+
+  void startTls(const Limits& limits, Deadline until) {
+    try {
+      secure.emplace(SecureStreamSocket::attach(*plain, target.host, target.tls->context));
+      int said = 0;
+      while ((said = secure->completeHandshake()) < 0) awaitTls(said, limits, until);
+      if (said == 0) fail(Cause::Broken, "the connection ended within the TLS handshake");
+      secure->verifyPeerCertificate(target.host);
+    } catch (const Poco::Net::CertificateValidationException&) {
+      fail(Cause::Untrusted, fmt::format("its certificate is not one of {}", target.host), "check the name");
+    } catch (const Poco::Exception& error) {
+      checkStopped(limits.stop);
+      if (error.displayText().find("certificate verify failed") != std::string::npos)
+        fail(Cause::Untrusted, "its certificate is not signed by anybody trusted here, or has expired",
+             "SSL_CERT_FILE names a file with an authority of your own");
+      fail(Cause::Broken, fmt::format("no TLS: {}", printable(error.displayText(), 160)));
+    }
+  }
+
+  template <typename Call>
+  std::size_t tls(const Limits& limits, const Call& call) {
+    const auto until = endOf(limits);
+    try {
+      int done = 0;
+      while ((done = call()) < 0) awaitTls(done, limits, until);
+      return static_cast<std::size_t>(done);
+    } catch (const Poco::Exception& error) {
+      checkStopped(limits.stop);
+      fail(Cause::Broken, fmt::format("the connection broke ({})", printable(error.displayText(), 120)));
+    }
+  }
+
+  template <typename Call>
+  std::size_t clear(short events, const Limits& limits, const Call& call) {
+    const auto until = endOf(limits);
+    while (true) {
+      const ssize_t done = call();
+      if (done >= 0) return static_cast<std::size_t>(done);
+      if (errno == EAGAIN || errno == EWOULDBLOCK)
+        await(events, limits, until);
+      else if (errno != EINTR)
+        fail(Cause::Broken, fmt::format("the connection broke ({})", systemError(errno)));
+    }
+  }
+};
+
+Stream::Stream(Target target, const Limits& limits) : target_(std::move(target)) {
+  socket_ = std::make_unique<Socket>(Socket{target_, {}, {}});
+  const auto until = endOf(limits);
+  socket_->connectToAny(limits, until);
+  if (target_.tls) socket_->startTls(limits, until);
+}
+
+Stream::~Stream() = default;
+
+std::size_t Stream::read(char* buffer, std::size_t size, const Limits& limits) {
+  checkStopped(limits.stop);
+  auto& socket = *socket_;
+  const auto got = socket.secure
+                       ? socket.tls(limits, [&] { return socket.secure->receiveBytes(buffer, static_cast<int>(size)); })
+                       : socket.clear(POLLIN, limits, [&] { return ::recv(socket.fd(), buffer, size, 0); });
+  // A stream of single bytes never waits for long, and has a deadline as well.
+  if (remaining(limits.deadline).count() == 0) socket.fail(Cause::TooLate, "no complete answer in time");
+  return got;
+}
+
+void Stream::write(std::string_view bytes, const Limits& limits) {
+  constexpr std::size_t kMost = 1U << 20;
+  auto& socket = *socket_;
+  while (!bytes.empty()) {
+    checkStopped(limits.stop);
+    const auto size = std::min(bytes.size(), kMost);
+    const auto sent =
+        socket.secure
+            ? socket.tls(limits, [&] { return socket.secure->sendBytes(bytes.data(), static_cast<int>(size)); })
+            : socket.clear(POLLOUT, limits, [&] { return ::send(socket.fd(), bytes.data(), size, MSG_NOSIGNAL); });
+    bytes.remove_prefix(sent);
+    if (remaining(limits.deadline).count() == 0) socket.fail(Cause::TooLate, "it took too long to send");
+  }
+}
+
+bool Stream::quiet() const {
+  pollfd entry{socket_->fd(), POLLIN, 0};
+  return ::poll(&entry, 1, 0) == 0;
+}
+
+}  // namespace aragora::net

@@ -1,0 +1,42 @@
+// A connection to another host, with TLS or without. Every wait has a deadline and ends when it is told to. Failures
+// are Failure and name host and port. One owner at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/net/limits.h"
+#include "common/net/tls.h"
+
+namespace aragora::net {
+
+struct Target {
+  std::string host;  // a name or an address, IPv6 without brackets
+  std::uint16_t port = 0;
+  std::shared_ptr<const TlsContext> tls = nullptr;  // none: in clear. Shared by all connections.
+  std::string text() const;                         // "host:port"
+};
+
+class Stream {
+ public:
+  // Connects to the first address of the name that answers.
+  Stream(Target target, const Limits& limits);
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream();
+
+  const Target& target() const { return target_; }
+  // At least one byte; 0 when the other side ended it.
+  std::size_t read(char* buffer, std::size_t size, const Limits& limits);
+  void write(std::string_view bytes, const Limits& limits);
+  // Open, and nothing came that nobody asked for.
+  bool quiet() const;
+
+ private:
+  struct Socket;
+  Target target_;
+  std::unique_ptr<Socket> socket_;
+};
+
+}  // namespace aragora::net
