@@ -90,7 +90,6 @@ struct Assembly::Parts {
         ratings(*database),
         providers(config),
         recovery_metrics(config, keyring),
-        default_agents(config.list(key::kDefaultAgents)),
         prober(config, *database, [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit))),
@@ -98,8 +97,8 @@ struct Assembly::Parts {
         io(kIoThreads),
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
-        services{config, accounts, *database, debates, pages, ratings,       providers,
-                 engine, metrics,  prober,    keyring, lists, default_agents},
+        services{config,    accounts, *database, debates, pages,   ratings,
+                 providers, engine,   metrics,   prober,  keyring, lists},
         guard(guardSettings(config), authenticator, addRoutes(), metrics),
         listener(listenerOptions(config), io, guard, workers),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
@@ -204,7 +203,6 @@ struct Assembly::Parts {
   metrics::Registry metrics;
   lifecycle::RecoveryMetrics recovery_metrics;
   api::ListCache lists;
-  Reloadable<std::vector<std::string>> default_agents;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
   std::uint64_t workers_taken = 0;
@@ -233,8 +231,7 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit},
        [](Parts& parts, const config::Config& config) { parts.guard.reload(guardSettings(config)); }},
-      {{key::kDefaultAgents},
-       [](Parts& parts, const config::Config& config) { parts.default_agents.set(config.list(key::kDefaultAgents)); }},
+      {{key::kDefaultAgents}, [](Parts& parts, const config::Config& config) { parts.providers.reload(config); }},
   };
   return all;
 }

@@ -130,58 +130,6 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
   return {ok(fmt::format("JWT secret: configured ({})", counted(config.secret(key::kJwtSecret).size(), "character")))};
 }
 
-std::vector<Finding> checkProviders(const Context& context) {
-  const auto& config = context.config;
-  struct Provider {
-    std::string_view key;
-    const char* name;
-    const char* prefix;
-  };
-  const bool own_openai = config.text(key::kOpenAiBaseUrl).find("api.openai.com") != std::string::npos;
-  const Provider providers[] = {{key::kAnthropicKey, "anthropic", "sk-ant-"},
-                                {key::kOpenAiKey, "openai", own_openai ? "sk-" : ""},
-                                {key::kOpenRouterKey, "openrouter", "sk-or-"}};
-  std::vector<Finding> findings;
-  std::vector<std::string> usable;
-  for (const auto& provider : providers) {
-    if (const auto said = alreadySaid(context, provider.key, "AI provider")) findings.push_back(*said);
-    if (!config.isSet(provider.key)) continue;
-    const auto variable = config.variable(provider.key);
-    const auto secret = config.secret(provider.key);
-    const auto& text = secret.reveal();
-    if (!config.resolved(provider.key)) {
-      usable.emplace_back(provider.name);
-    } else if (const auto reason = config::placeholderReason(text)) {
-      findings.push_back(misconfigured(fmt::format("{}: {}", variable, *reason), originOf(config, provider.key),
-                                       "put the provider's real key there, or unset it"));
-    } else if (!startsWith(text, provider.prefix) || text.size() < 16 ||
-               text.find_first_of(" \t\"'") != std::string::npos) {
-      findings.push_back(misconfigured(
-          fmt::format("{}: does not look like a key of {} ({}{})", variable, provider.name,
-                      counted(text.size(), "character"),
-                      *provider.prefix != '\0' ? fmt::format(", they start with {}", provider.prefix) : ""),
-          originOf(config, provider.key), "copy it again from the provider's console"));
-    } else {
-      usable.emplace_back(provider.name);
-    }
-  }
-  const bool primary =
-      std::any_of(usable.begin(), usable.end(), [](const std::string& name) { return name != "openrouter"; });
-  if (primary) {
-    findings.insert(findings.begin(), ok(fmt::format("AI provider: {} configured", join(usable, ", "))));
-    if (config.production() && std::find(usable.begin(), usable.end(), "openrouter") == usable.end()) {
-      findings.push_back(warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set",
-                                 "set OPENROUTER_API_KEY"));
-    }
-  } else if (config.production() && findings.empty()) {
-    findings.push_back(misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
-                                     "set one of them, best as ANTHROPIC_API_KEY_FILE"));
-  } else if (findings.empty()) {
-    findings.push_back(skipped("AI provider: none configured (the demo provider answers)"));
-  }
-  return findings;
-}
-
 // Who answers for a request. Where anybody can reach the port there must be something to log in with.
 std::vector<Finding> checkAccess(const Context& context) {
   const auto& config = context.config;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "common/accounts/accounts.h"
-#include "common/base/reloadable.h"
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
@@ -27,7 +26,6 @@ struct Services {
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
   ListCache& lists;
-  const Reloadable<std::vector<std::string>>& default_agents;
 };
 
 void addHealthRoutes(web::Router& router, const Services& services);

@@ -66,7 +66,7 @@ class Fields {
 // A list of names, a comma list, or objects with a name; the clients use all three.
 std::vector<std::string> agentsOf(const json::object& body, const Services& services, Fields& fields) {
   const auto* value = body.if_contains("agents");
-  if (value == nullptr || value->is_null()) return *services.default_agents.get();
+  if (value == nullptr || value->is_null()) return services.providers.defaultAgents();
   std::vector<std::string> agents;
   if (value->is_string()) {
     agents = split(value->get_string(), ',');
@@ -82,7 +82,7 @@ std::vector<std::string> agentsOf(const json::object& body, const Services& serv
   } else {
     fields.fail("agents", "must be a list");
   }
-  if (agents.empty()) return *services.default_agents.get();
+  if (agents.empty()) return services.providers.defaultAgents();
   return agents;
 }
 

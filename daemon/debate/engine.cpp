@@ -31,7 +31,8 @@ void Engine::wake() {
 
 void Engine::cancel(const std::string& debate_id) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancelled = true;
+  if (const auto found = running_.find(debate_id); found != running_.end())
+    found->second->control.cancelling.request_stop();
 }
 
 std::size_t Engine::active() const {
@@ -85,7 +86,7 @@ void Engine::runOne(const std::string& id, Running& running) {
       }
       const auto debate = services_.debates.find(id);
       if (debate && !debate->finished()) {
-        if (debate->cancel_requested) running.control.cancelled = true;
+        if (debate->cancel_requested) running.control.cancelling.request_stop();
         services_.metrics.count("aragora_debates_started_total");
         runDebate(*debate, *lease, services_, running.control);
       }
@@ -145,7 +146,7 @@ void Engine::renew() {
       const std::lock_guard again(mutex_);
       if (const auto found = running_.find(id); found != running_.end()) {
         if (!held) found->second->control.stop = true;
-        if (cancelled) found->second->control.cancelled = true;  // requested at another instance
+        if (cancelled) found->second->control.cancelling.request_stop();  // requested at another instance
       }
     }
     lock.lock();

@@ -83,7 +83,7 @@ class Run {
 
   void checkpoint() {
     if (control_.stop) throw HandedBack{};
-    if (control_.cancelled) throw Ended{"cancelled", "cancelled", "cancelled on request"};
+    if (control_.cancelling.stop_requested()) throw Ended{"cancelled", "cancelled", "cancelled on request"};
     if (std::chrono::steady_clock::now() >= deadline_)
       throw Ended{"failed", "deadline_exceeded", "the debate took longer than its deadline"};
   }
@@ -122,7 +122,7 @@ class Run {
                                  toJson(data),
                                  static_cast<std::uint64_t>(debate_.seed),
                                  std::min(deadline_, std::chrono::steady_clock::now() + services_.call_timeout),
-                                 &control_.cancelled};
+                                 control_.cancelling.get_token()};
     store::Call call{newUlid(),
                      debate_.id,
                      phase,

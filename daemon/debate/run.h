@@ -4,6 +4,8 @@
 // recorded as unknown and made anew. Peers' text is data in JSON, instructions stand in the system message only.
 #pragma once
 
+#include <stop_token>
+
 #include "common/metrics/metrics.h"
 #include "common/store/debates.h"
 #include "common/store/ratings.h"
@@ -26,8 +28,8 @@ struct RunServices {
 };
 
 struct RunControl {
-  std::atomic<bool> stop{false};       // hand the debate back at the next step
-  std::atomic<bool> cancelled{false};  // end it as cancelled
+  std::atomic<bool> stop{false};  // hand the debate back at the next step
+  std::stop_source cancelling;    // end it as cancelled, and the calls in flight at once
 };
 
 // Throws HandedBack, or Error when the store fails; otherwise the debate has ended.

@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/config/agents.h"
 #include "common/redis/client.h"
 
 namespace aragora::lifecycle {
@@ -49,9 +50,8 @@ void Prober::look() {
     log::debug("database probe: {}", error.what());
   }
   probe->database_ms = secondsSince(started) * 1000;
-  // What Providers can speak for, by configuration; calls themselves are judged by their own results.
-  const bool real_provider = config_.isSet(config::key::kOpenAiKey) || config_.isSet(config::key::kOpenAiBaseUrl);
-  probe->agents = real_provider || !config_.production() ? "available" : "demo_only";
+  // By configuration; calls themselves are judged by their own results.
+  probe->agents = config::agentsState(config_);
   probe->redis_required = config_.sharedStateRequired();
   if (config_.isSet(config::key::kRedisUrl)) {
     try {

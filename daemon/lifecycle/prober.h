@@ -16,10 +16,12 @@ struct Probe {
   std::string database = "unknown";  // connected, read_only, unreachable
   std::string read_only;             // why, when it is
   std::string redis = "not_configured";
-  std::string agents = "unknown";  // available; demo_only: production without a provider that speaks here
+  std::string agents = "unknown";  // config::agentsState
   bool redis_required = false;
   double database_ms = 0;
-  bool healthy() const { return database == "connected" && (!redis_required || redis == "connected"); }
+  bool healthy() const {
+    return database == "connected" && (!redis_required || redis == "connected") && agents != "none";
+  }
 };
 
 class Prober {

@@ -29,7 +29,7 @@ class DemoProvider : public Provider {
  public:
   std::string_view name() const override { return "demo"; }
 
-  Answer ask(const Question& question) override {
+  Answer ask(const Question& question, const OnDelta& on_delta) override {
     const auto data = tryParseJson(question.user).value_or(json::object{});
     const auto& object = data.as_object();
     const auto task = jsonTextOr(object, "task", "");
@@ -48,6 +48,7 @@ class DemoProvider : public Provider {
       answer.text = synthesize(object);
     answer.tokens_in = static_cast<std::int64_t>(question.user.size() / 4);
     answer.tokens_out = static_cast<std::int64_t>(answer.text.size() / 4);
+    if (on_delta) on_delta(answer.text);
     return answer;
   }
 

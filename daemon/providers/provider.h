@@ -2,14 +2,18 @@
 // within the deadline. Thread-safe.
 #pragma once
 
-#include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
-#include "common/config/config.h"
+#include "common/config/agents.h"
+#include "common/net/http_client.h"
 
 namespace aragora::providers {
 
@@ -21,29 +25,35 @@ struct Question {
   std::string user;    // data, as one JSON text
   std::uint64_t seed = 0;
   Deadline deadline;
-  const std::atomic<bool>* cancelled = nullptr;
+  std::stop_token stop{};  // ends the call within 100 ms, with Error(Interrupted)
 };
 
 struct Answer {
   std::string text;
-  std::string model;
+  std::string model;  // who really answered, as the provider says
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
+  std::optional<std::int64_t> cost_micros{};  // millionths of a US dollar, where the provider says what it took
+  bool truncated = false;                     // it ran into the most tokens
 };
+
+// Takes the text of an answer as it is made, in the caller's thread; what it throws ends the call.
+using OnDelta = std::function<void(std::string_view text)>;
 
 class Provider {
  public:
   virtual ~Provider() = default;
   virtual std::string_view name() const = 0;
-  // Throws Error(Unreachable) when it failed for good, Error(Interrupted) when cancelled.
-  virtual Answer ask(const Question& question) = 0;
+  // Throws Error(Unreachable) when it failed for good, Error(Interrupted) when stopped. With `on_delta` the answer is
+  // streamed; once a part was handed over nothing is tried again.
+  virtual Answer ask(const Question& question, const OnDelta& on_delta = {}) = 0;
 };
 
-// Which provider speaks for an agent name: «demo-…» the built-in one, «openai», «openai:MODEL», «gpt-…» the
-// OpenAI-compatible endpoint.
+// Which provider speaks for an agent's name (config::parseAgent), and whether it can be asked here.
 class Providers {
  public:
   explicit Providers(const config::Config& config);
+  ~Providers();
 
   struct Seat {
     Provider* provider = nullptr;
@@ -58,19 +68,23 @@ class Providers {
   };
   std::vector<Listing> available() const;
 
+  // Of a debate that names none (config::defaultAgents); empty when there is nobody to ask.
+  std::vector<std::string> defaultAgents() const;
+  // Takes debates.default_agents; keys and URLs are for the next start.
+  void reload(const config::Config& config);
+
  private:
-  std::unique_ptr<Provider> demo_;
-  std::unique_ptr<Provider> openai_;
-  std::string openai_model_;
+  struct Entry {
+    std::unique_ptr<Provider> provider;  // none: cannot be asked here
+    std::string model;                   // the default
+    std::string why;
+  };
+  const net::HttpClient client_;  // one for all, so that connections are kept across debates
+  std::map<config::Provider, Entry> entries_;
+  mutable std::mutex mutex_;
+  std::vector<std::string> default_agents_;
 };
 
 std::unique_ptr<Provider> makeDemoProvider();
-struct OpenAiOptions {
-  std::string base_url;
-  Secret api_key;
-  std::string default_model;
-  std::chrono::seconds call_timeout{30};
-};
-std::unique_ptr<Provider> makeOpenAiProvider(OpenAiOptions options);
 
 }  // namespace aragora::providers

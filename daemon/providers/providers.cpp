@@ -1,38 +1,71 @@
-#include "daemon/providers/provider.h"
-
 #include "common/base/text.h"
+#include "daemon/providers/remote.h"
 
 namespace aragora::providers {
 
 namespace key = config::key;
 
-Providers::Providers(const config::Config& config)
-    : demo_(makeDemoProvider()), openai_model_(config.text(key::kOpenAiModel)) {
-  const bool own_server = config.isSet(key::kOpenAiBaseUrl);  // a local server may need no key
-  if (config.isSet(key::kOpenAiKey) || own_server) {
-    openai_ = makeOpenAiProvider({config.text(key::kOpenAiBaseUrl), config.secret(key::kOpenAiKey), openai_model_,
-                                  std::chrono::seconds(config.integer(key::kCallTimeout))});
+namespace {
+std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options) {
+  if (provider == config::Provider::Anthropic) return makeAnthropicCodec(std::move(options));
+  if (provider == config::Provider::OpenRouter) return makeOpenRouterCodec(std::move(options));
+  return makeOpenAiCodec(std::move(options));
+}
+}  // namespace
+
+Providers::Providers(const config::Config& config) {
+  for (const auto& info : config::networkProviders()) {
+    Entry entry{nullptr, config.text(info.model), config::whyNotAsked(config, info.provider)};
+    if (entry.why.empty())
+      entry.provider = makeRemoteProvider(
+          {std::string(info.name), config.text(info.base_url), entry.model,
+           std::chrono::seconds(config.integer(key::kCallTimeout))},
+          codecFor(info.provider, {config.secret(info.api_key), config.integer(key::kMaxOutputTokens)}), client_);
+    entries_.emplace(info.provider, std::move(entry));
   }
+  Entry demo{nullptr, "demo", config::whyNotAsked(config, config::Provider::Demo)};
+  if (demo.why.empty()) demo.provider = makeDemoProvider();
+  entries_.emplace(config::Provider::Demo, std::move(demo));
+  reload(config);
+}
+
+Providers::~Providers() = default;
+
+void Providers::reload(const config::Config& config) {
+  auto agents = config::defaultAgents(config);
+  const std::lock_guard lock(mutex_);
+  default_agents_ = std::move(agents);
+}
+
+std::vector<std::string> Providers::defaultAgents() const {
+  const std::lock_guard lock(mutex_);
+  return default_agents_;
 }
 
 std::optional<Providers::Seat> Providers::find(const std::string& agent, std::string& why) const {
-  if (agent == "demo" || startsWith(agent, "demo-")) return Seat{demo_.get(), "demo"};
-  const bool openai =
-      agent == "openai" || startsWith(agent, "openai:") || startsWith(agent, "openai-") || startsWith(agent, "gpt-");
-  if (openai && openai_) {
-    if (startsWith(agent, "openai:")) return Seat{openai_.get(), agent.substr(7)};
-    return Seat{openai_.get(), startsWith(agent, "gpt-") ? agent : openai_model_};
+  const auto parsed = config::parseAgent(agent);
+  if (!parsed) {
+    why = "nobody speaks for it (claude, anthropic:MODEL, openai, openai:MODEL, openrouter/MODEL, demo-…)";
+    return std::nullopt;
   }
-  why = openai ? "OPENAI_API_KEY is not configured"
-               : "no provider of this version speaks for it (demo-…, openai, openai:MODEL)";
-  return std::nullopt;
+  const auto& entry = entries_.at(parsed->provider);
+  why = entry.why;
+  if (!entry.provider) return std::nullopt;
+  return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};
 }
 
 std::vector<Providers::Listing> Providers::available() const {
   std::vector<Listing> result;
-  for (const auto* name : {"demo-optimist", "demo-skeptic", "demo-pragmatist"})
-    result.push_back({name, "demo", "demo"});
-  if (openai_) result.push_back({"openai", "openai", openai_model_});
+  for (const auto& [provider, entry] : entries_) {
+    if (!entry.provider) continue;
+    const std::string name(config::name(provider));
+    if (provider != config::Provider::Demo) {
+      result.push_back({name, name, entry.model});
+      continue;
+    }
+    for (const auto* agent : {"demo-optimist", "demo-skeptic", "demo-pragmatist"})
+      result.push_back({agent, name, entry.model});
+  }
   return result;
 }
 

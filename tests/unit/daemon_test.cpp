@@ -374,7 +374,7 @@ TEST(DemoProvider, SaysTheSameForTheSameQuestion) {
   const auto ask = [&](std::uint64_t seed) {
     return provider
         ->ask({"demo-skeptic", "", "propose", "", toJson(json::object{{"task", "x"}}), seed,
-               deadlineIn(std::chrono::seconds(1)), nullptr})
+               deadlineIn(std::chrono::seconds(1))})
         .text;
   };
   EXPECT_EQ(ask(7), ask(7));
