@@ -2,12 +2,11 @@
 import http.client
 import json
 import random
-import subprocess
 import threading
 import time
 import unittest
 
-from support import SOURCE, Daemon, Sandbox, main, postgres_database, service
+from support import Cluster, Daemon, Sandbox, main, postgres_database
 
 CYCLES = 20
 WRITERS = 8
@@ -90,9 +89,6 @@ class Crash(unittest.TestCase):
 
 
 class LostDatabase(unittest.TestCase):
-    def services(self, action):
-        subprocess.run([SOURCE / "scripts/services", action, service("TEST_SERVICES")], check=True, timeout=60)
-
     def until(self, condition, limit=15):
         deadline = time.monotonic() + limit
         while not condition():
@@ -100,12 +96,12 @@ class LostDatabase(unittest.TestCase):
             time.sleep(0.05)
 
     def test_a_database_that_goes_and_comes_back_needs_no_restart_of_ours(self):
-        with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
             sandbox.run("migrate", check=0)
             with Daemon(sandbox) as daemon:
                 _, before = daemon.post("/api/debates", {"task": "before", "rounds": 0})
                 daemon.wait_finished(before["debate_id"])
-                self.services("stop-postgres")
+                cluster.stop("immediate")
                 try:
                     self.until(lambda: daemon.get("/api/health")[0] == 503)
                     self.assertEqual(daemon.get("/api/ready")[1]["database"], "unreachable")
@@ -117,7 +113,7 @@ class LostDatabase(unittest.TestCase):
                     self.assertNotIn(b"127.0.0.1", body, "clients never see internals")
                     self.assertLess(time.monotonic() - started, 3, "fails fast")
                 finally:
-                    self.services("start-postgres")
+                    cluster.start()
                 self.until(lambda: daemon.get("/api/ready")[0] == 200)
                 _, after = daemon.post("/api/debates", {"task": "after", "rounds": 0})
                 self.assertEqual(daemon.wait_finished(after["debate_id"])["status"], "completed")
