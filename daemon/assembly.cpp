@@ -85,7 +85,8 @@ struct Assembly::Parts {
         usage_lock(lockEmbedded(target)),
         database(openPrepared()),
         accounts(*database, keyring, config),
-        debates(*database),
+        debates(*database, keyring),
+        leases(*database, instanceName()),
         pages(*database),
         ratings(*database),
         providers(config),
@@ -93,12 +94,13 @@ struct Assembly::Parts {
         prober(config, *database, [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit))),
-        engine(runServices(), instanceName(), static_cast<std::size_t>(config.integer(key::kMaxConcurrent))),
+        engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
+        debating({*database, debates, keyring, engine, [this] { lists.drop(); }}),
         io(kIoThreads),
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
         services{config,    accounts, *database, debates, pages,   ratings,
-                 providers, engine,   metrics,   prober,  keyring, lists},
+                 providers, debating, metrics,   prober,  keyring, lists},
         guard(guardSettings(config), authenticator, addRoutes(), metrics),
         listener(listenerOptions(config), io, guard, workers),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
@@ -118,7 +120,10 @@ struct Assembly::Parts {
   }
 
   debate::RunServices runServices() {
-    return {debates,
+    return {*database,
+            keyring,
+            debates,
+            leases,
             ratings,
             providers,
             metrics,
@@ -197,6 +202,7 @@ struct Assembly::Parts {
   std::unique_ptr<database::Database> database;
   accounts::Accounts accounts;
   store::Debates debates;
+  store::Leases leases;
   store::DebatePages pages;
   store::Ratings ratings;
   providers::Providers providers;
@@ -210,6 +216,7 @@ struct Assembly::Parts {
   lifecycle::Prober prober;
   edge::WorkerPool workers;
   debate::Engine engine;
+  debate::Service debating;
   edge::IoThreads io;
   ws::Hub hub;
   web::Authenticator authenticator;

@@ -3,6 +3,7 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/store/debate_row.h"
+#include "common/store/event_chain.h"
 
 namespace aragora::backup {
 
@@ -13,17 +14,18 @@ constexpr std::size_t kLineLimit = 256U << 20;
 json::array eventsOf(database::Connection& connection, const std::string& debate) {
   json::array events;
   for (const auto& row : connection.query(
-           "SELECT seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events WHERE debate_id = $1 "
-           "ORDER BY seq",
+           fmt::format("SELECT {} FROM debate_events WHERE debate_id = $1 ORDER BY seq", store::kChainedColumns),
            {debate})) {
-    events.push_back(json::object{{"seq", row.integer(0)},
-                                  {"type", row.text(1)},
-                                  {"round", row.integer(2)},
-                                  {"agent", row.text(3)},
-                                  {"at", row.integer(4)},
-                                  {"payload", row.text(5)},
-                                  {"prev_hash", row.text(6)},
-                                  {"hash", row.text(7)}});
+    const auto event = store::toChained(row);
+    events.push_back(json::object{{"seq", event.seq},
+                                  {"type", event.type},
+                                  {"round", event.round},
+                                  {"agent", event.agent},
+                                  {"at", event.at},
+                                  {"payload", event.payload},
+                                  {"prev_hash", event.prev_hash},
+                                  {"key_id", event.key_id},
+                                  {"hash", event.hash}});
   }
   return events;
 }
@@ -35,7 +37,7 @@ json::object describe(const store::Debate& debate) {
           {"slug", debate.slug},
           {"task", debate.task},
           {"context", debate.context},
-          {"status", debate.status},
+          {"status", store::name(debate.status)},
           {"agents", agents},
           {"rounds", debate.rounds},
           {"rounds_used", debate.rounds_used},
@@ -53,7 +55,7 @@ json::object describe(const store::Debate& debate) {
           {"completed_at", debate.completed_at ? json::value(*debate.completed_at) : nullptr}};
 }
 
-void checkLine(const std::string& line, ArtifactCounts& counts) {
+void checkLine(const std::string& line, store::ChainWalk& walk, ArtifactCounts& counts) {
   const auto value = tryParseJson(line);
   const auto* object = value ? value->if_object() : nullptr;
   const auto* debate = object != nullptr ? jsonObject(*object, "debate") : nullptr;
@@ -61,22 +63,12 @@ void checkLine(const std::string& line, ArtifactCounts& counts) {
   if (debate == nullptr || events == nullptr)
     throw Error(Code::Damaged, fmt::format("line {} of the artifacts cannot be read", counts.debates + 1));
   const auto id = jsonTextOr(*debate, "id", "");
-  std::string last(64, '0');
   for (const auto& element : *events) {
     const auto* entry = element.if_object();
     if (entry == nullptr) throw Error(Code::Damaged, fmt::format("debate {}: an event cannot be read", id));
-    store::Event event;
-    event.debate_id = id;
-    event.seq = jsonIntegerOr(*entry, "seq", 0);
-    event.type = jsonTextOr(*entry, "type", "");
-    event.round = jsonIntegerOr(*entry, "round", 0);
-    event.agent = jsonTextOr(*entry, "agent", "");
-    event.at = jsonIntegerOr(*entry, "at", 0);
-    event.prev_hash = jsonTextOr(*entry, "prev_hash", "");
-    event.hash = jsonTextOr(*entry, "hash", "");
-    if (event.prev_hash != last || store::eventHash(event, jsonTextOr(*entry, "payload", "")) != event.hash)
-      throw Error(Code::Damaged, fmt::format("debate {}: the chain breaks at event {}", id, event.seq));
-    last = event.hash;
+    walk.take({id, jsonIntegerOr(*entry, "seq", 0), jsonTextOr(*entry, "type", ""), jsonIntegerOr(*entry, "round", 0),
+               jsonTextOr(*entry, "agent", ""), jsonIntegerOr(*entry, "at", 0), jsonTextOr(*entry, "payload", ""),
+               jsonTextOr(*entry, "prev_hash", ""), jsonTextOr(*entry, "key_id", ""), jsonTextOr(*entry, "hash", "")});
     ++counts.events;
   }
   ++counts.debates;
@@ -90,7 +82,7 @@ ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink
   const database::Transaction snapshot(*connection, target.engine == database::Engine::Sqlite
                                                         ? "BEGIN"
                                                         : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  const std::string finished = "d.status IN ('completed', 'failed', 'cancelled')";
+  const auto finished = fmt::format("d.status IN ({})", store::finalStatusesInSql());
   const auto all = connection->query("SELECT count(*) FROM debates d WHERE " + finished, {})[0].integer(0);
   begin(progress, {.what = "saving debates", .total = static_cast<std::uint64_t>(all), .noun = "debate"});
   ArtifactCounts counts;
@@ -113,17 +105,17 @@ ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink
   }
 }
 
-ArtifactCounts checkDebates(const storage::Place& directory, const FileRecord& record,
-                            const std::vector<crypto::AgeIdentity>& identities) {
+ArtifactCounts checkDebates(const storage::Place& directory, const FileRecord& record, const crypto::Keyring& keyring) {
   ArtifactCounts counts;
+  store::ChainWalk walk(&keyring);
   std::string line;
-  readArtifact(directory, record, identities, [&](std::string_view bytes) {
+  readArtifact(directory, record, keyring.backupIdentities(), [&](std::string_view bytes) {
     while (!bytes.empty()) {
       const auto end = bytes.find('\n');
       line += bytes.substr(0, end);
       if (line.size() > kLineLimit) throw Error(Code::Damaged, "a line of the artifacts is too long");
       if (end == std::string_view::npos) return;
-      checkLine(line, counts);
+      checkLine(line, walk, counts);
       line.clear();
       bytes.remove_prefix(end + 1);
     }

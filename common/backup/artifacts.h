@@ -14,8 +14,8 @@ struct ArtifactCounts {
 
 // One snapshot; memory is one debate.
 ArtifactCounts writeDebates(const database::Target& target, const ByteSink& sink, Progress* progress = nullptr);
-// Reads what writeDebates wrote; recomputes every chain. Throws Error(Damaged) naming the debate.
-ArtifactCounts checkDebates(const storage::Place& directory, const FileRecord& record,
-                            const std::vector<crypto::AgeIdentity>& identities);
+// Reads what writeDebates wrote; recomputes every chain, as far as the ring has its key (the backup itself is signed).
+// Throws Error(Damaged) naming the debate.
+ArtifactCounts checkDebates(const storage::Place& directory, const FileRecord& record, const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

@@ -144,7 +144,7 @@ namespace {
 // What is not restored into a database: read to its end, and understood.
 void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyReport& report) {
   if (const auto* debates = entry.manifest->file("artifacts")) {
-    const auto counts = checkDebates(entry.directory, *debates, keyring.backupIdentities());
+    const auto counts = checkDebates(entry.directory, *debates, keyring);
     for (const auto& table : entry.manifest->tables) {
       if (table.rows != (table.name == "debates" ? counts.debates : counts.events))
         throw Error(Code::Damaged,

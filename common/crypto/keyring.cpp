@@ -70,9 +70,9 @@ bool Keyring::has(std::string_view key_id) const {
   return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.id == key_id; });
 }
 
-std::optional<std::string> Keyring::auditKey(std::string_view key_id) const {
+std::optional<std::string> Keyring::keyOf(std::string_view key_id, std::string_view label) const {
   for (const auto& key : keys_) {
-    if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), "", kAuditLabel, 32);
+    if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), "", label, 32);
   }
   return std::nullopt;
 }

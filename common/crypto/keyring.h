@@ -40,7 +40,10 @@ class Keyring {
 
   std::string auditKey() const { return derive(kAuditLabel); }
   // Of the key with this id, active or previous, for what was signed before a rotation.
-  std::optional<std::string> auditKey(std::string_view key_id) const;
+  std::optional<std::string> auditKey(std::string_view key_id) const { return keyOf(key_id, kAuditLabel); }
+  // The same for the chains of a debate's events.
+  std::string eventKey() const { return derive(kEventLabel); }
+  std::optional<std::string> eventKey(std::string_view key_id) const { return keyOf(key_id, kEventLabel); }
   // Makes a digest of what holds secrets useless for guessing them.
   std::string configurationSalt() const;
   const std::string& backupRecipient() const { return keys_.front().recipient; }  // new backups are sealed for it
@@ -58,9 +61,11 @@ class Keyring {
     std::string recipient;
   };
   static constexpr std::string_view kAuditLabel = "aragora audit chain v1";
+  static constexpr std::string_view kEventLabel = "aragora event chain v1";
   Keyring() = default;
   const Secret& activeBytes() const;
   std::string derive(std::string_view label) const;
+  std::optional<std::string> keyOf(std::string_view key_id, std::string_view label) const;
   std::vector<Key> keys_;
 };
 

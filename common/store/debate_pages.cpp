@@ -1,7 +1,5 @@
 #include "common/store/debate_pages.h"
 
-#include <set>
-
 #include "common/base/text.h"
 #include "common/store/debate_row.h"
 
@@ -18,18 +16,17 @@ constexpr Micros kSettled = 60'000'000;
 constexpr auto kExtendEvery = std::chrono::seconds(1);
 constexpr auto kReadAnewEvery = std::chrono::minutes(10);
 
-bool hasKeys(const std::optional<std::string>& status) {
-  static const std::set<std::string> kFinal = {"completed", "failed", "cancelled"};
-  return !status || kFinal.count(*status) > 0;
-}
+bool hasKeys(std::optional<DebateStatus> status) { return !status || isFinal(*status); }
 
 // Debates older than this keep their place for good.
-Micros settledBefore(Connection& connection, const std::optional<std::string>& status) {
+Micros settledBefore(Connection& connection, std::optional<DebateStatus> status) {
   const auto now = nowMicros() - kSettled;
   if (!status) return now;
   auto oldest = now;
-  for (const auto* open : {"created", "pending", "running", "paused"}) {
-    const auto rows = connection.query("SELECT min(created_at) FROM debates WHERE status = $1", {std::string(open)});
+  for (const auto open : debateStatuses()) {
+    if (isFinal(open)) continue;
+    const auto rows =
+        connection.query("SELECT min(created_at) FROM debates WHERE status = $1", {std::string(name(open))});
     oldest = std::min(oldest, rows.at(0).optionalInteger(0).value_or(now));
   }
   return oldest;
@@ -41,7 +38,7 @@ std::string where(const std::vector<std::string>& conditions) {
 }
 }  // namespace
 
-DebatePages::Page DebatePages::page(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset) {
+DebatePages::Page DebatePages::page(std::optional<DebateStatus> status, std::int64_t limit, std::int64_t offset) {
   return database_.reading([&](Connection& connection) {
     const auto keys = this->keys(connection, status);
     const auto settled = static_cast<std::int64_t>(keys->list.size() * kStride);
@@ -52,7 +49,7 @@ DebatePages::Page DebatePages::page(const std::optional<std::string>& status, st
       values.push_back(std::move(value));
       return fmt::format("${}", values.size());
     };
-    if (status) conditions.push_back("status = " + bind(*status));
+    if (status) conditions.push_back("status = " + bind(std::string(name(*status))));
     const auto of_status = std::pair(values, conditions);
     const auto bound = [&](const Key& key, std::string_view comparison) {
       const auto at = bind(key.created_at);
@@ -82,15 +79,14 @@ DebatePages::Page DebatePages::page(const std::optional<std::string>& status, st
   });
 }
 
-std::shared_ptr<const DebatePages::Keys> DebatePages::keys(Connection& connection,
-                                                           const std::optional<std::string>& status) {
+std::shared_ptr<const DebatePages::Keys> DebatePages::keys(Connection& connection, std::optional<DebateStatus> status) {
   static const auto kNone = std::make_shared<const Keys>();
   if (!hasKeys(status)) return kNone;
   const auto now = std::chrono::steady_clock::now();
   std::shared_ptr<const Keys> known;
   {
     const std::lock_guard lock(mutex_);
-    known = keys_[status.value_or("")];
+    known = keys_[status];
   }
   if (known && now - known->extended < kExtendEvery) return known;
   const std::unique_lock alone(extending_, std::try_to_lock);
@@ -100,15 +96,15 @@ std::shared_ptr<const DebatePages::Keys> DebatePages::keys(Connection& connectio
   next->extended = now;
   extend(connection, status, *next);
   const std::lock_guard lock(mutex_);
-  return keys_[status.value_or("")] = std::move(next);
+  return keys_[status] = std::move(next);
 }
 
-void DebatePages::extend(Connection& connection, const std::optional<std::string>& status, Keys& keys) {
+void DebatePages::extend(Connection& connection, std::optional<DebateStatus> status, Keys& keys) {
   const auto settled = settledBefore(connection, status);
   while (true) {
     const auto last = keys.list.empty() ? Key{} : keys.list.back();
     Values values{settled, last.created_at, last.id, kRowsAtOnce, static_cast<std::int64_t>(kStride)};
-    if (status) values.emplace_back(*status);
+    if (status) values.emplace_back(std::string(name(*status)));
     const auto rows = connection.query(
         fmt::format("SELECT created_at, id FROM (SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) AS "
                     "place FROM (SELECT created_at, id FROM debates WHERE created_at < $1 AND (created_at, id) > ($2, "

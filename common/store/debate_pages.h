@@ -24,7 +24,7 @@ class DebatePages {
     std::vector<Debate> debates;
     std::int64_t total = 0;  // of the same snapshot
   };
-  Page page(const std::optional<std::string>& status, std::int64_t limit, std::int64_t offset);
+  Page page(std::optional<DebateStatus> status, std::int64_t limit, std::int64_t offset);
 
  private:
   struct Key {
@@ -36,13 +36,13 @@ class DebatePages {
     std::chrono::steady_clock::time_point read;
     std::chrono::steady_clock::time_point extended;
   };
-  std::shared_ptr<const Keys> keys(database::Connection& connection, const std::optional<std::string>& status);
-  static void extend(database::Connection& connection, const std::optional<std::string>& status, Keys& keys);
+  std::shared_ptr<const Keys> keys(database::Connection& connection, std::optional<DebateStatus> status);
+  static void extend(database::Connection& connection, std::optional<DebateStatus> status, Keys& keys);
 
   database::Database& database_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const Keys>> keys_;  // by status, "" for all
-  std::mutex extending_;                                     // one thread reads keys, the others use what there is
+  std::map<std::optional<DebateStatus>, std::shared_ptr<const Keys>> keys_;  // by status, nullopt for all
+  std::mutex extending_;  // one thread reads keys, the others use what there is
 };
 
 }  // namespace aragora::store

@@ -8,7 +8,8 @@
 #include "common/base/text.h"
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migrator.h"
-#include "common/store/debates.h"
+#include "common/store/event_chain.h"
+#include "common/store/events.h"
 #include "common/store/ratings.h"
 #include "common/store/settings.h"
 
@@ -119,7 +120,9 @@ class Verifier {
         report_.damaged = true;
       } else {
         // An older schema may lack what the step reads.
-        report_.findings.push_back({id, Outcome::NotVerified, error.what(), error.hint(), data && !pending_});
+        report_.findings.push_back(
+            {id, Outcome::NotVerified, error.what(), error.hint(), data && !pending_ && !followed_});
+        followed_ = false;
       }
     }
   }
@@ -215,66 +218,90 @@ class Verifier {
   // Walks all events in order of debate and sequence, and each debate's summary with them.
   Result events() {
     return database_->reading([&](Connection& connection) -> Result {
-      constexpr std::int64_t kBatch = 2000;
-      std::string debate;
-      std::int64_t seq = 0;
-      std::string hash;
-      std::string last_type;
-      std::int64_t count = 0;
-      std::string cursor_debate;
-      std::int64_t cursor_seq = 0;
       if (options_.progress != nullptr) {
         const auto all = connection.query("SELECT count(*) FROM debate_events", {})[0].integer(0);
         options_.progress->begin(
             {.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
       }
-      std::map<std::string, std::pair<std::int64_t, std::string>> heads;  // debate -> (seq, last type)
-      while (true) {
-        const auto rows = connection.query(
-            "SELECT debate_id, seq, type, round, agent, at, payload, prev_hash, hash FROM debate_events "
-            "WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3",
-            {cursor_debate, cursor_seq, kBatch});
-        for (const auto& row : rows) {
-          if (row.text(0) != debate) {
-            debate = row.text(0);
-            seq = 0;
-            hash = std::string(64, '0');
-          }
-          const store::Event event{row.text(0),    row.integer(1), row.text(2), row.integer(3), row.text(4),
-                                   row.integer(5), nullptr,        row.text(7), row.text(8)};
-          if (event.seq != seq + 1)
-            return bad(fmt::format("debate {}: event {} is missing", debate, seq + 1), "restore a backup");
-          if (event.prev_hash != hash)
-            return bad(fmt::format("debate {}: event {} does not follow the one before", debate, event.seq),
-                       "restore a backup");
-          if (store::eventHash(event, row.text(6)) != event.hash)
-            return bad(fmt::format("debate {}: event {} was altered", debate, event.seq), "restore a backup");
-          seq = event.seq;
-          hash = event.hash;
-          heads[debate] = {seq, event.type};
-          ++count;
-        }
-        add(options_.progress, rows.size());
-        if (rows.size() < static_cast<std::size_t>(kBatch)) break;
-        cursor_debate = rows.back().text(0);
-        cursor_seq = rows.back().integer(1);
-      }
-      std::int64_t debates = 0;
-      for (const auto& row : connection.query("SELECT id, last_seq, status FROM debates", {})) {
-        ++debates;
+      store::ChainWalk walk(options_.keyring);
+      Heads heads;
+      const auto count = walkChains(connection, walk, heads);
+      std::int64_t unsealed = 0;
+      const bool all_sealed = keyed() && allSealed(connection);
+      const auto rows = connection.query(
+          fmt::format("SELECT id, last_seq, status, {} FROM debates", keyed() ? "chain_seal" : "NULL"), {});
+      for (const auto& row : rows) {
         const auto head = heads.find(row.text(0));
         if (head == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
-        if (head->second.first != row.integer(1))
-          return bad(fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1),
-                                 head->second.first));
-        const bool ended = row.text(2) == "completed" || row.text(2) == "failed" || row.text(2) == "cancelled";
-        if (ended != (head->second.second == "debate_end"))
-          return bad(fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2),
-                                 head->second.second));
+        if (const auto wrong = summaryWrong(row, head->second); !wrong.empty()) return bad(wrong);
+        if (!head->second.key_id.empty()) continue;
+        if (row.isNull(3) && !all_sealed)
+          ++unsealed;
+        else if (!sealed(row.text(3), head->second))
+          return bad(fmt::format("debate {}: its chain has no key and not the seal it was given", row.text(0)),
+                     "somebody made it anew; restore a backup");
       }
-      return {true,
-              fmt::format("{} of {}, chains and summaries hold", counted(count, "event"), counted(debates, "debate"))};
+      // The chains and summaries hold; only who wrote them cannot be told, and restored data came signed.
+      followed_ = true;
+      if (walk.unverified()) throw *walk.unverified();
+      followed_ = false;
+      return {
+          true,
+          fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"), counted(rows.size(), "debate"),
+                      unsealed == 0 ? ""
+                                    : fmt::format("; {} without a key, sealed by the next start of the daemon",
+                                                  counted(unsealed, "chain")))};
     });
+  }
+
+  // Restored data may be of a version that had no keys yet.
+  bool keyed() const { return version_ >= 4; }
+
+  using Heads = std::map<std::string, store::ChainedEvent>;  // the last event of each debate, without its payload
+
+  std::int64_t walkChains(Connection& connection, store::ChainWalk& walk, Heads& heads) {
+    constexpr std::int64_t kBatch = 2000;
+    std::int64_t count = 0;
+    while (true) {
+      const auto rows = connection.query(
+          fmt::format("SELECT {} FROM debate_events WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3",
+                      keyed() ? std::string(store::kChainedColumns)
+                              : replaceAll(std::string(store::kChainedColumns), "key_id", "'' AS key_id")),
+          {walk.head().debate_id, walk.head().seq, kBatch});
+      for (const auto& row : rows) {
+        walk.take(store::toChained(row));
+        auto& head = heads[walk.head().debate_id] = walk.head();
+        head.payload.clear();
+      }
+      count += static_cast<std::int64_t>(rows.size());
+      add(options_.progress, rows.size());
+      if (rows.size() < static_cast<std::size_t>(kBatch)) return count;
+    }
+  }
+
+  static std::string summaryWrong(const database::Row& row, const store::ChainedEvent& head) {
+    if (head.seq != row.integer(1))
+      return fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1), head.seq);
+    const auto status = store::parseDebateStatus(row.text(2));
+    if ((status && store::isFinal(*status)) != (head.type == store::eventName<store::DebateEnded>()))
+      return fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2), head.type);
+    return {};
+  }
+
+  // Chains from before there were keys were all sealed once; from then on one without a seal was made anew.
+  static bool allSealed(Connection& connection) {
+    return store::readSetting(connection, store::kChainsSealed).has_value() ||
+           !connection.query("SELECT 1 FROM audit_log WHERE action = $1 LIMIT 1", {std::string(store::kSealAction)})
+                .empty();
+  }
+
+  bool sealed(const std::string& seal, const store::ChainedEvent& head) const {
+    if (seal.empty()) return false;
+    const auto holds = store::sealHolds(keyring(), seal, head);
+    if (!holds)
+      throw Error(Code::CouldNotVerify, "the chains of old debates are sealed with a key that is not in the keyring",
+                  "add that key to encryption.previous_keys");
+    return *holds;
   }
 
   const crypto::Keyring& keyring() const {
@@ -336,6 +363,7 @@ class Verifier {
   Report report_;
   int version_ = 0;
   bool pending_ = false;
+  bool followed_ = false;
 };
 }  // namespace
 

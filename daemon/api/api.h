@@ -7,7 +7,7 @@
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
 #include "daemon/api/list_cache.h"
-#include "daemon/debate/engine.h"
+#include "daemon/debate/service.h"
 #include "daemon/lifecycle/prober.h"
 #include "daemon/web/router.h"
 
@@ -21,7 +21,7 @@ struct Services {
   store::DebatePages& pages;
   store::Ratings& ratings;
   const providers::Providers& providers;
-  debate::Engine& engine;
+  debate::Service& debating;
   metrics::Registry& metrics;
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;

@@ -1,10 +1,9 @@
 #include "daemon/wire/debates.h"
-#include "common/audit/audit.h"
-#include "common/base/ids.h"
-#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "daemon/api/api.h"
+#include "daemon/debate/consensus.h"
+#include "daemon/wire/events.h"
 
 namespace aragora::api {
 
@@ -108,11 +107,11 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   debate.agents = agentsOf(body, services, fields);
   if (debate.agents.size() < 2 || debate.agents.size() > kMaxAgents)
     fields.fail("agents", fmt::format("must name 2 to {} agents", kMaxAgents));
-  if (std::set<std::string>(debate.agents.begin(), debate.agents.end()).size() != debate.agents.size())
-    fields.fail("agents", "must be different from each other");
   for (const auto& agent : debate.agents) {
     std::string why;
-    if (agent.size() > 100 || printable(agent) != agent || !services.providers.find(agent, why))
+    if (agent.find('#') != std::string::npos)  // numbers the seats of an agent that is named several times
+      why = "a name has no '#'";
+    if (!why.empty() || agent.size() > 100 || printable(agent) != agent || !services.providers.find(agent, why))
       fields.fail("agents",
                   fmt::format("'{}' cannot take part: {}", printable(agent, 60), why.empty() ? "not a name" : why));
   }
@@ -123,12 +122,6 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
       debate.metadata = toJson(*metadata);
   }
   fields.raise();
-  debate.id = newUlid();
-  debate.created_at = nowMicros();
-  debate.status = "created";
-  const auto digest = crypto::sha256(debate.id);
-  for (int i = 0; i < 6; ++i)
-    debate.seed = debate.seed << 8 | static_cast<unsigned char>(digest[static_cast<std::size_t>(i)]);
   return debate;
 }
 
@@ -136,7 +129,7 @@ json::object createdBody(const store::Debate& debate, const web::Request& reques
   return {{"success", true},
           {"debate_id", debate.id},
           {"id", debate.id},
-          {"status", "created"},
+          {"status", store::name(debate.status)},
           {"task", debate.task},
           {"agents", json::array(debate.agents.begin(), debate.agents.end())},
           {"rounds", debate.rounds},
@@ -146,58 +139,52 @@ json::object createdBody(const store::Debate& debate, const web::Request& reques
                                         request.host.empty() ? "localhost" : request.host, debate.id)}};
 }
 
+debate::Caller callerOf(const web::Request& request) {
+  return {request.principal.name(), request.client_address, request.request_id};
+}
+
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
-  const auto debate = parseDebate(request.jsonBody(), services);
-  const auto body = toJson(createdBody(debate, request));
-  std::optional<store::Debates::Idempotency> idempotency;
+  std::optional<debate::Service::IdempotencyKey> idempotency;
   if (const auto header = request.header("idempotency-key"); !header.empty()) {
     if (std::any_of(header.begin(), header.end(), [](char c) { return c < ' ' || c > '~'; }))
       throw Error(Code::Validation, "Idempotency-Key holds a byte that is not printable ASCII");
     if (header.size() > 255) throw Error(Code::Validation, "Idempotency-Key is longer than 255 characters");
-    idempotency = store::Debates::Idempotency{request.principal.name(), std::string(header),
-                                              crypto::sha256Hex(request.body), body};
+    idempotency = {std::string(header), crypto::sha256Hex(request.body)};
   }
-  const auto replay = services.debates.create(debate, idempotency);
+  auto created = services.debating.create(
+      parseDebate(request.jsonBody(), services), callerOf(request),
+      [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);
   web::Response response;
-  response.status = 200;
-  if (replay) {
-    if (replay->fingerprint != idempotency->fingerprint)
-      throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",
-                  "use a new key for a new request");
-    response.body = replay->response;
-    response.headers.emplace_back("Idempotent-Replayed", "true");
-    return response;
-  }
-  services.lists.drop();
-  services.engine.wake();
-  response.body = body;
+  response.body = std::move(created.answer);
+  if (created.replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
   return response;
 }
 
 struct ListQuery {
   std::int64_t limit = 20;
   std::int64_t offset = 0;
-  std::optional<std::string> status;
-  std::string key() const { return fmt::format("debates|{}|{}|{}", limit, offset, status.value_or("")); }
+  std::optional<store::DebateStatus> status;
+  std::string key() const { return fmt::format("debates|{}|{}|{}", limit, offset, status ? store::name(*status) : ""); }
 };
 
 ListQuery parseListQuery(const web::Request& request) {
   ListQuery query{request.integer("limit", 20, 1, 100), request.integer("offset", 0, 0, 100'000'000), std::nullopt};
   const auto found = request.query.find("status");
   if (found == request.query.end() || found->second.empty()) return query;
-  static const std::map<std::string, std::string> kAliases = {{"active", "running"},
-                                                              {"in_progress", "running"},
-                                                              {"concluded", "completed"},
-                                                              {"archived", "completed"},
-                                                              {"starting", "created"}};
-  static const std::set<std::string> kKnown = {"created",   "pending", "running",  "paused",
-                                               "completed", "failed",  "cancelled"};
+  using Status = store::DebateStatus;
+  static const std::map<std::string, Status> kAliases = {{"active", Status::Running},
+                                                         {"in_progress", Status::Running},
+                                                         {"concluded", Status::Completed},
+                                                         {"archived", Status::Completed},
+                                                         {"starting", Status::Created}};
   const auto alias = kAliases.find(found->second);
-  query.status = alias == kAliases.end() ? found->second : alias->second;
-  if (kKnown.count(*query.status) == 0) {
-    throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(*query.status, 40)),
-                "use created, pending, running, paused, completed, failed or cancelled");
+  query.status = alias == kAliases.end() ? store::parseDebateStatus(found->second) : alias->second;
+  if (!query.status) {
+    std::vector<std::string> known;
+    for (const auto status : store::debateStatuses()) known.emplace_back(store::name(status));
+    throw Error(Code::Validation, fmt::format("status '{}' is unknown", printable(found->second, 40)),
+                "use one of " + join(known, ", "));
   }
   return query;
 }
@@ -239,10 +226,7 @@ std::optional<web::Response> cachedList(const web::Request& request, const Servi
 }
 
 store::Debate require(const web::Request& request, const Services& services) {
-  const auto& id = request.parameters.at("id");
-  auto debate = id.size() <= 128 ? services.debates.find(id) : std::nullopt;
-  if (!debate) throw Error(Code::NotFound, fmt::format("Debate not found: {}", printable(id, 128)));
-  return std::move(*debate);
+  return services.debating.require(request.parameters.at("id"));
 }
 
 web::Response show(const web::Request& request, const Services& services) {
@@ -259,7 +243,7 @@ web::Response messages(const web::Request& request, const Services& services) {
   json::array array;
   std::int64_t total = 0;
   for (const auto& event : services.debates.events(debate.id, 0, 10'000)) {
-    if (event.type != "agent_message") continue;
+    if (!std::holds_alternative<store::AgentMessage>(event.body)) continue;
     if (total >= offset && static_cast<std::int64_t>(array.size()) < limit)
       array.push_back(wire::renderMessage(event, total));
     ++total;
@@ -289,22 +273,7 @@ web::Response events(const web::Request& request, const Services& services) {
 }
 
 web::Response cancel(const web::Request& request, const Services& services) {
-  const auto debate = require(request, services);
-  if (debate.finished()) throw Error(Code::Conflict, fmt::format("the debate has ended as {}", debate.status));
-  services.database.write([&](database::Connection& connection) {
-    audit::append(connection, services.keyring,
-                  {fmt::format("api:{}", request.principal.name()),
-                   "debate.cancel",
-                   fmt::format("debate:{}", debate.id),
-                   "success",
-                   request.client_address,
-                   request.request_id,
-                   {}});
-    store::Debates::requestCancel(connection, debate.id);
-  });
-  services.engine.cancel(debate.id);
-  services.engine.wake();
-  services.lists.drop();
+  const auto debate = services.debating.cancel(request.parameters.at("id"), callerOf(request));
   return web::jsonResponse(json::object{{"success", true},
                                         {"debate_id", debate.id},
                                         {"status", "cancelled"},

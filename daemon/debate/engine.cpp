@@ -1,24 +1,55 @@
 #include "daemon/debate/engine.h"
 
+#include <pthread.h>
+
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/redact.h"
+#include "common/base/text.h"
+#include "daemon/debate/old_chains.h"
 
 namespace aragora::debate {
 
 namespace {
-constexpr auto kPoll = std::chrono::seconds(5);
-constexpr auto kLease = std::chrono::seconds(30);
-constexpr auto kRenew = std::chrono::seconds(8);
+constexpr std::size_t kLookAhead = 64;  // candidates of one look at the store
+constexpr auto kCandidatesStay = std::chrono::milliseconds(250);
 constexpr auto kCleaning = std::chrono::minutes(10);
-constexpr auto kAfterFailure = std::chrono::seconds(2);
+constexpr auto kFirstTrouble = std::chrono::milliseconds(250);
+constexpr auto kLongestTrouble = std::chrono::seconds(5);
+
+std::chrono::milliseconds growing(std::chrono::milliseconds first, std::int64_t times,
+                                  std::chrono::milliseconds longest) {
+  auto pause = first;
+  for (std::int64_t i = 0; i < times && pause < longest; ++i) pause *= 2;
+  return std::min(pause, longest);
+}
+
+// What is no fault of the debate's: it is tried again for as long as it takes.
+bool ofTheSurroundings(const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  if (known == nullptr) return dynamic_cast<const std::system_error*>(&error) != nullptr;
+  switch (known->code()) {
+    case Code::Unreachable:
+    case Code::Overloaded:
+    case Code::Busy:
+    case Code::Io:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool leaseWent(const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  return known != nullptr && known->code() == Code::Conflict;
+}
 }  // namespace
 
-Engine::Engine(RunServices services, std::string instance, std::size_t max_concurrent)
-    : services_(std::move(services)), instance_(std::move(instance)), max_concurrent_(max_concurrent) {}
+Engine::Engine(RunServices services, EngineOptions options) : services_(std::move(services)), options_(options) {}
 
 void Engine::start() {
-  scheduler_ = std::thread([this] { schedule(); });
-  renewer_ = std::thread([this] { renew(); });
+  scheduler_ = std::jthread([this](const std::stop_token& stop) { schedule(stop); });
+  renewer_ = std::jthread([this](const std::stop_token& stop) { renew(stop); });
 }
 
 void Engine::wake() {
@@ -31,8 +62,7 @@ void Engine::wake() {
 
 void Engine::cancel(const std::string& debate_id) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = running_.find(debate_id); found != running_.end())
-    found->second->control.cancelling.request_stop();
+  if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancel();
 }
 
 std::size_t Engine::active() const {
@@ -40,68 +70,104 @@ std::size_t Engine::active() const {
   return running_.size();
 }
 
-// The background loop's catch-all: a store that fails is logged and tried again.
-void Engine::schedule() {
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
+void Engine::schedule(const std::stop_token& stop) {
+  ::pthread_setname_np(::pthread_self(), "debates");
+  Lock lock(mutex_);
+  while (!stop.stop_requested()) {
     woken_ = false;
     reap(lock);
-    const auto room = max_concurrent_ - running_.size();
-    auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kPoll);
+    const auto now = Clock::now();
+    auto room = options_.max_concurrent - std::min(options_.max_concurrent, running_.size());
+    if (troubles_ > 0) room = now < trouble_until_ ? 0 : std::min<std::size_t>(room, 1);
+    bool more = false;
     if (room > 0) {
       lock.unlock();
-      std::vector<std::string> ids;
-      try {
-        if (std::chrono::steady_clock::now() >= next_cleaning_) {
-          next_cleaning_ = std::chrono::steady_clock::now() + kCleaning;
-          services_.debates.forgetOldIdempotencyKeys();
-        }
-        ids = services_.debates.unowned(static_cast<std::int64_t>(room));
-      } catch (const std::exception& error) {
-        log::warning("looking for debates to run failed: {}", error.what());
-        pause = kAfterFailure;
-      }
+      more = refill(room);
       lock.lock();
-      for (const auto& id : ids) {
-        if (!stopping_ && running_.count(id) == 0) launch(id);
-      }
-      if (ids.size() == room && !ids.empty()) continue;
+      if (candidates_.empty() && Clock::now() >= trouble_until_) troubles_ = 0;  // nothing waits for it to pass
+      std::size_t launched = 0;
+      while (launched < room && launchNext(stop)) ++launched;
+      more = more && launched > 0 && troubles_ == 0 && candidates_.empty();
     }
-    changed_.wait_for(lock, pause, [this] { return stopping_ || woken_; });
+    if (more) continue;
+    auto pause = options_.poll;
+    if (troubles_ > 0 && trouble_until_ > Clock::now())
+      pause = std::chrono::duration_cast<std::chrono::milliseconds>(trouble_until_ - Clock::now()) +
+              std::chrono::milliseconds(1);
+    // In trouble nothing but time helps; whatever wakes us would only make us try at once.
+    changed_.wait_for(lock, stop, pause, [this] { return woken_ && troubles_ == 0; });
   }
 }
 
-void Engine::launch(const std::string& id) {
+// Looks for debates to run when none are known, or too old ones. Whether there may be more than were taken. The
+// background loop's catch-all: a store that fails is logged and tried again.
+bool Engine::refill(std::size_t room) {
+  const auto now = Clock::now();
+  if (!candidates_.empty() && now - looked_ < kCandidatesStay) return false;
+  try {
+    keepHouse();
+    const auto wanted = std::max(room, kLookAhead);
+    candidates_ = services_.leases.waiting(static_cast<std::int64_t>(wanted));
+    std::reverse(candidates_.begin(), candidates_.end());
+    looked_ = now;
+    return candidates_.size() == wanted;
+  } catch (const std::exception& error) {
+    candidates_.clear();
+    const std::lock_guard lock(mutex_);
+    troubled(fmt::format("looking for debates to run failed: {}", error.what()));
+    return false;
+  }
+}
+
+void Engine::keepHouse() {
+  if (!sealed_) {
+    sealOldChains(services_.database, services_.keyring);
+    sealed_ = true;
+  }
+  if (Clock::now() < next_cleaning_) return;
+  services_.debates.forgetOldIdempotencyKeys();
+  next_cleaning_ = Clock::now() + kCleaning;
+}
+
+bool Engine::launchNext(const std::stop_token& stop) {
+  while (!candidates_.empty() && !stop.stop_requested()) {
+    const auto id = std::move(candidates_.back());
+    candidates_.pop_back();
+    if (running_.count(id) == 0) return launch(id);
+  }
+  return false;
+}
+
+bool Engine::launch(const std::string& id) {
   auto& running = running_[id];
   running = std::make_unique<Running>();
-  running->thread = std::thread([this, id, &state = *running] { runOne(id, state); });
+  try {
+    running->thread = std::jthread([this, id, &state = *running] {
+      ::pthread_setname_np(::pthread_self(), "debate");
+      runOne(id, state);
+    });
+    return true;
+  } catch (const std::system_error& error) {
+    running_.erase(id);
+    troubled(fmt::format("no thread for debate {}: {}", id, error.what()));
+    return false;
+  }
 }
 
 void Engine::runOne(const std::string& id, Running& running) {
   try {
-    if (auto lease = services_.debates.acquireLease(id, instance_, kLease)) {
+    if (auto lease = services_.leases.acquire(id, options_.lease)) {
       {
         const std::lock_guard lock(mutex_);
         running.lease = lease;
+        troubles_ = 0;
       }
-      const auto debate = services_.debates.find(id);
-      if (debate && !debate->finished()) {
-        if (debate->cancel_requested) running.control.cancelling.request_stop();
-        services_.metrics.count("aragora_debates_started_total");
-        runDebate(*debate, *lease, services_, running.control);
-      }
-      services_.debates.releaseLease(*lease);
+      work(*lease, running.control);
     }
   } catch (const HandedBack&) {
-    try {
-      services_.debates.releaseLease(*running.lease);
-      log::info("debate {} handed back", id);
-    } catch (const std::exception& error) {
-      log::warning("debate {}: the lease could not be released ({}); it runs out by itself", id, error.what());
-    }
+    log::info("debate {} handed back", id);
   } catch (const std::exception& error) {
-    // The lease runs out and the debate is taken up again, here or elsewhere.
-    log::error("debate {} was interrupted: {}", id, error.what());
+    failed(id, running, error);
   }
   {
     const std::lock_guard lock(mutex_);
@@ -111,7 +177,68 @@ void Engine::runOne(const std::string& id, Running& running) {
   changed_.notify_all();
 }
 
-void Engine::reap(std::unique_lock<std::mutex>& lock) {
+void Engine::work(const store::Lease& lease, Control& control) {
+  const auto release = [&] {
+    try {
+      services_.leases.release(lease);
+    } catch (const std::exception& error) {
+      log::warning("debate {}: the lease could not be released ({}); it runs out by itself", lease.debate_id,
+                   error.what());
+    }
+  };
+  try {
+    const auto debate = services_.debates.find(lease.debate_id);
+    if (debate && !debate->finished()) {
+      services_.metrics.count("aragora_debates_started_total");
+      if (debate->cancel_requested) control.cancel();
+      runDebate(*debate, lease, services_, control);
+    }
+  } catch (const HandedBack&) {
+    release();
+    throw;
+  }
+  release();
+}
+
+void Engine::failed(const std::string& id, const Running& running, const std::exception& error) {
+  if (running.control.handedBack() || (running.lease && leaseWent(error))) {
+    log::info("debate {} goes on elsewhere: {}", id, error.what());
+    return;
+  }
+  try {
+    if (running.lease && !ofTheSurroundings(error)) return countFailure(*running.lease, error.what());
+    if (running.lease) services_.leases.release(*running.lease);
+  } catch (const std::exception& again) {
+    log::warning("debate {}: {}", id, again.what());
+  }
+  const std::lock_guard lock(mutex_);
+  troubled(fmt::format("debate {} was interrupted: {}", id, error.what()));
+}
+
+// Tried again after a pause, here or elsewhere, until it was tried often enough.
+void Engine::countFailure(const store::Lease& lease, const std::string& reason) {
+  const auto failures = lease.failures + 1;
+  if (failures < options_.tries) {
+    const auto pause = growing(options_.first_pause, lease.failures, options_.longest_pause);
+    log::error("debate {} could not be run, the {}. time of {}: {}; tried again in {}", lease.debate_id, failures,
+               options_.tries, reason, humanDuration(pause));
+    return services_.leases.releaseAfterFailure(lease, pause);
+  }
+  log::error("debate {} could not be run and ends as failed: {}", lease.debate_id, reason);
+  if (const auto debate = services_.debates.find(lease.debate_id); debate && !debate->finished())
+    failDebate(*debate, lease, services_, printable(redact(reason), 300));
+  services_.leases.release(lease);
+}
+
+// Under the lock. One line a pause, not one a debate.
+void Engine::troubled(std::string_view reason) {
+  if (Clock::now() < trouble_until_ && troubles_ > 0) return;
+  const auto pause = growing(kFirstTrouble, troubles_++, kLongestTrouble);
+  trouble_until_ = Clock::now() + pause;
+  log::warning("{}; debates are tried again in {}", reason, humanDuration(pause));
+}
+
+void Engine::reap(Lock& lock) {
   std::vector<std::unique_ptr<Running>> ended;
   for (auto entry = running_.begin(); entry != running_.end();) {
     if (entry->second->done) {
@@ -122,51 +249,71 @@ void Engine::reap(std::unique_lock<std::mutex>& lock) {
     }
   }
   lock.unlock();
-  for (auto& running : ended) running->thread.join();
+  ended.clear();  // joins
   lock.lock();
 }
 
-void Engine::renew() {
-  std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, kRenew, [this] { return stopping_; })) {
-    std::vector<std::pair<std::string, store::Lease>> leases;
+void Engine::renew(const std::stop_token& stop) {
+  ::pthread_setname_np(::pthread_self(), "leases");
+  Lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    changed_.wait_for(lock, stop, options_.renew, [] { return false; });
+    if (stop.stop_requested() || running_.empty()) continue;
+    std::map<std::string, std::int64_t> held;
     for (const auto& [id, running] : running_) {
-      if (running->lease && !running->done) leases.emplace_back(id, *running->lease);
+      if (running->lease && !running->done) held[id] = running->lease->epoch;
     }
     lock.unlock();
-    for (const auto& [id, lease] : leases) {
-      bool held = true;
-      bool cancelled = false;
-      try {
-        held = services_.debates.renewLease(lease, kLease);
-        if (const auto debate = services_.debates.find(id)) cancelled = debate->cancel_requested;
-      } catch (const std::exception& error) {
-        log::warning("the lease on debate {} could not be renewed: {}", id, error.what());
-      }
-      const std::lock_guard again(mutex_);
-      if (const auto found = running_.find(id); found != running_.end()) {
-        if (!held) found->second->control.stop = true;
-        if (cancelled) found->second->control.cancelling.request_stop();  // requested at another instance
-      }
+    std::optional<std::vector<store::Leases::Renewed>> renewed;
+    try {
+      renewed = services_.leases.renewAll(options_.lease);
+    } catch (const std::exception& error) {
+      log::warning("the leases could not be renewed: {}", error.what());
     }
     lock.lock();
+    if (!renewed) continue;
+    for (const auto& lease : *renewed) {
+      const auto found = held.find(lease.debate_id);
+      if (found == held.end() || found->second != lease.epoch) continue;
+      held.erase(found);
+      // Requested at another instance.
+      if (const auto running = running_.find(lease.debate_id); lease.cancel_requested && running != running_.end())
+        running->second->control.cancel();
+    }
+    for (const auto& [id, epoch] : held) {  // lost
+      const auto running = running_.find(id);
+      if (running != running_.end() && !running->second->done) running->second->control.handBack();
+    }
+  }
+}
+
+void Engine::releaseAll() {
+  try {
+    services_.leases.releaseAll();
+  } catch (const std::exception& error) {
+    log::warning("the leases could not be released ({}); they run out by themselves", error.what());
   }
 }
 
 void Engine::stop() {
+  std::map<std::string, std::unique_ptr<Running>> remaining;
   {
     const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    for (auto& [id, running] : running_) running->control.stop = true;
+    if (std::exchange(stopping_, true)) return;
   }
-  changed_.notify_all();
-  if (scheduler_.joinable()) scheduler_.join();
-  if (renewer_.joinable()) renewer_.join();
-  std::unique_lock lock(mutex_);
-  auto remaining = std::move(running_);
-  running_.clear();
-  lock.unlock();
-  for (auto& [id, running] : remaining) running->thread.join();
+  // No new ones any more.
+  for (auto* thread : {&scheduler_, &renewer_}) {
+    thread->request_stop();
+    if (thread->joinable()) thread->join();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [id, running] : running_) running->control.handBack();
+    remaining.swap(running_);
+  }
+  if (remaining.empty()) return;
+  releaseAll();       // others go on at once; what still runs here is fenced by its epoch
+  remaining.clear();  // joins
 }
 
 }  // namespace aragora::debate

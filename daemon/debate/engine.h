@@ -1,19 +1,32 @@
-// Runs debates: takes what is created or left over by a dead instance, at most `max_concurrent` at once, each in a
-// thread of its own under a lease that is renewed while it runs. Nothing is kept in memory that the store does not
-// have: a debate survives the process. Thread-safe.
+// Runs debates: takes what is created or left over by a dead instance, at most `max_concurrent` at once and fair
+// between owners, each in a thread of its own under a lease that is renewed while it runs. Nothing is kept in memory
+// that the store does not have: a debate survives the process. What cannot be run is tried again after growing pauses,
+// and then ends as failed; while leases cannot be had at all (database away, disk full) one debate tries for all.
+// Thread-safe.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
-#include "daemon/debate/run.h"
+#include "daemon/debate/runner.h"
 
 namespace aragora::debate {
 
+struct EngineOptions {
+  std::size_t max_concurrent = 100;
+  // Of an instance that is killed, others take the debates over after at most lease + poll.
+  std::chrono::milliseconds lease = std::chrono::seconds(9);
+  std::chrono::milliseconds renew = std::chrono::milliseconds(2500);
+  std::chrono::milliseconds poll = std::chrono::seconds(1);
+  std::int64_t tries = 8;
+  std::chrono::milliseconds first_pause = std::chrono::seconds(1);  // doubled each time
+  std::chrono::milliseconds longest_pause = std::chrono::minutes(1);
+};
+
 class Engine {
  public:
-  Engine(RunServices services, std::string instance, std::size_t max_concurrent);
+  Engine(RunServices services, EngineOptions options);
   ~Engine() { stop(); }
 
   void start();
@@ -22,33 +35,50 @@ class Engine {
   // Ends the debate as cancelled at its next step, when it runs here.
   void cancel(const std::string& debate_id);
   std::size_t active() const;
-  // Hands running debates back (their leases are released) and ends the threads.
+  // Hands running debates back, so that the next start or another instance goes on at once, and ends the threads.
   void stop();
 
  private:
   struct Running {
-    RunControl control;
+    Control control;
     std::optional<store::Lease> lease;
-    std::thread thread;
+    std::jthread thread;
     bool done = false;
   };
-  void schedule();
-  void renew();
-  void launch(const std::string& id);
+  using Lock = std::unique_lock<std::mutex>;
+  using Clock = std::chrono::steady_clock;
+
+  void schedule(const std::stop_token& stop);
+  void renew(const std::stop_token& stop);
+  bool refill(std::size_t room);
+  void keepHouse();
+  bool launchNext(const std::stop_token& stop);
+  bool launch(const std::string& id);
   void runOne(const std::string& id, Running& running);
-  void reap(std::unique_lock<std::mutex>& lock);
+  void work(const store::Lease& lease, Control& control);
+  void failed(const std::string& id, const Running& running, const std::exception& error);
+  void countFailure(const store::Lease& lease, const std::string& reason);
+  void troubled(std::string_view reason);
+  void reap(Lock& lock);
+  void releaseAll();
 
   RunServices services_;
-  std::string instance_;
-  std::size_t max_concurrent_;
+  EngineOptions options_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   bool stopping_ = false;
   bool woken_ = false;
   std::map<std::string, std::unique_ptr<Running>> running_;
-  std::chrono::steady_clock::time_point next_cleaning_{};  // scheduler thread only
-  std::thread scheduler_;
-  std::thread renewer_;
+  // No lease or no thread can be had: how often in a row, and when it is tried again.
+  int troubles_ = 0;
+  Clock::time_point trouble_until_{};
+  // Of the scheduler's thread only.
+  std::vector<std::string> candidates_;  // the first one last
+  Clock::time_point looked_{};
+  Clock::time_point next_cleaning_{};
+  bool sealed_ = false;
+  std::jthread scheduler_;
+  std::jthread renewer_;
 };
 
 }  // namespace aragora::debate

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "daemon/wire/events.h"
+
 namespace aragora::wire {
 
 namespace {
@@ -16,7 +18,7 @@ void writeSummary(JsonObjectText& object, const store::Debate& debate) {
   object.text("debate_id", debate.id);
   object.textOrNull("slug", debate.slug);
   object.text("task", debate.task);
-  object.text("status", debate.status);
+  object.text("status", store::name(debate.status));
   object.raw("agents", arrayText(debate.agents));
   object.integer("total_rounds", debate.rounds);
   object.integer("rounds_used", debate.rounds_used);
@@ -45,22 +47,10 @@ void appendDebateSummary(std::string& out, const store::Debate& debate) {
   object.finish();
 }
 
-json::object renderMessage(const store::Event& event, std::int64_t index) {
-  const auto& payload = event.payload.as_object();
-  return {{"index", index},
-          {"role", jsonTextOr(payload, "role", "assistant")},
-          {"content", jsonTextOr(payload, "content", "")},
-          {"agent", event.agent},
-          {"agent_id", event.agent},
-          {"round", event.round},
-          {"timestamp", toIso(event.at)}};
-}
-
 std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
   std::map<std::int64_t, json::object> rounds;
   std::int64_t index = 0;
   for (const auto& event : events) {
-    if (!event.payload.is_object()) continue;
     auto& round = rounds[event.round];
     if (round.empty())
       round = {{"round", event.round},
@@ -68,9 +58,11 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
                {"messages", json::array()},
                {"critiques", json::array()},
                {"votes", json::array()}};
-    if (event.type == "agent_message") round["messages"].as_array().push_back(renderMessage(event, index++));
-    if (event.type == "critique") round["critiques"].as_array().push_back(event.payload);
-    if (event.type == "vote") round["votes"].as_array().push_back(event.payload);
+    if (std::holds_alternative<store::AgentMessage>(event.body))
+      round["messages"].as_array().push_back(renderMessage(event, index++));
+    if (std::holds_alternative<store::Critique>(event.body))
+      round["critiques"].as_array().push_back(renderPayload(event));
+    if (std::holds_alternative<store::Vote>(event.body)) round["votes"].as_array().push_back(renderPayload(event));
   }
   json::array list;
   for (auto& [number, round] : rounds) list.push_back(std::move(round));
@@ -81,17 +73,6 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
   object.raw("rounds", toJson(list));
   object.finish();
   return body;
-}
-
-json::object renderEvent(const store::Event& event) {
-  auto data = event.payload.is_object() ? event.payload.as_object() : json::object();
-  data["debate_id"] = event.debate_id;
-  data["round_number"] = event.round;
-  return {{"type", event.type},           {"debate_id", event.debate_id},
-          {"loop_id", event.debate_id},   {"seq", event.seq},
-          {"round", event.round},         {"agent", event.agent},
-          {"timestamp", toIso(event.at)}, {"ts", static_cast<double>(event.at) / 1e6},
-          {"data", std::move(data)}};
 }
 
 json::object renderRating(const store::Rating& rating, std::int64_t rank) {

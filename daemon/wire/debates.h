@@ -1,4 +1,4 @@
-// JSON of debates and events as every client of the original reads it: unions of the names they use. Pure functions.
+// JSON of debates as every client of the original reads it: unions of the names they use. Pure functions.
 // Debates are rendered to text at once: a list is twenty of them a thousand times a second.
 #pragma once
 
@@ -10,8 +10,6 @@ namespace aragora::wire {
 void appendDebateSummary(std::string& out, const store::Debate& debate);
 // With rounds, messages, critiques and votes taken from its events.
 std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events);
-json::object renderMessage(const store::Event& event, std::int64_t index);
-json::object renderEvent(const store::Event& event);
 json::object renderRating(const store::Rating& rating, std::int64_t rank);
 
 }  // namespace aragora::wire

@@ -1,6 +1,6 @@
 #include "daemon/ws/frame.h"
 
-#include "daemon/wire/debates.h"
+#include "daemon/wire/events.h"
 
 namespace aragora::ws {
 
@@ -8,7 +8,7 @@ FramePtr makeFrame(const store::Event& event) {
   auto frame = std::make_shared<Frame>();
   frame->debate_id = event.debate_id;
   frame->seq = event.seq;
-  frame->ends_stream = event.type == "debate_end";
+  frame->ends_stream = std::holds_alternative<store::DebateEnded>(event.body);
   frame->text = toJson(wire::renderEvent(event));
   return frame;
 }

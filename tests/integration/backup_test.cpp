@@ -40,7 +40,7 @@ struct Deployment {
 
   void addDebates(int count) {
     const auto database = database::openDatabase(test.target());
-    store::Debates debates(*database);
+    store::Debates debates(*database, keyring);
     for (int i = 0; i < count; ++i) {
       store::Debate debate;
       debate.id = newUlid();

@@ -43,8 +43,8 @@ class DebatePagesTest : public testing::TestWithParam<database::Engine> {
     return ids;
   }
 
-  void compare(DebatePages& pages, const std::optional<std::string>& status) {
-    const auto all = counted(status);
+  void compare(DebatePages& pages, std::optional<DebateStatus> status) {
+    const auto all = counted(status ? std::optional(std::string(name(*status))) : std::nullopt);
     const auto total = static_cast<std::int64_t>(all.size());
     for (std::int64_t offset = 0; offset <= total + 7; offset += 7) {
       const auto page = pages.page(status, 20, offset);
@@ -60,8 +60,8 @@ TEST_P(DebatePagesTest, EveryPageIsWhatCountingOffGives) {
   add(700, nowMicros() - 3 * kHour, {"completed", "failed", "cancelled", "running"});
   add(130, nowMicros() - 1'000'000, {"completed", "created"});
   DebatePages pages(*database_);
-  for (const auto* status : {"", "completed", "failed", "cancelled", "running", "created", "paused"})
-    compare(pages, *status == '\0' ? std::nullopt : std::optional<std::string>(status));
+  compare(pages, std::nullopt);
+  for (const auto status : debateStatuses()) compare(pages, status);
 }
 
 TEST_P(DebatePagesTest, KeysStayRightWhenOldDebatesEndAndNewOnesCome) {
@@ -70,7 +70,7 @@ TEST_P(DebatePagesTest, KeysStayRightWhenOldDebatesEndAndNewOnesCome) {
   add(400, nowMicros() - kHour, {"completed", "failed"});
   DebatePages pages(*database_);
   compare(pages, std::nullopt);
-  compare(pages, "completed");
+  compare(pages, DebateStatus::Completed);
   for (int round = 0; round < 2; ++round) {
     // One that started hours ago ends among the old ones; the keys may not have passed it.
     database_->write([](database::Connection& c) {
@@ -80,10 +80,10 @@ TEST_P(DebatePagesTest, KeysStayRightWhenOldDebatesEndAndNewOnesCome) {
     });
     add(90, nowMicros() - 70'000'000, {"completed"});
     compare(pages, std::nullopt);
-    compare(pages, "completed");
+    compare(pages, DebateStatus::Completed);
     std::this_thread::sleep_for(std::chrono::milliseconds(1100));
     compare(pages, std::nullopt);
-    compare(pages, "completed");
+    compare(pages, DebateStatus::Completed);
   }
 }
 

@@ -112,7 +112,7 @@ class Provider(unittest.TestCase):
             events = daemon.get(f"/api/debates/{created['debate_id']}/events")[1]["events"]
             self.assertEqual([e["type"] for e in events].count("debate_end"), 1)
             daemon.stop()
-            self.assertIn("audit: 1 entry, chain holds", sandbox.run("verify", check=0).stdout)
+            self.assertIn("audit: 2 entries, chain holds", sandbox.run("verify", check=0).stdout)
 
     def test_too_few_answers_end_the_debate_with_a_reason(self):
         with Endpoint(lambda *_: (200, {}, b"not json")) as endpoint:

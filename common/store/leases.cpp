@@ -1,0 +1,102 @@
+#include "common/store/leases.h"
+
+#include "common/store/states.h"
+
+namespace aragora::store {
+
+using database::Connection;
+using database::Engine;
+
+namespace {
+// Microseconds since the epoch by the database's own clock.
+std::string_view now(const Connection& connection) {
+  return connection.engine() == Engine::Postgres
+             ? std::string_view("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+             : std::string_view("CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)");
+}
+
+std::int64_t micros(std::chrono::milliseconds span) { return std::chrono::microseconds(span).count(); }
+}  // namespace
+
+Error leaseLost(const Lease& lease) {
+  return {Code::Conflict, fmt::format("the lease on debate {} went to another instance", lease.debate_id)};
+}
+
+void requireHeld(Connection& connection, const Lease& lease) {
+  const auto held = connection.query(
+      fmt::format("SELECT epoch FROM debate_leases WHERE debate_id = $1 AND instance = $2{}",
+                  connection.engine() == Engine::Postgres ? " FOR UPDATE" : ""),  // SQLite has one writer
+      {lease.debate_id, lease.instance});
+  if (held.empty() || held[0].integer(0) != lease.epoch) throw leaseLost(lease);
+}
+
+std::optional<Lease> Leases::acquire(const std::string& debate_id, std::chrono::milliseconds duration) {
+  return database_.writing([&](Connection& connection) -> std::optional<Lease> {
+    const auto rows = connection.query(
+        fmt::format("INSERT INTO debate_leases (debate_id, instance, epoch, expires_at) VALUES ($1, $2, 1, {0} + $3) "
+                    "ON CONFLICT (debate_id) DO UPDATE SET instance = excluded.instance, epoch = debate_leases.epoch + "
+                    "1, expires_at = excluded.expires_at WHERE (debate_leases.expires_at < {0} OR "
+                    "debate_leases.instance = excluded.instance) AND debate_leases.not_before <= {0} "
+                    "RETURNING epoch, failures",
+                    now(connection)),
+        {debate_id, instance_, micros(duration)});
+    if (rows.empty()) return std::nullopt;
+    return Lease{debate_id, instance_, rows[0].integer(0), rows[0].integer(1)};
+  });
+}
+
+void Leases::release(const Lease& lease) {
+  database_.write([&](Connection& connection) {
+    connection.query("UPDATE debate_leases SET expires_at = 0 WHERE debate_id = $1 AND instance = $2 AND epoch = $3",
+                     {lease.debate_id, lease.instance, lease.epoch});
+  });
+}
+
+void Leases::releaseAll() {
+  database_.write([&](Connection& connection) {
+    connection.query("UPDATE debate_leases SET expires_at = 0 WHERE instance = $1 AND expires_at > 0", {instance_});
+  });
+}
+
+void Leases::releaseAfterFailure(const Lease& lease, std::chrono::milliseconds pause) {
+  database_.write([&](Connection& connection) {
+    connection.query(fmt::format("UPDATE debate_leases SET expires_at = 0, failures = failures + 1, not_before = {} + "
+                                 "$4 WHERE debate_id = $1 AND instance = $2 AND epoch = $3",
+                                 now(connection)),
+                     {lease.debate_id, lease.instance, lease.epoch, micros(pause)});
+  });
+}
+
+std::vector<Leases::Renewed> Leases::renewAll(std::chrono::milliseconds duration) {
+  return database_.writing([&](Connection& connection) {
+    std::vector<Renewed> renewed;
+    for (const auto& row : connection.query(
+             fmt::format("UPDATE debate_leases SET expires_at = {} + $2 WHERE instance = $1 AND expires_at > 0 "
+                         "RETURNING debate_id, epoch, (SELECT d.cancel_requested FROM debates d WHERE d.id = "
+                         "debate_leases.debate_id)",
+                         now(connection)),
+             {instance_, micros(duration)})) {
+      renewed.push_back({row.text(0), row.integer(1), row.integer(2) != 0});
+    }
+    return renewed;
+  });
+}
+
+std::vector<std::string> Leases::waiting(std::int64_t limit) {
+  return database_.reading([&](Connection& connection) {
+    // What runs is numbered first, so that an owner's next debate stands behind as many as the owner has running.
+    const auto rows = connection.query(
+        fmt::format("SELECT id FROM (SELECT id, created_at, turn, row_number() OVER (PARTITION BY owner ORDER BY turn, "
+                    "created_at, id) AS place FROM (SELECT d.id, d.created_at, coalesce(d.owner_id, '') AS owner, CASE "
+                    "WHEN l.expires_at >= {0} THEN 0 WHEN l.not_before > {0} THEN 2 ELSE 1 END AS turn FROM debates d "
+                    "LEFT JOIN debate_leases l ON l.debate_id = d.id WHERE d.status IN ({1})) AS unfinished) AS "
+                    "numbered WHERE turn = 1 ORDER BY place, created_at, id LIMIT $1",
+                    now(connection), openStatusesInSql()),
+        {limit});
+    std::vector<std::string> ids;
+    for (const auto& row : rows) ids.push_back(row.text(0));
+    return ids;
+  });
+}
+
+}  // namespace aragora::store

@@ -1,0 +1,73 @@
+#include "common/store/states.h"
+
+#include "common/base/text.h"
+
+namespace aragora::store {
+
+namespace {
+template <typename State, std::size_t Size>
+using Table = std::array<std::pair<State, std::string_view>, Size>;
+
+constexpr Table<DebateStatus, 7> kStatuses{{{DebateStatus::Created, "created"},
+                                            {DebateStatus::Pending, "pending"},
+                                            {DebateStatus::Running, "running"},
+                                            {DebateStatus::Paused, "paused"},
+                                            {DebateStatus::Completed, "completed"},
+                                            {DebateStatus::Failed, "failed"},
+                                            {DebateStatus::Cancelled, "cancelled"}}};
+constexpr Table<Phase, 5> kPhases{{{Phase::Propose, "propose"},
+                                   {Phase::Critique, "critique"},
+                                   {Phase::Revise, "revise"},
+                                   {Phase::Vote, "vote"},
+                                   {Phase::Synthesize, "synthesize"}}};
+constexpr Table<CallState, 4> kCallStates{{{CallState::Intent, "intent"},
+                                           {CallState::Done, "done"},
+                                           {CallState::Failed, "failed"},
+                                           {CallState::Unknown, "unknown"}}};
+
+template <typename State, std::size_t Size>
+std::string_view nameIn(const Table<State, Size>& table, State state) {
+  return table.at(static_cast<std::size_t>(state)).second;
+}
+
+template <typename State, std::size_t Size>
+std::optional<State> parseIn(const Table<State, Size>& table, std::string_view name) {
+  for (const auto& [state, known] : table) {
+    if (known == name) return state;
+  }
+  return std::nullopt;
+}
+
+std::string inSql(bool final) {
+  std::vector<std::string> quoted;
+  for (const auto& [status, name] : kStatuses) {
+    if (isFinal(status) == final) quoted.push_back(fmt::format("'{}'", name));
+  }
+  return join(quoted, ", ");
+}
+}  // namespace
+
+std::string_view name(DebateStatus status) { return nameIn(kStatuses, status); }
+std::string_view name(Phase phase) { return nameIn(kPhases, phase); }
+std::string_view name(CallState state) { return nameIn(kCallStates, state); }
+std::optional<DebateStatus> parseDebateStatus(std::string_view name) { return parseIn(kStatuses, name); }
+std::optional<Phase> parsePhase(std::string_view name) { return parseIn(kPhases, name); }
+std::optional<CallState> parseCallState(std::string_view name) { return parseIn(kCallStates, name); }
+
+std::span<const DebateStatus> debateStatuses() {
+  static const auto kAll = [] {
+    std::array<DebateStatus, kStatuses.size()> all{};
+    for (std::size_t i = 0; i < all.size(); ++i) all.at(i) = kStatuses.at(i).first;
+    return all;
+  }();
+  return kAll;
+}
+
+bool isFinal(DebateStatus status) {
+  return status == DebateStatus::Completed || status == DebateStatus::Failed || status == DebateStatus::Cancelled;
+}
+
+std::string finalStatusesInSql() { return inSql(true); }
+std::string openStatusesInSql() { return inSql(false); }
+
+}  // namespace aragora::store

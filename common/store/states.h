@@ -1,0 +1,31 @@
+// The states of a debate and of a provider call and the phases of a debate, each with its one table of names: as they
+// are stored and as clients see them.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace aragora::store {
+
+enum class DebateStatus { Created, Pending, Running, Paused, Completed, Failed, Cancelled };
+enum class Phase { Propose, Critique, Revise, Vote, Synthesize };
+// Intent: before the provider is asked. Unknown: whoever asked went away before the answer was recorded.
+enum class CallState { Intent, Done, Failed, Unknown };
+
+std::string_view name(DebateStatus status);
+std::string_view name(Phase phase);
+std::string_view name(CallState state);
+std::optional<DebateStatus> parseDebateStatus(std::string_view name);
+std::optional<Phase> parsePhase(std::string_view name);
+std::optional<CallState> parseCallState(std::string_view name);
+
+std::span<const DebateStatus> debateStatuses();
+// Whether a debate never leaves it again.
+bool isFinal(DebateStatus status);
+// "'completed', 'failed'": for IN (…).
+std::string finalStatusesInSql();
+std::string openStatusesInSql();
+
+}  // namespace aragora::store

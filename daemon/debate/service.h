@@ -1,0 +1,51 @@
+// What can be done with a debate, for whoever asks: the API, a WebSocket message, a console. Creating and cancelling
+// are audited in the transaction that does them. Thread-safe.
+#pragma once
+
+#include "common/crypto/keyring.h"
+#include "common/store/debates.h"
+#include "daemon/debate/engine.h"
+
+namespace aragora::debate {
+
+// Who asks, as the audit log names it.
+struct Caller {
+  std::string principal;
+  std::string address;
+  std::string request_id;
+};
+
+class Service {
+ public:
+  struct Parts {
+    database::Database& database;
+    store::Debates& debates;
+    const crypto::Keyring& keyring;
+    Engine& engine;
+    std::function<void()> changed;  // what lists show is not what they showed
+  };
+  explicit Service(Parts parts) : parts_(std::move(parts)) {}
+
+  struct IdempotencyKey {
+    std::string key;
+    std::string fingerprint;  // of the request; another one under the same key is Error(Unprocessable)
+  };
+  using Answering = std::function<std::string(const store::Debate&)>;
+  struct Created {
+    std::string answer;  // what `answering` made, now or when the key was used first
+    bool replayed = false;
+  };
+  // Of `draft` everything but id, seed, times, owner and status, which are given here. Durable when it returns.
+  Created create(store::Debate draft, const Caller& caller, const Answering& answering,
+                 const std::optional<IdempotencyKey>& idempotency = std::nullopt);
+  // Ends it at its next step. Error(NotFound | Conflict).
+  store::Debate cancel(const std::string& id, const Caller& caller);
+  // By id or slug.
+  std::optional<store::Debate> find(const std::string& id);
+  store::Debate require(const std::string& id);  // Error(NotFound)
+
+ private:
+  Parts parts_;
+};
+
+}  // namespace aragora::debate

@@ -1,0 +1,141 @@
+#include "daemon/wire/events.h"
+
+namespace aragora::wire {
+
+namespace {
+json::array arrayOf(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
+
+double fraction(std::int64_t percent) { return static_cast<double>(percent) / 100.0; }
+
+std::string shown(const store::Vote& vote) { return vote.choice.empty() ? std::string("abstain") : vote.choice; }
+
+struct Renderer {
+  const store::Event& event;
+
+  json::object operator()(const store::DebateCreated& created) const {
+    return {{"task", created.task},
+            {"agents", arrayOf(created.agents)},
+            {"total_rounds", created.rounds},
+            {"consensus", created.consensus},
+            {"seed", created.seed}};
+  }
+  json::object operator()(const store::DebateStarted& started) const {
+    return {{"task", started.task},
+            {"agents", arrayOf(started.seats)},
+            {"total_rounds", started.rounds},
+            {"rounds", started.rounds}};
+  }
+  json::object operator()(const store::RoundStarted& started) const {
+    return {{"round", event.round}, {"phase", store::name(started.phase)}};
+  }
+  json::object operator()(const store::AgentMessage& message) const {
+    return {{"role", store::name(message.role)},
+            {"agent", event.agent},
+            {"content", message.content},
+            {"round", event.round}};
+  }
+  json::object operator()(const store::Critique& critique) const {
+    const auto severity = critique.severity;
+    return {{"agent", event.agent},
+            {"critic", event.agent},
+            {"target", critique.target},
+            {"target_agent", critique.target},
+            {"critique", critique.weakness},
+            {"content", critique.weakness},
+            {"issues", json::array{json::string(critique.weakness)}},
+            {"severity", severity <= 2   ? "minor"
+                         : severity == 3 ? "moderate"
+                                         : "major"},
+            {"severity_score", severity},
+            {"score", static_cast<double>(severity) / 5},
+            {"round", event.round}};
+  }
+  json::object operator()(const store::AgentError& error) const {
+    return {{"agent", event.agent},
+            {"phase", store::name(error.phase)},
+            {"message", error.message},
+            {"target", store::name(error.phase)}};
+  }
+  json::object operator()(const store::RoundEnded&) const { return {{"round", event.round}}; }
+  json::object operator()(const store::Vote& vote) const {
+    return {{"agent", event.agent},     {"vote", shown(vote)},
+            {"choice", shown(vote)},    {"confidence", fraction(vote.confidence)},
+            {"reasoning", vote.reason}, {"valid", !vote.choice.empty()},
+            {"round", event.round}};
+  }
+  json::object operator()(const store::Synthesis& synthesis) const {
+    return {{"agent", event.agent}, {"role", "synthesizer"}, {"content", synthesis.content}, {"target", ""}};
+  }
+  json::object operator()(const store::Consensus& consensus) const {
+    json::array dissent;
+    for (const auto& [seat, text] : consensus.dissent) dissent.push_back(json::object{{"agent", seat}, {"text", text}});
+    return {{"reached", consensus.reached},
+            {"confidence", consensus.confidence},
+            {"answer", consensus.answer},
+            {"result", consensus.answer},
+            {"method", consensus.method},
+            {"dissent", std::move(dissent)},
+            {"consensus", renderConsensus(consensus)}};
+  }
+  json::object operator()(const store::DebateEnded& ended) const {
+    return {{"status", store::name(ended.status)},
+            {"outcome", ended.outcome},
+            {"reason", ended.reason},
+            {"consensus_reached", ended.consensus_reached},
+            {"duration_seconds", ended.seconds},
+            {"duration", ended.seconds},
+            {"total_rounds", ended.rounds},
+            {"rounds", ended.rounds}};
+  }
+  json::object operator()(const store::OtherEvent& other) const {
+    return other.payload.is_object() ? other.payload.get_object() : json::object{};
+  }
+};
+}  // namespace
+
+json::object renderPayload(const store::Event& event) { return std::visit(Renderer{event}, event.body); }
+
+json::object renderConsensus(const store::Consensus& consensus) {
+  json::array votes;
+  for (const auto& [seat, vote] : consensus.ballots) {
+    votes.push_back(json::object{{"agent_id", seat},
+                                 {"position", shown(vote)},
+                                 {"confidence", fraction(vote.confidence)},
+                                 {"reasoning", vote.reason}});
+  }
+  return {{"reached", consensus.reached},
+          {"agreement", consensus.agreement},
+          {"confidence", consensus.confidence},
+          {"final_answer", consensus.answer},
+          {"conclusion", consensus.answer},
+          {"supporting_agents", arrayOf(consensus.supporting)},
+          {"dissenting_agents", arrayOf(consensus.dissenting)},
+          {"votes", std::move(votes)},
+          {"method", consensus.method},
+          {"tied", consensus.tied},
+          {"leader", consensus.leader}};
+}
+
+json::object renderMessage(const store::Event& event, std::int64_t index) {
+  const auto payload = renderPayload(event);
+  return {{"index", index},
+          {"role", jsonTextOr(payload, "role", "assistant")},
+          {"content", jsonTextOr(payload, "content", "")},
+          {"agent", event.agent},
+          {"agent_id", event.agent},
+          {"round", event.round},
+          {"timestamp", toIso(event.at)}};
+}
+
+json::object renderEvent(const store::Event& event) {
+  auto data = renderPayload(event);
+  data["debate_id"] = event.debate_id;
+  data["round_number"] = event.round;
+  return {{"type", event.type()},         {"debate_id", event.debate_id},
+          {"loop_id", event.debate_id},   {"seq", event.seq},
+          {"round", event.round},         {"agent", event.agent},
+          {"timestamp", toIso(event.at)}, {"ts", static_cast<double>(event.at) / 1e6},
+          {"data", std::move(data)}};
+}
+
+}  // namespace aragora::wire

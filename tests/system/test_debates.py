@@ -1,0 +1,207 @@
+"""Debates from outside: several instances on one database, forged messages, one agent in several seats, who created what."""
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import sqlite3
+import time
+import unittest
+
+from support import Daemon, Sandbox, main, postgres_database
+from test_provider import KEY, Endpoint, speak
+
+
+@contextlib.contextmanager
+def slow_endpoint(pause):
+    """Answers after a while, so that debates are in flight."""
+    def answer(_, body):
+        time.sleep(pause)
+        return speak(body)
+
+    with Endpoint(answer) as endpoint:
+        yield endpoint
+
+
+def finished(daemon, ids, limit):
+    """Seconds until all of them have ended."""
+    started = time.monotonic()
+    for debate_id in ids:
+        daemon.wait_finished(debate_id, limit=max(0.1, limit - (time.monotonic() - started)))
+    return time.monotonic() - started
+
+
+def until(condition, limit):
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit} s"
+        time.sleep(0.02)
+
+
+class Instances(unittest.TestCase):
+    """Two daemons on one PostgreSQL; the first one has debates running when it goes."""
+
+    @contextlib.contextmanager
+    def two(self, endpoint):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as first:
+                ids = [first.post("/api/debates", {"task": f"task {number}", "agents": ["openai", "demo-a", "demo-b"], "rounds": 3})[1]["debate_id"] for number in range(3)]
+                until(lambda: all(len(self.events(first, debate_id)) > 2 for debate_id in ids), 20)
+                with Daemon(sandbox) as second:
+                    yield sandbox, first, second, ids
+                    for debate_id in ids:
+                        events = self.events(second, debate_id)
+                        self.assertEqual([e["seq"] for e in events], list(range(1, len(events) + 1)))
+                        keys = [(e["type"], e["round"], e["agent"], e["data"].get("role")) for e in events]
+                        self.assertEqual(len(keys), len(set(keys)), "an event stands twice")
+                        self.assertEqual(events[-1]["type"], "debate_end")
+            sandbox.run("verify", check=0)
+
+    def events(self, daemon, debate_id):
+        return daemon.get(f"/api/debates/{debate_id}/events?limit=500")[1]["events"]
+
+    def resumed(self, daemon, ids, before, limit):
+        """Until each has events that it did not have before."""
+        started = time.monotonic()
+        until(lambda: all(len(self.events(daemon, debate_id)) > before[debate_id] for debate_id in ids), limit)
+        return time.monotonic() - started
+
+    def test_what_a_killed_instance_ran_is_resumed_within_15_seconds(self):
+        with slow_endpoint(0.4) as endpoint, self.two(endpoint) as (_, first, second, ids):
+            first.kill()
+            before = {debate_id: len(self.events(second, debate_id)) for debate_id in ids}
+            took = self.resumed(second, ids, before, 15)
+            print(f"resumed {took:.1f} s after kill -9")
+            finished(second, ids, 30)
+
+    def test_what_a_stopped_instance_ran_is_resumed_within_2_seconds(self):
+        with slow_endpoint(0.4) as endpoint, self.two(endpoint) as (_, first, second, ids):
+            stopping = time.monotonic()
+            first.process.terminate()
+            first.process.wait(20)
+            before = {debate_id: len(self.events(second, debate_id)) for debate_id in ids}
+            self.resumed(second, ids, before, 10)
+            took = time.monotonic() - stopping
+            print(f"resumed {took:.1f} s after SIGTERM")
+            self.assertLess(took, 2 + 2 * 0.4, "more than taking over and the provider's own time")
+            finished(second, ids, 30)
+
+    def test_an_owner_with_many_debates_does_not_hold_up_another(self):
+        with slow_endpoint(0.3) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_MAX_CONCURRENT_DEBATES="2") as sandbox, Daemon(sandbox) as daemon:
+            body = {"agents": ["openai", "demo-a"], "rounds": 1}
+            many = [daemon.post("/api/debates", {"task": f"many {number}", **body})[1]["debate_id"] for number in range(12)]
+            until(lambda: daemon.get("/api/debates?status=running&limit=1")[1]["total"] == 2, 10)
+            database = sqlite3.connect(next(sandbox.directory.rglob("*.db")), timeout=10)
+            with database:
+                database.execute("UPDATE debates SET owner_id = 'many'")
+            one = daemon.post("/api/debates", {"task": "one", **body})[1]["debate_id"]
+            with database:
+                database.execute("UPDATE debates SET owner_id = 'one' WHERE id = ?", (one,))
+            database.close()
+            daemon.wait_finished(one)
+            waiting = daemon.get("/api/debates?status=created&limit=1")[1]["total"]
+            self.assertGreater(waiting, 3, "it waited behind the other owner's debates")
+            finished(daemon, many, 60)
+
+
+class Seats(unittest.TestCase):
+    def test_one_agent_takes_several_seats(self):
+        with Sandbox() as sandbox, Daemon(sandbox) as daemon:
+            status, created = daemon.post("/api/debates", {"task": "x", "agents": ["demo", "demo-b", "demo"], "rounds": 1})
+            self.assertEqual((status, created["agents"]), (200, ["demo", "demo-b", "demo"]))
+            debate = daemon.wait_finished(created["debate_id"])
+            self.assertEqual(debate["status"], "completed")
+            events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
+            self.assertEqual({e["agent"] for e in events if e["type"] == "vote"}, {"demo#1", "demo-b", "demo#2"})
+            names = [entry["name"] for entry in daemon.get("/api/leaderboard")[1]["rankings"]]
+            self.assertFalse([name for name in names if "#" in name], "agents are rated, not seats")
+            status, refused = daemon.post("/api/debates", {"task": "x", "agents": ["demo#1", "demo-b"]})
+            self.assertEqual((status, "#" in refused["message"]), (400, True))
+
+    def test_the_winner_does_not_dissent_from_its_own_answer(self):
+        with Sandbox() as sandbox, Daemon(sandbox) as daemon:
+            for number in range(5):
+                _, created = daemon.post("/api/debates", {"task": f"which {number}", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1})
+                consensus = daemon.wait_finished(created["debate_id"])["consensus"]
+                self.assertTrue(consensus["leader"])
+                self.assertNotIn(consensus["leader"], consensus["dissenting_agents"])
+
+
+class Chains(unittest.TestCase):
+    def test_forged_messages_are_found(self):
+        key = secrets.token_hex(32)
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=key) as sandbox:
+            with Daemon(sandbox) as daemon:
+                ids = [daemon.post("/api/debates", {"task": f"t{n}", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 2})[1]["debate_id"] for n in range(2)]
+                finished(daemon, ids, 30)
+            sandbox.run("verify", check=0)
+            path = next(sandbox.directory.rglob("*.db"))
+            for keep_key in (True, False):
+                database = sqlite3.connect(path)
+                with database:
+                    self.forge(database, ids[0], keep_key)
+                database.close()
+                result = sandbox.run("verify", check=65)
+                self.assertIn(ids[0], result.stdout + result.stderr)
+
+    def forge(self, database, debate_id, keep_key):
+        """All nine messages and the whole chain anew, by somebody who has the database and not the key."""
+        previous = "0" * 64
+        for seq, kind, round_, agent, at, payload, key_id in database.execute(
+                "SELECT seq, type, round, agent, at, payload, key_id FROM debate_events WHERE debate_id = ? ORDER BY seq", (debate_id,)).fetchall():
+            if kind == "agent_message":
+                payload = json.dumps({**json.loads(payload), "content": "I am for it."})
+            key_id = key_id if keep_key else ""
+            fields = [previous, debate_id, str(seq), kind, str(round_), agent, str(at), payload]
+            text = "".join(f"{len(field.encode())}:{field}" for field in [*fields, *([key_id] if key_id else [])]).encode()
+            digest = hmac.new(b"guessed", text, hashlib.sha256).hexdigest() if key_id else hashlib.sha256(text).hexdigest()
+            database.execute("UPDATE debate_events SET payload = ?, prev_hash = ?, hash = ?, key_id = ? WHERE debate_id = ? AND seq = ?",
+                             (payload, previous, digest, key_id, debate_id, seq))
+            previous = digest
+
+    def test_a_rotated_key_verifies_what_was_written_before(self):
+        old, new = secrets.token_hex(32), secrets.token_hex(32)
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=old) as sandbox:
+            with Daemon(sandbox) as daemon:
+                daemon.wait_finished(daemon.post("/api/debates", {"task": "before"})[1]["debate_id"])
+            sandbox.environment.update(ARAGORA_ENCRYPTION_KEY=new, ARAGORA_ENCRYPTION_PREVIOUS_KEYS=old)
+            with Daemon(sandbox) as daemon:
+                daemon.wait_finished(daemon.post("/api/debates", {"task": "after"})[1]["debate_id"])
+            sandbox.run("verify", check=0)
+
+    def test_creations_are_audited_with_their_owner(self):
+        token = secrets.token_hex(32)
+        with Sandbox(ARAGORA_API_TOKEN=token) as sandbox:
+            with Daemon(sandbox) as daemon:
+                _, created = daemon.post("/api/debates", {"task": "mine"}, Authorization=f"Bearer {token}")
+                until(lambda: daemon.get(f"/api/debates/{created['debate_id']}", Authorization=f"Bearer {token}")[1]["status"] == "completed", 20)
+            database = sqlite3.connect(next(sandbox.directory.rglob("*.db")))
+            owner, = database.execute("SELECT owner_id FROM debates").fetchone()
+            entries = database.execute("SELECT actor, action, object FROM audit_log").fetchall()
+            database.close()
+            self.assertTrue(owner)
+            self.assertEqual(entries, [(f"api:{owner}", "debate.create", f"debate:{created['debate_id']}")])
+            sandbox.run("verify", check=0)
+
+
+class Stored(unittest.TestCase):
+    def test_a_deadline_counts_from_the_creation(self):
+        with Sandbox() as sandbox:
+            with Daemon(sandbox, ARAGORA_MAX_CONCURRENT_DEBATES="1"):
+                pass
+            path = next(sandbox.directory.rglob("*.db"))
+            database = sqlite3.connect(path)
+            with Daemon(sandbox) as daemon:
+                _, created = daemon.post("/api/debates", {"task": "x"})
+                daemon.wait_finished(created["debate_id"])
+            with database:  # as if it had been running since an hour ago
+                database.execute("UPDATE debates SET status = 'running', completed_at = NULL, outcome = NULL, created_at = created_at - 3600000000, last_seq = 2")
+                database.execute("DELETE FROM debate_events WHERE seq > 2")
+            database.close()
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.wait_finished(created["debate_id"])["outcome"], "deadline_exceeded")
+
+
+if __name__ == "__main__":
+    main()

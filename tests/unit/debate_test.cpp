@@ -1,0 +1,360 @@
+// The protocol of a debate as tables (what is recorded, what comes next) and cut at every place; typed events.
+#include <gtest/gtest.h>
+
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "daemon/debate/protocol.h"
+#include "daemon/wire/debates.h"
+#include "daemon/wire/events.h"
+
+namespace aragora::debate {
+namespace {
+
+using store::Phase;
+
+std::string told(const store::NewEvent& event) {
+  auto text = std::string(store::typeOf(event.body));
+  if (event.round != 0) text += fmt::format(" {}", event.round);
+  return event.agent.empty() ? text : text + " " + event.agent;
+}
+
+std::string told(const std::vector<store::NewEvent>& events) {
+  std::vector<std::string> texts;
+  for (const auto& event : events) texts.push_back(told(event));
+  return join(texts, ", ");
+}
+
+std::string told(const Step& step) {
+  if (const auto* ask = std::get_if<Ask>(&step)) {
+    std::vector<std::string> seats;
+    for (const auto& inquiry : ask->inquiries) seats.push_back(inquiry.place.seat);
+    return fmt::format("ask {} {}: {}", store::name(ask->inquiries.front().place.phase),
+                       ask->inquiries.front().place.round, join(seats, " "));
+  }
+  if (const auto* append = std::get_if<Append>(&step)) return "append " + told(append->events);
+  if (const auto* finish = std::get_if<Finish>(&step)) return "finish " + told(finish->events);
+  return std::holds_alternative<Wait>(step) ? "wait" : "done";
+}
+
+// What was recorded in a debate, in order.
+using Entry = std::variant<store::Event, Answer>;
+using Speaking = std::function<Answer(const Inquiry&)>;
+
+Answer speak(const Inquiry& inquiry) {
+  const auto& material = inquiry.material;
+  switch (inquiry.place.phase) {
+    case Phase::Critique:
+      return {inquiry.place, true, R"({"weakness": "of )" + inquiry.place.seat + R"(", "severity": 4})"};
+    case Phase::Vote:
+      return {inquiry.place, true,
+              fmt::format(R"(Sure! {{"choice": "{}", "confidence": 80, "reason": "r"}})",
+                          std::string(material.at("proposals").as_array().at(0).at("id").as_string()))};
+    default:
+      return {inquiry.place, true,
+              fmt::format("{} {} {}", inquiry.place.seat, store::name(inquiry.place.phase), inquiry.place.round)};
+  }
+}
+
+// Tells a machine what is there and plays on to the end; answers everything that is recorded then.
+class Play {
+ public:
+  Play(const Setup& setup, Speaking speaking, std::vector<Entry> there = {})
+      : machine_(setup), speaking_(std::move(speaking)), log_(std::move(there)) {
+    for (const auto& entry : log_) std::visit([this](const auto& e) { machine_.recorded(e); }, entry);
+    for (const auto& entry : log_) seq_ += std::holds_alternative<store::Event>(entry) ? 1 : 0;
+  }
+
+  Play& toTheEnd() {
+    for (int steps = 0; steps < 1000; ++steps) {
+      auto step = machine_.next();
+      steps_.push_back(told(step));
+      if (std::holds_alternative<Done>(step)) return *this;
+      if (const auto* ask = std::get_if<Ask>(&step)) {
+        for (const auto& inquiry : ask->inquiries) {
+          const auto answer = speaking_(inquiry);
+          machine_.recorded(answer);
+          log_.emplace_back(answer);
+        }
+      } else if (const auto* append = std::get_if<Append>(&step)) {
+        write(append->events);
+      } else if (auto* finish = std::get_if<Finish>(&step)) {
+        write(finish->events);
+        match_ = finish->match;
+        consensus_ = finish->consensus;
+      }
+    }
+    ADD_FAILURE() << "the debate has no end: " << steps_.back();
+    return *this;
+  }
+
+  const std::vector<std::string>& steps() const { return steps_; }
+  const std::vector<Entry>& log() const { return log_; }
+  const std::optional<Match>& match() const { return match_; }
+  const std::optional<store::Consensus>& consensus() const { return consensus_; }
+  std::vector<std::string> events() const {
+    std::vector<std::string> result;
+    for (const auto& entry : log_) {
+      if (const auto* event = std::get_if<store::Event>(&entry))
+        result.push_back(fmt::format("{} {} {} {}", event->type(), event->round, event->agent,
+                                     toJson(store::toPayload(event->body))));
+    }
+    return result;
+  }
+
+ private:
+  void write(const std::vector<store::NewEvent>& events) {
+    for (const auto& event : events) {
+      const auto type = std::string(store::typeOf(event.body));
+      // As it comes back from the database.
+      store::Event written{"d",         ++seq_, event.round,
+                           event.agent, 1,      store::fromPayload(type, toJson(store::toPayload(event.body)))};
+      machine_.recorded(written);
+      log_.emplace_back(std::move(written));
+    }
+  }
+
+  Protocol machine_;
+  Speaking speaking_;
+  std::vector<Entry> log_;
+  std::int64_t seq_ = 0;
+  std::vector<std::string> steps_;
+  std::optional<Match> match_;
+  std::optional<store::Consensus> consensus_;
+};
+
+Setup setup(const std::vector<std::string>& agents, std::int64_t rounds, const std::string& consensus = "majority") {
+  return {"task", "context", seatsOf(agents), rounds, consensus, 42};
+}
+
+Speaking without(std::set<Place> failing) {
+  return [failing = std::move(failing)](const Inquiry& inquiry) {
+    return failing.count(inquiry.place) > 0 ? Answer{inquiry.place, false, "status 500"} : speak(inquiry);
+  };
+}
+
+TEST(Protocol, SaysStepByStepWhatComesNext) {
+  EXPECT_EQ(Play(setup({"a", "b", "c"}, 1), speak).toTheEnd().steps(),
+            (std::vector<std::string>{
+                "append debate_start, round_start", "ask propose 0: a b c",
+                "append agent_message a, agent_message b, agent_message c", "append round_start 1",
+                "ask critique 1: a b c", "append critique 1 a, critique 1 b, critique 1 c", "ask revise 1: a b c",
+                "append agent_message 1 a, agent_message 1 b, agent_message 1 c", "append round_end 1",
+                "ask vote 1: a b c", "append vote 1 a, vote 1 b, vote 1 c", "ask synthesize 1: a",
+                "append synthesis 1 a", "finish consensus 1, debate_end 1", "done"}));
+}
+
+TEST(Protocol, ASeatThatFailsIsNamedAndTheOthersGoOn) {
+  const Place silent{Phase::Propose, 0, "b"};
+  const Place abstaining{Phase::Vote, 0, "c"};
+  const auto play = Play(setup({"a", "b", "c"}, 0), without({silent, abstaining})).toTheEnd();
+  EXPECT_EQ(play.steps().at(2), "append agent_error b, agent_message a, agent_message c");
+  EXPECT_EQ(play.steps().at(3), "ask vote 0: a c");
+  EXPECT_EQ(play.steps().at(4), "append agent_error c, vote a, vote c");
+}
+
+TEST(Protocol, TooFewAnswersEndTheDebate) {
+  const auto play = Play(setup({"a", "b"}, 3), without({{Phase::Propose, 0, "a"}})).toTheEnd();
+  EXPECT_EQ(play.steps().at(3), "finish debate_end 3");
+  EXPECT_NE(play.events().back().find("only 1 of 2 agents answered"), std::string::npos);
+}
+
+TEST(Protocol, WaitsForWhatWasAskedAndAsksNobodyTwice) {
+  Protocol machine(setup({"a", "b"}, 0));
+  machine.recorded(store::Event{"d", 1, 0, "", 1, store::DebateStarted{}});
+  machine.recorded(store::Event{"d", 2, 0, "", 1, store::RoundStarted{}});
+  EXPECT_EQ(told(machine.next()), "ask propose 0: a b");
+  machine.asked({Phase::Propose, 0, "a"});
+  EXPECT_EQ(told(machine.next()), "ask propose 0: b");
+  machine.asked({Phase::Propose, 0, "b"});
+  EXPECT_EQ(told(machine.next()), "wait");
+  machine.recorded(Answer{{Phase::Propose, 0, "b"}, true, "x"});
+  EXPECT_EQ(told(machine.next()), "wait");
+  machine.recorded(Answer{{Phase::Propose, 0, "a"}, true, "y"});
+  EXPECT_EQ(told(machine.next()), "append agent_message a, agent_message b");
+}
+
+struct Recorded {
+  Setup setup;
+  Speaking speaking;
+};
+std::vector<Recorded> debates() {
+  const auto never = [](const Inquiry& inquiry) {  // everybody chooses what is not there
+    auto answer = speak(inquiry);
+    if (inquiry.place.phase == Phase::Vote) answer.text = R"({"choice": "P99"})";
+    return answer;
+  };
+  return {
+      {setup({"a", "b"}, 0), speak},
+      {setup({"a", "b", "c"}, 1), speak},
+      {setup({"a", "b", "c", "d", "e"}, 3, "supermajority"), speak},
+      {setup({"demo", "other", "demo"}, 2), speak},
+      {setup({"a", "b", "c"}, 1), never},
+      {setup({"a", "b"}, 2), without({{Phase::Propose, 0, "a"}})},
+      {setup({"a", "b", "c"}, 2),
+       without({{Phase::Propose, 0, "a"}, {Phase::Critique, 1, "b"}, {Phase::Revise, 2, "c"}, {Phase::Vote, 2, "b"}})},
+      {setup({"a", "b", "c"}, 1),
+       without({{Phase::Synthesize, 1, "a"}, {Phase::Synthesize, 1, "b"}, {Phase::Synthesize, 1, "c"}})}};
+}
+
+TEST(Protocol, GoesOnToTheSameEndWhereverItWasCut) {
+  for (const auto& [setup, speaking] : debates()) {
+    const auto whole = Play(setup, speaking).toTheEnd();
+    for (std::size_t cut = 0; cut <= whole.log().size(); ++cut) {
+      const std::vector<Entry> there(whole.log().begin(), whole.log().begin() + static_cast<std::ptrdiff_t>(cut));
+      const auto rest = Play(setup, speaking, there).toTheEnd();
+      EXPECT_EQ(rest.events(), whole.events()) << "cut at " << cut;
+      EXPECT_EQ(cut < whole.log().size() && whole.match().has_value(), rest.match().has_value()) << cut;
+    }
+  }
+}
+
+TEST(Protocol, AsksNothingAgainThatHasAnAnswer) {
+  for (const auto& [setup, speaking] : debates()) {
+    const auto whole = Play(setup, speaking).toTheEnd();
+    for (std::size_t cut = 0; cut <= whole.log().size(); ++cut) {
+      const std::vector<Entry> there(whole.log().begin(), whole.log().begin() + static_cast<std::ptrdiff_t>(cut));
+      std::set<Place> answered;
+      for (const auto& entry : there) {
+        if (const auto* answer = std::get_if<Answer>(&entry)) answered.insert(answer->place);
+      }
+      Play(
+          setup,
+          [&, &speaking = speaking](const Inquiry& inquiry) {
+            EXPECT_EQ(answered.count(inquiry.place), 0U) << inquiry.place.seat;
+            return speaking(inquiry);
+          },
+          there)
+          .toTheEnd();
+    }
+  }
+}
+
+// Calls may be gone (they are kept for a while only); events stay.
+TEST(Protocol, GoesOnFromEventsAlone) {
+  for (const auto& [setup, speaking] : debates()) {
+    const auto whole = Play(setup, speaking).toTheEnd();
+    std::vector<Entry> events;
+    for (const auto& entry : whole.log()) {
+      if (std::holds_alternative<store::Event>(entry)) events.push_back(entry);
+    }
+    for (std::size_t cut = 0; cut <= events.size(); ++cut) {
+      const std::vector<Entry> there(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(cut));
+      EXPECT_EQ(Play(setup, speaking, there).toTheEnd().events(), whole.events()) << "cut at " << cut;
+    }
+  }
+}
+
+TEST(Protocol, TheWinnerIsNoDissenterOfItsOwnAnswer) {
+  for (const auto& [setup, speaking] : debates()) {
+    const auto play = Play(setup, speaking).toTheEnd();
+    if (!play.consensus() || play.consensus()->leader.empty()) continue;
+    const auto& dissenting = play.consensus()->dissenting;
+    EXPECT_EQ(std::count(dissenting.begin(), dissenting.end(), play.consensus()->leader), 0);
+  }
+}
+
+TEST(Protocol, OneAgentMayHaveSeveralSeatsAndIsRatedOnce) {
+  const auto seats = seatsOf({"demo", "other", "demo"});
+  EXPECT_EQ(seats[0].name + " " + seats[1].name + " " + seats[2].name, "demo#1 other demo#2");
+  EXPECT_EQ(seats[2].agent, "demo");
+  const auto play = Play(setup({"demo", "other", "demo"}, 1), speak).toTheEnd();
+  ASSERT_TRUE(play.match());
+  EXPECT_EQ(play.match()->agents, (std::vector<std::string>{"demo", "other"}));
+}
+
+TEST(Protocol, WhatAModelOrdersOthersToDoChangesNoTally) {
+  const auto play = Play(setup({"a", "b", "c"}, 0), [](const Inquiry& inquiry) {
+                      return Answer{inquiry.place, true, R"(Ignore this. {"choice": "a", "confidence": 1000000})"};
+                    }).toTheEnd();
+  ASSERT_TRUE(play.consensus());
+  EXPECT_FALSE(play.consensus()->reached);
+  EXPECT_EQ(play.consensus()->ballots.at(0).vote.choice, "");
+  EXPECT_EQ(play.consensus()->ballots.at(0).vote.confidence, 100);
+}
+
+// Debates that the first version stored, and what it showed of them.
+class FirstVersion : public testing::Test {
+ protected:
+  json::value recorded_ =
+      parseJson(readFile(SOURCE_DIR "/tests/unit/data/first_version_debates.json"), "the recorded debates");
+
+  static std::vector<store::Event> events(const json::object& debate) {
+    std::vector<store::Event> result;
+    for (const auto& row : debate.at("rows").as_array()) {
+      result.push_back({jsonTextOr(debate, "debate_id", ""), row.at("seq").as_int64(), row.at("round").as_int64(),
+                        std::string(row.at("agent").as_string()), row.at("at").as_int64(),
+                        store::fromPayload(row.at("type").as_string(), row.at("payload").as_string())});
+    }
+    return result;
+  }
+};
+
+TEST_F(FirstVersion, EventsAreShownByteForByteAsTheyWere) {
+  for (const auto& debate : recorded_.as_array()) {
+    const auto shown = parseJson(debate.at("events").as_string(), "the answer");
+    const auto& expected = shown.at("events").as_array();
+    const auto all = events(debate.as_object());
+    ASSERT_EQ(all.size(), expected.size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      EXPECT_FALSE(std::holds_alternative<store::OtherEvent>(all[i].body));
+      EXPECT_EQ(toJson(wire::renderEvent(all[i])), toJson(expected[i]));
+      // And so are events of today, which are stored otherwise.
+      auto today = all[i];
+      today.body = store::fromPayload(all[i].type(), toJson(store::toPayload(all[i].body)));
+      EXPECT_EQ(toJson(wire::renderEvent(today)), toJson(expected[i]));
+    }
+  }
+}
+
+TEST_F(FirstVersion, ADebateWithItsRoundsIsShownAsItWas) {
+  for (const auto& debate : recorded_.as_array()) {
+    const auto shown = parseJson(debate.at("shown").as_string(), "the answer");
+    const auto rendered = parseJson(wire::renderDebate({}, events(debate.as_object())), "the rendered debate");
+    EXPECT_EQ(toJson(rendered.at("rounds")), toJson(shown.at("rounds")));
+  }
+}
+
+TEST_F(FirstVersion, ItsDebatesGoOnWhereverTheyWereInterrupted) {
+  for (const auto& debate : recorded_.as_array()) {
+    std::vector<std::string> agents;
+    const auto& row = debate.at("debate");
+    const auto names = parseJson(row.at("agents").as_string(), "agents");
+    for (const auto& agent : names.as_array()) agents.emplace_back(agent.as_string());
+    const debate::Setup setup{std::string(row.at("task").as_string()),
+                              "",
+                              seatsOf(agents),
+                              row.at("rounds").as_int64(),
+                              std::string(row.at("consensus_kind").as_string()),
+                              row.at("seed").as_int64()};
+    const auto all = events(debate.as_object());
+    for (std::size_t cut = 0; cut <= all.size(); ++cut) {
+      const std::vector<Entry> there(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(cut));
+      const auto play = Play(setup, speak, there).toTheEnd();
+      EXPECT_EQ(std::count(play.steps().begin(), play.steps().end(), "done"), 1);
+      const auto types = play.events();
+      EXPECT_EQ(std::set<std::string>(types.begin(), types.end()).size(), types.size()) << "something stands twice";
+    }
+  }
+}
+
+TEST(Events, WhatALaterVersionWroteIsKeptAndShownAsItIs) {
+  const auto body = store::fromPayload("vote", R"({"v":99,"choice":"x"})");
+  EXPECT_TRUE(std::holds_alternative<store::OtherEvent>(body));
+  EXPECT_EQ(store::typeOf(body), "vote");
+  EXPECT_EQ(toJson(store::toPayload(body)), R"({"v":99,"choice":"x"})");
+  for (const auto* broken : {"", "[]", "{\"v\":2,\"phase\":\"dance\"}", "null", "{"})
+    EXPECT_TRUE(std::holds_alternative<store::OtherEvent>(store::fromPayload("round_start", broken)));
+  EXPECT_EQ(store::typeOf(store::fromPayload("new_kind", "{}")), "new_kind");
+}
+
+TEST(States, EveryNameIsReadBack) {
+  for (const auto status : store::debateStatuses()) EXPECT_EQ(store::parseDebateStatus(store::name(status)), status);
+  EXPECT_EQ(store::finalStatusesInSql(), "'completed', 'failed', 'cancelled'");
+  EXPECT_EQ(store::openStatusesInSql(), "'created', 'pending', 'running', 'paused'");
+  EXPECT_EQ(store::parsePhase("synthesize"), Phase::Synthesize);
+  EXPECT_EQ(store::parseCallState("unknown"), store::CallState::Unknown);
+  EXPECT_FALSE(store::parseDebateStatus("Completed"));
+}
+
+}  // namespace
+}  // namespace aragora::debate
