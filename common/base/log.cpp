@@ -15,6 +15,7 @@
 namespace aragora::log {
 
 namespace {
+constexpr std::size_t kLongestMessage = 16384;  // whoever sends us more would fill the log with it
 
 struct Sink {
   std::shared_ptr<spdlog::logger> logger;  // shared with spdlog's own registry-free internals only
@@ -102,7 +103,9 @@ std::optional<Level> parseLevel(std::string_view text) {
 
 void write(Level level, std::string_view message) {
   auto& target = sink();
-  const auto text = printable(redact(message));
+  const auto left_out = message.size() - std::min(message.size(), kLongestMessage);
+  auto text = printable(redact(message.substr(0, kLongestMessage)));
+  if (left_out > 0) text += fmt::format(" … ({} bytes more)", left_out);
   std::string line;
   if (target.as_json) {
     line = toJson(json::object{{"time", toIso(nowMicros())}, {"level", name(level)}, {"message", text}});

@@ -13,7 +13,9 @@ namespace {
 constexpr std::string_view kInstead = "‹redacted›";
 constexpr std::size_t kShortest = 8;
 constexpr std::size_t kLongWord = 20;  // words of prose are shorter
+constexpr std::size_t kLongName = 12;  // and so are names such as PostgreSQL and OpenRouter
 constexpr std::size_t kMostKnown = 256;
+constexpr std::size_t kWindow = 4096;  // looked ahead to tell whether something is secret, so that the work is linear
 
 std::mutex mutex;
 std::vector<std::string>& known() {
@@ -36,7 +38,7 @@ bool looksSecret(std::string_view value) {
   const bool digits = std::any_of(value.begin(), value.end(), isDigit);
   const bool capitals = std::any_of(value.begin() + 1, value.end(), [](char c) { return c >= 'A' && c <= 'Z'; }) &&
                         std::any_of(value.begin(), value.end(), [](char c) { return c >= 'a' && c <= 'z'; });
-  return digits || capitals || value.size() >= kLongWord;
+  return digits || (capitals && value.size() >= kLongName) || value.size() >= kLongWord;
 }
 
 bool sameIgnoringCase(std::string_view text, std::string_view lower_word) {
@@ -83,6 +85,7 @@ std::optional<Span> token(std::string_view text, std::size_t at) {
 std::optional<Span> urlPassword(std::string_view text, std::size_t at) {
   if (text.compare(at, 3, "://") != 0) return std::nullopt;
   const auto begin = at + 3;
+  text = text.substr(0, begin + std::min(kWindow, text.size() - begin));
   auto end = begin;
   while (end < text.size() && !isSpace(text[end]) && text[end] != '"') ++end;
   const auto run = text.substr(begin, end - begin);
@@ -96,6 +99,19 @@ std::optional<Span> urlPassword(std::string_view text, std::size_t at) {
   return Span{begin + colon + 1, begin + last};
 }
 
+// How long it is: to its quote, or to what separates it from the next.
+std::size_t endOfValue(std::string_view text, char quote) {
+  std::size_t end = 0;
+  for (; end < text.size(); ++end) {
+    if (quote != '\0' && text[end] == '\\' && end + 1 < text.size()) {
+      ++end;
+    } else if (quote != '\0' ? text[end] == quote : isSpace(text[end]) || text[end] == '&' || text[end] == ';') {
+      break;
+    }
+  }
+  return end;
+}
+
 // Of `name=value`, `name = 'va l\'ue'`, `"name": "value"` and `name: value`.
 std::optional<Span> named(std::string_view text, std::size_t at) {
   std::size_t after = 0;
@@ -105,8 +121,8 @@ std::optional<Span> named(std::string_view text, std::size_t at) {
   if (after == 0) return std::nullopt;
   const bool quoted_name = after < text.size() && (text[after] == '"' || text[after] == '\'');
   if (quoted_name) ++after;
-  const auto skip = [&] {
-    while (after < text.size() && isSpace(text[after])) ++after;
+  const auto skip = [&, most = after + kWindow] {
+    while (after < std::min(most, text.size()) && isSpace(text[after])) ++after;
   };
   skip();
   if (after >= text.size() || (text[after] != '=' && text[after] != ':')) return std::nullopt;
@@ -116,18 +132,10 @@ std::optional<Span> named(std::string_view text, std::size_t at) {
   if (after >= text.size()) return std::nullopt;
   const char quote = text[after] == '"' || text[after] == '\'' ? text[after] : '\0';
   const auto begin = quote != '\0' ? after + 1 : after;
-  auto end = begin;
-  for (; end < text.size(); ++end) {
-    if (quote != '\0' && text[end] == '\\' && end + 1 < text.size()) {
-      ++end;
-    } else if (quote != '\0' ? text[end] == quote : isSpace(text[end]) || text[end] == '&' || text[end] == ';') {
-      break;
-    }
-  }
-  const auto value = text.substr(begin, end - begin);
+  const auto value = text.substr(begin, endOfValue(text.substr(begin, kWindow), quote));
   if (value.empty() || startsWith(value, kInstead) || (!assigned && quote == '\0' && !looksSecret(value)))
     return std::nullopt;
-  return Span{begin, end};
+  return Span{begin, begin + endOfValue(text.substr(begin), quote)};
 }
 
 std::optional<Span> bearer(std::string_view text, std::size_t at) {
@@ -135,10 +143,12 @@ std::optional<Span> bearer(std::string_view text, std::size_t at) {
   if (!sameIgnoringCase(text.substr(at), kWord)) return std::nullopt;
   auto begin = at + kWord.size();
   if (begin >= text.size() || !isSpace(text[begin])) return std::nullopt;
-  while (begin < text.size() && isSpace(text[begin])) ++begin;
+  const auto most = std::min(text.size(), begin + kWindow);
+  while (begin < most && isSpace(text[begin])) ++begin;
   auto end = begin;
-  while (end < text.size() && !isSpace(text[end])) ++end;
+  while (end < most && !isSpace(text[end])) ++end;
   if (!looksSecret(text.substr(begin, end - begin))) return std::nullopt;
+  while (end < text.size() && !isSpace(text[end])) ++end;
   return Span{begin, end};
 }
 }  // namespace
