@@ -33,18 +33,24 @@ void checkDumpStructure(const Entry& entry, const VerifyOptions& options) {
   // Into a file: a pipe that nobody reads would stop it.
   const TemporaryDirectory scratch;
   const auto table = scratch.path() / "list";
-  Subprocess list({{"pg_restore", "--list", "--file=" + table.string()}, {{"LC_ALL", "C"}}, true});
+  Command command{{"pg_restore", "--list", "--file=" + table.string()}, {{"LC_ALL", "C"}}, true};
+  command.passes = {"PGCLUSTER"};
+  Subprocess list(command);
   bool taking = true;
   readDatabase(entry, options, [&](std::string_view bytes) {
     if (!taking) return;
     try {
       list.write(bytes, deadlineIn(std::chrono::minutes(5)));
-    } catch (const Error&) {
+    } catch (const Error& error) {
+      if (error.code() != Code::Io) throw;
       taking = false;  // it has read its table of contents and closed the pipe; its exit status decides
     }
   });
   list.closeInput();
   const int status = list.wait(deadlineIn(std::chrono::minutes(5)));
+  if (status > 128)
+    throw Error(Code::CouldNotVerify, fmt::format("backup {}: pg_restore was killed by signal {} while it listed it",
+                                                  entry.id, status - 128));
   std::error_code unknown;
   const auto listed = fs::file_size(table, unknown);
   if (status != 0 || unknown || listed == 0)

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -20,6 +21,8 @@ namespace aragora {
 namespace {
 constexpr std::size_t kErrorOutputLimit = 65536;
 constexpr int kPipeSize = 1 << 20;
+constexpr int kLookForEnd = 50;               // milliseconds
+constexpr std::size_t kMostLeft = 1U << 20U;  // of a program that has ended, whatever its children still write
 
 std::pair<Fd, Fd> makePipe() {
   int ends[2];
@@ -40,13 +43,27 @@ bool pollFor(int fd, short events, Deadline deadline) {
   }
 }
 
-std::vector<std::string> mergedEnvironment(const std::map<std::string, std::string>& additions) {
+// What a program needs to find its files, speak the user's language and know the time. Everything else of ours may be a
+// secret. LD_ and FAKETIME: whoever lends us a library or another clock lends it to our children, too.
+constexpr std::string_view kUsual[] = {"PATH", "HOME",  "USER",   "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*",
+                                       "TZ",   "TZDIR", "TMPDIR", "TERM",    "XDG_*", "LD_*", "FAKETIME*"};
+
+bool covers(std::string_view pattern, std::string_view name) {
+  return endsWith(pattern, "*") ? startsWith(name, pattern.substr(0, pattern.size() - 1)) : name == pattern;
+}
+
+std::vector<std::string> environmentOf(const Command& command) {
   std::vector<std::string> result;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
-    if (additions.count(std::string(text.substr(0, text.find('=')))) == 0) result.emplace_back(text);
+    const auto name = text.substr(0, text.find('='));
+    const auto named = [&](std::string_view pattern) { return covers(pattern, name); };
+    if (command.environment.count(std::string(name)) == 0 &&
+        (std::any_of(std::begin(kUsual), std::end(kUsual), named) ||
+         std::any_of(command.passes.begin(), command.passes.end(), named)))
+      result.emplace_back(text);
   }
-  for (const auto& [name, value] : additions) result.push_back(name + "=" + value);
+  for (const auto& [name, value] : command.environment) result.push_back(name + "=" + value);
   return result;
 }
 
@@ -61,6 +78,13 @@ struct Start {
   pid_t parent = -1;
 };
 
+// Whoever opened a descriptor without O_CLOEXEC, and the sockets that systemd gave us.
+void closeOursAtExec() {
+  if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
+  const long most = std::min(::sysconf(_SC_OPEN_MAX), 65536L);  // a kernel before 5.11
+  for (int fd = 3; fd < most; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 void setUp(const Start& start) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, start.command->death_signal);
@@ -69,6 +93,7 @@ void setUp(const Start& start) {
   ::dup2(input, STDIN_FILENO);
   ::dup2(start.standard[1], STDOUT_FILENO);
   ::dup2(start.standard[2], STDERR_FILENO);
+  closeOursAtExec();
   for (const int fd : start.command->descriptors) ::fcntl(fd, F_SETFD, 0);
   ::signal(SIGPIPE, SIG_DFL);
   for (int number = 1; number <= SIGRTMAX; ++number) ::signal(number, SIG_DFL);  // also what we ignore
@@ -119,7 +144,7 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
 
   auto argv = command.argv;
   argv[0] = *program;  // postgres finds its own files by it, and PATH may not lead there
-  auto environment = mergedEnvironment(command.environment);
+  auto environment = environmentOf(command);
   Start start;
   start.program = program->c_str();
   const auto arguments = pointers(argv);
@@ -155,18 +180,27 @@ Subprocess::Subprocess(const Command& command) : name_(command.argv.at(0)) {
 void Subprocess::readErrorsOf(Fd descriptor, const std::string& program) {
   error_ = std::move(descriptor);
   try {
-    error_reader_ = std::thread([this] { readErrors(); });
+    error_reader_ = std::jthread([this](const std::stop_token& ended) { readErrors(ended); });
   } catch (const std::system_error& error) {
     kill();
     throwSystemError(Code::Io, "start a thread beside", program, error.code().value());
   }
 }
 
-void Subprocess::readErrors() {
+// To the end of it, or, once the program has ended, of what it has left there: a child of its own may keep it open.
+void Subprocess::readErrors(const std::stop_token& ended) {
+  ::fcntl(error_.get(), F_SETFL, O_NONBLOCK);
   char buffer[4096];
-  ssize_t got = 0;
-  while ((got = ::read(error_.get(), buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR)) {
-    if (got <= 0) continue;
+  for (std::size_t rest = kMostLeft; rest > 0;) {
+    const bool last = ended.stop_requested();
+    const ssize_t got = ::read(error_.get(), buffer, sizeof buffer);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) || (got < 0 && last)) return;
+    if (got < 0) {
+      pollfd entry{error_.get(), POLLIN, 0};
+      ::poll(&entry, 1, kLookForEnd);
+      continue;
+    }
+    if (last) rest -= std::min(rest, static_cast<std::size_t>(got));
     const std::lock_guard lock(error_mutex_);
     error_output_.append(buffer, static_cast<std::size_t>(got));
     if (error_output_.size() > kErrorOutputLimit) error_output_.erase(0, error_output_.size() - kErrorOutputLimit);
@@ -178,10 +212,7 @@ std::string Subprocess::errorOutputSoFar() const {
   return error_output_;
 }
 
-Subprocess::~Subprocess() {
-  kill();
-  if (error_reader_.joinable()) error_reader_.join();
-}
+Subprocess::~Subprocess() { kill(); }
 
 void Subprocess::watchOver() {
   obligation_.emplace([pid = pid_] { ::kill(-pid, SIGKILL); });
@@ -189,18 +220,29 @@ void Subprocess::watchOver() {
 
 void Subprocess::kill() {
   if (pid_ <= 0) return;
-  obligation_.reset();
   ::kill(-pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  status_ = 128 + SIGKILL;
+  forget();
+}
+
+void Subprocess::forget() {
   pid_ = -1;
+  obligation_.reset();
+  error_reader_.request_stop();
+  if (error_reader_.joinable()) error_reader_.join();
+}
+
+void Subprocess::giveUp(const std::string& what) {
+  kill();
+  given_up_ = fmt::format("{} {}", name_, what);
+  throw Error(Code::Unreachable, given_up_);
 }
 
 std::size_t Subprocess::read(std::span<char> buffer, Deadline deadline) {
   while (true) {
-    if (!pollFor(output_.get(), POLLIN, deadline)) {
-      kill();
-      throw Error(Code::Unreachable, fmt::format("{} gave no output before its deadline", name_));
-    }
+    if (!pollFor(output_.get(), POLLIN, deadline)) giveUp("gave no output before its deadline");
     const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
     if (got >= 0) return static_cast<std::size_t>(got);
     if (errno != EINTR) throwSystemError(Code::Io, "read from", name_, errno);
@@ -209,10 +251,7 @@ std::size_t Subprocess::read(std::span<char> buffer, Deadline deadline) {
 
 void Subprocess::write(std::string_view bytes, Deadline deadline) {
   while (!bytes.empty()) {
-    if (!pollFor(input_.get(), POLLOUT, deadline)) {
-      kill();
-      throw Error(Code::Unreachable, fmt::format("{} took no input before its deadline", name_));
-    }
+    if (!pollFor(input_.get(), POLLOUT, deadline)) giveUp("took no input before its deadline");
     const ssize_t put = ::write(input_.get(), bytes.data(), bytes.size());
     if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (put < 0) throwSystemError(Code::Io, "write to", name_, errno);
@@ -222,31 +261,29 @@ void Subprocess::write(std::string_view bytes, Deadline deadline) {
 
 int Subprocess::wait(Deadline deadline) {
   input_.reset();
+  if (!given_up_.empty()) throw Error(Code::Unreachable, given_up_);
   if (status_) return *status_;
+  if (pid_ <= 0) throw Error(Code::Io, fmt::format("it is not known how {} ended", name_));
   while (true) {
     if (const auto status = reap()) return *status;
     interrupt::check();
-    if (remaining(deadline).count() == 0) {
-      kill();
-      throw Error(Code::Unreachable, fmt::format("{} did not end before its deadline and was killed", name_));
-    }
+    if (remaining(deadline).count() == 0) giveUp("did not end before its deadline and was killed");
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
 
 std::optional<int> Subprocess::ended() {
   interrupt::check();
-  return pid_ <= 0 ? status_ : reap();
+  return status_ || pid_ <= 0 ? status_ : reap();
 }
 
 std::optional<int> Subprocess::reap() {
+  ARAGORA_CHECK(pid_ > 0);  // for others waitpid would take any child's end
   int status = 0;
   const pid_t got = ::waitpid(pid_, &status, WNOHANG);
   if (got == 0) return std::nullopt;
   const int failed = errno;
-  pid_ = -1;
-  obligation_.reset();
-  if (error_reader_.joinable()) error_reader_.join();
+  forget();
   // Somebody else took it, or SIGCHLD is ignored: no status is not a good one.
   if (got < 0) throwSystemError(Code::Io, "learn how it ended:", name_, failed);
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

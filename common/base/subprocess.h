@@ -1,7 +1,8 @@
-// Runs another program: arguments as a vector (never a shell), an environment of its own, standard output as a stream,
-// standard error captured (last 64 KiB). Used for pg_dump, pg_restore and the programs named by *_COMMAND settings.
-// Every wait has a deadline and ends early when a signal came (interrupt::check()); destruction kills the child's
-// process group, and no child outlives the thread that started it, even one that is killed. Not thread-safe, one owner.
+// Runs another program: arguments as a vector (never a shell), no descriptor and of our environment no variable but
+// what is named here, standard output as a stream, standard error captured (last 64 KiB). Used for pg_dump, pg_restore
+// and the programs named by *_COMMAND settings. Every wait has a deadline and ends early when a signal came
+// (interrupt::check()); destruction kills the child's process group, and no child outlives the thread that started it,
+// even one that is killed. Not thread-safe, one owner.
 #pragma once
 
 #include <sys/types.h>
@@ -23,9 +24,10 @@ namespace aragora {
 
 struct Command {
   std::vector<std::string> argv;                   // argv[0] is looked up in PATH
-  std::map<std::string, std::string> environment;  // added to ours
+  std::map<std::string, std::string> environment;  // added to what it gets of ours
   bool feed_input = false;                         // open a pipe to its standard input
   std::vector<int> descriptors = {};               // stay open in it, under their numbers; all others are closed
+  std::vector<std::string_view> passes = {};       // of our environment besides the usual: NAME, or all of PREFIX*
   int death_signal = 15;                           // SIGTERM: what it gets when the thread that started it is gone
 };
 
@@ -42,7 +44,8 @@ class Subprocess {
   // All bytes to its standard input; throws Error(Io) when the child has closed it.
   void write(std::string_view bytes, Deadline deadline);
   void closeInput() { input_.reset(); }
-  // Exit status (128 + signal when killed). Throws Error(Unreachable) after `deadline`, having killed it.
+  // Exit status (128 + signal when killed). Throws Error(Unreachable) after `deadline`, having killed it, and again
+  // whenever a deadline of read() or write() killed it: what was cut short has no status.
   int wait(Deadline deadline);
   // Its exit status once it has ended by itself, without waiting.
   std::optional<int> ended();
@@ -53,19 +56,22 @@ class Subprocess {
  private:
   void watchOver();
   void readErrorsOf(Fd descriptor, const std::string& program);
-  void readErrors();
+  void readErrors(const std::stop_token& ended);
   void kill();
+  void forget();
+  [[noreturn]] void giveUp(const std::string& what);
   std::optional<int> reap();
   pid_t pid_ = -1;
   std::optional<int> status_;  // once it has ended
+  std::string given_up_;       // why it was killed
   std::string name_;
   Fd input_;
   Fd output_;
   Fd error_;
-  std::thread error_reader_;
   mutable std::mutex error_mutex_;  // of the output while the reader adds to it
   std::string error_output_;
   std::optional<interrupt::Obligation> obligation_;
+  std::jthread error_reader_;
 };
 
 struct CommandResult {

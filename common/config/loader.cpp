@@ -16,6 +16,32 @@ namespace aragora::config {
 namespace {
 constexpr std::size_t kSecretLimit = 64 * 1024;  // of what a program prints
 constexpr auto kCommandTimeout = std::chrono::seconds(10);
+// What programs that keep secrets are told by the environment. Ours they do not see: a secret is no help to find
+// another.
+constexpr std::string_view kSecretStores[] = {"AWS_*",
+                                              "AZURE_*",
+                                              "GOOGLE_*",
+                                              "CLOUDSDK_*",
+                                              "VAULT_*",
+                                              "BAO_*",
+                                              "OP_*",
+                                              "BW_*",
+                                              "DOPPLER_*",
+                                              "INFISICAL_*",
+                                              "SOPS_*",
+                                              "GNUPGHOME",
+                                              "PASSWORD_STORE_*",
+                                              "SSH_AUTH_SOCK",
+                                              "DBUS_SESSION_BUS_ADDRESS",
+                                              "CREDENTIALS_DIRECTORY",
+                                              "SSL_CERT_FILE",
+                                              "SSL_CERT_DIR",
+                                              "HTTP_PROXY",
+                                              "HTTPS_PROXY",
+                                              "NO_PROXY",
+                                              "http_proxy",
+                                              "https_proxy",
+                                              "no_proxy"};
 
 bool isFlagText(const std::string& text) {
   static const std::set<std::string> kWords = {"true", "1", "yes", "on", "false", "0", "no", "off"};
@@ -181,7 +207,9 @@ class Merger {
       return;
     }
     try {
-      const auto outcome = runCommand(asTheUnitsUser({split(command, ' '), {}, false}), kCommandTimeout, kSecretLimit);
+      Command program{split(command, ' '), {}, false};
+      program.passes.assign(std::begin(kSecretStores), std::end(kSecretStores));
+      const auto outcome = runCommand(asTheUnitsUser(std::move(program)), kCommandTimeout, kSecretLimit);
       if (outcome.status != 0) {
         problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status),
                 source.text, "run it by hand as the service user");

@@ -124,7 +124,9 @@ std::string renderEnvironmentManPage() {
       "variables of aragora\n.Sh DESCRIPTION\n"
       "Each variable sets one setting of\n.Xr aragora.toml 5 .\nVariables of secrets also exist with\n.Li _FILE\n(path "
       "of a file that holds the secret)\nand\n.Li _COMMAND\n"
-      "(program that prints it).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the "
+      "(program that prints it; of our environment it sees\n.Ev PATH , HOME , TZ ,\nthe locale, proxies and the "
+      "variables of the usual stores of secrets, such as\n.Ev AWS_* , VAULT_*\nand\n.Ev GNUPGHOME ,\nand none of "
+      "ours).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the "
       "configuration file.\n";
   for (const auto& setting : catalogue()) {
     for (const auto name : setting.environment) {

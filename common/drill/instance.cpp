@@ -44,23 +44,11 @@ std::string uriOf(const Secret& url) {
   }
   return uri;
 }
-
-// Everything that the live deployment sets is unset; an empty value is an unset one.
-std::map<std::string, std::string> cleanEnvironment() {
-  std::map<std::string, std::string> environment{
-      {"CREDENTIALS_DIRECTORY", ""}, {"NOTIFY_SOCKET", ""}, {"WATCHDOG_USEC", ""}, {"LISTEN_FDS", ""}};
-  for (const auto& setting : config::catalogue()) {
-    for (const auto& name : setting.environment) {
-      for (const auto* suffix : {"", "_FILE", "_COMMAND"}) environment[std::string(name) + suffix] = "";
-    }
-  }
-  return environment;
-}
 }  // namespace
 
 Instance::Instance(const database::Target& database, const config::Config& live, const fs::path& scratch)
     : port_(freePort()) {
-  auto environment = cleanEnvironment();
+  std::map<std::string, std::string> environment;  // nothing of what the live deployment sets
   std::vector<Fd> secrets;  // in memory: no key of the deployment's, nor of the scratch one, is ever on a disk
   const auto secret = [&](std::string_view setting, const Secret& value) {
     const auto variable = std::string(config::findSetting(setting)->environment.front());
@@ -79,6 +67,7 @@ Instance::Instance(const database::Target& database, const config::Config& live,
   environment["ARAGORA_PORT"] = fmt::format("{}", port_);
   const std::vector<std::string> argv{fs::read_symlink("/proc/self/exe").string(), "serve"};
   Command command{argv, environment, false};
+  command.passes = {"PG*"};
   for (const auto& fd : secrets) command.descriptors.push_back(fd.get());
   process_ = std::make_unique<Subprocess>(command);
 }

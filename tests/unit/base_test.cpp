@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+
 #include <csignal>
 
 #include "common/base/clock.h"
@@ -150,6 +152,72 @@ TEST(Redact, WhatWasLoadedIsRemovedWhereverItStands) {
   EXPECT_EQ(redact(large).size(), large.size());
 }
 
+// The literals of a source text, those that stand beside each other as one; what is formatted in as a word.
+std::vector<std::string> literalsOf(const std::string& source) {
+  std::vector<std::string> found;
+  std::size_t end_of_last = std::string::npos;
+  for (std::size_t at = 0; at < source.size(); ++at) {
+    if (source.compare(at, 2, "//") == 0) at = std::min(source.find('\n', at), source.size());
+    const bool separates_digits = at > 0 && std::isalnum(static_cast<unsigned char>(source[at - 1])) != 0;
+    if (at + 2 < source.size() && source[at] == '\'' && !separates_digits)
+      at = source.find('\'', at + (source[at + 1] == '\\' ? 3 : 2));
+    if (at >= source.size()) break;
+    if (source[at] != '"') continue;
+    std::string text;
+    for (++at; at < source.size() && source[at] != '"'; ++at) {
+      if (source[at] == '\\') {
+        ++at;
+        text += source[at] == 'n' || source[at] == 't' ? ' ' : source[at];
+      } else {
+        text += source[at];
+      }
+    }
+    const auto between = end_of_last == std::string::npos ? "x" : source.substr(end_of_last, at - end_of_last);
+    const bool beside = trim(between.substr(0, between.find('"'))).empty();
+    beside ? found.back() += text : found.emplace_back(text);
+    end_of_last = at + 1;
+  }
+  for (auto& text : found) {
+    for (std::size_t open = 0; (open = text.find('{', open)) != std::string::npos; ++open)
+      if (const auto close = text.find('}', open); close != std::string::npos && close - open < 6)
+        text.replace(open, close - open + 1, "word");
+  }
+  return found;
+}
+
+// Of all sources: what is left out here is no message.
+TEST(Redact, NoMessageOfOursIsTakenForASecret) {
+  std::size_t seen = 0;
+  for (const auto* folder : {"common", "cli", "daemon"}) {
+    for (const auto& file : fs::recursive_directory_iterator(fs::path(SOURCE_DIR) / folder)) {
+      if (file.path().extension() != ".cpp" || file.path().filename() == "redact.cpp") continue;
+      for (const auto& text : literalsOf(readFile(file.path()))) {
+        if (text.find(' ') == std::string::npos) continue;
+        ++seen;
+        EXPECT_EQ(redact(text), text) << file.path();
+        for (const auto* name :
+             {"OPENROUTER_API_KEY: ", "ARAGORA_ENCRYPTION_KEY: ", "ARAGORA_API_TOKEN: ", "JWT_SECRET: "})
+          EXPECT_EQ(redact(name + text), name + text) << file.path();
+      }
+    }
+  }
+  EXPECT_GT(seen, 2000U) << "the sources were not read";
+}
+
+TEST(Redact, TakesTimeInProportionWhateverItIsGiven) {
+  for (const auto* piece : {"a", "token=", "token:/", "token: ", "://", "://a:", "bearer ", "bearer /", "-----BEGIN ",
+                            "-----BEGIN PRIVATE KEY-----", "password='", "password='\\", "secret\t", "sk-", "eyJ",
+                            "api_key=\"", "=", "\xc3"}) {
+    std::string text = "token=";
+    while (text.size() < 60'000) text += piece;
+    for (const auto& given : {text, text.substr(6), text + std::string(60'000, 'x'), text + "'"}) {
+      const auto started = std::chrono::steady_clock::now();
+      redact(given);
+      EXPECT_LT(secondsSince(started), 2) << piece;  // hours, were it the square; half a second under a sanitizer
+    }
+  }
+}
+
 TEST(File, AtomicWriteReplacesWholeAndKeepsMode) {
   const TemporaryDirectory directory;
   const auto path = directory.path() / "file";
@@ -243,6 +311,46 @@ TEST(Subprocess, DoesNotTakeAnUnknownEndForAGoodOne) {
   const auto before = std::signal(SIGCHLD, SIG_IGN);
   EXPECT_THROW(runCommand({{"sh", "-c", "exit 3"}, {}, false}, std::chrono::seconds(10)), Error);
   std::signal(SIGCHLD, before);
+}
+
+TEST(Subprocess, WhatWasCutShortHasNoStatus) {
+  const pid_t other = ::fork();
+  if (other == 0) ::_exit(0);  // a good end that is not the program's
+  const auto soon = [] { return deadlineIn(std::chrono::milliseconds(100)); };
+  Subprocess silent(Command{{"sleep", "30"}, {}, true});
+  std::vector<char> buffer(10);
+  EXPECT_THROW(silent.read(buffer, soon()), Error);
+  EXPECT_THROW(silent.wait(soon()), Error);
+  Subprocess full(Command{{"sleep", "30"}, {}, true});
+  EXPECT_THROW(full.write(std::string(1U << 22U, 'x'), soon()), Error);
+  EXPECT_THROW(full.wait(soon()), Error);
+  EXPECT_THROW(full.wait(soon()), Error);
+  EXPECT_EQ(::waitpid(other, nullptr, 0), other) << "it was taken by somebody else";
+}
+
+TEST(Subprocess, AGrandchildThatKeepsStandardErrorOpenIsNotWaitedFor) {
+  const auto started = std::chrono::steady_clock::now();
+  const auto result =
+      runCommand({{"sh", "-c", "printf before >&2; sleep 20 >/dev/null & printf out; printf ' after' >&2"}, {}, false},
+                 std::chrono::seconds(10));
+  EXPECT_EQ(result.output, "out");
+  EXPECT_EQ(result.error_output, "before after");
+  EXPECT_LT(secondsSince(started), 5);
+}
+
+TEST(Subprocess, GetsNoSecretAndNoDescriptorOfOurs) {
+  ::setenv("ARAGORA_ENCRYPTION_KEY", "not-for-children", 1);
+  ::setenv("SOME_TOOL_TOKEN", "for-this-one", 1);
+  const Fd open(::open("/dev/null", O_RDONLY));  // as a library might, without O_CLOEXEC
+  Command command{{"sh", "-c", "env; ls /proc/self/fd"}, {{"GIVEN", "yes"}}, false};
+  command.passes = {"SOME_TOOL_*"};
+  const auto output = runCommand(command, std::chrono::seconds(10)).output;
+  EXPECT_EQ(output.find("not-for-children"), std::string::npos) << output;
+  for (const auto* needed : {"SOME_TOOL_TOKEN=for-this-one\n", "GIVEN=yes\n", "PATH=", "\n0\n1\n2\n3\n"})
+    EXPECT_NE(output.find(needed), std::string::npos) << needed << output;
+  EXPECT_TRUE(endsWith(output, "\n2\n3\n")) << output;  // 3 is the directory that ls reads
+  ::unsetenv("ARAGORA_ENCRYPTION_KEY");
+  ::unsetenv("SOME_TOOL_TOKEN");
 }
 
 TEST(Subprocess, KillsWhatRunsPastItsDeadline) {

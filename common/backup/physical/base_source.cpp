@@ -84,7 +84,9 @@ void BaseChecker::compareFiles(const json::object& manifest) const {
 }
 
 void requireProgramVersion(const std::string& program, int server_version) {
-  const auto outcome = runCommand({{program, "--version"}, {}, false}, std::chrono::seconds(10));
+  Command command{{program, "--version"}, {}, false};
+  command.passes = {"PGCLUSTER"};  // Debian's programs choose their version by it
+  const auto outcome = runCommand(command, std::chrono::seconds(10));
   const auto words = split(outcome.output, ' ');
   const auto major = words.size() >= 3 ? parseInteger(split(words[2], '.').front()) : std::nullopt;
   if (!major) throw Error(Code::CouldNotVerify, fmt::format("{} does not say its version", program));

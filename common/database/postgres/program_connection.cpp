@@ -42,6 +42,7 @@ Command ProgramConnection::command(std::vector<std::string> argv) const {
   argv.push_back(fmt::format("--dbname=service={}", kService));
   Command command{std::move(argv), environment_, false};
   command.descriptors = {service_.get()};
+  command.passes = {"PG*"};
   return command;
 }
 
