@@ -33,6 +33,7 @@ std::string_view typeName(const Setting& setting) {
 }
 
 std::string literal(const Setting& setting) {
+  if (setting.type == Type::Flag && setting.fallback.empty()) return "true";  // its description says when
   if (setting.type == Type::Integer || setting.type == Type::Flag) return std::string(setting.fallback);
   if (setting.type == Type::List || setting.type == Type::Networks || setting.type == Type::Origins) {
     std::vector<std::string> quoted;

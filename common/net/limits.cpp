@@ -15,11 +15,10 @@ void checkStopped(const std::stop_token& stop) {
 
 void pause(std::chrono::milliseconds span, const std::stop_token& stop) {
   const auto until = deadlineIn(span);
-  while (true) {
+  checkStopped(stop);
+  while (std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_until(std::min(until, deadlineIn(std::chrono::milliseconds(50))));
     checkStopped(stop);
-    const auto left = remaining(until);
-    if (left.count() == 0) return;
-    std::this_thread::sleep_for(std::min(left, std::chrono::milliseconds(50)));
   }
 }
 

@@ -160,10 +160,11 @@ S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
     }
     const auto error = parseS3Error(answer.text);
     const bool again = answer.broken ? !answer.hopeless : worthAnotherTry(answer.status, error.code);
-    if (again)
+    if (again && retry.again(answer.asked)) {
       log::info("{}: {}; trying again", exchange.what,
                 answer.broken ? answer.problem : fmt::format("{} {}", answer.status, printable(error.code, 60)));
-    if (again && retry.again(answer.asked)) continue;
+      continue;
+    }
     if (answer.broken)
       throw Error(Code::Unreachable, fmt::format("{}: {}", exchange.what, answer.problem),
                   "check the network, and backup.offsite_endpoint");

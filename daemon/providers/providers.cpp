@@ -18,8 +18,11 @@ Providers::Providers(const config::Config& config) {
     Entry entry{nullptr, config.text(info.model), config::whyNotAsked(config, info.provider)};
     if (entry.why.empty())
       entry.provider = makeRemoteProvider(
-          {std::string(info.name), config.text(info.base_url), entry.model,
-           std::chrono::seconds(config.integer(key::kCallTimeout))},
+          {std::string(info.name),
+           config.text(info.base_url),
+           entry.model,
+           std::chrono::seconds(config.integer(key::kCallTimeout)),
+           {}},
           codecFor(info.provider, {config.secret(info.api_key), config.integer(key::kMaxOutputTokens)}), client_);
     entries_.emplace(info.provider, std::move(entry));
   }

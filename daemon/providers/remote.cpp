@@ -2,7 +2,6 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "common/net/retry.h"
 
 namespace aragora::providers {
 
@@ -34,7 +33,7 @@ class Remote : public Provider {
     const auto deadline = std::min(question.deadline, deadlineIn(options_.call_timeout));
     const Prompt prompt{question.model.empty() ? options_.default_model : question.model, question.system,
                         question.user, static_cast<bool>(on_delta)};
-    net::Retry retry({}, deadline, question.stop);
+    net::Retry retry(options_.retry, deadline, question.stop);
     while (true) {
       Outcome outcome;
       std::string reason;
@@ -48,8 +47,9 @@ class Remote : public Provider {
         reason = failure.what();
         again = failure.worthAnotherTry();
       }
-      if (again && !outcome.shown) log::info("{}: {}", question.agent, reason);
-      if (!again || outcome.shown || !retry.again(outcome.asked))
+      if (again && !outcome.shown && retry.again(outcome.asked))
+        log::info("{}: {}; trying again", question.agent, reason);
+      else
         throw Error(Code::Unreachable, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
     }
   }

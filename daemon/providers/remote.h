@@ -1,6 +1,7 @@
 // A provider on the network: a codec for what is said, common/net for how it gets there, and one retry loop.
 #pragma once
 
+#include "common/net/retry.h"
 #include "daemon/providers/codec/codec.h"
 
 namespace aragora::providers {
@@ -10,6 +11,7 @@ struct RemoteOptions {
   std::string base_url;
   std::string default_model;
   std::chrono::seconds call_timeout{30};
+  net::RetryPolicy retry{};
 };
 
 // Throws Error(Config) for a base URL that is none. `client` outlives it.

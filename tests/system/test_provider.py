@@ -1,19 +1,59 @@
 """A debate against a real HTTP endpoint that speaks Chat Completions, with the faults such endpoints have."""
+import contextlib
 import http.server
 import json
+import os
+import pathlib
+import secrets
+import ssl
+import subprocess
+import tempfile
 import threading
 import time
 import unittest
 
-from support import Daemon, Sandbox, main
+from support import Daemon, Sandbox, main, postgres_database, production_environment, service
 
 KEY = "sk-test-0123456789abcdef-canary"
 
 
+class Authority:
+    """A certificate authority of a test's own, and a server's certificate for one name that it signed."""
+
+    def __init__(self, name="localhost"):
+        self.directory = tempfile.TemporaryDirectory()
+        at = pathlib.Path(self.directory.name)
+        self.file, self.key, self.certificate = at / "ca.pem", at / "key.pem", at / "cert.pem"
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        self.run(*new, "-subj", "/CN=authority of a test", "-keyout", at / "ca.key", "-out", self.file, "-addext", "basicConstraints=critical,CA:TRUE")
+        self.run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout", self.key, "-out", at / "request")
+        (at / "extensions").write_text(f"subjectAltName=DNS:{name}\n")
+        self.run("openssl", "x509", "-req", "-in", at / "request", "-CA", self.file, "-CAkey", at / "ca.key", "-CAcreateserial", "-days", "2", "-extfile", at / "extensions",
+                 "-out", self.certificate)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.directory.cleanup()
+
+    @staticmethod
+    def run(*arguments):
+        subprocess.run([str(a) for a in arguments], check=True, capture_output=True)
+
+    def context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
 class Endpoint:
-    def __init__(self, answer):
+    """Answers POST with (status, headers, body), or with what a function writes to the handler itself."""
+
+    def __init__(self, answer, authority=None):
         endpoint = self
         self.requests = []
+        self.connections = 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -21,7 +61,13 @@ class Endpoint:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append((self.path, dict(self.headers), body))
-                status, headers, data = answer(len(endpoint.requests), body)
+                answered = answer(len(endpoint.requests), body)
+                if callable(answered):
+                    self.close_connection = True
+                    with contextlib.suppress(OSError):
+                        answered(self)
+                    return
+                status, headers, data = answered
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -32,9 +78,21 @@ class Endpoint:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = authority.context() if authority else None
+
+        class Server(http.server.ThreadingHTTPServer):
+            def finish_request(self, request, client_address):
+                endpoint.connections += 1
+                with contextlib.suppress(OSError):  # of a client that was stopped, or does not trust it
+                    if context is None:
+                        return super().finish_request(request, client_address)
+                    with context.wrap_socket(request, server_side=True) as secure:
+                        super().finish_request(secure, client_address)
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        self.origin = f"{'https://localhost' if authority else 'http://127.0.0.1'}:{self.server.server_port}"
+        self.url = self.origin + "/v1"
 
     def __enter__(self):
         return self
@@ -114,6 +172,65 @@ class Provider(unittest.TestCase):
             daemon.stop()
             self.assertIn("audit: 2 entries, chain holds", sandbox.run("verify", check=0).stdout)
 
+    def test_a_call_in_flight_ends_when_the_debate_is_cancelled(self):
+        asked = threading.Event()
+
+        def never(handler):
+            asked.set()
+            handler.rfile.read(1)  # until the client hangs up
+
+        with Endpoint(lambda *_: never) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            _, created = daemon.post("/api/debates", {"task": "x", "agents": ["openai", "demo-skeptic"], "rounds": 1})
+            self.assertTrue(asked.wait(10))
+            started = time.monotonic()
+            daemon.post(f"/api/debates/{created['debate_id']}/cancel")
+            self.assertEqual(daemon.wait_finished(created["debate_id"])["status"], "cancelled")
+            self.assertLess(time.monotonic() - started, 5, "it waited for the call, which takes 30 s")
+
+    def test_an_answer_that_drips_is_cut_at_the_deadline(self):
+        for head in (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Long: "):
+            def drip(handler):
+                handler.connection.sendall(head)
+                while True:
+                    handler.connection.sendall(b" ")
+                    time.sleep(0.2)
+
+            started = time.monotonic()
+            with Endpoint(lambda *_: drip) as endpoint:
+                debate, events = self.debate(endpoint, ARAGORA_CALL_TIMEOUT_SECONDS="2")
+            self.assertEqual(debate["status"], "completed")
+            self.assertEqual([e["agent"] for e in events if e["type"] == "agent_error"], ["openai"])
+            self.assertLess(time.monotonic() - started, 20)
+
+    def test_connections_are_used_again_over_tls(self):
+        with Authority() as authority, Endpoint(lambda _, body: speak(body), authority) as endpoint:
+            debate, events = self.debate(endpoint, agents=("openai", "openai:other"), SSL_CERT_FILE=str(authority.file))
+        self.assertNotIn("agent_error", [e["type"] for e in events])
+        self.assertGreaterEqual(len(endpoint.requests), 8)
+        self.assertLessEqual(endpoint.connections, 2, "at most one for each call that is made at once")
+
+    def test_a_server_that_is_not_whom_it_says_is_not_told_the_key(self):
+        with Authority("another.example") as authority:
+            for trusted in (authority.file, "/etc/ssl/certs/ca-certificates.crt"):
+                with Endpoint(lambda _, body: speak(body), authority) as endpoint:
+                    debate, events = self.debate(endpoint, SSL_CERT_FILE=str(trusted))
+                self.assertEqual(endpoint.requests, [])
+                self.assertRegex([e for e in events if e["type"] == "agent_error"][0]["data"]["message"], "its certificate is not")
+
+    def test_an_error_in_an_answer_of_200_is_one(self):
+        def overloaded_first(count, body):
+            if count == 1:
+                return 200, {}, b'{"error": {"code": 502, "message": "upstream", "metadata": {"error_type": "provider_unavailable"}}}'
+            return speak(body)
+
+        with Endpoint(overloaded_first) as endpoint, Sandbox(OPENROUTER_BASE_URL=endpoint.url, OPENROUTER_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            _, created = daemon.post("/api/debates", {"task": "x", "agents": ["openrouter/qwen/qwen-3", "demo-skeptic"], "rounds": 1})
+            debate = daemon.wait_finished(created["debate_id"])
+            events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
+        self.assertEqual(debate["status"], "completed")
+        self.assertNotIn("agent_error", [e["type"] for e in events])
+        self.assertEqual({body["model"] for _, _, body in endpoint.requests}, {"qwen/qwen-3"})
+
     def test_too_few_answers_end_the_debate_with_a_reason(self):
         with Endpoint(lambda *_: (200, {}, b"not json")) as endpoint:
             debate, _ = self.debate(endpoint, agents=("openai", "openai:other"))
@@ -131,6 +248,66 @@ class Provider(unittest.TestCase):
         vote = [e for e in events if e["type"] == "vote" and e["agent"] == "openai"][0]
         self.assertEqual((vote["data"]["vote"], vote["data"]["valid"]), ("abstain", False))
         self.assertEqual(debate["status"], "completed")
+
+
+def message(body):
+    """The same model, as Anthropic's API has it."""
+    status, headers, data = speak({"messages": [{"content": body["system"]}, body["messages"][0]]})
+    text = json.loads(data)["choices"][0]["message"]["content"]
+    return status, headers, json.dumps({"type": "message", "role": "assistant", "model": "claude-test", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
+                                        "usage": {"input_tokens": 10, "output_tokens": 5}}).encode()
+
+
+class WhoIsAsked(unittest.TestCase):
+    def test_one_key_is_enough_and_its_provider_the_default(self):
+        key = "sk-ant-" + secrets.token_hex(20)
+        with Endpoint(lambda _, body: message(body)) as endpoint, Sandbox(ANTHROPIC_BASE_URL=endpoint.origin, ANTHROPIC_API_KEY=key) as sandbox, Daemon(sandbox) as daemon:
+            _, created = daemon.post("/api/debates", {"task": "Who answers?", "rounds": 1})
+            debate = daemon.wait_finished(created["debate_id"])
+            agents = [agent["name"] for agent in daemon.get("/api/agents")[1]["agents"]]
+            daemon.stop()
+            self.assertNotIn(key, daemon.text())
+        self.assertEqual((debate["status"], debate["agents"]), ("completed", ["anthropic", "anthropic-skeptic", "anthropic-pragmatist"]))
+        self.assertIn("The answer of a model.", json.dumps(debate))
+        path, headers, body = endpoint.requests[0]
+        headers = {name.lower(): value for name, value in headers.items()}
+        self.assertEqual((path, headers["x-api-key"]), ("/v1/messages", key))
+        self.assertTrue(body["max_tokens"] and headers["anthropic-version"] and "temperature" not in body)
+        self.assertEqual(agents[0], "anthropic")
+
+    def test_demo_agents_answer_in_production_only_who_is_allowed_to_name_them(self):
+        with contextlib.ExitStack() as stack:
+            endpoint = stack.enter_context(Endpoint(lambda _, body: message(body)))
+            url = stack.enter_context(postgres_database())
+            environment = production_environment(url, service("TEST_REDIS"), ANTHROPIC_BASE_URL=endpoint.origin)
+            environment.pop("OPENROUTER_API_KEY")
+            sandbox = stack.enter_context(Sandbox(**environment))
+            sandbox.run("migrate", check=0)
+            token = {"Authorization": "Bearer " + environment["ARAGORA_API_TOKEN"]}
+            demo = {"task": "x", "agents": ["demo-a", "demo-b"]}
+            with Daemon(sandbox) as daemon:
+                status, refused = daemon.post("/api/debates", demo, **token)
+                self.assertEqual(status, 400)
+                self.assertIn("providers.demo is off", json.dumps(refused))
+                self.assertEqual(daemon.get("/api/ready")[1]["agents"], "available")
+                _, created = daemon.post("/api/debates", {"task": "x", "rounds": 1}, **token)
+                self.assertNotIn("demo", json.dumps(created))
+                self.assertNotIn("demo", json.dumps(daemon.get("/api/agents", **token)[1]))
+            said = sandbox.run("validate-env", ARAGORA_DEMO="true").stdout
+            self.assertIn("ARAGORA_DEMO: on in production", said)
+            said = sandbox.run("validate-env", ARAGORA_DEMO="true", ARAGORA_DEFAULT_AGENTS="demo-a,claude,nobody,gpt-4o", check=78).stdout
+            for part in ("'demo-a' is a demo", "nobody speaks for 'nobody'", "'gpt-4o' cannot be asked: OPENAI_API_KEY is not configured"):
+                self.assertIn(part, said)
+            with Daemon(sandbox, ARAGORA_DEMO="true") as daemon:
+                self.assertEqual(daemon.post("/api/debates", demo, **token)[0], 200)
+                _, created = daemon.post("/api/debates", {"task": "y", "rounds": 1}, **token)
+                self.assertEqual(daemon.request("GET", f"/api/debates/{created['debate_id']}", headers=token)[2].count(b"demo"), 0)
+
+    def test_where_nobody_can_be_asked_it_is_said(self):
+        with Sandbox(ARAGORA_DEMO="false") as sandbox:
+            self.assertIn("nobody can be asked", sandbox.run("validate-env", check=78).stdout)
+            sandbox.run("serve", check=78)
+            self.assertIn("(the demo provider answers)", sandbox.run("validate-env", ARAGORA_DEMO="true").stdout)
 
 
 if __name__ == "__main__":
