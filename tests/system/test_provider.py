@@ -90,6 +90,7 @@ class Endpoint:
                         super().finish_request(secure, client_address)
 
         self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # a client that was stopped does not wait for its answer
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.origin = f"{'https://localhost' if authority else 'http://127.0.0.1'}:{self.server.server_port}"
         self.url = self.origin + "/v1"
