@@ -139,6 +139,10 @@ json::object show(const Output& out, const backup::VerifyReport& report) {
           {"message", report.message},
           {"warnings", warnings},
           {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
+          {"replayed", report.replayed ? json::value(json::object{{"timeline", report.replayed->timeline},
+                                                                  {"through", backup::formatLsn(report.replayed->through)},
+                                                                  {"to_the_end", report.replayed->whole}})
+                                       : json::value(nullptr)},
           {"seconds", report.seconds}};
 }
 

@@ -104,6 +104,7 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
   report.message +=
       fmt::format(", recovered into scratch and verified there ({})", counted(recovered.verified.size(), "check"));
   if (target != RecoveryTarget::Kind::Latest) return;
+  report.replayed = Replayed{recovered.timeline, recovered.reached, recovered.whole_log};
   report.message += fmt::format(", with {} of log replayed through {}{}", humanBytes(recovered.log_bytes),
                                 formatLsn(recovered.reached), recovered.whole_log ? "" : ", not to its end");
 }

@@ -18,12 +18,20 @@ struct VerifyOptions {
   Progress* progress = nullptr;
 };
 
+// How far the log behind a base backup was replayed into scratch, and along which timeline.
+struct Replayed {
+  std::uint32_t timeline = 0;
+  Lsn through = 0;
+  bool whole = false;  // to its end
+};
+
 struct VerifyReport {
   std::string id;
   int level = 0;
   std::string message;
   // Of a backup that holds: what is wrong with the log or the increments after it, empty when nothing is.
   std::string log_problem;
+  std::optional<Replayed> replayed;
   std::vector<std::string> warnings;  // there is suddenly less in it than in those before
   double seconds = 0;
 };

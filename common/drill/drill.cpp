@@ -166,6 +166,8 @@ class Drill {
     evidence_.unpack_seconds = report.unpack_seconds;
     evidence_.replay_seconds = report.replay_seconds;
     evidence_.log_bytes = report.log_bytes;
+    evidence_.timeline = report.timeline;
+    evidence_.reached = report.reached;
     newest_ = std::max({newest_, report.last_commit.value_or(0), report.covered.value_or(0)});
     return fmt::format("unpacked in {}, {} of log in {}, through position {}{}", humanDuration(report.unpack_seconds),
                        counted(report.log_files, "file"), humanDuration(report.replay_seconds),

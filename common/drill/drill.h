@@ -51,6 +51,9 @@ struct Evidence {
   double unpack_seconds = 0;
   double replay_seconds = 0;
   std::uint64_t log_bytes = 0;
+  // Of a physical drill: the timeline that was followed, and how far. 0: none was.
+  std::uint32_t timeline = 0;
+  std::uint64_t reached = 0;
   std::vector<Step> steps;
   std::vector<Box> boxes;
   std::vector<std::string> warnings;  // less came back than backups before had

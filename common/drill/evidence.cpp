@@ -50,6 +50,8 @@ json::object toDocument(const Evidence& evidence) {
           {"unpack_seconds", evidence.unpack_seconds},
           {"replay_seconds", evidence.replay_seconds},
           {"log_bytes", evidence.log_bytes},
+          {"timeline", evidence.timeline > 0 ? json::value(evidence.timeline) : json::value(nullptr)},
+          {"reached", evidence.timeline > 0 ? json::value(backup::formatLsn(evidence.reached)) : json::value(nullptr)},
           {"steps", steps},
           {"checklist", boxes},
           {"warnings", json::array(evidence.warnings.begin(), evidence.warnings.end())},

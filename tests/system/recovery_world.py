@@ -312,6 +312,33 @@ class World:
 
     # ---- looking
 
+    def bases(self):
+        """What the manifests that can be read say: id → timeline and end."""
+        found = {}
+        for path in self.backups.glob("base/2*/manifest.json"):
+            with contextlib.suppress(ValueError, KeyError):
+                physical = json.loads(path.read_text())["physical"]
+                found[path.parent.name] = {"timeline": physical["timeline"], "stop": lsn(physical["stop_lsn"])}
+        return found
+
+    def lies_on(self, base, timeline):
+        return any(step == base["timeline"] and (until is None or base["stop"] <= until) for step, until in self.branch(timeline))
+
+    def live_state(self):
+        """What nobody who tries a recovery out may touch."""
+        return self.cluster.sql("SELECT (SELECT count(*) FROM settings), (SELECT count(*) FROM users), (SELECT count(*) FROM debates), "
+                                "(SELECT string_agg(datname, ' ' ORDER BY 1) FROM pg_database), (SELECT count(*) FROM pg_replication_slots)", user="postgres")
+
+    def servers_in_scratch(self):
+        """PostgreSQL servers of somebody who is done; the receiver starts none."""
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if command.startswith("/") and "postgres" in command.split()[0] and str(self.sandbox.directory) in command:
+                    found.append(command)
+        return found
+
     def run(self, *arguments, **environment):
         return self.sandbox.run(*arguments, timeout=200, **{**self.clock(), **environment})
 

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import random
+import re
 import shutil
 import time
 import traceback
@@ -16,7 +17,7 @@ from support import main
 
 SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "20"))
 SEED = os.environ.get("PROPERTY_SEED")
-STEPS = ("commit",) * 6 + ("base", "receiver", "receiver", "end", "switch", "crash", "promote", "swap", "swap", "clock", "prune", "damage")
+STEPS = ("commit",) * 6 + ("base", "receiver", "receiver", "end", "switch", "crash", "promote", "swap", "swap", "clock", "prune", "damage", "verify", "drill")
 REFUSALS = (64, 65, 66, 69)
 
 
@@ -58,6 +59,7 @@ class Sequence:
             if self.random.random() < 0.5:
                 self.do("damage")
             self.look(always=True)
+            self.do(self.random.choice(("verify", "drill")))
         except SameNumber:
             self.story[-1] += ": a number for the second time; the end"
         finally:
@@ -66,7 +68,7 @@ class Sequence:
     def do(self, step):
         world = self.world
         actions = {"start": self.begin, "commit": world.commit, "base": world.base, "receiver": world.start_receiver, "end": world.end_receiver, "switch": world.switch, "crash": world.crash,
-                   "promote": world.promote, "swap": self.swap, "clock": world.step_clock, "prune": world.prune, "damage": world.damage}
+                   "promote": world.promote, "swap": self.swap, "clock": world.step_clock, "prune": world.prune, "damage": world.damage, "verify": self.verify, "drill": self.drill}
         self.story.append(step)
         self.story[-1] = f"{step}: {actions[step]()}"
         world.note_confirmed()
@@ -136,14 +138,19 @@ class Sequence:
         wanted = lambda other: other in order and (order[other] < order[row] or (other == row and not more))
         return ("--target-xid", str(row.xid), *more, *pinned), lambda *result: self.judge_target(claim, wanted, bool(pinned), *result)
 
-    def restore(self, target, check, keep=False):
+    # Of what starts a PostgreSQL server. Not with the other clock: that would run with it too.
+    def try_out(self, *arguments, allowed=REFUSALS, **environment):
         world = self.world
         world.note_confirmed()
-        environment = {} if self.random.random() < 0.6 else {"DATABASE_URL": world.cluster.url.replace(f":{world.cluster.port}/", ":1/")}
-        # Not with the other clock: PostgreSQL would run with it too.
-        result = world.sandbox.run("restore", *target, "--to", self.directory, "--json", timeout=200, **environment)
-        self.last = f"{' '.join(target)}{' (server away)' if environment else ''} → exit {result.returncode} {result.stderr.strip()[-600:]}"
-        self.require_tidy(result)
+        away = {} if self.random.random() < 0.6 else {"DATABASE_URL": world.cluster.url.replace(f":{world.cluster.port}/", ":1/")}
+        result = world.sandbox.run(*arguments, "--json", timeout=200, **away, **environment)
+        self.last = f"{' '.join(map(str, arguments))}{' (server away)' if away else ''} → exit {result.returncode} {result.stderr.strip()[-600:]}"
+        self.require_tidy(result, allowed)
+        return result
+
+    def restore(self, target, check, keep=False):
+        world = self.world
+        result = self.try_out("restore", *target, "--to", self.directory)
         if result.returncode != 0:
             check(None, None, result)
             return f"exit {result.returncode}: {result.stderr.strip().splitlines()[0][:200] if result.stderr.strip() else ''}"
@@ -152,7 +159,7 @@ class Sequence:
         check(report, found, result)
         return f"timeline {report['timeline']}, {len(found)} rows"
 
-    def require_tidy(self, result):
+    def require_tidy(self, result, allowed):
         world = self.world
         unfinished, unproven = (self.directory.with_name(self.directory.name + end) for end in (".unfinished", ".unproven"))
         left = [path for path in (unfinished, *([self.directory] if result.returncode else [])) if path.exists()]
@@ -166,8 +173,69 @@ class Sequence:
         scratch = [path.name for path in world.scratch.iterdir()]
         if scratch and not world.receiver:
             raise Wrong(f"(6) left in scratch: {scratch}: {self.last}")
-        if result.returncode not in (0, *REFUSALS):
+        running = world.servers_in_scratch()
+        if running:
+            raise Wrong(f"(6) still running: {running}: {self.last}")
+        if result.returncode not in (0, *allowed):
             raise Wrong(f"exit {result.returncode}: {self.last}")
+
+    def verify(self):
+        """Whatever is said to hold was replayed as far as was confirmed along its timeline."""
+        claim = self.claim()
+        which = self.random.choice((("--input", "latest-base"), ("--every-kind",)))
+        result = self.try_out("backup", "verify", *which)
+        if result.returncode != 0:
+            self.refused(claim, result)
+            return f"{which[-1]}, exit {result.returncode}: {result.stderr.strip()[:200]}"
+        document = json.loads(result.stdout)
+        found = [one for one in document.get("backups", [document]) if one["verified"] and not one["log_problem"]]
+        self.last += f" {[(one['id'], one['replayed']) for one in found]}"
+        bases = self.world.bases()
+        for one in found:
+            if one["id"] in bases:
+                self.judge_replayed(bases[one["id"]], one["replayed"])
+        if not any(one["replayed"] and one["replayed"]["to_the_end"] for one in found):
+            raise Wrong(f"(1) the newest base backup was not replayed to the end: {self.last}")
+        return f"{which[-1]}, {[one['replayed'] for one in found if one['replayed']]}"
+
+    def judge_replayed(self, base, replayed):
+        world = self.world
+        if not replayed:
+            raise Wrong(f"(1) a base backup holds whose log was not replayed: {self.last}")
+        newest = max(line for line in world.parents if world.lies_on(base, line) and (line == base["timeline"] or line in world.confirmed))
+        if replayed["timeline"] < newest:
+            raise Wrong(f"(1) timeline {newest} was confirmed, replayed along {replayed['timeline']}: {self.last}")
+        if replayed["to_the_end"]:
+            self.require_reached(replayed["timeline"], replayed["through"])
+
+    def require_reached(self, timeline, through):
+        missing = [row.name for row in self.world.confirmed_rows(timeline) if row.after > lsn(through)]
+        if missing:
+            raise Wrong(f"(1) missing {missing} of timeline {timeline}, through {through}: {self.last}")
+
+    def drill(self):
+        """Passed: it was along the newest timeline, what was confirmed is there, and the live database knows nothing of it."""
+        world = self.world
+        claim = self.claim()
+        before = world.live_state()
+        result = self.try_out("drill", "--kind", "physical", allowed=(*REFUSALS, 1), ARAGORA_RPO_MINUTES="10080")
+        if world.live_state() != before:
+            raise Wrong(f"the live database was {before}, is {world.live_state()}: {self.last}")
+        if result.returncode != 0:
+            if result.stdout.strip():
+                self.last += f" {[step for step in json.loads(result.stdout)['steps'] if step['outcome'] == 'failed']}"
+            self.refused(claim, result)
+            return f"exit {result.returncode}: {self.last[-200:]}"
+        evidence = json.loads(result.stdout)
+        steps = {step["name"]: step["detail"] for step in evidence["steps"]}
+        self.last += f" {evidence['backup']} timeline {evidence['timeline']} through {evidence['reached']}"
+        rows = int(re.search(r"(\d+) settings", steps["sessions and preferences"])[1])
+        self.judge_replayed(world.bases()[evidence["backup"]], {"timeline": evidence["timeline"], "through": evidence["reached"], "to_the_end": True})
+        if evidence["timeline"] < world.newest_confirmed():
+            raise Wrong(f"(1) timeline {world.newest_confirmed()} was confirmed: {self.last}")
+        if rows < len(world.confirmed_rows(evidence["timeline"])):
+            raise Wrong(f"(1) {rows} rows of {len(world.confirmed_rows(evidence['timeline']))}: {self.last}")
+        return f"timeline {evidence['timeline']}, {rows} rows"
 
     def refused(self, claim, result):
         if claim and not self.world.damaged:
