@@ -330,12 +330,12 @@ class World:
                                 "(SELECT string_agg(datname, ' ' ORDER BY 1) FROM pg_database), (SELECT count(*) FROM pg_replication_slots)", user="postgres")
 
     def servers_in_scratch(self):
-        """PostgreSQL servers of somebody who is done; the receiver starts none."""
+        """PostgreSQL servers of somebody who is done; the receiver starts none, only pg_waldump."""
         found = []
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if command.startswith("/") and "postgres" in command.split()[0] and str(self.sandbox.directory) in command:
+                if command.split(" ")[0].endswith("/postgres") and str(self.sandbox.directory) in command:
                     found.append(command)
         return found
 
