@@ -217,14 +217,17 @@ int forget(Context& context, const Options& options) {
   if (const auto ours = backup::ownerOf(directory); options.from && ours)
     backup::requireOwner(place, ours->instance_id);
   json::array forgotten;
+  const auto told = backup::toldHeads(context.target(), place, context.backupKeyring());
+  if (!told.failure.empty()) context.out().marked(Mark::Warning, told.failure);
   for (const auto& kind : backup::kKinds) {
-    for (const auto& gone : backup::forgetGone(place, kind, context.target(), context.backupKeyring())) {
+    for (const auto& gone : backup::forgetGone(place, kind, told.of(kind), context.backupKeyring())) {
       context.out().marked(Mark::Warning, fmt::format("known to be gone from now on: {}", gone));
       forgotten.push_back(json::string(gone));
     }
   }
   if (forgotten.empty()) context.out().line("Everything that was made and not pruned is there.");
-  context.out().document({{"forgotten", forgotten}});
+  context.out().document({{"forgotten", forgotten},
+                          {"not_asked", told.failure.empty() ? json::value(nullptr) : json::value(told.failure)}});
   return 0;
 }
 

@@ -133,26 +133,33 @@ json::object show(const Output& out, const backup::VerifyReport& report) {
     out.marked(
         Mark::Failure,
         report.log_problem + "\n    → make a new one of its kind: aragora backup create (--kind base for a cluster)");
-  return {{"id", report.id},
-          {"verified", true},
-          {"level", report.level},
-          {"message", report.message},
-          {"warnings", warnings},
-          {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
-          {"replayed", report.replayed ? json::value(json::object{{"timeline", report.replayed->timeline},
-                                                                  {"through", backup::formatLsn(report.replayed->through)},
-                                                                  {"to_the_end", report.replayed->whole}})
-                                       : json::value(nullptr)},
-          {"seconds", report.seconds}};
+  return {
+      {"id", report.id},
+      {"verified", true},
+      {"level", report.level},
+      {"message", report.message},
+      {"warnings", warnings},
+      {"log_problem", report.log_problem.empty() ? json::value(nullptr) : json::value(report.log_problem)},
+      {"replayed", report.replayed ? json::value(json::object{{"timeline", report.replayed->timeline},
+                                                              {"through", backup::formatLsn(report.replayed->through)},
+                                                              {"to_the_end", report.replayed->whole}})
+                                   : json::value(nullptr)},
+      {"seconds", report.seconds}};
+}
+
+// Asked once for all kinds; what could not be asked is part of the result.
+backup::ToldHeads askDatabase(Context& context, const storage::Place& place) {
+  auto told = backup::toldHeads(context.target(), place, context.backupKeyring());
+  if (!told.failure.empty()) context.out().marked(Mark::Warning, told.failure);
+  return told;
 }
 
 // Whether all that was made is there: true when something is gone.
-bool missesSome(Context& context, const backup::Repository& repository, json::array& gone) {
+bool missesSome(Context& context, const backup::Repository& repository, const backup::ToldHeads& told,
+                json::array& gone) {
   const auto& place = repository.directory();
-  const auto& keyring = context.backupKeyring();
-  const auto findings =
-      backup::compareWithLedger(place, repository.kind(), repository.list(), keyring,
-                                backup::toldHead(context.target(), place, repository.kind(), keyring));
+  const auto findings = backup::compareWithLedger(place, repository.kind(), repository.list(), context.backupKeyring(),
+                                                  told.of(repository.kind()));
   for (const auto& id : findings.gone) gone.push_back(json::string(id));
   if (findings.none)
     context.out().marked(Mark::Info, fmt::format("which {} backups were made is not recorded in {} yet: the next "
@@ -187,9 +194,10 @@ int verifyEveryKind(Context& context, const Options& options, const storage::Pla
   json::array found;
   json::array gone;
   bool damaged = false;
+  const auto told = askDatabase(context, place);
   for (const auto& kind : backup::kKinds) {
     const backup::Repository repository(place, &context.backupKeyring(), kind);
-    damaged |= missesSome(context, repository, gone);
+    damaged |= missesSome(context, repository, told, gone);
     const auto entries = repository.list();
     if (entries.empty()) continue;
     const auto look = [&](const backup::Entry& entry, std::optional<std::uint64_t> most_log) {
@@ -211,7 +219,9 @@ int verifyEveryKind(Context& context, const Options& options, const storage::Pla
   if (found.empty())
     throw Error(Code::NoInput, fmt::format("there is no backup in {}", place.describe()),
                 "make one with: aragora backup");
-  context.out().document({{"backups", found}, {"gone", gone}});
+  context.out().document({{"backups", found},
+                          {"gone", gone},
+                          {"not_asked", told.failure.empty() ? json::value(nullptr) : json::value(told.failure)}});
   return damaged ? info(Code::Damaged).exit_status : 0;
 }
 }  // namespace
@@ -228,8 +238,10 @@ int verify(Context& context, const Options& options) {
   const auto report = verifyOne(context, options, repository, entry);
   auto document = show(context.out(), report);
   json::array gone;
-  const bool incomplete = missesSome(context, repository, gone);
+  const auto told = askDatabase(context, repository.directory());
+  const bool incomplete = missesSome(context, repository, told, gone);
   document["gone"] = gone;
+  document["not_asked"] = told.failure.empty() ? json::value(nullptr) : json::value(told.failure);
   context.out().document(document);
   return report.log_problem.empty() && !incomplete ? 0 : info(Code::Damaged).exit_status;
 }

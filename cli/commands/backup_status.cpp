@@ -146,6 +146,18 @@ json::value describeServer(const std::optional<drill::ServerSide>& server) {
                       {"wal_level", orNull(server->wal_level)}};
 }
 
+// What the statements above are silent about.
+json::array describeNotAsked(const drill::RecoveryState& state) {
+  json::array array;
+  const auto add = [&](const char* what, const std::string& why) {
+    if (!why.empty()) array.push_back(json::object{{"what", what}, {"why", why}});
+  };
+  add("the newest backups that the database was told of", state.told_failure);
+  if (state.server) add("the server's end of the log, its slot and wal_level", state.server->failure);
+  if (state.elsewhere) add("the copies elsewhere", state.elsewhere->failure);
+  return array;
+}
+
 json::value describeOffsite(const config::Config& config, const drill::RecoveryState& state) {
   if (!config.isSet(key::kOffsite)) return nullptr;
   const auto problem = !state.copy                    ? std::string("nothing was copied yet")
@@ -197,6 +209,7 @@ int status(Context& context, const Options& options) {
                         {"recovery_window", describeWindow(state)},
                         {"increments", describeIncrements(state.increments)},
                         {"server", describeServer(state.server)},
+                        {"not_asked", describeNotAsked(state)},
                         {"offsite", describeOffsite(config, state)},
                         {"durable_lag_seconds", orNull(state.lossHere())},
                         {"offsite_lag_seconds", orNull(state.lossElsewhere())},

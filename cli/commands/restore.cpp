@@ -7,6 +7,7 @@
 #include "common/backup/ledger.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/replaced.h"
+#include "common/base/log.h"
 #include "common/base/moment.h"
 #include "common/base/text.h"
 
@@ -88,9 +89,10 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
   if (options.input && fs::path(*options.input).filename() != "latest") return;
   if (options.input && options.input->find('/') != std::string::npos) return;  // a place of its own
   const auto& keyring = context.keyring();
-  const auto findings =
-      backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(), keyring,
-                                backup::toldHead(context.target(), directory, "full", keyring));
+  const auto told = backup::toldHeads(context.target(), directory, keyring);
+  if (!told.failure.empty()) log::warning("{}", told.failure);
+  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(),
+                                                  keyring, told.of("full"));
   if (!options.accept_loss) return backup::requireNewest(findings);
   if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }

@@ -1,21 +1,14 @@
 #include "common/backup/ledger.h"
 
-#include <unistd.h>
-
 #include "common/backup/elsewhere.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
-#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "common/crypto/hash.h"
-#include "common/store/settings.h"
 
 namespace aragora::backup {
 
 namespace {
-constexpr auto kAskTime = std::chrono::milliseconds(2000);
-
 // Elsewhere, what is still here comes there again with the next copy.
 std::string hintAt(const storage::Place& place) {
   if (holdsCopies(place))
@@ -31,73 +24,6 @@ json::object describe(const std::string& kind, const Ledger& ledger) {
   json::object present;
   for (const auto& [id, sequence] : ledger.present) present[id] = sequence;
   return {{"kind", kind}, {"head", ledger.head.id}, {"sequence", ledger.head.sequence}, {"present", present}};
-}
-
-// Places have no name of their own that would survive somebody who takes everything away.
-std::string settingOf(const storage::Place& place, const std::string& kind) {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
-  std::error_code ignored;
-  const auto path = fs::weakly_canonical(place.path(), ignored).string();
-  return fmt::format("backup.head.{}.{}", kind, crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
-}
-
-fs::path besideDatabase(const database::Target& target) {
-  std::error_code ignored;
-  const auto real = fs::weakly_canonical(target.path, ignored);
-  return real.parent_path() / ("." + real.filename().string() + ".backups");
-}
-
-json::object knownBeside(const database::Target& target, const crypto::Keyring& keyring) {
-  const auto path = besideDatabase(target);
-  return readSignedRecord(path.parent_path(), path.filename().string(), keyring).value_or(json::object());
-}
-
-std::optional<Head> headOf(const json::object& object) {
-  Head head{jsonTextOr(object, "id", ""), jsonIntegerOr(object, "sequence", 0)};
-  return head.id.empty() ? std::nullopt : std::optional(head);
-}
-
-database::Target forAQuestion(database::Target target) {
-  target.connect_timeout = std::min(target.connect_timeout, kAskTime);
-  target.statement_timeout = kAskTime;
-  return target;
-}
-
-std::optional<Head> toldToPostgres(const database::Target& target, const std::string& name,
-                                   const crypto::Keyring& keyring) {
-  const auto connection = database::connect(forAQuestion(target));
-  if (connection->query("SELECT to_regclass('settings') IS NOT NULL", {})[0].text(0) != "t") return std::nullopt;
-  const auto text = store::readSetting(*connection, name);
-  if (!text) return std::nullopt;
-  const auto record = parseSignedRecord(*text, "settings: " + name, keyring);
-  return jsonTextOr(record, "setting", "") == name ? headOf(record) : std::nullopt;
-}
-
-void tellHead(const database::Target& target, const storage::Place& place, const std::string& kind, const Head& head,
-              const crypto::Keyring& keyring) {
-  const auto name = settingOf(place, kind);
-  try {
-    if (target.engine == database::Engine::Sqlite) {
-      json::object known;
-      try {
-        known = knownBeside(target, keyring);
-      } catch (const Error& error) {
-        if (error.code() != Code::Damaged) throw;
-        log::warning("{}; it is written anew", error.what());
-      }
-      known[name] = json::object{{"id", head.id}, {"sequence", head.sequence}};
-      return writeFileAtomically(besideDatabase(target), signedRecord(known, keyring), 0640);
-    }
-    const auto text = signedRecord({{"setting", name}, {"id", head.id}, {"sequence", head.sequence}}, keyring);
-    database::connect(forAQuestion(target))
-        ->query(
-            "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET "
-            "value = excluded.value, updated_at = excluded.updated_at",
-            {name, text, nowMicros()});
-  } catch (const Error& error) {  // a standby, a role that only reads
-    log::info("the database could not be told of backup {}: {}", head.id, error.what());
-  }
 }
 
 bool isThere(const storage::Place& place, const std::string& kind, const std::string& id) {
@@ -123,6 +49,12 @@ std::int64_t newestOf(const std::vector<Entry>& entries) {
     if (entry.manifest) newest = std::max(newest, entry.manifest->sequence);
   }
   return newest;
+}
+// For whoever goes on without what is not known.
+ToldHeads askedHeads(const database::Target& target, const storage::Place& place, const crypto::Keyring& keyring) {
+  auto told = toldHeads(target, place, keyring);
+  if (!told.failure.empty()) log::info("{}", told.failure);
+  return told;
 }
 }  // namespace
 
@@ -163,22 +95,6 @@ void writeLedger(const storage::Place& place, const std::string& kind, const Led
   if (!place.isLocal()) return (place / "ledger").writeText(fileOf(kind), text);
   makeDirectories(place.path() / "ledger", 0750);
   writeFileAtomically(place.path() / "ledger" / fileOf(kind), text, 0640);
-}
-
-std::optional<Head> toldHead(const database::Target& target, const storage::Place& place, const std::string& kind,
-                             const crypto::Keyring& keyring) {
-  if (!place.isLocal()) return std::nullopt;
-  try {
-    const auto name = settingOf(place, kind);
-    if (target.engine != database::Engine::Sqlite) return toldToPostgres(target, name, keyring);
-    const auto known = knownBeside(target, keyring);
-    const auto* told = jsonObject(known, name);
-    return told != nullptr ? headOf(*told) : std::nullopt;
-  } catch (const Error& error) {
-    interrupt::check();
-    log::info("what the database was told of the newest backup is not known: {}", error.what());
-    return std::nullopt;
-  }
 }
 
 LedgerFindings compareWithLedger(const storage::Place& place, const std::string& kind,
@@ -237,7 +153,7 @@ void recordMade(const storage::Place& place, const Manifest& made, const std::ve
         ledger->add({entry.id, entry.manifest->sequence});
     }
     // An old state: what is missing stays missing until somebody says that it is known.
-    const auto told = before.empty() ? std::nullopt : toldHead(target, place, made.kind, keyring);
+    const auto told = before.empty() ? std::nullopt : askedHeads(target, place, keyring).of(made.kind);
     if (told && told->sequence > ledger->head.sequence) ledger->add(*told);
     ledger->add(head);
     writeLedger(place, made.kind, *ledger, keyring);
@@ -262,9 +178,8 @@ void recordRemoval(const storage::Place& place, const std::string& kind, const s
 }
 
 std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
-                                    const database::Target& target, const crypto::Keyring& keyring) {
+                                    const std::optional<Head>& told, const crypto::Keyring& keyring) {
   const auto entries = Repository(place, &keyring, kind).list();
-  const auto told = toldHead(target, place, kind, keyring);
   const auto findings = compareWithLedger(place, kind, entries, keyring, told);
   if (findings.problem.empty()) return {};
   auto ledger = ledgerToWrite(place, kind, keyring);

@@ -1,21 +1,15 @@
 // Which backups of a kind a place holds, signed: <place>/ledger/<kind>.json, written by whoever makes, copies or
 // removes one, under the lock for that. What is in it and not there was taken away: else an old state passes for the
-// latest. The last one made is told to the database as well (PostgreSQL: a row of settings; SQLite: a signed file
-// beside it, because a row would be a change to save) and to the log, so that an old state of the whole place is
-// noticed, too. Ids are enough: they never come twice, and the signed manifest names its own.
+// latest. The last one made is told to the database as well (told_heads.h) and to the log, so that an old state of the
+// whole place is noticed, too. Ids are enough: they never come twice, and the signed manifest names its own.
 #pragma once
 
 #include <map>
 
 #include "common/backup/repository.h"
-#include "common/database/connection.h"
+#include "common/backup/told_heads.h"
 
 namespace aragora::backup {
-
-struct Head {  // the last one that was ever made, also when it was removed since
-  std::string id;
-  std::int64_t sequence = 0;
-};
 
 struct Ledger {
   std::map<std::string, std::int64_t> present;  // id to sequence
@@ -30,11 +24,6 @@ std::optional<Ledger> readLedger(const storage::Place& place, const std::string&
 Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring);
 void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
                  const crypto::Keyring& keyring);
-
-// What the database was told of a local place; nullopt when nothing, or when it cannot be asked or understood: then
-// the ledger alone speaks. Waits two seconds at most.
-std::optional<Head> toldHead(const database::Target& target, const storage::Place& place, const std::string& kind,
-                             const crypto::Keyring& keyring);
 
 struct LedgerFindings {
   std::vector<std::string> gone;  // recorded and not there
@@ -58,6 +47,6 @@ void recordRemoval(const storage::Place& place, const std::string& kind, const s
                    const crypto::Keyring& keyring);
 // What is missing is known to be gone from now on. Answers what.
 std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
-                                    const database::Target& target, const crypto::Keyring& keyring);
+                                    const std::optional<Head>& told, const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

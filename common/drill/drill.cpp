@@ -99,9 +99,9 @@ class Drill {
   std::string choose() {
     const backup::Repository repository(options_.directory, options_.keyring, options_.physical ? "base" : "full");
     auto entries = repository.list();
-    const auto findings = backup::compareWithLedger(
-        options_.directory, repository.kind(), entries, *options_.keyring,
-        backup::toldHead(options_.live, options_.directory, repository.kind(), *options_.keyring));
+    const auto told = backup::toldHeads(options_.live, options_.directory, *options_.keyring);
+    const auto findings = backup::compareWithLedger(options_.directory, repository.kind(), entries, *options_.keyring,
+                                                    told.of(repository.kind()));
     if (!options_.backup) backup::requireNewest(findings);
     std::erase_if(entries, [&](const backup::Entry& entry) {
       return !entry.good() || (options_.backup && entry.id != *options_.backup);
@@ -118,7 +118,8 @@ class Drill {
     evidence_.place = options_.directory.describe();
     evidence_.backup_bytes = entry_.manifest->storedSize();
     newest_ = entry_.manifest->started_at;
-    return fmt::format("{}, made {}", entry_.id, toIso(entry_.manifest->finished_at));
+    return fmt::format("{}, made {}{}", entry_.id, toIso(entry_.manifest->finished_at),
+                       told.failure.empty() ? "" : "; WARNING: " + told.failure);
   }
 
   std::string checkFiles() {

@@ -112,6 +112,15 @@ void Judge::backups() {
   }
 }
 
+// Old states of the whole place look whole by themselves.
+void Judge::told() {
+  const bool any =
+      std::any_of(state_.kinds.begin(), state_.kinds.end(), [](const auto& kind) { return kind.count > 0; });
+  if (any && !state_.told_failure.empty())
+    say(Subject::Backups, Level::Warning,
+        "Newest backups: not compared with what the database was told: " + state_.told_failure);
+}
+
 void Judge::proof() {
   for (const auto& kind : state_.kinds) {
     if ((kind.rule.kind != "full" && kind.rule.kind != "base") || kind.count == 0) continue;

@@ -13,6 +13,7 @@ class Judge {
   Judge(const RecoveryState& state, const config::Config& config) : state_(state), config_(config) {}
   std::vector<Statement> all() {
     backups();
+    told();
     proof();
     keys();
     state_.sqlite ? increments() : window();
@@ -26,6 +27,7 @@ class Judge {
 
  private:
   void backups();
+  void told();
   void proof();
   void keys();
   void increments();

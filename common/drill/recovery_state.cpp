@@ -19,7 +19,6 @@ namespace {
 using backup::Entry;
 namespace key = config::key;
 
-constexpr auto kServerTime = std::chrono::milliseconds(2000);
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 
 double secondsBetween(Micros from, Micros to) { return std::max(0.0, static_cast<double>(to - from) / 1e6); }
@@ -179,35 +178,9 @@ void lookAtArchive(RecoveryState& state, const backup::WalArchive& archive, cons
   }
 }
 
-ServerSide ask(database::Target target, const std::string& slot) {
-  ServerSide side;
-  target.connect_timeout = target.statement_timeout = kServerTime;
-  target.application_name = "aragora status";
-  try {
-    const auto connection = database::connect(target);
-    const auto row = connection->query(
-        "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text, "
-        "current_setting('wal_level'), restart_lsn::text, wal_status FROM (SELECT 1) AS always "
-        "LEFT JOIN pg_replication_slots ON slot_name = $1",
-        {slot})[0];
-    side.end = backup::parseLsn(row.text(0)).value_or(0);
-    side.wal_level = row.text(1);
-    side.has_slot = !row.isNull(3) || !row.isNull(2);
-    if (!row.isNull(2)) side.kept_from = backup::parseLsn(row.text(2)).value_or(0);
-    if (!row.isNull(3)) side.slot_state = row.text(3);
-  } catch (const Error& error) {
-    side.failure = error.what();
-  }
-  return side;
-}
-
 void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vector<Entry>& bases) {
   const backup::WalArchive archive(options.directory / "wal", *options.keyring);
   const bool received = archive.segmentSize() > 0;
-  // What was confirmed before the archive is looked at must be in it; asked in the other order, a receiver that works
-  // would look like one that lost something.
-  if (received) state.log = archive.readStatus();
-  if (options.ask_server) state.server = ask(options.live, state.log ? state.log->slot : "aragora");
   state.timelines = archive.timelines();
   lookAtArchive(state, archive, options);
   if (received && lacksSomething(state)) {  // or a listing that met the receiver while it completed a segment
@@ -333,23 +306,37 @@ const Prediction* RecoveryState::prediction(const std::string& place) const {
   return nullptr;
 }
 
+namespace {
+// Before the backups and the archive are looked at: what was made or confirmed by then must be in them. In the other
+// order, a receiver that works would look like one that lost something.
+backup::ToldHeads ask(RecoveryState& state, const StateOptions& options) {
+  if (!state.sqlite) {
+    const backup::WalArchive archive(options.directory / "wal", *options.keyring);
+    if (archive.segmentSize() > 0) state.log = archive.readStatus();
+  }
+  if (!state.sqlite && !options.ask_server) return {};
+  auto answers = askLive(options.live, options.directory, state.log ? state.log->slot : "aragora", *options.keyring);
+  state.server = std::move(answers.server);
+  state.told_failure = answers.told.failure;
+  return std::move(answers.told);
+}
+}  // namespace
+
 RecoveryState recoveryState(const StateOptions& options) {
   RecoveryState state;
   state.at = nowMicros();
   state.directory = options.directory;
   state.sqlite = options.live.engine == database::Engine::Sqlite;
   state.opens = options.keyring->opensBackups();
+  const auto told = ask(state, options);
   const auto drills = history(options.directory, *options.keyring);
   std::map<std::string, std::vector<Entry>> all;
   for (const auto& rule : backup::policyOf(*options.config)) {
     const auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
     auto believed = backup::authentic(entries, *options.keyring);
     state.kinds.push_back(look(believed, rule, state.at));
-    const bool ask = state.sqlite || options.ask_server;
-    const auto told = ask && !entries.empty()
-                          ? backup::toldHead(options.live, options.directory, rule.kind, *options.keyring)
-                          : std::nullopt;
-    auto findings = backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told);
+    auto findings =
+        backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told.of(rule.kind));
     state.kinds.back().gone = std::move(findings.problem);
     state.kinds.back().gone_hint = std::move(findings.hint);
     if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));

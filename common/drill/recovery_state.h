@@ -10,6 +10,7 @@
 #include "common/backup/shrinkage.h"
 #include "common/drill/completeness.h"
 #include "common/drill/evidence.h"
+#include "common/drill/live_server.h"
 #include "common/drill/openable.h"
 #include "common/drill/recovery_time.h"
 
@@ -20,7 +21,7 @@ struct StateOptions {
   const config::Config* config = nullptr;
   const crypto::Keyring* keyring = nullptr;
   database::Target live;
-  bool ask_server = true;              // for two seconds at most
+  bool ask_server = true;              // for two seconds at most, over one connection
   bool ask_elsewhere = true;           // for five; not while `elsewhere` is known
   std::optional<Elsewhere> elsewhere;  // asked before
 };
@@ -74,16 +75,6 @@ struct Break {
   bool healed = false;  // a base backup begins behind it
 };
 
-// What the live PostgreSQL says of the slot that keeps log for the receiver.
-struct ServerSide {
-  std::string failure;  // it was not reached: why
-  bool has_slot = false;
-  backup::Lsn kept_from = 0;  // the receiver has confirmed what is before
-  backup::Lsn end = 0;        // written by the server
-  std::string slot_state;
-  std::string wal_level;
-};
-
 struct RecoveryState {
   Micros at = 0;
   fs::path directory;
@@ -100,6 +91,7 @@ struct RecoveryState {
   std::optional<backup::WalStatus> log;      // the receiver here
   std::optional<backup::WalStatus> offsite;  // the log elsewhere
   std::optional<ServerSide> server;
+  std::string told_failure;                   // why it is not known what the database was told of the newest backups
   std::optional<backup::OffsiteStatus> copy;  // the backups elsewhere
   std::string place_problem;                  // why the directory elsewhere is not what it is taken for
   std::optional<Elsewhere> elsewhere;         // what was found there; nullopt: not asked

@@ -62,7 +62,7 @@ class Network:
     """A way to the server that can be cut (connections end and none are taken) or go silent (nothing comes through)."""
 
     def __init__(self, target):
-        self.target, self.trouble, self.stopping = target, None, False
+        self.target, self.trouble, self.stopping, self.accepted = target, None, False, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.listener.settimeout(0.05)
@@ -82,6 +82,7 @@ class Network:
         while not self.stopping:
             with contextlib.suppress(TimeoutError):
                 client, _ = self.listener.accept()
+                self.accepted += 1
                 if self.trouble == "cut":
                     client.close()
                 else:

@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from recovery import Receiver, deployment, lsn, recovered, signed
+from recovery import Network, Receiver, deployment, lsn, recovered, signed
 from s3_store import Fault, Store
 from support import BINARY, SOURCE, Daemon, Sandbox, TinyDisk, main, strong_secret
 
@@ -510,6 +510,48 @@ class Postgres(Truth):
             (sandbox.directory / "away").rename(sealed)
             cluster.sql("SELECT pg_drop_replication_slot('aragora')", user="postgres")
             self.require_wrong(sandbox, "window", "there is no slot aragora", metrics=False)
+
+    def test_the_live_database_is_asked_once_and_what_could_not_be_asked_is_said(self):
+        """Over one connection and within two seconds, whatever it is that does not answer."""
+        with deployment() as (cluster, sandbox), Network(cluster.port) as network:
+            for kind in ("full", "base", "configuration"):
+                sandbox.run("backup", "create", "--kind", kind, check=0)
+            sandbox.environment["DATABASE_URL"] = cluster.url.replace(f":{cluster.port}/", f":{network.port}/") + "?sslmode=disable&gssencmode=disable"
+
+            def asked():
+                network.accepted, began = 0, time.monotonic()
+                status = sandbox.run_json("backup", "status")
+                return status, network.accepted, time.monotonic() - began
+
+            status, connections, _ = asked()
+            self.assertEqual((status["not_asked"], connections), ([], 1))
+
+            def require_said():
+                status, connections, seconds = asked()
+                self.assertEqual(connections, 1)
+                self.assertLess(seconds, 2 + 2)
+                self.assertEqual([one["what"] for one in status["not_asked"]], ["the newest backups that the database was told of", "the server's end of the log, its slot and wal_level"])
+                said = [one["level"] for one in status["statements"] if one["subject"] == "backups" and "not compared with what the database was told" in one["message"]]
+                self.assertEqual(said, ["warning"])
+                self.assertRegex(sandbox.run("backup", "status").stdout, r"! Newest backups: not compared")
+                self.assertEqual(sandbox.run_json("validate-env", check=None)["checks"]["backup_age"]["status"], "warning")
+
+            holder = subprocess.Popen([cluster.BIN / "psql", "-qAtX", cluster.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            holder.stdin.write("BEGIN; LOCK TABLE settings IN ACCESS EXCLUSIVE MODE; SELECT 1;\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline(), "1\n")
+            status, connections, seconds = asked()
+            self.assertEqual(connections, 1)
+            self.assertLess(seconds, 2 + 2)
+            self.assertEqual(status["not_asked"][0]["what"], "the newest backups that the database was told of")
+            holder.communicate("ROLLBACK;\n")
+            for network.trouble in ("cut", "silent"):
+                with self.subTest(network.trouble):
+                    require_said()
+                    network.accepted = 0
+                    verified = sandbox.run_json("backup", "verify", "--every-kind", "--level", "0", check=0)
+                    self.assertIn("is not known", verified["not_asked"])
+                    self.assertLessEqual(network.accepted, 2)  # whose the backups are is asked, too
 
     def test_log_that_was_written_with_wal_level_minimal_is_a_break(self):
         with self.received() as (cluster, sandbox):

@@ -132,7 +132,8 @@ PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
   }
   while (PQisBusy(handle_) == 1) {
     if (!waitFor(PQsocket(handle_), false, deadline)) {
-      if (cancelled) {  // the server does not even answer a cancel: give the connection up
+      // The server does not even answer a cancel, or there is no time for one: give the connection up.
+      if (cancelled || std::chrono::steady_clock::now() >= end_by_) {
         drop();
         throw Error(Code::Unreachable, fmt::format("PostgreSQL {} stopped answering", where_));
       }

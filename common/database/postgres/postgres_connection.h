@@ -2,6 +2,7 @@
 // runs over is cancelled), so that they also hold through PgBouncer, where session settings do not stick.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -41,6 +42,9 @@ class PostgresConnection : public Connection {
   // All or none of the statements, sent in one pipeline: one round trip and one commit. Not inside a transaction.
   void runAsOne(const std::vector<Statement>& statements);
 
+  // Every statement from now on ends by then, too: several that have a limit together. What does not is not cancelled,
+  // which would take time of its own: the connection is given up.
+  void endBy(Deadline deadline) { end_by_ = deadline; }
   int serverVersion() const;                        // 150020
   const Secret& server() const { return server_; }  // a connection string of the one server that answered
   bool throughPooler();                             // PgBouncer or the like is between us and the server
@@ -54,12 +58,13 @@ class PostgresConnection : public Connection {
   const std::string& prepared(const std::string& sql, std::size_t parameters);
   void drop();
   [[noreturn]] void fail(pg_result* result);
-  Deadline statementDeadline() const { return deadlineIn(statement_timeout_); }
+  Deadline statementDeadline() const { return std::min(deadlineIn(statement_timeout_), end_by_); }
 
   pg_conn* handle_ = nullptr;
   Secret server_;
   std::string where_;
   std::chrono::milliseconds statement_timeout_;
+  Deadline end_by_ = Deadline::max();
   std::map<std::string, std::string, std::less<>> prepared_;  // SQL -> statement name
   std::optional<bool> pooler_;
   std::int64_t changed_ = 0;
