@@ -15,6 +15,9 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kQueueBlocks = 8;
 constexpr std::size_t kBlock = 256 * 1024;
+// What is no larger, a file of the log above all, is read in the thread that asks: each block stays in the core's cache
+// from decompression to the disk. Who reads many of them reads several at a time.
+constexpr std::uint64_t kReadAlone = 64U << 20;
 constexpr int kCompressors = 2;            // threads; each keeps a few MiB
 constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
 
@@ -193,11 +196,38 @@ void checkStored(const storage::Place& directory, const Manifest& manifest, Prog
 }
 
 namespace {
-// Decrypts and decompresses into a queue, in a thread of its own: hashing and writing overlap with it.
+// Decrypts and decompresses.
+void open(const storage::Place& directory, const FileRecord& record, const std::vector<crypto::AgeIdentity>& identities,
+          const ByteSink& take) {
+  const auto path = directory / record.path;
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+  std::vector<char> block(kBlock);
+  std::uint64_t size = 0;
+  std::size_t frame_left = 1;
+  crypto::AgeReader age(identities, [&](std::string_view compressed) {
+    ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
+    bool more = false;
+    while (input.pos < input.size || more) {
+      ZSTD_outBuffer output{block.data(), block.size(), 0};
+      frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
+      if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
+      more = frame_left != 0 && output.pos == output.size;  // after its end zstd would wait for another frame
+      size += output.pos;
+      if (size > record.plain_size) damaged(path, "holds more than the manifest says");
+      if (output.pos > 0) take({block.data(), output.pos});
+    }
+  });
+  streamStored(directory, record, [&](std::string_view bytes) { age.write(bytes); });
+  age.finish();
+  if (frame_left != 0 || size != record.plain_size) damaged(path, "ends before its content does");
+}
+
+// The same into a queue, in a thread of its own: hashing and writing overlap with it.
 class Opener {
  public:
   Opener(const storage::Place& directory, const FileRecord& record, const std::vector<crypto::AgeIdentity>& identities)
-      : directory_(directory), record_(record), identities_(identities), thread_([this] { run(); }) {}
+      : thread_([&] { run(directory, record, identities); }) {}
   ~Opener() {
     queue_.fail();
     if (thread_.joinable()) thread_.join();
@@ -210,45 +240,19 @@ class Opener {
   }
 
  private:
-  void run() {
+  void run(const storage::Place& directory, const FileRecord& record,
+           const std::vector<crypto::AgeIdentity>& identities) {
     try {
-      open();
+      open(directory, record, identities, [&](std::string_view bytes) {
+        // Seen by nobody either.
+        if (!queue_.push(std::string(bytes))) throw Error(Code::Interrupted, "nobody reads on");
+      });
     } catch (...) {
       failure_ = std::current_exception();
     }
     queue_.close();
   }
 
-  void open() {
-    const auto path = directory_ / record_.path;
-    const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(ZSTD_createDCtx(), ZSTD_freeDCtx);
-    ZSTD_DCtx_setParameter(decompressor.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
-    std::uint64_t size = 0;
-    std::size_t frame_left = 1;
-    crypto::AgeReader age(identities_, [&](std::string_view compressed) {
-      ZSTD_inBuffer input{compressed.data(), compressed.size(), 0};
-      bool more = false;
-      while (input.pos < input.size || more) {
-        std::string block(kBlock, '\0');
-        ZSTD_outBuffer output{block.data(), block.size(), 0};
-        frame_left = ZSTD_decompressStream(decompressor.get(), &output, &input);
-        if (ZSTD_isError(frame_left) != 0U) damaged(path, fmt::format("zstd: {}", ZSTD_getErrorName(frame_left)));
-        more = frame_left != 0 && output.pos == output.size;  // after its end zstd would wait for another frame
-        size += output.pos;
-        if (size > record_.plain_size) damaged(path, "holds more than the manifest says");
-        block.resize(output.pos);
-        if (!block.empty() && !queue_.push(std::move(block)))
-          throw Error(Code::Interrupted, "nobody reads on");  // seen by nobody either
-      }
-    });
-    streamStored(directory_, record_, [&](std::string_view bytes) { age.write(bytes); });
-    age.finish();
-    if (frame_left != 0 || size != record_.plain_size) damaged(path, "ends before its content does");
-  }
-
-  const storage::Place& directory_;
-  const FileRecord& record_;
-  const std::vector<crypto::AgeIdentity>& identities_;
   BlockQueue queue_;
   std::exception_ptr failure_;
   std::thread thread_;
@@ -258,14 +262,19 @@ class Opener {
 void readArtifact(const storage::Place& directory, const FileRecord& record,
                   const std::vector<crypto::AgeIdentity>& identities, const ByteSink& sink, Progress* progress) {
   crypto::Sha256 hash;
-  Opener opener(directory, record, identities);
   const bool hashed = !record.plain_sha256.empty();
-  while (const auto block = opener.next()) {
-    if (hashed) hash.update(*block);
-    sink(*block);
-    add(progress, block->size());
+  const auto take = [&](std::string_view bytes) {
+    if (hashed) hash.update(bytes);
+    sink(bytes);
+    add(progress, bytes.size());
+  };
+  if (record.plain_size <= kReadAlone) {
+    open(directory, record, identities, take);
+  } else {
+    Opener opener(directory, record, identities);
+    while (const auto block = opener.next()) take(*block);
+    opener.finish();
   }
-  opener.finish();
   if (hashed && hash.finishHex() != record.plain_sha256)
     damaged(directory / record.path, "its content does not have the digest that the manifest gives");
 }

@@ -9,7 +9,7 @@
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_archive.h"
-#include "common/backup/physical/wal_prefetch.h"
+#include "common/backup/physical/wal_server.h"
 #include "common/backup/prune.h"
 #include "common/backup/shrinkage.h"
 #include "common/base/error.h"
@@ -624,8 +624,8 @@ TEST(WalPrefetch, GivesFilesThatWereSkippedToWhoComesBackForThem) {
     WalPrefetch ahead(names, fetch, {.readers = 1, .window = 2}, place.path());
     std::string taken;
     for (const auto* name : {"09", "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"}) {
-      const auto file = place.path() / fmt::format("taken-{}", name);
-      if (ahead.take(name, file) && readFile(file, 100) == name) taken += "+";
+      if (ahead.bring(name) && readFile(ahead.directory() / name, 100) == name) taken += "+";
+      fs::remove(ahead.directory() / name);
     }
     return taken;
   };
@@ -635,6 +635,27 @@ TEST(WalPrefetch, GivesFilesThatWereSkippedToWhoComesBackForThem) {
         std::_Exit(outcome() == std::string(13, '+') ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
+}
+
+// What is asked for is moved away, not sent: also what was taken before, or is not in the list.
+TEST(WalServer, SaysWhereAFileLiesAndItIsMoved) {
+  Archived a;
+  for (std::uint64_t number = 2; number < 6; ++number) a.seal(1, number);
+  const auto listing = a.archive.listing();
+  const auto name = [&](std::uint64_t number) { return segmentName({1, number}, a.kSize); };
+  const TemporaryDirectory place;
+  WalServer server(a.archive, {listing, 1, kNever, {name(2), name(3), name(4)}}, place.path());
+  for (const std::uint64_t number : {2, 3, 2, 4, 5}) {
+    const auto out = place.path() / "out";
+    ASSERT_TRUE(fetchFromWalServer(server.socket(), name(number), out)) << number;
+    const auto alone = place.path() / "alone";
+    ASSERT_TRUE(a.archive.fetch(name(number), alone));
+    EXPECT_EQ(readFile(out), readFile(alone));
+    EXPECT_FALSE(fs::exists(server.ahead() / name(number)));
+  }
+  EXPECT_EQ(server.served(), 3U);
+  for (const auto* other : {"00000002.history", "", "../out", ".", "/etc/passwd"})
+    EXPECT_FALSE(fetchFromWalServer(server.socket(), other, place.path() / "none")) << other;
 }
 
 TEST(WalArchive, RemovesOnlyWhatIsBeforeTheGivenSegment) {

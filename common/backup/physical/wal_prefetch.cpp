@@ -58,6 +58,24 @@ std::size_t WalPrefetch::taken() {
   return count;
 }
 
+// Under its name it can be moved away at once: it has to be whole, and the server user's.
+bool WalPrefetch::fetch(const std::string& name) const {
+  const auto path = directory_.path() / name;
+  const auto unready = fs::path(path.string() + ".unready");
+  if (!fetch_(name, unready)) return false;
+  giveToServerUser(unready, false);
+  fs::rename(unready, path);
+  return true;
+}
+
+// One of the readers looks whether a file was moved away; the others are told.
+void WalPrefetch::waitForRoom(std::unique_lock<std::mutex>& lock) {
+  if (watched_) return changed_.wait(lock);
+  watched_ = true;
+  changed_.wait_for(lock, kLookAround);
+  watched_ = false;
+}
+
 void WalPrefetch::read() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -67,21 +85,15 @@ void WalPrefetch::read() {
       noticeTaken();
       return (mine = next()).has_value();
     };
-    while (!something()) changed_.wait_for(lock, kLookAround);
+    while (!something()) waitForRoom(lock);
+    changed_.notify_all();  // somebody else watches
     if (stopping_) return;
     files_[*mine].state = State::Fetching;
     lock.unlock();
     auto outcome = State::Failed;
     std::exception_ptr failure;
     try {
-      // Under its name it can be moved away at once: it has to be whole, and the server user's.
-      const auto path = directory_.path() / names_[*mine];
-      const auto unready = fs::path(path.string() + ".unready");
-      outcome = fetch_(names_[*mine], unready) ? State::Ready : State::Absent;
-      if (outcome == State::Ready) {
-        giveToServerUser(unready, false);
-        fs::rename(unready, path);
-      }
+      outcome = fetch(names_[*mine]) ? State::Ready : State::Absent;
     } catch (...) {  // the thread's boundary: whoever takes the file gets it
       failure = std::current_exception();
     }
@@ -92,15 +104,12 @@ void WalPrefetch::read() {
   }
 }
 
-bool WalPrefetch::take(const std::string& name, const fs::path& destination) {
+bool WalPrefetch::bring(const std::string& name) {
   const auto known = index_.find(name);
-  if (known == index_.end()) return fetch_(name, destination);
+  if (known == index_.end()) return fetch(name);
   std::unique_lock lock(mutex_);
+  noticeTaken();
   auto& file = files_[known->second];
-  if (file.state == State::Taken) {
-    lock.unlock();
-    return fetch_(name, destination);
-  }
   // Also back: the checkpoint that a recovery asks for first lies behind where its replay begins.
   first_ = known->second;
   changed_.notify_all();
@@ -108,14 +117,11 @@ bool WalPrefetch::take(const std::string& name, const fs::path& destination) {
   changed_.wait(lock, [&] { return file.state != State::Waiting && file.state != State::Fetching; });
   if (file.state == State::Failed) std::rethrow_exception(file.failure);
   if (file.state == State::Absent) return false;
-  std::error_code gone;  // moved away meanwhile
-  if (file.state == State::Ready) fs::rename(directory_.path() / name, destination, gone);
-  const bool moved = file.state == State::Ready && !gone;
+  std::error_code ignored;
+  if (file.state == State::Ready && fs::exists(directory_.path() / name, ignored)) return true;
   file.state = State::Taken;
-  first_ = std::max(first_, known->second + 1);
-  changed_.notify_all();
   lock.unlock();
-  return moved || fetch_(name, destination);
+  return fetch(name);
 }
 
 }  // namespace aragora::backup

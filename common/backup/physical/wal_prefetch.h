@@ -1,7 +1,7 @@
 // Files of the log, read ahead in the order in which a recovery asks for them, several at a time: a store elsewhere
 // answers slowly, decrypting takes a core. At most `window` files lie in a directory of its own (plain, mode 0700, the
-// server user's): whoever recovers may move a file away as soon as it has its name, or asks with take(), from one
-// thread.
+// server user's): whoever recovers moves a file away as soon as it has its name, or asks for it with bring(), from one
+// thread, and moves it away then.
 #pragma once
 
 #include <atomic>
@@ -31,11 +31,12 @@ class WalPrefetch {
   WalPrefetch& operator=(const WalPrefetch&) = delete;
   ~WalPrefetch();
 
-  // As Fetch; throws what fetching threw. What is not in the list, or was taken before, is fetched now.
-  bool take(const std::string& name, const fs::path& destination);
+  // Until the file is in the directory. False when the archive ends before it; throws what fetching threw. What is not
+  // in the list, or was taken before, is fetched now.
+  bool bring(const std::string& name);
   const fs::path& directory() const { return directory_.path(); }
   std::size_t fetched() const { return fetched_; }
-  std::size_t taken();  // by either way
+  std::size_t taken();
 
  private:
   enum class State { Waiting, Fetching, Ready, Absent, Failed, Taken };
@@ -46,6 +47,8 @@ class WalPrefetch {
   void read();
   std::optional<std::size_t> next();
   void noticeTaken();
+  void waitForRoom(std::unique_lock<std::mutex>& lock);
+  bool fetch(const std::string& name) const;
   const std::vector<std::string> names_;
   std::map<std::string, std::size_t> index_;
   const Fetch fetch_;
@@ -57,6 +60,7 @@ class WalPrefetch {
   std::size_t first_ = 0;  // of the window
   std::atomic<std::size_t> fetched_{0};
   bool stopping_ = false;
+  bool watched_ = false;  // by a reader
   std::vector<std::thread> readers_;
 };
 

@@ -6,10 +6,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <climits>
+
 #include "common/backup/physical/private_cluster.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
-#include "common/base/scratch.h"
 #include "common/base/text.h"
 
 namespace aragora::backup {
@@ -100,19 +101,42 @@ bool WalServer::fetch(const std::string& name, const fs::path& destination) cons
 
 void WalServer::answer(int connection) {
   const auto name = readLine(connection, kAsking);
-  const TemporaryDirectory scratch;
-  const auto file = scratch.path() / "wal";
+  if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos)
+    return sendAll(connection, "absent\n");
   try {
-    if (!ahead_.take(name, file)) return sendAll(connection, "absent\n");
+    if (!ahead_.bring(name)) return sendAll(connection, "absent\n");
   } catch (const Error& error) {
     const auto* kind = error.code() == Code::NoInput ? "gap" : "error";
     return sendAll(connection, fmt::format("{} {}\n", kind, printable(error.what(), 800)));
   }
-  const auto content = readFile(file, 1U << 30);
-  sendAll(connection, fmt::format("found {}\n", content.size()));
-  sendAll(connection, content);
+  const auto path = (ahead() / name).string();
+  sendAll(connection, fmt::format("found {}\n{}", path.size(), path));
   ++answered_;
 }
+
+namespace {
+std::string readExactly(int fd, std::size_t size) {
+  std::string text(size, '\0');
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t got = ::read(fd, text.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw Error(Code::Unreachable, "the recovery hung up within its answer");
+    done += static_cast<std::size_t>(got);
+  }
+  return text;
+}
+
+// A rename, as a rule; whole under its name in any case.
+void moveTo(const fs::path& file, const fs::path& destination) {
+  std::error_code elsewhere;
+  fs::rename(file, destination, elsewhere);
+  if (!elsewhere) return;
+  const auto temporary = fs::path(destination.string() + ".aragora");
+  fs::copy_file(file, temporary, fs::copy_options::overwrite_existing);
+  fs::rename(temporary, destination);  // after a crash PostgreSQL asks again
+  fs::remove(file);
+}
+}  // namespace
 
 bool fetchFromWalServer(const fs::path& socket, const std::string& name, const fs::path& destination) {
   const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -124,24 +148,9 @@ bool fetchFromWalServer(const fs::path& socket, const std::string& name, const f
   if (answer == "absent") return false;
   if (startsWith(answer, "gap ")) throw Error(Code::NoInput, answer.substr(4));
   if (startsWith(answer, "error ")) throw Error(Code::Damaged, answer.substr(6));
-  auto left = parseInteger(std::string_view(answer).substr(std::min<std::size_t>(6, answer.size()))).value_or(-1);
-  if (!startsWith(answer, "found ") || left < 0)
-    throw Error(Code::Unreachable, "the recovery gave no answer that can be read");
-  const auto temporary = fs::path(destination.string() + ".aragora");
-  {
-    const Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!file.valid()) throwSystemError(Code::CannotCreate, "create", temporary.string(), errno);
-    std::vector<char> buffer(1U << 20);
-    while (left > 0) {
-      const ssize_t got =
-          ::read(fd.get(), buffer.data(), std::min<std::size_t>(buffer.size(), static_cast<std::size_t>(left)));
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) throw Error(Code::Unreachable, fmt::format("the recovery hung up within {}", name));
-      writeAll(file.get(), std::string_view(buffer.data(), static_cast<std::size_t>(got)), temporary);
-      left -= got;
-    }
-  }
-  fs::rename(temporary, destination);  // after a crash PostgreSQL asks again
+  const auto size = startsWith(answer, "found ") ? parseInteger(answer.substr(6)).value_or(-1) : -1;
+  if (size <= 0 || size > PATH_MAX) throw Error(Code::Unreachable, "the recovery gave no answer that can be read");
+  moveTo(readExactly(fd.get(), static_cast<std::size_t>(size)), destination);
   return true;
 }
 

@@ -1,5 +1,6 @@
 // Hands files of the log to a recovering PostgreSQL that may read neither the archive nor the key: its restore_command
-// asks the process that runs the recovery, over a socket in a directory that only the server's user can enter.
+// asks the process that runs the recovery, over a socket in a directory that only the server's user can enter, and is
+// told where the file lies, ready to be moved away: it is never copied.
 #pragma once
 
 #include <atomic>
