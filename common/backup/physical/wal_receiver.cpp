@@ -1,9 +1,9 @@
 #include "common/backup/physical/wal_receiver.h"
 
-#include <future>
+#include <thread>
 
+#include "common/backup/physical/minimal_log.h"
 #include "common/backup/physical/open_segment.h"
-#include "common/backup/physical/wal_search.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/scratch.h"
@@ -79,7 +79,7 @@ class Receiver {
                        parseLsn(identity.at(2)).value_or(0)};
     position_ = whereToGoOn(server, end);
     if (position_.timeline == end.timeline && position_.lsn < end.lsn && findProgram("pg_waldump"))
-      away_ = Stretch{end.timeline, position_.lsn, end.lsn};
+      minimal_.expect({end.timeline, position_.lsn, end.lsn});
     while (!stop_) {
       keepHistory(server);
       flushed_ = began_ = position_.lsn;
@@ -209,8 +209,8 @@ class Receiver {
         reply = true;
       }
       noteFreshness();
-      if (away_) lookForMinimalLog();
-      if (looking_.valid()) foundMinimalLog();
+      minimal_.lookOnce(flushed_);
+      noteMinimalLog();
       if (reply) {
         server.confirm(flushed_, ask ? Replication::Answer::Wanted : Replication::Answer::NotNeeded);
         last_reply = now;
@@ -280,38 +280,14 @@ class Receiver {
     fs::remove(file_.path());
   }
 
-  // Whoever sets wal_level to minimal for a while restarts the server twice, and nobody is connected in between: only
-  // the log that came into being while we were away can hold such a time. Looked for beside the stream, once it is
-  // here.
-  void lookForMinimalLog() {
-    if (!away_ || flushed_ < away_->to || (looking_.valid() && !foundMinimalLog())) return;
-    looking_ = std::async(std::launch::async, [this, stretch = *away_]() -> std::optional<WalListing::Interruption> {
-      try {
-        const auto listing = archive_.listing();
-        const auto at = firstMinimal(archive_, listing, stretch, stop_);
-        if (!at) return std::nullopt;
-        return WalListing::Interruption{stretch.timeline, *at, false, "wal_level was minimal"};
-      } catch (const Error& error) {  // recovery would find out
-        log::warning("whether wal_level was minimal in between could not be seen: {}", error.what());
-        return std::nullopt;
-      }
-    });
-    away_.reset();
-  }
-
-  // True when the look is over; what it found is known from then on.
-  bool foundMinimalLog() {
-    if (looking_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
-    const auto found = looking_.get();
-    const auto known = archive_.listing().interruptions;
-    if (!found || std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.after == found->after; }))
-      return true;
+  void noteMinimalLog() {
+    const auto found = minimal_.found();
+    if (!found) return;
     const auto message = fmt::format("wal_level was minimal from {} on: what was written then cannot be recovered",
                                      formatLsn(found->after));
     log::error("{}", message);
     archive_.record(*found);
     if (options_.events.gap) options_.events.gap(message);
-    return true;
   }
 
   std::uint64_t pending() const { return position_.lsn - flushed_; }
@@ -372,13 +348,9 @@ class Receiver {
   }
 
   Position endOfWhatIsHere() const {
-    const auto known = archive_.timelines();
-    for (auto timeline = known.rbegin(); timeline != known.rend(); ++timeline) {
-      const auto pieces = archive_.pieces(*timeline);
-      if (!pieces.empty())
-        return {*timeline, pieces.back().segment.number * archive_.segmentSize() + pieces.back().size};
-    }
-    return {};
+    const auto newest = archive_.newestPiece();
+    if (!newest) return {};
+    return {newest->segment.timeline, newest->segment.number * archive_.segmentSize() + newest->size};
   }
 
   void tell() {
@@ -409,10 +381,9 @@ class Receiver {
   Lsn server_end_ = 0;
   Micros server_time_ = 0;
   OpenSegment file_;
-  std::string flushed_sha256_;   // as far as it is on disk
-  ConfirmedLog promised_;        // of this timeline
-  std::optional<Stretch> away_;  // what the server wrote while nobody was connected
-  std::future<std::optional<WalListing::Interruption>> looking_;
+  std::string flushed_sha256_;  // as far as it is on disk
+  ConfirmedLog promised_;       // of this timeline
+  MinimalLog minimal_{archive_, stop_};
   WalStatus status_;
   bool received_any_ = false;
   Clock::time_point unsynced_since_ = Clock::now();
