@@ -18,22 +18,32 @@ std::string entryHash(const std::string& key, const std::vector<std::string>& fi
 }  // namespace
 
 void append(database::Connection& connection, const crypto::Keyring& keyring, const Entry& entry) {
+  append(connection, keyring, std::vector<Entry>{entry});
+}
+
+void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries) {
+  if (entries.empty()) return;
   if (connection.engine() == database::Engine::Postgres)
     connection.query("SELECT pg_advisory_xact_lock($1)", {kChainLock});
   const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
-  const std::int64_t seq = last.empty() ? 1 : last[0].integer(0) + 1;
-  const std::string previous = last.empty() ? kGenesis : last[0].text(1);
-  const auto at = nowMicros();
-  const auto details = toJson(entry.details);
-  const auto hash = entryHash(keyring.auditKey(), {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor,
-                                                   entry.action, entry.object, entry.result, entry.ip_address,
-                                                   entry.request_id, details, keyring.activeId()});
-  connection.query(
-      "INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
-      "prev_hash, hash) "
-      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-      {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details,
-       keyring.activeId(), previous, hash});
+  std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
+  std::string previous = last.empty() ? kGenesis : last[0].text(1);
+  const auto key = keyring.auditKey();
+  for (const auto& entry : entries) {
+    ++seq;
+    const auto at = nowMicros();
+    const auto details = toJson(entry.details);
+    auto hash =
+        entryHash(key, {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor, entry.action,
+                        entry.object, entry.result, entry.ip_address, entry.request_id, details, keyring.activeId()});
+    connection.query(
+        "INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
+        "prev_hash, hash) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details,
+         keyring.activeId(), previous, hash});
+    previous = std::move(hash);
+  }
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {

@@ -18,8 +18,9 @@ struct Entry {
   json::object details;
 };
 
-// Call inside a write transaction.
+// Call inside a write transaction, last: the log takes one writer at a time until the transaction ends.
 void append(database::Connection& connection, const crypto::Keyring& keyring, const Entry& entry);
+void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries);
 
 struct ChainResult {
   std::int64_t entries = 0;

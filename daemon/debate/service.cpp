@@ -39,12 +39,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   std::optional<store::Debates::Idempotency> key;
   if (idempotency)
     key = store::Debates::Idempotency{caller.principal, idempotency->key, idempotency->fingerprint, created.answer};
-  std::optional<store::Replay> replay;
-  parts_.database.write([&](database::Connection& connection) {
-    replay = parts_.debates.create(connection, draft, key);
-    // Last: the log takes one writer at a time until the transaction ends.
-    if (!replay) audit::append(connection, parts_.keyring, entryOf(caller, "debate.create", draft.id));
-  });
+  auto replay = creations_.create(draft, key, entryOf(caller, "debate.create", draft.id));
   if (replay) {
     if (replay->fingerprint != idempotency->fingerprint)
       throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",

@@ -4,6 +4,7 @@
 
 #include "common/crypto/keyring.h"
 #include "common/store/debates.h"
+#include "daemon/debate/creations.h"
 #include "daemon/debate/engine.h"
 
 namespace aragora::debate {
@@ -24,7 +25,8 @@ class Service {
     Engine& engine;
     std::function<void()> changed;  // what lists show is not what they showed
   };
-  explicit Service(Parts parts) : parts_(std::move(parts)) {}
+  explicit Service(Parts parts)
+      : parts_(std::move(parts)), creations_(parts_.database, parts_.debates, parts_.keyring) {}
 
   struct IdempotencyKey {
     std::string key;
@@ -46,6 +48,7 @@ class Service {
 
  private:
   Parts parts_;
+  Creations creations_;
 };
 
 }  // namespace aragora::debate

@@ -333,6 +333,38 @@ TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
   EXPECT_EQ(verified(&keyring_), "");
 }
 
+TEST_P(RunningDebates, CreationsAtTheSameMomentAreAllAuditedOnce) {
+  debate::Engine engine(services(here_), {});
+  Service service({*database_, debates_, keyring_, engine, [] {}});
+  std::atomic<int> replayed{0};
+  {
+    std::vector<std::jthread> writers;
+    for (int writer = 0; writer < 12; ++writer) {
+      writers.emplace_back([&, writer] {
+        store::Debate draft;
+        draft.task = "many at once";
+        draft.agents = {"demo-a", "demo-b"};
+        draft.consensus_kind = "majority";
+        for (int i = 0; i < 20; ++i) {
+          // Two writers share each key: one creates, the other is answered what was stored.
+          const auto key = fmt::format("{}-{}", writer / 2, i);
+          const auto created = service.create(draft, {"p", "", ""}, [](const auto& d) { return d.id; }, {{key, "f"}});
+          if (created.replayed) ++replayed;
+          EXPECT_TRUE(debates_.find(created.answer));
+        }
+      });
+    }
+  }
+  EXPECT_EQ(replayed, 120);
+  EXPECT_EQ(rows("SELECT count(*) FROM debates")[0].integer(0), 120);
+  EXPECT_EQ(rows("SELECT count(DISTINCT object) FROM audit_log")[0].integer(0), 120);
+  database_->read([&](Connection& connection) {
+    const auto chain = audit::verifyChain(connection, keyring_);
+    EXPECT_EQ(chain.entries, 120);
+    EXPECT_FALSE(chain.first_bad);
+  });
+}
+
 TEST_P(RunningDebates, WhatCannotBeRunIsTriedAgainAndThenEndsAsFailed) {
   publish_ = [](const store::Event& event) {
     if (!std::holds_alternative<store::DebateEnded>(event.body)) throw std::runtime_error("nobody listens");

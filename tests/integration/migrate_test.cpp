@@ -69,6 +69,8 @@ int concurrently(int runs, const database::Target& target) {
   return failures;
 }
 
+int newest(Engine engine) { return static_cast<int>(migrationsFor(engine).size()); }
+
 class Migrate : public testing::TestWithParam<Engine> {};
 
 TEST_P(Migrate, EightConcurrentRunsAllSucceedAndApplyOnce) {
@@ -128,11 +130,12 @@ TEST_P(Migrate, DownRefusesToLoseRowsAndUpComesBack) {
   migrator.up();
   database::connect(test.target())->query("INSERT INTO settings (name, value, updated_at) VALUES ('a', 'b', 1)", {});
   EXPECT_THROW(migrator.down({.to = 0}), Error);
-  EXPECT_EQ(migrator.status().version(), 3);  // nothing was undone
-  EXPECT_EQ(migrator.down({.to = 0, .dry_run = true}).size(), 3U);
-  EXPECT_EQ(migrator.down({.to = 0, .allow_data_loss = true}).size(), 3U);
+  EXPECT_EQ(migrator.status().version(), newest(GetParam()));  // nothing was undone
+  const auto all = migrationsFor(GetParam()).size();
+  EXPECT_EQ(migrator.down({.to = 0, .dry_run = true}).size(), all);
+  EXPECT_EQ(migrator.down({.to = 0, .allow_data_loss = true}).size(), all);
   EXPECT_EQ(migrator.status().version(), 0);
-  EXPECT_EQ(migrator.up().size(), 3U);
+  EXPECT_EQ(migrator.up().size(), all);
   EXPECT_TRUE(migrator.up().empty());
 }
 
@@ -141,7 +144,7 @@ TEST_P(Migrate, BaselineRecordsWithoutRunning) {
   Migrator migrator(test.target());
   EXPECT_EQ(migrator.baseline(2).size(), 2U);
   EXPECT_EQ(migrator.status().version(), 2);
-  EXPECT_EQ(migrator.status().pending.size(), 1U);
+  EXPECT_EQ(migrator.status().pending.size(), migrationsFor(GetParam()).size() - 2);
   EXPECT_THROW(migrator.baseline(3), Error);
 }
 
@@ -173,7 +176,7 @@ TEST(MigratePostgres, AnInvalidIndexIsBuiltAgain) {
       connection->query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'debates_by_creation'::regclass", {})[0]
           .text(0),
       "f");
-  EXPECT_EQ(migrator.up().size(), 1U);
+  EXPECT_EQ(migrator.up(3).size(), 1U);
   EXPECT_EQ(liveSchema(*connection), expectedSchema(test.target(), 3));
 }
 
@@ -189,7 +192,7 @@ TEST(MigratePostgres, ABusyTableIsTriedAgainAndItsBlockerNamed) {
   options.lock_timeout = std::chrono::milliseconds(50);
   options.lock_tries = 2;
   options.migrations = migrationsFor(Engine::Postgres);
-  options.migrations.push_back({4, "busy", "ALTER TABLE debates ADD COLUMN extra text;\n",
+  options.migrations.push_back({newest(Engine::Postgres) + 1, "busy", "ALTER TABLE debates ADD COLUMN extra text;\n",
                                 "ALTER TABLE debates DROP COLUMN extra;\n", true, std::string(64, '4')});
   try {
     Migrator(test.target(), options).up();
@@ -198,7 +201,7 @@ TEST(MigratePostgres, ABusyTableIsTriedAgainAndItsBlockerNamed) {
     EXPECT_EQ(error.code(), Code::Busy);
     EXPECT_NE(std::string(error.what()).find("the blocker"), std::string::npos) << error.what();
   }
-  EXPECT_EQ(Migrator(test.target()).status().version(), 3);
+  EXPECT_EQ(Migrator(test.target()).status().version(), newest(Engine::Postgres));
 }
 
 }  // namespace

@@ -139,8 +139,8 @@ TEST(Protocol, SaysStepByStepWhatComesNext) {
                 "append agent_message a, agent_message b, agent_message c", "append round_start 1",
                 "ask critique 1: a b c", "append critique 1 a, critique 1 b, critique 1 c", "ask revise 1: a b c",
                 "append agent_message 1 a, agent_message 1 b, agent_message 1 c", "append round_end 1",
-                "ask vote 1: a b c", "append vote 1 a, vote 1 b, vote 1 c", "ask synthesize 1: a",
-                "append synthesis 1 a", "finish consensus 1, debate_end 1", "done"}));
+                "ask vote 1: a b c", "append vote 1 a, vote 1 b, vote 1 c", "ask synthesize 1: b",
+                "append synthesis 1 b", "finish consensus 1, debate_end 1", "done"}));
 }
 
 TEST(Protocol, ASeatThatFailsIsNamedAndTheOthersGoOn) {

@@ -1,0 +1,44 @@
+// New debates, durable one transaction for all that are created at the same moment: the audit log takes one writer at a
+// time, and alone each of them would wait for the commits of the others. Whoever finds nobody writing writes for all
+// who wait. Thread-safe.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#include "common/audit/audit.h"
+#include "common/store/debates.h"
+
+namespace aragora::debate {
+
+class Creations {
+ public:
+  Creations(database::Database& database, const store::Debates& debates, const crypto::Keyring& keyring)
+      : database_(database), debates_(debates), keyring_(keyring) {}
+
+  using Key = std::optional<store::Debates::Idempotency>;
+  // Durable when it returns, with its audit entry. What was stored for the key before, when there was something.
+  std::optional<store::Replay> create(const store::Debate& debate, const Key& key, const audit::Entry& entry);
+
+ private:
+  struct Job {
+    const store::Debate& debate;
+    const Key& key;
+    const audit::Entry& entry;
+    std::optional<store::Replay> replay;
+    std::exception_ptr failure;
+    bool done = false;
+  };
+  void write(const std::vector<Job*>& jobs);
+  void writeTogether(const std::vector<Job*>& jobs);
+
+  database::Database& database_;
+  const store::Debates& debates_;
+  const crypto::Keyring& keyring_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Job*> waiting_;
+  bool writing_ = false;
+};
+
+}  // namespace aragora::debate
