@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include "common/base/text.h"
+#include "common/net/address.h"
 
 namespace aragora::config {
 
@@ -42,14 +43,10 @@ std::optional<std::string> listenProblem(std::string_view host) {
 }
 
 std::optional<std::string> networkProblem(std::string_view text) {
-  const auto slash = text.find('/');
-  const int family = familyOf(std::string(text.substr(0, slash)));
+  if (net::Block::parse(text)) return std::nullopt;
+  const int family = familyOf(std::string(text.substr(0, text.find('/'))));
   if (family == 0) return "is not an address or CIDR block; names are not looked up";
-  if (slash == std::string_view::npos) return std::nullopt;
-  const auto bits = parseInteger(text.substr(slash + 1));
-  const int most = family == AF_INET ? 32 : 128;
-  if (!bits || *bits < 0 || *bits > most) return fmt::format("has no prefix length from 0 to {}", most);
-  return std::nullopt;
+  return fmt::format("has no prefix length from 0 to {}", family == AF_INET ? 32 : 128);
 }
 
 std::optional<std::string> canonicalOrigin(std::string_view given) {

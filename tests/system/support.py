@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -225,6 +226,36 @@ def postgres_database():
         listed = subprocess.run([*psql, f"SELECT datname FROM pg_database WHERE datname LIKE '{name}%'"], check=True, capture_output=True, text=True)
         for database in listed.stdout.split():
             subprocess.run([*psql, f'DROP DATABASE IF EXISTS "{database}"'], check=True)
+
+
+class Authority:
+    """A certificate authority of a test's own, and a server's certificate for one name that it signed."""
+
+    def __init__(self, name="localhost"):
+        self.directory = tempfile.TemporaryDirectory()
+        at = pathlib.Path(self.directory.name)
+        self.file, self.key, self.certificate = at / "ca.pem", at / "key.pem", at / "cert.pem"
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        self.run(*new, "-subj", "/CN=authority of a test", "-keyout", at / "ca.key", "-out", self.file, "-addext", "basicConstraints=critical,CA:TRUE")
+        self.run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout", self.key, "-out", at / "request")
+        (at / "extensions").write_text(f"subjectAltName=DNS:{name}\n")
+        self.run("openssl", "x509", "-req", "-in", at / "request", "-CA", self.file, "-CAkey", at / "ca.key", "-CAcreateserial", "-days", "2", "-extfile", at / "extensions",
+                 "-out", self.certificate)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.directory.cleanup()
+
+    @staticmethod
+    def run(*arguments):
+        subprocess.run([str(a) for a in arguments], check=True, capture_output=True)
+
+    def context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
 
 class Cluster:

@@ -1,9 +1,12 @@
 """Databases that are not what they should be: a standby, a name server that never answers."""
 import os
+import socketserver
+import ssl
+import threading
 import time
 import unittest
 
-from support import Cluster, Sandbox, main
+from support import Authority, Cluster, Sandbox, main
 
 
 class Standby(unittest.TestCase):
@@ -32,6 +35,49 @@ class SilentNames(unittest.TestCase):
             self.assertRegex(result.stdout, "✗ PostgreSQL: no answer within")
             self.assertRegex(result.stdout, "✗ REDIS_URL: Redis cache.example.org: no name server answered in time")
             self.assertNotIn("pw-of-the-day", result.stdout + result.stderr)
+
+
+class RedisOverTls(unittest.TestCase):
+    def look(self, authority, speak, **environment):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                try:
+                    with authority.context().wrap_socket(self.request, server_side=True) as connection:
+                        speak(connection)
+                except (ssl.SSLError, OSError):
+                    pass  # a client that does not trust it
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            with Sandbox(REDIS_URL=f"rediss://localhost:{server.server_address[1]}/0", ARAGORA_REQUIRE_DISTRIBUTED="true", **environment) as sandbox:
+                started = time.monotonic()
+                said = sandbox.run("validate-env", "--only", "redis").stdout
+                self.took = time.monotonic() - started
+            server.shutdown()
+        return said
+
+    @staticmethod
+    def redis(connection):
+        while request := connection.recv(4096):
+            connection.sendall(b"+PONG\r\n" if b"PING" in request else b"$20\r\nredis_version:7.0.15\r\n")
+
+    def test_is_spoken_with_whom_the_certificate_names(self):
+        with Authority() as authority:
+            self.assertIn("Redis: connected (version 7.0.15), TLS", self.look(authority, self.redis, SSL_CERT_FILE=str(authority.file)))
+            self.assertIn("its certificate is not signed by anybody trusted here", self.look(authority, self.redis))
+        with Authority("another.example") as authority:
+            self.assertIn("its certificate is not one of localhost", self.look(authority, self.redis, SSL_CERT_FILE=str(authority.file)))
+
+    def test_an_answer_that_drips_is_cut(self):
+        def drip(connection):
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.1)
+
+        with Authority() as authority:
+            self.assertIn("REDIS_URL: Redis localhost", self.look(authority, drip, SSL_CERT_FILE=str(authority.file)))
+            self.assertLess(self.took, 10)
 
 
 if __name__ == "__main__":

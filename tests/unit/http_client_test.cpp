@@ -344,6 +344,11 @@ TEST(HttpClient, LetsThroughWhatTheTakerThrows) {
   EXPECT_THROW(client.exchange({.url = Url::parse(server.url()).value(), .headers = {{"A", "b\r\nC: d"}}}, {}), Error);
 }
 
+TEST(Tls, ContextsAreMadeOnceForEachSetOfOptions) {
+  EXPECT_EQ(tlsContext(), tlsContext());
+  EXPECT_THROW(tlsContext({.authorities = "/nowhere.pem"}), Error);
+}
+
 TEST(Retry, TriesAsOftenAsItSaysAndWithinItsDeadline) {
   Retry retry({.tries = 3, .first_pause = milliseconds(1)}, Deadline::max(), {});
   EXPECT_TRUE(retry.again());

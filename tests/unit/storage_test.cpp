@@ -6,6 +6,7 @@
 #include "common/storage/place.h"
 #include "common/storage/s3_answer.h"
 #include "common/storage/s3_storage.h"
+#include "tests/unit/scripted_server.h"
 
 namespace aragora::storage {
 namespace {
@@ -87,6 +88,35 @@ TEST(S3Answer, WhatIsNoListingIsRefused) {
         "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><ListBucketResult>&a;</ListBucketResult>",
         "<ListBucketResult><Contents></ListBucketResult>"})
     EXPECT_THROW(parseS3Listing(text), Error) << text;
+}
+
+TEST(S3Storage, EndsAtOnceWhenItIsStopped) {
+  const test::ScriptedServer server([](test::Connection& connection) {
+    if (connection.number() % 2 == 0) return connection.hold();  // says nothing
+    connection.request();
+    connection.answer("<Error><Code>SlowDown</Code></Error>", "Retry-After: 30\r\n", 503);
+    connection.hold();
+  });
+  double shortest = 1e9;
+  for (int i = 0; i < 6; ++i) {  // within the pause before another try, and waiting for an answer
+    std::stop_source source;
+    const S3Storage store({.endpoint = server.url(""), .bucket = "b", .stop = source.get_token()});
+    std::chrono::steady_clock::time_point stopped;
+    std::jthread stopping([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));
+      stopped = std::chrono::steady_clock::now();
+      source.request_stop();
+    });
+    try {
+      store.read("x", [](std::string_view) {});
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::Interrupted) << error.what();
+    }
+    stopping.join();
+    shortest = std::min(shortest, secondsSince(stopped));
+  }
+  EXPECT_LT(shortest, 0.1);
 }
 
 TEST(S3Storage, AnEndpointThatIsNoHostIsRefused) {
