@@ -6,6 +6,7 @@
 
 #include "common/backup/artifact.h"
 #include "common/backup/physical/private_cluster.h"
+#include "common/backup/physical/recovery_settings.h"
 #include "common/backup/physical/source_configuration.h"
 #include "common/backup/physical/unpack.h"
 #include "common/backup/physical/wal_server.h"
@@ -21,11 +22,6 @@ namespace aragora::backup {
 namespace {
 using Kind = RecoveryTarget::Kind;
 using Settings = std::map<std::string, std::string>;
-
-// The abbreviation Z is not known yet when the server reads its settings.
-std::string postgresTime(Micros at) {
-  return fmt::format("{} {}.{:06}+00", toIso(at).substr(0, 10), toIso(at).substr(11, 8), at % 1'000'000);
-}
 
 // This program, where the server's user can run it: root's own directories are closed to others.
 class ServersProgram {
@@ -202,7 +198,8 @@ class Recovery {
     const auto order = plan_.order(physical());
     WalServer wal(archive_, {plan_.listing, plan_.timeline(), plan_.end, order}, beside);
     const ServersProgram program(beside);
-    auto settings = recoverySettings(program.path(), wal);
+    auto settings =
+        recoverySettings(options_.target, plan_.timeline(), unfinished_, {program.path(), wal.ahead(), wal.socket()});
     const auto deadline = deadlineIn(options_.deadline);
     const auto at_base = recordedLimits(unfinished_);
     std::unique_ptr<PrivateCluster> cluster;
@@ -275,44 +272,6 @@ class Recovery {
     for (const auto* name : {"recovery_target_time", "recovery_target_lsn", "recovery_target_inclusive"})
       settings.erase(name);
     to_end_ = true;
-  }
-
-  Settings recoverySettings(const fs::path& program, const WalServer& wal) const {
-    // For the shell that runs the command; % is PostgreSQL's.
-    const auto quoted = [](const fs::path& path) {
-      return "'" + replaceAll(replaceAll(path.string(), "'", "'\\''"), "%", "%%") + "'";
-    };
-    Settings settings{
-        // What was read ahead is moved away; anything else is asked for, and answered with what stops a recovery.
-        {"restore_command", fmt::format("mv {}/%f %p 2>/dev/null || exec {} restore wal-get %f %p --from {}",
-                                        quoted(wal.ahead()), quoted(program), quoted(wal.socket()))},
-        {"recovery_target_timeline", fmt::format("{}", plan_.timeline())},
-        // While it is looked at: triggers and rules of the source do not fire.
-        {"session_replication_role", "replica"},
-        {"recovery_target_action", "promote"}};
-    if (parseInteger(trim(readFile(unfinished_ / "PG_VERSION", 64))).value_or(0) >= 17)
-      settings["event_triggers"] = "off";  // those of logins are new in 17
-    if (options_.target.exclusive) settings["recovery_target_inclusive"] = "off";
-    switch (options_.target.kind) {
-      case Kind::Latest:
-        break;
-      case Kind::Time:
-        settings["recovery_target_time"] = postgresTime(*fromIso(options_.target.value));
-        break;
-      case Kind::Name:
-        settings["recovery_target_name"] = options_.target.value;
-        break;
-      case Kind::Position:
-        settings["recovery_target_lsn"] = options_.target.value;
-        break;
-      case Kind::Xid:
-        settings["recovery_target_xid"] = options_.target.value;
-        break;
-      case Kind::Consistent:
-        settings["recovery_target"] = "immediate";
-        break;
-    }
-    return settings;
   }
 
   // Answers what the log has and the replay left out; throws only when it cannot be looked at.

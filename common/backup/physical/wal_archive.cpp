@@ -1,11 +1,8 @@
 #include "common/backup/physical/wal_archive.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstring>
 #include <thread>
 
+#include "common/backup/physical/file_for_recovery.h"
 #include "common/backup/physical/wal_files.h"
 #include "common/backup/physical/wal_pages.h"
 #include "common/backup/signed_record.h"
@@ -18,51 +15,6 @@ namespace aragora::backup {
 namespace {
 constexpr std::size_t kRecordLimit = 64 * 1024;
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
-
-bool isZero(std::string_view bytes) {
-  return !bytes.empty() && bytes.front() == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
-
-// PostgreSQL must never see half a file under the name that it asked for. It need not be on disk: after a crash it asks
-// again. The room of a segment is taken first, as PostgreSQL does: it uses the file again for log of its own, which
-// must not find the disk full. The zeros that most of a segment may consist of are there with it and need not be
-// copied.
-class Destination {
- public:
-  explicit Destination(const fs::path& path, std::uint64_t room = 0)
-      : path_(path),
-        temporary_(path.string() + ".aragora"),
-        fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
-    if (!fd_.valid()) throwSystemError(Code::CannotCreate, "create", temporary_.string(), errno);
-    has_room_ = room > 0 && ::fallocate(fd_.get(), 0, 0, static_cast<off_t>(room)) == 0;
-    if (room > 0 && !has_room_ && errno == ENOSPC) throwSystemError(Code::Io, "extend", temporary_.string(), errno);
-  }
-  void write(std::string_view bytes) {
-    for (; !bytes.empty(); bytes.remove_prefix(std::min(kBlock, bytes.size()))) {
-      const auto block = bytes.substr(0, kBlock);
-      if (has_room_ && isZero(block)) {
-        if (::lseek(fd_.get(), static_cast<off_t>(block.size()), SEEK_CUR) < 0)
-          throwSystemError(Code::Io, "write", temporary_.string(), errno);
-      } else {
-        writeAll(fd_.get(), block, temporary_);
-      }
-      size_ += block.size();
-    }
-  }
-  void fillUpTo(std::uint64_t size) {
-    if (size_ < size && ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
-      throwSystemError(Code::Io, "extend", temporary_.string(), errno);
-  }
-  void finish() { fs::rename(temporary_, path_); }
-
- private:
-  static constexpr std::size_t kBlock = 64U << 10;
-  fs::path path_;
-  fs::path temporary_;
-  Fd fd_;
-  bool has_room_ = false;
-  std::uint64_t size_ = 0;
-};
 }  // namespace
 
 storage::Place WalArchive::folder(std::string_view name) const { return directory_ / std::string(name.substr(0, 8)); }
@@ -261,7 +213,7 @@ bool WalArchive::fetch(const WalListing& listing, const std::string& name, const
   if (!wanted) {
     const auto record = readRecord(name, name);
     if (!record) return false;
-    Destination file(destination);
+    FileForRecovery file(destination);
     readArtifact(folder(name), *record, keyring_.backupIdentities(),
                  [&](std::string_view bytes) { file.write(bytes); });
     file.finish();
@@ -279,7 +231,7 @@ bool WalArchive::fetch(const WalListing& listing, const std::string& name, const
           "recover to a moment before it, or from a base backup after it");
     return false;
   }
-  Destination file(destination, size);
+  FileForRecovery file(destination, size);
   auto left = std::min(size, end - begin);
   const auto take = [&](std::string_view bytes) {
     const auto part = bytes.substr(0, left);
@@ -293,12 +245,22 @@ bool WalArchive::fetch(const WalListing& listing, const std::string& name, const
   return true;
 }
 
+namespace {
+// For a recovery: the signed digest of what is stored, the seals of age and zstd's sum of the content are held against
+// it on the way, PostgreSQL holds its own against every record. The digest of the content takes as long as all of that
+// together, and is what check() computes.
+FileRecord asStored(FileRecord record) {
+  record.plain_sha256.clear();
+  return record;
+}
+}  // namespace
+
 // False when it is not there any more.
 bool WalArchive::readSegment(const WalListing::Segment& segment, const std::string& name, const ByteSink& sink) const {
   if (segment.sealed) {
     const auto record = readRecord(name, name);
     if (!record) recordIsMissing(folder(name), name);
-    readArtifact(folder(name), *record, keyring_.backupIdentities(), sink);
+    readArtifact(folder(name), asStored(*record), keyring_.backupIdentities(), sink);
     return true;
   }
   if (segment.open) {
@@ -323,7 +285,7 @@ void WalArchive::readPieces(const WalListing::Segment& segment, const std::strin
     if (record->plain_size != span.to - span.from)
       throw Error(Code::Damaged, fmt::format("{}: is not as long as its name says", (place / piece).describe()));
     auto skip = written - span.from;
-    readArtifact(place, *record, keyring_.backupIdentities(), [&](std::string_view bytes) {
+    readArtifact(place, asStored(*record), keyring_.backupIdentities(), [&](std::string_view bytes) {
       const auto known = std::min<std::uint64_t>(skip, bytes.size());
       skip -= known;
       sink(bytes.substr(known));
@@ -357,6 +319,15 @@ std::vector<std::uint32_t> WalArchive::timelines() const {
   }
   std::sort(result.begin(), result.end());
   return result;
+}
+
+std::optional<WalArchive::Piece> WalArchive::newestPiece() const {
+  const auto known = timelines();
+  for (auto timeline = known.rbegin(); timeline != known.rend(); ++timeline) {
+    const auto all = pieces(*timeline);
+    if (!all.empty()) return all.back();
+  }
+  return std::nullopt;
 }
 
 std::size_t WalArchive::removeBefore(const std::vector<WalSegment>& starts) const {

@@ -66,6 +66,7 @@ class WalArchive {
     bool sealed = false;
   };
   std::vector<Piece> pieces(std::uint32_t timeline) const;  // in order
+  std::optional<Piece> newestPiece() const;                 // of the newest timeline that has any
   std::vector<std::uint32_t> timelines() const;             // in order
   using Reach = WalListing::Reach;
   Reach reach(std::uint32_t timeline, Lsn start) const { return listing().reach(timeline, start); }

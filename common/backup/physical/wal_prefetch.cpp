@@ -68,6 +68,14 @@ bool WalPrefetch::fetch(const std::string& name) const {
   return true;
 }
 
+// One of the readers looks whether a file was moved away; the others are told.
+void WalPrefetch::waitForRoom(std::unique_lock<std::mutex>& lock) {
+  if (watched_) return changed_.wait(lock);
+  watched_ = true;
+  changed_.wait_for(lock, kLookAround);
+  watched_ = false;
+}
+
 void WalPrefetch::read() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -77,7 +85,8 @@ void WalPrefetch::read() {
       noticeTaken();
       return (mine = next()).has_value();
     };
-    while (!something()) changed_.wait_for(lock, kLookAround);
+    while (!something()) waitForRoom(lock);
+    changed_.notify_all();  // somebody else watches
     if (stopping_) return;
     files_[*mine].state = State::Fetching;
     lock.unlock();

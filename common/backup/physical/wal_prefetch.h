@@ -47,6 +47,7 @@ class WalPrefetch {
   void read();
   std::optional<std::size_t> next();
   void noticeTaken();
+  void waitForRoom(std::unique_lock<std::mutex>& lock);
   bool fetch(const std::string& name) const;
   const std::vector<std::string> names_;
   std::map<std::string, std::size_t> index_;
@@ -59,6 +60,7 @@ class WalPrefetch {
   std::size_t first_ = 0;  // of the window
   std::atomic<std::size_t> fetched_{0};
   bool stopping_ = false;
+  bool watched_ = false;  // by a reader
   std::vector<std::thread> readers_;
 };
 
