@@ -179,12 +179,10 @@ User Accounts::add(const std::string& given, const std::string& name, Role role,
 }
 
 std::vector<User> Accounts::list() {
-  return database_.reading([](database::Connection& connection) {
-    std::vector<User> users;
-    for (const auto& row : connection.query(fmt::format("SELECT {} FROM users u ORDER BY u.email", kUserColumns)))
-      users.push_back(userOf(row));
-    return users;
-  });
+  std::vector<User> users;
+  for (const auto& row : database_.query(fmt::format("SELECT {} FROM users u ORDER BY u.email", kUserColumns)))
+    users.push_back(userOf(row));
+  return users;
 }
 
 void Accounts::setPassword(const std::string& given, const Secret& password, const std::string& actor) {
@@ -247,10 +245,11 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
   static const std::string nobodys_hash = crypto::hashPassword(randomPassword());
   const auto email = normalisedEmail(given);
   // What is no address is not looked for: libpq would cut it at a NUL and find somebody.
-  const auto found = !isAddress(email) ? database::Rows() : database_.reading([&](database::Connection& connection) {
-    return connection.query(fmt::format("SELECT {}, u.password_hash FROM users u WHERE u.email = $1", kUserColumns),
+  const auto found =
+      !isAddress(email)
+          ? database::Rows()
+          : database_.query(fmt::format("SELECT {}, u.password_hash FROM users u WHERE u.email = $1", kUserColumns),
                             {email});
-  });
   const auto hash = found.empty() ? nobodys_hash : found[0].text(kUserWidth);
   const auto refuse = [&] {
     database_.write([&](database::Connection& connection) {
@@ -346,13 +345,11 @@ Login Accounts::refresh(const std::string& given, const Client& client) {
 Access Accounts::readAccessToken(std::string_view token) const { return tokens_.read(token, nowSeconds()); }
 
 User Accounts::requireLive(const Access& access) {
-  const auto rows = database_.reading([&](database::Connection& connection) {
-    return connection.query(
-        fmt::format("SELECT {} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.revoked_at IS "
-                    "NULL AND s.expires_at > $2",
-                    kUserColumns),
-        {access.session, nowMicros()});
-  });
+  const auto rows = database_.query(
+      fmt::format("SELECT {} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.revoked_at IS NULL "
+                  "AND s.expires_at > $2",
+                  kUserColumns),
+      {access.session, nowMicros()});
   if (!rows.empty()) {
     auto user = userOf(rows[0]);
     if (user.id == access.user && user.active && user.token_version == access.token_version) return user;

@@ -17,6 +17,7 @@ constexpr CodeInfo kCodes[] = {
     {Code::Internal, "INTERNAL_ERROR", 70, 500, "a bug in aragora"},
     {Code::CannotCreate, "CANNOT_CREATE", 73, 500, "an output could not be created"},
     {Code::Io, "IO_FAILED", 74, 500, "reading or writing failed"},
+    {Code::StorageFull, "STORAGE_FULL", 74, 507, "a file system or the database has no space left"},
     {Code::Busy, "BUSY", 75, 503, "another run holds the lock; try again"},
     {Code::Permission, "PERMISSION_DENIED", 77, 403, "permission denied"},
     {Code::Config, "CONFIG_INVALID", 78, 500, "the configuration is invalid"},
@@ -53,6 +54,7 @@ void throwSystemError(Code code, std::string_view action, std::string_view objec
     code = Code::Permission;
     hint = "run as a user who may, or change the owner or mode";
   } else if (error_number == ENOSPC || error_number == EDQUOT) {
+    code = Code::StorageFull;
     hint = "free space on that file system";
   }
   throw Error(code, fmt::format("cannot {} {}: {}", action, object, systemError(error_number)), hint);

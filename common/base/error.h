@@ -24,6 +24,7 @@ enum class Code {
   Internal,
   CannotCreate,
   Io,
+  StorageFull,
   Busy,
   Permission,
   Config,

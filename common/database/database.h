@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "common/base/error.h"
@@ -25,6 +26,8 @@ class Database {
   virtual ~Database() = default;
   virtual Engine engine() const = 0;
   virtual void read(const Work& work) = 0;
+  // The rows of one statement that reads. PostgreSQL: one round trip, where read() takes three.
+  virtual Rows query(std::string_view sql, const Values& values = {}) = 0;
   virtual void write(const Work& work) = 0;
   // All or none of the statements, durable when it returns; for writes that read nothing. PostgreSQL: one round trip.
   virtual void writeAll(const std::vector<Statement>& statements) {
@@ -37,6 +40,9 @@ class Database {
   // Why nothing can be written at the moment: a standby, a file system mounted read-only. Empty when it can.
   virtual std::string whyReadOnly() = 0;
   virtual std::string version() = 0;
+  // What is full, since a write failed for lack of space and until somebody has seen that there is some again.
+  std::string whyFull() const;
+  void foundSpace();
   struct PoolState {
     std::size_t size = 0;
     std::size_t available = 0;
@@ -56,6 +62,14 @@ class Database {
     write([&](Connection& connection) { result = function(connection); });
     return std::move(*result);
   }
+
+ protected:
+  // Runs a write, and keeps what it says is full.
+  void noticingFull(const std::function<void()>& write);
+
+ private:
+  mutable std::mutex full_mutex_;
+  std::string full_;
 };
 
 // Opens the engine that `target` names. SQLite: creates the file when missing.

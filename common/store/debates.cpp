@@ -119,25 +119,22 @@ std::optional<Replay> Debates::create(Connection& connection, const Debate& deba
 void Debates::create(const Debate& debate) { database_.writeAll(creationOf(debate)); }
 
 std::optional<Debate> Debates::find(const std::string& id_or_slug) {
-  return database_.reading([&](Connection& connection) -> std::optional<Debate> {
-    auto rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.id = $1", kDebateColumns), {id_or_slug});
-    if (rows.empty())
-      rows = connection.query(fmt::format("SELECT {} FROM debates d WHERE d.slug = $1", kDebateColumns), {id_or_slug});
-    if (rows.empty()) return std::nullopt;
-    return toDebate(rows[0]);
-  });
+  for (const auto* column : {"id", "slug"}) {
+    const auto rows =
+        database_.query(fmt::format("SELECT {} FROM debates d WHERE d.{} = $1", kDebateColumns, column), {id_or_slug});
+    if (!rows.empty()) return toDebate(rows[0]);
+  }
+  return std::nullopt;
 }
 
 std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t since, std::int64_t limit) {
-  return database_.reading([&](Connection& connection) {
-    std::vector<Event> events;
-    for (const auto& row : connection.query("SELECT debate_id, seq, type, round, agent, at, payload FROM debate_events "
-                                            "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-                                            {debate_id, since, limit})) {
-      events.push_back(toEvent(row));
-    }
-    return events;
-  });
+  std::vector<Event> events;
+  for (const auto& row :
+       database_.query("SELECT debate_id, seq, type, round, agent, at, payload FROM debate_events "
+                       "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+                       {debate_id, since, limit}))
+    events.push_back(toEvent(row));
+  return events;
 }
 
 bool Debates::requestCancel(Connection& connection, const std::string& debate_id) {

@@ -106,22 +106,17 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
 }
 
 std::vector<Rating> Ratings::leaderboard(std::int64_t limit, std::int64_t offset) {
-  return database_.reading([&](Connection& connection) {
-    std::vector<Rating> result;
-    for (const auto& row : connection.query("SELECT agent_name, elo, wins, losses, draws, matches, last_match_at FROM "
-                                            "ratings ORDER BY elo DESC, agent_name LIMIT $1 OFFSET $2",
-                                            {limit, offset})) {
-      result.push_back({row.text(0), row.number(1), row.integer(2), row.integer(3), row.integer(4), row.integer(5),
-                        row.optionalInteger(6)});
-    }
-    return result;
-  });
+  std::vector<Rating> result;
+  for (const auto& row : database_.query("SELECT agent_name, elo, wins, losses, draws, matches, last_match_at FROM "
+                                         "ratings ORDER BY elo DESC, agent_name LIMIT $1 OFFSET $2",
+                                         {limit, offset})) {
+    result.push_back({row.text(0), row.number(1), row.integer(2), row.integer(3), row.integer(4), row.integer(5),
+                      row.optionalInteger(6)});
+  }
+  return result;
 }
 
-std::int64_t Ratings::count() {
-  return database_.reading(
-      [](Connection& connection) { return connection.query("SELECT count(*) FROM ratings", {})[0].integer(0); });
-}
+std::int64_t Ratings::count() { return database_.query("SELECT count(*) FROM ratings", {})[0].integer(0); }
 
 std::map<std::string, Rating> Ratings::recompute() {
   return database_.reading([](Connection& connection) {

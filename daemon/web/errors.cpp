@@ -27,6 +27,7 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
 std::string textForCaller(const Error& error, int status) {
   if (status < 500) return error.what();
   if (error.code() == Code::Overloaded) return "the server is busy";
+  if (error.code() == Code::StorageFull) return "nothing can be stored: the disk of the database is full";
   return status == 503 ? "a service this server needs is not available" : "internal server error";
 }
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <poll.h>
 
+#include <atomic>
+#include <thread>
+
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/text.h"
@@ -9,16 +12,43 @@
 
 namespace aragora::database::postgres {
 
-bool waitFor(int socket, bool write, Deadline deadline) {
+bool waitFor(int socket, short events, Deadline deadline) {
   while (true) {
     interrupt::check();
     const bool wakes = !interrupt::signal();
-    pollfd entries[] = {{socket, static_cast<short>(write ? POLLOUT : POLLIN), 0},
-                        {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
+    pollfd entries[] = {{socket, events, 0}, {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
     const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
     if (ready > 0 && entries[0].revents != 0) return true;
     if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
   }
+}
+
+void sendCancel(PGconn* handle) {
+  constexpr int kMost = 8;  // more of them at once would help nobody
+  static std::atomic<int> under_way{0};
+  std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel(PQgetCancel(handle), PQfreeCancel);
+  if (!cancel || under_way.fetch_add(1) >= kMost) {
+    if (cancel) --under_way;
+    return;
+  }
+  try {
+    // Detached: nobody waits for it, and it touches nothing but its own.
+    std::thread([cancel = std::move(cancel)] {
+      char reason[256];
+      PQcancel(cancel.get(), reason, sizeof reason);
+      --under_way;
+    }).detach();
+  } catch (const std::system_error&) {
+    --under_way;  // no thread, no cancel: the connection is given up instead
+  }
+}
+
+void noticeSilence(std::map<std::string, std::string>& parts) {
+  for (const auto& [name, value] : {std::pair{"keepalives_idle", "10"},
+                                    {"keepalives_interval", "5"},
+                                    {"keepalives_count", "4"},
+                                    {"tcp_user_timeout", "30000"}})
+    parts.try_emplace(name, value);
 }
 
 namespace {
@@ -47,7 +77,7 @@ std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::millisecon
   auto state = PGRES_POLLING_WRITING;
   while (handle && PQstatus(handle.get()) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
          state != PGRES_POLLING_FAILED) {
-    if (!waitFor(PQsocket(handle.get()), state == PGRES_POLLING_WRITING, deadline))
+    if (!waitFor(PQsocket(handle.get()), state == PGRES_POLLING_WRITING ? POLLOUT : POLLIN, deadline))
       return Failure{Code::Unreachable, fmt::format("did not answer within {}", humanDuration(patience)), true};
     state = PQconnectPoll(handle.get());
   }
@@ -97,7 +127,7 @@ Connected connectToOne(const Target& target, const std::string& where) {
     auto parts = attempts[i];
     parts["application_name"] = target.application_name;
     parts["client_encoding"] = "UTF8";
-    parts["keepalives_idle"] = "30";
+    noticeSilence(parts);
     const auto share =
         attempts.size() == 1 ? target.connect_timeout : remaining(deadline) / static_cast<int>(attempts.size() - i);
     auto outcome = tryOne(parts, patienceWith(parts, share));

@@ -9,8 +9,14 @@
 
 namespace aragora::database::postgres {
 
-// True when the socket is ready; ends early, with Error(Interrupted), when a signal came.
-bool waitFor(int socket, bool write, Deadline deadline);
+// True when the socket is ready for one of `events` (POLLIN, POLLOUT); ends early, with Error(Interrupted), when a
+// signal came.
+bool waitFor(int socket, short events, Deadline deadline);
+// Asks the server to give up what runs on this connection, and returns at once: libpq's cancel waits for as long as a
+// host that drops packets, or a server that is stopped, lets it.
+void sendCancel(PGconn* handle);
+// A peer that is gone without a word is noticed within half a minute, unless the parameters say otherwise.
+void noticeSilence(std::map<std::string, std::string>& parts);
 
 struct Connected {
   PGconn* handle = nullptr;

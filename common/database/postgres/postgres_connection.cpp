@@ -13,6 +13,7 @@ namespace aragora::database::postgres {
 
 namespace {
 constexpr std::string_view kReadOnly = "25006";
+constexpr auto kCancelTime = std::chrono::seconds(2);
 
 Code codeOf(std::string_view state) {
   if (state == "23505" || state == "23503" || state == "23514" || state == "23502") return Code::Conflict;
@@ -21,6 +22,7 @@ Code codeOf(std::string_view state) {
   if (state == "40001" || state == "40P01" || state == "55P03" || state == "55006") return Code::Busy;
   if (state == "42501" || startsWith(state, "28")) return Code::Permission;
   if (state == "57014") return Code::Overloaded;
+  if (state == "53100") return Code::StorageFull;
   if (state == kReadOnly) return Code::Config;
   return Code::Internal;
 }
@@ -81,6 +83,7 @@ PostgresConnection::PostgresConnection(const Target& target)
   auto connected = connectToOne(target, where_);
   handle_ = connected.handle;
   server_ = std::move(connected.server);
+  PQsetnonblocking(handle_, 1);  // what is sent waits in nextResult(), with a deadline
   PQsetNoticeProcessor(
       handle_, [](void*, const char*) {}, nullptr);
 }
@@ -92,7 +95,8 @@ int PostgresConnection::serverVersion() const { return PQserverVersion(handle_);
 
 bool PostgresConnection::throughPooler() {
   if (!pooler_) {
-    Result result(PQexec(handle_, "SELECT pg_backend_pid()"));
+    if (PQsendQuery(handle_, "SELECT pg_backend_pid()") != 1) fail(nullptr);
+    const auto result = wait(statementDeadline());
     if (PQresultStatus(result.handle) != PGRES_TUPLES_OK) fail(result.handle);
     pooler_ = parseInteger(PQgetvalue(result.handle, 0, 0)) != PQbackendPID(handle_);
   }
@@ -110,13 +114,15 @@ void PostgresConnection::fail(pg_result* result) {
   const std::string state = state_text != nullptr ? state_text : "";
   const char* primary = result != nullptr ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : nullptr;
   const auto message = primary != nullptr ? std::string(primary) : firstLine(PQerrorMessage(handle_));
+  const std::string hint =
+      state == kReadOnly ? "it is a standby, or default_transaction_read_only is on: point DATABASE_URL at the primary"
+      : codeOf(state) == Code::StorageFull ? "free space on the database server's disk"
+                                           : "";
   // Only the primary message: detail lines quote rows.
   throw Failure(Error(usable() ? codeOf(state.empty() ? "XX000" : state) : Code::Unreachable,
                       fmt::format("PostgreSQL {}: {}{}", where_, message,
                                   state.empty() ? "" : fmt::format(" (SQLSTATE {})", state)),
-                      state == kReadOnly
-                          ? "it is a standby, or default_transaction_read_only is on: point DATABASE_URL at the primary"
-                          : "")
+                      hint)
                     .with(json::object{{"sqlstate", state}}));
 }
 
@@ -125,25 +131,25 @@ void PostgresConnection::drop() {
   handle_ = nullptr;
 }
 
+void PostgresConnection::giveUp(std::string_view what) {
+  drop();
+  throw Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where_, what));
+}
+
 PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
   bool cancelled = false;
   while (PQflush(handle_) == 1) {
-    if (!waitFor(PQsocket(handle_), true, deadline)) break;
+    // It may want to be read before it takes more.
+    if (!waitFor(PQsocket(handle_), POLLIN | POLLOUT, deadline)) giveUp("takes nothing any more");
+    if (PQconsumeInput(handle_) != 1) fail(nullptr);
   }
   while (PQisBusy(handle_) == 1) {
-    if (!waitFor(PQsocket(handle_), false, deadline)) {
-      // The server does not even answer a cancel, or there is no time for one: give the connection up.
-      if (cancelled || std::chrono::steady_clock::now() >= end_by_) {
-        drop();
-        throw Error(Code::Unreachable, fmt::format("PostgreSQL {} stopped answering", where_));
-      }
+    if (!waitFor(PQsocket(handle_), POLLIN, deadline)) {
+      // Not even to a cancel, or there is no time for one.
+      if (cancelled || std::chrono::steady_clock::now() >= end_by_) giveUp("stopped answering");
       cancelled = true;
-      deadline = deadlineIn(std::chrono::seconds(2));
-      char reason[256];
-      if (PGcancel* cancel = PQgetCancel(handle_); cancel != nullptr) {
-        PQcancel(cancel, reason, sizeof reason);
-        PQfreeCancel(cancel);
-      }
+      deadline = deadlineIn(kCancelTime);
+      sendCancel(handle_);
       continue;
     }
     if (PQconsumeInput(handle_) != 1) fail(nullptr);
@@ -242,6 +248,10 @@ void PostgresConnection::runAsOne(const std::vector<Statement>& statements) {
 }
 
 Rows PostgresConnection::query(std::string_view sql, const Values& values) {
+  return queryUntil(statementDeadline(), sql, values);
+}
+
+Rows PostgresConnection::queryUntil(Deadline deadline, std::string_view sql, const Values& values) {
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
   const Parameters parameters(values);
@@ -259,7 +269,7 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
                             nullptr, nullptr, 0) != 1)
       fail(nullptr);
   }
-  const auto result = wait(statementDeadline());
+  const auto result = wait(deadline);
   const auto status = PQresultStatus(result.handle);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) fail(result.handle);
   Rows rows(static_cast<std::size_t>(PQntuples(result.handle)));

@@ -39,6 +39,8 @@ class PostgresConnection : public Connection {
   std::int64_t execute(std::string_view sql, const Values& values) override;
   void executeScript(std::string_view sql, bool unbounded = false) override;
   bool usable() const override;
+  // With a deadline of its own.
+  Rows queryUntil(Deadline deadline, std::string_view sql, const Values& values = {});
   // All or none of the statements, sent in one pipeline: one round trip and one commit. Not inside a transaction.
   void runAsOne(const std::vector<Statement>& statements);
 
@@ -57,6 +59,7 @@ class PostgresConnection : public Connection {
   Result nextResult(Deadline deadline);
   const std::string& prepared(const std::string& sql, std::size_t parameters);
   void drop();
+  [[noreturn]] void giveUp(std::string_view what);
   [[noreturn]] void fail(pg_result* result);
   Deadline statementDeadline() const { return std::min(deadlineIn(statement_timeout_), end_by_); }
 

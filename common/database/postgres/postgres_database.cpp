@@ -1,5 +1,6 @@
 #include "common/database/postgres/postgres_database.h"
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 
@@ -8,6 +9,8 @@ namespace aragora::database::postgres {
 namespace {
 constexpr auto kRetryConnect = std::chrono::milliseconds(500);
 constexpr int kSerialisationTries = 4;
+constexpr auto kProbeTime = std::chrono::seconds(2);  // a look at the server, beside those who work
+constexpr double kAtOnce = 1;                         // seconds
 }  // namespace
 
 // One borrowed connection; goes back to the pool, or is closed when it broke.
@@ -58,13 +61,19 @@ class PostgresDatabase::Lease {
     pool_.returned_.notify_one();
   }
   PostgresConnection& operator*() { return *connection_; }
-  bool reused() const { return reused_; }
+  // It died while idle and said so at once: another one may be tried. What is silent until a deadline is no reason to
+  // wait for each of them.
+  bool mayTryAnother(const Error& error, int attempt) const {
+    return error.code() == Code::Unreachable && reused_ && secondsSince(taken_at_) < kAtOnce &&
+           attempt <= static_cast<int>(pool_.target_.pool_size);
+  }
   // Not back to the pool.
   void abandon() { abandoned_ = true; }
 
  private:
   PostgresDatabase& pool_;
   std::unique_ptr<PostgresConnection> connection_;
+  std::chrono::steady_clock::time_point taken_at_ = std::chrono::steady_clock::now();
   bool reused_ = false;
   bool abandoned_ = false;
 };
@@ -82,10 +91,8 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
       try {
         transaction.emplace(*lease, begin);
       } catch (const Error& error) {
-        // The connection died while idle: nothing has happened yet, so another one may be tried.
-        if (error.code() == Code::Unreachable && lease.reused() && attempt <= static_cast<int>(target_.pool_size))
-          continue;
-        throw;
+        if (!lease.mayTryAnother(error, attempt)) throw;
+        continue;  // nothing has happened yet
       }
       try {
         work(*lease);
@@ -104,14 +111,32 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
 }
 
 void PostgresDatabase::read(const Work& work) { run(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); }
-void PostgresDatabase::write(const Work& work) { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); }
+void PostgresDatabase::write(const Work& work) {
+  noticingFull([&] { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); });
+}
+
+Rows PostgresDatabase::query(std::string_view sql, const Values& values) {
+  return ask(sql, values, target_.statement_timeout);
+}
+
+// A statement alone is its own transaction.
+Rows PostgresDatabase::ask(std::string_view sql, const Values& values, std::chrono::milliseconds patience) {
+  for (int attempt = 1;; ++attempt) {
+    Lease lease(*this);
+    try {
+      return (*lease).queryUntil(deadlineIn(patience), sql, values);
+    } catch (const Error& error) {
+      if (!lease.mayTryAnother(error, attempt)) throw;
+    }
+  }
+}
 
 void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
   {
     Lease lease(*this);
     // A pooler in transaction mode keeps no prepared statements.
     if (!(*lease).throughPooler()) try {
-        return (*lease).runAsOne(statements);
+        return noticingFull([&] { (*lease).runAsOne(statements); });
       } catch (const Error& error) {
         if (!isReadOnly(error)) throw;
         lease.abandon();
@@ -121,23 +146,19 @@ void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
   Database::writeAll(statements);
 }
 
-void PostgresDatabase::ping() {
-  read([](Connection& connection) { connection.query("SELECT 1", {}); });
-}
+void PostgresDatabase::ping() { ask("SELECT 1", {}, kProbeTime); }
 
 std::string PostgresDatabase::whyReadOnly() {
   Lease lease(*this);
   const auto row =
-      (*lease).query("SELECT pg_is_in_recovery()::int, (current_setting('transaction_read_only') = 'on')::int", {})[0];
+      (*lease).queryUntil(deadlineIn(kProbeTime),
+                          "SELECT pg_is_in_recovery()::int, (current_setting('transaction_read_only') = 'on')::int")[0];
   if (row.integer(0) == 0 && row.integer(1) == 0) return {};
   lease.abandon();  // of several hosts another may be the primary by now
   return row.integer(0) != 0 ? "the server is a standby" : "default_transaction_read_only is on";
 }
 
-std::string PostgresDatabase::version() {
-  return reading(
-      [](Connection& connection) { return "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0); });
-}
+std::string PostgresDatabase::version() { return "PostgreSQL " + query("SHOW server_version", {})[0].text(0); }
 
 Database::PoolState PostgresDatabase::pool() const {
   const std::lock_guard lock(mutex_);

@@ -17,6 +17,7 @@ class PostgresDatabase : public Database {
 
   Engine engine() const override { return Engine::Postgres; }
   void read(const Work& work) override;
+  Rows query(std::string_view sql, const Values& values) override;
   void write(const Work& work) override;
   void writeAll(const std::vector<Statement>& statements) override;
   void ping() override;
@@ -27,6 +28,7 @@ class PostgresDatabase : public Database {
  private:
   class Lease;
   void run(const Work& work, std::string_view begin);
+  Rows ask(std::string_view sql, const Values& values, std::chrono::milliseconds patience);
 
   Target target_;
   mutable std::mutex mutex_;

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/text.h"
+#include "common/database/postgres/connecting.h"
 #include "common/database/postgres/postgres_connection.h"
 
 namespace aragora::database::postgres {
@@ -22,6 +23,7 @@ ReplicationConnection::ReplicationConnection(const Target& target, const std::st
   auto parts = parseUrl(target.url);
   parts["replication"] = "true";
   parts["application_name"] = "aragora_wal";
+  noticeSilence(parts);
   // libpq keeps it for each of several hosts, when it connects without returning as here.
   const auto wanted = parts.count("connect_timeout") > 0 ? parseInteger(parts["connect_timeout"]).value_or(0) : 0;
   if (wanted < 1 || wanted > kConnectSeconds) parts["connect_timeout"] = fmt::format("{}", kConnectSeconds);

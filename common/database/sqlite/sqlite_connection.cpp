@@ -30,8 +30,9 @@ Code codeOf(int extended) {
     case SQLITE_AUTH:
       return Code::Permission;
     case SQLITE_IOERR:
-    case SQLITE_FULL:
       return Code::Io;
+    case SQLITE_FULL:
+      return Code::StorageFull;
     default:
       return Code::Internal;
   }
@@ -118,8 +119,12 @@ SqliteConnection::~SqliteConnection() {
 }
 
 void SqliteConnection::fail(int result, std::string_view action) {
-  throw Failure(Error(codeOf(result),
-                      fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()))
+  const int system = sqlite3_system_errno(handle_);
+  const bool full = codeOf(result) == Code::StorageFull ||
+                    (codeOf(result) == Code::Io && (system == ENOSPC || system == EDQUOT));  // of -shm
+  throw Failure(Error(full ? Code::StorageFull : codeOf(result),
+                      fmt::format("SQLite {}: {} ({})", action, sqlite3_errmsg(handle_), path_.filename().string()),
+                      full ? "free space on the file system of " + path_.parent_path().string() : "")
                     .with(json::object{{"sqlite", result}}));
 }
 

@@ -51,26 +51,43 @@ SqliteDatabase::~SqliteDatabase() {
 }
 
 void SqliteDatabase::read(const Work& work) {
-  std::unique_ptr<SqliteConnection> connection;
-  {
-    std::unique_lock lock(readers_mutex_);
-    if (idle_readers_.empty() && readers_open_ >= target_.pool_size &&
-        !reader_returned_.wait_for(lock, target_.acquire_timeout, [&] { return !idle_readers_.empty(); })) {
-      throw Error(Code::Overloaded, "no database connection became free in time",
-                  "try again, or raise database.pool_size");
-    }
-    if (!idle_readers_.empty()) {
-      connection = std::move(idle_readers_.back());
-      idle_readers_.pop_back();
-    } else {
-      ++readers_open_;
-    }
+  withReader([&](SqliteConnection& connection) {
+    Transaction transaction(connection);
+    work(connection);
+    transaction.commit();
+  });
+}
+
+// A statement alone is its own snapshot.
+Rows SqliteDatabase::query(std::string_view sql, const Values& values) {
+  Rows rows;
+  withReader([&](SqliteConnection& connection) { rows = connection.query(sql, values); });
+  return rows;
+}
+
+std::unique_ptr<SqliteConnection> SqliteDatabase::takeReader() {
+  std::unique_lock lock(readers_mutex_);
+  if (idle_readers_.empty() && readers_open_ >= target_.pool_size &&
+      !reader_returned_.wait_for(lock, target_.acquire_timeout, [&] { return !idle_readers_.empty(); })) {
+    throw Error(Code::Overloaded, "no database connection became free in time",
+                "try again, or raise database.pool_size");
   }
-  const auto giveBack = [&](std::unique_ptr<SqliteConnection> returned) {
+  if (idle_readers_.empty()) {
+    ++readers_open_;
+    return nullptr;
+  }
+  auto connection = std::move(idle_readers_.back());
+  idle_readers_.pop_back();
+  return connection;
+}
+
+void SqliteDatabase::withReader(const std::function<void(SqliteConnection&)>& use) {
+  auto connection = takeReader();
+  const auto giveBack = [&] {
     {
       const std::lock_guard lock(readers_mutex_);
-      if (returned)
-        idle_readers_.push_back(std::move(returned));
+      if (connection)
+        idle_readers_.push_back(std::move(connection));
       else
         --readers_open_;
     }
@@ -78,14 +95,12 @@ void SqliteDatabase::read(const Work& work) {
   };
   try {
     if (!connection) connection = std::make_unique<SqliteConnection>(target_.path, OpenMode::ReadWrite);
-    Transaction transaction(*connection);
-    work(*connection);
-    transaction.commit();
+    use(*connection);
   } catch (...) {
-    giveBack(std::move(connection));
+    giveBack();
     throw;
   }
-  giveBack(std::move(connection));
+  giveBack();
 }
 
 void SqliteDatabase::write(const Work& work) {
@@ -99,7 +114,7 @@ void SqliteDatabase::write(const Work& work) {
     done = queue_.back().done.get_future();
   }
   work_arrived_.notify_one();
-  done.get();  // bounded: the writer answers every job, busy_timeout limits its waits
+  noticingFull([&] { done.get(); });  // bounded: the writer answers every job, busy_timeout limits its waits
 }
 
 void SqliteDatabase::runWriter() {
@@ -156,14 +171,13 @@ void SqliteDatabase::checkpointWhenDue() {
     // While a reader holds an old snapshot the checkpoint is partial; it is tried again after as many pages more.
     checkpointHoldingWriteLock(writer_, checkpointer_);
     wal_pages_ = 0;
-  } catch (const std::exception& error) {
+  } catch (const Error& error) {
+    if (error.code() == Code::StorageFull) return;  // the writes say it
     log::warning("checkpoint of {} failed: {}", target_.path.string(), error.what());
   }
 }
 
-void SqliteDatabase::ping() {
-  read([](Connection& connection) { connection.query("SELECT 1 FROM sqlite_schema LIMIT 1", {}); });
-}
+void SqliteDatabase::ping() { query("SELECT 1 FROM sqlite_schema LIMIT 1", {}); }
 
 // What a write needs, looked at without one: a probe must not wait for the writer.
 std::string SqliteDatabase::whyReadOnly() {

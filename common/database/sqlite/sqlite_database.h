@@ -21,6 +21,7 @@ class SqliteDatabase : public Database {
 
   Engine engine() const override { return Engine::Sqlite; }
   void read(const Work& work) override;
+  Rows query(std::string_view sql, const Values& values) override;
   // Error(Overloaded) when more than 10,000 writes wait.
   void write(const Work& work) override;
   void ping() override;
@@ -33,6 +34,8 @@ class SqliteDatabase : public Database {
     const Work* work = nullptr;
     std::promise<void> done;
   };
+  void withReader(const std::function<void(SqliteConnection&)>& use);
+  std::unique_ptr<SqliteConnection> takeReader();  // none: one is to be opened
   void runWriter();
   void commitGroup(std::deque<Job>& group);
   void countPages();
