@@ -47,20 +47,19 @@ void Debates::giveUpIntents(const Lease& lease) {
 }
 
 std::vector<Call> Debates::calls(const std::string& debate_id) {
-  return database_.reading([&](Connection& connection) {
-    std::vector<Call> calls;
-    for (const auto& row : connection.query("SELECT id, debate_id, phase, round, agent, attempt, provider, model, "
-                                            "status, request_hash, response, error, tokens_in, tokens_out "
-                                            "FROM agent_calls WHERE debate_id = $1 ORDER BY started_at, id",
-                                            {debate_id})) {
-      const auto phase = parsePhase(row.text(2));
-      const auto state = parseCallState(row.text(8));
-      if (!phase || !state) continue;  // of a later version
-      calls.push_back({row.text(0), row.text(1), *phase, row.integer(3), row.text(4), row.integer(5), row.text(6),
-                       row.text(7), *state, row.text(9), row.text(10), row.text(11), row.integer(12), row.integer(13)});
-    }
-    return calls;
-  });
+  std::vector<Call> calls;
+  for (const auto& row :
+       database_.query("SELECT id, debate_id, phase, round, agent, attempt, provider, model, status, request_hash, "
+                       "response, error, tokens_in, tokens_out FROM agent_calls WHERE debate_id = $1 ORDER BY "
+                       "started_at, id",
+                       {debate_id})) {
+    const auto phase = parsePhase(row.text(2));
+    const auto state = parseCallState(row.text(8));
+    if (!phase || !state) continue;  // of a later version
+    calls.push_back({row.text(0), row.text(1), *phase, row.integer(3), row.text(4), row.integer(5), row.text(6),
+                     row.text(7), *state, row.text(9), row.text(10), row.text(11), row.integer(12), row.integer(13)});
+  }
+  return calls;
 }
 
 }  // namespace aragora::store

@@ -129,10 +129,9 @@ std::optional<Debate> Debates::find(const std::string& id_or_slug) {
 
 std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t since, std::int64_t limit) {
   std::vector<Event> events;
-  for (const auto& row :
-       database_.query("SELECT debate_id, seq, type, round, agent, at, payload FROM debate_events "
-                       "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-                       {debate_id, since, limit}))
+  for (const auto& row : database_.query("SELECT debate_id, seq, type, round, agent, at, payload FROM debate_events "
+                                         "WHERE debate_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+                                         {debate_id, since, limit}))
     events.push_back(toEvent(row));
   return events;
 }

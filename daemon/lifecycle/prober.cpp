@@ -3,13 +3,16 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/config/agents.h"
+#include "common/crypto/hash.h"
 #include "common/redis/client.h"
 
 namespace aragora::lifecycle {
 
 namespace {
 constexpr auto kInterval = std::chrono::seconds(1);
+constexpr std::size_t kRoom = 65536;  // what there has to be space for, and nothing can make smaller
 constexpr auto kRedisTimeout = std::chrono::milliseconds(1000);
 }  // namespace
 
@@ -38,6 +41,25 @@ void Prober::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+// A write that found no space says so; that there is some again is seen by writing.
+bool Prober::stillFull() {
+  if (database_.whyFull().empty()) return false;
+  try {
+    for (const auto& text : {toHex(crypto::randomBytes(kRoom / 2)), std::string()})
+      database_.write([&](database::Connection& connection) {
+        connection.query(
+            "INSERT INTO settings (name, value, updated_at) VALUES ('room', $1, $2) ON CONFLICT (name) DO "
+            "UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+            {text, nowMicros()});
+      });
+  } catch (const Error& error) {
+    if (error.code() != Code::StorageFull) throw;
+    return true;
+  }
+  database_.foundSpace();
+  return false;
+}
+
 void Prober::look() {
   auto probe = std::make_shared<Probe>();
   const auto started = std::chrono::steady_clock::now();
@@ -45,6 +67,10 @@ void Prober::look() {
     database_.ping();
     probe->read_only = database_.whyReadOnly();
     probe->database = probe->read_only.empty() ? "connected" : "read_only";
+    if (probe->read_only.empty() && stillFull()) {
+      probe->read_only = "no space left";
+      probe->database = "full";
+    }
   } catch (const Error& error) {
     probe->database = "unreachable";
     log::debug("database probe: {}", error.what());

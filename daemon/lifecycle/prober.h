@@ -13,7 +13,7 @@
 namespace aragora::lifecycle {
 
 struct Probe {
-  std::string database = "unknown";  // connected, read_only, unreachable
+  std::string database = "unknown";  // connected, read_only, full, unreachable
   std::string read_only;             // why, when it is
   std::string redis = "not_configured";
   std::string agents = "unknown";  // config::agentsState
@@ -38,6 +38,7 @@ class Prober {
 
  private:
   void look();
+  bool stillFull();
   const config::Config& config_;
   database::Database& database_;
   std::function<void(const Probe&)> after_probe_;

@@ -12,7 +12,7 @@ edge::Response render(int status, json::object body) {
   response.status = status;
   if (status == 503 || status == 507 || status == 429) {
     auto& seconds = body["retry_after"];
-    if (seconds.is_null()) seconds = 1;
+    if (seconds.is_null()) seconds = status == 507 ? 10 : 1;
     response.headers.emplace_back("Retry-After", toJson(seconds));
   }
   response.body = toJson(body);
@@ -27,7 +27,7 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
 std::string textForCaller(const Error& error, int status) {
   if (status < 500) return error.what();
   if (error.code() == Code::Overloaded) return "the server is busy";
-  if (error.code() == Code::StorageFull) return "nothing can be stored: the disk of the database is full";
+  if (error.code() == Code::StorageFull) return "the database has no space left: nothing can be written at the moment";
   return status == 503 ? "a service this server needs is not available" : "internal server error";
 }
 }  // namespace
@@ -35,7 +35,9 @@ std::string textForCaller(const Error& error, int status) {
 edge::Response errorResponse(const Error& error, const std::string& request_id) {
   const auto& entry = info(error.code());
   const bool internal = entry.http_status >= 500;
-  if (internal) log::warning("request {}: {}", request_id, error.what());
+  const bool said = error.code() == Code::StorageFull;  // by the prober, once
+  if (internal)
+    log::write(said ? log::Level::Debug : log::Level::Warning, fmt::format("request {}: {}", request_id, error.what()));
   auto body = bodyOf(textForCaller(error, entry.http_status), entry.name, request_id);
   if (!internal && !error.details().is_null()) {
     body["details"] = error.details();
