@@ -1,0 +1,88 @@
+"""A disk without space: what cannot be written is said as such, once in the log; reads go on, and so does everything once there is
+space again."""
+import contextlib
+import os
+import subprocess
+import time
+import unittest
+
+from support import Cluster, Daemon, Sandbox, TinyDisk, main, sqlite_deployment
+
+TASK = {"task": "x" * 20_000, "rounds": 0}
+
+
+class FullDisk(unittest.TestCase):
+    def until(self, daemon, status):
+        deadline = time.monotonic() + 20
+        while daemon.get("/api/ready")[0] != status:
+            self.assertLess(time.monotonic(), deadline, daemon.text()[-3000:])
+            time.sleep(0.05)
+
+    def survives(self, daemon, fill, empty):
+        _, before = daemon.post("/api/debates", {"task": "before", "rounds": 0})
+        daemon.wait_finished(before["debate_id"])
+        fill()
+        deadline = time.monotonic() + 60
+        while True:
+            status, headers, body = daemon.request("POST", "/api/debates", TASK)
+            if status == 507:
+                break
+            self.assertEqual(status, 200, body)
+            self.assertLess(time.monotonic(), deadline)
+        self.assertIn(b"no space", body)
+        self.assertIn(b"STORAGE_FULL", body)
+        self.assertGreater(int(headers["retry-after"]), 0)
+        self.until(daemon, 503)
+        ready = daemon.get("/api/ready")[1]
+        self.assertEqual(ready["database"], "full")
+        self.assertIn("no space", ready["reason"])
+        for _ in range(20):
+            self.assertEqual(daemon.request("POST", "/api/debates", TASK)[0], 507)
+        self.assertEqual(daemon.get(f"/api/debates/{before['debate_id']}")[0], 200, "reads go on")
+        self.assertEqual(daemon.text().count("database: full"), 1)
+        self.assertNotIn("internal server error", daemon.text())
+        self.assertLess(daemon.text().count("request "), 5, daemon.text())
+        empty()
+        self.until(daemon, 200)
+        _, after = daemon.post("/api/debates", {"task": "after", "rounds": 0})
+        self.assertEqual(daemon.wait_finished(after["debate_id"])["status"], "completed")
+        self.assertEqual(daemon.text().count("database: connected"), 1)
+
+    def test_of_the_embedded_database(self):
+        with Sandbox() as sandbox, TinyDisk(sandbox.directory / "state", size="6m") as disk:
+            sandbox.prefix = disk.prefix
+            with Daemon(sandbox) as daemon:
+                self.survives(daemon, disk.fill, disk.empty)
+            sandbox.run("verify", check=0)
+
+    def test_of_the_database_server(self):
+        self.assertEqual(os.geteuid(), 0, "needs root: it mounts a small disk")
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            small = cluster.directory / "small"
+            small.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", small], check=True)
+            try:
+                place = small / "place"
+                place.mkdir(mode=0o700)
+                subprocess.run(["chown", "postgres", place], check=True)
+                sandbox.run("migrate", check=0)
+                cluster.sql(f"CREATE TABLESPACE tiny LOCATION '{place}'", user="postgres", database="postgres")
+                for table in ("debates", "debate_events", "settings"):
+                    cluster.sql(f"ALTER TABLE {table} SET TABLESPACE tiny", user="postgres")
+                with Daemon(sandbox) as daemon:
+                    self.survives(daemon, lambda: subprocess.run(["dd", "if=/dev/zero", f"of={small}/filler", "bs=4k"], stderr=subprocess.DEVNULL), (small / "filler").unlink)
+            finally:
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    cluster.stop("immediate")
+                subprocess.run(["umount", "-l", small], check=True)
+
+    def test_a_command_says_what_is_full(self):
+        with sqlite_deployment() as sandbox, TinyDisk(sandbox.directory / "backups", size="1m") as disk:
+            sandbox.prefix = disk.prefix
+            disk.fill()
+            result = sandbox.run("backup", check=74)
+            self.assertIn("free space", result.stderr)
+
+
+if __name__ == "__main__":
+    main()
