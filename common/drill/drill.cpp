@@ -10,6 +10,7 @@
 #include "common/backup/ledger.h"
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/recover.h"
+#include "common/backup/physical/recovery_plan.h"
 #include "common/backup/shrinkage.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
@@ -112,6 +113,7 @@ class Drill {
                       ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
                       : fmt::format("there is no good {} backup in {}", evidence_.kind, options_.directory.describe()));
     std::random_device random;
+    if (options_.physical && !options_.backup) entries = leadingToTheEnd();
     entry_ = options_.random ? entries[random() % entries.size()] : entries.back();
     backup::Repository::requireAuthentic(entry_, *options_.keyring);
     evidence_.backup = entry_.id;
@@ -120,6 +122,18 @@ class Drill {
     newest_ = entry_.manifest->started_at;
     return fmt::format("{}, made {}{}", entry_.id, toIso(entry_.manifest->finished_at),
                        told.failure.empty() ? "" : "; WARNING: " + told.failure);
+  }
+
+  // Base backups that a recovery of everything can begin with, the best one last: one that was made on a timeline which
+  // was left before it is none, however new.
+  std::vector<backup::Entry> leadingToTheEnd() const {
+    backup::PlanOptions what;
+    what.directory = options_.directory;
+    what.keyring = options_.keyring;
+    what.live = &options_.live;
+    auto bases = backup::planRecovery(what).bases;
+    std::reverse(bases.begin(), bases.end());
+    return bases;
   }
 
   std::string checkFiles() {

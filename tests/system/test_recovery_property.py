@@ -317,6 +317,18 @@ class Found(unittest.TestCase):
     def names(self, timeline):
         return {row.name for row in self.world.on_branch(timeline)}
 
+    def test_a_drill_begins_with_a_base_that_leads_to_the_end_of_the_log(self):
+        world = self.world
+        row = self.commit()
+        self.commit()
+        world.base()  # of a timeline that is left before it
+        self.swap("--target-xid", str(row.xid))
+        self.commit()
+        self.assertTrue(world.catch_up())
+        drilled = world.sandbox.run("drill", "--kind", "physical", "--json", timeout=300, ARAGORA_RPO_MINUTES="10080")
+        self.assertEqual(drilled.returncode, 0, drilled.stdout + drilled.stderr)
+        self.assertEqual(json.loads(drilled.stdout)["timeline"], 2)
+
     def test_a_timeline_whose_whole_folder_is_gone_is_missed(self):
         world = self.world
         self.commit()
