@@ -21,8 +21,9 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
   append(connection, keyring, std::vector<Entry>{entry});
 }
 
-void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries) {
-  if (entries.empty()) return;
+void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries,
+            std::vector<database::Statement> actions) {
+  if (entries.empty()) return connection.queryAll(actions);
   if (connection.engine() == database::Engine::Postgres)
     connection.query("SELECT pg_advisory_xact_lock($1)", {kChainLock});
   const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
@@ -36,14 +37,15 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
     auto hash =
         entryHash(key, {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor, entry.action,
                         entry.object, entry.result, entry.ip_address, entry.request_id, details, keyring.activeId()});
-    connection.query(
-        "INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
-        "prev_hash, hash) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details,
-         keyring.activeId(), previous, hash});
+    actions.push_back(
+        {"INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
+         "prev_hash, hash) "
+         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         {seq, at, entry.actor, entry.action, entry.object, entry.result, entry.ip_address, entry.request_id, details,
+          keyring.activeId(), previous, hash}});
     previous = std::move(hash);
   }
+  connection.queryAll(actions);
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {

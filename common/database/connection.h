@@ -54,6 +54,10 @@ class Connection {
   virtual Rows query(std::string_view sql, const Values& values = {}) = 0;
   // The same, answering the number of rows changed.
   virtual std::int64_t execute(std::string_view sql, const Values& values = {}) = 0;
+  // Statements whose rows nobody wants, one after the other; in one message where the engine can.
+  virtual void queryAll(const std::vector<Statement>& statements) {
+    for (const auto& statement : statements) query(statement.sql, statement.values);
+  }
   // Statements without parameters, as they are (migrations); no statement timeout when `unbounded`.
   virtual void executeScript(std::string_view sql, bool unbounded = false) = 0;
   // False once the connection is lost for good.

@@ -93,9 +93,7 @@ std::vector<database::Statement> Debates::creationOf(const Debate& debate) const
           insertionOf(event, chainStart(), hash)};
 }
 
-namespace {
-// What was stored for the key before, or nothing when the key is taken now.
-std::optional<Replay> takeKey(Connection& connection, const Debates::Idempotency& idempotency, Micros now) {
+std::optional<Replay> Debates::takeKey(Connection& connection, const Idempotency& idempotency, Micros now) {
   const auto inserted = connection.query(
       "INSERT INTO idempotency_keys (owner, key, fingerprint, status, response, created_at) VALUES ($1, $2, $3, $4, "
       "$5, $6) ON CONFLICT (owner, key) DO NOTHING RETURNING key",
@@ -104,16 +102,6 @@ std::optional<Replay> takeKey(Connection& connection, const Debates::Idempotency
   const auto rows = connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
                                      {idempotency.owner, idempotency.key});
   return Replay{rows.at(0).text(0), rows.at(0).text(1)};
-}
-}  // namespace
-
-std::optional<Replay> Debates::create(Connection& connection, const Debate& debate,
-                                      const std::optional<Idempotency>& idempotency) const {
-  if (idempotency) {
-    if (auto replay = takeKey(connection, *idempotency, debate.created_at)) return replay;
-  }
-  for (const auto& statement : creationOf(debate)) connection.query(statement.sql, statement.values);
-  return std::nullopt;
 }
 
 void Debates::create(const Debate& debate) { database_.writeAll(creationOf(debate)); }

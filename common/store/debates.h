@@ -86,10 +86,10 @@ class Debates {
     std::string fingerprint;
     std::string response;
   };
-  // Inside a write transaction of the caller's, its debate_created event included. With an idempotency key: a second
-  // create with the same key does nothing and answers what was stored.
-  std::optional<Replay> create(database::Connection& connection, const Debate& debate,
-                               const std::optional<Idempotency>& idempotency = std::nullopt) const;
+  // Inside a write transaction of the caller's: what was stored for the key before, or nothing when it is taken now.
+  static std::optional<Replay> takeKey(database::Connection& connection, const Idempotency& idempotency, Micros now);
+  // What creates it, its debate_created event included. For one write transaction.
+  std::vector<database::Statement> creationOf(const Debate& debate) const;
   // In a transaction of its own: durable when it returns.
   void create(const Debate& debate);
   std::optional<Debate> find(const std::string& id_or_slug);
@@ -111,7 +111,6 @@ class Debates {
 
  private:
   database::Statement insertionOf(const Event& event, const std::string& prev_hash, std::string& hash) const;
-  std::vector<database::Statement> creationOf(const Debate& debate) const;
   database::Database& database_;
   std::string key_id_;
   std::string key_;

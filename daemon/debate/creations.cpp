@@ -43,11 +43,15 @@ void Creations::write(const std::vector<Job*>& jobs) {
 void Creations::writeTogether(const std::vector<Job*>& jobs) {
   database_.write([&](database::Connection& connection) {
     std::vector<audit::Entry> entries;
+    std::vector<database::Statement> statements;
     for (auto* job : jobs) {
-      job->replay = debates_.create(connection, job->debate, job->key);
-      if (!job->replay) entries.push_back(job->entry);
+      job->replay = job->key ? store::Debates::takeKey(connection, *job->key, job->debate.created_at) : std::nullopt;
+      if (job->replay) continue;
+      auto creation = debates_.creationOf(job->debate);
+      std::move(creation.begin(), creation.end(), std::back_inserter(statements));
+      entries.push_back(job->entry);
     }
-    audit::append(connection, keyring_, entries);
+    audit::append(connection, keyring_, entries, std::move(statements));
   });
 }
 

@@ -210,7 +210,8 @@ const std::string& PostgresConnection::prepared(const std::string& sql, std::siz
   return found->second;
 }
 
-void PostgresConnection::runAsOne(const std::vector<Statement>& statements) {
+void PostgresConnection::queryAll(const std::vector<Statement>& statements) {
+  if (throughPooler()) return Connection::queryAll(statements);
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
   std::vector<std::string> names;

@@ -41,8 +41,9 @@ class PostgresConnection : public Connection {
   bool usable() const override;
   // With a deadline of its own.
   Rows queryUntil(Deadline deadline, std::string_view sql, const Values& values = {});
-  // All or none of the statements, sent in one pipeline: one round trip and one commit. Not inside a transaction.
-  void runAsOne(const std::vector<Statement>& statements);
+  // Sent in one pipeline: one round trip and, outside a transaction, one commit of all or none. A pooler in transaction
+  // mode keeps no prepared statements: through one they go one by one.
+  void queryAll(const std::vector<Statement>& statements) override;
 
   // Every statement from now on ends by then, too: several that have a limit together. What does not is not cancelled,
   // which would take time of its own: the connection is given up.

@@ -134,9 +134,9 @@ Rows PostgresDatabase::ask(std::string_view sql, const Values& values, std::chro
 void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
   {
     Lease lease(*this);
-    // A pooler in transaction mode keeps no prepared statements.
+    // Outside a transaction all or none is the pipeline's, which a pooler does not take.
     if (!(*lease).throughPooler()) try {
-        return noticingFull([&] { (*lease).runAsOne(statements); });
+        return noticingFull([&] { (*lease).queryAll(statements); });
       } catch (const Error& error) {
         if (!isReadOnly(error)) throw;
         lease.abandon();
