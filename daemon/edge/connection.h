@@ -19,6 +19,8 @@ namespace bhttp = beast::http;
 
 // What the connections of all doors share. Outlives them: every one of them holds it.
 struct Shared {
+  Shared(ListenerOptions given, Site& answers, WorkerPool& pool)
+      : options(std::move(given)), site(answers), workers(pool) {}
   ListenerOptions options;
   Site& site;
   WorkerPool& workers;

@@ -226,7 +226,7 @@ class Printed(unittest.TestCase):
 class Secrets(unittest.TestCase):
     def test_no_planted_secret_is_ever_printed(self):
         with postgres_database() as url, Sandbox() as sandbox:
-            environment = production_environment(url, service("TEST_REDIS"), ARAGORA_METRICS_TOKEN=strong_secret(), ARAGORA_LOG_LEVEL="debug")
+            environment = production_environment(url, service("TEST_REDIS"), ARAGORA_METRICS_TOKEN=strong_secret(), ARAGORA_LOG_LEVEL="debug", ARAGORA_DEMO="true")
             printed = []
             for arguments in (["migrate"], ["validate-env", "-v"], ["validate-env", "--json"], ["config", "show", "--origin"], ["config", "show", "--json"], ["verify", "-v"], ["backup", "-v", "--output", sandbox.directory / "b"],
                               ["backup", "verify", "-v", "--output", sandbox.directory / "b"], ["restore", "--input", sandbox.directory / "b/latest", "--yes", "--verify"], ["key", "show"]):
@@ -236,7 +236,7 @@ class Secrets(unittest.TestCase):
                 token = {"Authorization": "Bearer " + environment["ARAGORA_API_TOKEN"]}
                 self.assertEqual(daemon.request("GET", "/api/debates")[0], 401)
                 self.assertEqual(daemon.request("POST", "/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"]}, token)[0], 200)
-                self.assertEqual(daemon.request("GET", "/metrics", headers=token)[0], 401)
+                self.assertEqual(daemon.request("GET", "/metrics", headers=token)[0], 403)
                 status, _, metrics = daemon.request("GET", "/metrics", headers={"Authorization": "Bearer " + environment["ARAGORA_METRICS_TOKEN"]})
                 self.assertEqual(status, 200)
                 printed.append(metrics.decode())

@@ -220,7 +220,7 @@ TEST(Redact, TakesTimeInProportionWhateverItIsGiven) {
     for (const auto& given : {text, text.substr(6), text + std::string(60'000, 'x'), text + "'"}) {
       const auto started = std::chrono::steady_clock::now();
       redact(given);
-      EXPECT_LT(secondsSince(started), 2) << piece;  // hours, were it the square; half a second under a sanitizer
+      EXPECT_LT(secondsSince(started), 20) << piece;  // hours, were it the square; some seconds under a sanitizer
     }
   }
 }
