@@ -85,10 +85,9 @@ void Connection::parseHead() {
     return readMoreOfHead();
   }
   if (error) return refuseMalformed(error);
-  const auto data = buffer_.data();
-  const std::string raw(static_cast<const char*>(data.data()), used);
+  const auto refusal = readRawHead({static_cast<const char*>(buffer_.data().data()), used});
   buffer_.consume(used);
-  onHead(raw);
+  onHead(refusal);
 }
 
 void Connection::checkDeadline(SteadyTime now) {
@@ -121,7 +120,7 @@ void Connection::setBusy(bool busy) {
     --shared_.busy;
 }
 
-void Connection::onHead(std::string_view raw) {
+void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
   const auto& head = parser_->get();
@@ -129,7 +128,7 @@ void Connection::onHead(std::string_view raw) {
   Request request;
   request.peer = peer_;
   auto refusal = readRequestHead(head, request);
-  if (!refusal) refusal = readRawHead(raw);
+  if (!refusal) refusal = raw_refusal;
   head_only_ = request.head;
   exchange_ = shared_.site.open(std::move(request));
   if (refusal) return refuse(*refusal);
@@ -154,7 +153,7 @@ void Connection::onHead(std::string_view raw) {
 }
 
 void Connection::readBody() {
-  // Lives as long as the parser: Beast keeps a reference.
+  // Static: Beast keeps a reference to it.
   static auto check_extension = [](std::uint64_t, beast::string_view extension, beast::error_code& error) {
     if (extension.size() > kChunkExtensionLimit) error = bhttp::error::bad_chunk_extension;
   };

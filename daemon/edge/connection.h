@@ -83,7 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void readHead();
   void readMoreOfHead();
   void parseHead();
-  void onHead(std::string_view raw);
+  void onHead(const std::optional<Refusal>& raw_refusal);
   void readBody();
   void refuseMalformed(beast::error_code error);
   void refuse(const Refusal& refusal);
