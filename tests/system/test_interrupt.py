@@ -45,7 +45,9 @@ class Interrupts(unittest.TestCase):
     def wait_for(self, condition, process, what, limit=30):
         deadline = time.monotonic() + limit
         while not condition():
-            self.assertIsNone(process.poll(), f"it ended before {what}")
+            if process.poll() is not None:
+                out, error = process.communicate()
+                self.fail(f"exit {process.returncode} before {what}:\n{out}\n{error}")
             self.assertLess(time.monotonic(), deadline, f"no {what}")
             time.sleep(0.005)
 
@@ -77,9 +79,11 @@ class Interrupts(unittest.TestCase):
                     else:
                         self.wait_for(lambda: any(self.scratch.iterdir()), process, when)
                         time.sleep(moment)
+                    process.send_signal(signal.SIGSTOP)  # it does not end while the files are read
                     self.no_file_has_the_key(sandbox, when)
                     sent = time.monotonic()
                     process.send_signal(number)
+                    process.send_signal(signal.SIGCONT)
                     out, error = process.communicate(timeout=30)
                     self.assertLess(time.monotonic() - sent, 8, when + error)
                 finally:

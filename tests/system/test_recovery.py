@@ -151,6 +151,23 @@ class Loss(unittest.TestCase):
             with recovered(cluster, sandbox.directory / "recovered"):
                 self.assertLessEqual({"before", "after"}, names(cluster))
 
+    def test_what_the_server_was_told_is_safe_is_promised_when_the_receiver_stops(self):
+        with deployment() as (cluster, sandbox):
+            sandbox.elsewhere()
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            told = "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'aragora'"
+            for number in range(3):
+                with Receiver(sandbox) as receiver:
+                    receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
+                    cluster.sql(f"INSERT INTO settings (name, value, updated_at) VALUES ('told {number}', '', 0)")
+                    committed = cluster.sql("SELECT pg_current_wal_lsn()")
+                    receiver.wait(lambda _: lsn(cluster.sql(told)) >= lsn(committed))
+                    self.assertEqual(receiver.stop(), 0)
+                    promised = json.loads((receiver.archive / "00000001/confirmed.json").read_text().splitlines()[0])["flushed"]
+                    self.assertGreaterEqual(lsn(promised), lsn(cluster.sql(told)))
+                sandbox.run("backup", "copy", check=0)
+                sandbox.run("drill", "--from", "offsite", check=0)
+
     def test_a_lost_slot_is_said_and_a_new_base_backup_ends_the_gap(self):
         with deployment(max_slot_wal_keep_size="16MB") as (cluster, sandbox):
             sandbox.run("backup", "create", "--kind", "base", check=0)
@@ -166,7 +183,7 @@ class Loss(unittest.TestCase):
                 cluster.sql("INSERT INTO settings (name, value, updated_at) VALUES ('afterwards', '', 0)")
                 receiver.wait_for_position(cluster.sql("SELECT pg_current_wal_lsn()"))
                 self.assertIn("the log is interrupted after", receiver.text())
-                self.assertIn("made base backup", receiver.text())
+                receiver.wait(lambda _: "made base backup" in receiver.text(), limit=120)
                 receiver.stop()
             bases = sandbox.run_json("backup", "list")["backups"]
             self.assertEqual([b["kind"] for b in bases], ["base", "base"])

@@ -45,6 +45,12 @@ class Receiver {
 
   void run() {
     const auto lock = archive_.lock();
+    receiveUntilStopped();
+    if (received_any_) tell();  // what the server was told last is promised here, too
+  }
+
+ private:
+  void receiveUntilStopped() {
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kFirstPause);
     while (!stop_) {
       try {
@@ -66,7 +72,6 @@ class Receiver {
     }
   }
 
- private:
   void streamUntilBroken() {
     file_.close();  // of the connection before; where to go on is decided anew
     Replication server(options_.target);
