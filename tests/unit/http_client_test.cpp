@@ -140,6 +140,21 @@ TEST(HttpClient, ReadsEveryFormOfABody) {
   EXPECT_EQ(get(client, server.url("/close")).body, "hello");
 }
 
+// The kernel of such a server keeps the body until the head is acknowledged: 40 ms each without our asking for it.
+TEST(HttpClient, DoesNotWaitForItsOwnAcknowledgements) {
+  const ScriptedServer server([](Connection& connection) {
+    while (!connection.request().empty()) {
+      connection.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+      connection.say("hello");
+    }
+  });
+  const HttpClient client;
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(get(client, server.url()).body, "hello");
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3));
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST(HttpClient, HandsABodyOverAsItArrives) {
   std::promise<void> seen;
   const ScriptedServer server([&](Connection& connection) {
