@@ -21,11 +21,10 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
   append(connection, keyring, std::vector<Entry>{entry});
 }
 
-void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries,
-            std::vector<database::Statement> actions) {
-  if (entries.empty()) return connection.queryAll(actions);
+void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries) {
+  if (entries.empty()) return;
   if (connection.engine() == database::Engine::Postgres)
-    connection.query("SELECT pg_advisory_xact_lock($1)", {kChainLock});
+    connection.later({"SELECT pg_advisory_xact_lock($1)", {kChainLock}});
   const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
   std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
   std::string previous = last.empty() ? kGenesis : last[0].text(1);
@@ -37,7 +36,7 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
     auto hash =
         entryHash(key, {previous, fmt::format("{}", seq), fmt::format("{}", at), entry.actor, entry.action,
                         entry.object, entry.result, entry.ip_address, entry.request_id, details, keyring.activeId()});
-    actions.push_back(
+    connection.later(
         {"INSERT INTO audit_log (seq, at, actor, action, object, result, ip_address, request_id, details, key_id, "
          "prev_hash, hash) "
          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -45,7 +44,6 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
           keyring.activeId(), previous, hash}});
     previous = std::move(hash);
   }
-  connection.queryAll(actions);
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {

@@ -20,9 +20,7 @@ struct Entry {
 
 // Call inside a write transaction, last: the log takes one writer at a time until the transaction ends.
 void append(database::Connection& connection, const crypto::Keyring& keyring, const Entry& entry);
-// Together with `actions`, which need not be answered: in one message where the engine can.
-void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries,
-            std::vector<database::Statement> actions = {});
+void append(database::Connection& connection, const crypto::Keyring& keyring, const std::vector<Entry>& entries);
 
 struct ChainResult {
   std::int64_t entries = 0;

@@ -28,21 +28,24 @@ std::optional<std::int64_t> Row::optionalInteger(std::size_t column) const {
   return isNull(column) ? std::nullopt : std::optional(integer(column));
 }
 
-Transaction::Transaction(Connection& connection, std::string_view begin) : connection_(connection) {
-  connection_.executeScript(begin);
+Transaction::Transaction(Connection& connection, std::string_view begin, Begins begins) : connection_(connection) {
+  if (begins == Begins::Now)
+    connection_.executeScript(begin);
+  else
+    connection_.begin(begin);
 }
 
 Transaction::~Transaction() {
   if (done_ || !connection_.usable()) return;
   try {
-    connection_.executeScript("ROLLBACK");
+    connection_.rollBack();
   } catch (const std::exception& error) {
     log::debug("rollback failed: {}", error.what());  // the connection is closed by its owner, which rolls back too
   }
 }
 
 void Transaction::commit() {
-  connection_.executeScript("COMMIT");
+  connection_.commit();
   done_ = true;
 }
 

@@ -54,10 +54,13 @@ class Connection {
   virtual Rows query(std::string_view sql, const Values& values = {}) = 0;
   // The same, answering the number of rows changed.
   virtual std::int64_t execute(std::string_view sql, const Values& values = {}) = 0;
-  // Statements whose rows nobody wants, one after the other; in one message where the engine can.
-  virtual void queryAll(const std::vector<Statement>& statements) {
-    for (const auto& statement : statements) query(statement.sql, statement.values);
-  }
+  // A statement of a transaction whose rows nobody wants: done before the next one of the other kinds at the latest.
+  // Where the engine can, they go in one message, and fail there.
+  virtual void later(Statement statement) { query(statement.sql, statement.values); }
+  // What Transaction does; `begin` with the first statement where the engine can, `commit` with the last.
+  virtual void begin(std::string_view sql) { executeScript(sql); }
+  virtual void commit() { executeScript("COMMIT"); }
+  virtual void rollBack() { executeScript("ROLLBACK"); }
   // Statements without parameters, as they are (migrations); no statement timeout when `unbounded`.
   virtual void executeScript(std::string_view sql, bool unbounded = false) = 0;
   // False once the connection is lost for good.
@@ -67,8 +70,9 @@ class Connection {
 // Rolls back unless committed. Nesting is a bug.
 class Transaction {
  public:
+  enum class Begins { Now, WithFirstStatement };
   // `begin` may ask for more, such as "BEGIN IMMEDIATE".
-  explicit Transaction(Connection& connection, std::string_view begin = "BEGIN");
+  explicit Transaction(Connection& connection, std::string_view begin = "BEGIN", Begins begins = Begins::Now);
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
   ~Transaction();

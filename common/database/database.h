@@ -30,9 +30,9 @@ class Database {
   virtual Rows query(std::string_view sql, const Values& values = {}) = 0;
   virtual void write(const Work& work) = 0;
   // All or none of the statements, durable when it returns; for writes that read nothing. PostgreSQL: one round trip.
-  virtual void writeAll(const std::vector<Statement>& statements) {
+  void writeAll(const std::vector<Statement>& statements) {
     write([&](Connection& connection) {
-      for (const auto& statement : statements) connection.query(statement.sql, statement.values);
+      for (const auto& statement : statements) connection.later(statement);
     });
   }
   // A cheap round trip; throws Error(Unreachable).

@@ -43,15 +43,13 @@ void Creations::write(const std::vector<Job*>& jobs) {
 void Creations::writeTogether(const std::vector<Job*>& jobs) {
   database_.write([&](database::Connection& connection) {
     std::vector<audit::Entry> entries;
-    std::vector<database::Statement> statements;
     for (auto* job : jobs) {
       job->replay = job->key ? store::Debates::takeKey(connection, *job->key, job->debate.created_at) : std::nullopt;
       if (job->replay) continue;
-      auto creation = debates_.creationOf(job->debate);
-      std::move(creation.begin(), creation.end(), std::back_inserter(statements));
+      for (auto& statement : debates_.creationOf(job->debate)) connection.later(std::move(statement));
       entries.push_back(job->entry);
     }
-    audit::append(connection, keyring_, entries, std::move(statements));
+    audit::append(connection, keyring_, entries);
   });
 }
 

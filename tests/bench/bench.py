@@ -1,5 +1,4 @@
-"""The table that scripts/bench prints. Every row is measured here and now, ours and the peer's one after the other,
-three times in turn, medians shown."""
+"""The table that scripts/bench prints, and its rows about commands, backups and recovery."""
 import json
 import os
 import pathlib
@@ -14,125 +13,13 @@ import sys
 import sysconfig
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
-from recovery import Receiver  # noqa: E402
-from support import BINARY, Cluster, Daemon, Sandbox, postgres_database, service  # noqa: E402
+from measure import ROUNDS, in_turn, row, rows, timed
+import daemon_rows
+from recovery import Receiver
+from support import BINARY, Cluster, Daemon, Sandbox, postgres_database
 
-SECONDS = 3
-ROUNDS = 3
 # npm: @flydotio/litestream-linux-x64; the rows say so when it is not there.
 LITESTREAM = os.environ.get("LITESTREAM") or shutil.which("litestream")
-rows = []
-
-
-def row(what, ours, peer, target, good):
-    rows.append((what, ours, peer, target, "met" if good else "MISSED"))
-    print(f"  {what}: {ours} | {peer} | target {target} | {'met' if good else 'MISSED'}", flush=True)
-
-
-def wrk(url, connections=64, script=None):
-    arguments = ["wrk", "-t2", f"-c{connections}", f"-d{SECONDS}s", "--latency", "--timeout", "10s"]
-    if script:
-        arguments += ["-s", script]
-    text = subprocess.run([*arguments, url], capture_output=True, text=True, check=True).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    p99 = float(p99.group(1)) * {"us": 0.001, "ms": 1, "s": 1000}[p99.group(2)]
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    if bad:
-        raise AssertionError(f"{url}: {bad.group(0)}")
-    return rate, p99
-
-
-def in_turn(*measures):
-    """Each measure ROUNDS times, in turn; the median of each by its first number."""
-    results = [[] for _ in measures]
-    for _ in range(ROUNDS):
-        for index, measure in enumerate(measures):
-            results[index].append(measure())
-    return [sorted(r)[len(r) // 2] for r in results]
-
-
-def timed(*arguments, **options):
-    started = time.monotonic()
-    subprocess.run([str(a) for a in arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
-    return time.monotonic() - started
-
-
-def fill(connection, count, execute_many):
-    """`count` finished debates, enough for lists."""
-    text = json.dumps({"reached": True, "agreement": 1.0, "confidence": 0.8, "final_answer": "x" * 200})
-    execute_many("INSERT INTO debates (id, task, status, agents, rounds, consensus_kind, seed, created_at, updated_at, consensus_reached, confidence, final_answer, consensus, outcome) "
-                 "VALUES (?, ?, 'completed', '[\"demo-optimist\",\"demo-skeptic\"]', 2, 'majority', 1, ?, ?, 1, 0.8, ?, ?, 'consensus')",
-                 ((f"B{i:09d}", f"task number {i}", i, i, "x" * 200, text) for i in range(count)))
-
-
-def bench_http(sandbox):
-    sandbox.run("migrate", check=0)
-    with sqlite3.connect(sandbox.directory / "state/aragora.db") as database:
-        fill(database, 100_000, database.executemany)
-    database.close()
-    nginx = service("TEST_NGINX") + "/"
-    with Daemon(sandbox) as daemon:
-        base = f"http://127.0.0.1:{daemon.port}"
-        uncached = sandbox.write("offsets.lua", "request = function() return wrk.format('GET', '/api/debates?limit=20&offset=' .. math.random(0, 20000)) end\n")
-        (ours, _), (peer, _) = in_turn(lambda: wrk(base + "/api/health"), lambda: wrk(nginx))
-        row("GET /api/health, 64 connections", f"{ours:,.0f}/s", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.6 of nginx", ours >= 0.6 * peer)
-        (ours, p99), (peer, peer_p99) = in_turn(lambda: wrk(base + "/api/health", 1000), lambda: wrk(nginx, 1000))
-        row("GET /api/health, 1000 connections", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"nginx {peer:,.0f}/s, p99 {peer_p99:.1f} ms", "p99 < 30 ms", p99 < 30)
-        (ours, p99), (peer, _) = in_turn(lambda: wrk(base + "/api/debates"), lambda: wrk(nginx))
-        row("GET /api/debates, 20 of 100,000, cached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.4 of nginx", ours >= 0.4 * peer)
-        (ours, p99), (peer, _) = in_turn(lambda: wrk(base + "/api/leaderboard"), lambda: wrk(nginx))
-        row("GET /api/leaderboard, cached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.4 of nginx", ours >= 0.4 * peer)
-        ours, p99 = wrk(base + "/api/debates", 64, str(uncached))
-        row("GET /api/debates, random pages, uncached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", "", "20,000/s", ours >= 20_000)
-
-        def page(number):
-            started = time.monotonic()
-            daemon.get(f"/api/debates?limit=20&offset={(number - 1) * 20}")
-            return time.monotonic() - started
-
-        first = statistics.median(page(1 + i) for i in range(20))
-        far = statistics.median(page(4950 + i) for i in range(20))
-        row("page 5,000 of the list against page 1", f"{far * 1000:.2f} ms", f"page 1 {first * 1000:.2f} ms", "as fast", far < first * 1.5)
-
-
-def bench_creates_sqlite():
-    with Sandbox(ARAGORA_MAX_CONCURRENT_DEBATES="1") as sandbox, Daemon(sandbox) as daemon:
-        post = sandbox.write("post.lua", "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{\"task\": \"bench\", \"rounds\": 0}'\n")
-
-        def peer():
-            path = sandbox.directory / f"peer-{secrets.token_hex(3)}.db"
-            database = sqlite3.connect(path, isolation_level=None)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute("CREATE TABLE t (id TEXT PRIMARY KEY, task TEXT, body TEXT)")
-            started = time.monotonic()
-            count = 0
-            while time.monotonic() - started < SECONDS:
-                database.execute("INSERT INTO t VALUES (?, 'bench', ?)", (f"{count}", "x" * 300))
-                count += 1
-            database.close()
-            return count / (time.monotonic() - started), 0
-
-        (ours, p99), (single, _) = in_turn(lambda: wrk(f"http://127.0.0.1:{daemon.port}/api/debates", 64, str(post)), peer)
-        row("POST /api/debates, SQLite, 64 clients", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"one commit an insert {single:,.0f}/s ({ours / single:.1f} x)", ">= 5 x", ours >= 5 * single)
-
-
-def bench_creates_postgres():
-    with postgres_database() as url, Sandbox(DATABASE_URL=url, ARAGORA_MAX_CONCURRENT_DEBATES="1", ARAGORA_WORKERS="16", ARAGORA_DB_POOL_SIZE="20") as sandbox:
-        sandbox.run("migrate", check=0)
-        subprocess.run(["psql", "-qX", url, "-c", "CREATE TABLE peer (id bigserial PRIMARY KEY, task text, body text)"], check=True)
-        script = sandbox.write("insert.sql", "INSERT INTO peer (task, body) VALUES ('bench', repeat('x', 300));\n")
-        with Daemon(sandbox) as daemon:
-            post = sandbox.write("post.lua", "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{\"task\": \"bench\", \"rounds\": 0}'\n")
-
-            def peer():
-                text = subprocess.run(["pgbench", "-n", "-c", "16", "-j", "2", "-T", str(SECONDS), "-M", "prepared", "-f", script, url], capture_output=True, text=True, check=True).stdout
-                return float(re.search(r"tps = ([\d.]+)", text).group(1)), 0
-
-            (ours, p99), (single, _) = in_turn(lambda: wrk(f"http://127.0.0.1:{daemon.port}/api/debates", 64, str(post)), peer)
-            row("POST /api/debates, PostgreSQL, 64 clients", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"pgbench single insert {single:,.0f}/s ({ours / single:.2f})", ">= 0.8", ours >= 0.8 * single)
 
 
 def read_corpus():
@@ -358,13 +245,8 @@ def bench_commands():
         row("migrate status, PostgreSQL", f"{status:.0f} ms", "", "50 ms", status < 50)
 
 
-PARTS = {"commands": bench_commands, "http": lambda: run_http(), "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres,
+PARTS = {"commands": bench_commands, **daemon_rows.PARTS,
          "backup-sqlite": bench_backup_sqlite, "backup-postgres": bench_backup_postgres, "physical": bench_physical}
-
-
-def run_http():
-    with Sandbox() as sandbox:
-        bench_http(sandbox)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,54 @@ TEST_P(DatabaseContract, StatementsWrittenAsOneAreAllThereOrNone) {
   EXPECT_EQ(count(), 3);
 }
 
+TEST_P(DatabaseContract, WhatCanWaitIsDoneBeforeTheNextStatementAndBeforeTheEnd) {
+  const auto insert = [](std::int64_t id, const std::string& name) {
+    return Statement{"INSERT INTO t (id, name) VALUES ($1, $2)", {id, name}};
+  };
+  database_->write([](Connection&) {});
+  database_->write([&](Connection& c) {
+    c.later(insert(1, "a"));
+    EXPECT_EQ(c.query("SELECT count(*) FROM t")[0].integer(0), 1);
+    for (int i = 2; i < 2'500; ++i) c.later(insert(i, fmt::format("n{}", i)));
+  });
+  EXPECT_EQ(count(), 2'499);
+  const std::vector<std::function<void(Connection&)>> failing = {
+      [&](Connection& c) { c.later(insert(3'000, "a")); },
+      [&](Connection& c) {
+        c.later(insert(3'000, "b"));
+        c.later(insert(3'001, "a"));
+        c.query("SELECT count(*) FROM t");
+      },
+      [&](Connection& c) {
+        c.later(insert(3'000, "b"));
+        c.execute("UPDATE t SET name = $1 WHERE id = $2", {std::string("n2"), std::int64_t{3}});
+      }};
+  for (const auto& work : failing) {
+    try {
+      database_->write(work);
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::Conflict) << error.what();
+    }
+    EXPECT_EQ(count(), 2'499);
+  }
+}
+
+// PostgreSQL answers ROLLBACK to the COMMIT of a transaction in which something failed, and calls it no error.
+TEST_P(DatabaseContract, AWriteThatReturnsWasCommittedWhateverItSwallowed) {
+  database_->write([](Connection& c) { c.query("INSERT INTO t (id, name) VALUES (1, 'x')"); });
+  bool returned = true;
+  try {
+    database_->write([](Connection& c) {
+      c.query("INSERT INTO t (id, name) VALUES (2, 'y')");
+      EXPECT_THROW(c.query("INSERT INTO t (id, name) VALUES (3, 'x')"), Error);
+    });
+  } catch (const Error&) {
+    returned = false;
+  }
+  EXPECT_EQ(count(), returned ? 2 : 1);
+}
+
 TEST_P(DatabaseContract, ManyWritersAllSucceed) {
   std::vector<std::future<void>> writers;
   for (int w = 0; w < 8; ++w) {

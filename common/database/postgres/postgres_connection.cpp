@@ -14,6 +14,7 @@ namespace aragora::database::postgres {
 namespace {
 constexpr std::string_view kReadOnly = "25006";
 constexpr auto kCancelTime = std::chrono::seconds(2);
+constexpr std::size_t kMostWaiting = 1000;  // statements
 
 Code codeOf(std::string_view state) {
   if (state == "23505" || state == "23503" || state == "23514" || state == "23502") return Code::Conflict;
@@ -210,17 +211,53 @@ const std::string& PostgresConnection::prepared(const std::string& sql, std::siz
   return found->second;
 }
 
-void PostgresConnection::queryAll(const std::vector<Statement>& statements) {
-  if (throughPooler()) return Connection::queryAll(statements);
-  if (handle_ == nullptr)
-    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+void PostgresConnection::begin(std::string_view sql) {
+  nothing_done_ = false;
+  if (throughPooler()) return executeScript(sql);
+  nothing_done_ = true;
+  waiting_.push_back({std::string(sql), {}});
+}
+
+void PostgresConnection::later(Statement statement) {
+  const bool may_wait =
+      handle_ != nullptr && !throughPooler() && (!waiting_.empty() || PQtransactionStatus(handle_) == PQTRANS_INTRANS);
+  if (!may_wait || waiting_.size() >= kMostWaiting) {
+    query(statement.sql, statement.values);
+    return;
+  }
+  waiting_.push_back({std::string(statement.sql), std::move(statement.values)});
+}
+
+void PostgresConnection::commit() {
+  const bool nothing_to_do = nothing_done_ && waiting_.size() == 1;  // but BEGIN
+  nothing_done_ = false;
+  if (nothing_to_do) return waiting_.clear();
+  Result result(nullptr);
+  if (waiting_.empty()) {
+    if (PQsendQuery(handle_, "COMMIT") != 1) fail(nullptr);
+    result = wait(statementDeadline());
+    if (PQresultStatus(result.handle) != PGRES_COMMAND_OK) fail(result.handle);
+  } else {
+    waiting_.push_back({"COMMIT", {}});
+    result = sendWaiting(statementDeadline());
+  }
+  // What a server answers to the COMMIT of a transaction in which something failed is no error.
+  if (std::string_view(PQcmdStatus(result.handle)) != "COMMIT")
+    throw Error(Code::Internal, fmt::format("PostgreSQL {} did not commit: a statement before had failed", where_));
+}
+
+void PostgresConnection::rollBack() {
+  waiting_.clear();
+  if (PQtransactionStatus(handle_) != PQTRANS_IDLE) executeScript("ROLLBACK");
+}
+
+PostgresConnection::Result PostgresConnection::sendWaiting(Deadline deadline) {
+  const auto statements = std::exchange(waiting_, {});
   std::vector<std::string> names;
   names.reserve(statements.size());
-  for (const auto& statement : statements)
-    names.push_back(prepared(std::string(statement.sql), statement.values.size()));
-  Result failed(nullptr);
+  for (const auto& statement : statements) names.push_back(prepared(statement.sql, statement.values.size()));
+  Result last(nullptr);
   try {
-    // What is sent before one Sync is one transaction (PostgreSQL protocol, pipelining).
     if (PQenterPipelineMode(handle_) != 1) fail(nullptr);
     for (std::size_t i = 0; i < statements.size(); ++i) {
       const Parameters parameters(statements[i].values);
@@ -229,23 +266,29 @@ void PostgresConnection::queryAll(const std::vector<Statement>& statements) {
         fail(nullptr);
     }
     if (PQpipelineSync(handle_) != 1) fail(nullptr);
-    const auto deadline = statementDeadline();
-    while (true) {
-      Result next = nextResult(deadline);
-      if (next.handle == nullptr) {
-        if (!usable()) fail(nullptr);
-        continue;  // between two statements
-      }
-      const auto status = PQresultStatus(next.handle);
-      if (status == PGRES_PIPELINE_SYNC) break;
-      if (status == PGRES_FATAL_ERROR && failed.handle == nullptr) failed = std::move(next);
-    }
+    last = receivePipeline(deadline);
     if (PQexitPipelineMode(handle_) != 1) fail(nullptr);
   } catch (...) {
     drop();  // what is still under way cannot be told from the next answer
     throw;
   }
-  if (failed.handle != nullptr) fail(failed.handle);
+  if (PQresultStatus(last.handle) == PGRES_FATAL_ERROR) fail(last.handle);
+  nothing_done_ = false;
+  return last;
+}
+
+// The first failure, what follows it was not done; else the last result.
+PostgresConnection::Result PostgresConnection::receivePipeline(Deadline deadline) {
+  Result last(nullptr);
+  while (true) {
+    Result next = nextResult(deadline);
+    if (next.handle == nullptr) {
+      if (!usable()) fail(nullptr);
+      continue;  // between two statements
+    }
+    if (PQresultStatus(next.handle) == PGRES_PIPELINE_SYNC) return last;
+    if (last.handle == nullptr || PQresultStatus(last.handle) != PGRES_FATAL_ERROR) last = std::move(next);
+  }
 }
 
 Rows PostgresConnection::query(std::string_view sql, const Values& values) {
@@ -255,8 +298,12 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
 Rows PostgresConnection::queryUntil(Deadline deadline, std::string_view sql, const Values& values) {
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
-  const Parameters parameters(values);
   const std::string text(sql);
+  if (!waiting_.empty()) {
+    waiting_.push_back({text, values});
+    return rowsOf(sendWaiting(deadline));
+  }
+  const Parameters parameters(values);
   if (values.empty()) {
     // The simple protocol: the extended one leaves a portal open, whose snapshot an idle transaction would hold and so
     // stall CREATE INDEX CONCURRENTLY and VACUUM.
@@ -273,6 +320,10 @@ Rows PostgresConnection::queryUntil(Deadline deadline, std::string_view sql, con
   const auto result = wait(deadline);
   const auto status = PQresultStatus(result.handle);
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) fail(result.handle);
+  return rowsOf(result);
+}
+
+Rows PostgresConnection::rowsOf(const Result& result) {
   Rows rows(static_cast<std::size_t>(PQntuples(result.handle)));
   const int columns = PQnfields(result.handle);
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -298,6 +349,7 @@ std::int64_t PostgresConnection::execute(std::string_view sql, const Values& val
 void PostgresConnection::executeScript(std::string_view sql, bool unbounded) {
   if (handle_ == nullptr)
     throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+  if (!waiting_.empty()) sendWaiting(statementDeadline());
   const std::string text(sql);
   if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);
   const auto result = wait(unbounded ? deadlineIn(std::chrono::hours(24)) : statementDeadline());

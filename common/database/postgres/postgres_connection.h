@@ -41,9 +41,14 @@ class PostgresConnection : public Connection {
   bool usable() const override;
   // With a deadline of its own.
   Rows queryUntil(Deadline deadline, std::string_view sql, const Values& values = {});
-  // Sent in one pipeline: one round trip and, outside a transaction, one commit of all or none. A pooler in transaction
-  // mode keeps no prepared statements: through one they go one by one.
-  void queryAll(const std::vector<Statement>& statements) override;
+  // What can wait is sent with what cannot, or with COMMIT, in one pipeline: one round trip. A pooler in transaction
+  // mode keeps no prepared statements: through one each goes at once.
+  void later(Statement statement) override;
+  void begin(std::string_view sql) override;
+  void commit() override;
+  void rollBack() override;
+  // Of the transaction that was begun last nothing was answered, and its COMMIT was not sent.
+  bool nothingDone() const { return nothing_done_; }
 
   // Every statement from now on ends by then, too: several that have a limit together. What does not is not cancelled,
   // which would take time of its own: the connection is given up.
@@ -58,6 +63,10 @@ class PostgresConnection : public Connection {
   Result wait(Deadline deadline);
   // The next result of what was sent, empty when there is none.
   Result nextResult(Deadline deadline);
+  // Everything that waits; the result of the last.
+  Result sendWaiting(Deadline deadline);
+  Result receivePipeline(Deadline deadline);
+  Rows rowsOf(const Result& result);
   const std::string& prepared(const std::string& sql, std::size_t parameters);
   void drop();
   [[noreturn]] void giveUp(std::string_view what);
@@ -70,6 +79,12 @@ class PostgresConnection : public Connection {
   std::chrono::milliseconds statement_timeout_;
   Deadline end_by_ = Deadline::max();
   std::map<std::string, std::string, std::less<>> prepared_;  // SQL -> statement name
+  struct Waiting {
+    std::string sql;
+    Values values;
+  };
+  std::vector<Waiting> waiting_;
+  bool nothing_done_ = false;
   std::optional<bool> pooler_;
   std::int64_t changed_ = 0;
 };

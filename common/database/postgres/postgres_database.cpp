@@ -87,17 +87,12 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
   for (int attempt = 1;; ++attempt) {
     try {
       Lease lease(*this);
-      std::optional<Transaction> transaction;
-      try {
-        transaction.emplace(*lease, begin);
-      } catch (const Error& error) {
-        if (!lease.mayTryAnother(error, attempt)) throw;
-        continue;  // nothing has happened yet
-      }
+      Transaction transaction(*lease, begin, Transaction::Begins::WithFirstStatement);
       try {
         work(*lease);
-        transaction->commit();
+        transaction.commit();
       } catch (const Error& error) {
+        if ((*lease).nothingDone() && lease.mayTryAnother(error, attempt)) continue;  // nothing has happened yet
         if (!isReadOnly(error)) throw;
         lease.abandon();
         throw awayFor(error);
@@ -129,21 +124,6 @@ Rows PostgresDatabase::ask(std::string_view sql, const Values& values, std::chro
       if (!lease.mayTryAnother(error, attempt)) throw;
     }
   }
-}
-
-void PostgresDatabase::writeAll(const std::vector<Statement>& statements) {
-  {
-    Lease lease(*this);
-    // Outside a transaction all or none is the pipeline's, which a pooler does not take.
-    if (!(*lease).throughPooler()) try {
-        return noticingFull([&] { (*lease).queryAll(statements); });
-      } catch (const Error& error) {
-        if (!isReadOnly(error)) throw;
-        lease.abandon();
-        throw awayFor(error);
-      }
-  }
-  Database::writeAll(statements);
 }
 
 void PostgresDatabase::ping() { ask("SELECT 1", {}, kProbeTime); }

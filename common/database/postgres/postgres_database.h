@@ -19,7 +19,6 @@ class PostgresDatabase : public Database {
   void read(const Work& work) override;
   Rows query(std::string_view sql, const Values& values) override;
   void write(const Work& work) override;
-  void writeAll(const std::vector<Statement>& statements) override;
   void ping() override;
   std::string whyReadOnly() override;
   std::string version() override;
