@@ -99,9 +99,10 @@ struct Assembly::Parts {
         io(kIoThreads),
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
+        refusals(*database, keyring),
         services{config,    accounts, *database, debates, pages,   ratings,
                  providers, debating, metrics,   prober,  keyring, lists},
-        guard(guardSettings(config), authenticator, addRoutes(), metrics),
+        guard(guardSettings(config), authenticator, addRoutes(), refusals, metrics),
         listener(listenerOptions(config), io, guard, workers),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
@@ -220,6 +221,7 @@ struct Assembly::Parts {
   edge::IoThreads io;
   ws::Hub hub;
   web::Authenticator authenticator;
+  web::RefusalLog refusals;
   web::Router router;
   api::Services services;
   web::Guard guard;
@@ -260,6 +262,7 @@ void Assembly::start() {
   parts.prober.start();
   parts.started = true;
   parts.engine.start();
+  parts.refusals.start();
   parts.io.start();
   parts.listener.start();
   parts.backups.start();
@@ -303,6 +306,7 @@ void Assembly::stop() {
   parts.listener.closeAll();
   parts.hub.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
+  parts.refusals.stop();
   parts.prober.stop();
   log::info("stopped");
 }

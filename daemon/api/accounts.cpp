@@ -139,7 +139,11 @@ void addAccountRoutes(web::Router& router, const Services& services) {
               .pattern = "/api/auth/login",
               .handler = [&services, limits](const web::Request& request) { return logIn(request, services, *limits); },
               .body_limit = kBodyLimit});
-  router.add({.method = "POST", .pattern = "/api/auth/refresh", .handler = route(refresh), .body_limit = kBodyLimit});
+  router.add({.method = "POST",
+              .pattern = "/api/auth/refresh",
+              .handler = route(refresh),
+              .body_limit = kBodyLimit,
+              .takes_credentials = true});
   const auto own = [&](const char* method, const char* path, auto handler) {
     router.add({.method = method, .pattern = path, .permission = Permission::OwnAccount, .handler = route(handler)});
   };

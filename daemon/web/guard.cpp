@@ -117,6 +117,8 @@ class Guard::Exchange : public edge::Exchange {
   Response refuse(const edge::Refusal& refusal) override { return refusalResponse(refusal, request_.request_id); }
 
   void finish(Response& response, std::chrono::steady_clock::duration taken) override {
+    if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
+      guard_.refusals_.note(request_, route_->pattern);
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
     if (request_.secure)
@@ -187,10 +189,11 @@ class Guard::Exchange : public edge::Exchange {
   bool resolved_ = false;
 };
 
-Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router,
+Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, RefusalLog& refusals,
              metrics::Registry& metrics)
     : authenticator_(authenticator),
       router_(router),
+      refusals_(refusals),
       metrics_(metrics),
       limiter_(settings.requests_per_minute),
       settings_(std::move(settings)) {}

@@ -12,6 +12,7 @@
 #include "daemon/web/authenticator.h"
 #include "daemon/web/cors.h"
 #include "daemon/web/rate_limiter.h"
+#include "daemon/web/refusal_log.h"
 #include "daemon/web/router.h"
 
 namespace aragora::web {
@@ -26,7 +27,8 @@ struct GuardSettings {
 class Guard : public edge::Site {
  public:
   // All of them outlive it.
-  Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, metrics::Registry& metrics);
+  Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, RefusalLog& refusals,
+        metrics::Registry& metrics);
 
   std::unique_ptr<edge::Exchange> open(edge::Request request) override;
   void reload(GuardSettings settings);
@@ -35,6 +37,7 @@ class Guard : public edge::Site {
   class Exchange;
   const Authenticator& authenticator_;
   const Router& router_;
+  RefusalLog& refusals_;
   metrics::Registry& metrics_;
   RateLimiter limiter_;
   Reloadable<GuardSettings> settings_;

@@ -39,7 +39,7 @@ RateLimiter::Decision RateLimiter::decide(const LimitKey& key, Time now, bool co
   if (limit <= 0) return {};
   const auto emission = std::chrono::nanoseconds(std::chrono::minutes(1)) / limit;
   const auto burst = emission * limit;
-  auto& shard = shards_[Hash{}(key) % kShards];
+  auto& shard = shards_[LimitKeyHash{}(key) % kShards];
   const std::lock_guard lock(shard.mutex);
   const auto found = shard.arrival.find(key);
   const auto arrival = found == shard.arrival.end() ? now : std::max(found->second, now);

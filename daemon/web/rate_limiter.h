@@ -18,6 +18,9 @@ struct LimitKey {
   std::array<std::uint64_t, 2> words{};
   bool operator==(const LimitKey&) const = default;
 };
+struct LimitKeyHash {
+  std::size_t operator()(const LimitKey& key) const { return key.words[0] * 0x9E3779B97F4A7C15U ^ key.words[1]; }
+};
 // The address itself for IPv4 (mapped ones too), the /64 for IPv6. What is no address counts as one.
 LimitKey networkKey(const std::string& address);
 // Of the parts together.
@@ -42,12 +45,9 @@ class RateLimiter {
  private:
   static constexpr std::size_t kShards = 16;
   static constexpr std::size_t kEntriesPerShard = 6400;
-  struct Hash {
-    std::size_t operator()(const LimitKey& key) const { return key.words[0] * 0x9E3779B97F4A7C15U ^ key.words[1]; }
-  };
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<LimitKey, Time, Hash> arrival;  // theoretical arrival time of the next event
+    std::unordered_map<LimitKey, Time, LimitKeyHash> arrival;  // theoretical arrival time of the next event
   };
   Decision decide(const LimitKey& key, Time now, bool count);
   static void makeRoom(Shard& shard, Time now);

@@ -22,6 +22,7 @@ struct Route {
   std::function<std::optional<Response>(const Request&)> cached = {};
   bool counted = true;  // by the rate limit
   std::size_t body_limit = 1U << 20;
+  bool takes_credentials = false;  // in its body; those that it refuses are audited
   // Made by add():
   std::vector<std::string> segments;
 };

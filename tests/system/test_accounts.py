@@ -1,8 +1,10 @@
 """People who use the API: added on the command line, logged in over HTTP, on both engines."""
+import contextlib
 import json
 import re
 import sqlite3
 import subprocess
+import time
 import unittest
 
 from support import BINARY, Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
@@ -173,6 +175,44 @@ class Accounts(unittest.TestCase):
                 self.assertEqual(codes[:20], [401] * 20)
                 self.assertIn(429, codes[20:])
                 self.assertEqual(daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": password}, {"X-Forwarded-For": "192.0.2.1"})[0], 200)
+
+    def test_refused_credentials_are_audited_and_cannot_fill_the_log(self):
+        """API tokens, access tokens, refresh tokens and the one of a WebSocket; 300 guesses of one address are a few entries."""
+        with Sandbox(ARAGORA_API_TOKEN=strong_secret()) as sandbox:
+            sandbox.run("migrate", check=0)
+            password = self.add(sandbox)
+
+            def entries():
+                with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database:
+                    return [(actor, object, result, json.loads(details)["count"]) for actor, object, result, details in
+                            database.execute("SELECT actor, object, result, details FROM audit_log WHERE action = 'credentials.refused' ORDER BY seq")]
+
+            def wait_for(count):
+                deadline = time.monotonic() + 20
+                while sum(entry[3] for entry in entries()) < count:
+                    self.assertLess(time.monotonic(), deadline, entries())
+                    time.sleep(0.05)
+
+            with Daemon(sandbox, ARAGORA_TRUSTED_PROXIES="127.0.0.1") as daemon:
+                ask = lambda path, token, address, method="GET", body=None: daemon.request(method, path, body, {"X-Forwarded-For": address, **({"Authorization": f"Bearer {token}"} if token else {})})[0]
+                login = self.log_in(daemon, password)
+                self.assertEqual(ask("/api/debates", sandbox.environment["ARAGORA_API_TOKEN"], "192.0.2.1"), 200)
+                self.assertEqual(ask("/api/debates", "", "192.0.2.1"), 401)  # nothing was presented, nothing is a guess
+                self.assertEqual(ask("/api/debates", "guessed", "192.0.2.2"), 401)
+                wait_for(1)
+                self.assertEqual(entries(), [("address:192.0.2.2", "route:/api/debates", "denied", 1)])
+                forged = login["access_token"][:-4] + "AAAA"
+                self.assertEqual(ask("/api/auth/me", forged, "192.0.2.3"), 401)
+                self.assertEqual(ask("/api/auth/refresh", "", "192.0.2.4", "POST", {"refresh_token": "no"}), 401)
+                self.assertEqual(ask("/ws?token=guessed", "", "192.0.2.5"), 401)
+                self.assertEqual(ask("/metrics", "guessed", "2001:db8::1"), 401)
+                self.assertEqual([ask("/api/debates", f"guess-{number}", "192.0.2.6") for number in range(300)], [401] * 300)
+                wait_for(305)
+                self.assertEqual({entry[0]: entry[1] for entry in entries()},
+                                 {"address:192.0.2.2": "route:/api/debates", "address:192.0.2.3": "route:/api/auth/me", "address:192.0.2.4": "route:/api/auth/refresh",
+                                  "address:192.0.2.5": "route:/ws", "address:2001:db8::1": "route:/metrics", "address:192.0.2.6": "route:/api/debates"})
+                self.assertLess(len(entries()), 12)
+            self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
 
     def test_what_strangers_send_to_the_login_is_forgotten(self):
         """100 logins from 20 addresses kept 104 MB for good: a chunked body ignored the limit, and its email was a key."""
