@@ -7,10 +7,10 @@
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/deployment/deployment.h"
-#include "common/storage/location.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
+#include "daemon/assembly_options.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/backups.h"
@@ -40,40 +40,6 @@ std::optional<backup::UsageLock> lockEmbedded(const database::Target& target) {
         "stop it first, or set ARAGORA_STATE_DIR");
   return lock;
 }
-
-web::GuardSettings guardSettings(const config::Config& config) {
-  web::GuardSettings settings;
-  settings.cors = web::Cors(config.list(key::kAllowedOrigins), config.anonymousAllowed());
-  for (const auto& text : config.list(key::kTrustedProxies)) {
-    if (const auto block = net::Block::parse(text)) settings.trusted_proxies.push_back(*block);
-  }
-  settings.requests_per_minute = config.integer(key::kRateLimit);
-  return settings;
-}
-
-web::AuthenticatorOptions authenticatorOptions(const config::Config& config) {
-  return {config.secret(key::kApiToken), config.secret(key::kMetricsToken), config.anonymousAllowed()};
-}
-
-edge::ListenerOptions listenerOptions(const config::Config& config) {
-  return {config.text(key::kBindHost), static_cast<std::uint16_t>(config.integer(key::kPort)),
-          static_cast<std::size_t>(config.integer(key::kMaxConnections)), systemd::inheritedSockets()};
-}
-
-ws::HubOptions hubOptions(const config::Config& config) {
-  return {static_cast<std::size_t>(config.integer(key::kSocketsPerAddress)),
-          static_cast<std::size_t>(config.integer(key::kSocketsPerAccount)), config.integer(key::kMessageRate)};
-}
-
-backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,
-                                        const crypto::Keyring& keyring) {
-  backup::ContinuousOptions how;
-  how.create = backup::createOptions(config, target, keyring);
-  how.interval = std::chrono::seconds(config.integer(key::kBackupInterval));
-  how.policy = backup::policyOf(config);
-  how.offsite = storage::offsite(config);
-  return how;
-}
 }  // namespace
 
 struct Assembly::Parts {
@@ -84,14 +50,14 @@ struct Assembly::Parts {
         target(deployment::databaseTarget(config)),
         usage_lock(lockEmbedded(target)),
         database(openPrepared()),
-        accounts(*database, keyring, config),
+        accounts(*database, keyring, accountsOptions(config)),
         debates(*database, keyring),
         leases(*database, instanceName()),
         pages(*database),
         ratings(*database),
-        providers(config),
-        recovery_metrics(config, keyring),
-        prober(config, *database, [this](const lifecycle::Probe&) { afterProbe(); }),
+        providers(providersOptions(config)),
+        recovery_metrics(recoveryOptions(config, target, keyring)),
+        prober(proberOptions(config), *database, [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit))),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
@@ -100,8 +66,8 @@ struct Assembly::Parts {
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
         refusals(*database, keyring),
-        services{config,    accounts, *database, debates, pages,   ratings,
-                 providers, debating, metrics,   prober,  keyring, lists},
+        services{apiOptions(config), accounts, *database, debates, pages,   ratings,
+                 providers,          debating, metrics,   prober,  keyring, lists},
         guard(guardSettings(config), authenticator, addRoutes(), refusals, metrics),
         listener(listenerOptions(config), io, guard, workers),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
@@ -162,7 +128,7 @@ struct Assembly::Parts {
   std::string statusLine() const {
     return fmt::format("{}, {}, {}, database {}", prober.draining() ? "draining" : "serving",
                        counted(listener.connections(), "connection"), counted(engine.active(), "debate"),
-                       prober.latest()->database);
+                       lifecycle::name(prober.latest()->database));
   }
 
   // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
@@ -240,7 +206,10 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit},
        [](Parts& parts, const config::Config& config) { parts.guard.reload(guardSettings(config)); }},
-      {{key::kDefaultAgents}, [](Parts& parts, const config::Config& config) { parts.providers.reload(config); }},
+      {{key::kDefaultAgents},
+       [](Parts& parts, const config::Config& config) {
+         parts.providers.setDefaultAgents(config::defaultAgents(config));
+       }},
   };
   return all;
 }

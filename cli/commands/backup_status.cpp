@@ -158,13 +158,13 @@ json::array describeNotAsked(const drill::RecoveryState& state) {
   return array;
 }
 
-json::value describeOffsite(const config::Config& config, const drill::RecoveryState& state) {
-  if (!config.isSet(key::kOffsite)) return nullptr;
+json::value describeOffsite(const drill::Objectives& objectives, const drill::RecoveryState& state) {
+  if (objectives.offsite.empty()) return nullptr;
   const auto problem = !state.copy                    ? std::string("nothing was copied yet")
                        : !state.copy->problem.empty() ? state.copy->problem
                        : state.offsite                ? state.offsite->problem
                                                       : std::string();
-  return json::object{{"place", config.text(key::kOffsite)},
+  return json::object{{"place", objectives.offsite},
                       {"complete_at", state.copy ? isoOrNull(state.copy->complete_at) : nullptr},
                       {"log_through", state.offsite ? isoOrNull(state.offsite->durable_through) : nullptr},
                       {"problem", orNull(problem)}};
@@ -193,9 +193,9 @@ json::value describeDrill(const std::optional<drill::LastDrill>& drill) {
 }  // namespace
 
 int status(Context& context, const Options& options) {
-  const auto& config = context.config();
-  const auto state = drill::recoveryState(
-      {context.backupDirectory(options.output), &config, &context.backupKeyring(), context.target(), true, true, {}});
+  const auto objectives = drill::objectivesOf(context.config());
+  const auto state = drill::recoveryState({context.backupDirectory(options.output), objectives,
+                                           &context.backupKeyring(), context.target(), true, true, {}});
   const auto& full = state.kind("full");
   const auto* local = state.prediction("local");
   json::object document{{"directory", state.directory.string()},
@@ -210,14 +210,14 @@ int status(Context& context, const Options& options) {
                         {"increments", describeIncrements(state.increments)},
                         {"server", describeServer(state.server)},
                         {"not_asked", describeNotAsked(state)},
-                        {"offsite", describeOffsite(config, state)},
+                        {"offsite", describeOffsite(objectives, state)},
                         {"durable_lag_seconds", orNull(state.lossHere())},
                         {"offsite_lag_seconds", orNull(state.lossElsewhere())},
                         {"predicted_rto_seconds", local != nullptr ? json::value(local->seconds) : nullptr},
                         {"predictions", describeTime(state)},
                         {"last_drill", describeDrill(state.drill)},
                         {"free_bytes", state.free_bytes}};
-  const bool wrong = show(context.out(), drill::judge(state, config), document);
+  const bool wrong = show(context.out(), drill::judge(state, objectives), document);
   context.out().document(document);
   return wrong ? info(Code::CheckFailed).exit_status : 0;
 }

@@ -52,7 +52,7 @@ int drill(Context& context, const Options& options) {
   drill::Options how;
   how.directory = context.backups(options.output, options.from);
   how.live = context.target();
-  how.config = &context.config();
+  how.encryption_key = context.config().secret(key::kEncryptionKey);
   how.keyring = &context.keyring();
   how.physical = physical(context, options);
   if (how.physical && !context.config().usesPostgres())

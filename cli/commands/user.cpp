@@ -28,8 +28,7 @@ struct Opened {
   std::unique_ptr<database::Database> database;
   accounts::Accounts accounts;
 
-  explicit Opened(Context& context)
-      : database(open(context)), accounts(*database, context.keyring(), context.config()) {}
+  explicit Opened(Context& context) : database(open(context)), accounts(*database, context.keyring()) {}
 
  private:
   static std::unique_ptr<database::Database> open(Context& context) {

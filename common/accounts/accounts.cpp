@@ -6,13 +6,10 @@
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
-#include "common/config/catalogue.h"
 #include "common/crypto/hash.h"
 #include "common/crypto/password.h"
 
 namespace aragora::accounts {
-
-namespace key = config::key;
 
 namespace {
 constexpr std::string_view kUserColumns =
@@ -143,11 +140,11 @@ std::string normalisedEmail(const std::string& email) { return lower(std::string
 // So long that the rule about names does not apply: one of 24 characters holds «ada» once in some thousand times.
 Secret randomPassword() { return Secret(toBase64Url(crypto::randomBytes(24))); }
 
-Accounts::Accounts(database::Database& database, const crypto::Keyring& keyring, const config::Config& config)
+Accounts::Accounts(database::Database& database, const crypto::Keyring& keyring, AccountsOptions options)
     : database_(database),
       keyring_(keyring),
-      tokens_(config.secret(key::kJwtSecret), std::chrono::hours(config.integer(key::kAccessHours))),
-      refresh_lifetime_(std::chrono::hours(24 * config.integer(key::kRefreshDays))) {}
+      tokens_(std::move(options.token_secret), options.access_lifetime),
+      refresh_lifetime_(options.refresh_lifetime) {}
 
 void Accounts::record(database::Connection& connection, const std::string& actor, const std::string& action,
                       const std::string& user, const Client& client, const std::string& result) const {

@@ -9,7 +9,6 @@
 
 #include "common/accounts/permissions.h"
 #include "common/base/clock.h"
-#include "common/config/config.h"
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
 
@@ -50,10 +49,16 @@ Role requireRole(const std::string& name);
 // A random password that nobody has to invent.
 Secret randomPassword();
 
+struct AccountsOptions {
+  Secret token_secret;  // signs access tokens; where nobody logs in none is needed
+  std::chrono::hours access_lifetime{24};
+  std::chrono::hours refresh_lifetime{24 * 30};
+};
+
 class Accounts {
  public:
-  // Secrets and lifetimes are those of `config`; database and keyring must outlive it.
-  Accounts(database::Database& database, const crypto::Keyring& keyring, const config::Config& config);
+  // Database and keyring must outlive it.
+  Accounts(database::Database& database, const crypto::Keyring& keyring, AccountsOptions options = {});
 
   // For administrators; `actor` is who did it. Error(Validation) for an address, role or password that will not do,
   // Error(Conflict) for an address that is taken, Error(NotFound).

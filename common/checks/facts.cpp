@@ -85,11 +85,12 @@ RecoveryFacts lookAtBackups(const config::Config& config, bool ask) {
   try {
     const auto keyring = deployment::backupKeyring(config);
     if (!keyring) return facts;
+    const auto objectives = drill::objectivesOf(config);
     const auto state = drill::recoveryState(
-        {config.backupDirectory(), &config, &*keyring, deployment::databaseTarget(config), ask, ask, {}});
+        {config.backupDirectory(), objectives, &*keyring, deployment::databaseTarget(config), ask, ask, {}});
     facts.no_backup = std::all_of(state.kinds.begin(), state.kinds.end(),
                                   [](const drill::KindState& kind) { return kind.count == 0; });
-    facts.statements = drill::judge(state, config);
+    facts.statements = drill::judge(state, objectives);
   } catch (const Error& error) {
     facts.failure = error;
   }

@@ -56,7 +56,7 @@ Finding nobodyConfigured(const config::Config& config) {
   if (config.production())
     return misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
                          "set one of them, best as ANTHROPIC_API_KEY_FILE");
-  if (config::agentsState(config) == "none")
+  if (config::agentsState(config) == config::AgentsState::None)
     return misconfigured(fmt::format("AI provider: none configured, and {} is off: nobody can be asked", key::kDemo),
                          config.origin(key::kDemo).text, "set ANTHROPIC_API_KEY, or turn the demo on");
   return skipped("AI provider: none configured (the demo provider answers)");

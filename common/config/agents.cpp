@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/base/names.h"
 #include "common/base/text.h"
 
 namespace aragora::config {
@@ -13,6 +14,9 @@ constexpr ProviderInfo kProviders[] = {
     {Provider::OpenAi, "openai", key::kOpenAiKey, key::kOpenAiBaseUrl, key::kOpenAiModel, "sk-"},
     {Provider::OpenRouter, "openrouter", key::kOpenRouterKey, key::kOpenRouterBaseUrl, key::kOpenRouterModel, "sk-or-"},
 };
+constexpr Names<AgentsState, 3> kAgentsStates{{{AgentsState::Available, "available"},
+                                               {AgentsState::DemoOnly, "demo_only"},
+                                               {AgentsState::None, "none"}}};
 constexpr std::size_t kSeats = 3;
 constexpr std::string_view kRoles[] = {"", "-skeptic", "-pragmatist"};
 
@@ -98,10 +102,12 @@ std::vector<std::string> defaultAgents(const Config& config) {
   return agents;
 }
 
-std::string_view agentsState(const Config& config) {
-  if (!askedProviders(config).empty()) return "available";
-  if (!demoOn(config)) return "none";
-  return config.production() ? "demo_only" : "available";
+std::string_view name(AgentsState state) { return nameIn(kAgentsStates, state); }
+
+AgentsState agentsState(const Config& config) {
+  if (!askedProviders(config).empty()) return AgentsState::Available;
+  if (!demoOn(config)) return AgentsState::None;
+  return config.production() ? AgentsState::DemoOnly : AgentsState::Available;
 }
 
 }  // namespace aragora::config

@@ -43,8 +43,9 @@ std::vector<Provider> askedProviders(const Config& config);
 // demo agents only outside production, without any key. Empty when there is nobody.
 std::vector<std::string> defaultAgents(const Config& config);
 
-// What readiness says: "available", "demo_only" (production where requests may name demo agents and nobody else),
-// "none".
-std::string_view agentsState(const Config& config);
+// What readiness says. DemoOnly: production where requests may name demo agents and nobody else.
+enum class AgentsState { Available, DemoOnly, None };
+std::string_view name(AgentsState state);
+AgentsState agentsState(const Config& config);
 
 }  // namespace aragora::config

@@ -121,10 +121,4 @@ void Config::add(std::string_view key, Candidate candidate) {
   values_[std::string(setting(key).key)].push_back(std::move(candidate));
 }
 
-void Config::override(std::string_view key, Candidate candidate) {
-  if (setting(key).secret) neverShow(candidate.text.reveal());
-  auto& all = values_[std::string(setting(key).key)];
-  all.insert(all.begin(), std::move(candidate));
-}
-
 }  // namespace aragora::config

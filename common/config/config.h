@@ -69,8 +69,7 @@ class Config {
   std::filesystem::path sqlitePath() const;
   std::filesystem::path backupDirectory() const;
 
-  void add(std::string_view key, Candidate candidate);       // lower precedence than those already there
-  void override(std::string_view key, Candidate candidate);  // higher
+  void add(std::string_view key, Candidate candidate);  // lower precedence than those already there
 
  private:
   std::map<std::string, std::vector<Candidate>, std::less<>> values_;

@@ -252,7 +252,7 @@ class Drill {
   }
 
   std::string startDaemon() {
-    instance_ = std::make_unique<Instance>(database_, *options_.config, scratch_.path());
+    instance_ = std::make_unique<Instance>(database_, options_.encryption_key, scratch_.path());
     instance_->waitUntilReady(deadlineIn(kReadyTime));
     return "it is ready";
   }
@@ -262,7 +262,7 @@ class Drill {
     const auto email = fmt::format("drill-{}@scratch.invalid", lower(newUlid()));
     const auto password = accounts::randomPassword();
     const auto database = database::openDatabase(database_);
-    accounts::Accounts(*database, *options_.keyring, *options_.config)
+    accounts::Accounts(*database, *options_.keyring)
         .add(email, "", accounts::Role::Member, password, "drill");
     return instance_->sessionTest(email, password);
   }

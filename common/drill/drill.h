@@ -4,7 +4,6 @@
 #pragma once
 
 #include "common/backup/repository.h"
-#include "common/config/config.h"
 #include "common/database/connection.h"
 
 namespace aragora::drill {
@@ -12,7 +11,7 @@ namespace aragora::drill {
 struct Options {
   storage::Place directory;  // of the backups
   database::Target live;
-  const config::Config* config = nullptr;
+  Secret encryption_key;  // for the daemon that is started
   const crypto::Keyring* keyring = nullptr;
   bool physical = false;              // the newest base backup and the whole log, instead of a dump
   std::optional<std::string> backup;  // an id; the newest good one otherwise

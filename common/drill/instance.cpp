@@ -46,7 +46,7 @@ std::string uriOf(const Secret& url) {
 }
 }  // namespace
 
-Instance::Instance(const database::Target& database, const config::Config& live, const fs::path& scratch)
+Instance::Instance(const database::Target& database, const Secret& encryption_key, const fs::path& scratch)
     : port_(freePort()) {
   std::map<std::string, std::string> environment;  // nothing of what the live deployment sets
   std::vector<Fd> secrets;  // in memory: no key of the deployment's, nor of the scratch one, is ever on a disk
@@ -57,7 +57,7 @@ Instance::Instance(const database::Target& database, const config::Config& live,
   };
   const auto empty = scratch / "aragora.toml";
   createFileExclusively(empty, "", 0600);
-  secret(key::kEncryptionKey, live.secret(key::kEncryptionKey));
+  secret(key::kEncryptionKey, encryption_key);
   secret(key::kJwtSecret, Secret(toHex(crypto::randomBytes(32))));
   if (database.engine == database::Engine::Postgres) secret(key::kDatabaseUrl, Secret(uriOf(database.url)));
   environment["ARAGORA_CONFIG"] = empty.string();

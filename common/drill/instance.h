@@ -3,7 +3,6 @@
 #pragma once
 
 #include "common/base/subprocess.h"
-#include "common/config/config.h"
 #include "common/database/connection.h"
 #include "common/net/http_client.h"
 
@@ -12,7 +11,7 @@ namespace aragora::drill {
 class Instance {
  public:
   // Starts it on `database`; `scratch` becomes its state directory.
-  Instance(const database::Target& database, const config::Config& live, const fs::path& scratch);
+  Instance(const database::Target& database, const Secret& encryption_key, const fs::path& scratch);
   // Throws Error(CheckFailed) with the daemon's own words when it ends or is not ready in time.
   void waitUntilReady(Deadline deadline);
   // What a client would do: lists and reads what was restored, holds a new debate, reads it back. Throws

@@ -9,7 +9,6 @@
 namespace aragora::drill {
 
 namespace {
-namespace key = config::key;
 using std::chrono::hours;
 
 constexpr auto kDrillEvery = hours(24 * 100);      // quarterly, and a little
@@ -164,11 +163,11 @@ void Judge::keys() {
 }
 
 void Judge::offsite() {
-  if (!config_.isSet(key::kOffsite)) {
+  if (objectives_.offsite.empty()) {
     say(Subject::Offsite, Level::Unset, "Copy elsewhere: none; what this machine loses is lost", "set ARAGORA_OFFSITE");
     return;
   }
-  const auto where = config_.text(key::kOffsite);
+  const auto& where = objectives_.offsite;
   const auto fails = [&](const std::string& why) {
     say(Subject::Offsite, Level::Failure, fmt::format("Copy elsewhere: {}: {}", where, why), "aragora backup copy");
   };
@@ -183,7 +182,7 @@ void Judge::offsite() {
   if (!state_.copy->problem.empty()) return fails(state_.copy->problem);
   if (state_.offsite && !state_.offsite->problem.empty()) return fails(state_.offsite->problem);
   if (ahead(Subject::Offsite, "The copy elsewhere", state_.copy->complete_at)) return;
-  const auto period = hours(config_.integer(key::kBackupEveryHours));
+  const auto period = objectives_.every;
   const auto complete = ago(state_.copy->complete_at, state_.at);
   if (age(state_.copy->complete_at, state_.at) > period * 3 / 2)
     return fails(fmt::format("complete {}, the schedule is every {}", complete, humanDuration(period)));
@@ -204,7 +203,7 @@ void Judge::offsite() {
 }
 
 void Judge::time() {
-  const auto objective = static_cast<double>(config_.integer(key::kRtoMinutes) * 60);
+  const auto objective = static_cast<double>(objectives_.rto.count());
   for (const auto& prediction : state_.predictions) {
     const bool misses = prediction.seconds > objective;
     say(Subject::Time,
@@ -265,8 +264,8 @@ void Judge::space() {
         state_.free_bytes < 2 * largest ? hint : "");
 }
 
-std::vector<Statement> judge(const RecoveryState& state, const config::Config& config) {
-  return Judge(state, config).all();
+std::vector<Statement> judge(const RecoveryState& state, const Objectives& objectives) {
+  return Judge(state, objectives).all();
 }
 
 }  // namespace aragora::drill

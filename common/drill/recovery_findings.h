@@ -26,7 +26,7 @@ struct Statement {
 };
 
 // In the order of the subjects.
-std::vector<Statement> judge(const RecoveryState& state, const config::Config& config);
+std::vector<Statement> judge(const RecoveryState& state, const Objectives& objectives);
 
 // "3 min 2 s ago"; of a time that has not come yet, that it lies ahead of the clock. Never a negative age.
 std::string ago(Micros at, Micros now);

@@ -10,7 +10,7 @@ inline constexpr Micros kClockTolerance = 60'000'000;
 
 class Judge {
  public:
-  Judge(const RecoveryState& state, const config::Config& config) : state_(state), config_(config) {}
+  Judge(const RecoveryState& state, const Objectives& objectives) : state_(state), objectives_(objectives) {}
   std::vector<Statement> all() {
     backups();
     told();
@@ -55,7 +55,7 @@ class Judge {
   }
 
   const RecoveryState& state_;
-  const config::Config& config_;
+  const Objectives& objectives_;
   std::vector<Statement> statements_;
 };
 

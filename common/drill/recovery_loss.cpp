@@ -5,7 +5,6 @@
 namespace aragora::drill {
 
 namespace {
-namespace key = config::key;
 using backup::formatLsn;
 
 constexpr Micros kReceiverSilence = 30'000'000;
@@ -15,15 +14,14 @@ constexpr const char* kNewBase = "aragora backup create --kind base";
 constexpr const char* kLookAtSaving = "systemctl status aragora; journalctl -u aragora";
 }  // namespace
 
-std::string Judge::objectiveText() const { return fmt::format("{} min", config_.integer(key::kRpoMinutes)); }
+std::string Judge::objectiveText() const { return fmt::format("{} min", objectives_.rpo.count() / 60); }
 
 bool Judge::scheduleMeetsObjective() const {
-  return config_.integer(key::kBackupEveryHours) * 60 <= config_.integer(key::kRpoMinutes);
+  return objectives_.every <= objectives_.rpo;
 }
 
 std::string Judge::scheduleText() const {
-  return fmt::format("up to {} h would be lost, the objective is {}", config_.integer(key::kBackupEveryHours),
-                     objectiveText());
+  return fmt::format("up to {} h would be lost, the objective is {}", objectives_.every.count(), objectiveText());
 }
 
 // A round may be on its way; what takes longer than two is late, whatever the objective allows.
@@ -31,7 +29,7 @@ void Judge::increments() {
   const auto& increments = state_.increments;
   if (!increments.saving && !increments.newest) return;
   const auto saving = increments.saving.value_or(backup::SavingStatus{});
-  const auto interval = saving.interval_seconds > 0 ? saving.interval_seconds : config_.integer(key::kBackupInterval);
+  const auto interval = saving.interval_seconds > 0 ? saving.interval_seconds : objectives_.save_interval.count();
   const auto unsaved = static_cast<double>(state_.at - increments.saved_through) / 1e6;
   const auto through = increments.saved_through > 0 ? toIso(increments.saved_through) : std::string("nothing");
   if (increments.newest && ahead(Subject::Window, "The newest increment", *increments.newest)) return;
@@ -164,7 +162,7 @@ void Judge::server() {
 }
 
 void Judge::lost(const std::string& where, std::optional<double> seconds) {
-  const auto objective = static_cast<double>(config_.integer(key::kRpoMinutes) * 60);
+  const auto objective = static_cast<double>(objectives_.rpo.count());
   if (!seconds)
     return say(Subject::Loss, Level::Failure, fmt::format("What would be lost with {} is not known yet", where),
                state_.sqlite ? kLookAtSaving : kLookAtReceiver);
@@ -181,7 +179,7 @@ void Judge::sqliteLoss() {
   if (state_.increments.saving || state_.increments.newest) {
     if (!state_.kind("full").newest) return;  // said already
     lost("the database", state_.lossHere());
-    if (config_.isSet(key::kOffsite) && state_.copy) lost("this machine", state_.lossElsewhere());
+    if (!objectives_.offsite.empty() && state_.copy) lost("this machine", state_.lossElsewhere());
   } else if (!scheduleMeetsObjective()) {
     say(Subject::Loss, Level::Unset, "Between two backups " + scheduleText(), "set ARAGORA_BACKUP_CONTINUOUS=true");
   }
@@ -193,7 +191,7 @@ void Judge::postgresLoss() {
     lost("the database", state_.lossHere());
     if (!state_.log && state_.lossHere() && *state_.lossHere() > 0)
       statements_.back().hint = "only complete files are archived: set archive_timeout, or use aragora-wal";
-    if (config_.isSet(key::kOffsite) && (state_.log || state_.offsite)) lost("this machine", state_.lossElsewhere());
+    if (!objectives_.offsite.empty() && (state_.log || state_.offsite)) lost("this machine", state_.lossElsewhere());
   } else if (!scheduleMeetsObjective()) {
     say(Subject::Loss, state_.window ? Level::Failure : Level::Unset, "Between two backups " + scheduleText(),
         fmt::format("{}; {}", kStartReceiver, kNewBase));

@@ -11,13 +11,11 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/drill/recovery_judge.h"
-#include "common/storage/location.h"
 
 namespace aragora::drill {
 
 namespace {
 using backup::Entry;
-namespace key = config::key;
 
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 
@@ -212,14 +210,13 @@ void predict(RecoveryState& state, const StateOptions& options, const std::vecto
   const auto amount = amountOf(state, physical);
   const auto* kind = physical ? "physical" : "logical";
   state.predictions.push_back(predictRecovery(drills, options.directory, "local", kind, amount));
-  if (options.config->isSet(key::kOffsite))
+  if (!options.objectives.offsite.empty())
     state.predictions.push_back(predictRecovery(drills, options.directory, "offsite", kind, amount));
 }
 
-std::string placeProblem(const config::Config& config) {
+std::string placeProblem(const Objectives& objectives) {
   try {
-    const auto place = storage::offsite(config);
-    return place ? backup::whyNotElsewhere(*place) : std::string();
+    return objectives.place ? backup::whyNotElsewhere(*objectives.place) : objectives.place_problem;
   } catch (const Error& error) {
     return error.what();
   }
@@ -238,7 +235,7 @@ std::optional<Elsewhere> lookThere(const RecoveryState& state, const StateOption
                                    const std::map<std::string, std::vector<Entry>>& entries) {
   if (options.elsewhere || !options.ask_elsewhere || !state.copy || !state.place_problem.empty())
     return options.elsewhere;
-  const auto place = storage::offsite(*options.config);
+  const auto& place = options.objectives.place;
   if (!place) return std::nullopt;
   Copied copied{{}, state.offsite};
   for (const auto& [kind, all] : entries) {
@@ -331,7 +328,7 @@ RecoveryState recoveryState(const StateOptions& options) {
   const auto told = ask(state, options);
   const auto drills = history(options.directory, *options.keyring);
   std::map<std::string, std::vector<Entry>> all;
-  for (const auto& rule : backup::policyOf(*options.config)) {
+  for (const auto& rule : options.objectives.policy) {
     const auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
     auto believed = backup::authentic(entries, *options.keyring);
     state.kinds.push_back(look(believed, rule, state.at));
@@ -352,7 +349,7 @@ RecoveryState recoveryState(const StateOptions& options) {
     lookAtLog(state, options, all["base"]);
   }
   state.copy = backup::offsiteStatus(options.directory);
-  state.place_problem = placeProblem(*options.config);
+  state.place_problem = placeProblem(options.objectives);
   state.elsewhere = lookThere(state, options, all);
   state.drill = lastDrill(drills);
   predict(state, options, drills);

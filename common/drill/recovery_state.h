@@ -5,12 +5,12 @@
 
 #include "common/backup/offsite.h"
 #include "common/backup/physical/recover.h"
-#include "common/backup/policy.h"
 #include "common/backup/saving_note.h"
 #include "common/backup/shrinkage.h"
 #include "common/drill/completeness.h"
 #include "common/drill/evidence.h"
 #include "common/drill/live_server.h"
+#include "common/drill/objectives.h"
 #include "common/drill/openable.h"
 #include "common/drill/recovery_time.h"
 
@@ -18,7 +18,7 @@ namespace aragora::drill {
 
 struct StateOptions {
   fs::path directory;  // of the backups
-  const config::Config* config = nullptr;
+  Objectives objectives;
   const crypto::Keyring* keyring = nullptr;
   database::Target live;
   bool ask_server = true;              // for two seconds at most, over one connection

@@ -1,42 +1,27 @@
 #include "common/store/states.h"
 
+#include "common/base/names.h"
 #include "common/base/text.h"
 
 namespace aragora::store {
 
 namespace {
-template <typename State, std::size_t Size>
-using Table = std::array<std::pair<State, std::string_view>, Size>;
-
-constexpr Table<DebateStatus, 7> kStatuses{{{DebateStatus::Created, "created"},
+constexpr Names<DebateStatus, 7> kStatuses{{{DebateStatus::Created, "created"},
                                             {DebateStatus::Pending, "pending"},
                                             {DebateStatus::Running, "running"},
                                             {DebateStatus::Paused, "paused"},
                                             {DebateStatus::Completed, "completed"},
                                             {DebateStatus::Failed, "failed"},
                                             {DebateStatus::Cancelled, "cancelled"}}};
-constexpr Table<Phase, 5> kPhases{{{Phase::Propose, "propose"},
+constexpr Names<Phase, 5> kPhases{{{Phase::Propose, "propose"},
                                    {Phase::Critique, "critique"},
                                    {Phase::Revise, "revise"},
                                    {Phase::Vote, "vote"},
                                    {Phase::Synthesize, "synthesize"}}};
-constexpr Table<CallState, 4> kCallStates{{{CallState::Intent, "intent"},
+constexpr Names<CallState, 4> kCallStates{{{CallState::Intent, "intent"},
                                            {CallState::Done, "done"},
                                            {CallState::Failed, "failed"},
                                            {CallState::Unknown, "unknown"}}};
-
-template <typename State, std::size_t Size>
-std::string_view nameIn(const Table<State, Size>& table, State state) {
-  return table.at(static_cast<std::size_t>(state)).second;
-}
-
-template <typename State, std::size_t Size>
-std::optional<State> parseIn(const Table<State, Size>& table, std::string_view name) {
-  for (const auto& [state, known] : table) {
-    if (known == name) return state;
-  }
-  return std::nullopt;
-}
 
 std::string inSql(bool final) {
   std::vector<std::string> quoted;

@@ -1,11 +1,8 @@
 #include "common/base/text.h"
-#include "common/config/catalogue.h"
 #include "daemon/api/api.h"
 #include "daemon/web/errors.h"
 
 namespace aragora::api {
-
-namespace key = config::key;
 
 namespace {
 constexpr std::size_t kBodyLimit = 8192;
@@ -133,7 +130,7 @@ void addAccountRoutes(web::Router& router, const Services& services) {
   const auto route = [&services](web::Response (*handler)(const web::Request&, const Services&)) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
-  const auto limits = std::make_shared<LoginLimits>(services.config.integer(key::kLoginRate));
+  const auto limits = std::make_shared<LoginLimits>(services.options.logins_per_minute);
   using accounts::Permission;
   router.add({.method = "POST",
               .pattern = "/api/auth/login",

@@ -13,8 +13,13 @@
 
 namespace aragora::api {
 
+struct Options {
+  std::int64_t logins_per_minute = 5;  // that fail, from one network
+  std::int64_t max_rounds = 12;        // of a debate
+};
+
 struct Services {
-  const config::Config& config;
+  Options options;
   accounts::Accounts& accounts;
   database::Database& database;
   store::Debates& debates;

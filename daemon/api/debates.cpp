@@ -7,7 +7,6 @@
 
 namespace aragora::api {
 
-namespace key = config::key;
 
 namespace {
 constexpr std::size_t kMaxTask = 100'000;
@@ -95,8 +94,8 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   const auto* protocol = jsonObject(body, "protocol");
   const auto asked =
       body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
-  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, services.config.integer(key::kMaxRounds)),
-                                 0, services.config.integer(key::kMaxRounds));
+  const auto max_rounds = services.options.max_rounds;
+  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, max_rounds), 0, max_rounds);
   debate.consensus_kind = fields.text("consensus", 64);
   if (debate.consensus_kind.empty())
     debate.consensus_kind = protocol != nullptr ? jsonTextOr(*protocol, "consensus", "majority") : "majority";

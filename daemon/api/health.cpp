@@ -5,7 +5,7 @@ namespace aragora::api {
 
 namespace {
 json::object componentsOf(const lifecycle::Probe& probe) {
-  return {{"database", probe.database}, {"redis", probe.redis}, {"agents", probe.agents}};
+  return {{"database", name(probe.database)}, {"redis", name(probe.redis)}, {"agents", name(probe.agents)}};
 }
 
 json::object withReason(json::object body, const lifecycle::Probe& probe) {
@@ -25,11 +25,12 @@ web::Response health(const Services& services) {
                    {"version", kVersion},
                    {"timestamp", toIso(nowMicros())},
                    {"uptime_seconds", services.prober.uptimeSeconds()},
-                   {"database", probe->database},
-                   {"redis", probe->redis},
+                   {"database", name(probe->database)},
+                   {"redis", name(probe->redis)},
                    {"components", componentsOf(*probe)},
-                   {"checks", json::object{{"database", check(probe->database == "connected", probe->database_ms)},
-                                           {"agents", check(probe->agents == "available", 0)}}}},
+                   {"checks", json::object{{"database", check(probe->database == lifecycle::DatabaseState::Connected,
+                                                              probe->database_ms)},
+                                           {"agents", check(probe->agents == config::AgentsState::Available, 0)}}}},
       *probe));
 }
 
@@ -37,9 +38,9 @@ web::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->healthy() && !services.prober.draining();
   return web::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
-                                                   {"database", probe->database},
-                                                   {"agents", probe->agents},
-                                                   {"redis", probe->redis},
+                                                   {"database", name(probe->database)},
+                                                   {"agents", name(probe->agents)},
+                                                   {"redis", name(probe->redis)},
                                                    {"draining", services.prober.draining()},
                                                    {"latency_ms", probe->database_ms},
                                                    {"checks", componentsOf(*probe)}},

@@ -4,7 +4,6 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
-#include "common/config/agents.h"
 #include "common/crypto/hash.h"
 #include "common/redis/client.h"
 
@@ -16,9 +15,8 @@ constexpr std::size_t kRoom = 65536;  // what there has to be space for, and not
 constexpr auto kRedisTimeout = std::chrono::milliseconds(1000);
 }  // namespace
 
-Prober::Prober(const config::Config& config, database::Database& database,
-               std::function<void(const Probe&)> after_probe)
-    : config_(config), database_(database), after_probe_(std::move(after_probe)) {}
+Prober::Prober(ProberOptions options, database::Database& database, std::function<void(const Probe&)> after_probe)
+    : options_(std::move(options)), database_(database), after_probe_(std::move(after_probe)) {}
 
 void Prober::start() {
   look();
@@ -66,35 +64,35 @@ void Prober::look() {
   try {
     database_.ping();
     probe->read_only = database_.whyReadOnly();
-    probe->database = probe->read_only.empty() ? "connected" : "read_only";
+    probe->database = probe->read_only.empty() ? DatabaseState::Connected : DatabaseState::ReadOnly;
     if (probe->read_only.empty() && stillFull()) {
       probe->read_only = "no space left";
-      probe->database = "full";
+      probe->database = DatabaseState::Full;
     }
   } catch (const Error& error) {
-    probe->database = "unreachable";
+    probe->database = DatabaseState::Unreachable;
     log::debug("database probe: {}", error.what());
   }
   probe->database_ms = secondsSince(started) * 1000;
-  // By configuration; calls themselves are judged by their own results.
-  probe->agents = config::agentsState(config_);
-  probe->redis_required = config_.sharedStateRequired();
-  if (config_.isSet(config::key::kRedisUrl)) {
+  probe->agents = options_.agents;
+  probe->redis_required = options_.redis_required;
+  if (!options_.redis_url.empty()) {
     try {
-      redis::Client client(config_.secret(config::key::kRedisUrl), kRedisTimeout);
+      redis::Client client(options_.redis_url, kRedisTimeout);
       client.ping();
-      probe->redis = "connected";
+      probe->redis = RedisState::Connected;
     } catch (const Error& error) {
-      probe->redis = "unreachable";
+      probe->redis = RedisState::Unreachable;
       log::debug("Redis probe: {}", error.what());
     }
   }
   {
     const std::lock_guard lock(mutex_);
-    if (latest_->database != probe->database && latest_->database != "unknown")
-      log::warning("database: {}{}", probe->database,
+    const bool first = latest_->database == DatabaseState::Unknown;
+    if (latest_->database != probe->database && !first)
+      log::warning("database: {}{}", name(probe->database),
                    probe->read_only.empty() ? "" : fmt::format(" ({})", probe->read_only));
-    if (latest_->redis != probe->redis && latest_->database != "unknown") log::warning("Redis: {}", probe->redis);
+    if (latest_->redis != probe->redis && !first) log::warning("Redis: {}", name(probe->redis));
     latest_ = probe;
   }
   if (after_probe_) after_probe_(*probe);

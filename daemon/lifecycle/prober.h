@@ -7,27 +7,21 @@
 #include <mutex>
 #include <thread>
 
-#include "common/config/config.h"
 #include "common/database/database.h"
+#include "daemon/lifecycle/probe.h"
 
 namespace aragora::lifecycle {
 
-struct Probe {
-  std::string database = "unknown";  // connected, read_only, full, unreachable
-  std::string read_only;             // why, when it is
-  std::string redis = "not_configured";
-  std::string agents = "unknown";  // config::agentsState
+struct ProberOptions {
+  Secret redis_url{};  // empty: there is none
   bool redis_required = false;
-  double database_ms = 0;
-  bool healthy() const {
-    return database == "connected" && (!redis_required || redis == "connected") && agents != "none";
-  }
+  config::AgentsState agents = config::AgentsState::None;  // by configuration; calls are judged by their own results
 };
 
 class Prober {
  public:
   // `after_probe` runs in the prober's thread after each look: status line, watchdog.
-  Prober(const config::Config& config, database::Database& database, std::function<void(const Probe&)> after_probe);
+  Prober(ProberOptions options, database::Database& database, std::function<void(const Probe&)> after_probe);
   ~Prober() { stop(); }
   void start();  // the first look has been made when it returns
   void stop();
@@ -39,7 +33,7 @@ class Prober {
  private:
   void look();
   bool stillFull();
-  const config::Config& config_;
+  ProberOptions options_;
   database::Database& database_;
   std::function<void(const Probe&)> after_probe_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

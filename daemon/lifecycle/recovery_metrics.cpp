@@ -1,7 +1,6 @@
 #include "daemon/lifecycle/recovery_metrics.h"
 
 #include "common/base/log.h"
-#include "common/deployment/deployment.h"
 #include "common/drill/recovery_findings.h"
 
 namespace aragora::lifecycle {
@@ -72,18 +71,16 @@ void RecoveryMetrics::collect(metrics::Registry& registry) {
   if (looked_at_ != std::chrono::steady_clock::time_point{} && now - looked_at_ < kEvery) return;
   looked_at_ = now;
   for (const auto* prefix : {"aragora_backup_", "aragora_wal_", "aragora_recovery_"}) registry.forgetGauges(prefix);
-  registry.gauge("aragora_recovery_rto_objective_seconds",
-                 static_cast<double>(config_.integer(config::key::kRtoMinutes) * 60));
-  registry.gauge("aragora_recovery_rpo_objective_seconds",
-                 static_cast<double>(config_.integer(config::key::kRpoMinutes) * 60));
+  const auto& objectives = options_.objectives;
+  registry.gauge("aragora_recovery_rto_objective_seconds", static_cast<double>(objectives.rto.count()));
+  registry.gauge("aragora_recovery_rpo_objective_seconds", static_cast<double>(objectives.rpo.count()));
   try {
-    if (now - asked_at_ >= kElsewhereEvery) elsewhere_.reset();
-    if (!elsewhere_) asked_at_ = now;
-    const auto state = drill::recoveryState(
-        {config_.backupDirectory(), &config_, &keyring_, deployment::databaseTarget(config_), true, true, elsewhere_});
-    elsewhere_ = state.elsewhere;
+    if (now - asked_at_ >= kElsewhereEvery) options_.elsewhere.reset();
+    if (!options_.elsewhere) asked_at_ = now;
+    const auto state = drill::recoveryState(options_);
+    options_.elsewhere = state.elsewhere;
     expose(registry, state);
-    expose(registry, drill::judge(state, config_));
+    expose(registry, drill::judge(state, objectives));
   } catch (const std::exception& error) {
     registry.count("aragora_recovery_state_failures_total");
     log::warning("the state of recovery cannot be read: {}", error.what());

@@ -4,26 +4,21 @@
 
 #include <mutex>
 
-#include "common/config/config.h"
-#include "common/crypto/keyring.h"
-#include "common/drill/completeness.h"
+#include "common/drill/recovery_state.h"
 #include "common/metrics/metrics.h"
 
 namespace aragora::lifecycle {
 
 class RecoveryMetrics {
  public:
-  // Both must outlive it.
-  RecoveryMetrics(const config::Config& config, const crypto::Keyring& keyring) : config_(config), keyring_(keyring) {}
+  explicit RecoveryMetrics(drill::StateOptions options) : options_(std::move(options)) {}
   void collect(metrics::Registry& registry);
 
  private:
-  const config::Config& config_;
-  const crypto::Keyring& keyring_;
+  drill::StateOptions options_;  // with what was found elsewhere, which costs requests
   std::mutex mutex_;
   std::chrono::steady_clock::time_point looked_at_{};
-  std::chrono::steady_clock::time_point asked_at_{};  // the place elsewhere, which costs requests
-  std::optional<drill::Elsewhere> elsewhere_;
+  std::chrono::steady_clock::time_point asked_at_{};  // there
 };
 
 }  // namespace aragora::lifecycle

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/reloadable.h"
 #include "common/config/agents.h"
 #include "common/net/http_client.h"
 
@@ -49,10 +49,25 @@ class Provider {
   virtual Answer ask(const Question& question, const OnDelta& on_delta = {}) = 0;
 };
 
+struct ProvidersOptions {
+  struct Remote {
+    config::Provider provider;
+    std::string base_url;
+    std::string model;  // the default
+    Secret api_key{};
+    std::string why_not{};  // it cannot be asked here; empty: it can
+  };
+  std::vector<Remote> remotes{};
+  std::string why_no_demo{};
+  std::chrono::seconds call_timeout{30};
+  std::int64_t max_output_tokens = 8192;
+  std::vector<std::string> default_agents{};  // config::defaultAgents
+};
+
 // Which provider speaks for an agent's name (config::parseAgent), and whether it can be asked here.
 class Providers {
  public:
-  explicit Providers(const config::Config& config);
+  explicit Providers(ProvidersOptions options);
   ~Providers();
 
   struct Seat {
@@ -68,10 +83,10 @@ class Providers {
   };
   std::vector<Listing> available() const;
 
-  // Of a debate that names none (config::defaultAgents); empty when there is nobody to ask.
-  std::vector<std::string> defaultAgents() const;
-  // Takes debates.default_agents; keys and URLs are for the next start.
-  void reload(const config::Config& config);
+  // Of a debate that names none; empty when there is nobody to ask.
+  std::vector<std::string> defaultAgents() const { return *default_agents_.get(); }
+  // Keys and URLs are for the next start.
+  void setDefaultAgents(std::vector<std::string> agents) { default_agents_.set(std::move(agents)); }
 
  private:
   struct Entry {
@@ -81,8 +96,7 @@ class Providers {
   };
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
   std::map<config::Provider, Entry> entries_;
-  mutable std::mutex mutex_;
-  std::vector<std::string> default_agents_;
+  Reloadable<std::vector<std::string>> default_agents_;
 };
 
 std::unique_ptr<Provider> makeDemoProvider();

@@ -3,8 +3,6 @@
 
 namespace aragora::providers {
 
-namespace key = config::key;
-
 namespace {
 std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options) {
   if (provider == config::Provider::Anthropic) return makeAnthropicCodec(std::move(options));
@@ -13,37 +11,21 @@ std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options)
 }
 }  // namespace
 
-Providers::Providers(const config::Config& config) {
-  for (const auto& info : config::networkProviders()) {
-    Entry entry{nullptr, config.text(info.model), config::whyNotAsked(config, info.provider)};
+Providers::Providers(ProvidersOptions options) : default_agents_(std::move(options.default_agents)) {
+  for (auto& remote : options.remotes) {
+    Entry entry{nullptr, std::move(remote.model), std::move(remote.why_not)};
     if (entry.why.empty())
       entry.provider = makeRemoteProvider(
-          {std::string(info.name),
-           config.text(info.base_url),
-           entry.model,
-           std::chrono::seconds(config.integer(key::kCallTimeout)),
-           {}},
-          codecFor(info.provider, {config.secret(info.api_key), config.integer(key::kMaxOutputTokens)}), client_);
-    entries_.emplace(info.provider, std::move(entry));
+          {std::string(config::name(remote.provider)), remote.base_url, entry.model, options.call_timeout, {}},
+          codecFor(remote.provider, {std::move(remote.api_key), options.max_output_tokens}), client_);
+    entries_.emplace(remote.provider, std::move(entry));
   }
-  Entry demo{nullptr, "demo", config::whyNotAsked(config, config::Provider::Demo)};
+  Entry demo{nullptr, "demo", std::move(options.why_no_demo)};
   if (demo.why.empty()) demo.provider = makeDemoProvider();
   entries_.emplace(config::Provider::Demo, std::move(demo));
-  reload(config);
 }
 
 Providers::~Providers() = default;
-
-void Providers::reload(const config::Config& config) {
-  auto agents = config::defaultAgents(config);
-  const std::lock_guard lock(mutex_);
-  default_agents_ = std::move(agents);
-}
-
-std::vector<std::string> Providers::defaultAgents() const {
-  const std::lock_guard lock(mutex_);
-  return default_agents_;
-}
 
 std::optional<Providers::Seat> Providers::find(const std::string& agent, std::string& why) const {
   const auto parsed = config::parseAgent(agent);
@@ -51,7 +33,12 @@ std::optional<Providers::Seat> Providers::find(const std::string& agent, std::st
     why = "nobody speaks for it (claude, anthropic:MODEL, openai, openai:MODEL, openrouter/MODEL, demo-…)";
     return std::nullopt;
   }
-  const auto& entry = entries_.at(parsed->provider);
+  const auto found = entries_.find(parsed->provider);
+  if (found == entries_.end()) {
+    why = fmt::format("{} is not configured", config::name(parsed->provider));
+    return std::nullopt;
+  }
+  const auto& entry = found->second;
   why = entry.why;
   if (!entry.provider) return std::nullopt;
   return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};

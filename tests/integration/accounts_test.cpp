@@ -17,15 +17,14 @@ const Client kClient{"192.0.2.1", "test", "request-1"};
 struct Deployment {
   TestDatabase test;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
-  config::Config config;
   std::unique_ptr<database::Database> database;
   std::unique_ptr<Accounts> accounts;
 
   explicit Deployment(Engine engine) : test(engine) {
     migrate::Migrator(test.target()).up();
-    config.add("auth.jwt_secret", {Secret("a secret of thirty-two characters!"), {config::Source::Flag, "test"}});
     database = database::openDatabase(test.target());
-    accounts = std::make_unique<Accounts>(*database, keyring, config);
+    accounts = std::make_unique<Accounts>(
+        *database, keyring, AccountsOptions{.token_secret = Secret("a secret of thirty-two characters!")});
   }
   User add(const std::string& email = "ada@example.org") {
     return accounts->add(email, "Ada", accounts::Role::Member, kPassword, "test");

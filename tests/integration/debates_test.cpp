@@ -278,9 +278,8 @@ TEST_P(Debates, ChainsOutliveTheRotationOfTheKey) {
 // The engine with the built-in provider.
 class RunningDebates : public Debates {
  protected:
-  config::Config config_;
   store::Ratings ratings_{*database_};
-  providers::Providers providers_{config_};
+  providers::Providers providers_{{}};
   metrics::Registry metrics_;
   std::function<void(const store::Event&)> publish_ = [](const store::Event&) {};
 

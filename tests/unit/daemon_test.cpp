@@ -134,18 +134,17 @@ struct GuardFixture {
   TemporaryDirectory directory;
   std::unique_ptr<database::Database> database;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
-  config::Config config;
   std::unique_ptr<accounts::Accounts> accounts;
   std::unique_ptr<web::Authenticator> authenticator;
   std::unique_ptr<web::Guard> guard;
 
   explicit GuardFixture(web::AuthenticatorOptions options = {}, web::GuardSettings settings = {}) {
-    config.add("auth.jwt_secret", {Secret("0123456789abcdef0123456789abcdef"), {config::Source::Flag, "test"}});
     database::Target target;
     target.path = directory.path() / "test.db";
     migrate::Migrator(target, {}).up();
     database = database::openDatabase(target);
-    accounts = std::make_unique<accounts::Accounts>(*database, keyring, config);
+    accounts = std::make_unique<accounts::Accounts>(
+        *database, keyring, accounts::AccountsOptions{.token_secret = Secret("0123456789abcdef0123456789abcdef")});
     authenticator = std::make_unique<web::Authenticator>(std::move(options), *accounts);
     for (const auto permission : accounts::allPermissions())
       router.add({.method = "GET",

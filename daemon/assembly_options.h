@@ -1,0 +1,32 @@
+// What each part is told of the configuration: the one place where settings become the parts' own options.
+#pragma once
+
+#include "common/accounts/accounts.h"
+#include "common/backup/continuous.h"
+#include "common/config/config.h"
+#include "common/drill/recovery_state.h"
+#include "daemon/api/api.h"
+#include "daemon/edge/listener.h"
+#include "daemon/lifecycle/prober.h"
+#include "daemon/providers/provider.h"
+#include "daemon/web/authenticator.h"
+#include "daemon/web/guard.h"
+#include "daemon/ws/hub.h"
+
+namespace aragora::daemon {
+
+web::GuardSettings guardSettings(const config::Config& config);
+web::AuthenticatorOptions authenticatorOptions(const config::Config& config);
+edge::ListenerOptions listenerOptions(const config::Config& config);
+ws::HubOptions hubOptions(const config::Config& config);
+lifecycle::ProberOptions proberOptions(const config::Config& config);
+accounts::AccountsOptions accountsOptions(const config::Config& config);
+providers::ProvidersOptions providersOptions(const config::Config& config);
+api::Options apiOptions(const config::Config& config);
+// The keyring must outlive what is told.
+backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,
+                                        const crypto::Keyring& keyring);
+drill::StateOptions recoveryOptions(const config::Config& config, const database::Target& target,
+                                    const crypto::Keyring& keyring);
+
+}  // namespace aragora::daemon

@@ -1,0 +1,28 @@
+// What the prober saw of the backends, each state with its one table of names. A value.
+#pragma once
+
+#include <string>
+
+#include "common/config/agents.h"
+
+namespace aragora::lifecycle {
+
+enum class DatabaseState { Unknown, Connected, ReadOnly, Full, Unreachable };
+enum class RedisState { NotConfigured, Connected, Unreachable };
+std::string_view name(DatabaseState state);
+std::string_view name(RedisState state);
+
+struct Probe {
+  DatabaseState database = DatabaseState::Unknown;
+  std::string read_only{};  // why, when it takes no writes
+  RedisState redis = RedisState::NotConfigured;
+  config::AgentsState agents = config::AgentsState::None;
+  bool redis_required = false;
+  double database_ms = 0;
+  bool healthy() const {
+    return database == DatabaseState::Connected && (!redis_required || redis == RedisState::Connected) &&
+           agents != config::AgentsState::None;
+  }
+};
+
+}  // namespace aragora::lifecycle
