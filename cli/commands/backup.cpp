@@ -38,7 +38,7 @@ backup::CreateOptions createOptions(Context& context, const Options& options) {
   if (!config.production()) deployment::ensureGeneratedSecrets(config);
   auto how = backup::createOptions(config, context.target(), context.backupKeyring());
   how.directory = context.backupDirectory(options.output);
-  how.kind = options.kind.value_or("full");
+  if (options.kind) how.kind = *backup::parseKind(*options.kind);
   how.lock_wait = backups::lockWait(options);
   how.max_rate = options.max_rate ? bytesPerSecond(*options.max_rate) : 0;
   return how;
@@ -81,7 +81,7 @@ void show(const Output& out, const backup::Entry& entry, double seconds) {
   for (const auto& table : manifest.tables) rows += table.rows;
   for (const auto& file : manifest.files) plain += file.plain_size;
   const auto content = manifest.physical ? fmt::format("a cluster as of {}", backup::formatLsn(manifest.physical->stop))
-                       : manifest.kind == "configuration"
+                       : manifest.kind == backup::Kind::Configuration
                            ? std::string("the settings")
                            : fmt::format("{}, {}", counted(manifest.tables.size(), "table"), counted(rows, "row"));
   out.marked(Mark::Ok, fmt::format("{}: {} of {} in {} ({})", entry.id, humanBytes(manifest.storedSize()),
@@ -137,7 +137,7 @@ int create(Context& context, const Options& options) {
   if (made.empty()) out.line("Nothing is due.");
   if (made.size() == 1)
     out.line(fmt::format("  {}\n  prove it with: aragora backup verify --input {}", made[0].directory.describe(),
-                         made[0].manifest->kind == "full" ? (how.directory / "latest").string() : made[0].id));
+                         made[0].manifest->kind == backup::Kind::Full ? (how.directory / "latest").string() : made[0].id));
   json::object document{{"backups", array}};
   if (made.size() == 1) document["backup"] = backups::describe(made[0]);
   out.document(document);
@@ -206,7 +206,7 @@ void declareBackup(CommandLine line) {
   create_line
       .option("--kind", options->kind,
               "full (default); base: the whole PostgreSQL cluster, for recovery to a moment; configuration; artifacts",
-              oneOf(backup::kKinds))
+              oneOf(backup::kindNames()))
       .flag("--due", options->due, "Everything that the schedule says is due now")
       .run(runs(create));
   line.subcommand("run", "Make backups until stopped: what is due, and for SQLite increments in between")

@@ -110,7 +110,7 @@ std::size_t pruneLog(const storage::Place& place, const crypto::Keyring& keyring
   const auto size = archive.segmentSize();
   if (size == 0) return 0;
   std::vector<backup::WalSegment> starts;
-  for (const auto& entry : backup::Repository(place, &keyring, "base").list()) {
+  for (const auto& entry : backup::Repository(place, &keyring, backup::Kind::Base).list()) {
     if (!entry.manifest || !entry.manifest->physical) return 0;  // one that cannot be read may need all of it
     starts.push_back({entry.manifest->physical->timeline, entry.manifest->physical->start / size});
   }
@@ -125,7 +125,7 @@ std::string carryOut(Context& context, const std::vector<Planned>& planned, std:
     backup::executePrune(one.repository, one.plan, context.backupKeyring());
     if (refusal.empty() && !one.plan.refusal.empty())
       refusal = (place.isLocal() ? "" : place.describe() + ": ") + one.plan.refusal;
-    if (one.repository.kind() != "base" || !one.plan.refusal.empty()) continue;
+    if (one.repository.kind() != backup::Kind::Base || !one.plan.refusal.empty()) continue;
     const auto removed = pruneLog(place, context.backupKeyring());
     if (removed > 0)
       context.out().marked(Mark::Ok,
@@ -219,7 +219,7 @@ int forget(Context& context, const Options& options) {
   json::array forgotten;
   const auto told = backup::toldHeads(context.target(), place, context.backupKeyring());
   if (!told.failure.empty()) context.out().marked(Mark::Warning, told.failure);
-  for (const auto& kind : backup::kKinds) {
+  for (const auto kind : backup::allKinds()) {
     for (const auto& gone : backup::forgetGone(place, kind, told.of(kind), context.backupKeyring())) {
       context.out().marked(Mark::Warning, fmt::format("known to be gone from now on: {}", gone));
       forgotten.push_back(json::string(gone));

@@ -14,8 +14,8 @@ json::object describe(const backup::Entry& entry) {
   if (!entry.problem.empty()) object["problem"] = entry.problem;
   if (entry.pinned) object["pinned"] = *entry.pinned;
   if (entry.manifest) {
-    object["kind"] = entry.manifest->kind;
-    object["engine"] = entry.manifest->engine;
+    object["kind"] = backup::name(entry.manifest->kind);
+    object["engine"] = database::storedName(entry.manifest->engine);
     object["finished_at"] = toIso(entry.manifest->finished_at);
     object["bytes"] = entry.manifest->storedSize();
     object["migration_version"] = entry.manifest->migration_version;
@@ -45,9 +45,9 @@ const crypto::Keyring* keyringAtHand(Context& context) {
 std::pair<backup::Repository, backup::Entry> findAnyKind(Context& context, const storage::Place& place,
                                                          const std::string& input) {
   const auto* keyring = keyringAtHand(context);
-  for (const auto& kind : backup::kKinds) {
-    if (input == "latest-" + kind ||
-        (input != "latest" && input.find('/') == std::string::npos && !(place / kind / input).list().empty())) {
+  for (const auto kind : backup::allKinds()) {
+    if (input == "latest-" + name(kind) ||
+        (input != "latest" && input.find('/') == std::string::npos && !(place / name(kind) / input).list().empty())) {
       backup::Repository repository(place, keyring, kind);
       auto entry = repository.resolve(input);
       return {std::move(repository), std::move(entry)};
@@ -64,7 +64,7 @@ int list(Context& context, const Options& options) {
   json::array array;
   const auto* keyring = keyringAtHand(context);
   std::vector<backup::Entry> entries;
-  for (const auto& kind : backup::kKinds) {
+  for (const auto kind : backup::allKinds()) {
     for (auto& entry : backup::Repository(place, keyring, kind).list()) entries.push_back(std::move(entry));
   }
   for (const auto& entry : entries) {
@@ -83,7 +83,7 @@ int list(Context& context, const Options& options) {
                : entry.verifications.empty()               ? Mark::Info
                                                            : Mark::Ok,
                fmt::format("{}  {:>9}  {}  {}  {}{}", entry.id, humanBytes(entry.manifest->storedSize()),
-                           entry.manifest->kind, entry.manifest->engine, state,
+                           name(entry.manifest->kind), database::storedName(entry.manifest->engine), state,
                            entry.pinned ? fmt::format("  pinned: {}", printable(*entry.pinned, 60)) : ""));
   }
   if (entries.empty()) out.line(fmt::format("No backups in {}", place.describe()));
@@ -109,7 +109,7 @@ backup::VerifyReport verifyOne(Context& context, const Options& options, const b
   };
   ShownProgress shown(context.out(), "verify");
   how.progress = shown.get();
-  if (options.every_kind && entry.manifest) within(how.progress, entry.manifest->kind);
+  if (options.every_kind && entry.manifest) within(how.progress, name(entry.manifest->kind));
   try {
     auto report = backup::verifyBackup(entry, how);
     record(report.level, true, report.message);
@@ -164,7 +164,7 @@ bool missesSome(Context& context, const backup::Repository& repository, const ba
   if (findings.none)
     context.out().marked(Mark::Info, fmt::format("which {} backups were made is not recorded in {} yet: the next "
                                                  "backup begins it",
-                                                 repository.kind(), place.describe()));
+                                                 name(repository.kind()), place.describe()));
   if (findings.problem.empty()) return false;
   context.out().marked(Mark::Failure, findings.problem + "\n    → " + findings.hint);
   return true;
@@ -195,7 +195,7 @@ int verifyEveryKind(Context& context, const Options& options, const storage::Pla
   json::array gone;
   bool damaged = false;
   const auto told = askDatabase(context, place);
-  for (const auto& kind : backup::kKinds) {
+  for (const auto kind : backup::allKinds()) {
     const backup::Repository repository(place, &context.backupKeyring(), kind);
     damaged |= missesSome(context, repository, told, gone);
     const auto entries = repository.list();

@@ -64,7 +64,7 @@ json::array describeKinds(const drill::RecoveryState& state) {
   for (const auto& kind : state.kinds) {
     std::vector<std::string> shrunk;
     for (const auto& table : kind.shrunk) shrunk.push_back(backup::describe(table));
-    kinds.push_back(json::object{{"kind", kind.rule.kind},
+    kinds.push_back(json::object{{"kind", backup::name(kind.rule.kind)},
                                  {"less_than_before", texts(shrunk)},
                                  {"count", kind.count},
                                  {"not_good", kind.bad.size()},
@@ -85,7 +85,7 @@ json::array describeKinds(const drill::RecoveryState& state) {
 json::array describeKeys(const drill::RecoveryState& state) {
   json::array keys;
   for (const auto& key : state.keys)
-    keys.push_back(json::object{{"kind", key.kind},
+    keys.push_back(json::object{{"kind", key.what},
                                 {"newest", key.newest},
                                 {"tried", key.tried},
                                 {"opens", state.opens && key.problems.empty()},
@@ -173,8 +173,8 @@ json::value describeOffsite(const drill::Objectives& objectives, const drill::Re
 json::array describeTime(const drill::RecoveryState& state) {
   json::array predictions;
   for (const auto& prediction : state.predictions)
-    predictions.push_back(json::object{{"place", prediction.place},
-                                       {"kind", prediction.kind},
+    predictions.push_back(json::object{{"place", drill::name(prediction.place)},
+                                       {"kind", drill::name(prediction.way)},
                                        {"seconds", prediction.seconds},
                                        {"measured", prediction.measured},
                                        {"backup_bytes", prediction.amount.backup},
@@ -196,8 +196,8 @@ int status(Context& context, const Options& options) {
   const auto objectives = drill::objectivesOf(context.config());
   const auto state = drill::recoveryState({context.backupDirectory(options.output), objectives,
                                            &context.backupKeyring(), context.target(), true, true, {}});
-  const auto& full = state.kind("full");
-  const auto* local = state.prediction("local");
+  const auto& full = state.kind(backup::Kind::Full);
+  const auto* local = state.prediction(drill::Where::Local);
   json::object document{{"directory", state.directory.string()},
                         {"count", full.count},
                         {"not_good", full.bad.size()},

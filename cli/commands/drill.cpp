@@ -20,10 +20,11 @@ struct Options {
 };
 
 // What the deployment would really recover from: its base backups and log when it has them.
-bool physical(Context& context, const Options& options) {
-  if (options.kind) return *options.kind == "physical";
-  if (!context.config().usesPostgres()) return false;
-  return !backup::Repository(context.backups(options.output, options.from), nullptr, "base").list().empty();
+drill::Way wayOf(Context& context, const Options& options) {
+  if (options.kind) return *drill::parseWay(*options.kind);
+  if (!context.config().usesPostgres()) return drill::Way::Logical;
+  const backup::Repository bases(context.backups(options.output, options.from), nullptr, backup::Kind::Base);
+  return bases.list().empty() ? drill::Way::Logical : drill::Way::Physical;
 }
 
 // What makes a drill impossible is no finding about the backups: it leaves no evidence, and no directory behind.
@@ -33,7 +34,7 @@ void requireSomethingToTry(const drill::Options& how, bool named) {
   if (named && place.isLocal() && !fs::is_directory(place.path(), ignored))
     throw Error(Code::NoInput, fmt::format("there is no directory {}", place.describe()),
                 "name the directory of the backups, or make a backup: aragora backup");
-  const auto entries = backup::Repository(place, how.keyring, how.physical ? "base" : "full").list();
+  const auto entries = backup::Repository(place, how.keyring, drill::kindFor(how.way)).list();
   std::string other;
   for (const auto& entry : entries) {
     if (!entry.manifest || how.keyring->has(entry.manifest->key_id)) return;
@@ -54,8 +55,8 @@ int drill(Context& context, const Options& options) {
   how.live = context.target();
   how.encryption_key = context.config().secret(key::kEncryptionKey);
   how.keyring = &context.keyring();
-  how.physical = physical(context, options);
-  if (how.physical && !context.config().usesPostgres())
+  how.way = wayOf(context, options);
+  if (how.way == drill::Way::Physical && !context.config().usesPostgres())
     throw Error(Code::Usage, "a physical drill needs PostgreSQL; the database is SQLite", "use --kind logical");
   how.backup = options.input;
   how.random = options.random;
@@ -129,7 +130,7 @@ void declareDrill(CommandLine line) {
       .flag("--random", options->random, "Any good backup")
       .option("--kind", options->kind,
               "logical, or physical: base backup and log (default what there is to recover from)",
-              oneOf({"logical", "physical"}))
+              oneOf(drill::wayNames()))
       .option("--scratch", options->scratch,
               "Restore below this directory (default scratch in the state directory; as root TMPDIR or /var/tmp)",
               directory());

@@ -91,8 +91,8 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
   const auto& keyring = context.keyring();
   const auto told = backup::toldHeads(context.target(), directory, keyring);
   if (!told.failure.empty()) log::warning("{}", told.failure);
-  const auto findings = backup::compareWithLedger(directory, "full", backup::Repository(directory, &keyring).list(),
-                                                  keyring, told.of("full"));
+  const auto findings = backup::compareWithLedger(directory, backup::Kind::Full, backup::Repository(directory, &keyring).list(),
+                                                  keyring, told.of(backup::Kind::Full));
   if (!options.accept_loss) return backup::requireNewest(findings);
   if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }

@@ -69,7 +69,7 @@ class BaseMaker {
       : options_(backup::createOptions(context.config(), context.target(), context.backupKeyring())),
         offsite_(storage::offsite(context.config())) {
     options_.directory = std::move(directory);
-    options_.kind = "base";
+    options_.kind = backup::Kind::Base;
     options_.lock_wait = kLookAgain;
   }
   ~BaseMaker() {

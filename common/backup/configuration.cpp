@@ -55,7 +55,7 @@ crypto::Keyring keysInside(const SavedConfiguration& saved) {
 }
 
 Entry findConfiguration(const storage::Place& place, const std::optional<std::string>& id) {
-  const Repository repository(place, nullptr, "configuration");
+  const Repository repository(place, nullptr, Kind::Configuration);
   if (id && *id != "latest") return repository.resolve(*id);
   auto entries = repository.list();
   std::erase_if(entries, [](const Entry& entry) { return !entry.good(); });
@@ -217,8 +217,8 @@ std::string configurationText(const config::Config& config, const crypto::Keyrin
 SavedConfiguration readConfiguration(const storage::Place& place, const std::optional<std::string>& id,
                                      const std::vector<crypto::AgeIdentity>& identities) {
   const auto entry = findConfiguration(place, id);
-  const auto* file = entry.manifest ? entry.manifest->file("configuration") : nullptr;
-  if (file == nullptr || entry.manifest->kind != "configuration")
+  const auto* file = entry.manifest ? entry.manifest->file(content::kConfiguration) : nullptr;
+  if (file == nullptr || entry.manifest->kind != Kind::Configuration)
     throw Error(Code::NoInput, fmt::format("{} is no backup of the configuration", entry.id), hintForOthers());
   checkStored(entry.directory, *file);
   std::string text;

@@ -51,14 +51,14 @@ class Continuous {
     if (!stopping) {
       if (begin_anew_) {
         auto how = options_.create;
-        how.kind = "full";
+        how.kind = Kind::Full;
         const auto full = createBackup(how);
         begin_anew_ = false;
         say(fmt::format("full backup {}: nothing could follow on the increments before it", full.id));
       }
       for (const auto& entry : createWhatIsDue(options_.create, options_.policy)) {
-        say(fmt::format("{} backup {} ({})", entry.manifest->kind, entry.id, humanBytes(entry.manifest->storedSize())));
-        if (entry.manifest->kind == "full") writer_.reset();
+        say(fmt::format("{} backup {} ({})", name(entry.manifest->kind), entry.id, humanBytes(entry.manifest->storedSize())));
+        if (entry.manifest->kind == Kind::Full) writer_.reset();
       }
     }
     saveIncrement();

@@ -60,7 +60,7 @@ class Run {
       throw;
     }
     recordMade(options_.directory, manifest_, before_, options_.target, *options_.keyring);
-    return Repository::read(options_.directory / options_.kind / manifest_.id);
+    return Repository::read(options_.directory / name(options_.kind) / manifest_.id);
   }
 
  private:
@@ -141,7 +141,7 @@ class Run {
     manifest_.kind = options_.kind;
     manifest_.started_at = nowMicros();
     manifest_.id = fmt::format("{}-{}", toCompactIso(manifest_.started_at), newUlid());
-    manifest_.engine = options_.target.engine == database::Engine::Sqlite ? "sqlite" : "postgres";
+    manifest_.engine = options_.target.engine;
     manifest_.tool_version = kVersion;
     manifest_.key_id = options_.keyring->activeId();
     artifact_ = sealingOf(options_);
@@ -151,11 +151,11 @@ class Run {
   }
 
   void saveContent() {
-    if (options_.kind == "base") return saveCluster();
-    if (options_.kind == "configuration") return saveFile("configuration", wholeConfiguration(options_));
-    if (options_.kind == "artifacts") return saveDebates();
+    if (options_.kind == Kind::Base) return saveCluster();
+    if (options_.kind == Kind::Configuration) return saveFile(content::kConfiguration, wholeConfiguration(options_));
+    if (options_.kind == Kind::Artifacts) return saveDebates();
     saveDatabase();
-    if (options_.config != nullptr) saveFile("configuration", settingsText(*options_.config));
+    if (options_.config != nullptr) saveFile(content::kConfiguration, settingsText(*options_.config));
     saveSessions();
   }
 
@@ -166,14 +166,14 @@ class Run {
   }
 
   void saveDatabase() {
-    const auto* name = options_.target.engine == database::Engine::Sqlite ? "db.sqlite.zst.age" : "db.dump.zst.age";
-    ArtifactWriter writer(temporary_, name, "database", artifact_);
+    const auto* file = options_.target.engine == database::Engine::Sqlite ? "db.sqlite.zst.age" : "db.dump.zst.age";
+    ArtifactWriter writer(temporary_, file, content::kDatabase, artifact_);
     auto report = dumpDatabase(
         options_.target, [&](std::string_view block) { writer.write(block); }, options_.progress);
     finishDatabase(writer);
     manifest_.server_version = std::move(report.server_version);
     manifest_.tables = std::move(report.tables);
-    if (!report.properties.empty()) saveFile("properties", report.properties);
+    if (!report.properties.empty()) saveFile(content::kProperties, report.properties);
   }
 
   void saveCluster() {
@@ -182,7 +182,7 @@ class Run {
     // The digest of the whole would say nothing that PostgreSQL's digests of its files do not.
     auto artifact = artifact_;
     artifact.plain_digest = false;
-    ArtifactWriter writer(temporary_, "base.tar.zst.age", "database", artifact);
+    ArtifactWriter writer(temporary_, "base.tar.zst.age", content::kDatabase, artifact);
     const auto report = streamBase(
         options_.target, options_.max_rate, temporary_ / "cluster",
         [&](std::string_view block) { writer.write(block); }, options_.progress);
@@ -201,7 +201,7 @@ class Run {
   }
 
   void saveDebates() {
-    ArtifactWriter writer(temporary_, "debates.jsonl.zst.age", "artifacts", artifact_);
+    ArtifactWriter writer(temporary_, "debates.jsonl.zst.age", content::kArtifacts, artifact_);
     const auto counts = writeDebates(
         options_.target, [&](std::string_view line) { writer.write(line); }, options_.progress);
     manifest_.files.push_back(writer.finish());
@@ -219,7 +219,7 @@ class Run {
       return;
     }
     if (lines.empty()) return;
-    ArtifactWriter writer(temporary_, "sessions.jsonl.zst.age", "sessions", artifact_);
+    ArtifactWriter writer(temporary_, "sessions.jsonl.zst.age", content::kSessions, artifact_);
     writer.write(lines);
     manifest_.files.push_back(writer.finish());
   }
@@ -288,9 +288,9 @@ Entry createBackup(const CreateOptions& options) {
 bool configurationChanged(const CreateOptions& options) {
   const auto digest = crypto::sha256Hex(wholeConfiguration(options));
   const auto entries =
-      authentic(Repository(options.directory, options.keyring, "configuration").list(), *options.keyring);
+      authentic(Repository(options.directory, options.keyring, Kind::Configuration).list(), *options.keyring);
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    const auto* file = entry->good() ? entry->manifest->file("configuration") : nullptr;
+    const auto* file = entry->good() ? entry->manifest->file(content::kConfiguration) : nullptr;
     if (file != nullptr) return file->plain_sha256 != digest || isOfTheFuture(*entry, nowMicros());
   }
   return true;
@@ -298,7 +298,7 @@ bool configurationChanged(const CreateOptions& options) {
 
 namespace {
 bool isDue(const CreateOptions& how, const Rule& rule) {
-  if (rule.kind == "base" && WalArchive(how.directory / "wal", *how.keyring).segmentSize() == 0) return false;
+  if (rule.kind == Kind::Base && WalArchive(how.directory / "wal", *how.keyring).segmentSize() == 0) return false;
   if (rule.every.count() == 0) return configurationChanged(how);
   const auto entries = Repository(how.directory, how.keyring, rule.kind).list();
   return nextDue(rule, authentic(entries, *how.keyring)) <= nowMicros();
@@ -311,7 +311,7 @@ std::vector<Entry> createWhatIsDue(const CreateOptions& options, const Policy& p
     auto how = options;
     how.kind = rule.kind;
     if (!isDue(how, rule)) continue;  // most runs end here, without waiting for others
-    within(how.progress, how.kind);
+    within(how.progress, name(how.kind));
     {
       const auto lock = Repository(how.directory, how.keyring, how.kind).lock(how.lock_wait);
       if (!isDue(how, rule)) continue;

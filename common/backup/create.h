@@ -1,5 +1,4 @@
-// `aragora backup create`: one backup or nothing: logical ("full"), of the whole PostgreSQL cluster ("base"), of the
-// settings with their secrets ("configuration") or of the finished debates ("artifacts"). Previous backups and `latest`
+// `aragora backup create`: one backup or nothing: of what its kind says. Previous backups and `latest`
 // stay as they are until the new one is complete, on disk and has passed level 0.
 #pragma once
 
@@ -12,14 +11,14 @@ namespace aragora::backup {
 
 struct CreateOptions {
   fs::path directory;
-  std::string kind = "full";
+  Kind kind = Kind::Full;
   database::Target target;
   const crypto::Keyring* keyring = nullptr;
   std::vector<std::string> extra_recipients;  // age1…
   int compression_level = 1;
   std::uint64_t max_rate = 0;
   std::chrono::seconds lock_wait{0};       // for another run in the same directory to end
-  const config::Config* config = nullptr;  // its settings become a file, without secrets but in "configuration"
+  const config::Config* config = nullptr;  // its settings become a file, without secrets but in Kind::Configuration
   Progress* progress = nullptr;
 };
 
@@ -29,7 +28,7 @@ CreateOptions createOptions(const config::Config& config, const database::Target
 ArtifactOptions sealingOf(const CreateOptions& options);
 
 Entry createBackup(const CreateOptions& options);
-// Whether the settings differ from those of the newest good backup of kind "configuration", or it is of the future.
+// Whether the settings differ from those of the newest good backup of kind Configuration, or it is of the future.
 bool configurationChanged(const CreateOptions& options);
 // Everything that the policy says is due now, each verified to level 1 (0 where backups cannot be opened); bases only
 // where there is a log to go on with. Decided under the lock: of runs that overlap one makes it.

@@ -84,7 +84,7 @@ std::string serialise(const DatabaseProperties& properties) {
 }
 
 std::optional<DatabaseProperties> propertiesOf(const Entry& entry, const crypto::Keyring& keyring) {
-  const auto* record = entry.manifest->file("properties");
+  const auto* record = entry.manifest->file(content::kProperties);
   if (record == nullptr) return std::nullopt;
   std::string text;
   readArtifact(entry.directory, *record, keyring.backupIdentities(), [&](std::string_view bytes) { text += bytes; });

@@ -167,7 +167,7 @@ void requireAllThatWereMade(const Entry& full, const std::vector<Increment>& fou
 
 std::vector<Increment> incrementsOf(const Entry& full, const crypto::Keyring& keyring, std::optional<Micros> until) {
   std::vector<Increment> increments;
-  auto last = full.manifest->file("database")->plain_sha256;
+  auto last = full.manifest->file(content::kDatabase)->plain_sha256;
   for (std::uint64_t number = 1;; ++number) {
     auto increment = readRecord(full, number, keyring);
     if (!increment) break;
@@ -228,7 +228,7 @@ IncrementWriter::IncrementWriter(Entry full, const crypto::Keyring& keyring, Art
   // Only digests are kept: no page of the database lies around in the clear.
   std::string head;
   std::optional<Pieces> pages;
-  readArtifact(full_.directory, *full_.manifest->file("database"), keyring_.backupIdentities(),
+  readArtifact(full_.directory, *full_.manifest->file(content::kDatabase), keyring_.backupIdentities(),
                [&](std::string_view bytes) {
                  if (!pages) {
                    head += bytes;
@@ -239,7 +239,7 @@ IncrementWriter::IncrementWriter(Entry full, const crypto::Keyring& keyring, Art
                  }
                  pages->write(bytes);
                });
-  last_sha256_ = full_.manifest->file("database")->plain_sha256;
+  last_sha256_ = full_.manifest->file(content::kDatabase)->plain_sha256;
   for (const auto& increment : incrementsOf(full_, keyring_)) {
     pages_.resize(increment.page_count);
     readPages(full_, increment, keyring_,

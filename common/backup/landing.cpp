@@ -49,7 +49,7 @@ Comparison compare(const Manifest& manifest, const std::vector<TableRecord>& res
 
 Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const fs::path& file,
                       const std::vector<Increment>& increments, Progress* progress) {
-  const auto& record = *entry.manifest->file("database");
+  const auto& record = *entry.manifest->file(content::kDatabase);
   {
     const Fd fd = createFile(file, O_EXCL, 0600);
     begin(progress, {"restoring the database", record.plain_size});
@@ -107,7 +107,7 @@ Comparison landPostgres(const Entry& entry, const crypto::Keyring& keyring, cons
   const auto properties = propertiesOf(entry, keyring);
   requireRestoreProgram(entry.manifest->server_version);
   DumpLoader loader(target, ownership);
-  const auto& record = *entry.manifest->file("database");
+  const auto& record = *entry.manifest->file(content::kDatabase);
   begin(progress, {"loading the database", record.plain_size});
   readArtifact(
       entry.directory, record, keyring.backupIdentities(), [&](std::string_view bytes) { loader.write(bytes); },

@@ -18,19 +18,19 @@ std::string hintAt(const storage::Place& place) {
          "backup forget";
 }
 
-std::string fileOf(const std::string& kind) { return kind + ".json"; }
+std::string fileOf(Kind kind) { return name(kind) + ".json"; }
 
-json::object describe(const std::string& kind, const Ledger& ledger) {
+json::object describe(Kind kind, const Ledger& ledger) {
   json::object present;
   for (const auto& [id, sequence] : ledger.present) present[id] = sequence;
-  return {{"kind", kind}, {"head", ledger.head.id}, {"sequence", ledger.head.sequence}, {"present", present}};
+  return {{"kind", name(kind)}, {"head", ledger.head.id}, {"sequence", ledger.head.sequence}, {"present", present}};
 }
 
-bool isThere(const storage::Place& place, const std::string& kind, const std::string& id) {
-  return (place / kind / id).size("manifest.json").has_value();
+bool isThere(const storage::Place& place, Kind kind, const std::string& id) {
+  return (place / name(kind) / id).size("manifest.json").has_value();
 }
 
-std::vector<std::string> missingFrom(const Ledger& ledger, const storage::Place& place, const std::string& kind,
+std::vector<std::string> missingFrom(const Ledger& ledger, const storage::Place& place, Kind kind,
                                      const std::vector<Entry>& entries) {
   std::vector<std::string> missing;
   for (const auto& [id, sequence] : ledger.present) {
@@ -63,11 +63,11 @@ void Ledger::add(const Head& made) {
   if (made.sequence >= head.sequence) head = made;
 }
 
-std::optional<Ledger> readLedger(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring) {
+std::optional<Ledger> readLedger(const storage::Place& place, Kind kind, const crypto::Keyring& keyring) {
   const auto folder = place / "ledger";
   const auto record = readSignedRecord(folder, fileOf(kind), keyring);
   if (!record) return std::nullopt;
-  if (jsonTextOr(*record, "kind", "") != kind)
+  if (jsonTextOr(*record, "kind", "") != name(kind))
     throw Error(Code::Damaged, fmt::format("{}: is of another kind", (folder / fileOf(kind)).describe()),
                 hintAt(place));
   Ledger ledger;
@@ -79,7 +79,7 @@ std::optional<Ledger> readLedger(const storage::Place& place, const std::string&
   return ledger;
 }
 
-Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring) {
+Ledger ledgerToWrite(const storage::Place& place, Kind kind, const crypto::Keyring& keyring) {
   try {
     return readLedger(place, kind, keyring).value_or(Ledger());
   } catch (const Error& error) {
@@ -89,7 +89,7 @@ Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const
   }
 }
 
-void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
+void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger,
                  const crypto::Keyring& keyring) {
   const auto text = signedRecord(describe(kind, ledger), keyring);
   if (!place.isLocal()) return (place / "ledger").writeText(fileOf(kind), text);
@@ -97,7 +97,7 @@ void writeLedger(const storage::Place& place, const std::string& kind, const Led
   writeFileAtomically(place.path() / "ledger" / fileOf(kind), text, 0640);
 }
 
-LedgerFindings compareWithLedger(const storage::Place& place, const std::string& kind,
+LedgerFindings compareWithLedger(const storage::Place& place, Kind kind,
                                  const std::vector<Entry>& entries, const crypto::Keyring& keyring,
                                  const std::optional<Head>& told) {
   LedgerFindings findings;
@@ -117,7 +117,7 @@ LedgerFindings compareWithLedger(const storage::Place& place, const std::string&
     findings.newest = std::any_of(findings.gone.begin(), findings.gone.end(),
                                   [&](const auto& id) { return ledger->present.at(id) > newest; });
     if (!findings.gone.empty())
-      findings.problem = fmt::format("{} {} in {} and {} gone: {}", counted(findings.gone.size(), kind + " backup"),
+      findings.problem = fmt::format("{} {} in {} and {} gone: {}", counted(findings.gone.size(), name(kind) + " backup"),
                                      agreeing(findings.gone.size(), "was", "were"), place.describe(),
                                      agreeing(findings.gone.size(), "is", "are"), join(findings.gone, ", "));
     if (told && told->sequence > ledger->head.sequence && !isThere(place, kind, told->id)) {
@@ -125,7 +125,7 @@ LedgerFindings compareWithLedger(const storage::Place& place, const std::string&
       if (std::find(findings.gone.begin(), findings.gone.end(), told->id) == findings.gone.end())
         findings.gone.push_back(told->id);
       findings.problem = fmt::format("{} is an old state: the database knows of {} backup {}, which is gone",
-                                     place.describe(), kind, told->id);
+                                     place.describe(), name(kind), told->id);
     }
   } catch (const Error& error) {
     if (error.code() != Code::Damaged) throw;
@@ -146,7 +146,7 @@ void recordMade(const storage::Place& place, const Manifest& made, const std::ve
   try {
     auto ledger = readLedger(place, made.kind, keyring);
     if (!ledger && !before.empty())
-      log::info("{}: from now on it is recorded which {} backups there are", place.describe(), made.kind);
+      log::info("{}: from now on it is recorded which {} backups there are", place.describe(), name(made.kind));
     if (!ledger) ledger.emplace();
     for (const auto& entry : before) {
       if (entry.manifest && entry.problem.empty() && ledger->present.count(entry.id) == 0)
@@ -162,10 +162,10 @@ void recordMade(const storage::Place& place, const Manifest& made, const std::ve
     log::warning("{}; it stays as it is until: aragora backup forget", error.what());
   }
   tellHead(target, place, made.kind, head, keyring);
-  log::info("the newest {} backup is {} (sequence {})", made.kind, head.id, head.sequence);
+  log::info("the newest {} backup is {} (sequence {})", name(made.kind), head.id, head.sequence);
 }
 
-void recordRemoval(const storage::Place& place, const std::string& kind, const std::string& id,
+void recordRemoval(const storage::Place& place, Kind kind, const std::string& id,
                    const crypto::Keyring& keyring) {
   try {
     auto ledger = readLedger(place, kind, keyring);
@@ -177,7 +177,7 @@ void recordRemoval(const storage::Place& place, const std::string& kind, const s
   }
 }
 
-std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
+std::vector<std::string> forgetGone(const storage::Place& place, Kind kind,
                                     const std::optional<Head>& told, const crypto::Keyring& keyring) {
   const auto entries = Repository(place, &keyring, kind).list();
   const auto findings = compareWithLedger(place, kind, entries, keyring, told);

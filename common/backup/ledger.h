@@ -19,10 +19,10 @@ struct Ledger {
 };
 
 // nullopt when there is none (a place of an older version, or an empty one). Throws Error(Damaged).
-std::optional<Ledger> readLedger(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring);
+std::optional<Ledger> readLedger(const storage::Place& place, Kind kind, const crypto::Keyring& keyring);
 // For whoever writes the next one: empty in place of one that is not there or does not hold.
-Ledger ledgerToWrite(const storage::Place& place, const std::string& kind, const crypto::Keyring& keyring);
-void writeLedger(const storage::Place& place, const std::string& kind, const Ledger& ledger,
+Ledger ledgerToWrite(const storage::Place& place, Kind kind, const crypto::Keyring& keyring);
+void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger,
                  const crypto::Keyring& keyring);
 
 struct LedgerFindings {
@@ -33,7 +33,7 @@ struct LedgerFindings {
   bool none = false;              // there are backups and no record: the next one begins it
 };
 // Of entries that were listed before or after; what changes meanwhile is looked at again.
-LedgerFindings compareWithLedger(const storage::Place& place, const std::string& kind,
+LedgerFindings compareWithLedger(const storage::Place& place, Kind kind,
                                  const std::vector<Entry>& entries, const crypto::Keyring& keyring,
                                  const std::optional<Head>& told);
 // Throws Error(Damaged) when what was made last is gone.
@@ -43,10 +43,10 @@ void requireNewest(const LedgerFindings& findings);
 void recordMade(const storage::Place& place, const Manifest& made, const std::vector<Entry>& before,
                 const database::Target& target, const crypto::Keyring& keyring);
 // Before it is removed.
-void recordRemoval(const storage::Place& place, const std::string& kind, const std::string& id,
+void recordRemoval(const storage::Place& place, Kind kind, const std::string& id,
                    const crypto::Keyring& keyring);
 // What is missing is known to be gone from now on. Answers what.
-std::vector<std::string> forgetGone(const storage::Place& place, const std::string& kind,
+std::vector<std::string> forgetGone(const storage::Place& place, Kind kind,
                                     const std::optional<Head>& told, const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

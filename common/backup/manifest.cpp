@@ -14,6 +14,12 @@ std::string needText(const json::object& object, std::string_view key) {
   return *text;
 }
 
+template <typename Value>
+Value needOneOf(std::optional<Value> value, std::string_view key) {
+  if (!value) damaged(fmt::format("'{}' is unknown", key));
+  return *value;
+}
+
 std::int64_t needNumber(const json::object& object, std::string_view key) {
   const auto number = jsonInteger(object, key);
   if (!number || *number < 0) damaged(fmt::format("'{}' is not a number", key));
@@ -43,6 +49,12 @@ PhysicalRecord needPhysical(const json::object& object) {
     damaged("'physical' is no range of WAL");
   return {needText(*physical, "system_identifier"), static_cast<std::uint32_t>(timeline), *start, *stop,
           fromIso(jsonTextOr(*physical, "stopped_at", "")).value_or(0)};
+}
+
+// Without which a backup is none.
+const char* mainContent(Kind kind) {
+  if (kind == Kind::Configuration) return content::kConfiguration;
+  return kind == Kind::Artifacts ? content::kArtifacts : content::kDatabase;
 }
 
 bool plainName(std::string_view name) {
@@ -83,8 +95,8 @@ std::string serialise(const Manifest& manifest) {
     tables.push_back(json::object{{"name", table.name}, {"rows", table.rows}, {"digest", table.digest}});
   json::object object{{"format", manifest.format},
                       {"id", manifest.id},
-                      {"kind", manifest.kind},
-                      {"engine", manifest.engine},
+                      {"kind", name(manifest.kind)},
+                      {"engine", database::storedName(manifest.engine)},
                       {"server_version", manifest.server_version},
                       {"tool_version", manifest.tool_version},
                       {"instance_id", manifest.instance_id},
@@ -117,12 +129,8 @@ Manifest parseManifest(std::string_view text) {
   if (manifest.format != 1) damaged(fmt::format("format {} is unknown to this version", manifest.format));
   manifest.id = needText(object, "id");
   if (!plainName(manifest.id)) damaged("'id' is not a plain name");
-  manifest.kind = needText(object, "kind");
-  if (manifest.kind != "full" && manifest.kind != "base" && manifest.kind != "configuration" &&
-      manifest.kind != "artifacts")
-    damaged("'kind' is unknown");
-  manifest.engine = needText(object, "engine");
-  if (manifest.engine != "sqlite" && manifest.engine != "postgres") damaged("'engine' is unknown");
+  manifest.kind = needOneOf(parseKind(needText(object, "kind")), "kind");
+  manifest.engine = needOneOf(database::parseEngine(needText(object, "engine")), "engine");
   manifest.server_version = needText(object, "server_version");
   manifest.tool_version = needText(object, "tool_version");
   manifest.instance_id = needText(object, "instance_id");
@@ -142,12 +150,12 @@ Manifest parseManifest(std::string_view text) {
         needText(entry, "content"),
         static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
         static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
-        manifest.kind == "base" && !entry.contains("plain_sha256") ? std::string() : needDigest(entry, "plain_sha256"),
+        manifest.kind == Kind::Base && !entry.contains("plain_sha256") ? std::string() : needDigest(entry, "plain_sha256"),
         needDigest(entry, "stored_sha256")};
     if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
     manifest.files.push_back(std::move(file));
   }
-  const auto content = manifest.kind == "full" || manifest.kind == "base" ? std::string("database") : manifest.kind;
+  const std::string_view content = mainContent(manifest.kind);
   if (manifest.file(content) == nullptr) damaged(fmt::format("it lists no {}", content));
   for (const auto& element : needArray(object, "tables")) {
     if (!element.is_object()) damaged("a table entry is not an object");
@@ -160,7 +168,7 @@ Manifest parseManifest(std::string_view text) {
   }
   manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
   if (object.contains("sequence")) manifest.sequence = needNumber(object, "sequence");
-  if (manifest.kind == "base") manifest.physical = needPhysical(object);
+  if (manifest.kind == Kind::Base) manifest.physical = needPhysical(object);
   return manifest;
 }
 

@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "common/backup/kind.h"
 #include "common/base/clock.h"
 #include "common/crypto/keyring.h"
+#include "common/database/connection.h"
 #include "common/database/postgres/lsn.h"
 
 namespace aragora::backup {
@@ -15,9 +17,18 @@ using database::postgres::formatLsn;
 using database::postgres::Lsn;
 using database::postgres::parseLsn;
 
+// What a file of a backup holds. Those of later versions are kept as they are.
+namespace content {
+inline constexpr const char* kDatabase = "database";
+inline constexpr const char* kProperties = "properties";  // of the database
+inline constexpr const char* kConfiguration = "configuration";
+inline constexpr const char* kSessions = "sessions";
+inline constexpr const char* kArtifacts = "artifacts";
+}  // namespace content
+
 struct FileRecord {
   std::string path;     // plain file name inside the backup's directory
-  std::string content;  // "database", "properties" (of it), "configuration", "sessions", "artifacts"
+  std::string content;  // one of content::
   std::uint64_t plain_size = 0;
   std::uint64_t stored_size = 0;
   std::string plain_sha256;  // empty for a base backup, which brings PostgreSQL's digests of every file in it
@@ -42,8 +53,8 @@ struct PhysicalRecord {
 struct Manifest {
   int format = 1;
   std::string id;
-  std::string kind = "full";  // or "base", "configuration", "artifacts"
-  std::string engine;         // "sqlite" or "postgres"
+  Kind kind = Kind::Full;
+  database::Engine engine = database::Engine::Sqlite;
   std::string server_version;
   std::string tool_version;
   std::string instance_id;
@@ -54,7 +65,7 @@ struct Manifest {
   std::vector<FileRecord> files;
   std::vector<TableRecord> tables;
   std::vector<std::string> recipients;
-  std::optional<PhysicalRecord> physical;  // of kind "base"
+  std::optional<PhysicalRecord> physical;  // of a base backup
   // Of a base backup: recovery to a time is possible from here on.
   Micros recoverableFrom() const { return physical && physical->stopped_at > 0 ? physical->stopped_at : finished_at; }
   std::string previous_sha256;  // of the manifest before this one, empty for the first

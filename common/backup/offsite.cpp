@@ -91,8 +91,8 @@ void OffsiteCopy::writeStatus(const OffsiteStatus& status) const {
 
 void OffsiteCopy::copyAll(CopyReport& report) {
   requireOurs();
-  std::vector<std::pair<std::string, Entry>> missing;
-  for (const auto& kind : kKinds) {
+  std::vector<std::pair<Kind, Entry>> missing;
+  for (const auto kind : allKinds()) {
     for (auto& entry : Repository(here_, &keyring_, kind).list()) {
       if (entry.good() && !isThere(entry, kind)) missing.emplace_back(kind, std::move(entry));
     }
@@ -102,7 +102,7 @@ void OffsiteCopy::copyAll(CopyReport& report) {
     copyBackup(missing[i].second, missing[i].first, report);
   }
   within(progress_, fmt::format("copy to {}", there_.describe()));
-  for (const auto& kind : kKinds) {
+  for (const auto kind : allKinds()) {
     if (noted_.insert(kind).second) noteLedgerThere(kind);
   }
   copyIncrements(report);
@@ -143,16 +143,16 @@ void OffsiteCopy::requireOurCluster() {
 }
 
 // As it is here: it may have been sealed for other keys since it was copied.
-bool OffsiteCopy::isThere(const Entry& entry, const std::string& kind) {
-  const auto target = folder(kind + "/" + entry.id);
+bool OffsiteCopy::isThere(const Entry& entry, Kind kind) {
+  const auto target = folder(name(kind) + "/" + entry.id);
   if (!target.has("manifest.json")) return false;
-  auto [known, fresh] = notes_.try_emplace(kind + "/" + entry.id);
+  auto [known, fresh] = notes_.try_emplace(name(kind) + "/" + entry.id);
   if (fresh) known->second = target.there.text("manifest.json.sig", kNoteLimit).value_or("");
   return known->second == readFile(entry.directory.path() / "manifest.json.sig", kNoteLimit);
 }
 
-void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyReport& report) {
-  const auto target = folder(kind + "/" + entry.id);
+void OffsiteCopy::copyBackup(const Entry& entry, Kind kind, CopyReport& report) {
+  const auto target = folder(name(kind) + "/" + entry.id);
   const auto signature = readFile(entry.directory.path() / "manifest.json.sig", kNoteLimit);
   // Sealed for other keys since: nothing, until all of it is there again.
   if (target.has("manifest.json")) target.forget("manifest.json");
@@ -167,19 +167,19 @@ void OffsiteCopy::copyBackup(const Entry& entry, const std::string& kind, CopyRe
   for (const auto& file : entry.manifest->files) target.bring(file.path, report, progress_);
   target.bring("manifest.json.sig", report);
   target.bring("manifest.json", report);
-  folder(kind).known[entry.id] = 0;
-  notes_[kind + "/" + entry.id] = signature;
+  folder(name(kind)).known[entry.id] = 0;
+  notes_[name(kind) + "/" + entry.id] = signature;
   report.files -= entry.manifest->files.size() + 2;
   noted_.erase(kind);
   ++report.backups;
 }
 
 // What was brought there, beside what others brought.
-void OffsiteCopy::noteLedgerThere(const std::string& kind) {
+void OffsiteCopy::noteLedgerThere(Kind kind) {
   auto ledger = ledgerToWrite(there_, kind, keyring_);
   bool any = false;
   for (const auto& entry : Repository(here_, &keyring_, kind).list()) {
-    if (!entry.good() || !folder(kind + "/" + entry.id).has("manifest.json")) continue;
+    if (!entry.good() || !folder(name(kind) + "/" + entry.id).has("manifest.json")) continue;
     ledger.add({entry.id, entry.manifest->sequence});
     any = true;
   }
@@ -189,7 +189,7 @@ void OffsiteCopy::noteLedgerThere(const std::string& kind) {
 void OffsiteCopy::copyIncrements(CopyReport& report) {
   begin(progress_, {"copying increments"});
   for (const auto& full : storage::Place(here_ / "increments").list()) {
-    if (!full.folder || !folder("full").has(full.name)) continue;
+    if (!full.folder || !folder(name(Kind::Full)).has(full.name)) continue;
     const auto target = folder("increments/" + full.name);
     // How many were made: read first, so that it never tells of one that has not arrived.
     const auto promise = incrementsPromise(full.name);

@@ -50,9 +50,9 @@ class OffsiteCopy {
   void writeStatus(const OffsiteStatus& status) const;
   void requireOurs();
   void requireOurCluster();
-  bool isThere(const Entry& entry, const std::string& kind);
-  void copyBackup(const Entry& entry, const std::string& kind, CopyReport& report);
-  void noteLedgerThere(const std::string& kind);
+  bool isThere(const Entry& entry, Kind kind);
+  void copyBackup(const Entry& entry, Kind kind, CopyReport& report);
+  void noteLedgerThere(Kind kind);
   void copyIncrements(CopyReport& report);
   void copyNotes(const std::string& name, bool may_vanish, CopyReport& report);
   void copyGaps(CopyReport& report);
@@ -69,7 +69,7 @@ class OffsiteCopy {
   const crypto::Keyring& keyring_;
   std::map<std::string, std::map<std::string, std::uint64_t>> known_;  // folder there -> names and sizes
   std::map<std::string, std::string> notes_;                           // what was last written there
-  std::set<std::string> noted_;                                        // kinds whose ledger there is up to date
+  std::set<Kind> noted_;                                        // kinds whose ledger there is up to date
   bool again_ = false;
   Progress* progress_ = nullptr;
   std::map<std::uint32_t, ConfirmedLog> promised_;  // of each timeline, what was last confirmed there

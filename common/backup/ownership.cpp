@@ -37,11 +37,11 @@ std::optional<Owner> readMark(const storage::Place& place) {
 }
 
 std::optional<Owner> ownerByManifests(const storage::Place& place) {
-  for (const auto& kind : kKinds) {
-    const auto names = (place / kind).list();
-    for (auto name = names.rbegin(); name != names.rend(); ++name) {
-      if (startsWith(name->name, ".") || !name->folder) continue;
-      const auto entry = Repository::read(place / kind / name->name);
+  for (const auto kind : allKinds()) {
+    const auto names = (place / name(kind)).list();
+    for (auto newest = names.rbegin(); newest != names.rend(); ++newest) {
+      if (startsWith(newest->name, ".") || !newest->folder) continue;
+      const auto entry = Repository::read(place / name(kind) / newest->name);
       if (entry.manifest && entry.problem.empty()) return Owner{entry.manifest->instance_id, {}, 0};
     }
   }

@@ -16,14 +16,14 @@ bool isOfTheFuture(const Entry& entry, Micros now) {
 
 Policy policyOf(const config::Config& config) {
   const std::chrono::hours daily(config.integer(key::kBackupEveryHours));
-  return {{"full", daily, config.integer(key::kBackupRetentionDays), false},
-          {"base", daily, config.integer(key::kBackupLogDays), true},
-          {"configuration", std::chrono::hours(0), config.integer(key::kConfigurationDays), false},
-          {"artifacts", std::chrono::hours(config.integer(key::kArtifactsEveryHours)),
+  return {{Kind::Full, daily, config.integer(key::kBackupRetentionDays), false},
+          {Kind::Base, daily, config.integer(key::kBackupLogDays), true},
+          {Kind::Configuration, std::chrono::hours(0), config.integer(key::kConfigurationDays), false},
+          {Kind::Artifacts, std::chrono::hours(config.integer(key::kArtifactsEveryHours)),
            config.integer(key::kArtifactsDays), false}};
 }
 
-const Rule& ruleOf(const Policy& policy, const std::string& kind) {
+const Rule& ruleOf(const Policy& policy, Kind kind) {
   const auto found = std::find_if(policy.begin(), policy.end(), [&](const Rule& rule) { return rule.kind == kind; });
   ARAGORA_CHECK(found != policy.end());
   return *found;

@@ -8,7 +8,7 @@
 namespace aragora::backup {
 
 struct Rule {
-  std::string kind;
+  Kind kind = Kind::Full;
   std::chrono::hours every{24};  // 0: whenever it changed
   std::int64_t keep_days = 30;
   bool window = false;  // every instant of the kept days must stay restorable, with the newest one before them
@@ -17,7 +17,7 @@ struct Rule {
 using Policy = std::vector<Rule>;
 
 Policy policyOf(const config::Config& config);
-const Rule& ruleOf(const Policy& policy, const std::string& kind);
+const Rule& ruleOf(const Policy& policy, Kind kind);
 // Made with a clock that was ahead of this one, or this one is behind.
 bool isOfTheFuture(const Entry& entry, Micros now);
 // When the next one is due; `now` or before: it is. A tenth of the period is granted, because timers are late and

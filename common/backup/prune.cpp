@@ -91,7 +91,7 @@ class Planner {
       plan_.question = doubt;
     else if (plan_.removals() > ordinaryRemovals(rule_))
       plan_.question = fmt::format("{} of kind {} at once, and an ordinary day removes at most {}",
-                                   counted(plan_.removals(), "backup"), rule_.kind, ordinaryRemovals(rule_));
+                                   counted(plan_.removals(), "backup"), name(rule_.kind), ordinaryRemovals(rule_));
   }
 
   const Entry* datedAfterTheNewest() const {
@@ -150,7 +150,7 @@ std::size_t PrunePlan::removals() const {
 
 TimeEvidence timeEvidence(const storage::Place& place, const crypto::Keyring& keyring, Micros now) {
   TimeEvidence evidence{now, {}, 0};
-  for (const auto& kind : kKinds) {
+  for (const auto kind : allKinds()) {
     for (const auto& entry : Repository(place, &keyring, kind).list()) {
       if (entry.manifest) evidence.seen.push_back(entry.manifest->finished_at);
     }

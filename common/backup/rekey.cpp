@@ -34,9 +34,9 @@ class Rekeying {
 
   RekeyReport run(std::chrono::seconds lock_wait) {
     const auto lock = Repository(directory_, &keyring_).lock(lock_wait);
-    for (const auto& kind : kKinds) {
+    for (const auto kind : allKinds()) {
       rekeyKind(kind);
-      attempt("the record of " + kind + " backups", [&] { signAnew(directory_ / "ledger" / (kind + ".json")); });
+      attempt("the record of " + name(kind) + " backups", [&] { signAnew(directory_ / "ledger" / (name(kind) + ".json")); });
     }
     for (const auto& full : storage::Place(directory_ / "increments").list()) {
       if (startsWith(full.name, ".")) continue;
@@ -62,7 +62,7 @@ class Rekeying {
     }
   }
 
-  void rekeyKind(const std::string& kind) {
+  void rekeyKind(Kind kind) {
     const Repository repository(directory_, &keyring_, kind);
     repository.removeLeftovers();
     std::string previous;  // the manifests stay a chain

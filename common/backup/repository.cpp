@@ -54,7 +54,7 @@ std::vector<Entry> Repository::list() const {
     // Still on its way there. One that was complete is in the ledger, and missed.
     if (!entry.manifest && !entry.directory.size("manifest.json") && holdsCopies(directory_)) continue;
     if (entry.manifest && entry.manifest->kind != kind_)
-      entry.problem = fmt::format("the manifest is of kind {}", entry.manifest->kind);
+      entry.problem = fmt::format("the manifest is of kind {}", name(entry.manifest->kind));
     addWhatIsKnown(entry);
     entries.push_back(std::move(entry));
   }
@@ -198,7 +198,7 @@ void Repository::pointLatestAt(const std::string& id) const {
   const auto temporary = directory_.path() / fmt::format(".latest-{}", ::getpid());
   std::error_code ignored;
   fs::remove(temporary, ignored);
-  const auto target = kind_ + "/" + id;
+  const auto target = name(kind_) + "/" + id;
   if (::symlink(target.c_str(), temporary.c_str()) != 0) {
     if (!hasNoLinks(errno)) throwSystemError(Code::CannotCreate, "create link", temporary.string(), errno);
     createFileExclusively(temporary, target + "\n", 0640);

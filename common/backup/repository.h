@@ -12,9 +12,6 @@
 
 namespace aragora::backup {
 
-// Every kind of backup that a place can hold.
-inline const std::vector<std::string> kKinds = {"full", "base", "configuration", "artifacts"};
-
 struct Verification {
   int level = 0;
   bool ok = false;
@@ -39,11 +36,11 @@ struct Entry {
 class Repository {
  public:
   // Without a keyring nothing is known of verifications.
-  Repository(storage::Place directory, const crypto::Keyring* keyring, std::string kind = "full")
-      : directory_(std::move(directory)), keyring_(keyring), kind_(std::move(kind)) {}
+  Repository(storage::Place directory, const crypto::Keyring* keyring, Kind kind = Kind::Full)
+      : directory_(std::move(directory)), keyring_(keyring), kind_(kind) {}
   const storage::Place& directory() const { return directory_; }
 
-  const std::string& kind() const { return kind_; }
+  Kind kind() const { return kind_; }
   // In the order in which they were made (inOrder), damaged ones included.
   std::vector<Entry> list() const;
   // "latest" ("latest-base"), an id, or a path (also …/latest). Throws Error(NoInput) naming what there is.
@@ -67,11 +64,11 @@ class Repository {
   void addWhatIsKnown(Entry& entry) const;
   void addVerifications(Entry& entry) const;
   void pointLatestAt(const std::string& id) const;
-  storage::Place folder() const { return directory_ / kind_; }
-  std::string link() const { return kind_ == "full" ? "latest" : "latest-" + kind_; }
+  storage::Place folder() const { return directory_ / name(kind_); }
+  std::string link() const { return kind_ == Kind::Full ? "latest" : "latest-" + name(kind_); }
   storage::Place directory_;
   const crypto::Keyring* keyring_;
-  std::string kind_;
+  Kind kind_;
 };
 
 // Those whose signature does not hold are no good ones from now on: for what is decided by the list alone, where

@@ -40,11 +40,11 @@ class Run {
  private:
   void checkEverything() {
     Repository::requireAuthentic(entry_, *options_.keyring);
-    if (entry_.manifest->kind != "full")
-      throw Error(Code::Usage, fmt::format("{} is a backup of kind {}", entry_.id, entry_.manifest->kind),
-                  entry_.manifest->kind == "base" ? "recover from it with --latest or a target, and --to DIRECTORY"
+    if (entry_.manifest->kind != Kind::Full)
+      throw Error(Code::Usage, fmt::format("{} is a backup of kind {}", entry_.id, name(entry_.manifest->kind)),
+                  entry_.manifest->kind == Kind::Base ? "recover from it with --latest or a target, and --to DIRECTORY"
                                                   : "read it with: age -d -i IDENTITY FILE | zstd -d");
-    const auto wanted = entry_.manifest->engine == "sqlite" ? Engine::Sqlite : Engine::Postgres;
+    const auto wanted = entry_.manifest->engine;
     if (wanted != options_.target.engine) {
       throw Error(Code::Config,
                   fmt::format("the backup is of {}, the configuration names {}", database::name(wanted),
@@ -61,7 +61,7 @@ class Run {
   }
 
   void putSessionsBack() {
-    const auto* record = entry_.manifest->file("sessions");
+    const auto* record = entry_.manifest->file(content::kSessions);
     if (record == nullptr || !options_.redis_url) return;
     std::string lines;
     readArtifact(entry_.directory, *record, options_.keyring->backupIdentities(),
@@ -98,11 +98,11 @@ class Run {
                   "name a file that does not exist");
     const auto landing = fs::path(target.string() + ".restore-" + entry_.id);
     const auto kept = freeName(target.string() + ".pre-restore-");
-    requireFreeSpace(nearestFolder(target), entry_.manifest->file("database")->plain_size);
+    requireFreeSpace(nearestFolder(target), entry_.manifest->file(content::kDatabase)->plain_size);
     if (options_.dry_run) {
       if (exists) requireUsageLock(target);
-      say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file("database")->path,
-                      humanBytes(entry_.manifest->file("database")->plain_size), landing.string()));
+      say(fmt::format("decrypt {} ({}) into {}", entry_.manifest->file(content::kDatabase)->path,
+                      humanBytes(entry_.manifest->file(content::kDatabase)->plain_size), landing.string()));
       if (!increments_.empty())
         say(fmt::format("apply {}, through {}", counted(increments_.size(), "increment"),
                         toIso(increments_.back().at)));
@@ -237,7 +237,7 @@ class Run {
     const auto& live = site.live();
     const auto landing = options_.to ? *options_.to : "aragora_restore_" + lower(newUlid());
     const auto properties = propertiesOf(entry_, *options_.keyring);
-    site.requireRoom(landing, entry_.manifest->file("database")->plain_size);
+    site.requireRoom(landing, entry_.manifest->file(content::kDatabase)->plain_size);
     if (properties) site.requireRoles(*properties);
     requireRestoreProgram(entry_.manifest->server_version);
     if (!options_.to) site.requireReplaceable();
@@ -279,7 +279,7 @@ class Run {
   void planPostgres(const PostgresSite& site, const std::string& landing, const std::string& kept,
                     const std::optional<DatabaseProperties>& properties) {
     const auto& live = site.live();
-    const auto& record = *entry_.manifest->file("database");
+    const auto& record = *entry_.manifest->file(content::kDatabase);
     say(fmt::format("create database {} beside {} and load {} ({}) into it", landing, live, record.path,
                     humanBytes(record.plain_size)));
     say(fmt::format("compare counts and digests of {}", counted(entry_.manifest->tables.size(), "table")));

@@ -17,12 +17,12 @@ namespace {
 constexpr auto kAskTime = std::chrono::milliseconds(2000);
 
 // Places have no name of their own that would survive somebody who takes everything away.
-std::string settingOf(const storage::Place& place, const std::string& kind) {
+std::string settingOf(const storage::Place& place, Kind kind) {
   char host[256] = {};
   ::gethostname(host, sizeof host - 1);
   std::error_code ignored;
   const auto path = fs::weakly_canonical(place.path(), ignored).string();
-  return fmt::format("backup.head.{}.{}", kind, crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
+  return fmt::format("backup.head.{}.{}", name(kind), crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
 }
 
 fs::path besideDatabase(const database::Target& target) {
@@ -49,7 +49,7 @@ std::optional<Head> headOf(const json::object& object) {
 template <typename Read>
 ToldHeads headsOfAllKinds(const storage::Place& place, Read&& read) {
   ToldHeads told;
-  for (const auto& kind : kKinds) {
+  for (const auto kind : allKinds()) {
     try {
       if (const auto head = read(settingOf(place, kind))) told.heads[kind] = *head;
     } catch (const Error& error) {
@@ -66,7 +66,7 @@ database::Target forAQuestion(database::Target target) {
 }
 }  // namespace
 
-std::optional<Head> ToldHeads::of(const std::string& kind) const {
+std::optional<Head> ToldHeads::of(Kind kind) const {
   const auto found = heads.find(kind);
   return found == heads.end() ? std::nullopt : std::optional(found->second);
 }
@@ -111,7 +111,7 @@ ToldHeads toldHeads(const database::Target& target, const storage::Place& place,
   }
 }
 
-void tellHead(const database::Target& target, const storage::Place& place, const std::string& kind, const Head& head,
+void tellHead(const database::Target& target, const storage::Place& place, Kind kind, const Head& head,
               const crypto::Keyring& keyring) {
   const auto name = settingOf(place, kind);
   try {

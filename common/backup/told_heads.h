@@ -3,6 +3,7 @@
 // whole place is noticed, its ledger included. Stateless.
 #pragma once
 
+#include "common/backup/kind.h"
 #include "common/crypto/keyring.h"
 #include "common/database/connection.h"
 #include "common/storage/place.h"
@@ -15,11 +16,11 @@ struct Head {  // the last one that was ever made, also when it was removed sinc
 };
 
 struct ToldHeads {
-  std::map<std::string, Head> heads;  // by kind
+  std::map<Kind, Head> heads;
   // For people: why what was told is not known. Then nothing is said by a kind that is not there, and the ledger alone
   // speaks: who shows a result says so.
   std::string failure;
-  std::optional<Head> of(const std::string& kind) const;
+  std::optional<Head> of(Kind kind) const;
 };
 
 // All kinds at once, over one connection and within two seconds altogether. Throws only Error(Interrupted).
@@ -28,7 +29,7 @@ ToldHeads toldHeads(const database::Target& target, const storage::Place& place,
 ToldHeads toldHeads(database::Connection& connection, const storage::Place& place, const crypto::Keyring& keyring);
 
 // Never fails a backup that is good: what cannot be told is logged.
-void tellHead(const database::Target& target, const storage::Place& place, const std::string& kind, const Head& head,
+void tellHead(const database::Target& target, const storage::Place& place, Kind kind, const Head& head,
               const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

@@ -22,7 +22,7 @@ fs::path scratchOf(const VerifyOptions& options) {
 
 // The database of a backup from its beginning to its end.
 void readDatabase(const Entry& entry, const VerifyOptions& options, const ByteSink& sink) {
-  const auto& record = *entry.manifest->file("database");
+  const auto& record = *entry.manifest->file(content::kDatabase);
   begin(options.progress, {"reading the backup", record.plain_size});
   readArtifact(entry.directory, record, options.keyring->backupIdentities(), sink, options.progress);
 }
@@ -150,7 +150,7 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
 namespace {
 // What is not restored into a database: read to its end, and understood.
 void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyReport& report) {
-  if (const auto* debates = entry.manifest->file("artifacts")) {
+  if (const auto* debates = entry.manifest->file(content::kArtifacts)) {
     const auto counts = checkDebates(entry.directory, *debates, keyring);
     for (const auto& table : entry.manifest->tables) {
       if (table.rows != (table.name == "debates" ? counts.debates : counts.events))
@@ -160,7 +160,7 @@ void checkReadable(const Entry& entry, const crypto::Keyring& keyring, VerifyRep
     report.message += fmt::format(", {} read and {} {} in their chains", counted(counts.debates, "debate"),
                                   counted(counts.events, "event"), agreeing(counts.events, "holds", "hold"));
   }
-  if (const auto* settings = entry.manifest->file("configuration")) {
+  if (const auto* settings = entry.manifest->file(content::kConfiguration)) {
     std::string text;
     readArtifact(entry.directory, *settings, keyring.backupIdentities(),
                  [&](std::string_view bytes) { text += bytes; });
@@ -199,7 +199,7 @@ std::vector<std::string> whatShrank(const Entry& entry, const crypto::Keyring* k
 namespace {
 // The full backup is good without them. Those that hold; none when one does not.
 std::vector<Increment> checkIncrements(const Entry& entry, const VerifyOptions& options, VerifyReport& report) {
-  if (entry.manifest->engine != "sqlite" || entry.manifest->kind != "full") return {};
+  if (entry.manifest->engine != database::Engine::Sqlite || entry.manifest->kind != Kind::Full) return {};
   try {
     auto increments = incrementsOf(entry, *options.keyring);
     begin(options.progress, {.what = "checking increments", .total = increments.size(), .noun = "increment"});
@@ -245,7 +245,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   const auto increments = checkIncrements(entry, options, report);
   if (options.level >= 1) {
     for (const auto& file : manifest.files) {
-      if (file.content != "database")
+      if (file.content != content::kDatabase)
         readArtifact(entry.directory, file, options.keyring->backupIdentities(), [](std::string_view) {});
     }
   }
@@ -254,14 +254,14 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
     report.seconds = secondsSince(started);
     return report;
   }
-  if (manifest.kind == "configuration" || manifest.kind == "artifacts") {
+  if (manifest.kind == Kind::Configuration || manifest.kind == Kind::Artifacts) {
     report.level = std::min(options.level, 1);  // there is no database to restore it into
     if (options.level >= 1) checkReadable(entry, *options.keyring, report);
     report.seconds = secondsSince(started);
     return report;
   }
   if (options.level == 1) {
-    if (manifest.engine == "sqlite")
+    if (manifest.engine == database::Engine::Sqlite)
       checkSqliteStructure(entry, options);
     else
       checkDumpStructure(entry, options);
@@ -269,7 +269,7 @@ VerifyReport verifyBackup(const Entry& entry, const VerifyOptions& options) {
   }
   if (options.level >= 2) {
     Comparison comparison;
-    if (manifest.engine == "sqlite") {
+    if (manifest.engine == database::Engine::Sqlite) {
       const TemporaryDirectory scratch(scratchOf(options));
       comparison = landSqlite(entry, *options.keyring, scratch.path() / "scratch.db", {}, options.progress);
       if (!increments.empty()) landIncrements(entry, options, increments, scratch.path() / "latest.db", report);

@@ -3,6 +3,7 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/names.h"
 #include "common/base/text.h"
 #include "common/database/database.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -11,6 +12,13 @@
 #include "common/database/sqlite/sqlite_database.h"
 
 namespace aragora::database {
+
+namespace {
+constexpr Names<Engine, 2> kStoredNames{{{Engine::Sqlite, "sqlite"}, {Engine::Postgres, "postgres"}}};
+}  // namespace
+
+std::string_view storedName(Engine engine) { return nameIn(kStoredNames, engine); }
+std::optional<Engine> parseEngine(std::string_view stored_name) { return parseIn(kStoredNames, stored_name); }
 
 std::string_view name(Engine engine) { return engine == Engine::Sqlite ? "SQLite" : "PostgreSQL"; }
 

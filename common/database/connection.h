@@ -21,6 +21,9 @@ namespace aragora::database {
 
 enum class Engine { Sqlite, Postgres };
 std::string_view name(Engine engine);
+// As documents have it: "sqlite", "postgres".
+std::string_view storedName(Engine engine);
+std::optional<Engine> parseEngine(std::string_view stored_name);
 
 using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
 using Values = std::vector<Value>;

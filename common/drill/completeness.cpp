@@ -27,7 +27,7 @@ std::set<std::string> named(const std::vector<storage::Item>& items, std::string
 }
 
 void compare(const storage::Place& place, const backup::Entry& entry, std::vector<std::string>& lacks) {
-  const auto there = place / entry.manifest->kind / entry.id;
+  const auto there = place / name(entry.manifest->kind) / entry.id;
   for (const auto& file : entry.manifest->files) {
     const auto size = there.size(file.path);
     if (size == file.stored_size) continue;

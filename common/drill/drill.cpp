@@ -41,8 +41,8 @@ class Drill {
     evidence_.id = fmt::format("{}-{}", toCompactIso(evidence_.started_at), newUlid());
     evidence_.host = hostName();
     evidence_.tool_version = options.tool_version;
-    evidence_.engine = options.live.engine == Engine::Sqlite ? "sqlite" : "postgres";
-    evidence_.kind = options.physical ? "physical" : "logical";
+    evidence_.engine = options.live.engine;
+    evidence_.way = options.way;
     evidence_.rto_objective = options.rto;
     evidence_.rpo_objective = options.rpo;
   }
@@ -51,7 +51,7 @@ class Drill {
     step("choose a backup", [this] { return choose(); });
     step("stored files hold", [this] { return checkFiles(); });
     restore_began_ = std::chrono::steady_clock::now();
-    const bool restored = step("restore into scratch", [this] { return options_.physical ? recover() : land(); });
+    const bool restored = step("restore into scratch", [this] { return physical() ? recover() : land(); });
     const bool verified = step("verify what was restored", [this] { return verify(); });
     const bool sessions = step("sessions and preferences", [this] { return checkSessions(); });
     const bool ready = step("start a daemon on it", [this] { return startDaemon(); });
@@ -98,7 +98,7 @@ class Drill {
   }
 
   std::string choose() {
-    const backup::Repository repository(options_.directory, options_.keyring, options_.physical ? "base" : "full");
+    const backup::Repository repository(options_.directory, options_.keyring, kindFor(options_.way));
     auto entries = repository.list();
     const auto told = backup::toldHeads(options_.live, options_.directory, *options_.keyring);
     const auto findings = backup::compareWithLedger(options_.directory, repository.kind(), entries, *options_.keyring,
@@ -111,9 +111,9 @@ class Drill {
       throw Error(Code::NoInput,
                   options_.backup
                       ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
-                      : fmt::format("there is no good {} backup in {}", evidence_.kind, options_.directory.describe()));
+                      : fmt::format("there is no good {} backup in {}", name(evidence_.way), options_.directory.describe()));
     std::random_device random;
-    if (options_.physical && !options_.backup) entries = leadingToTheEnd();
+    if (physical() && !options_.backup) entries = leadingToTheEnd();
     entry_ = options_.random ? entries[random() % entries.size()] : entries.back();
     backup::Repository::requireAuthentic(entry_, *options_.keyring);
     evidence_.backup = entry_.id;
@@ -216,7 +216,7 @@ class Drill {
   // An emptied source verifies as well as a full one.
   void compareWithBackupsBefore(database::Connection& connection) {
     auto fulls = backup::Repository(options_.directory, options_.keyring).list();
-    if (!options_.physical) {  // the backup itself counts: increments may have emptied it
+    if (!physical()) {  // the backup itself counts: increments may have emptied it
       const auto at = std::find_if(fulls.begin(), fulls.end(), [&](const auto& full) { return full.id == entry_.id; });
       if (at != fulls.end()) fulls.erase(std::next(at), fulls.end());
     }
@@ -241,7 +241,7 @@ class Drill {
     for (const auto* table : {"users", "sessions", "settings"})
       counts.push_back(fmt::format(
           "{} {}", connection->query(fmt::format("SELECT count(*) FROM {}", table), {})[0].integer(0), table));
-    if (const auto* record = entry_.manifest->file("sessions"); record != nullptr) {
+    if (const auto* record = entry_.manifest->file(backup::content::kSessions); record != nullptr) {
       std::int64_t lines = 0;
       backup::readArtifact(entry_.directory, *record, options_.keyring->backupIdentities(),
                            [&](std::string_view bytes) { lines += std::count(bytes.begin(), bytes.end(), '\n'); });
@@ -266,6 +266,8 @@ class Drill {
         .add(email, "", accounts::Role::Member, password, "drill");
     return instance_->sessionTest(email, password);
   }
+
+  bool physical() const { return options_.way == Way::Physical; }
 
   void tidyUp() {
     instance_.reset();

@@ -5,6 +5,7 @@
 
 #include "common/backup/repository.h"
 #include "common/database/connection.h"
+#include "common/drill/way.h"
 
 namespace aragora::drill {
 
@@ -13,7 +14,7 @@ struct Options {
   database::Target live;
   Secret encryption_key;  // for the daemon that is started
   const crypto::Keyring* keyring = nullptr;
-  bool physical = false;              // the newest base backup and the whole log, instead of a dump
+  Way way = Way::Logical;             // Physical: the newest base backup and the whole log
   std::optional<std::string> backup;  // an id; the newest good one otherwise
   bool random = false;                // any good one
   fs::path scratch;                   // below it; empty: scratchDirectory()
@@ -41,8 +42,8 @@ struct Evidence {
   Micros started_at = 0;
   std::string host;
   std::string tool_version;
-  std::string engine;
-  std::string kind;  // logical or physical
+  database::Engine engine = database::Engine::Sqlite;
+  Way way = Way::Logical;
   std::string backup;
   std::string place;  // where it was read from
   std::uint64_t backup_bytes = 0;

@@ -42,8 +42,8 @@ json::object toDocument(const Evidence& evidence) {
           {"started_at", toIso(evidence.started_at)},
           {"host", evidence.host},
           {"tool_version", evidence.tool_version},
-          {"engine", evidence.engine},
-          {"kind", evidence.kind},
+          {"engine", database::storedName(evidence.engine)},
+          {"kind", name(evidence.way)},
           {"backup", evidence.backup},
           {"place", evidence.place},
           {"backup_bytes", evidence.backup_bytes},
@@ -68,8 +68,8 @@ json::object toDocument(const Evidence& evidence) {
 std::string toMarkdown(const Evidence& evidence, const std::vector<json::object>& history) {
   std::string text =
       fmt::format("# Recovery drill {}\n\n**{}** on {} with aragora {}: {} backup `{}` of {} in {}\n\n", evidence.id,
-                  evidence.passed() ? "Passed" : "NOT PASSED", evidence.host, evidence.tool_version, evidence.kind,
-                  evidence.backup, evidence.engine, evidence.place);
+                  evidence.passed() ? "Passed" : "NOT PASSED", evidence.host, evidence.tool_version, name(evidence.way),
+                  evidence.backup, database::storedName(evidence.engine), evidence.place);
   const auto objective = [&](const char* name, double measured, std::chrono::seconds allowed, bool met) {
     text += fmt::format("| {} | {} | {} | {} |\n", name, evidence.recovered ? seconds(measured) : "not measured",
                         humanSeconds(allowed.count()), met ? "met" : "MISSED");

@@ -51,9 +51,9 @@ std::string nameOfNewestFile(const storage::Place& folder, std::string_view endi
 }
 
 // A record with its signature, and the file that it describes.
-Openable tryRecord(const std::string& kind, const storage::Place& folder, const std::string& record,
+Openable tryRecord(const std::string& what, const storage::Place& folder, const std::string& record,
                    const std::string& file, const crypto::Keyring& keyring) {
-  Openable result{kind, file, 1, {}};
+  Openable result{what, true, file, 1, {}};
   try {
     if (keyring.opensBackups()) {
       if (!backup::readSignedRecord(folder, record, keyring))
@@ -67,9 +67,9 @@ Openable tryRecord(const std::string& kind, const storage::Place& folder, const 
 }
 }  // namespace
 
-Openable tryKeys(const std::string& kind, const std::vector<backup::Entry>& entries, const crypto::Keyring& keyring) {
+Openable tryKeys(const std::string& what, const std::vector<backup::Entry>& entries, const crypto::Keyring& keyring) {
   Openable result;
-  result.kind = kind;
+  result.what = what;
   const auto identities = keyring.opensBackups() ? keyring.backupIdentities() : std::vector<crypto::AgeIdentity>();
   for (const auto& entry : entries) {
     if (!entry.manifest || !entry.problem.empty() || !canTell(entry, keyring)) continue;

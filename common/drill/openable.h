@@ -8,13 +8,14 @@
 namespace aragora::drill {
 
 struct Openable {
-  std::string kind;  // full, base, configuration, artifacts; increments, log
+  std::string what;      // a kind of backup, "increments" or "log"
+  bool one_file = false;  // not a backup: the newest file of it
   std::string newest;
   std::size_t tried = 0;
   std::vector<std::string> problems;  // one a backup
 };
 
-Openable tryKeys(const std::string& kind, const std::vector<backup::Entry>& entries, const crypto::Keyring& keyring);
+Openable tryKeys(const std::string& what, const std::vector<backup::Entry>& entries, const crypto::Keyring& keyring);
 // nullopt when there are none.
 std::optional<Openable> tryIncrementKeys(const backup::Entry& full, const crypto::Keyring& keyring);
 std::optional<Openable> tryLogKeys(const backup::WalArchive& archive, const crypto::Keyring& keyring);

@@ -9,6 +9,7 @@
 namespace aragora::drill {
 
 namespace {
+using backup::Kind;
 using std::chrono::hours;
 
 constexpr auto kDrillEvery = hours(24 * 100);      // quarterly, and a little
@@ -72,23 +73,23 @@ void Judge::backups() {
   for (const auto& kind : state_.kinds) {
     if (!state_.matters(kind) && kind.gone.empty()) continue;
     const auto& rule = kind.rule;
-    const auto name =
-        rule.kind == "full" ? std::string("Newest good backup") : fmt::format("Newest {} backup", rule.kind);
-    const auto make = fmt::format("aragora backup create --kind {}", rule.kind);
-    const auto backups = rule.kind + " backup";
+    const auto newest =
+        rule.kind == Kind::Full ? std::string("Newest good backup") : fmt::format("Newest {} backup", name(rule.kind));
+    const auto make = fmt::format("aragora backup create --kind {}", name(rule.kind));
+    const auto backups = name(rule.kind) + " backup";
     if (!kind.newest) {
-      say(Subject::Backups, Level::Failure, name + ": none", make);
+      say(Subject::Backups, Level::Failure, newest + ": none", make);
     } else {
       const auto due = rule.every.count() == 0      ? std::string("made when it changes")
                        : kind.next_due <= state_.at ? std::string("due now")
                                                     : "next in " + humanDuration(age(state_.at, kind.next_due));
       say(Subject::Backups, kind.late ? Level::Failure : Level::Ok,
-          fmt::format("{}: {} ({}, {})", name, kind.newest->id, ago(kind.newest->manifest->finished_at, state_.at),
+          fmt::format("{}: {} ({}, {})", newest, kind.newest->id, ago(kind.newest->manifest->finished_at, state_.at),
                       due),
           kind.late ? "systemctl status aragora-backup.timer; " + make : "");
     }
     for (const auto& shrunk : kind.shrunk)
-      say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", name, backup::describe(shrunk)),
+      say(Subject::Backups, Level::Warning, fmt::format("{}: less than before: {}", newest, backup::describe(shrunk)),
           "look at the live data: is this what you expect?");
     if (!kind.gone.empty()) say(Subject::Backups, Level::Failure, kind.gone, kind.gone_hint);
     if (!kind.disbelieved.empty())
@@ -122,10 +123,10 @@ void Judge::told() {
 
 void Judge::proof() {
   for (const auto& kind : state_.kinds) {
-    if ((kind.rule.kind != "full" && kind.rule.kind != "base") || kind.count == 0) continue;
-    const auto name = kind.rule.kind == "full" ? std::string("Newest proven backup") : "Newest proven base backup";
+    if ((kind.rule.kind != Kind::Full && kind.rule.kind != Kind::Base) || kind.count == 0) continue;
+    const auto name = kind.rule.kind == Kind::Full ? std::string("Newest proven backup") : "Newest proven base backup";
     const auto prove =
-        kind.rule.kind == "full" ? std::string("aragora backup verify") : "aragora backup verify --input latest-base";
+        kind.rule.kind == Kind::Full ? std::string("aragora backup verify") : "aragora backup verify --input latest-base";
     const auto allowed = std::max<std::chrono::microseconds>(kShortestProof, kind.rule.every * 3);
     const auto old = [&](Micros at) { return state_.at - at > allowed.count(); };
     if (!kind.proof) {
@@ -143,15 +144,14 @@ void Judge::keys() {
   std::vector<std::string> opened;
   for (const auto& key : state_.keys) {
     if (key.problems.empty()) {
-      if (key.tried > 0) opened.push_back(key.kind);
+      if (key.tried > 0) opened.push_back(key.what);
       continue;
     }
-    const bool file = key.kind == "log" || key.kind == "increments";
     say(Subject::Keys, Level::Failure,
         fmt::format("Keys: {} with the keys at hand: {}",
-                    file ? fmt::format("the newest file of {} does not open", key.kind)
+                    key.one_file ? fmt::format("the newest file of {} does not open", key.what)
                          : fmt::format("{} of {} {} not open", key.problems.size(),
-                                       counted(key.tried, key.kind + " backup"), agreeing(key.tried, "does", "do")),
+                                       counted(key.tried, key.what + " backup"), agreeing(key.tried, "does", "do")),
                     key.problems.back()),
         "name the key that they were made with in ARAGORA_ENCRYPTION_PREVIOUS_KEYS, then: aragora backup rekey");
   }
@@ -175,7 +175,7 @@ void Judge::offsite() {
     return say(Subject::Offsite, Level::Failure, fmt::format("Copy elsewhere: {}: {}", where, state_.place_problem),
                backup::kHowToMark);
   if (!state_.copy) {
-    if (state_.kind("full").count > 0 || state_.kind("base").count > 0) return fails("nothing was copied yet");
+    if (state_.kind(Kind::Full).count > 0 || state_.kind(Kind::Base).count > 0) return fails("nothing was copied yet");
     return say(Subject::Offsite, Level::Unset, fmt::format("Copy elsewhere: {}: there is nothing to copy yet", where),
                "aragora backup");
   }
@@ -211,13 +211,13 @@ void Judge::time() {
         : prediction.measured ? Level::Ok
                               : Level::Unset,
         fmt::format("A recovery from {} would take about {} ({} of backup, {} of {}; {}; objective {})",
-                    prediction.place == "local" ? "here" : "elsewhere", humanSeconds(std::llround(prediction.seconds)),
+                    prediction.place == Where::Local ? "here" : "elsewhere", humanSeconds(std::llround(prediction.seconds)),
                     humanBytes(prediction.amount.backup), humanBytes(prediction.amount.log),
-                    prediction.kind == "physical" || !state_.sqlite ? "log" : "increments",
+                    prediction.way == Way::Physical || !state_.sqlite ? "log" : "increments",
                     prediction.measured ? "by the last drill" : "never measured", humanDuration(objective)),
         misses && prediction.measured ? "make base backups more often, or use a faster machine; then: aragora drill"
         : prediction.measured         ? ""
-        : prediction.place == "local" ? "aragora drill"
+        : prediction.place == Where::Local ? "aragora drill"
                                       : "aragora drill --from offsite");
   }
 }

@@ -6,6 +6,7 @@ namespace aragora::drill {
 
 namespace {
 using backup::formatLsn;
+using backup::Kind;
 
 constexpr Micros kReceiverSilence = 30'000'000;
 constexpr const char* kStartReceiver = "systemctl enable --now aragora-wal";
@@ -72,7 +73,7 @@ void Judge::base() {
                     agreeing(state_.log_lacks.size(), "is", "are"), state_.log_lacks.front()),
         fmt::format("look for them elsewhere (--from offsite); then: {}", kNewBase));
   if (!window) {
-    if (state_.hasLog() && !state_.kind("base").newest)
+    if (state_.hasLog() && !state_.kind(Kind::Base).newest)
       say(Subject::Window, Level::Failure, "Recovery to a moment: not possible, there is no base backup", kNewBase);
     return;
   }
@@ -177,7 +178,7 @@ void Judge::loss() { state_.sqlite ? sqliteLoss() : postgresLoss(); }
 
 void Judge::sqliteLoss() {
   if (state_.increments.saving || state_.increments.newest) {
-    if (!state_.kind("full").newest) return;  // said already
+    if (!state_.kind(Kind::Full).newest) return;  // said already
     lost("the database", state_.lossHere());
     if (!objectives_.offsite.empty() && state_.copy) lost("this machine", state_.lossElsewhere());
   } else if (!scheduleMeetsObjective()) {

@@ -16,6 +16,7 @@ namespace aragora::drill {
 
 namespace {
 using backup::Entry;
+using backup::Kind;
 
 constexpr auto kSealingTime = std::chrono::milliseconds(500);
 
@@ -76,14 +77,14 @@ KindState look(const std::vector<Entry>& entries, const backup::Rule& rule, Micr
 
 // What a drill proved of a backup counts as long as that backup is there and whole.
 void addDrills(std::vector<KindState>& kinds, const std::vector<Kept>& drills,
-               const std::map<std::string, std::vector<Entry>>& all) {
+               const std::map<Kind, std::vector<Entry>>& all) {
   for (const auto& kept : drills) {
     if (!kept.authentic || !jsonFlagOr(kept.document, "recovered", false)) continue;
-    const auto* name = jsonTextOr(kept.document, "kind", "") == "physical" ? "base" : "full";
+    const auto made_of = kindFor(parseWay(jsonTextOr(kept.document, "kind", "")).value_or(Way::Logical));
     const auto at = fromIso(jsonTextOr(kept.document, "started_at", "")).value_or(0);
     const auto backup = jsonTextOr(kept.document, "backup", "");
     for (auto& kind : kinds) {
-      if (kind.rule.kind != name || (kind.proof && at <= kind.proof->at)) continue;
+      if (kind.rule.kind != made_of || (kind.proof && at <= kind.proof->at)) continue;
       const auto& entries = all.at(kind.rule.kind);
       if (std::any_of(entries.begin(), entries.end(),
                       [&](const auto& one) { return one.id == backup && whyNotGood(one).empty(); }))
@@ -192,11 +193,11 @@ void lookAtLog(RecoveryState& state, const StateOptions& options, const std::vec
   if (auto found = tryLogKeys(archive, *options.keyring)) state.keys.push_back(std::move(*found));
 }
 
-Amount amountOf(const RecoveryState& state, bool physical) {
-  const auto& newest = state.kind(physical ? "base" : "full").newest;
+Amount amountOf(const RecoveryState& state, Way way) {
+  const auto& newest = state.kind(kindFor(way)).newest;
   if (!newest) return {};
   Amount amount{newest->manifest->storedSize(), 0};
-  if (!physical) {
+  if (way == Way::Logical) {
     for (const auto& item : backup::incrementsDirectory(*newest).list()) amount.log += item.size;
   } else if (const auto& base = newest->manifest->physical; base && state.window) {
     amount.log = state.window->end > base->start ? state.window->end - base->start : 0;
@@ -205,13 +206,12 @@ Amount amountOf(const RecoveryState& state, bool physical) {
 }
 
 void predict(RecoveryState& state, const StateOptions& options, const std::vector<Kept>& drills) {
-  const bool physical = state.kind("base").newest.has_value();
-  if (!physical && !state.kind("full").newest) return;
-  const auto amount = amountOf(state, physical);
-  const auto* kind = physical ? "physical" : "logical";
-  state.predictions.push_back(predictRecovery(drills, options.directory, "local", kind, amount));
+  const auto way = state.kind(Kind::Base).newest ? Way::Physical : Way::Logical;
+  if (!state.kind(kindFor(way)).newest) return;
+  const auto amount = amountOf(state, way);
+  state.predictions.push_back(predictRecovery(drills, options.directory, Where::Local, way, amount));
   if (!options.objectives.offsite.empty())
-    state.predictions.push_back(predictRecovery(drills, options.directory, "offsite", kind, amount));
+    state.predictions.push_back(predictRecovery(drills, options.directory, Where::Offsite, way, amount));
 }
 
 std::string placeProblem(const Objectives& objectives) {
@@ -232,7 +232,7 @@ std::optional<Entry> newestCopied(const std::vector<Entry>& entries, Micros comp
 }
 
 std::optional<Elsewhere> lookThere(const RecoveryState& state, const StateOptions& options,
-                                   const std::map<std::string, std::vector<Entry>>& entries) {
+                                   const std::map<Kind, std::vector<Entry>>& entries) {
   if (options.elsewhere || !options.ask_elsewhere || !state.copy || !state.place_problem.empty())
     return options.elsewhere;
   const auto& place = options.objectives.place;
@@ -258,16 +258,16 @@ void lookAtSpace(RecoveryState& state) {
 }
 }  // namespace
 
-const KindState& RecoveryState::kind(const std::string& name) const {
+const KindState& RecoveryState::kind(Kind which) const {
   const auto found =
-      std::find_if(kinds.begin(), kinds.end(), [&](const KindState& state) { return state.rule.kind == name; });
+      std::find_if(kinds.begin(), kinds.end(), [&](const KindState& state) { return state.rule.kind == which; });
   ARAGORA_CHECK(found != kinds.end());
   return *found;
 }
 
 bool RecoveryState::matters(const KindState& kind) const {
-  if (kind.rule.kind == "full") return true;
-  if (kind.rule.kind == "base") return hasLog() || kind.count > 0;
+  if (kind.rule.kind == Kind::Full) return true;
+  if (kind.rule.kind == Kind::Base) return hasLog() || kind.count > 0;
   return kind.count > 0;
 }
 
@@ -287,7 +287,7 @@ std::optional<double> RecoveryState::lossElsewhere() const {
     const auto here = lossHere();
     if (!here || !copy || copy->complete_at == 0) return std::nullopt;
     const auto newest =
-        std::max(increments.newest.value_or(0), kind("full").newest ? kind("full").newest->manifest->finished_at : 0);
+        std::max(increments.newest.value_or(0), kind(Kind::Full).newest ? kind(Kind::Full).newest->manifest->finished_at : 0);
     // What is there is all that there is.
     return copy->complete_at >= newest ? *here : secondsBetween(copy->complete_at, at);
   }
@@ -296,7 +296,7 @@ std::optional<double> RecoveryState::lossElsewhere() const {
   return secondsBetween(offsite->durable_through, at);
 }
 
-const Prediction* RecoveryState::prediction(const std::string& place) const {
+const Prediction* RecoveryState::prediction(Where place) const {
   for (const auto& prediction : predictions) {
     if (prediction.place == place) return &prediction;
   }
@@ -327,7 +327,7 @@ RecoveryState recoveryState(const StateOptions& options) {
   state.opens = options.keyring->opensBackups();
   const auto told = ask(state, options);
   const auto drills = history(options.directory, *options.keyring);
-  std::map<std::string, std::vector<Entry>> all;
+  std::map<Kind, std::vector<Entry>> all;
   for (const auto& rule : options.objectives.policy) {
     const auto entries = backup::Repository(options.directory, options.keyring, rule.kind).list();
     auto believed = backup::authentic(entries, *options.keyring);
@@ -336,17 +336,17 @@ RecoveryState recoveryState(const StateOptions& options) {
         backup::compareWithLedger(options.directory, rule.kind, entries, *options.keyring, told.of(rule.kind));
     state.kinds.back().gone = std::move(findings.problem);
     state.kinds.back().gone_hint = std::move(findings.hint);
-    if (!entries.empty()) state.keys.push_back(tryKeys(rule.kind, entries, *options.keyring));
+    if (!entries.empty()) state.keys.push_back(tryKeys(name(rule.kind), entries, *options.keyring));
     all[rule.kind] = std::move(believed);
   }
   addDrills(state.kinds, drills, all);
-  const auto& full = state.kind("full").newest;
+  const auto& full = state.kind(Kind::Full).newest;
   if (state.sqlite) {
     state.increments = lookAtIncrements(options, full);
     if (auto found = full ? tryIncrementKeys(*full, *options.keyring) : std::nullopt)
       state.keys.push_back(std::move(*found));
   } else {
-    lookAtLog(state, options, all["base"]);
+    lookAtLog(state, options, all[Kind::Base]);
   }
   state.copy = backup::offsiteStatus(options.directory);
   state.place_problem = placeProblem(options.objectives);

@@ -102,14 +102,14 @@ struct RecoveryState {
   bool no_inodes = false;
   bool read_only = false;
 
-  const KindState& kind(const std::string& name) const;
+  const KindState& kind(backup::Kind which) const;
   // A base is expected only where log is received, artifacts and configuration where something makes them.
   bool matters(const KindState& kind) const;
   bool hasLog() const { return log || newest_segment; }
   // Seconds of commits that are not safe here, or elsewhere; nullopt when it is not known or nothing is continuous.
   std::optional<double> lossHere() const;
   std::optional<double> lossElsewhere() const;
-  const Prediction* prediction(const std::string& place) const;
+  const Prediction* prediction(Where place) const;
 };
 
 RecoveryState recoveryState(const StateOptions& options);

@@ -21,26 +21,25 @@ double timeFor(double now, double measured, double seconds, double assumed) {
   return seconds + (now - measured) / (tells ? measured / seconds : assumed);
 }
 
-const json::object* lastOf(const std::vector<Kept>& drills, const fs::path& here, const std::string& place,
-                           const std::string& kind) {
+const json::object* lastOf(const std::vector<Kept>& drills, const fs::path& here, Where place, Way way) {
   for (auto kept = drills.rbegin(); kept != drills.rend(); ++kept) {
     const auto& document = kept->document;
     const bool local = jsonTextOr(document, "place", "") == here.string();
-    if (kept->authentic && jsonFlagOr(document, "recovered", false) && jsonTextOr(document, "kind", "") == kind &&
-        local == (place == "local"))
+    if (kept->authentic && jsonFlagOr(document, "recovered", false) && jsonTextOr(document, "kind", "") == name(way) &&
+        local == (place == Where::Local))
       return &document;
   }
   return nullptr;
 }
 }  // namespace
 
-Prediction predictRecovery(const std::vector<Kept>& drills, const fs::path& here, const std::string& place,
-                           const std::string& kind, const Amount& amount) {
-  Prediction prediction{place, kind, amount, 0, false};
-  const auto& speed = place == "local" ? kHere : kElsewhere;
+Prediction predictRecovery(const std::vector<Kept>& drills, const fs::path& here, Where place, Way way,
+                           const Amount& amount) {
+  Prediction prediction{place, way, amount, 0, false};
+  const auto& speed = place == Where::Local ? kHere : kElsewhere;
   const auto backup = static_cast<double>(amount.backup);
   const auto log = static_cast<double>(amount.log);
-  const auto* drill = lastOf(drills, here, place, kind);
+  const auto* drill = lastOf(drills, here, place, way);
   if (drill == nullptr) {
     prediction.seconds = kStart + backup / speed.unpack + log / speed.replay;
     return prediction;

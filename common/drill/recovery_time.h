@@ -12,14 +12,14 @@ struct Amount {
 };
 
 struct Prediction {
-  std::string place;  // "local" or "offsite"
-  std::string kind;   // "physical" or "logical"
+  Where place = Where::Local;
+  Way way = Way::Logical;
   Amount amount;
   double seconds = 0;
-  bool measured = false;  // a drill has recovered this kind from this place
+  bool measured = false;  // a drill has recovered this way from this place
 };
 
-Prediction predictRecovery(const std::vector<Kept>& drills, const fs::path& here, const std::string& place,
-                           const std::string& kind, const Amount& amount);
+Prediction predictRecovery(const std::vector<Kept>& drills, const fs::path& here, Where place, Way way,
+                           const Amount& amount);
 
 }  // namespace aragora::drill

@@ -35,11 +35,11 @@ void Backups::start() {
 
 void Backups::keepConfiguration(const backup::CreateOptions& given) const {
   std::error_code ignored;
-  if (!std::filesystem::exists(given.directory / "full", ignored)) return;
+  if (!std::filesystem::exists(given.directory / name(backup::Kind::Full), ignored)) return;
   try {
     auto options = given;
     options.lock_wait = kKeepTime;
-    for (const auto& made : backup::createWhatIsDue(options, {backup::ruleOf(options_.policy, "configuration")}))
+    for (const auto& made : backup::createWhatIsDue(options, {backup::ruleOf(options_.policy, backup::Kind::Configuration)}))
       log::info("the configuration changed and is kept as {}", made.id);
   } catch (const std::exception& error) {
     if (stopping_) return;

@@ -14,7 +14,7 @@ double seconds(Micros at) { return static_cast<double>(at) / 1e6; }
 // A series that is not there says "never", which the alert rules understand; a zero would say "in 1970".
 void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
   for (const auto& kind : state.kinds) {
-    const metrics::Labels labels{{"kind", kind.rule.kind}};
+    const metrics::Labels labels{{"kind", name(kind.rule.kind)}};
     registry.gauge("aragora_backup_count", static_cast<double>(kind.count), labels);
     registry.gauge("aragora_backup_not_good", static_cast<double>(kind.bad.size()), labels);
     registry.gauge("aragora_backup_dated_in_the_future", static_cast<double>(kind.future.size()), labels);
@@ -49,7 +49,7 @@ void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
   }
   for (const auto& prediction : state.predictions)
     registry.gauge("aragora_recovery_predicted_rto_seconds", prediction.seconds,
-                   {{"place", prediction.place}, {"measured", prediction.measured ? "yes" : "no"}});
+                   {{"place", std::string(drill::name(prediction.place))}, {"measured", prediction.measured ? "yes" : "no"}});
   registry.gauge("aragora_backup_repository_free_bytes", static_cast<double>(state.free_bytes));
 }
 

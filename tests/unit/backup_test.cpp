@@ -25,7 +25,7 @@ constexpr Micros kDay = 86'400'000'000LL;
 Manifest sample() {
   Manifest manifest;
   manifest.id = "20260113T100000Z-01ABC";
-  manifest.engine = "sqlite";
+  manifest.engine = database::Engine::Sqlite;
   manifest.server_version = "SQLite 3";
   manifest.tool_version = "0.1.0";
   manifest.instance_id = "i";
@@ -113,8 +113,8 @@ TEST(Artifact, ASymlinkInItsPlaceIsRefused) {
   EXPECT_THROW(sealed.read(), Error);
 }
 
-const Rule kDaily{"full", std::chrono::hours(24), 30, false};
-const Rule kBases{"base", std::chrono::hours(24), 7, true};
+const Rule kDaily{Kind::Full, std::chrono::hours(24), 30, false};
+const Rule kBases{Kind::Base, std::chrono::hours(24), 7, true};
 
 Entry entryAt(Micros at, bool good, bool proven) {
   Entry entry;

@@ -143,7 +143,7 @@ class Recovery {
   }
 
   bool showPlan() {
-    const auto* file = base_->manifest->file("database");
+    const auto* file = base_->manifest->file(content::kDatabase);
     report_.plan = {fmt::format("unpack base backup {} ({}) into {}", base_->id, humanBytes(file->plain_size),
                                 options_.to.string()),
                     fmt::format("replay the log of timeline {} from {} towards {} (it ends at {}, {})",
@@ -159,7 +159,7 @@ class Recovery {
     Unpacker unpacker(unfinished_);
     made_directory_ = true;
     lock_ = lockDirectory(unfinished_);
-    const auto& cluster = *base_->manifest->file("database");
+    const auto& cluster = *base_->manifest->file(content::kDatabase);
     begin(options_.progress, {"unpacking the base backup", cluster.plain_size});
     readArtifact(
         base_->directory, cluster, options_.keyring->backupIdentities(),

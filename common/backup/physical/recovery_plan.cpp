@@ -39,7 +39,7 @@ class Planner {
   const PhysicalRecord& best() const { return *plan_.bases.front().manifest->physical; }
 
   void findBases() {
-    const Repository repository(options_.directory, options_.keyring, "base");
+    const Repository repository(options_.directory, options_.keyring, backup::Kind::Base);
     if (options_.base) {  // one that was named is looked at whatever was found before
       all_ = repository.list();
       std::erase_if(all_, [&](const Entry& entry) { return entry.id != *options_.base; });
@@ -53,9 +53,9 @@ class Planner {
     if (!all_.empty()) return;
     const auto bad = repository.list();
     throw Error(Code::NoInput,
-                bad.empty() ? fmt::format("there is no base backup in {}", (repository.directory() / "base").describe())
+                bad.empty() ? fmt::format("there is no base backup in {}", (repository.directory() / name(backup::Kind::Base)).describe())
                             : fmt::format("none of the {} base backups in {} is good; {}: {}", bad.size(),
-                                          (repository.directory() / "base").describe(), bad.back().id,
+                                          (repository.directory() / name(backup::Kind::Base)).describe(), bad.back().id,
                                           bad.back().problem.empty() ? bad.back().verifications.back().message
                                                                      : bad.back().problem),
                 bad.empty() ? "make one: aragora backup create --kind base"
