@@ -1,48 +1,16 @@
 #include "common/config/loader.h"
 
-#include <unistd.h>
-
-#include "common/base/account.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
-#include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/config/addresses.h"
+#include "common/config/secret_command.h"
 #include "common/config/secret_file.h"
 #include "common/config/toml_file.h"
 
 namespace aragora::config {
 
 namespace {
-constexpr std::size_t kSecretLimit = 64 * 1024;  // of what a program prints
-constexpr auto kCommandTimeout = std::chrono::seconds(10);
-// What programs that keep secrets are told by the environment. Ours they do not see: a secret is no help to find
-// another.
-constexpr std::string_view kSecretStores[] = {"AWS_*",
-                                              "AZURE_*",
-                                              "GOOGLE_*",
-                                              "CLOUDSDK_*",
-                                              "VAULT_*",
-                                              "BAO_*",
-                                              "OP_*",
-                                              "BW_*",
-                                              "DOPPLER_*",
-                                              "INFISICAL_*",
-                                              "SOPS_*",
-                                              "GNUPGHOME",
-                                              "PASSWORD_STORE_*",
-                                              "SSH_AUTH_SOCK",
-                                              "DBUS_SESSION_BUS_ADDRESS",
-                                              "CREDENTIALS_DIRECTORY",
-                                              "SSL_CERT_FILE",
-                                              "SSL_CERT_DIR",
-                                              "HTTP_PROXY",
-                                              "HTTPS_PROXY",
-                                              "NO_PROXY",
-                                              "http_proxy",
-                                              "https_proxy",
-                                              "no_proxy"};
-
 bool isFlagText(const std::string& text) {
   static const std::set<std::string> kWords = {"true", "1", "yes", "on", "false", "0", "no", "off"};
   return kWords.count(lower(text)) > 0;
@@ -206,25 +174,11 @@ class Merger {
       result_.config.add(setting.key, {Secret("unresolved"), source, false});
       return;
     }
-    try {
-      Command program{split(command, ' '), {}, false};
-      program.passes.assign(std::begin(kSecretStores), std::end(kSecretStores));
-      const auto outcome = runCommand(asTheUnitsUser(std::move(program)), kCommandTimeout, kSecretLimit);
-      if (outcome.status != 0) {
-        problem(setting, variable, fmt::format("the program exited {} instead of printing the secret", outcome.status),
-                source.text, "run it by hand as the service user");
-        return;
-      }
-      addIndirect(setting, variable, withoutFinalNewline(outcome.output), source);
-    } catch (const Error& error) {
-      problem(setting, variable, error.what(), source.text, error.hint());
-    }
-  }
-
-  // What root types on behalf of a service runs nothing with root's rights that the service runs with its own.
-  Command asTheUnitsUser(Command command) const {
-    const auto account = unit_ != nullptr && ::geteuid() == 0 ? findAccount(unit_->user) : std::nullopt;
-    return account && account->user != 0 ? commandAs(*account, std::move(command)) : command;
+    const auto said = runSecretCommand(command, unit_ != nullptr ? unit_->user : std::string());
+    if (said.secret)
+      addIndirect(setting, variable, *said.secret, source);
+    else
+      problem(setting, variable, said.problem, source.text, said.hint);
   }
 
   void addIndirect(const Setting& setting, const std::string& variable, std::string text, const Origin& origin) {
