@@ -1,11 +1,11 @@
 #include "daemon/assembly.h"
 
-#include "common/backup/usage_lock.h"
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
+#include "common/database/sqlite/usage_lock.h"
 #include "common/deployment/deployment.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
@@ -29,15 +29,15 @@ constexpr auto kProgressPatience = std::chrono::seconds(5);
 constexpr auto kGoodbye = std::chrono::milliseconds(500);
 constexpr auto kCut = std::chrono::milliseconds(500);
 
-std::optional<backup::UsageLock> lockEmbedded(const database::Target& target) {
+std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
   makeDirectories(target.path.parent_path(), 0750);
-  auto lock = backup::UsageLock::tryAcquire(target.path);
+  auto lock = database::sqlite::UsageLock::tryAcquire(target.path);
   if (!lock)
-    throw Error(
-        Code::Busy,
-        fmt::format("another daemon uses {} ({})", target.path.string(), backup::UsageLock::holder(target.path)),
-        "stop it first, or set ARAGORA_STATE_DIR");
+    throw Error(Code::Busy,
+                fmt::format("another daemon uses {} ({})", target.path.string(),
+                            database::sqlite::UsageLock::holder(target.path)),
+                "stop it first, or set ARAGORA_STATE_DIR");
   return lock;
 }
 }  // namespace
@@ -118,6 +118,7 @@ struct Assembly::Parts {
       registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
       registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
       registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
+      registry.count("aragora_db_errors_total", {}, static_cast<double>(database->takeFailures()));
       registry.gauge("aragora_db_pool_size", static_cast<double>(database->pool().size));
       registry.gauge("aragora_db_pool_available", static_cast<double>(database->pool().available));
       lifecycle::collectProcessMetrics(registry);
@@ -165,7 +166,7 @@ struct Assembly::Parts {
   const config::Config& config;
   crypto::Keyring keyring;
   database::Target target;
-  std::optional<backup::UsageLock> usage_lock;
+  std::optional<database::sqlite::UsageLock> usage_lock;
   std::unique_ptr<database::Database> database;
   accounts::Accounts accounts;
   store::Debates debates;

@@ -1,7 +1,5 @@
 #include "common/database/database.h"
 
-#include "common/base/error.h"
-
 namespace aragora::database {
 
 std::string Database::whyFull() const {
@@ -14,16 +12,11 @@ void Database::foundSpace() {
   full_.clear();
 }
 
-void Database::noticingFull(const std::function<void()>& write) {
-  try {
-    write();
-  } catch (const Error& error) {
-    if (error.code() == Code::StorageFull) {
-      const std::lock_guard lock(full_mutex_);
-      full_ = error.what();
-    }
-    throw;
-  }
+void Database::notice(const Failure& failure) {
+  if (failure.code() != Code::Conflict) ++failures_;
+  if (failure.code() != Code::StorageFull) return;
+  const std::lock_guard lock(full_mutex_);
+  full_ = failure.what();
 }
 
 }  // namespace aragora::database

@@ -3,6 +3,7 @@
 // serialisation failure, so it must have no effect but on the connection. Exceptions roll back and pass through.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -13,7 +14,8 @@
 
 namespace aragora::database {
 
-// What the database itself said no to. Its words name roles, hosts and tables: for operators, never for API clients.
+// What the database itself said no to, or that it cannot be reached. Its words name roles, hosts and tables: for
+// operators, never for API clients.
 class Failure : public Error {
  public:
   explicit Failure(Error error) : Error(std::move(error)) {}
@@ -40,6 +42,9 @@ class Database {
   // Why nothing can be written at the moment: a standby, a file system mounted read-only. Empty when it can.
   virtual std::string whyReadOnly() = 0;
   virtual std::string version() = 0;
+  // How many reads and writes it failed since the last call; looks at its health do not count, nor does a constraint
+  // that was violated: then it did its work.
+  std::uint64_t takeFailures() { return failures_.exchange(0); }
   // What is full, since a write failed for lack of space and until somebody has seen that there is some again.
   std::string whyFull() const;
   void foundSpace();
@@ -64,10 +69,20 @@ class Database {
   }
 
  protected:
-  // Runs a write, and keeps what it says is full.
-  void noticingFull(const std::function<void()>& write);
+  // Runs a read or a write, and notices how it fails.
+  template <typename Function>
+  auto noticing(Function&& function) {
+    try {
+      return function();
+    } catch (const Failure& failure) {
+      notice(failure);
+      throw;
+    }
+  }
 
  private:
+  void notice(const Failure& failure);
+  std::atomic<std::uint64_t> failures_{0};
   mutable std::mutex full_mutex_;
   std::string full_;
 };

@@ -1,5 +1,6 @@
 // Counters, gauges and histograms in the Prometheus text format, kept by prometheus-cpp. One Registry a daemon, passed
-// by reference; recording is thread-safe and costs a few atomic operations. Label sets are bounded by the callers.
+// by reference; recording is thread-safe. A request costs a shared lock and its own counters; everything else also
+// looks its series up, under two locks. Label sets are bounded by the callers.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,7 @@ class Registry {
   // The gauges of that beginning are gone until they are set again: what is not there must not look current.
   void forgetGauges(std::string_view prefix);
   void observe(const std::string& name, double seconds, const Labels& labels = {});
-  // One answered HTTP request; the label sets are kept, so that this costs a shared lock and three atomic additions.
+  // One answered HTTP request; its series are kept at hand.
   void request(std::string_view route, std::string_view method, int status, double seconds);
   // Called before each exposition, to fill gauges that are looked up rather than kept.
   void onCollect(std::function<void(Registry&)> collector);

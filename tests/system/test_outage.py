@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from support import Cluster, Daemon, Sandbox, main
+from support import Cluster, Daemon, Sandbox, free_port, main
 
 SILENT = 20  # seconds
 
@@ -137,6 +137,37 @@ class Outage(unittest.TestCase):
         with Cluster() as cluster, contextlib.closing(DropsEverything(cluster.port)) as way, Sandbox(DATABASE_URL=cluster.url.replace(str(cluster.port), str(way.port))) as sandbox:
             sandbox.run("migrate", check=0)
             self.lives_through(sandbox, way.flows.clear, way.flows.set)
+
+
+class Counted(unittest.TestCase):
+    """aragora_db_errors_total: what the database failed, and nothing else."""
+
+    def errors(self, daemon):
+        _, _, body = daemon.request("GET", "/metrics")
+        return float(re.search(r"^aragora_db_errors_total (\S+)$", body.decode(), re.M)[1])
+
+    def test_reads_and_writes_that_the_database_failed_are_counted_and_nothing_else(self):
+        nobody = f"http://127.0.0.1:{free_port()}/v1"
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, OPENAI_API_KEY="sk-none", ARAGORA_OPENAI_BASE_URL=nobody, ARAGORA_CALL_TIMEOUT_SECONDS="1") as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                # Somebody else who is out of reach, and answers that are no success.
+                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0})
+                self.assertEqual(daemon.wait_finished(made["debate_id"])["status"], "failed")
+                self.assertEqual(daemon.get("/api/debates/nobody")[0], 404)
+                self.assertEqual(self.errors(daemon), 0)
+                cluster.stop()
+                for _ in range(3):
+                    self.assertEqual(daemon.get(f"/api/debates/{made['debate_id']}")[0], 503)
+                    self.assertEqual(daemon.post("/api/debates", {"task": "not now", "rounds": 0})[0], 503)
+                self.assertGreaterEqual(self.errors(daemon), 6)
+                cluster.start()
+                daemon.started = time.monotonic()
+                daemon.wait_ready()
+                after = self.errors(daemon)
+                for _ in range(5):
+                    self.assertEqual(daemon.get(f"/api/debates/{made['debate_id']}")[0], 200)
+                self.assertEqual(self.errors(daemon), after)
 
 
 class RoundTrips(unittest.TestCase):

@@ -34,7 +34,7 @@ class PostgresDatabase::Lease {
       --pool_.open_;
     }
     if (std::chrono::steady_clock::now() - pool_.failed_at_ < kRetryConnect)
-      throw Error(Code::Unreachable, pool_.failure_);
+      throw Failure(Error(Code::Unreachable, pool_.failure_));
     ++pool_.open_;
     lock.unlock();
     try {
@@ -45,7 +45,7 @@ class PostgresDatabase::Lease {
       pool_.failed_at_ = std::chrono::steady_clock::now();
       pool_.failure_ = error.what();
       pool_.returned_.notify_one();
-      throw;
+      throw Failure(error);
     }
   }
   Lease(const Lease&) = delete;
@@ -80,7 +80,7 @@ class PostgresDatabase::Lease {
 
 namespace {
 // To those who ask us it is a server that is away: the primary comes back, or is another one by the next connection.
-Error awayFor(const Error& error) { return {Code::Unreachable, error.what(), error.hint()}; }
+Failure awayFor(const Error& error) { return Failure(Error(Code::Unreachable, error.what(), error.hint())); }
 }  // namespace
 
 void PostgresDatabase::run(const Work& work, std::string_view begin) {
@@ -105,13 +105,16 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
   }
 }
 
-void PostgresDatabase::read(const Work& work) { run(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); }
+void PostgresDatabase::read(const Work& work) {
+  noticing([&] { run(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); });
+}
+
 void PostgresDatabase::write(const Work& work) {
-  noticingFull([&] { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); });
+  noticing([&] { run(work, "BEGIN ISOLATION LEVEL READ COMMITTED"); });
 }
 
 Rows PostgresDatabase::query(std::string_view sql, const Values& values) {
-  return ask(sql, values, target_.statement_timeout);
+  return noticing([&] { return ask(sql, values, target_.statement_timeout); });
 }
 
 // A statement alone is its own transaction.

@@ -51,15 +51,21 @@ SqliteDatabase::~SqliteDatabase() {
 }
 
 void SqliteDatabase::read(const Work& work) {
-  withReader([&](SqliteConnection& connection) {
-    Transaction transaction(connection);
-    work(connection);
-    transaction.commit();
+  noticing([&] {
+    withReader([&](SqliteConnection& connection) {
+      Transaction transaction(connection);
+      work(connection);
+      transaction.commit();
+    });
   });
 }
 
 // A statement alone is its own snapshot.
 Rows SqliteDatabase::query(std::string_view sql, const Values& values) {
+  return noticing([&] { return ask(sql, values); });
+}
+
+Rows SqliteDatabase::ask(std::string_view sql, const Values& values) {
   Rows rows;
   withReader([&](SqliteConnection& connection) { rows = connection.query(sql, values); });
   return rows;
@@ -114,7 +120,7 @@ void SqliteDatabase::write(const Work& work) {
     done = queue_.back().done.get_future();
   }
   work_arrived_.notify_one();
-  noticingFull([&] { done.get(); });  // bounded: the writer answers every job, busy_timeout limits its waits
+  noticing([&] { done.get(); });  // bounded: the writer answers every job, busy_timeout limits its waits
 }
 
 void SqliteDatabase::runWriter() {
@@ -177,7 +183,7 @@ void SqliteDatabase::checkpointWhenDue() {
   }
 }
 
-void SqliteDatabase::ping() { query("SELECT 1 FROM sqlite_schema LIMIT 1", {}); }
+void SqliteDatabase::ping() { ask("SELECT 1 FROM sqlite_schema LIMIT 1", {}); }
 
 // What a write needs, looked at without one: a probe must not wait for the writer.
 std::string SqliteDatabase::whyReadOnly() {

@@ -34,6 +34,7 @@ class SqliteDatabase : public Database {
     const Work* work = nullptr;
     std::promise<void> done;
   };
+  Rows ask(std::string_view sql, const Values& values);
   void withReader(const std::function<void(SqliteConnection&)>& use);
   std::unique_ptr<SqliteConnection> takeReader();  // none: one is to be opened
   void runWriter();
