@@ -136,8 +136,9 @@ int create(Context& context, const Options& options) {
   }
   if (made.empty()) out.line("Nothing is due.");
   if (made.size() == 1)
-    out.line(fmt::format("  {}\n  prove it with: aragora backup verify --input {}", made[0].directory.describe(),
-                         made[0].manifest->kind == backup::Kind::Full ? (how.directory / "latest").string() : made[0].id));
+    out.line(
+        fmt::format("  {}\n  prove it with: aragora backup verify --input {}", made[0].directory.describe(),
+                    made[0].manifest->kind == backup::Kind::Full ? (how.directory / "latest").string() : made[0].id));
   json::object document{{"backups", array}};
   if (made.size() == 1) document["backup"] = backups::describe(made[0]);
   out.document(document);

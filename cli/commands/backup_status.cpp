@@ -140,7 +140,7 @@ json::value describeServer(const std::optional<drill::ServerSide>& server) {
   if (!server) return nullptr;
   return json::object{{"problem", orNull(server->failure)},
                       {"slot", server->has_slot},
-                      {"slot_state", orNull(server->slot_state)},
+                      {"slot_state", orNull(backup::name(server->slot_state))},
                       {"confirmed", server->kept_from > 0 ? json::value(formatLsn(server->kept_from)) : nullptr},
                       {"end", server->end > 0 ? json::value(formatLsn(server->end)) : nullptr},
                       {"wal_level", orNull(server->wal_level)}};
@@ -194,8 +194,13 @@ json::value describeDrill(const std::optional<drill::LastDrill>& drill) {
 
 int status(Context& context, const Options& options) {
   const auto objectives = drill::objectivesOf(context.config());
-  const auto state = drill::recoveryState({context.backupDirectory(options.output), objectives,
-                                           &context.backupKeyring(), context.target(), true, true, {}});
+  const auto state = drill::recoveryState({context.backupDirectory(options.output),
+                                           objectives,
+                                           &context.backupKeyring(),
+                                           context.target(),
+                                           true,
+                                           true,
+                                           {}});
   const auto& full = state.kind(backup::Kind::Full);
   const auto* local = state.prediction(drill::Where::Local);
   json::object document{{"directory", state.directory.string()},

@@ -35,14 +35,14 @@ struct Options {
 
 // The one target that was named; nullopt for the restore of a logical backup.
 std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
-  using Kind = backup::RecoveryTarget::Kind;
+  using Goal = backup::RecoveryTarget::Kind;
   std::vector<backup::RecoveryTarget> named;
   if (options.target_time)
-    named.push_back({Kind::Time, toExactIso(requireMoment("--target-time", *options.target_time))});
-  if (options.target_name) named.push_back({Kind::Name, *options.target_name});
-  if (options.target_lsn) named.push_back({Kind::Position, *options.target_lsn});
-  if (options.target_xid) named.push_back({Kind::Xid, *options.target_xid});
-  if (options.latest) named.push_back({Kind::Latest, {}});
+    named.push_back({Goal::Time, toExactIso(requireMoment("--target-time", *options.target_time))});
+  if (options.target_name) named.push_back({Goal::Name, *options.target_name});
+  if (options.target_lsn) named.push_back({Goal::Position, *options.target_lsn});
+  if (options.target_xid) named.push_back({Goal::Xid, *options.target_xid});
+  if (options.latest) named.push_back({Goal::Latest, {}});
   if (named.size() > 1) throw Error(Code::Usage, "only one target of recovery can be named");
   if (named.empty() && (options.exclusive || options.target_timeline))
     throw Error(Code::Usage, "--exclusive and --target-timeline go with a target of recovery",
@@ -55,15 +55,15 @@ std::optional<backup::RecoveryTarget> recoveryTarget(const Options& options) {
 
 // SQLite: until when increments are applied. What only a log can do is refused, not left out.
 Micros endOfIncrements(const Options& options, const backup::RecoveryTarget& target) {
-  using Kind = backup::RecoveryTarget::Kind;
-  if (target.kind != Kind::Time && target.kind != Kind::Latest)
+  using Goal = backup::RecoveryTarget::Kind;
+  if (target.kind != Goal::Time && target.kind != Goal::Latest)
     throw Error(Code::Usage, "a SQLite database is restored to a time or to the latest increment",
                 "use --target-time or --latest");
   if (options.exclusive || options.target_timeline)
     throw Error(Code::Usage, "--exclusive and --target-timeline are for PostgreSQL's log",
                 "leave them out; SQLite is restored to the last increment that is not later than --target-time");
   backup::requireWellFormed(target);
-  return target.kind == Kind::Time ? *fromIso(target.value) : INT64_MAX;
+  return target.kind == Goal::Time ? *fromIso(target.value) : INT64_MAX;
 }
 
 // The newest full backup that is not later; its increments lead on.
@@ -91,8 +91,9 @@ void requireNothingNewer(Context& context, const storage::Place& directory, cons
   const auto& keyring = context.keyring();
   const auto told = backup::toldHeads(context.target(), directory, keyring);
   if (!told.failure.empty()) log::warning("{}", told.failure);
-  const auto findings = backup::compareWithLedger(directory, backup::Kind::Full, backup::Repository(directory, &keyring).list(),
-                                                  keyring, told.of(backup::Kind::Full));
+  const auto findings =
+      backup::compareWithLedger(directory, backup::Kind::Full, backup::Repository(directory, &keyring).list(), keyring,
+                                told.of(backup::Kind::Full));
   if (!options.accept_loss) return backup::requireNewest(findings);
   if (findings.newest) context.out().marked(Mark::Failure, "lost, as accepted: " + findings.problem);
 }

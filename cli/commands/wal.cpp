@@ -160,7 +160,7 @@ int receive(Context& context, const ReceiveOptions& options) {
     systemd::notifyStatus(line);
     systemd::notifyWatchdog();
     if (ready) base.startIfNothingLeadsToTheLog(archive, status);
-    if (status.slot_state == "unreserved")
+    if (status.slot_state == backup::SlotState::Unreserved)
       log::warning("the server is about to drop the log that slot {} needs ({} kept)", how.slot,
                    humanBytes(static_cast<std::uint64_t>(status.retained_bytes)));
   };

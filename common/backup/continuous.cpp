@@ -57,7 +57,8 @@ class Continuous {
         say(fmt::format("full backup {}: nothing could follow on the increments before it", full.id));
       }
       for (const auto& entry : createWhatIsDue(options_.create, options_.policy)) {
-        say(fmt::format("{} backup {} ({})", name(entry.manifest->kind), entry.id, humanBytes(entry.manifest->storedSize())));
+        say(fmt::format("{} backup {} ({})", name(entry.manifest->kind), entry.id,
+                        humanBytes(entry.manifest->storedSize())));
         if (entry.manifest->kind == Kind::Full) writer_.reset();
       }
     }

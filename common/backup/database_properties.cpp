@@ -8,7 +8,7 @@
 namespace aragora::backup {
 
 using database::Connection;
-using database::postgres::quoteIdentifier;
+using database::quoteIdentifier;
 
 namespace {
 // Through JSON, as columns came and went: datlocprovider and daticulocale in 15, daticurules in 16, datlocale in 17.

@@ -2,10 +2,10 @@
 
 #include <array>
 
-#include "common/backup/physical/base_source.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/postgres/program_connection.h"
 
 namespace aragora::backup {
 
@@ -110,7 +110,7 @@ void requireRestoreProgram(const std::string& dumped_from) {
   const auto words = split(dumped_from, ' ');
   const auto major = words.size() >= 2 ? parseInteger(split(words[1], '.').front()) : std::nullopt;
   try {
-    requireProgramVersion("pg_restore", static_cast<int>(major.value_or(0) * 10000));
+    database::postgres::requireProgramVersion("pg_restore", static_cast<int>(major.value_or(0) * 10000));
   } catch (const Error& error) {
     if (error.code() == Code::Interrupted) throw;
     throw Error(Code::CouldNotVerify, fmt::format("the backup cannot be read here: {}", error.what()), error.hint());

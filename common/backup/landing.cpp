@@ -190,7 +190,7 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
   try {
     // template0: nothing of the site's own template can clash with what is restored.
     database::connect(admin_)->query(
-        fmt::format("CREATE DATABASE {} TEMPLATE template0 {}", database::postgres::quoteIdentifier(name_),
+        fmt::format("CREATE DATABASE {} TEMPLATE template0 {}", database::quoteIdentifier(name_),
                     like ? like->create : "ENCODING 'UTF8'"),
         {});
   } catch (const Error& error) {
@@ -208,7 +208,7 @@ ScratchDatabase::ScratchDatabase(const database::Target& target, std::string nam
 }
 
 void ScratchDatabase::rename(const std::string& name) {
-  using database::postgres::quoteIdentifier;
+  using database::quoteIdentifier;
   database::connect(admin_)->query(
       fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(name_), quoteIdentifier(name)), {});
   name_ = name;

@@ -89,17 +89,15 @@ Ledger ledgerToWrite(const storage::Place& place, Kind kind, const crypto::Keyri
   }
 }
 
-void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger,
-                 const crypto::Keyring& keyring) {
+void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger, const crypto::Keyring& keyring) {
   const auto text = signedRecord(describe(kind, ledger), keyring);
   if (!place.isLocal()) return (place / "ledger").writeText(fileOf(kind), text);
   makeDirectories(place.path() / "ledger", 0750);
   writeFileAtomically(place.path() / "ledger" / fileOf(kind), text, 0640);
 }
 
-LedgerFindings compareWithLedger(const storage::Place& place, Kind kind,
-                                 const std::vector<Entry>& entries, const crypto::Keyring& keyring,
-                                 const std::optional<Head>& told) {
+LedgerFindings compareWithLedger(const storage::Place& place, Kind kind, const std::vector<Entry>& entries,
+                                 const crypto::Keyring& keyring, const std::optional<Head>& told) {
   LedgerFindings findings;
   try {
     auto ledger = readLedger(place, kind, keyring);
@@ -117,9 +115,10 @@ LedgerFindings compareWithLedger(const storage::Place& place, Kind kind,
     findings.newest = std::any_of(findings.gone.begin(), findings.gone.end(),
                                   [&](const auto& id) { return ledger->present.at(id) > newest; });
     if (!findings.gone.empty())
-      findings.problem = fmt::format("{} {} in {} and {} gone: {}", counted(findings.gone.size(), name(kind) + " backup"),
-                                     agreeing(findings.gone.size(), "was", "were"), place.describe(),
-                                     agreeing(findings.gone.size(), "is", "are"), join(findings.gone, ", "));
+      findings.problem =
+          fmt::format("{} {} in {} and {} gone: {}", counted(findings.gone.size(), name(kind) + " backup"),
+                      agreeing(findings.gone.size(), "was", "were"), place.describe(),
+                      agreeing(findings.gone.size(), "is", "are"), join(findings.gone, ", "));
     if (told && told->sequence > ledger->head.sequence && !isThere(place, kind, told->id)) {
       findings.newest = true;
       if (std::find(findings.gone.begin(), findings.gone.end(), told->id) == findings.gone.end())
@@ -165,8 +164,7 @@ void recordMade(const storage::Place& place, const Manifest& made, const std::ve
   log::info("the newest {} backup is {} (sequence {})", name(made.kind), head.id, head.sequence);
 }
 
-void recordRemoval(const storage::Place& place, Kind kind, const std::string& id,
-                   const crypto::Keyring& keyring) {
+void recordRemoval(const storage::Place& place, Kind kind, const std::string& id, const crypto::Keyring& keyring) {
   try {
     auto ledger = readLedger(place, kind, keyring);
     if (!ledger || ledger->present.erase(id) == 0) return;
@@ -177,8 +175,8 @@ void recordRemoval(const storage::Place& place, Kind kind, const std::string& id
   }
 }
 
-std::vector<std::string> forgetGone(const storage::Place& place, Kind kind,
-                                    const std::optional<Head>& told, const crypto::Keyring& keyring) {
+std::vector<std::string> forgetGone(const storage::Place& place, Kind kind, const std::optional<Head>& told,
+                                    const crypto::Keyring& keyring) {
   const auto entries = Repository(place, &keyring, kind).list();
   const auto findings = compareWithLedger(place, kind, entries, keyring, told);
   if (findings.problem.empty()) return {};

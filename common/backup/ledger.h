@@ -22,8 +22,7 @@ struct Ledger {
 std::optional<Ledger> readLedger(const storage::Place& place, Kind kind, const crypto::Keyring& keyring);
 // For whoever writes the next one: empty in place of one that is not there or does not hold.
 Ledger ledgerToWrite(const storage::Place& place, Kind kind, const crypto::Keyring& keyring);
-void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger,
-                 const crypto::Keyring& keyring);
+void writeLedger(const storage::Place& place, Kind kind, const Ledger& ledger, const crypto::Keyring& keyring);
 
 struct LedgerFindings {
   std::vector<std::string> gone;  // recorded and not there
@@ -33,9 +32,8 @@ struct LedgerFindings {
   bool none = false;              // there are backups and no record: the next one begins it
 };
 // Of entries that were listed before or after; what changes meanwhile is looked at again.
-LedgerFindings compareWithLedger(const storage::Place& place, Kind kind,
-                                 const std::vector<Entry>& entries, const crypto::Keyring& keyring,
-                                 const std::optional<Head>& told);
+LedgerFindings compareWithLedger(const storage::Place& place, Kind kind, const std::vector<Entry>& entries,
+                                 const crypto::Keyring& keyring, const std::optional<Head>& told);
 // Throws Error(Damaged) when what was made last is gone.
 void requireNewest(const LedgerFindings& findings);
 
@@ -43,10 +41,9 @@ void requireNewest(const LedgerFindings& findings);
 void recordMade(const storage::Place& place, const Manifest& made, const std::vector<Entry>& before,
                 const database::Target& target, const crypto::Keyring& keyring);
 // Before it is removed.
-void recordRemoval(const storage::Place& place, Kind kind, const std::string& id,
-                   const crypto::Keyring& keyring);
+void recordRemoval(const storage::Place& place, Kind kind, const std::string& id, const crypto::Keyring& keyring);
 // What is missing is known to be gone from now on. Answers what.
-std::vector<std::string> forgetGone(const storage::Place& place, Kind kind,
-                                    const std::optional<Head>& told, const crypto::Keyring& keyring);
+std::vector<std::string> forgetGone(const storage::Place& place, Kind kind, const std::optional<Head>& told,
+                                    const crypto::Keyring& keyring);
 
 }  // namespace aragora::backup

@@ -145,13 +145,13 @@ Manifest parseManifest(std::string_view text) {
   for (const auto& element : needArray(object, "files")) {
     if (!element.is_object()) damaged("a file entry is not an object");
     const auto& entry = element.get_object();
-    FileRecord file{
-        needText(entry, "path"),
-        needText(entry, "content"),
-        static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
-        static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
-        manifest.kind == Kind::Base && !entry.contains("plain_sha256") ? std::string() : needDigest(entry, "plain_sha256"),
-        needDigest(entry, "stored_sha256")};
+    FileRecord file{needText(entry, "path"),
+                    needText(entry, "content"),
+                    static_cast<std::uint64_t>(needNumber(entry, "plain_size")),
+                    static_cast<std::uint64_t>(needNumber(entry, "stored_size")),
+                    manifest.kind == Kind::Base && !entry.contains("plain_sha256") ? std::string()
+                                                                                   : needDigest(entry, "plain_sha256"),
+                    needDigest(entry, "stored_sha256")};
     if (!plainName(file.path) || !names.insert(file.path).second) damaged("a file name is not a plain, single name");
     manifest.files.push_back(std::move(file));
   }

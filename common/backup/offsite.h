@@ -69,7 +69,7 @@ class OffsiteCopy {
   const crypto::Keyring& keyring_;
   std::map<std::string, std::map<std::string, std::uint64_t>> known_;  // folder there -> names and sizes
   std::map<std::string, std::string> notes_;                           // what was last written there
-  std::set<Kind> noted_;                                        // kinds whose ledger there is up to date
+  std::set<Kind> noted_;                                               // kinds whose ledger there is up to date
   bool again_ = false;
   Progress* progress_ = nullptr;
   std::map<std::uint32_t, ConfirmedLog> promised_;  // of each timeline, what was last confirmed there

@@ -61,7 +61,7 @@ void PostgresSite::requireRoom(const std::string& name, std::uint64_t bytes) con
                 "point DATABASE_URL at the primary");
   if (may.text(1) != "t")
     throw Error(Code::Permission, fmt::format("the role {} may not create databases", may.text(2)),
-                fmt::format("ALTER ROLE {} CREATEDB", database::postgres::quoteIdentifier(may.text(2))));
+                fmt::format("ALTER ROLE {} CREATEDB", database::quoteIdentifier(may.text(2))));
   if (name.size() > kNameLimit)
     throw Error(Code::Usage, fmt::format("{} is longer than the {} bytes of a name in PostgreSQL", name, kNameLimit),
                 "choose a shorter one");
@@ -87,7 +87,7 @@ void PostgresSite::requireReplaceable() const {
     throw Error(Code::Permission,
                 fmt::format("the role {} may connect to no other database than {}, which cannot be renamed from inside",
                             role, live_),
-                fmt::format("GRANT CONNECT ON DATABASE postgres TO {}", database::postgres::quoteIdentifier(role)));
+                fmt::format("GRANT CONNECT ON DATABASE postgres TO {}", database::quoteIdentifier(role)));
   }
   for (const auto& row : admin_->query("SELECT gid FROM pg_prepared_xacts WHERE database = $1 LIMIT 1", {live_}))
     throw Error(Code::Busy, fmt::format("database {} has the prepared transaction {}", live_, row.text(0)),
@@ -120,7 +120,7 @@ void PostgresSite::requireUnused() const {
 }
 
 void PostgresSite::rename(const std::string& from, const std::string& to) const {
-  using database::postgres::quoteIdentifier;
+  using database::quoteIdentifier;
   admin_->query(fmt::format("ALTER DATABASE {} RENAME TO {}", quoteIdentifier(from), quoteIdentifier(to)), {});
 }
 

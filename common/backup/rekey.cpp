@@ -36,7 +36,8 @@ class Rekeying {
     const auto lock = Repository(directory_, &keyring_).lock(lock_wait);
     for (const auto kind : allKinds()) {
       rekeyKind(kind);
-      attempt("the record of " + name(kind) + " backups", [&] { signAnew(directory_ / "ledger" / (name(kind) + ".json")); });
+      attempt("the record of " + name(kind) + " backups",
+              [&] { signAnew(directory_ / "ledger" / (name(kind) + ".json")); });
     }
     for (const auto& full : storage::Place(directory_ / "increments").list()) {
       if (startsWith(full.name, ".")) continue;

@@ -2,17 +2,17 @@
 
 #include "common/backup/postgres_site.h"
 #include "common/backup/saving_note.h"
-#include "common/backup/usage_lock.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/moment.h"
 #include "common/base/text.h"
+#include "common/database/sqlite/usage_lock.h"
 
 namespace aragora::backup {
 
 namespace {
 std::optional<std::string> sqliteFile(const fs::path& named) {
-  const auto file = realFile(named);
+  const auto file = database::sqlite::realFile(named);
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return std::nullopt;
   auto size = fs::file_size(file, ignored);

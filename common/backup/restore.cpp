@@ -5,13 +5,13 @@
 #include "common/backup/artifact.h"
 #include "common/backup/postgres_site.h"
 #include "common/backup/sessions.h"
-#include "common/backup/usage_lock.h"
 #include "common/base/abilities.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/database/sqlite/usage_lock.h"
 #include "common/store/settings.h"
 #include "common/verify/verify.h"
 
@@ -43,7 +43,7 @@ class Run {
     if (entry_.manifest->kind != Kind::Full)
       throw Error(Code::Usage, fmt::format("{} is a backup of kind {}", entry_.id, name(entry_.manifest->kind)),
                   entry_.manifest->kind == Kind::Base ? "recover from it with --latest or a target, and --to DIRECTORY"
-                                                  : "read it with: age -d -i IDENTITY FILE | zstd -d");
+                                                      : "read it with: age -d -i IDENTITY FILE | zstd -d");
     const auto wanted = entry_.manifest->engine;
     if (wanted != options_.target.engine) {
       throw Error(Code::Config,
@@ -91,7 +91,7 @@ class Run {
 
   void restoreSqlite() {
     // A link stays; what it leads to is exchanged.
-    const auto target = realFile(options_.to ? fs::path(*options_.to) : options_.target.path);
+    const auto target = database::sqlite::realFile(options_.to ? fs::path(*options_.to) : options_.target.path);
     const bool exists = fs::exists(target);
     if (options_.to && exists)
       throw Error(Code::CannotCreate, fmt::format("{} exists already", target.string()),
@@ -159,9 +159,10 @@ class Run {
     }
   }
 
-  static UsageLock requireUsageLock(const fs::path& target) {
-    if (auto usage = UsageLock::tryAcquire(target)) return std::move(*usage);
-    throw Error(Code::Busy, fmt::format("a daemon uses {} ({})", target.string(), UsageLock::holder(target)),
+  static database::sqlite::UsageLock requireUsageLock(const fs::path& target) {
+    if (auto usage = database::sqlite::UsageLock::tryAcquire(target)) return std::move(*usage);
+    throw Error(Code::Busy,
+                fmt::format("a daemon uses {} ({})", target.string(), database::sqlite::UsageLock::holder(target)),
                 "stop it first: systemctl stop aragora");
   }
 

@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "common/backup/database_properties.h"
-#include "common/backup/physical/base_source.h"
 #include "common/backup/stable_view.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
@@ -94,7 +93,7 @@ std::uint64_t sizeOf(database::Connection& connection) {
 SourceReport dumpView(const database::Target& given, const ByteSink& sink, Progress* progress, Deadline patience) {
   const auto target = database::postgres::pinned(given);  // the snapshot is of one server
   database::postgres::PostgresConnection connection(target);
-  requireProgramVersion("pg_dump", connection.serverVersion());
+  database::postgres::requireProgramVersion("pg_dump", connection.serverVersion());
   SourceReport report;
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
   const Phase dumping{"reading the database", progress != nullptr ? sizeOf(connection) : 0, true};
@@ -162,8 +161,7 @@ std::vector<TableRecord> tableRecords(database::Connection& connection, Tables w
     comparing(names.size());
     for (const auto& row : names) {
       const auto count =
-          connection
-              .query(fmt::format("SELECT count(*) FROM {}", database::postgres::quoteIdentifier(row.text(0))), {})[0]
+          connection.query(fmt::format("SELECT count(*) FROM {}", database::quoteIdentifier(row.text(0))), {})[0]
               .integer(0);
       records.push_back({row.text(0), count, {}});
       add(progress, 1);

@@ -22,7 +22,8 @@ std::string settingOf(const storage::Place& place, Kind kind) {
   ::gethostname(host, sizeof host - 1);
   std::error_code ignored;
   const auto path = fs::weakly_canonical(place.path(), ignored).string();
-  return fmt::format("backup.head.{}.{}", name(kind), crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
+  return fmt::format("backup.head.{}.{}", name(kind),
+                     crypto::sha256Hex(fmt::format("{}:{}", host, path)).substr(0, 16));
 }
 
 fs::path besideDatabase(const database::Target& target) {

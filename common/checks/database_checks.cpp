@@ -1,15 +1,15 @@
 // What the database allows and the machine has: what would make serve, migrate, backup, verify, drill or restore fail
 // later.
-#include "common/backup/physical/base_source.h"
 #include "common/base/text.h"
 #include "common/checks/facts.h"
 #include "common/checks/settings_checks.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/postgres/program_connection.h"
 
 namespace aragora::checks {
 
 namespace {
-using database::postgres::quoteIdentifier;
+using database::quoteIdentifier;
 
 // Commands that production cannot do without; a machine for trying things out can.
 Finding lacking(const Context& context, std::string message, std::string hint) {
@@ -82,7 +82,7 @@ std::vector<Finding> checkDatabasePrograms(const Context& context) {
   std::vector<Finding> findings;
   for (const auto* program : {"pg_dump", "pg_restore"}) {
     try {
-      backup::requireProgramVersion(program, facts.version_number);
+      database::postgres::requireProgramVersion(program, facts.version_number);
     } catch (const Error& error) {
       findings.push_back(lacking(context, fmt::format("Database programs: {}", error.what()), error.hint()));
     }

@@ -14,9 +14,8 @@ constexpr ProviderInfo kProviders[] = {
     {Provider::OpenAi, "openai", key::kOpenAiKey, key::kOpenAiBaseUrl, key::kOpenAiModel, "sk-"},
     {Provider::OpenRouter, "openrouter", key::kOpenRouterKey, key::kOpenRouterBaseUrl, key::kOpenRouterModel, "sk-or-"},
 };
-constexpr Names<AgentsState, 3> kAgentsStates{{{AgentsState::Available, "available"},
-                                               {AgentsState::DemoOnly, "demo_only"},
-                                               {AgentsState::None, "none"}}};
+constexpr Names<AgentsState, 3> kAgentsStates{
+    {{AgentsState::Available, "available"}, {AgentsState::DemoOnly, "demo_only"}, {AgentsState::None, "none"}}};
 constexpr std::size_t kSeats = 3;
 constexpr std::string_view kRoles[] = {"", "-skeptic", "-pragmatist"};
 

@@ -1,21 +1,18 @@
 #include "common/database/connection.h"
 
-#include "common/base/error.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/text.h"
-#include "common/database/database.h"
-#include "common/database/postgres/postgres_connection.h"
-#include "common/database/postgres/postgres_database.h"
-#include "common/database/sqlite/sqlite_connection.h"
-#include "common/database/sqlite/sqlite_database.h"
 
 namespace aragora::database {
 
 namespace {
 constexpr Names<Engine, 2> kStoredNames{{{Engine::Sqlite, "sqlite"}, {Engine::Postgres, "postgres"}}};
 }  // namespace
+
+std::string quoteIdentifier(std::string_view name) {
+  return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
+}
 
 std::string_view storedName(Engine engine) { return nameIn(kStoredNames, engine); }
 std::optional<Engine> parseEngine(std::string_view stored_name) { return parseIn(kStoredNames, stored_name); }
@@ -55,21 +52,6 @@ Transaction::~Transaction() {
 void Transaction::commit() {
   connection_.commit();
   done_ = true;
-}
-
-std::string describe(const Target& target) {
-  return target.engine == Engine::Sqlite ? target.path.string() : postgres::describeUrl(target.url);
-}
-
-std::unique_ptr<Connection> connect(const Target& target, OpenMode mode) {
-  if (target.engine == Engine::Postgres) return std::make_unique<postgres::PostgresConnection>(target);
-  if (mode == OpenMode::Create && target.path != ":memory:") makeDirectories(target.path.parent_path(), 0750);
-  return std::make_unique<sqlite::SqliteConnection>(target.path, mode);
-}
-
-std::unique_ptr<Database> openDatabase(const Target& target) {
-  if (target.engine == Engine::Postgres) return std::make_unique<postgres::PostgresDatabase>(target);
-  return std::make_unique<sqlite::SqliteDatabase>(target);
 }
 
 }  // namespace aragora::database

@@ -21,6 +21,8 @@ namespace aragora::database {
 
 enum class Engine { Sqlite, Postgres };
 std::string_view name(Engine engine);
+// A name as SQL of both takes it, whatever is in it.
+std::string quoteIdentifier(std::string_view name);
 // As documents have it: "sqlite", "postgres".
 std::string_view storedName(Engine engine);
 std::optional<Engine> parseEngine(std::string_view stored_name);

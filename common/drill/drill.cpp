@@ -61,7 +61,8 @@ class Drill {
       evidence_.rpo_seconds = std::max<double>(0, static_cast<double>(evidence_.started_at - newest_) / 1e6);
     }
     const bool session = step("session", [this] { return trySession(); });
-    const bool smoke = step("smoke test", [this] { return instance_->smokeTest(debates_, deadlineIn(kSmokeTime)); });
+    const bool smoke =
+        step("smoke test", [this] { return instance_->visitor().smokeTest(debates_, deadlineIn(kSmokeTime)); });
     ARAGORA_CHECK(evidence_.steps.size() == kSteps);
     tidyUp();
     evidence_.boxes = {
@@ -108,10 +109,10 @@ class Drill {
       return !entry.good() || (options_.backup && entry.id != *options_.backup);
     });
     if (entries.empty())
-      throw Error(Code::NoInput,
-                  options_.backup
-                      ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
-                      : fmt::format("there is no good {} backup in {}", name(evidence_.way), options_.directory.describe()));
+      throw Error(Code::NoInput, options_.backup
+                                     ? fmt::format("there is no good backup {}", printable(*options_.backup, 80))
+                                     : fmt::format("there is no good {} backup in {}", name(evidence_.way),
+                                                   options_.directory.describe()));
     std::random_device random;
     if (physical() && !options_.backup) entries = leadingToTheEnd();
     entry_ = options_.random ? entries[random() % entries.size()] : entries.back();
@@ -262,9 +263,8 @@ class Drill {
     const auto email = fmt::format("drill-{}@scratch.invalid", lower(newUlid()));
     const auto password = accounts::randomPassword();
     const auto database = database::openDatabase(database_);
-    accounts::Accounts(*database, *options_.keyring)
-        .add(email, "", accounts::Role::Member, password, "drill");
-    return instance_->sessionTest(email, password);
+    accounts::Accounts(*database, *options_.keyring).add(email, "", accounts::Role::Member, password, "drill");
+    return instance_->visitor().sessionTest(email, password);
   }
 
   bool physical() const { return options_.way == Way::Physical; }

@@ -19,7 +19,7 @@ ServerSide askOfTheLog(database::Connection& connection, const std::string& slot
   side.wal_level = row.text(1);
   side.has_slot = !row.isNull(3) || !row.isNull(2);
   if (!row.isNull(2)) side.kept_from = backup::parseLsn(row.text(2)).value_or(0);
-  if (!row.isNull(3)) side.slot_state = row.text(3);
+  if (!row.isNull(3)) side.slot_state = backup::parseSlotState(row.text(3));
   return side;
 }
 }  // namespace

@@ -2,7 +2,7 @@
 // could not be asked is part of the answer. Stateless.
 #pragma once
 
-#include "common/backup/manifest.h"
+#include "common/backup/physical/wal_status.h"
 #include "common/backup/told_heads.h"
 
 namespace aragora::drill {
@@ -13,7 +13,7 @@ struct ServerSide {
   bool has_slot = false;
   backup::Lsn kept_from = 0;  // the receiver has confirmed what is before
   backup::Lsn end = 0;        // written by the server
-  std::string slot_state;
+  backup::SlotState slot_state = backup::SlotState::Unknown;
   std::string wal_level;
 };
 

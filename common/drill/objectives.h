@@ -13,9 +13,9 @@ struct Objectives {
   std::chrono::seconds save_interval{60};  // increments, where whoever saves says nothing of it
   std::chrono::seconds rto{3600};
   std::chrono::seconds rpo{300};
-  std::string offsite{};                        // as it is written; empty: there is no place elsewhere
-  std::optional<storage::Place> place{};        // of it
-  std::string place_problem{};                  // why there is none
+  std::string offsite{};                  // as it is written; empty: there is no place elsewhere
+  std::optional<storage::Place> place{};  // of it
+  std::string place_problem{};            // why there is none
 };
 
 // A place elsewhere that cannot be understood is a problem of its own, no failure.

@@ -8,7 +8,7 @@
 namespace aragora::drill {
 
 struct Openable {
-  std::string what;      // a kind of backup, "increments" or "log"
+  std::string what;       // a kind of backup, "increments" or "log"
   bool one_file = false;  // not a backup: the newest file of it
   std::string newest;
   std::size_t tried = 0;

@@ -125,8 +125,8 @@ void Judge::proof() {
   for (const auto& kind : state_.kinds) {
     if ((kind.rule.kind != Kind::Full && kind.rule.kind != Kind::Base) || kind.count == 0) continue;
     const auto name = kind.rule.kind == Kind::Full ? std::string("Newest proven backup") : "Newest proven base backup";
-    const auto prove =
-        kind.rule.kind == Kind::Full ? std::string("aragora backup verify") : "aragora backup verify --input latest-base";
+    const auto prove = kind.rule.kind == Kind::Full ? std::string("aragora backup verify")
+                                                    : "aragora backup verify --input latest-base";
     const auto allowed = std::max<std::chrono::microseconds>(kShortestProof, kind.rule.every * 3);
     const auto old = [&](Micros at) { return state_.at - at > allowed.count(); };
     if (!kind.proof) {
@@ -149,9 +149,10 @@ void Judge::keys() {
     }
     say(Subject::Keys, Level::Failure,
         fmt::format("Keys: {} with the keys at hand: {}",
-                    key.one_file ? fmt::format("the newest file of {} does not open", key.what)
-                         : fmt::format("{} of {} {} not open", key.problems.size(),
-                                       counted(key.tried, key.what + " backup"), agreeing(key.tried, "does", "do")),
+                    key.one_file
+                        ? fmt::format("the newest file of {} does not open", key.what)
+                        : fmt::format("{} of {} {} not open", key.problems.size(),
+                                      counted(key.tried, key.what + " backup"), agreeing(key.tried, "does", "do")),
                     key.problems.back()),
         "name the key that they were made with in ARAGORA_ENCRYPTION_PREVIOUS_KEYS, then: aragora backup rekey");
   }
@@ -211,14 +212,15 @@ void Judge::time() {
         : prediction.measured ? Level::Ok
                               : Level::Unset,
         fmt::format("A recovery from {} would take about {} ({} of backup, {} of {}; {}; objective {})",
-                    prediction.place == Where::Local ? "here" : "elsewhere", humanSeconds(std::llround(prediction.seconds)),
-                    humanBytes(prediction.amount.backup), humanBytes(prediction.amount.log),
+                    prediction.place == Where::Local ? "here" : "elsewhere",
+                    humanSeconds(std::llround(prediction.seconds)), humanBytes(prediction.amount.backup),
+                    humanBytes(prediction.amount.log),
                     prediction.way == Way::Physical || !state_.sqlite ? "log" : "increments",
                     prediction.measured ? "by the last drill" : "never measured", humanDuration(objective)),
         misses && prediction.measured ? "make base backups more often, or use a faster machine; then: aragora drill"
         : prediction.measured         ? ""
         : prediction.place == Where::Local ? "aragora drill"
-                                      : "aragora drill --from offsite");
+                                           : "aragora drill --from offsite");
   }
 }
 

@@ -17,9 +17,7 @@ constexpr const char* kLookAtSaving = "systemctl status aragora; journalctl -u a
 
 std::string Judge::objectiveText() const { return fmt::format("{} min", objectives_.rpo.count() / 60); }
 
-bool Judge::scheduleMeetsObjective() const {
-  return objectives_.every <= objectives_.rpo;
-}
+bool Judge::scheduleMeetsObjective() const { return objectives_.every <= objectives_.rpo; }
 
 std::string Judge::scheduleText() const {
   return fmt::format("up to {} h would be lost, the objective is {}", objectives_.every.count(), objectiveText());
@@ -131,12 +129,13 @@ void Judge::receiver() {
         fmt::format("Log receiver: nothing since {} ({}){}{}", toIso(log.updated_at), ago(log.updated_at, state_.at),
                     log.problem.empty() ? "" : ": ", log.problem),
         kLookAtReceiver);
-  else if (log.slot_state == "unreserved" || log.slot_state == "lost")
-    say(Subject::Window, Level::Failure, fmt::format("Log receiver: slot {} is {}", log.slot, log.slot_state),
+  else if (losesLog(log.slot_state))
+    say(Subject::Window, Level::Failure, fmt::format("Log receiver: slot {} is {}", log.slot, name(log.slot_state)),
         "raise max_slot_wal_keep_size, and see why the receiver is behind");
   else
     say(Subject::Window, Level::Ok,
-        fmt::format("Log receiver: on disk through {}, slot {} {}", formatLsn(log.flushed), log.slot, log.slot_state));
+        fmt::format("Log receiver: on disk through {}, slot {} {}", formatLsn(log.flushed), log.slot,
+                    name(log.slot_state)));
 }
 
 // The server forgets what the receiver has confirmed: there must be nothing between the two.
@@ -152,8 +151,8 @@ void Judge::server() {
   if (!server.has_slot && state_.log)
     say(Subject::Window, Level::Failure,
         fmt::format("Live server: there is no slot {}: it keeps no log for the receiver", slot), kLookAtReceiver);
-  else if (server.slot_state == "lost" || server.slot_state == "unreserved")
-    say(Subject::Window, Level::Failure, fmt::format("Live server: slot {} is {}", slot, server.slot_state),
+  else if (losesLog(server.slot_state))
+    say(Subject::Window, Level::Failure, fmt::format("Live server: slot {} is {}", slot, name(server.slot_state)),
         "raise max_slot_wal_keep_size, and see why the receiver is behind");
   if (state_.window && server.kept_from > state_.window->end)
     say(Subject::Window, Level::Failure,

@@ -286,8 +286,8 @@ std::optional<double> RecoveryState::lossElsewhere() const {
   if (sqlite) {
     const auto here = lossHere();
     if (!here || !copy || copy->complete_at == 0) return std::nullopt;
-    const auto newest =
-        std::max(increments.newest.value_or(0), kind(Kind::Full).newest ? kind(Kind::Full).newest->manifest->finished_at : 0);
+    const auto newest = std::max(increments.newest.value_or(0),
+                                 kind(Kind::Full).newest ? kind(Kind::Full).newest->manifest->finished_at : 0);
     // What is there is all that there is.
     return copy->complete_at >= newest ? *here : secondsBetween(copy->complete_at, at);
   }

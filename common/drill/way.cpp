@@ -13,9 +13,7 @@ std::string_view name(Way way) { return nameIn(kWays, way); }
 std::string_view name(Where where) { return nameIn(kPlaces, where); }
 std::optional<Way> parseWay(std::string_view name) { return parseIn(kWays, name); }
 
-std::vector<std::string> wayNames() {
-  return {std::string(name(Way::Logical)), std::string(name(Way::Physical))};
-}
+std::vector<std::string> wayNames() { return {std::string(name(Way::Logical)), std::string(name(Way::Physical))}; }
 
 backup::Kind kindFor(Way way) { return way == Way::Physical ? backup::Kind::Base : backup::Kind::Full; }
 

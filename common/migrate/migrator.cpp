@@ -68,7 +68,7 @@ void requireCreate(Connection& connection) {
       "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)::int",
       {})[0];
   if (row.integer(3) != 0) return;
-  using database::postgres::quoteIdentifier;
+  using database::quoteIdentifier;
   const auto schema = row.text(0).empty() ? std::string("public") : row.text(0);
   throw Error(Code::Permission, fmt::format("the role {} may not create tables in schema {}", row.text(1), schema),
               fmt::format("as the owner of database {}: GRANT USAGE, CREATE ON SCHEMA {} TO {}", row.text(2),

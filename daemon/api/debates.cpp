@@ -7,7 +7,6 @@
 
 namespace aragora::api {
 
-
 namespace {
 constexpr std::size_t kMaxTask = 100'000;
 constexpr std::size_t kMaxContext = 100'000;

@@ -75,7 +75,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   const auto seat = services_.providers.find(inquiry.agent, why);
   providers::Question question{place.seat,
                                seat ? seat->model : "",
-                               std::string(store::name(place.phase)),
+                               place.phase,
                                instructions(place.phase),
                                toJson(inquiry.material),
                                static_cast<std::uint64_t>(debate_.seed),

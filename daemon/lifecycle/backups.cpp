@@ -39,7 +39,8 @@ void Backups::keepConfiguration(const backup::CreateOptions& given) const {
   try {
     auto options = given;
     options.lock_wait = kKeepTime;
-    for (const auto& made : backup::createWhatIsDue(options, {backup::ruleOf(options_.policy, backup::Kind::Configuration)}))
+    for (const auto& made :
+         backup::createWhatIsDue(options, {backup::ruleOf(options_.policy, backup::Kind::Configuration)}))
       log::info("the configuration changed and is kept as {}", made.id);
   } catch (const std::exception& error) {
     if (stopping_) return;

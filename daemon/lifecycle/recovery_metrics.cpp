@@ -48,8 +48,9 @@ void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
     registry.gauge("aragora_recovery_drill_passed", state.drill->passed ? 1 : 0);
   }
   for (const auto& prediction : state.predictions)
-    registry.gauge("aragora_recovery_predicted_rto_seconds", prediction.seconds,
-                   {{"place", std::string(drill::name(prediction.place))}, {"measured", prediction.measured ? "yes" : "no"}});
+    registry.gauge(
+        "aragora_recovery_predicted_rto_seconds", prediction.seconds,
+        {{"place", std::string(drill::name(prediction.place))}, {"measured", prediction.measured ? "yes" : "no"}});
   registry.gauge("aragora_backup_repository_free_bytes", static_cast<double>(state.free_bytes));
 }
 

@@ -36,16 +36,7 @@ class DemoProvider : public Provider {
     const auto choice = hashOf(question.agent + "|" + task + "|" + std::to_string(question.seed));
     Answer answer;
     answer.model = "demo";
-    if (question.phase == "propose")
-      answer.text = propose(task, choice);
-    else if (question.phase == "critique")
-      answer.text = critique(object, choice);
-    else if (question.phase == "revise")
-      answer.text = revise(object);
-    else if (question.phase == "vote")
-      answer.text = vote(object, choice);
-    else
-      answer.text = synthesize(object);
+    answer.text = say(question.phase, task, object, choice);
     answer.tokens_in = static_cast<std::int64_t>(question.user.size() / 4);
     answer.tokens_out = static_cast<std::int64_t>(answer.text.size() / 4);
     if (on_delta) on_delta(answer.text);
@@ -53,6 +44,21 @@ class DemoProvider : public Provider {
   }
 
  private:
+  static std::string say(store::Phase phase, const std::string& task, const json::object& data, std::uint64_t choice) {
+    switch (phase) {
+      case store::Phase::Propose:
+        return propose(task, choice);
+      case store::Phase::Critique:
+        return critique(data, choice);
+      case store::Phase::Revise:
+        return revise(data);
+      case store::Phase::Vote:
+        return vote(data, choice);
+      case store::Phase::Synthesize:
+        return synthesize(data);
+    }
+    return {};
+  }
   static std::string propose(const std::string& task, std::uint64_t choice) {
     const auto& stance = kStances[choice % std::size(kStances)];
     return fmt::format("{} (demo answer to: {}). The reason: {}.", stance.view, printable(task, 120), stance.reason);

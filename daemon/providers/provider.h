@@ -14,13 +14,14 @@
 #include "common/base/reloadable.h"
 #include "common/config/agents.h"
 #include "common/net/http_client.h"
+#include "common/store/states.h"
 
 namespace aragora::providers {
 
 struct Question {
-  std::string agent;   // seat name, for logs
-  std::string model;   // empty: the provider's default
-  std::string phase;   // propose, critique, revise, vote, synthesize
+  std::string agent;  // seat name, for logs
+  std::string model;  // empty: the provider's default
+  store::Phase phase = store::Phase::Propose;
   std::string system;  // instructions: the only place for them
   std::string user;    // data, as one JSON text
   std::uint64_t seed = 0;

@@ -8,13 +8,13 @@
 
 #include "common/backup/create.h"
 #include "common/backup/restore.h"
-#include "common/backup/usage_lock.h"
 #include "common/backup/verify_backup.h"
 #include "common/base/error.h"
 #include "common/base/subprocess.h"
 #include "common/config/catalogue.h"
 #include "common/crypto/hash.h"
 #include "common/database/database.h"
+#include "common/database/sqlite/usage_lock.h"
 #include "common/migrate/migrator.h"
 #include "common/redis/client.h"
 #include "common/store/debates.h"
@@ -344,7 +344,7 @@ TEST(BackupSqlite, IsConsistentUnderSaturatingWriters) {
 TEST(BackupSqlite, ARestoreIsRefusedWhileADaemonUsesTheDatabase) {
   Deployment deployment(Engine::Sqlite);
   const auto entry = deployment.create();
-  const auto daemon = UsageLock::tryAcquire(deployment.test.target().path);
+  const auto daemon = database::sqlite::UsageLock::tryAcquire(deployment.test.target().path);
   EXPECT_THROW(deployment.restore(entry), Error);
 }
 

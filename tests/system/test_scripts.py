@@ -262,5 +262,39 @@ class Tarball(unittest.TestCase):
             self.assertIn("cli/main.cpp", place.calls.read_text())
 
 
+
+class Layers(unittest.TestCase):
+    def check(self, path, include):
+        with tempfile.TemporaryDirectory(prefix="aragora-layers-") as directory:
+            root = pathlib.Path(directory)
+            (root / "scripts").mkdir()
+            shutil.copy(SOURCE / "scripts/check-layers", root / "scripts")
+            file = root / path
+            file.parent.mkdir(parents=True)
+            file.write_text(f'#include "{include}"\n')
+            return subprocess.run([root / "scripts/check-layers"], capture_output=True, text=True, timeout=60)
+
+    def test_an_arrow_that_is_not_written_down_is_found(self):
+        for path, include in (("common/base/text.cpp", "common/config/config.h"), ("common/accounts/accounts.h", "common/config/config.h"),
+                              ("common/database/connection.cpp", "common/database/postgres/postgres_connection.h"),
+                              ("common/database/sqlite/sqlite_connection.cpp", "common/database/postgres/lsn.h"),
+                              ("common/backup/manifest.cpp", "common/backup/create.h"), ("common/backup/physical/recover.cpp", "common/backup/restore.h"),
+                              ("common/backup/create.cpp", "common/drill/drill.h"), ("common/redis/client.cpp", "common/config/config.h"),
+                              ("common/attic/old.cpp", "common/base/text.h"), ("common/base/text.cpp", "daemon/server.h"),
+                              ("daemon/edge/door.cpp", "daemon/web/router.h"), ("daemon/ws/hub.cpp", "daemon/assembly.h"), ("daemon/web/guard.cpp", "cli/context.h"),
+                              ("cli/commands/drill.cpp", "daemon/api/api.h"), ("common/storage/place.cpp", "libpq-fe.h")):
+            found = self.check(path, include)
+            self.assertEqual(found.returncode, 1, f"{path} includes {include}")
+            self.assertIn(path, found.stderr)
+
+    def test_an_arrow_that_is_written_down_is_not(self):
+        for path, include in (("common/database/engines.cpp", "common/database/sqlite/sqlite_database.h"), ("common/backup/create.cpp", "common/backup/manifest.h"),
+                              ("common/backup/physical/recover.cpp", "common/backup/repository.h"), ("common/drill/visitor.cpp", "common/net/http_client.h"),
+                              ("daemon/ws/hub.cpp", "daemon/wire/events.h"), ("daemon/assembly.cpp", "daemon/ws/hub.h"), ("cli/commands/serve.cpp", "daemon/server.h"),
+                              ("cli/commands/drill.cpp", "common/drill/drill.h")):
+            found = self.check(path, include)
+            self.assertEqual((found.returncode, found.stderr), (0, ""), f"{path} includes {include}")
+
+
 if __name__ == "__main__":
     main()

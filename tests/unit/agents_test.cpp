@@ -59,12 +59,12 @@ TEST(Agents, OfADebateThatNamesNoneAreThoseWhoseKeysAreThere) {
 
 TEST(Agents, SayWhoCanReallyBeAsked) {
   const std::pair<std::string_view, std::string> production{key::kEnvironment, "production"};
-  EXPECT_EQ(agentsState(with({})), "available");
-  EXPECT_EQ(agentsState(with({{key::kDemo, "off"}})), "none");
-  EXPECT_EQ(agentsState(with({production})), "none");
-  EXPECT_EQ(agentsState(with({production, {key::kDemo, "on"}})), "demo_only");
+  EXPECT_EQ(name(agentsState(with({}))), "available");
+  EXPECT_EQ(name(agentsState(with({{key::kDemo, "off"}}))), "none");
+  EXPECT_EQ(name(agentsState(with({production}))), "none");
+  EXPECT_EQ(name(agentsState(with({production, {key::kDemo, "on"}}))), "demo_only");
   for (const auto key : {key::kAnthropicKey, key::kOpenAiKey, key::kOpenRouterKey, key::kOpenAiBaseUrl})
-    EXPECT_EQ(agentsState(with({production, {key, "x"}})), "available") << key;
+    EXPECT_EQ(name(agentsState(with({production, {key, "x"}}))), "available") << key;
   EXPECT_EQ(whyNotAsked(with({}), Provider::Anthropic), "ANTHROPIC_API_KEY is not configured");
   EXPECT_NE(whyNotAsked(with({production}), Provider::Demo), "");
 }

@@ -45,6 +45,31 @@ TEST(Manifest, SurvivesItsOwnText) {
   EXPECT_EQ(serialise(parseManifest(text)), text);
 }
 
+TEST(Kinds, EachHasOneNameOfItsOwn) {
+  std::set<std::string> names;
+  for (const auto kind : allKinds()) {
+    EXPECT_EQ(parseKind(name(kind)), kind);
+    names.insert(name(kind));
+  }
+  EXPECT_EQ(names.size(), allKinds().size());
+  EXPECT_EQ(name(Kind::Full), "full");  // as folders and manifests have had it from the start
+  EXPECT_EQ(parseKind("Full"), std::nullopt);
+  EXPECT_EQ(parseKind(""), std::nullopt);
+}
+
+TEST(Kinds, AManifestOfAnUnknownKindOrEngineIsDamaged) {
+  for (const auto& [from, to] : {std::pair{"\"full\"", "\"fuller\""}, {"\"sqlite\"", "\"oracle\""}})
+    EXPECT_THROW(parseManifest(replaceAll(serialise(sample()), from, to)), Error) << to;
+}
+
+TEST(SlotStates, KnowWhatLosesLogAndTakeWordsOfLaterVersions) {
+  for (const auto* word : {"reserved", "extended", "unreserved", "lost"}) EXPECT_EQ(name(parseSlotState(word)), word);
+  EXPECT_TRUE(losesLog(parseSlotState("unreserved")));
+  EXPECT_TRUE(losesLog(parseSlotState("lost")));
+  EXPECT_FALSE(losesLog(parseSlotState("extended")));
+  EXPECT_EQ(parseSlotState("frozen"), SlotState::Unknown);
+}
+
 TEST(Manifest, RefusesNamesThatLeaveItsDirectoryAndMissingParts) {
   for (const auto* name : {"../etc/passwd", "/etc/passwd", "a/b", ".hidden", "", "a b", "a\\b"}) {
     auto manifest = sample();

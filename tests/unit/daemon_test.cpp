@@ -372,7 +372,7 @@ TEST(DemoProvider, SaysTheSameForTheSameQuestion) {
   const auto provider = providers::makeDemoProvider();
   const auto ask = [&](std::uint64_t seed) {
     return provider
-        ->ask({"demo-skeptic", "", "propose", "", toJson(json::object{{"task", "x"}}), seed,
+        ->ask({"demo-skeptic", "", store::Phase::Propose, "", toJson(json::object{{"task", "x"}}), seed,
                deadlineIn(std::chrono::seconds(1))})
         .text;
   };

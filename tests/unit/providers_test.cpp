@@ -228,7 +228,7 @@ struct Asked {
                                     vendor.codec({}), client)) {}
   Answer ask(const OnDelta& on_delta = {}, std::stop_token stop = {}) {
     return provider->ask(Question{.agent = "seat",
-                                  .phase = "propose",
+                                  .phase = store::Phase::Propose,
                                   .user = "{}",
                                   .deadline = deadlineIn(std::chrono::seconds(20)),
                                   .stop = std::move(stop)},

@@ -83,20 +83,6 @@ void BaseChecker::compareFiles(const json::object& manifest) const {
   }
 }
 
-void requireProgramVersion(const std::string& program, int server_version) {
-  Command command{{program, "--version"}, {}, false};
-  command.passes = {"PGCLUSTER"};  // Debian's programs choose their version by it
-  const auto outcome = runCommand(command, std::chrono::seconds(10));
-  const auto words = split(outcome.output, ' ');
-  const auto major = words.size() >= 3 ? parseInteger(split(words[2], '.').front()) : std::nullopt;
-  if (!major) throw Error(Code::CouldNotVerify, fmt::format("{} does not say its version", program));
-  if (*major < server_version / 10000) {
-    throw Error(Code::Config,
-                fmt::format("{} is version {}, the server is {}", program, *major, server_version / 10000),
-                fmt::format("apt-get install postgresql-client-{}", server_version / 10000));
-  }
-}
-
 namespace {
 struct Tablespace {
   std::string oid;
@@ -106,7 +92,7 @@ struct Tablespace {
 std::vector<Tablespace> describeCluster(const database::Target& target, BaseReport& report) {
   database::postgres::PostgresConnection connection(target);
   report.server_number = connection.serverVersion();
-  requireProgramVersion("pg_basebackup", report.server_number);
+  database::postgres::requireProgramVersion("pg_basebackup", report.server_number);
   report.server_version = "PostgreSQL " + connection.query("SHOW server_version", {})[0].text(0);
   report.system_identifier = connection.query("SELECT system_identifier::text FROM pg_control_system()", {})[0].text(0);
   report.segment_size = static_cast<std::uint64_t>(

@@ -56,7 +56,4 @@ struct BaseReport {
 BaseReport streamBase(const database::Target& target, std::uint64_t max_rate, const fs::path& scratch,
                       const ByteSink& sink, Progress* progress = nullptr);
 
-// A newer server's data copied by an older program fails late or not at all: throws Error(Config) naming the package.
-void requireProgramVersion(const std::string& program, int server_version);
-
 }  // namespace aragora::backup

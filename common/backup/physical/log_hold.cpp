@@ -13,7 +13,7 @@ LogHold::LogHold(const database::Target& target, int server_version) {
     const std::string settings = server_version >= 140000 ? "-c idle_session_timeout=0" : "";
     connection_ = std::make_unique<database::postgres::ReplicationConnection>(target, settings);
     connection_->row(fmt::format("CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL",
-                                 database::postgres::quoteIdentifier("aragora_base_" + lower(newUlid()))));
+                                 database::quoteIdentifier("aragora_base_" + lower(newUlid()))));
   } catch (const Error& error) {
     problem_ = error.what();
     connection_.reset();

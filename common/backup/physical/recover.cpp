@@ -20,7 +20,7 @@
 namespace aragora::backup {
 
 namespace {
-using Kind = RecoveryTarget::Kind;
+using Goal = RecoveryTarget::Kind;
 using Settings = std::map<std::string, std::string>;
 
 // This program, where the server's user can run it: root's own directories are closed to others.
@@ -138,7 +138,7 @@ class Recovery {
     Repository::requireAuthentic(*base_, *options_.keyring);
     if (!base_->directory.isLocal()) return;
     checkStored(base_->directory, *base_->manifest, options_.progress);
-    if (plan_.listing.segment_size == 0 || options_.target.kind != Kind::Latest || options_.accept_loss) return;
+    if (plan_.listing.segment_size == 0 || options_.target.kind != Goal::Latest || options_.accept_loss) return;
     archive_.checkBranch(plan_.listing, plan_.order(physical()));  // other targets may lie before the damage
   }
 
@@ -239,8 +239,8 @@ class Recovery {
   // Where a recovery to a time, a name or a transaction will end, only the log itself knows: its own end is named.
   void beginReplaying() const {
     Lsn target = 0;
-    if (options_.target.kind == Kind::Latest) target = plan_.end;
-    if (options_.target.kind == Kind::Position) target = std::min(plan_.end, *parseLsn(options_.target.value));
+    if (options_.target.kind == Goal::Latest) target = plan_.end;
+    if (options_.target.kind == Goal::Position) target = std::min(plan_.end, *parseLsn(options_.target.value));
     const auto total = target > physical().start ? target - physical().start : 0;
     begin(options_.progress, {total > 0 ? fmt::format("replaying the log to {}", formatLsn(target))
                                         : fmt::format("replaying the log, which ends at {}", formatLsn(plan_.end)),
@@ -260,8 +260,8 @@ class Recovery {
   // that there was up to then is known to be in the log, its end is the target.
   void goOnToTheEnd(Settings& settings) {
     const bool at_end =
-        (options_.target.kind == Kind::Time && plan_.covered && *plan_.covered >= *fromIso(options_.target.value)) ||
-        (options_.target.kind == Kind::Position && plan_.end >= *parseLsn(options_.target.value));
+        (options_.target.kind == Goal::Time && plan_.covered && *plan_.covered >= *fromIso(options_.target.value)) ||
+        (options_.target.kind == Goal::Position && plan_.end >= *parseLsn(options_.target.value));
     if (!at_end)
       throw Error(Code::NoInput,
                   fmt::format("{} cannot be reached: recovery from base backup {} is possible through {}{}",
@@ -288,7 +288,7 @@ class Recovery {
     report_.log_bytes = report_.reached > physical().stop ? report_.reached - physical().stop : 0;
     noteSubscriptions(*connection);
     if (options_.verify) verify(recovered);
-    const bool everything = options_.target.kind == Kind::Latest || to_end_;
+    const bool everything = options_.target.kind == Goal::Latest || to_end_;
     if (everything && plan_.whole) report_.covered = plan_.covered;
     return everything && plan_.whole ? leftOut(archive_, plan_, report_.reached) : std::string();
   }

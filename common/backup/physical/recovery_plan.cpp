@@ -9,7 +9,7 @@
 namespace aragora::backup {
 
 namespace {
-using Kind = RecoveryTarget::Kind;
+using Goal = RecoveryTarget::Kind;
 constexpr auto kAskTime = std::chrono::milliseconds(2000);
 
 class Planner {
@@ -39,7 +39,7 @@ class Planner {
   const PhysicalRecord& best() const { return *plan_.bases.front().manifest->physical; }
 
   void findBases() {
-    const Repository repository(options_.directory, options_.keyring, backup::Kind::Base);
+    const Repository repository(options_.directory, options_.keyring, Kind::Base);
     if (options_.base) {  // one that was named is looked at whatever was found before
       all_ = repository.list();
       std::erase_if(all_, [&](const Entry& entry) { return entry.id != *options_.base; });
@@ -52,22 +52,23 @@ class Planner {
     all_ = goodBases(options_.directory, *options_.keyring);
     if (!all_.empty()) return;
     const auto bad = repository.list();
-    throw Error(Code::NoInput,
-                bad.empty() ? fmt::format("there is no base backup in {}", (repository.directory() / name(backup::Kind::Base)).describe())
-                            : fmt::format("none of the {} base backups in {} is good; {}: {}", bad.size(),
-                                          (repository.directory() / name(backup::Kind::Base)).describe(), bad.back().id,
-                                          bad.back().problem.empty() ? bad.back().verifications.back().message
-                                                                     : bad.back().problem),
-                bad.empty() ? "make one: aragora backup create --kind base"
-                            : "try another copy (--from), or name one with --input: see aragora backup list");
+    throw Error(
+        Code::NoInput,
+        bad.empty()
+            ? fmt::format("there is no base backup in {}", (repository.directory() / name(Kind::Base)).describe())
+            : fmt::format("none of the {} base backups in {} is good; {}: {}", bad.size(),
+                          (repository.directory() / name(Kind::Base)).describe(), bad.back().id,
+                          bad.back().problem.empty() ? bad.back().verifications.back().message : bad.back().problem),
+        bad.empty() ? "make one: aragora backup create --kind base"
+                    : "try another copy (--from), or name one with --input: see aragora backup list");
   }
 
   // Which way to go, and where on it the target lies when that can be known.
   void chooseBranch() {
     const auto heads = listing().heads();
     if (options_.timeline) return chooseTimeline(*options_.timeline);
-    if (options_.target.kind == Kind::Name || options_.target.kind == Kind::Xid) return search();
-    if (options_.target.kind == Kind::Consistent || heads.empty()) {
+    if (options_.target.kind == Goal::Name || options_.target.kind == Goal::Xid) return search();
+    if (options_.target.kind == Goal::Consistent || heads.empty()) {
       const auto& physical = *all_.back().manifest->physical;
       plan_.branch = {{physical.timeline, kNever}};
       if (const auto known = listing().branches.find(physical.timeline); known != listing().branches.end())
@@ -76,7 +77,7 @@ class Planner {
     }
     plan_.branch = listing().branches.at(heads.back());
     if (heads.size() == 1) return;
-    if (options_.target.kind == Kind::Latest) {
+    if (options_.target.kind == Goal::Latest) {
       for (const auto head : heads) {
         if (head != heads.back())
           plan_.notes.push_back(
@@ -93,7 +94,7 @@ class Planner {
     if (known == listing().branches.end())
       throw Error(Code::NoInput, fmt::format("there is no log of timeline {}", timeline), describeHeads());
     plan_.branch = known->second;
-    if (options_.target.kind == Kind::Name || options_.target.kind == Kind::Xid) search();
+    if (options_.target.kind == Goal::Name || options_.target.kind == Goal::Xid) search();
   }
 
   std::string describeHeads() const {
@@ -144,7 +145,7 @@ class Planner {
   }
 
   bool entered(const Stretch& stretch) const {
-    if (options_.target.kind == Kind::Position) return stretch.from < *parseLsn(options_.target.value);
+    if (options_.target.kind == Goal::Position) return stretch.from < *parseLsn(options_.target.value);
     const auto first = firstCommit(archive_, listing(), stretch);
     return first && first->time <= *fromIso(options_.target.value);
   }
@@ -187,14 +188,14 @@ class Planner {
         // The last timeline that was asked for, also behind where another left it.
         if (stretch.timeline != plan_.branch.back().timeline) continue;
       }
-      const auto here = options_.target.kind == Kind::Name
+      const auto here = options_.target.kind == Goal::Name
                             ? findRestorePoint(archive_, listing(), stretch, options_.target.value)
                             : findTransaction(archive_, listing(), stretch,
                                               static_cast<std::uint32_t>(*parseInteger(options_.target.value)));
       found.insert(found.end(), here.begin(), here.end());
     }
     if (found.empty()) {
-      if (options_.target.kind == Kind::Xid) refuseSubtransaction();
+      if (options_.target.kind == Goal::Xid) refuseSubtransaction();
       outside();
     }
     if (found.size() > 1) {
@@ -243,24 +244,24 @@ class Planner {
   bool endsBefore(const Entry& base) const {
     const auto stop = base.manifest->physical->stop;
     if (at_) return stop <= *at_;
-    if (options_.target.kind == Kind::Position) return stop <= *parseLsn(options_.target.value);
+    if (options_.target.kind == Goal::Position) return stop <= *parseLsn(options_.target.value);
     // Of older backups by our clock; should the server's differ, recovery finds out and the next one is taken.
-    if (options_.target.kind == Kind::Time) return base.manifest->recoverableFrom() <= *fromIso(options_.target.value);
+    if (options_.target.kind == Goal::Time) return base.manifest->recoverableFrom() <= *fromIso(options_.target.value);
     return true;
   }
 
   void seeHowFar() {
     const auto reach = listing().reachAlong(plan_.branch, best().timeline, logNeededFrom(listing(), best()));
     plan_.end = std::max(reach.end, best().stop);
-    if (options_.target.kind == Kind::Consistent) return;
+    if (options_.target.kind == Goal::Consistent) return;
     if (at_ && plan_.end <= *at_) outside();
-    if (options_.target.kind == Kind::Position && plan_.end < *parseLsn(options_.target.value)) outside();
-    if (reach.gap && options_.target.kind == Kind::Latest)
+    if (options_.target.kind == Goal::Position && plan_.end < *parseLsn(options_.target.value)) outside();
+    if (reach.gap && options_.target.kind == Goal::Latest)
       throw Error(
           Code::NoInput,
           fmt::format("the log after base backup {} has a gap at {}", plan_.bases.front().id, formatLsn(reach.end)),
           fmt::format("recover to it with --target-lsn {}, or use a base backup made after it", formatLsn(reach.end)));
-    if (!reach.gap && reach.timeline != plan_.timeline() && options_.target.kind == Kind::Latest)
+    if (!reach.gap && reach.timeline != plan_.timeline() && options_.target.kind == Goal::Latest)
       throw Error(Code::NoInput,
                   fmt::format("the log after base backup {} does not lead to timeline {}", plan_.bases.front().id,
                               plan_.timeline()),
@@ -270,7 +271,7 @@ class Planner {
   void requireCovered() {
     if (plan_.promised && plan_.promised->durable_through > 0 && plan_.end >= plan_.promised->flushed)
       plan_.covered = plan_.promised->durable_through;
-    if (options_.target.kind == Kind::Time && plan_.promised && plan_.promised->durable_through > 0 &&
+    if (options_.target.kind == Goal::Time && plan_.promised && plan_.promised->durable_through > 0 &&
         plan_.promised->durable_through < *fromIso(options_.target.value))
       outside();
   }
@@ -278,7 +279,7 @@ class Planner {
   // «Everything» is what was confirmed; other targets are found in the log or not.
   void requirePromised() {
     plan_.missing = missing();
-    if (plan_.missing.empty() || options_.target.kind != Kind::Latest) return;
+    if (plan_.missing.empty() || options_.target.kind != Goal::Latest) return;
     if (!options_.accept_loss) throw Error(Code::Damaged, plan_.missing, kLossHint);
     plan_.losses.push_back(plan_.missing);
   }
@@ -312,7 +313,7 @@ class Planner {
   }
 
   void limitLog() {
-    if (options_.most_log == 0 || options_.target.kind != Kind::Latest) return;
+    if (options_.most_log == 0 || options_.target.kind != Goal::Latest) return;
     const auto most = logNeededFrom(listing(), best()) + options_.most_log;
     if (plan_.end <= most) return;
     plan_.end = most;

@@ -5,7 +5,7 @@
 namespace aragora::backup {
 
 namespace {
-using Kind = RecoveryTarget::Kind;
+using Goal = RecoveryTarget::Kind;
 
 // The abbreviation Z is not known yet when the server reads its settings.
 std::string postgresTime(Micros at) {
@@ -38,21 +38,21 @@ std::map<std::string, std::string> recoverySettings(const RecoveryTarget& target
     settings["event_triggers"] = "off";  // those of logins are new in 17
   if (target.exclusive) settings["recovery_target_inclusive"] = "off";
   switch (target.kind) {
-    case Kind::Latest:
+    case Goal::Latest:
       break;
-    case Kind::Time:
+    case Goal::Time:
       settings["recovery_target_time"] = postgresTime(*fromIso(target.value));
       break;
-    case Kind::Name:
+    case Goal::Name:
       settings["recovery_target_name"] = target.value;
       break;
-    case Kind::Position:
+    case Goal::Position:
       settings["recovery_target_lsn"] = target.value;
       break;
-    case Kind::Xid:
+    case Goal::Xid:
       settings["recovery_target_xid"] = target.value;
       break;
-    case Kind::Consistent:
+    case Goal::Consistent:
       settings["recovery_target"] = "immediate";
       break;
   }

@@ -5,7 +5,7 @@
 namespace aragora::backup {
 
 std::vector<Entry> goodBases(const storage::Place& directory, const crypto::Keyring& keyring) {
-  auto entries = Repository(directory, &keyring, backup::Kind::Base).list();
+  auto entries = Repository(directory, &keyring, Kind::Base).list();
   std::erase_if(entries, [](const Entry& entry) { return !entry.good() || !entry.manifest->physical; });
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     const auto& one = *a.manifest->physical;

@@ -327,7 +327,7 @@ class Receiver {
         "FROM "
         "pg_replication_slots WHERE slot_name = $1",
         {options_.slot});
-    if (!rows.empty() && rows[0].text(1) == "lost") {
+    if (!rows.empty() && parseSlotState(rows[0].text(1)) == SlotState::Lost) {
       connection->query("SELECT pg_drop_replication_slot($1)", {options_.slot});
       throw LogIsGone(fmt::format("the server dropped the log of slot {} (max_slot_wal_keep_size)", options_.slot));
     }
@@ -337,7 +337,7 @@ class Receiver {
       return checkSlot();
     }
     slot_restart_ = parseLsn(rows[0].text(0)).value_or(0);
-    status_.slot_state = rows[0].text(1);
+    status_.slot_state = parseSlotState(rows[0].text(1));
     status_.retained_bytes = rows[0].integer(2);
   }
 

@@ -1,8 +1,21 @@
 #include "common/backup/physical/wal_status.h"
 
 #include "common/base/error.h"
+#include "common/base/names.h"
 
 namespace aragora::backup {
+
+namespace {
+constexpr Names<SlotState, 5> kSlotStates{{{SlotState::Unknown, ""},
+                                           {SlotState::Reserved, "reserved"},
+                                           {SlotState::Extended, "extended"},
+                                           {SlotState::Unreserved, "unreserved"},
+                                           {SlotState::Lost, "lost"}}};
+}  // namespace
+
+std::string name(SlotState state) { return std::string(nameIn(kSlotStates, state)); }
+SlotState parseSlotState(std::string_view name) { return parseIn(kSlotStates, name).value_or(SlotState::Unknown); }
+bool losesLog(SlotState state) { return state == SlotState::Unreserved || state == SlotState::Lost; }
 
 json::object describe(const WalStatus& status) {
   return {{"timeline", status.timeline},
@@ -10,7 +23,7 @@ json::object describe(const WalStatus& status) {
           {"durable_through", status.durable_through > 0 ? toIso(status.durable_through) : ""},
           {"updated_at", toIso(status.updated_at)},
           {"slot", status.slot},
-          {"slot_state", status.slot_state},
+          {"slot_state", name(status.slot_state)},
           {"retained_bytes", status.retained_bytes},
           {"problem", status.problem}};
 }
@@ -25,7 +38,7 @@ std::optional<WalStatus> parseWalStatus(const std::string& text) {
   status.durable_through = fromIso(jsonTextOr(*object, "durable_through", "")).value_or(0);
   status.updated_at = fromIso(jsonTextOr(*object, "updated_at", "")).value_or(0);
   status.slot = jsonTextOr(*object, "slot", "");
-  status.slot_state = jsonTextOr(*object, "slot_state", "");
+  status.slot_state = parseSlotState(jsonTextOr(*object, "slot_state", ""));
   status.retained_bytes = jsonIntegerOr(*object, "retained_bytes", 0);
   status.problem = jsonTextOr(*object, "problem", "");
   return status;

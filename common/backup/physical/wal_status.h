@@ -7,6 +7,14 @@
 
 namespace aragora::backup {
 
+// Of a replication slot, in PostgreSQL's words (pg_replication_slots.wal_status). Unknown: there is none, or a later
+// version has another word.
+enum class SlotState { Unknown, Reserved, Extended, Unreserved, Lost };
+std::string name(SlotState state);
+SlotState parseSlotState(std::string_view name);
+// Log that the receiver needs is about to go, or gone.
+bool losesLog(SlotState state);
+
 // What the receiver knew when it last wrote it down.
 struct WalStatus {
   std::uint32_t timeline = 0;
@@ -14,7 +22,7 @@ struct WalStatus {
   Micros durable_through = 0;  // every commit up to this time of the server's clock is in the archive
   Micros updated_at = 0;
   std::string slot;
-  std::string slot_state;           // reserved, extended, unreserved, lost
+  SlotState slot_state = SlotState::Unknown;
   std::int64_t retained_bytes = 0;  // kept by the server for us
   std::string problem;              // why nothing is being received, empty when it is
 };

@@ -40,10 +40,6 @@ struct PostgresConnection::Result {
   ~Result() { PQclear(handle); }
 };
 
-std::string quoteIdentifier(std::string_view name) {
-  return fmt::format("\"{}\"", replaceAll(std::string(name), "\"", "\"\""));
-}
-
 Target pinned(const Target& target) {
   auto one = target;
   one.url = PostgresConnection(target).server();

@@ -22,7 +22,6 @@ Target pinned(const Target& target);
 // The same server, from a database that surely is there and is not the one that is worked on: postgres, else template1,
 // else the one that `target` names; pinned. Connects; throws what the first one said when none can be reached.
 Target maintenance(const Target& target);
-std::string quoteIdentifier(std::string_view name);
 // What a standby answers to whatever writes.
 bool isReadOnly(const Error& error);
 // Drops a database, if there is one, and ends the sessions in it. Not WITH (FORCE): that would also end autovacuum,

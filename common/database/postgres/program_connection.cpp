@@ -46,4 +46,18 @@ Command ProgramConnection::command(std::vector<std::string> argv) const {
   return command;
 }
 
+void requireProgramVersion(const std::string& program, int server_version) {
+  Command command{{program, "--version"}, {}, false};
+  command.passes = {"PGCLUSTER"};  // Debian's programs choose their version by it
+  const auto outcome = runCommand(command, std::chrono::seconds(10));
+  const auto words = split(outcome.output, ' ');
+  const auto major = words.size() >= 3 ? parseInteger(split(words[2], '.').front()) : std::nullopt;
+  if (!major) throw Error(Code::CouldNotVerify, fmt::format("{} does not say its version", program));
+  if (*major < server_version / 10000) {
+    throw Error(Code::Config,
+                fmt::format("{} is version {}, the server is {}", program, *major, server_version / 10000),
+                fmt::format("apt-get install postgresql-client-{}", server_version / 10000));
+  }
+}
+
 }  // namespace aragora::database::postgres

@@ -21,4 +21,7 @@ class ProgramConnection {
   Fd service_;
 };
 
+// A newer server's data copied by an older program fails late or not at all: throws Error(Config) naming the package.
+void requireProgramVersion(const std::string& program, int server_version);
+
 }  // namespace aragora::database::postgres

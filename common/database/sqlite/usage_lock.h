@@ -6,7 +6,7 @@
 
 #include "common/base/file.h"
 
-namespace aragora::backup {
+namespace aragora::database::sqlite {
 
 // The file that a path leads to in the end, which need not exist yet. Error(Io) for links that lead in a circle.
 fs::path realFile(const fs::path& path);
@@ -26,4 +26,4 @@ class UsageLock {
   Fd inode_;  // closed last of all: closing it ends SQLite's own locks of this process
 };
 
-}  // namespace aragora::backup
+}  // namespace aragora::database::sqlite

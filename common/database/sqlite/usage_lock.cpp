@@ -1,11 +1,11 @@
-#include "common/backup/usage_lock.h"
+#include "common/database/sqlite/usage_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
 
 #include "common/base/error.h"
 
-namespace aragora::backup {
+namespace aragora::database::sqlite {
 
 namespace {
 constexpr int kLinks = 40;  // as many as Linux follows
@@ -48,4 +48,4 @@ bool UsageLock::coverFile() {
   return true;
 }
 
-}  // namespace aragora::backup
+}  // namespace aragora::database::sqlite
