@@ -28,6 +28,9 @@ constexpr std::size_t kIoThreads = 2;
 constexpr auto kProgressPatience = std::chrono::seconds(5);
 constexpr auto kGoodbye = std::chrono::milliseconds(500);
 constexpr auto kCut = std::chrono::milliseconds(500);
+constexpr auto kLastAnswers = std::chrono::milliseconds(250);
+// The scheduler asks the database, whose deadlines are up to twelve seconds a question.
+constexpr auto kSchedulerPatience = std::chrono::seconds(30);
 
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
@@ -136,7 +139,9 @@ struct Assembly::Parts {
   void afterProbe() {
     if (!started) return;
     systemd::notifyStatus(statusLine());
-    if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress()) systemd::notifyWatchdog();
+    if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress() &&
+        engine.silence() < kSchedulerPatience)
+      systemd::notifyWatchdog();
   }
 
   // Requests that wait while nobody takes one for too long.
@@ -230,9 +235,9 @@ std::uint16_t Assembly::port() const { return parts_->listener.port(); }
 void Assembly::start() {
   auto& parts = *parts_;
   parts.prober.start();
-  parts.started = true;
   parts.engine.start();
   parts.refusals.start();
+  parts.started = true;
   parts.io.start();
   parts.listener.start();
   parts.backups.start();
@@ -261,22 +266,24 @@ void Assembly::stop() {
   auto& parts = *parts_;
   if (!parts.started.exchange(false)) return;
   const auto drain = std::chrono::seconds(parts.config.integer(key::kDrainSeconds));
+  const auto drained = deadlineIn(drain);
   systemd::notifyStopping();
   systemd::extendStop((drain.count() + 10) * 1'000'000);
   parts.prober.setDraining();
   parts.listener.stopAccepting();
-  if (!parts.listener.waitUntilIdle(deadlineIn(drain)))
+  parts.engine.stop();  // others go on with the debates at once, whatever the requests still take
+  if (!parts.listener.waitUntilIdle(drained))
     log::warning("requests were still running after {} s and were cut", drain.count());
   parts.hub.closeAll();
-  parts.engine.stop();
-  parts.backups.stop();
-  parts.workers.stop();
+  parts.backups.askToStop();
+  parts.workers.stop(kLastAnswers);
   for (const auto goodbye = deadlineIn(kGoodbye); parts.hub.clients() > 0 && remaining(goodbye).count() > 0;)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   parts.listener.closeAll();
   parts.hub.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
   parts.refusals.stop();
+  parts.backups.stop();
   parts.prober.stop();
   log::info("stopped");
 }

@@ -1,7 +1,5 @@
 #include "cli/commands/backup.h"
 
-#include <signal.h>
-
 #include <chrono>
 
 #include "cli/commands/commands.h"
@@ -10,6 +8,7 @@
 #include "common/backup/continuous.h"
 #include "common/backup/elsewhere.h"
 #include "common/base/log.h"
+#include "common/base/signals.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
 #include "common/systemd/service_manager.h"
@@ -53,8 +52,6 @@ std::chrono::seconds backups::lockWait(const Options& options) {
 }
 
 namespace {
-std::atomic<bool> stopped{false};
-
 int runAll(Context& context, const Options& options) {
   backup::ContinuousOptions how;
   how.create = createOptions(context, options);
@@ -65,11 +62,10 @@ int runAll(Context& context, const Options& options) {
   how.on_message = [](const std::string& message) { log::info("{}", message); };
   how.on_failure = [](const std::string& reason) { log::error("{}; tried again after the interval", reason); };
   how.on_alive = [] { systemd::notifyWatchdog(); };
-  struct sigaction action {};
-  action.sa_handler = [](int) { stopped = true; };
-  for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);
+  const interrupt::Switch stop;
+  const Signals signals({SIGTERM, SIGINT}, [stop](int) { stop.turn(); });
   systemd::notifyReady("saving what changes");
-  backup::runContinuously(how, stopped);
+  backup::runContinuously(how, stop);
   systemd::notifyStopping();
   return 0;
 }

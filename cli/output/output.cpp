@@ -155,9 +155,7 @@ bool canAsk() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) ==
 
 bool ask(const std::string& question) {
   put(stderr, question + "\nType yes to go on: ");
-  pollfd awaited[]{{STDIN_FILENO, POLLIN, 0}, {interrupt::descriptor(), POLLIN, 0}};
-  while (::poll(awaited, 2, -1) < 0 && errno == EINTR) interrupt::check();
-  interrupt::check();
+  interrupt::waitFor(STDIN_FILENO, POLLIN, Deadline::max());
   std::string answer;
   std::getline(std::cin, answer);
   return trim(answer) == "yes";

@@ -143,7 +143,20 @@ ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std:
   impl_->sealer = std::thread([impl = impl_.get()] { impl->seal(); });
 }
 
+namespace {
+// zstd's own threads end the work that they have first, at high levels half a minute of it, which nobody wants any
+// more.
+void letGo(ZSTD_CCtx* compressor) {
+  try {
+    std::thread([compressor] { ZSTD_freeCCtx(compressor); }).detach();
+  } catch (const std::system_error&) {
+    ZSTD_freeCCtx(compressor);
+  }
+}
+}  // namespace
+
 ArtifactWriter::~ArtifactWriter() {
+  if (!impl_->finished) letGo(impl_->compressor.release());
   if (impl_->sealer.joinable()) {
     impl_->queue.close();
     impl_->sealer.join();

@@ -1,7 +1,5 @@
 #include "common/backup/continuous.h"
 
-#include <thread>
-
 #include "common/backup/saving_note.h"
 #include "common/base/error.h"
 #include "common/base/periodic.h"
@@ -10,11 +8,12 @@
 namespace aragora::backup {
 
 namespace {
-constexpr std::chrono::seconds kLockWait{5};  // it also keeps a stop waiting
+constexpr std::chrono::seconds kLockWait{5};
+constexpr std::chrono::milliseconds kAlive{500};
 
 class Continuous {
  public:
-  Continuous(const ContinuousOptions& options, const std::atomic<bool>& stop)
+  Continuous(const ContinuousOptions& options, const interrupt::Switch& stop)
       : options_(options), stop_(stop), note_(options.create.directory) {
     options_.create.lock_wait = std::min(options.interval, kLockWait);
     if (options.offsite) offsite_.emplace(options.create.directory, *options.offsite, *options.create.keyring);
@@ -26,29 +25,39 @@ class Continuous {
       copying.emplace(
           options_.interval, [this] { copyElsewhere(); }, [this](auto& why) { fail(why); });
     while (true) {
-      const bool last = stop_;
+      const bool last = stop_.turned();
       const auto began = std::chrono::steady_clock::now();
       try {
         saveWhatIsDue(last);
         tell({});
       } catch (const std::exception& error) {  // the loop's boundary: said, and tried again
-        writer_.reset();
-        fail(error.what());
-        tell(error.what());
+        if (!stopped(error)) {
+          writer_.reset();
+          fail(error.what());
+          tell(error.what());
+        }
       }
       if (last) return;
-      while (!stop_ && std::chrono::steady_clock::now() - began < options_.interval) {
+      const auto next = began + options_.interval;
+      while (!stop_.turned() && remaining(next).count() > 0) {
         if (options_.on_alive) options_.on_alive();
-        std::this_thread::sleep_for(
-            std::min<std::chrono::milliseconds>(options_.interval, std::chrono::milliseconds(200)));
+        stop_.waitFor(std::min(remaining(next), kAlive));
       }
     }
   }
 
  private:
+  bool stopped(const std::exception& error) const {
+    const auto* known = dynamic_cast<const Error*>(&error);
+    if (!stop_.turned() || known == nullptr || known->code() != Code::Interrupted) return false;
+    say("what was being made is given up, and made anew after the next start");
+    return true;
+  }
+
   // On the way out only an increment: a full backup can take longer than whoever stops us waits.
   void saveWhatIsDue(bool stopping) {
     if (!stopping) {
+      const interrupt::Minding minding(stop_);
       if (begin_anew_) {
         auto how = options_.create;
         how.kind = Kind::Full;
@@ -132,7 +141,7 @@ class Continuous {
   }
 
   ContinuousOptions options_;
-  const std::atomic<bool>& stop_;
+  const interrupt::Switch stop_;
   std::optional<OffsiteCopy> offsite_;
   std::unique_ptr<IncrementWriter> writer_;
   bool begin_anew_ = false;  // the increments that there are do not hold
@@ -141,7 +150,7 @@ class Continuous {
 };
 }  // namespace
 
-void runContinuously(const ContinuousOptions& options, const std::atomic<bool>& stop) {
+void runContinuously(const ContinuousOptions& options, const interrupt::Switch& stop) {
   Continuous(options, stop).run();
 }
 

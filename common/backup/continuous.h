@@ -3,11 +3,10 @@
 // inside the daemon.
 #pragma once
 
-#include <atomic>
-
 #include "common/backup/create.h"
 #include "common/backup/increments.h"
 #include "common/backup/offsite.h"
+#include "common/base/interrupt.h"
 
 namespace aragora::backup {
 
@@ -22,7 +21,8 @@ struct ContinuousOptions {
   std::function<void()> on_alive;                      // at least once a second
 };
 
-// Until `stop`; the last changes before it are still saved.
-void runContinuously(const ContinuousOptions& options, const std::atomic<bool>& stop);
+// Until `stop` is turned, which ends a backup that is under way; the last changes before it are still saved and copied,
+// unless the switch that this thread minds is turned, too.
+void runContinuously(const ContinuousOptions& options, const interrupt::Switch& stop);
 
 }  // namespace aragora::backup

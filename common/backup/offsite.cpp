@@ -19,6 +19,12 @@ constexpr Micros kTellWhenIdle = 600'000'000;  // while nothing comes in
 constexpr std::string_view kData = ".zst.age";
 constexpr std::string_view kRecord = ".json";
 
+// By us, which is no problem of the copies.
+bool wasStopped(const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  return known != nullptr && known->code() == Code::Interrupted;
+}
+
 FileLock soleCopier(const fs::path& path, std::chrono::seconds wait) {
   makeDirectories(path.parent_path(), 0750);
   return FileLock::acquire(path, "another run is copying", wait);
@@ -74,6 +80,7 @@ CopyReport OffsiteCopy::copyBackups(std::chrono::seconds wait) {
     writeStatus(status);
   } catch (const std::exception& error) {
     known_.clear();  // asked anew next time
+    if (wasStopped(error)) throw;
     status.problem = error.what();
     writeStatus(status);
     throw;
@@ -252,6 +259,7 @@ CopyReport OffsiteCopy::copyLog(const ArtifactOptions& sealing) {
     for (const auto& [timeline, promised] : promises) confirmThere(promised);
   } catch (const Error& error) {
     known_.clear();  // asked anew next time
+    if (wasStopped(error)) throw;
     auto known = offsiteLogStatus(here_).value_or(WalStatus{});
     known.problem = error.what();
     writeFileAtomically(here_ / "wal" / "offsite.json", toPrettyJson(describe(known)) + "\n", 0640);

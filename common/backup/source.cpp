@@ -7,6 +7,7 @@
 #include "common/backup/stable_view.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -36,7 +37,10 @@ SourceReport dumpSqlite(const database::Target& target, const ByteSink& sink, Pr
   SourceReport report;
   report.server_version = "SQLite " + snapshot.connection().query("SELECT sqlite_version()", {})[0].text(0);
   // Counting reads most of the file too: the pages that one of the two has read are in memory for the other.
-  auto tables = std::async(std::launch::async, [&] { return tableRecords(snapshot.connection()); });
+  auto tables = std::async(std::launch::async, [&, stop = interrupt::minded()] {
+    const interrupt::Minding minding(stop);
+    return tableRecords(snapshot.connection());
+  });
   begin(progress, {"reading the database", snapshot.size()});
   snapshot.read([&](std::string_view block) {
     sink(block);
@@ -53,7 +57,10 @@ class Counting {
   Counting(database::postgres::PostgresConnection& connection, const StableView& view, const database::Target& target)
       : target_(target),
         backend_(view.backend()),
-        tables_(std::async(std::launch::async, [&connection] { return tableRecords(connection, Tables::Dumped); })) {}
+        tables_(std::async(std::launch::async, [&connection, stop = interrupt::minded()] {
+          const interrupt::Minding minding(stop);
+          return tableRecords(connection, Tables::Dumped);
+        })) {}
   Counting(const Counting&) = delete;
   Counting& operator=(const Counting&) = delete;
   ~Counting() {

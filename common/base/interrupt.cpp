@@ -24,13 +24,15 @@ constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 std::atomic<int> came{0};
 std::atomic<int> how_often{0};
 std::atomic<int> event{-1};
-std::atomic<bool> winding_down{false};
 
 std::mutex mutex;
 std::list<std::function<void()>*> obligations;  // oldest first
 std::vector<std::string> gone;
 
 thread_local int shields = 0;
+thread_local std::optional<Switch> heeded;
+
+constexpr auto kLongestPoll = std::chrono::milliseconds(60'000);
 
 void handle(int number) {
   int none = 0;
@@ -59,7 +61,6 @@ void removeByForce() {
 
 void watchOver() {
   await();
-  if (winding_down) return;
   {
     const std::lock_guard lock(mutex);
     if (obligations.empty()) return dieOfIt();
@@ -98,20 +99,58 @@ void watch() {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void windDown() {
-  winding_down = true;
-  handle(SIGTERM);
-}
-
 std::optional<int> signal() { return came == 0 ? std::nullopt : std::optional(came.load()); }
 
-bool due() { return came != 0 && shields == 0 && std::uncaught_exceptions() == 0; }
+bool due() { return (came != 0 || (heeded && heeded->turned())) && shields == 0 && std::uncaught_exceptions() == 0; }
 
 void check() {
-  if (due()) throw Error(Code::Interrupted, fmt::format("interrupted by {}", nameOf(came)));
+  if (!due()) return;
+  throw Error(Code::Interrupted, came != 0 ? fmt::format("interrupted by {}", nameOf(came)) : std::string("stopped"));
 }
 
-int descriptor() { return event; }
+// What was asked for once stays readable: whoever tidies up meanwhile is not to be woken by it.
+bool waitFor(int descriptor, short events, Deadline deadline) {
+  while (true) {
+    check();
+    const auto span = std::min(remaining(deadline), kLongestPoll);
+    pollfd entries[] = {{descriptor, events, 0},
+                        {came == 0 ? event.load() : -1, POLLIN, 0},
+                        {heeded && !heeded->turned() ? heeded->descriptor() : -1, POLLIN, 0}};
+    const int ready = ::poll(entries, std::size(entries), static_cast<int>(span.count()));
+    if (ready < 0 && errno != EINTR) throwSystemError(Code::Io, "poll", "a descriptor", errno);
+    if (ready > 0 && entries[0].revents != 0) return true;
+    if (ready == 0 && remaining(deadline).count() == 0) return false;
+  }
+}
+
+Switch::Switch()
+    : event_(new int(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), [](const int* made) {
+        ::close(*made);
+        delete made;
+      }) {
+  if (*event_ < 0) throwSystemError(Code::Io, "create", "an event descriptor", errno);
+}
+
+void Switch::turn() const {
+  auto source = source_;
+  source.request_stop();
+  const std::uint64_t one = 1;
+  (void)!::write(*event_, &one, sizeof one);
+}
+
+bool Switch::waitFor(std::chrono::milliseconds span) const {
+  const auto deadline = deadlineIn(span);
+  pollfd entry{*event_, POLLIN, 0};
+  while (!turned() && remaining(deadline).count() > 0)
+    ::poll(&entry, 1, static_cast<int>(std::min(remaining(deadline), kLongestPoll).count()));
+  return turned();
+}
+
+Minding::Minding(std::optional<Switch> which) : before_(std::exchange(heeded, std::move(which))) {}
+Minding::~Minding() { heeded = std::move(before_); }
+
+std::optional<Switch> minded() { return heeded; }
+std::stop_token token() { return heeded ? heeded->token() : std::stop_token(); }
 
 Shield::Shield() { ++shields; }
 Shield::~Shield() { --shields; }

@@ -1,30 +1,67 @@
 // SIGINT, SIGTERM, SIGHUP and SIGQUIT while a command has something to tidy up: what waits ends with
 // Error(Interrupted), the command unwinds, its destructors remove scratch and stop what they started, and main says
 // what was removed. Whatever has not unwound after a few seconds, or at the next signal, is removed by force. Without
-// anything to tidy up a signal does what it always does. The daemon and the receivers take the signals themselves. Any
-// thread.
+// anything to tidy up a signal does what it always does. The daemon and the receivers take the signals themselves: a
+// thread of theirs minds a Switch instead, in everything that minds a signal. Any thread.
 #pragma once
 
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+
+#include "common/base/clock.h"
 
 namespace aragora::interrupt {
 
 // Once, by main, before there are other threads. Signals that were ignored stay ignored (nohup).
 void watch();
-// From a daemon that takes its signals itself and wants what still runs to end: as if SIGTERM had come, but nothing is
-// removed by force.
-void windDown();
 // The signal that came.
 std::optional<int> signal();
-// Throws Error(Interrupted) once one came; not while an exception unwinds, and not under a Shield.
+// Throws Error(Interrupted) once one came, or the switch that this thread minds was turned; not while an exception
+// unwinds, and not under a Shield.
 void check();
-// Readable from then on, for poll(2); -1 when nobody watches.
-int descriptor();
 // Whether check() would throw.
 bool due();
+// The one poll(2) for a descriptor: true when it is ready for one of `events`, false at the deadline. Throws as check()
+// does, at once.
+bool waitFor(int descriptor, short events, Deadline deadline);
+
+// Ends the waits of the threads that mind it. Copies are the same switch. Thread-safe.
+class Switch {
+ public:
+  Switch();
+  // Once and for good.
+  void turn() const;
+  bool turned() const { return source_.stop_requested(); }
+  // Until it is turned, at most for `span`; whether it was.
+  bool waitFor(std::chrono::milliseconds span) const;
+  // For what takes one.
+  std::stop_token token() const { return source_.get_token(); }
+  // Readable once it was turned.
+  int descriptor() const { return *event_; }
+
+ private:
+  std::stop_source source_;
+  std::shared_ptr<const int> event_;  // of all copies
+};
+
+// While it exists this thread minds the switch, and no other. Threads that it starts are told of it: minded().
+class Minding {
+ public:
+  explicit Minding(std::optional<Switch> which);
+  Minding(const Minding&) = delete;
+  Minding& operator=(const Minding&) = delete;
+  ~Minding();
+
+ private:
+  std::optional<Switch> before_;
+};
+std::optional<Switch> minded();
+// Of the switch that this thread minds, for waits on condition variables; check() follows.
+std::stop_token token();
 
 // Tidying up that must go on although a signal came.
 class Shield {

@@ -1,12 +1,19 @@
 #include "common/base/periodic.h"
 
 #include "common/base/clock.h"
+#include "common/base/interrupt.h"
 
 namespace aragora {
 
 Periodic::Periodic(std::chrono::milliseconds interval, std::function<void()> work,
                    std::function<void(const std::string& reason)> on_failure)
-    : interval_(interval), work_(std::move(work)), on_failure_(std::move(on_failure)), thread_([this] { run(); }) {}
+    : interval_(interval),
+      work_(std::move(work)),
+      on_failure_(std::move(on_failure)),
+      thread_([this, stop = interrupt::minded()] {
+        const interrupt::Minding minding(stop);
+        run();
+      }) {}
 
 Periodic::~Periodic() {
   stopping_ = true;

@@ -1,5 +1,5 @@
 // Runs something in a thread of its own again and again until destroyed, and once more then unless the last time
-// failed. Failures are told and the next round tries again.
+// failed. Failures are told and the next round tries again. Minds the switch that its maker minds.
 #pragma once
 
 #include <atomic>

@@ -30,19 +30,6 @@ std::pair<Fd, Fd> makePipe() {
   return {Fd(ends[0]), Fd(ends[1])};
 }
 
-bool pollFor(int fd, short events, Deadline deadline) {
-  while (true) {
-    interrupt::check();
-    // Once it came it stays readable; whoever tidies up meanwhile is not to be woken by it.
-    const bool wakes = !interrupt::signal();
-    pollfd entries[] = {{fd, events, 0}, {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
-    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
-    if (ready > 0 && entries[0].revents != 0) return true;
-    if (ready == 0) return false;
-    if (ready < 0 && errno != EINTR) throwSystemError(Code::Io, "poll", "a pipe", errno);
-  }
-}
-
 // What a program needs to find its files, speak the user's language and know the time. Everything else of ours may be a
 // secret. LD_ and FAKETIME: whoever lends us a library or another clock lends it to our children, too.
 constexpr std::string_view kUsual[] = {"PATH", "HOME",  "USER",   "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*",
@@ -242,7 +229,7 @@ void Subprocess::giveUp(const std::string& what) {
 
 std::size_t Subprocess::read(std::span<char> buffer, Deadline deadline) {
   while (true) {
-    if (!pollFor(output_.get(), POLLIN, deadline)) giveUp("gave no output before its deadline");
+    if (!interrupt::waitFor(output_.get(), POLLIN, deadline)) giveUp("gave no output before its deadline");
     const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
     if (got >= 0) return static_cast<std::size_t>(got);
     if (errno != EINTR) throwSystemError(Code::Io, "read from", name_, errno);
@@ -251,7 +238,7 @@ std::size_t Subprocess::read(std::span<char> buffer, Deadline deadline) {
 
 void Subprocess::write(std::string_view bytes, Deadline deadline) {
   while (!bytes.empty()) {
-    if (!pollFor(input_.get(), POLLOUT, deadline)) giveUp("took no input before its deadline");
+    if (!interrupt::waitFor(input_.get(), POLLOUT, deadline)) giveUp("took no input before its deadline");
     const ssize_t put = ::write(input_.get(), bytes.data(), bytes.size());
     if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (put < 0) throwSystemError(Code::Io, "write to", name_, errno);

@@ -1,5 +1,6 @@
 #include <future>
 
+#include "common/base/interrupt.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/checks/acknowledged.h"
@@ -10,6 +11,7 @@ namespace aragora::checks {
 
 namespace {
 constexpr auto kTotalSlack = std::chrono::milliseconds(500);
+constexpr auto kLookForStop = std::chrono::milliseconds(50);
 
 // Runs `work` in a thread that may be left behind: a name lookup or a driver without a deadline cannot be interrupted.
 template <typename Function>
@@ -25,6 +27,14 @@ auto detachedTask(Function function) {
     }
   }).detach();
   return future;
+}
+
+bool readyBy(const std::shared_future<std::vector<Finding>>& findings, Deadline limit) {
+  while (true) {
+    interrupt::check();
+    if (findings.wait_until(std::min(limit, deadlineIn(kLookForStop))) == std::future_status::ready) return true;
+    if (remaining(limit).count() == 0) return false;
+  }
 }
 
 void requireKnown(const std::vector<std::string>& ids) {
@@ -152,7 +162,7 @@ Report runChecks(const Context& given, const Selection& selection) {
   }
   for (const auto& task : pending) {
     const auto limit = std::min(task.started + context->timeout, deadline);
-    if (task.findings.wait_until(limit) == std::future_status::ready) {
+    if (readyBy(task.findings, limit)) {
       report.outcomes.push_back({task.check, task.findings.get(), secondsSince(task.started)});
     } else {
       report.abandoned = true;

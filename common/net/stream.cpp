@@ -26,7 +26,6 @@ using Poco::Net::SecureStreamSocket;
 namespace {
 // One address that does not answer leaves time for the others.
 constexpr auto kWhileOthersAreLeft = std::chrono::milliseconds(3000);
-constexpr auto kLongestPoll = std::chrono::milliseconds(60'000);
 
 Deadline endOf(const Limits& limits) { return std::min(limits.deadline, deadlineIn(limits.patience)); }
 
@@ -55,17 +54,9 @@ struct Stream::Socket {
   // shutdown() is what wakes a poll(2) of another thread; the callback is gone before the descriptor is.
   void await(short events, const Limits& limits, Deadline until) const {
     const std::stop_callback wake(limits.stop, [fd = fd()] { ::shutdown(fd, SHUT_RDWR); });
-    while (true) {
-      checkStopped(limits.stop);
-      const auto left = std::min(remaining(until), kLongestPoll);
-      if (left.count() == 0) fail(Cause::TooLate, "no answer in time");
-      // A signal that came and is not minded now stays readable.
-      const bool signals = interrupt::descriptor() >= 0 && !interrupt::signal();
-      pollfd entries[2] = {{fd(), events, 0}, {interrupt::descriptor(), POLLIN, 0}};
-      const int ready = ::poll(entries, signals ? 2 : 1, static_cast<int>(left.count()));
-      if (ready < 0 && errno != EINTR) fail(Cause::Broken, systemError(errno));
-      if (ready > 0 && entries[0].revents != 0) return checkStopped(limits.stop);
-    }
+    checkStopped(limits.stop);
+    if (!interrupt::waitFor(fd(), events, until)) fail(Cause::TooLate, "no answer in time");
+    checkStopped(limits.stop);
   }
 
   // A server that writes head and body separately, without TCP_NODELAY, sends the body once the head is acknowledged,

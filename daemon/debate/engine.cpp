@@ -48,6 +48,7 @@ bool leaseWent(const std::exception& error) {
 Engine::Engine(RunServices services, EngineOptions options) : services_(std::move(services)), options_(options) {}
 
 void Engine::start() {
+  comeRound();
   scheduler_ = std::jthread([this](const std::stop_token& stop) { schedule(stop); });
   renewer_ = std::jthread([this](const std::stop_token& stop) { renew(stop); });
 }
@@ -65,6 +66,11 @@ void Engine::cancel(const std::string& debate_id) {
   if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancel();
 }
 
+std::chrono::milliseconds Engine::silence() const {
+  const Clock::time_point last{Clock::duration(came_round_)};
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last);
+}
+
 std::size_t Engine::active() const {
   const std::lock_guard lock(mutex_);
   return running_.size();
@@ -72,8 +78,10 @@ std::size_t Engine::active() const {
 
 void Engine::schedule(const std::stop_token& stop) {
   ::pthread_setname_np(::pthread_self(), "debates");
+  const interrupt::Minding minding(at_once_);
   Lock lock(mutex_);
   while (!stop.stop_requested()) {
+    comeRound();
     woken_ = false;
     reap(lock);
     const auto now = Clock::now();
@@ -121,7 +129,7 @@ bool Engine::refill(std::size_t room) {
 
 void Engine::keepHouse() {
   if (!sealed_) {
-    sealOldChains(services_.database, services_.keyring);
+    sealOldChains(services_.database, services_.keyring, [this] { comeRound(); });
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;
@@ -144,6 +152,7 @@ bool Engine::launch(const std::string& id) {
   try {
     running->thread = std::jthread([this, id, &state = *running] {
       ::pthread_setname_np(::pthread_self(), "debate");
+      const interrupt::Minding minding(at_once_);
       runOne(id, state);
     });
     return true;
@@ -194,7 +203,7 @@ void Engine::work(const store::Lease& lease, Control& control) {
       runDebate(*debate, lease, services_, control);
     }
   } catch (const HandedBack&) {
-    release();
+    if (!stopping()) release();  // else all of them in one statement
     throw;
   }
   release();
@@ -255,6 +264,7 @@ void Engine::reap(Lock& lock) {
 
 void Engine::renew(const std::stop_token& stop) {
   ::pthread_setname_np(::pthread_self(), "leases");
+  const interrupt::Minding minding(at_once_);
   Lock lock(mutex_);
   while (!stop.stop_requested()) {
     changed_.wait_for(lock, stop, options_.renew, [] { return false; });
@@ -287,6 +297,11 @@ void Engine::renew(const std::stop_token& stop) {
   }
 }
 
+bool Engine::stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 void Engine::releaseAll() {
   try {
     services_.leases.releaseAll();
@@ -295,25 +310,50 @@ void Engine::releaseAll() {
   }
 }
 
+void Engine::handBackAll() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, running] : running_) running->control.handBack();
+}
+
+void Engine::closeDown() {
+  const interrupt::Minding minding(at_once_);
+  for (auto* thread : {&scheduler_, &renewer_}) {
+    if (thread->joinable()) thread->join();
+  }
+  handBackAll();  // also what was launched last
+  decltype(running_) ending;
+  {
+    const std::lock_guard lock(mutex_);
+    ending.swap(running_);
+  }
+  if (!ending.empty()) {
+    releaseAll();    // others go on at once; what still runs here is fenced by its epoch
+    ending.clear();  // joins
+    releaseAll();    // what came to its lease meanwhile
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  changed_.notify_all();
+}
+
 void Engine::stop() {
-  std::map<std::string, std::unique_ptr<Running>> remaining;
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(stopping_, true)) return;
   }
-  // No new ones any more.
-  for (auto* thread : {&scheduler_, &renewer_}) {
-    thread->request_stop();
-    if (thread->joinable()) thread->join();
+  for (auto* thread : {&scheduler_, &renewer_}) thread->request_stop();
+  handBackAll();
+  std::jthread closing;
+  try {
+    closing = std::jthread([this] { closeDown(); });
+    Lock lock(mutex_);
+    changed_.wait_for(lock, options_.patience, [this] { return closed_; });
+  } catch (const std::system_error&) {  // no thread
   }
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto& [id, running] : running_) running->control.handBack();
-    remaining.swap(running_);
-  }
-  if (remaining.empty()) return;
-  releaseAll();       // others go on at once; what still runs here is fenced by its epoch
-  remaining.clear();  // joins
+  at_once_.turn();
+  if (!closing.joinable()) closeDown();
 }
 
 }  // namespace aragora::debate

@@ -5,10 +5,12 @@
 // Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
+#include "common/base/interrupt.h"
 #include "daemon/debate/runner.h"
 
 namespace aragora::debate {
@@ -22,6 +24,7 @@ struct EngineOptions {
   std::int64_t tries = 8;
   std::chrono::milliseconds first_pause = std::chrono::seconds(1);  // doubled each time
   std::chrono::milliseconds longest_pause = std::chrono::minutes(1);
+  std::chrono::milliseconds patience = std::chrono::milliseconds(700);  // of stop(), with a database that is silent
 };
 
 class Engine {
@@ -35,7 +38,11 @@ class Engine {
   // Ends the debate as cancelled at its next step, when it runs here.
   void cancel(const std::string& debate_id);
   std::size_t active() const;
-  // Hands running debates back, so that the next start or another instance goes on at once, and ends the threads.
+  // How long the scheduler has not come round: in trouble a few seconds, with a database that is silent as long as
+  // its deadlines.
+  std::chrono::milliseconds silence() const;
+  // Hands running debates back, so that the next start or another instance goes on at once, and ends the threads. A
+  // database that does not answer is not waited for: the leases run out by themselves then.
   void stop();
 
  private:
@@ -60,13 +67,20 @@ class Engine {
   void countFailure(const store::Lease& lease, const std::string& reason);
   void troubled(std::string_view reason);
   void reap(Lock& lock);
+  bool stopping() const;
   void releaseAll();
+  void handBackAll();
+  void closeDown();
+  void comeRound() { came_round_ = Clock::now().time_since_epoch().count(); }
 
   RunServices services_;
   EngineOptions options_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   bool stopping_ = false;
+  bool closed_ = false;
+  interrupt::Switch at_once_;  // minded by every thread of ours
+  std::atomic<Clock::rep> came_round_{0};
   bool woken_ = false;
   std::map<std::string, std::unique_ptr<Running>> running_;
   // No lease or no thread can be had: how often in a row, and when it is tried again.

@@ -9,7 +9,8 @@
 
 namespace aragora::debate {
 
-void sealOldChains(database::Database& database, const crypto::Keyring& keyring) {
+void sealOldChains(database::Database& database, const crypto::Keyring& keyring,
+                   const std::function<void()>& after_each) {
   constexpr std::int64_t kBatch = 2000;
   if (database.reading([](database::Connection& connection) {
         return store::readSetting(connection, store::kChainsSealed).has_value();
@@ -20,6 +21,7 @@ void sealOldChains(database::Database& database, const crypto::Keyring& keyring)
     const auto sealed = database.writing(
         [&](database::Connection& connection) { return store::sealChains(connection, keyring, kBatch); });
     total += sealed;
+    after_each();
     if (sealed < kBatch) break;
   }
   database.write([&](database::Connection& connection) {

@@ -8,6 +8,7 @@
 namespace aragora::debate {
 
 // Does nothing when it was done before. Audited when there was anything to seal.
-void sealOldChains(database::Database& database, const crypto::Keyring& keyring);
+void sealOldChains(
+    database::Database& database, const crypto::Keyring& keyring, const std::function<void()>& after_each = [] {});
 
 }  // namespace aragora::debate

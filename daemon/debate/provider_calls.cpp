@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
@@ -41,8 +42,9 @@ void ProviderCalls::tried(const Place& place, std::int64_t attempt) {
 void ProviderCalls::start(Inquiry inquiry) {
   const auto attempt = ++attempts_[inquiry.place];
   try {
-    threads_.emplace_back([this, inquiry, attempt] {
+    threads_.emplace_back([this, inquiry, attempt, stop = interrupt::minded()] {
       ::pthread_setname_np(::pthread_self(), "debate call");
+      const interrupt::Minding minding(stop);
       make(inquiry, attempt);
     });
   } catch (const std::system_error& error) {

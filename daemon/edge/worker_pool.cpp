@@ -4,7 +4,7 @@
 
 namespace aragora::edge {
 
-WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit) {
+WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit), at_work_(threads) {
   for (std::size_t i = 0; i < threads; ++i)
     threads_.emplace_back([this](std::stop_token stop) { run(std::move(stop)); });
 }
@@ -24,31 +24,41 @@ std::size_t WorkerPool::queued() const {
   return queue_.size();
 }
 
-void WorkerPool::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
+void WorkerPool::stop(std::chrono::milliseconds patience) {
   for (auto& thread : threads_) thread.request_stop();
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    ended_.wait_for(lock, patience, [this] { return at_work_ == 0; });
+  }
+  at_once_.turn();
   for (auto& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
 }
 
+// None when there is nothing left to do.
+std::function<void()> WorkerPool::next(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  arrived_.wait(lock, stop, [this] { return !queue_.empty(); });
+  if (queue_.empty()) return {};
+  auto task = std::move(queue_.front());
+  queue_.pop_front();
+  return task;
+}
+
 void WorkerPool::run(std::stop_token stop) {
   ::pthread_setname_np(::pthread_self(), "worker");
-  while (true) {
-    std::function<void()> task;
-    {
-      std::unique_lock lock(mutex_);
-      arrived_.wait(lock, stop, [this] { return !queue_.empty(); });
-      if (queue_.empty()) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
-    }
+  const interrupt::Minding minding(at_once_);
+  while (const auto task = next(stop)) {
     ++taken_;
-    task();
+    if (!at_once_.turned()) task();
   }
+  {
+    const std::lock_guard lock(mutex_);
+    --at_work_;
+  }
+  ended_.notify_all();
 }
 
 }  // namespace aragora::edge

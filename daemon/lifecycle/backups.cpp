@@ -17,7 +17,7 @@ Backups::Backups(backup::ContinuousOptions options, bool continuous, metrics::Re
     : options_(std::move(options)), continuous_(continuous), metrics_(metrics) {
   options_.on_message = [](const std::string& message) { log::info("backup: {}", message); };
   options_.on_failure = [this](const std::string& reason) {
-    if (stopping_) return;
+    if (stopping_.turned()) return;
     metrics_.count("aragora_backup_failures_total");
     log::error("backup: {}; tried again after the interval", reason);
   };
@@ -27,9 +27,14 @@ void Backups::start() {
   ended_ = false;
   thread_ = std::jthread([this] {
     ::pthread_setname_np(::pthread_self(), "backups");
+    const interrupt::Minding minding(at_once_);
     keepConfiguration(options_.create);
     if (continuous_) backup::runContinuously(options_, stopping_);
-    ended_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
   });
 }
 
@@ -43,21 +48,22 @@ void Backups::keepConfiguration(const backup::CreateOptions& given) const {
          backup::createWhatIsDue(options, {backup::ruleOf(options_.policy, backup::Kind::Configuration)}))
       log::info("the configuration changed and is kept as {}", made.id);
   } catch (const std::exception& error) {
-    if (stopping_) return;
+    if (stopping_.turned()) return;
+    if (interrupt::minded() && interrupt::minded()->turned()) return;
     metrics_.count("aragora_backup_failures_total");
     log::warning("the configuration could not be kept: {}", error.what());
   }
 }
 
 void Backups::stop() {
-  stopping_ = true;
+  askToStop();
   if (!thread_.joinable()) return;
-  const auto deadline = deadlineIn(kPatience);
-  while (!ended_ && remaining(deadline).count() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  if (!ended_) {
-    log::info("a backup is still being made; it is ended and made anew after the next start");
-    interrupt::windDown();
+  {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, kPatience, [this] { return ended_; }))
+      log::info("backup: the last changes are not saved or copied in time; that is done after the next start");
   }
+  at_once_.turn();
   thread_.join();
 }
 

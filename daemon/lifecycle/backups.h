@@ -2,7 +2,8 @@
 // everything that the policy says is due. Runs in a thread of its own.
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "common/backup/continuous.h"
@@ -18,15 +19,20 @@ class Backups {
   void start();
   // A version of the settings, when they are not those that are kept and backups are made at all.
   void keepConfiguration(const backup::CreateOptions& options) const;
-  // The last changes are still saved; what takes longer than a second (a full backup, a copy elsewhere) is ended.
+  // Ends a backup that is under way at once, and returns; the last changes are still saved.
+  void askToStop() { stopping_.turn(); }
+  // The same, and waits for it: a second, then the last changes and a copy elsewhere are given up, too.
   void stop();
 
  private:
   backup::ContinuousOptions options_;
   bool continuous_;
   metrics::Registry& metrics_;
-  std::atomic<bool> stopping_{false};
-  std::atomic<bool> ended_{true};
+  interrupt::Switch stopping_;
+  interrupt::Switch at_once_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = true;
   std::jthread thread_;
 };
 

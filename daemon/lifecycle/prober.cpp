@@ -20,22 +20,14 @@ Prober::Prober(ProberOptions options, database::Database& database, std::functio
 
 void Prober::start() {
   look();
-  thread_ = std::thread([this] {
-    std::unique_lock lock(mutex_);
-    while (!stopped_.wait_for(lock, kInterval, [this] { return stopping_; })) {
-      lock.unlock();
-      look();
-      lock.lock();
-    }
+  thread_ = std::jthread([this] {
+    const interrupt::Minding minding(stopping_);
+    while (!stopping_.waitFor(kInterval)) look();
   });
 }
 
 void Prober::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stopped_.notify_all();
+  stopping_.turn();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -86,6 +78,7 @@ void Prober::look() {
       log::debug("Redis probe: {}", error.what());
     }
   }
+  if (stopping_.turned()) return;  // what was broken off says nothing
   {
     const std::lock_guard lock(mutex_);
     const bool first = latest_->database == DatabaseState::Unknown;

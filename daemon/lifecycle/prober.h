@@ -2,11 +2,11 @@
 // at once and never pile load on a database in trouble. latest() is lock-free for readers' purposes and any thread's.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
 
+#include "common/base/interrupt.h"
 #include "common/database/database.h"
 #include "daemon/lifecycle/probe.h"
 
@@ -38,11 +38,10 @@ class Prober {
   std::function<void(const Probe&)> after_probe_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;
-  std::condition_variable stopped_;
   std::shared_ptr<const Probe> latest_ = std::make_shared<Probe>();
   std::atomic<bool> draining_{false};
-  bool stopping_ = false;
-  std::thread thread_;
+  interrupt::Switch stopping_;
+  std::jthread thread_;
 };
 
 }  // namespace aragora::lifecycle

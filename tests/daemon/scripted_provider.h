@@ -25,7 +25,7 @@ class ScriptedProvider : public edge::Site {
       leaving_ = true;
     }
     left_.notify_all();
-    workers_.stop();
+    workers_.stop(std::chrono::seconds(5));
     listener_->closeAll();
     io_.stop(deadlineIn(std::chrono::seconds(5)));
   }

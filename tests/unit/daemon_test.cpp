@@ -364,7 +364,7 @@ TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {
   EXPECT_TRUE(pool.post([&] { ++ran; }));
   EXPECT_FALSE(pool.post([&] { ++ran; }));
   gate.unlock();
-  pool.stop();
+  pool.stop(std::chrono::seconds(5));
   EXPECT_EQ(ran, 2);
 }
 

@@ -12,17 +12,6 @@
 
 namespace aragora::database::postgres {
 
-bool waitFor(int socket, short events, Deadline deadline) {
-  while (true) {
-    interrupt::check();
-    const bool wakes = !interrupt::signal();
-    pollfd entries[] = {{socket, events, 0}, {wakes ? interrupt::descriptor() : -1, POLLIN, 0}};
-    const int ready = ::poll(entries, 2, static_cast<int>(remaining(deadline).count()));
-    if (ready > 0 && entries[0].revents != 0) return true;
-    if (ready == 0 || (ready < 0 && errno != EINTR)) return false;
-  }
-}
-
 void sendCancel(PGconn* handle) {
   constexpr int kMost = 8;  // more of them at once would help nobody
   static std::atomic<int> under_way{0};
@@ -77,7 +66,7 @@ std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::millisecon
   auto state = PGRES_POLLING_WRITING;
   while (handle && PQstatus(handle.get()) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
          state != PGRES_POLLING_FAILED) {
-    if (!waitFor(PQsocket(handle.get()), state == PGRES_POLLING_WRITING ? POLLOUT : POLLIN, deadline))
+    if (!interrupt::waitFor(PQsocket(handle.get()), state == PGRES_POLLING_WRITING ? POLLOUT : POLLIN, deadline))
       return Failure{Code::Unreachable, fmt::format("did not answer within {}", humanDuration(patience)), true};
     state = PQconnectPoll(handle.get());
   }

@@ -9,9 +9,6 @@
 
 namespace aragora::database::postgres {
 
-// True when the socket is ready for one of `events` (POLLIN, POLLOUT); ends early, with Error(Interrupted), when a
-// signal came.
-bool waitFor(int socket, short events, Deadline deadline);
 // Asks the server to give up what runs on this connection, and returns at once: libpq's cancel waits for as long as a
 // host that drops packets, or a server that is stopped, lets it.
 void sendCancel(PGconn* handle);

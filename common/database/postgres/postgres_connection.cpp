@@ -133,15 +133,26 @@ void PostgresConnection::giveUp(std::string_view what) {
   throw Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where_, what));
 }
 
+// What nobody waits for any more is not to go on there, and its answer not to be taken for the next one's.
+bool PostgresConnection::awaits(short events, Deadline deadline) {
+  try {
+    return interrupt::waitFor(PQsocket(handle_), events, deadline);
+  } catch (...) {
+    sendCancel(handle_);
+    drop();
+    throw;
+  }
+}
+
 PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
   bool cancelled = false;
   while (PQflush(handle_) == 1) {
     // It may want to be read before it takes more.
-    if (!waitFor(PQsocket(handle_), POLLIN | POLLOUT, deadline)) giveUp("takes nothing any more");
+    if (!awaits(POLLIN | POLLOUT, deadline)) giveUp("takes nothing any more");
     if (PQconsumeInput(handle_) != 1) fail(nullptr);
   }
   while (PQisBusy(handle_) == 1) {
-    if (!waitFor(PQsocket(handle_), POLLIN, deadline)) {
+    if (!awaits(POLLIN, deadline)) {
       // Not even to a cancel, or there is no time for one.
       if (cancelled || std::chrono::steady_clock::now() >= end_by_) giveUp("stopped answering");
       cancelled = true;

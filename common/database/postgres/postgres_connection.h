@@ -60,6 +60,7 @@ class PostgresConnection : public Connection {
  private:
   struct Result;
   Result wait(Deadline deadline);
+  bool awaits(short events, Deadline deadline);
   // The next result of what was sent, empty when there is none.
   Result nextResult(Deadline deadline);
   // Everything that waits; the result of the last.

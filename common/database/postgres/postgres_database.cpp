@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 
 namespace aragora::database::postgres {
@@ -18,8 +19,9 @@ class PostgresDatabase::Lease {
  public:
   explicit Lease(PostgresDatabase& pool) : pool_(pool) {
     std::unique_lock lock(pool_.mutex_);
-    if (!pool_.returned_.wait_for(lock, pool_.target_.acquire_timeout,
+    if (!pool_.returned_.wait_for(lock, interrupt::token(), pool_.target_.acquire_timeout,
                                   [&] { return !pool_.idle_.empty() || pool_.open_ < pool_.target_.pool_size; })) {
+      interrupt::check();
       throw Error(Code::Overloaded, "no database connection became free in time",
                   "try again, or raise database.pool_size");
     }
@@ -42,8 +44,10 @@ class PostgresDatabase::Lease {
     } catch (const Error& error) {
       lock.lock();
       --pool_.open_;
-      pool_.failed_at_ = std::chrono::steady_clock::now();
-      pool_.failure_ = error.what();
+      if (error.code() != Code::Interrupted) {
+        pool_.failed_at_ = std::chrono::steady_clock::now();
+        pool_.failure_ = error.what();
+      }
       pool_.returned_.notify_one();
       throw Failure(error);
     }

@@ -31,7 +31,7 @@ class PostgresDatabase : public Database {
 
   Target target_;
   mutable std::mutex mutex_;
-  std::condition_variable returned_;
+  std::condition_variable_any returned_;
   std::vector<std::unique_ptr<PostgresConnection>> idle_;
   std::size_t open_ = 0;
   std::chrono::steady_clock::time_point failed_at_{};

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 
 namespace aragora::database::sqlite {
 
@@ -39,6 +40,7 @@ PinnedSnapshot::PinnedSnapshot(const std::filesystem::path& path, Deadline deadl
           fmt::format("no consistent moment of {} was found in time: a reader holds an old snapshot", path.string()),
           "try again");
     }
+    interrupt::check();
     std::this_thread::sleep_for(kRetry);
   }
   auto* file = fileOf(reader_);
@@ -56,6 +58,7 @@ void PinnedSnapshot::read(const std::function<void(std::string_view)>& sink) {
   auto* file = fileOf(reader_);
   std::vector<char> block(kBlock);
   for (std::uint64_t offset = 0; offset < size_; offset += kBlock) {
+    interrupt::check();
     const auto count = static_cast<int>(std::min<std::uint64_t>(kBlock, size_ - offset));
     if (file->pMethods->xRead(file, block.data(), count, static_cast<sqlite3_int64>(offset)) != SQLITE_OK) {
       throw Error(Code::Io, fmt::format("cannot read {} at {}", reader_.path().string(), offset));

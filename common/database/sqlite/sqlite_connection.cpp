@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/owner.h"
 #include "common/database/database.h"
@@ -12,6 +13,7 @@ namespace aragora::database::sqlite {
 
 namespace {
 constexpr std::size_t kStatementCache = 128;
+constexpr int kStepsBetweenLooks = 20'000;  // of its virtual machine: less than a millisecond
 
 Code codeOf(int extended) {
   switch (extended & 0xff) {
@@ -31,6 +33,8 @@ Code codeOf(int extended) {
       return Code::Permission;
     case SQLITE_IOERR:
       return Code::Io;
+    case SQLITE_INTERRUPT:
+      return Code::Interrupted;
     case SQLITE_FULL:
       return Code::StorageFull;
     default:
@@ -57,7 +61,7 @@ int SqliteConnection::waitForLock(void* self, int count) {
   auto& connection = *static_cast<SqliteConnection*>(self);
   const auto now = std::chrono::steady_clock::now();
   if (count == 0) connection.waiting_since_ = now;
-  if (now - connection.waiting_since_ >= connection.busy_timeout_) return 0;
+  if (now - connection.waiting_since_ >= connection.busy_timeout_ || interrupt::due()) return 0;
   std::this_thread::sleep_for(std::chrono::microseconds(100 + count * 37 % 400));
   return 1;
 }
@@ -81,6 +85,9 @@ SqliteConnection::SqliteConnection(const std::filesystem::path& path, OpenMode m
   }
   sqlite3_extended_result_codes(handle_, 1);
   sqlite3_busy_handler(handle_, waitForLock, this);
+  // A statement that reads a large table for minutes minds who stops us, too.
+  sqlite3_progress_handler(
+      handle_, kStepsBetweenLooks, [](void*) { return interrupt::due() ? 1 : 0; }, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   try {
     executeScript(
@@ -119,6 +126,7 @@ SqliteConnection::~SqliteConnection() {
 }
 
 void SqliteConnection::fail(int result, std::string_view action) {
+  if (codeOf(result) == Code::Interrupted || codeOf(result) == Code::Busy) interrupt::check();
   const int system = sqlite3_system_errno(handle_);
   const bool full = codeOf(result) == Code::StorageFull ||
                     (codeOf(result) == Code::Io && (system == ENOSPC || system == EDQUOT));  // of -shm

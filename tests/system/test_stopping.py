@@ -1,0 +1,247 @@
+"""The daemon stops within drain_seconds and two seconds more, whatever it is doing: a backup, a copy to a store that hangs, a debate
+whose provider does, a database that was stopped, a start, a reload. Nothing half-made is left, and the next start goes on at once."""
+import contextlib
+import os
+import random
+import resource
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import s3_store
+from support import Cluster, Daemon, Sandbox, main, sqlite_deployment
+from test_outage import signal_all
+from test_provider import KEY, Endpoint, speak
+
+DRAIN = 1
+SLACK = 0.7  # of a machine that does other things, too
+
+
+class Silent:
+    """Takes connections and what is sent, and never says a word."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.open = []
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.open.append(self.listener.accept()[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for end in self.open:
+            end.close()
+
+
+def provider(url):
+    return {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY, "ARAGORA_DEFAULT_AGENTS": "openai:a,openai:b,openai:c"}
+
+
+def until(true, what, limit=30):
+    deadline = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.01)
+
+
+class Stopping(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    def stops(self, daemon):
+        began = time.monotonic()
+        daemon.process.send_signal(signal.SIGTERM)
+        try:
+            daemon.process.wait(60)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+        took = time.monotonic() - began
+        print(f"{self._testMethodName}: {took:.2f} s", file=sys.stderr)
+        self.assertEqual(daemon.process.returncode, 0, daemon.text()[-4000:])
+        self.assertLess(took, DRAIN + 2 + SLACK, daemon.text()[-4000:])
+        return took
+
+    def goes_on(self, sandbox, ids, **environment):
+        """The next start has them at once, not after the leases of the one before have run out."""
+        with Endpoint(lambda _, body: speak(body)) as endpoint, Daemon(sandbox, **provider(endpoint.url), **environment) as daemon:
+            until(lambda: endpoint.requests, daemon.text, limit=4)
+            for debate in ids:
+                self.assertEqual(daemon.wait_finished(debate)["status"], "completed")
+
+    def nothing_half_made(self, backups):
+        left = [str(path) for path in backups.rglob("*") if ".tmp" in path.name or path.name.startswith(".partial")]
+        self.assertEqual(left, [])
+        folders = [path for kind in ("full", "base", "artifacts", "configuration") for path in (backups / kind).glob("*") if path.is_dir() and not path.name.startswith(".")]
+        for folder in folders:
+            self.assertTrue((folder / "manifest.json").exists(), folder)
+
+    def test_while_debates_wait_for_providers(self):
+        with Silent() as silent, Sandbox(ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
+            with Daemon(sandbox, **provider(f"http://127.0.0.1:{silent.port}/v1")) as daemon:
+                ids = [daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"] for _ in range(20)]
+                until(lambda: len(silent.open) >= 60, daemon.text)
+                self.stops(daemon)
+            self.goes_on(sandbox, ids)
+
+    def test_while_a_thousand_debates_wait_for_providers(self):
+        with Cluster() as cluster, Silent() as silent, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_MAX_CONCURRENT_DEBATES="1000") as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox, **provider(f"http://127.0.0.1:{silent.port}/v1")) as daemon:
+                ids = [daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"] for _ in range(1000)]
+                until(lambda: len(silent.open) >= 3000, lambda: f"{len(silent.open)} calls", limit=120)
+                self.stops(daemon)
+            self.assertEqual(cluster.sql("SELECT count(*) FROM debates WHERE status IN ('pending', 'running')"), "1000")
+            self.goes_on(sandbox, ids[:1], ARAGORA_MAX_CONCURRENT_DEBATES="10")
+
+    def test_while_a_thousand_sockets_are_subscribed(self):
+        with Silent() as silent, Sandbox(ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_SOCKETS_PER_ADDRESS="0") as sandbox:
+            with Daemon(sandbox, **provider(f"http://127.0.0.1:{silent.port}/v1")) as daemon, contextlib.ExitStack() as sockets:
+                debate = daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"]
+                head = (f"GET /ws?debate_id={debate} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode()
+                for _ in range(1000):  # none of them reads on, or answers a goodbye
+                    one = sockets.enter_context(socket.create_connection(("127.0.0.1", daemon.port)))
+                    one.sendall(head)
+                    self.assertIn(b" 101 ", one.recv(300))
+                self.stops(daemon)
+            self.goes_on(sandbox, [debate])
+
+    def test_while_the_database_server_is_stopped(self):
+        with Cluster() as cluster, Silent() as silent, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox, **provider(f"http://127.0.0.1:{silent.port}/v1")) as daemon:
+                ids = [daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"] for _ in range(20)]
+                until(lambda: len(silent.open) >= 60, daemon.text)
+                signal_all(cluster, signal.SIGSTOP)
+                try:
+                    # Everybody has something to ask it: debates whose calls broke, requests, the prober, the leases.
+                    for end in silent.open:
+                        end.close()
+                    with contextlib.ExitStack() as clients:
+                        for _ in range(30):
+                            one = clients.enter_context(socket.create_connection(("127.0.0.1", daemon.port)))
+                            one.sendall(b"GET /api/debates/nobody HTTP/1.1\r\nHost: x\r\n\r\n")
+                        time.sleep(3)
+                        self.stops(daemon)
+                finally:
+                    signal_all(cluster, signal.SIGCONT)
+            with Endpoint(lambda _, body: speak(body)) as endpoint, Daemon(sandbox, **provider(endpoint.url)) as daemon:
+                for debate in ids:  # their leases ran out
+                    self.assertEqual(daemon.wait_finished(debate, limit=60)["status"], "completed")
+
+    def big_sqlite(self, sandbox, megabytes):
+        database = next((sandbox.directory / "state").glob("*.db"))
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE filler (content BLOB)")
+            words = [secrets.token_hex(8) for _ in range(2000)]
+            for _ in range(megabytes):
+                connection.execute("INSERT INTO filler VALUES (?)", (" ".join(random.choices(words, k=62_000)),))
+            connection.commit()
+
+    def test_while_a_full_backup_of_the_embedded_database_is_made(self):
+        with sqlite_deployment(ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_COMPRESSION_LEVEL="19") as sandbox:
+            self.big_sqlite(sandbox, 120)
+            full = sandbox.directory / "backups" / "full"
+            with Daemon(sandbox) as daemon:
+                until(lambda: any(full.rglob("db.sqlite.zst.age")), daemon.text)
+                time.sleep(0.5)
+                self.stops(daemon)
+                self.assertIn("made anew", daemon.text())
+            self.nothing_half_made(sandbox.directory / "backups")
+            self.assertEqual(sandbox.run_json("backup", "list")["backups"], [])
+            self.assertNotIn("interrupted", sandbox.run("backup", "status").stdout)
+
+    def test_while_a_full_backup_waits_for_a_database_server_that_was_stopped(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_BACKUP_CONTINUOUS="true",
+                                           ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), ARAGORA_BACKUP_COMPRESSION_LEVEL="19") as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            sandbox.run("migrate", check=0)
+            cluster.sql("CREATE TABLE filler AS SELECT md5(i::text) || md5((i * 7)::text) AS content FROM generate_series(1, 2000000) i")
+            full = sandbox.directory / "backups" / "full"
+            with Daemon(sandbox) as daemon:
+                until(lambda: any(full.rglob("db.dump.zst.age")), daemon.text)
+                signal_all(cluster, signal.SIGSTOP)
+                try:
+                    time.sleep(0.5)
+                    self.stops(daemon)
+                    self.assertEqual(subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True).stdout, "")
+                finally:
+                    signal_all(cluster, signal.SIGCONT)
+            self.nothing_half_made(sandbox.directory / "backups")
+
+    def copies(self, environment, begun):
+        """A daemon that copies to a store which keeps it waiting."""
+        with sqlite_deployment(ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1", **environment) as sandbox:
+            with Daemon(sandbox) as daemon:
+                until(lambda: begun() and any((sandbox.directory / "backups/full").glob("2*/manifest.json")), daemon.text)
+                self.stops(daemon)
+            self.nothing_half_made(sandbox.directory / "backups")
+            noted = sandbox.directory / "backups" / "offsite.json"
+            if noted.exists():
+                self.assertNotIn("stopped", noted.read_text())
+                self.assertNotIn("interrupted", noted.read_text())
+
+    def test_while_a_copy_goes_to_a_slow_store(self):
+        with s3_store.Store() as store:
+            store.faults.append(s3_store.Fault("slow", times=1000))
+            self.copies(store.environment, lambda: store.requests)
+
+    def test_while_a_copy_waits_between_two_tries(self):
+        with s3_store.Store() as store:
+            store.faults.append(s3_store.Fault(503, times=1000))
+            self.copies(store.environment, lambda: len(store.requests) > 2)
+
+    def test_while_a_copy_waits_for_a_store_that_says_nothing(self):
+        with Silent() as silent:
+            with s3_store.Store() as store:
+                environment = dict(store.environment, ARAGORA_OFFSITE_ENDPOINT=f"http://127.0.0.1:{silent.port}")
+            self.copies(environment, lambda: silent.open)
+
+    def test_while_it_starts_and_the_database_server_is_stopped(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
+            sandbox.run("migrate", check=0)
+            signal_all(cluster, signal.SIGSTOP)
+            try:
+                with Daemon(sandbox, wait=False) as daemon:
+                    time.sleep(1)
+                    self.stops(daemon)
+            finally:
+                signal_all(cluster, signal.SIGCONT)
+
+    def test_while_it_reloads_and_the_database_server_is_stopped(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            settings = sandbox.write("settings.toml", "[rate_limit]\n")
+            settings.write_text("")
+            sandbox.environment["ARAGORA_CONFIG"] = str(settings)
+            sandbox.run("migrate", check=0)
+            sandbox.run("backup", "create", check=0)
+            with Daemon(sandbox) as daemon:
+                until(lambda: "is kept as" in daemon.text(), daemon.text)
+                signal_all(cluster, signal.SIGSTOP)
+                try:
+                    settings.write_text("[debates]\ndefault_agents = [\"demo-skeptic\", \"demo-optimist\"]\n")
+                    daemon.process.send_signal(signal.SIGHUP)
+                    time.sleep(0.5)
+                    self.stops(daemon)
+                finally:
+                    signal_all(cluster, signal.SIGCONT)
+
+
+if __name__ == "__main__":
+    main()
