@@ -298,6 +298,57 @@ class RunningDebates : public Debates {
   }
 };
 
+// The same database, which can be made to say nothing.
+class Hushed : public database::Database {
+ public:
+  explicit Hushed(database::Database& real) : real_(real) {}
+  void hush(bool silent) {
+    silent_ = silent;
+    silent_.notify_all();
+  }
+  Engine engine() const override { return real_.engine(); }
+  void read(const Work& work) override {
+    silent_.wait(true);
+    real_.read(work);
+  }
+  database::Rows query(std::string_view sql, const database::Values& values) override {
+    silent_.wait(true);
+    return real_.query(sql, values);
+  }
+  void write(const Work& work) override {
+    silent_.wait(true);
+    real_.write(work);
+  }
+  void ping() override { real_.ping(); }
+  std::string whyReadOnly() override { return real_.whyReadOnly(); }
+  std::string version() override { return real_.version(); }
+  PoolState pool() const override { return real_.pool(); }
+
+ private:
+  database::Database& real_;
+  std::atomic<bool> silent_{false};
+};
+
+// What the watchdog of the daemon goes by.
+TEST_P(RunningDebates, ASchedulerThatDoesNotComeRoundIsSeen) {
+  Hushed hushed(*database_);
+  store::Leases leases(hushed, "hushed");
+  EngineOptions options;
+  options.poll = 10ms;
+  debate::Engine engine(services(leases), options);
+  engine.start();
+  const auto becomes = [&](const auto& expected) {
+    for (int i = 0; i < 1000 && !expected(engine.silence()); ++i) std::this_thread::sleep_for(10ms);
+    return expected(engine.silence());
+  };
+  EXPECT_TRUE(becomes([](auto silence) { return silence < 300ms; }));
+  hushed.hush(true);
+  EXPECT_TRUE(becomes([](auto silence) { return silence > 1s; }));
+  hushed.hush(false);
+  EXPECT_TRUE(becomes([](auto silence) { return silence < 300ms; }));
+  engine.stop();
+}
+
 TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
   debate::Engine engine(services(here_), {});
   int changed = 0;

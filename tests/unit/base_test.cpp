@@ -1,6 +1,7 @@
-#include <gtest/gtest.h>
-
 #include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -8,12 +9,15 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/ids.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/memory_file.h"
 #include "common/base/redact.h"
 #include "common/base/scratch.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
+#include "common/database/sqlite/sqlite_connection.h"
+#include "common/net/limits.h"
 
 namespace aragora {
 namespace {
@@ -373,6 +377,63 @@ TEST(ErrorTable, EveryCodeHasItsRowOnce) {
     EXPECT_TRUE(names.insert(row.name).second) << row.name;
     EXPECT_EQ(info(row.code).name, row.name);
   }
+}
+
+// Every wait that minds a signal; each would take a minute.
+TEST(Switch, EndsEveryWaitOfTheThreadThatMindsIt) {
+  const TemporaryDirectory directory;
+  const auto held = FileLock::tryAcquire(directory.path() / "lock");
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const std::map<std::string, std::function<void()>> waits = {
+      {"a descriptor", [&] { interrupt::waitFor(ends[0], POLLIN, deadlineIn(std::chrono::minutes(1))); }},
+      {"a program",
+       [] {
+         runCommand({.argv = {"sleep", "60"}}, std::chrono::minutes(1));
+       }},
+      {"a lock", [&] { FileLock::acquire(directory.path() / "lock", "held", std::chrono::seconds(60)); }},
+      {"a pause of the network", [] { net::pause(std::chrono::minutes(1), {}); }},
+      {"a long statement",
+       [] {
+         database::sqlite::SqliteConnection(":memory:", database::OpenMode::Create)
+             .query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n", {});
+       }},
+  };
+  for (const auto& [what, wait] : waits) {
+    SCOPED_TRACE(what);
+    const interrupt::Switch stop;
+    std::optional<Code> ended;
+    std::chrono::steady_clock::time_point turned;
+    {
+      std::jthread waiting([&, &body = wait] {
+        const interrupt::Minding minding(stop);
+        try {
+          body();
+        } catch (const Error& error) {
+          ended = error.code();
+        }
+      });
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      turned = std::chrono::steady_clock::now();
+      stop.turn();
+    }
+    EXPECT_EQ(ended, Code::Interrupted);
+    EXPECT_LT(secondsSince(turned), 0.5);
+  }
+  EXPECT_NO_THROW(interrupt::check()) << "a switch of another thread's";
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST(Switch, DoesNotKeepWhoTidiesUp) {
+  const interrupt::Switch stop;
+  stop.turn();
+  const interrupt::Minding minding(stop);
+  EXPECT_THROW(interrupt::check(), Error);
+  const interrupt::Shield shield;
+  EXPECT_EQ(runCommand({.argv = {"true"}}, std::chrono::seconds(10)).status, 0);
+  const interrupt::Minding nobody(std::nullopt);
+  EXPECT_FALSE(interrupt::due());
 }
 
 }  // namespace
