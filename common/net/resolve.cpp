@@ -94,6 +94,14 @@ std::shared_ptr<Lookup> lookUp(const std::string& host, const Limits& limits) {
 }
 }  // namespace
 
+std::string numeric(const SocketAddress& address) {
+  char text[NI_MAXHOST];
+  const int status = ::getnameinfo(reinterpret_cast<const sockaddr*>(&address.storage), address.length, text,
+                                   sizeof text, nullptr, 0, NI_NUMERICHOST);
+  if (status != 0) throw Failure(Cause::NoSuchName, fmt::format("no address: {}", ::gai_strerror(status)));
+  return text;
+}
+
 std::vector<SocketAddress> resolve(const std::string& host, std::uint16_t port, const Limits& limits) {
   checkStopped(limits.stop);
   const auto lookup = Ip::parse(host) ? std::make_shared<Lookup>(ask(host, AI_NUMERICHOST)) : lookUp(host, limits);

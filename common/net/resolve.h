@@ -16,6 +16,8 @@ struct SocketAddress {
   socklen_t length = 0;
 };
 
+// "10.0.0.1", "fe80::1%eth0".
+std::string numeric(const SocketAddress& address);
 // In the order in which to try them, at least one. Throws Failure(NoSuchName, TooLate), Error(Interrupted).
 std::vector<SocketAddress> resolve(const std::string& host, std::uint16_t port, const Limits& limits);
 

@@ -4,6 +4,7 @@
 //   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
 //   FAULT_LACKS  what every file system lacks: dirsync (EINVAL), symlink and hardlink (EPERM), flock (EOPNOTSUPP)
 //   FAULT_NAMES=silent  the name server takes every question and answers none
+//   FAULT_SILENT_WHILE  a path: while it is there the name server answers nothing
 // Only regular files and only the program itself: its children and its output go on as they are.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -220,5 +221,7 @@ int getaddrinfo(const char* host, const char* service, const struct addrinfo* hi
     sleep(300);
     return EAI_AGAIN;
   }
+  const char* path = getenv("FAULT_SILENT_WHILE");
+  while (path != NULL && host != NULL && !numeric(host) && access(path, F_OK) == 0) usleep(20000);
   return real(host, service, hints, result);
 }

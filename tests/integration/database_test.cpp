@@ -1,11 +1,18 @@
 // One contract for both engines, and what is particular to each.
 #include "common/database/database.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <future>
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
+#include "common/database/postgres/replication_connection.h"
 #include "tests/integration/services.h"
 
 namespace aragora::database {
@@ -236,6 +243,76 @@ TEST(PostgresUrl, PasswordsSurviveRewritingAndAreNotShown) {
   EXPECT_THROW(postgres::parseUrl(Secret("postgresql://u:secretpw@h:port:x/%zz")), Error);
   EXPECT_EQ(postgres::parseUrl(Secret("postgresql://u@h")).at("dbname"), "u");
   EXPECT_FALSE(postgres::parseUrl(Secret("postgresql://h")).at("dbname").empty()) << "whoever runs it";
+}
+
+// A server that lets everybody in and then says nothing any more, as one that was stopped.
+class SilentServer {
+ public:
+  SilentServer() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_, 4), 0);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::jthread([this] { welcome(); });
+  }
+  ~SilentServer() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(client_);
+    ::close(listener_);
+  }
+  database::Target target(std::chrono::milliseconds patience) const {
+    database::Target target;
+    target.engine = database::Engine::Postgres;
+    target.url = Secret(fmt::format("postgresql://a:b@127.0.0.1:{}/c?sslmode=disable&gssencmode=disable", port_));
+    target.statement_timeout = patience;
+    return target;
+  }
+
+ private:
+  void welcome() {
+    client_ = ::accept(listener_, nullptr, nullptr);
+    char startup[1024];
+    if (client_ < 0 || ::read(client_, startup, sizeof startup) <= 0) return;
+    constexpr char kWelcome[] = "R\0\0\0\10\0\0\0\0Z\0\0\0\5I";  // AuthenticationOk, ReadyForQuery
+    EXPECT_EQ(::write(client_, kWelcome, sizeof kWelcome - 1), static_cast<ssize_t>(sizeof kWelcome - 1));
+  }
+  int listener_ = -1;
+  int client_ = -1;
+  std::uint16_t port_ = 0;
+  std::jthread thread_;
+};
+
+TEST(Replication, ACommandThatNobodyAnswersEndsInTime) {
+  const SilentServer server;
+  database::postgres::ReplicationConnection connection(server.target(std::chrono::milliseconds(300)));
+  const auto began = std::chrono::steady_clock::now();
+  try {
+    connection.row("IDENTIFY_SYSTEM");
+    ADD_FAILURE() << "it was answered";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::Unreachable);
+    EXPECT_NE(std::string(error.what()).find("no answer within"), std::string::npos) << error.what();
+  }
+  EXPECT_LT(secondsSince(began), 3);
+}
+
+TEST(Replication, AWaitForTheServerEndsWhenItIsToldTo) {
+  const SilentServer server;
+  const interrupt::Switch stop;
+  const interrupt::Minding minding(stop);
+  database::postgres::ReplicationConnection connection(server.target(std::chrono::milliseconds(20'000)));
+  const std::jthread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    stop.turn();
+  });
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_THROW(connection.row("IDENTIFY_SYSTEM"), Error);
+  EXPECT_LT(secondsSince(began), 1);
 }
 
 }  // namespace

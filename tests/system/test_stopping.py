@@ -212,6 +212,16 @@ class Stopping(unittest.TestCase):
                 environment = dict(store.environment, ARAGORA_OFFSITE_ENDPOINT=f"http://127.0.0.1:{silent.port}")
             self.copies(environment, lambda: silent.open)
 
+    def test_while_a_name_server_says_nothing(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url.replace("127.0.0.1", "localhost"), ARAGORA_DRAIN_SECONDS=str(DRAIN), LD_PRELOAD=os.environ["FAULTS_LIBRARY"]) as sandbox:
+            silent = sandbox.environment["FAULT_SILENT_WHILE"] = str(sandbox.directory / "silent")
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                open(silent, "w").close()
+                cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'aragora'", user="postgres")
+                until(lambda: daemon.get("/api/ready")[0] == 503, daemon.text)
+                self.stops(daemon)
+
     def test_while_it_starts_and_the_database_server_is_stopped(self):
         with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
             sandbox.run("migrate", check=0)

@@ -9,6 +9,9 @@
 #include "common/base/interrupt.h"
 #include "common/base/text.h"
 #include "common/database/postgres/connection_url.h"
+#include "common/net/address.h"
+#include "common/net/failure.h"
+#include "common/net/resolve.h"
 
 namespace aragora::database::postgres {
 
@@ -59,8 +62,8 @@ std::chrono::milliseconds patienceWith(const Parts& parts, std::chrono::millisec
       share, std::max<std::chrono::milliseconds>(std::chrono::seconds(seconds), kLeastTimeout));
 }
 
-std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::milliseconds patience) {
-  const auto deadline = deadlineIn(patience);
+std::variant<Handle, Failure> tryAddress(const Parts& parts, Deadline deadline) {
+  const auto patience = remaining(deadline);
   // As text: PQconnectStartParams takes what is empty from the environment.
   Handle handle(PQconnectStart(connectionString(parts).reveal().c_str()), PQfinish);
   auto state = PGRES_POLLING_WRITING;
@@ -75,6 +78,42 @@ std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::millisecon
   return Failure{isMistake(reason) ? Code::Config : Code::Unreachable, reason};
 }
 
+std::string part(const Parts& parts, const char* name) {
+  const auto found = parts.find(name);
+  return found == parts.end() ? std::string() : found->second;
+}
+
+// One for each address of the host. Its name stays: certificates, Kerberos and .pgpass go by it.
+std::vector<Parts> byAddress(const Parts& parts, std::chrono::milliseconds patience) {
+  const auto host = part(parts, "host");
+  const bool of_files = startsWith(host, "/") || startsWith(host, "@");
+  if (host.empty() || of_files || !part(parts, "hostaddr").empty() || net::Ip::parse(host)) return {parts};
+  std::vector<Parts> all;
+  for (const auto& address : net::resolve(host, 0, {.deadline = deadlineIn(patience), .patience = patience})) {
+    all.push_back(parts);
+    all.back()["hostaddr"] = net::numeric(address);
+  }
+  return all;
+}
+
+std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::milliseconds patience) {
+  const auto deadline = deadlineIn(patience);
+  std::optional<Failure> first;
+  try {
+    const auto addresses = byAddress(parts, patience);
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      const auto share = remaining(deadline) / static_cast<int>(addresses.size() - i);
+      auto outcome = tryAddress(addresses[i], deadlineIn(share));
+      if (std::holds_alternative<Handle>(outcome)) return outcome;
+      if (!first) first = std::get<Failure>(std::move(outcome));
+      if (first->code == Code::Config) break;
+    }
+  } catch (const net::Failure& failure) {
+    return Failure{Code::Unreachable, failure.what()};
+  }
+  return std::move(*first);
+}
+
 // A name may have several addresses, and a socket has none.
 Secret serverOf(PGconn* handle, Parts parts) {
   parts["host"] = PQhost(handle);
@@ -86,15 +125,12 @@ Secret serverOf(PGconn* handle, Parts parts) {
 }
 
 std::string nameOf(const Parts& parts) {
-  const auto part = [&](const char* name) {
-    const auto found = parts.find(name);
-    return found == parts.end() ? std::string() : found->second;
-  };
-  const auto host = part("host").empty() ? part("hostaddr") : part("host");
-  return fmt::format("{}:{}", host.empty() ? "localhost" : host, part("port").empty() ? "5432" : part("port"));
+  const auto host = part(parts, "host").empty() ? part(parts, "hostaddr") : part(parts, "host");
+  const auto port = part(parts, "port");
+  return fmt::format("{}:{}", host.empty() ? "localhost" : host, port.empty() ? "5432" : port);
 }
 
-[[noreturn]] void giveUp(const std::string& where, const std::vector<std::string>& names,
+[[noreturn]] void giveUp(std::string_view what, const std::string& where, const std::vector<std::string>& names,
                          const std::vector<Failure>& failures) {
   if (failures.size() == 1 && failures[0].silent)
     throw Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where, failures[0].reason),
@@ -102,12 +138,12 @@ std::string nameOf(const Parts& parts) {
   std::vector<std::string> reasons;
   for (std::size_t i = 0; i < failures.size(); ++i)
     reasons.push_back(failures[i].silent ? fmt::format("{} {}", names[i], failures[i].reason) : failures[i].reason);
-  throw Error(Code::Unreachable, fmt::format("cannot connect to PostgreSQL {}: {}", where, join(reasons, "; ")),
+  throw Error(Code::Unreachable, fmt::format("cannot {} PostgreSQL {}: {}", what, where, join(reasons, "; ")),
               "check that the server runs and that the URL is right");
 }
 }  // namespace
 
-Connected connectToOne(const Target& target, const std::string& where) {
+Connected connectToOne(const Target& target, const std::string& where, std::string_view what) {
   const auto deadline = deadlineIn(target.connect_timeout);
   const auto attempts = attemptsOf(target.url);
   std::vector<std::string> names;
@@ -127,10 +163,10 @@ Connected connectToOne(const Target& target, const std::string& where) {
     names.push_back(nameOf(attempts[i]));
     failures.push_back(std::get<Failure>(std::move(outcome)));
     if (failures.back().code == Code::Config)
-      throw Error(Code::Config, fmt::format("cannot connect to PostgreSQL {}: {}", where, failures.back().reason),
+      throw Error(Code::Config, fmt::format("cannot {} PostgreSQL {}: {}", what, where, failures.back().reason),
                   "correct that parameter of DATABASE_URL");
   }
-  giveUp(where, names, failures);
+  giveUp(what, where, names, failures);
 }
 
 }  // namespace aragora::database::postgres

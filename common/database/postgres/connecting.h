@@ -1,5 +1,6 @@
 // Private to common/database/postgres: the way to a connection. libpq's own list of hosts is not used: its asynchronous
 // connect knows no time limit, so that one host which takes connections and never answers would be the last one tried.
+// Nor does it look up names: it would wait for a name server for as long as that says nothing.
 #pragma once
 
 #include <libpq-fe.h>
@@ -23,6 +24,7 @@ struct Connected {
 // The first server of the target's list that answers and has the session attributes that are asked for. Each gets its
 // connect_timeout, at most an even share of what is left of target.connect_timeout. Throws Error(Config) for a mistake
 // in the parameters and Error(Unreachable) with what each host said.
-Connected connectToOne(const Target& target, const std::string& where);
+// `what` is what cannot be done: "connect to", "stream from".
+Connected connectToOne(const Target& target, const std::string& where, std::string_view what = "connect to");
 
 }  // namespace aragora::database::postgres

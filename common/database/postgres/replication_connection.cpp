@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "common/base/clock.h"
+#include "common/base/interrupt.h"
 #include "common/base/text.h"
 #include "common/database/postgres/connecting.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -11,7 +12,8 @@
 namespace aragora::database::postgres {
 
 namespace {
-constexpr std::int64_t kConnectSeconds = 5;
+constexpr std::chrono::milliseconds kConnectTime{5000};
+constexpr std::chrono::milliseconds kAnswerTime{30'000};
 
 void appendBigEndian(std::string& out, std::uint64_t value) {
   for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xffU);
@@ -19,34 +21,25 @@ void appendBigEndian(std::string& out, std::uint64_t value) {
 }  // namespace
 
 ReplicationConnection::ReplicationConnection(const Target& target, const std::string& settings)
-    : where_(describeUrl(target.url)) {
-  auto parts = parseUrl(target.url);
+    : where_(describeUrl(target.url)), answer_time_(std::min(target.statement_timeout, kAnswerTime)) {
+  auto parts = namedIn(target.url);
   parts["replication"] = "true";
-  parts["application_name"] = "aragora_wal";
-  noticeSilence(parts);
-  // libpq keeps it for each of several hosts, when it connects without returning as here.
-  const auto wanted = parts.count("connect_timeout") > 0 ? parseInteger(parts["connect_timeout"]).value_or(0) : 0;
-  if (wanted < 1 || wanted > kConnectSeconds) parts["connect_timeout"] = fmt::format("{}", kConnectSeconds);
   if (!settings.empty()) parts["options"] += " " + settings;
-  std::vector<const char*> keywords;
-  std::vector<const char*> values;
-  for (const auto& [keyword, value] : parts) {
-    keywords.push_back(keyword.c_str());
-    values.push_back(value.c_str());
+  auto streaming = target;
+  streaming.url = connectionString(parts);
+  streaming.application_name = "aragora_wal";
+  streaming.connect_timeout = kConnectTime;
+  try {
+    handle_ = connectToOne(streaming, where_, "stream from").handle;
+  } catch (const Error& error) {
+    const std::string said = error.what();
+    const auto reason = said.substr(std::min(said.size(), said.find(where_) + where_.size()));
+    if (reason.find("pg_hba.conf") == std::string::npos && reason.find("role") == std::string::npos) throw;
+    throw Error(Code::Permission, said,
+                "ALTER ROLE … REPLICATION, and a replication line for it in pg_hba.conf; without that right use "
+                "archive_command = 'aragora backup wal-push %p'");
   }
-  keywords.push_back(nullptr);
-  values.push_back(nullptr);
-  handle_ = PQconnectdbParams(keywords.data(), values.data(), 0);
-  if (PQstatus(handle_) == CONNECTION_OK) return;
-  const auto reason = firstLine(PQerrorMessage(handle_));
-  PQfinish(handle_);
-  const bool refused = reason.find("pg_hba.conf") != std::string::npos || reason.find("role") != std::string::npos;
-  throw Error(refused ? Code::Permission : Code::Unreachable,
-              fmt::format("cannot stream from PostgreSQL {}: {}", where_, reason),
-              refused
-                  ? "ALTER ROLE … REPLICATION, and a replication line for it in pg_hba.conf; without that right use "
-                    "archive_command = 'aragora backup wal-push %p'"
-                  : "check that the server runs");
+  PQsetnonblocking(handle_, 1);  // every wait is ours, with a deadline
 }
 
 ReplicationConnection::~ReplicationConnection() {
@@ -59,17 +52,44 @@ void ReplicationConnection::fail() {
               fmt::format("streaming from PostgreSQL {}: {}", where_, firstLine(PQerrorMessage(handle_))));
 }
 
+void ReplicationConnection::flush(Deadline deadline) {
+  int left = 0;
+  while ((left = PQflush(handle_)) == 1) {
+    if (!interrupt::waitFor(PQsocket(handle_), POLLOUT, deadline)) tooLate();
+  }
+  if (left != 0) fail();
+}
+
+// The next result of what was sent, nullptr when there is none. PQgetResult alone would wait for as long as a server
+// that is stopped, or a network that drops everything, lets it.
+pg_result* ReplicationConnection::result() {
+  const auto deadline = deadlineIn(answer_time_);
+  flush(deadline);
+  while (PQisBusy(handle_) == 1) {
+    if (!interrupt::waitFor(PQsocket(handle_), POLLIN, deadline)) tooLate();
+    if (PQconsumeInput(handle_) != 1) fail();
+  }
+  return PQgetResult(handle_);
+}
+
+void ReplicationConnection::tooLate() {
+  throw Error(Code::Unreachable,
+              fmt::format("streaming from PostgreSQL {}: no answer within {}", where_, humanDuration(answer_time_)));
+}
+
 bool ReplicationConnection::alive() { return PQconsumeInput(handle_) == 1 && PQstatus(handle_) == CONNECTION_OK; }
 
 std::vector<std::string> ReplicationConnection::row(const std::string& command) {
-  PGresult* result = PQexec(handle_, command.c_str());
-  const auto status = PQresultStatus(result);
+  if (PQsendQuery(handle_, command.c_str()) == 0) fail();
+  PGresult* answer = result();
+  const auto status = PQresultStatus(answer);
   std::vector<std::string> cells;
-  if (status == PGRES_TUPLES_OK && PQntuples(result) > 0) {
-    for (int i = 0; i < PQnfields(result); ++i)
-      cells.emplace_back(PQgetvalue(result, 0, i), static_cast<std::size_t>(PQgetlength(result, 0, i)));
+  if (status == PGRES_TUPLES_OK && PQntuples(answer) > 0) {
+    for (int i = 0; i < PQnfields(answer); ++i)
+      cells.emplace_back(PQgetvalue(answer, 0, i), static_cast<std::size_t>(PQgetlength(answer, 0, i)));
   }
-  PQclear(result);
+  PQclear(answer);
+  while (PGresult* rest = result()) PQclear(rest);
   if (status != PGRES_TUPLES_OK || cells.empty()) fail();
   return cells;
 }
@@ -77,18 +97,18 @@ std::vector<std::string> ReplicationConnection::row(const std::string& command) 
 bool ReplicationConnection::start(const std::string& slot, const Position& from) {
   const auto command = fmt::format("START_REPLICATION SLOT {} PHYSICAL {} TIMELINE {}", quoteIdentifier(slot),
                                    formatLsn(from.lsn), from.timeline);
-  // Not PQexec, which answers the last result: a timeline that ends where we begin is the first of two (PostgreSQL 15,
+  // The first result, not the last: a timeline that ends where we begin is the first of two (PostgreSQL 15,
   // walsender.c: StartReplication and its caller both complete the command).
   if (PQsendQuery(handle_, command.c_str()) == 0) fail();
-  PGresult* result = PQgetResult(handle_);
-  const auto status = PQresultStatus(result);
-  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  PGresult* answer = result();
+  const auto status = PQresultStatus(answer);
+  const char* state = PQresultErrorField(answer, PG_DIAG_SQLSTATE);
   const std::string code = state != nullptr ? state : "";
   if (status == PGRES_TUPLES_OK) {
-    ended_ = result;
+    ended_ = answer;
     return false;
   }
-  PQclear(result);
+  PQclear(answer);
   if (status == PGRES_COPY_BOTH) return true;
   const auto reason = firstLine(PQerrorMessage(handle_));
   // undefined_file: the segment was removed; object_not_in_prerequisite_state: the slot was invalidated.
@@ -123,14 +143,14 @@ void ReplicationConnection::confirm(Lsn flushed, Answer answer) {
   appendBigEndian(message, 0);        // applied: never
   appendBigEndian(message, static_cast<std::uint64_t>(nowMicros() - kPostgresEpoch));
   message += answer == Answer::Wanted ? '\1' : '\0';
-  if (PQputCopyData(handle_, message.data(), static_cast<int>(message.size())) != 1 || PQflush(handle_) != 0) fail();
+  if (PQputCopyData(handle_, message.data(), static_cast<int>(message.size())) != 1) fail();
+  flush(deadlineIn(answer_time_));
 }
 
 ReplicationConnection::Position ReplicationConnection::nextTimeline() {
   if (ended_ == nullptr) {
     PQputCopyEnd(handle_, nullptr);  // a server that shuts down has ended the copy already
-    PQflush(handle_);
-    ended_ = PQgetResult(handle_);
+    ended_ = result();
   }
   const bool told = PQresultStatus(ended_) == PGRES_TUPLES_OK && PQntuples(ended_) == 1 && PQnfields(ended_) == 2;
   Position next;
@@ -140,7 +160,7 @@ ReplicationConnection::Position ReplicationConnection::nextTimeline() {
   }
   PQclear(std::exchange(ended_, nullptr));
   if (!told) throw Error(Code::Unreachable, fmt::format("PostgreSQL {} ended the stream", where_));
-  while (PGresult* rest = PQgetResult(handle_)) PQclear(rest);
+  while (PGresult* rest = result()) PQclear(rest);
   return next;
 }
 

@@ -1,8 +1,10 @@
 // A connection that speaks the streaming replication protocol for physical copies (PostgreSQL documentation, chapter
 // "Streaming Replication Protocol"). The user needs the REPLICATION privilege. One thread. Failures are
-// Error(Unreachable), what trying again does not mend Error(Permission).
+// Error(Unreachable), what trying again does not mend Error(Permission). Commands are answered within the target's
+// statement timeout, at most within half a minute.
 #pragma once
 
+#include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/database/connection.h"
 #include "common/database/postgres/lsn.h"
@@ -52,7 +54,11 @@ class ReplicationConnection {
 
  private:
   [[noreturn]] void fail();
+  [[noreturn]] void tooLate();
+  void flush(Deadline deadline);
+  pg_result* result();
   std::string where_;
+  std::chrono::milliseconds answer_time_;
   pg_conn* handle_ = nullptr;
   pg_result* ended_ = nullptr;
 };
