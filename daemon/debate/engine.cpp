@@ -33,10 +33,17 @@ bool ofTheSurroundings(const std::exception& error) {
     case Code::Overloaded:
     case Code::Busy:
     case Code::Io:
+    case Code::StorageFull:
       return true;
     default:
       return false;
   }
+}
+
+// Two states of the surroundings that are told apart: full, and away.
+Code stateOf(const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  return known != nullptr && known->code() == Code::StorageFull ? Code::StorageFull : Code::Unreachable;
 }
 
 bool leaseWent(const std::exception& error) {
@@ -122,7 +129,7 @@ bool Engine::refill(std::size_t room) {
   } catch (const std::exception& error) {
     candidates_.clear();
     const std::lock_guard lock(mutex_);
-    troubled(fmt::format("looking for debates to run failed: {}", error.what()));
+    troubled(stateOf(error), fmt::format("looking for debates to run failed: {}", error.what()));
     return false;
   }
 }
@@ -158,7 +165,7 @@ bool Engine::launch(const std::string& id) {
     return true;
   } catch (const std::system_error& error) {
     running_.erase(id);
-    troubled(fmt::format("no thread for debate {}: {}", id, error.what()));
+    troubled(Code::Unreachable, fmt::format("no thread for debate {}: {}", id, error.what()));
     return false;
   }
 }
@@ -172,6 +179,8 @@ void Engine::runOne(const std::string& id, Running& running) {
         troubles_ = 0;
       }
       work(*lease, running.control);
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(told_, std::nullopt)) log::info("debates run again");
     }
   } catch (const HandedBack&) {
     log::info("debate {} handed back", id);
@@ -191,8 +200,9 @@ void Engine::work(const store::Lease& lease, Control& control) {
     try {
       services_.leases.release(lease);
     } catch (const std::exception& error) {
-      log::warning("debate {}: the lease could not be released ({}); it runs out by itself", lease.debate_id,
-                   error.what());
+      const std::lock_guard lock(mutex_);
+      troubled(stateOf(error), fmt::format("the lease of debate {} could not be released and runs out: {}",
+                                           lease.debate_id, error.what()));
     }
   };
   try {
@@ -218,10 +228,13 @@ void Engine::failed(const std::string& id, const Running& running, const std::ex
     if (running.lease && !ofTheSurroundings(error)) return countFailure(*running.lease, error.what());
     if (running.lease) services_.leases.release(*running.lease);
   } catch (const std::exception& again) {
-    log::warning("debate {}: {}", id, again.what());
+    if (ofTheSurroundings(again))
+      log::debug("debate {}: {}", id, again.what());
+    else
+      log::warning("debate {}: {}", id, again.what());
   }
   const std::lock_guard lock(mutex_);
-  troubled(fmt::format("debate {} was interrupted: {}", id, error.what()));
+  troubled(stateOf(error), fmt::format("debate {} was interrupted: {}", id, error.what()));
 }
 
 // Tried again after a pause, here or elsewhere, until it was tried often enough.
@@ -239,12 +252,15 @@ void Engine::countFailure(const store::Lease& lease, const std::string& reason) 
   services_.leases.release(lease);
 }
 
-// Under the lock. One line a pause, not one a debate.
-void Engine::troubled(std::string_view reason) {
+// Under the lock. One line a change of state, not one a debate or a try.
+void Engine::troubled(Code state, std::string_view reason) {
   if (Clock::now() < trouble_until_ && troubles_ > 0) return;
   const auto pause = growing(kFirstTrouble, troubles_++, kLongestTrouble);
   trouble_until_ = Clock::now() + pause;
-  log::warning("{}; debates are tried again in {}", reason, humanDuration(pause));
+  if (std::exchange(told_, state) == state)
+    log::debug("{}", reason);
+  else
+    log::warning("{}; debates are tried again, the next time in {}", reason, humanDuration(pause));
 }
 
 void Engine::reap(Lock& lock) {
@@ -265,6 +281,7 @@ void Engine::reap(Lock& lock) {
 void Engine::renew(const std::stop_token& stop) {
   ::pthread_setname_np(::pthread_self(), "leases");
   const interrupt::Minding minding(at_once_);
+  bool not_renewed = false;  // told
   Lock lock(mutex_);
   while (!stop.stop_requested()) {
     changed_.wait_for(lock, stop, options_.renew, [] { return false; });
@@ -277,8 +294,9 @@ void Engine::renew(const std::stop_token& stop) {
     std::optional<std::vector<store::Leases::Renewed>> renewed;
     try {
       renewed = services_.leases.renewAll(options_.lease);
+      not_renewed = false;
     } catch (const std::exception& error) {
-      log::warning("the leases could not be renewed: {}", error.what());
+      if (!std::exchange(not_renewed, true)) log::warning("the leases could not be renewed: {}", error.what());
     }
     lock.lock();
     if (!renewed) continue;

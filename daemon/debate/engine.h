@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "daemon/debate/runner.h"
 
@@ -65,7 +66,7 @@ class Engine {
   void work(const store::Lease& lease, Control& control);
   void failed(const std::string& id, const Running& running, const std::exception& error);
   void countFailure(const store::Lease& lease, const std::string& reason);
-  void troubled(std::string_view reason);
+  void troubled(Code state, std::string_view reason);
   void reap(Lock& lock);
   bool stopping() const;
   void releaseAll();
@@ -86,6 +87,7 @@ class Engine {
   // No lease or no thread can be had: how often in a row, and when it is tried again.
   int troubles_ = 0;
   Clock::time_point trouble_until_{};
+  std::optional<Code> told_;  // what the log says of it, until a debate got through
   // Of the scheduler's thread only.
   std::vector<std::string> candidates_;  // the first one last
   Clock::time_point looked_{};

@@ -104,9 +104,10 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     call.tokens_in = answer.tokens_in;
     call.tokens_out = answer.tokens_out;
   } catch (const Error& error) {
-    if (stop_.stop_requested() && !control_.cancelled()) return std::nullopt;
+    const bool broken_off = stop_.stop_requested();
+    if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;
     call.state = store::CallState::Failed;
-    call.error = printable(redact(error.what()), 300);
+    call.error = broken_off ? "the debate ended before there was an answer" : printable(redact(error.what()), 300);
   }
   services_.debates.recordResult(call);
   const bool done = call.state == store::CallState::Done;
@@ -114,6 +115,13 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});
   return Answer{place, done, done ? call.response : call.error};
+}
+
+void ProviderCalls::close() {
+  closed_ = true;
+  stop_.request_stop();
+  threads_.clear();  // joins
+  if (failure_) std::rethrow_exception(failure_);
 }
 
 std::vector<Answer> ProviderCalls::wait() {

@@ -19,6 +19,8 @@ class ProviderCalls {
   void tried(const Place& place, std::int64_t attempt);
   // In a thread of its own, or here when no thread can be had.
   void start(Inquiry inquiry);
+  // The debate ends: breaks off the calls that are open, and records what became of them. Throws what recording threw.
+  void close();
   // At least one answer, unless it is time to stop. Throws what recording an answer threw.
   std::vector<Answer> wait();
 
@@ -32,6 +34,7 @@ class ProviderCalls {
   const Control& control_;
   Deadline deadline_;
   std::map<Place, std::int64_t> attempts_;
+  std::atomic<bool> closed_{false};
   std::stop_source stop_;
   std::stop_callback<std::function<void()>> forward_;
   std::mutex mutex_;

@@ -107,6 +107,7 @@ class Run {
   }
 
   bool carryOut(Finish& finish) {
+    calls_.close();  // first: of a debate that has ended nobody looks at calls any more
     auto& ended = std::get<store::DebateEnded>(finish.events.back().body);
     ended.seconds = static_cast<double>(nowMicros() - debate_.started_at.value_or(debate_.created_at)) / 1e6;
     auto summary = summaryOf(finish.events);

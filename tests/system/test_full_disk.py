@@ -3,10 +3,12 @@ space again."""
 import contextlib
 import os
 import subprocess
+import threading
 import time
 import unittest
 
 from support import Cluster, Daemon, Sandbox, TinyDisk, main, sqlite_deployment
+from test_provider import KEY, Endpoint, speak
 
 TASK = {"task": "x" * 20_000, "rounds": 0}
 
@@ -53,6 +55,37 @@ class FullDisk(unittest.TestCase):
             sandbox.prefix = disk.prefix
             with Daemon(sandbox) as daemon:
                 self.survives(daemon, disk.fill, disk.empty)
+            sandbox.run("verify", check=0)
+
+    def test_debates_that_run_into_it_say_so_once(self):
+        answers = threading.Event()
+
+        def answer(_, body):
+            answers.wait(60)
+            return speak(body)
+
+        with Endpoint(answer) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_DEFAULT_AGENTS="openai:a,openai:b,openai:c") as sandbox, \
+                TinyDisk(sandbox.directory / "state", size="6m") as disk:
+            sandbox.prefix = disk.prefix
+            with Daemon(sandbox) as daemon:
+                ids = [daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"] for _ in range(20)]
+                deadline = time.monotonic() + 30
+                while len(endpoint.requests) < 60:
+                    self.assertLess(time.monotonic(), deadline, daemon.text())
+                    time.sleep(0.02)
+                disk.fill()
+                answers.set()
+                self.until(daemon, 503)
+                time.sleep(12)  # several tries of each
+                troubles = [line for line in daemon.text().splitlines() if " warning " in line or " error " in line]
+                told = [line for line in troubles if "debate" in line or "lease" in line]
+                self.assertLessEqual(len(told), 2, told)  # of debates, of leases
+                self.assertLessEqual(len(troubles), 4, troubles)
+                disk.empty()
+                self.until(daemon, 200)
+                for debate in ids:
+                    self.assertEqual(daemon.wait_finished(debate, limit=60)["status"], "completed")
+                self.assertEqual(daemon.text().count("debates run again"), 1)
             sandbox.run("verify", check=0)
 
     def test_of_the_database_server(self):

@@ -3,6 +3,7 @@ import contextlib
 import http.server
 import json
 import secrets
+import sqlite3
 import threading
 import time
 import unittest
@@ -107,6 +108,18 @@ class Provider(unittest.TestCase):
         for _, _, body in endpoint.requests:
             self.assertNotIn("Ask a real endpoint", body["messages"][0]["content"])
             json.loads(body["messages"][1]["content"])
+
+    def test_calls_that_are_open_at_the_deadline_of_their_debate_have_a_result(self):
+        held = threading.Event()
+        with Endpoint(lambda _, body: (held.wait(30), speak(body))[1]) as endpoint, \
+                Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_DEBATE_DEADLINE_SECONDS="5") as sandbox, Daemon(sandbox) as daemon:
+            debates = [daemon.post("/api/debates", {"task": "t", "agents": ["openai:a", "openai:b", "openai:c"], "rounds": 1})[1]["debate_id"] for _ in range(40)]
+            self.assertEqual({daemon.wait_finished(debate)["status"] for debate in debates}, {"failed"})
+            held.set()
+            with contextlib.closing(sqlite3.connect(next((sandbox.directory / "state").glob("*.db")))) as connection:
+                calls = connection.execute("SELECT status, error FROM agent_calls").fetchall()
+            self.assertEqual({status for status, _ in calls}, {"failed"}, calls)
+            self.assertTrue(all(error for _, error in calls), calls)
 
     def test_overload_is_tried_again(self):
         with Endpoint(lambda count, body: (503, {"Retry-After": "0"}, b"{}") if count == 1 else speak(body)) as endpoint:
