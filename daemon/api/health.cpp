@@ -21,7 +21,7 @@ web::Response health(const Services& services) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
   return web::jsonResponse(withReason(
-      json::object{{"status", probe->healthy() ? "healthy" : "unhealthy"},
+      json::object{{"status", probe->healthy() ? "healthy" : "degraded"},
                    {"version", kVersion},
                    {"timestamp", toIso(nowMicros())},
                    {"uptime_seconds", services.prober.uptimeSeconds()},

@@ -7,6 +7,7 @@ namespace aragora::web {
 
 namespace {
 constexpr auto kPause = std::chrono::seconds(5);  // between two entries of one network
+constexpr auto kLastWords = std::chrono::milliseconds(200);
 }  // namespace
 
 RefusalLog::RefusalLog(database::Database& database, const crypto::Keyring& keyring)
@@ -19,6 +20,11 @@ void RefusalLog::start() {
 void RefusalLog::stop() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kLastWords, [this] { return done_; });
+  }
+  at_once_.turn();
   thread_.join();
   for (const auto& [key, refused] : std::exchange(refused_, {}))
     log::warning("not in the audit log: {} refused credentials of {}, the last in request {}", refused.count,
@@ -47,15 +53,17 @@ void RefusalLog::add(Refused refused) {
 }
 
 void RefusalLog::run(const std::stop_token& stop) {
+  const interrupt::Minding minding(at_once_);
   bool said = false;
   std::unique_lock lock(mutex_);
-  while (changed_.wait(lock, stop, [this] { return !refused_.empty(); })) {
+  // Once more after it was stopped, when there is something.
+  for (bool last = false; !last;) {
+    if (!changed_.wait(lock, stop, [this] { return !refused_.empty(); })) break;
+    last = stop.stop_requested();
     auto taken = std::exchange(refused_, {});
     lock.unlock();
-    std::vector<audit::Entry> entries;
-    for (const auto& [key, refused] : taken) entries.push_back(entryOf(refused));
     try {
-      database_.write([&](database::Connection& connection) { audit::append(connection, keyring_, entries); });
+      write(taken);
       taken.clear();
       said = false;
     } catch (const std::exception& error) {  // the thread's boundary
@@ -63,8 +71,17 @@ void RefusalLog::run(const std::stop_token& stop) {
     }
     lock.lock();
     for (auto& [key, refused] : taken) add(std::move(refused));
-    changed_.wait_for(lock, stop, kPause, [] { return false; });
+    if (!last) changed_.wait_for(lock, stop, kPause, [] { return false; });
   }
+  done_ = true;
+  changed_.notify_all();
+}
+
+void RefusalLog::write(const Table& refused) {
+  std::vector<audit::Entry> entries;
+  entries.reserve(refused.size());
+  for (const auto& [key, one] : refused) entries.push_back(entryOf(one));
+  database_.write([&](database::Connection& connection) { audit::append(connection, keyring_, entries); });
 }
 
 audit::Entry RefusalLog::entryOf(const Refused& refused) {

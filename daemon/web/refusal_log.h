@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/audit/audit.h"
+#include "common/base/interrupt.h"
 #include "daemon/web/rate_limiter.h"
 #include "daemon/web/request.h"
 
@@ -22,6 +23,7 @@ class RefusalLog {
   RefusalLog(database::Database& database, const crypto::Keyring& keyring);
   ~RefusalLog() { stop(); }
   void start();
+  // Within a quarter of a second.
   void stop();
   void note(const Request& request, std::string_view route);
 
@@ -38,6 +40,7 @@ class RefusalLog {
 
   void add(Refused refused);
   void run(const std::stop_token& stop);
+  void write(const Table& refused);
   static audit::Entry entryOf(const Refused& refused);
 
   database::Database& database_;
@@ -45,6 +48,8 @@ class RefusalLog {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   Table refused_;
+  bool done_ = false;
+  interrupt::Switch at_once_;  // minded by the thread
   std::jthread thread_;
 };
 

@@ -212,6 +212,8 @@ class Accounts(unittest.TestCase):
                                  {"address:192.0.2.2": "route:/api/debates", "address:192.0.2.3": "route:/api/auth/me", "address:192.0.2.4": "route:/api/auth/refresh",
                                   "address:192.0.2.5": "route:/ws", "address:2001:db8::1": "route:/metrics", "address:192.0.2.6": "route:/api/debates"})
                 self.assertLess(len(entries()), 12)
+                self.assertEqual([ask("/api/debates", "late", "192.0.2.7") for _ in range(3)], [401] * 3)
+            self.assertEqual(sum(entry[3] for entry in entries()), 308, "a stop writes the last ones")
             self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
 
     def test_what_strangers_send_to_the_login_is_forgotten(self):
