@@ -164,7 +164,7 @@ class Counted(unittest.TestCase):
 
     def test_reads_and_writes_that_the_database_failed_are_counted_and_nothing_else(self):
         nobody = f"http://127.0.0.1:{free_port()}/v1"
-        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, OPENAI_API_KEY="sk-none", ARAGORA_OPENAI_BASE_URL=nobody, ARAGORA_CALL_TIMEOUT_SECONDS="1") as sandbox:
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, OPENAI_API_KEY="sk-test-0123456789abcdef", ARAGORA_OPENAI_BASE_URL=nobody, ARAGORA_CALL_TIMEOUT_SECONDS="1") as sandbox:
             sandbox.run("migrate", check=0)
             with Daemon(sandbox) as daemon:
                 # Somebody else who is out of reach, and answers that are no success.
