@@ -136,6 +136,7 @@ struct GuardFixture {
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
   std::unique_ptr<accounts::Accounts> accounts;
   std::unique_ptr<web::Authenticator> authenticator;
+  std::unique_ptr<web::RefusalLog> refusals;
   std::unique_ptr<web::Guard> guard;
 
   explicit GuardFixture(web::AuthenticatorOptions options = {}, web::GuardSettings settings = {}) {
@@ -157,7 +158,8 @@ struct GuardFixture {
                         return response;
                       },
                   .query = {"known"}});
-    guard = std::make_unique<web::Guard>(std::move(settings), *authenticator, router, registry);
+    refusals = std::make_unique<web::RefusalLog>(*database, keyring);
+    guard = std::make_unique<web::Guard>(std::move(settings), *authenticator, router, *refusals, registry);
   }
 
   web::Response get(const std::string& path, std::vector<std::pair<std::string, std::string>> headers = {},
@@ -186,6 +188,20 @@ struct GuardFixture {
     return accounts->logIn(email, password, {"192.0.2.1", "", ""}).access_token;
   }
 };
+
+TEST(RefusalLog, IsBoundedAndCountsEveryGuess) {
+  GuardFixture fixture({.api_token = Secret("the token of the operator")});
+  for (int i = 0; i < 1000; ++i)
+    fixture.get("/read_debates", GuardFixture::bearer("guessed"), fmt::format("10.0.{}.{}", i / 250, i % 250));
+  fixture.refusals->start();
+  fixture.refusals->stop();
+  const auto rows =
+      fixture.database->query("SELECT actor, details FROM audit_log WHERE action = 'credentials.refused'");
+  EXPECT_EQ(rows.size(), web::RefusalLog::kMostNetworks + 1);
+  std::int64_t sum = 0;
+  for (const auto& row : rows) sum += jsonIntegerOr(*parseJson(row.text(1), "details").if_object(), "count", 0);
+  EXPECT_EQ(sum, 1000);
+}
 
 TEST(Authorisation, IsOneTableThatHoldsRouteByRouteAndRoleByRole) {
   GuardFixture fixture({Secret("operator-token"), Secret("metrics-token"), false});
