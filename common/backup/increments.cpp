@@ -273,11 +273,8 @@ bool IncrementWriter::nothingNew(const fs::path& database) const {
          seen_ == watch_->query("PRAGMA data_version", {})[0].integer(0);
 }
 
-std::optional<Increment> IncrementWriter::write(const fs::path& database) {
-  const auto before = stampOf(database);
-  watch(database, before);
-  const auto version = watch_->query("PRAGMA data_version", {})[0].integer(0);
-  if (seen_ == version) return std::nullopt;
+// The head of the next one. Throws Error(Conflict) where the database is not the one that was saved before.
+Increment IncrementWriter::begin(const fs::path& database) {
   Increment increment;
   increment.at = nowMicros();
   increment.instance_id = store::readSetting(*watch_, store::kInstanceId).value_or("");
@@ -287,25 +284,15 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
                 fmt::format("{} is the database of another deployment ({}) than backup {} ({})", database.string(),
                             printable(increment.instance_id, 40), full_.id, full_.manifest->instance_id),
                 "give each deployment a backup directory of its own");
-  database::sqlite::PinnedSnapshot snapshot(database, deadlineIn(kPinTimeout));
-  // Several connections were opened by name: all to this file?
-  if (!stampOf(database).sameFile(before)) {
-    watch_.reset();
-    throw Error(Code::Busy, fmt::format("{} was exchanged while it was read", database.string()), "try again");
-  }
-  if (snapshot.pageSize() != page_size_)
-    throw Error(Code::Conflict, fmt::format("the page size of {} changed", database.string()), "make a full backup");
   increment.number = number_ + 1;
   increment.page_size = page_size_;
-  increment.page_count = snapshot.size() / page_size_;
   increment.previous_sha256 = last_sha256_;
+  return increment;
+}
 
-  const auto directory = incrementsDirectory(full_).path();
-  makeDirectories(directory, 0750);
-  const auto temporary = ".tmp-" + sealedName(increment.number);
-  std::error_code ignored;
-  fs::remove(directory / temporary, ignored);  // of a run that died
-  ArtifactWriter writer(directory, temporary, "pages", how_);
+// Those that changed go to the writer, each behind its number. The digests of all.
+std::vector<std::string> IncrementWriter::writeChanged(database::sqlite::PinnedSnapshot& snapshot,
+                                                       ArtifactWriter& writer, Increment& increment) const {
   crypto::Sha256 whole;
   std::vector<std::string> pages;
   pages.reserve(increment.page_count);
@@ -323,9 +310,35 @@ std::optional<Increment> IncrementWriter::write(const fs::path& database) {
     whole.update(bytes);
     cut.write(bytes);
   });
+  increment.database_sha256 = whole.finishHex();
+  return pages;
+}
+
+std::optional<Increment> IncrementWriter::write(const fs::path& database) {
+  const auto before = stampOf(database);
+  watch(database, before);
+  const auto version = watch_->query("PRAGMA data_version", {})[0].integer(0);
+  if (seen_ == version) return std::nullopt;
+  auto increment = begin(database);
+  database::sqlite::PinnedSnapshot snapshot(database, deadlineIn(kPinTimeout));
+  // Several connections were opened by name: all to this file?
+  if (!stampOf(database).sameFile(before)) {
+    watch_.reset();
+    throw Error(Code::Busy, fmt::format("{} was exchanged while it was read", database.string()), "try again");
+  }
+  if (snapshot.pageSize() != page_size_)
+    throw Error(Code::Conflict, fmt::format("the page size of {} changed", database.string()), "make a full backup");
+  increment.page_count = snapshot.size() / page_size_;
+
+  const auto directory = incrementsDirectory(full_).path();
+  makeDirectories(directory, 0750);
+  const auto temporary = ".tmp-" + sealedName(increment.number);
+  std::error_code ignored;
+  fs::remove(directory / temporary, ignored);  // of a run that died
+  ArtifactWriter writer(directory, temporary, "pages", how_);
+  auto pages = writeChanged(snapshot, writer, increment);
   increment.file = writer.finish();
   increment.file.path = sealedName(increment.number);
-  increment.database_sha256 = whole.finishHex();
   stamp_ = stampOf(database);
   if (!stamp_.sameFile(before)) watch_.reset();  // exchanged since: the next one reads the other
   if (increment.database_sha256 == last_sha256_) {

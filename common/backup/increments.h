@@ -8,6 +8,10 @@
 #include "common/backup/repository.h"
 #include "common/database/connection.h"
 
+namespace aragora::database::sqlite {
+class PinnedSnapshot;
+}
+
 namespace aragora::backup {
 
 struct Increment {
@@ -67,6 +71,9 @@ class IncrementWriter {
   };
   static Stamp stampOf(const fs::path& file);
   void watch(const fs::path& database, const Stamp& stamp);
+  Increment begin(const fs::path& database);
+  std::vector<std::string> writeChanged(database::sqlite::PinnedSnapshot& snapshot, ArtifactWriter& writer,
+                                        Increment& increment) const;
   void publish(Increment& increment, const fs::path& temporary) const;
   Entry full_;
   const crypto::Keyring& keyring_;
