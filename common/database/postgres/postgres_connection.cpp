@@ -219,10 +219,10 @@ const std::string& PostgresConnection::prepared(const std::string& sql, std::siz
 }
 
 void PostgresConnection::begin(std::string_view sql) {
-  nothing_done_ = false;
-  if (throughPooler()) return executeScript(sql);
   nothing_done_ = true;
-  waiting_.push_back({std::string(sql), {}});
+  if (!throughPooler()) return waiting_.push_back({std::string(sql), {}});
+  executeScript(sql);
+  nothing_done_ = false;
 }
 
 void PostgresConnection::later(Statement statement) {

@@ -91,10 +91,11 @@ void PostgresDatabase::run(const Work& work, std::string_view begin) {
   for (int attempt = 1;; ++attempt) {
     try {
       Lease lease(*this);
-      Transaction transaction(*lease, begin, Transaction::Begins::WithFirstStatement);
+      std::optional<Transaction> transaction;
       try {
+        transaction.emplace(*lease, begin, Transaction::Begins::WithFirstStatement);
         work(*lease);
-        transaction.commit();
+        transaction->commit();
       } catch (const Error& error) {
         if ((*lease).nothingDone() && lease.mayTryAnother(error, attempt)) continue;  // nothing has happened yet
         if (!isReadOnly(error)) throw;
