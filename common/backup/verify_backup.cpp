@@ -94,7 +94,7 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
   how.most_log = options.most_log;
   how.progress = options.progress;
   const auto listing = WalArchive(how.directory / "wal", *options.keyring).listing();
-  const auto way = listing.reach(physical.timeline, physical.stop).timeline;
+  const auto way = listing.reach(physical.timeline, physical.stop, logNeededFrom(listing, physical)).timeline;
   if (target == RecoveryTarget::Kind::Latest && listing.branches.count(way) > 0) how.timeline = way;
   giveToServerUser(scratch.path(), false);
   const auto recovered = recoverCluster(how);
@@ -118,12 +118,10 @@ void verifyBase(const Entry& entry, const VerifyOptions& options, VerifyReport& 
     report.message += ", every file has the digest that PostgreSQL gave it";
   }
   const WalArchive log(entry.directory.parent().parent() / "wal", *options.keyring);
-  if (const auto size = log.segmentSize(); size > 0) {
-    const auto& physical = *entry.manifest->physical;
-    // The base holds the segments of its own range.
+  if (log.segmentSize() > 0) {
     begin(options.progress, {"checking the log"});
     try {
-      const auto files = log.check({physical.timeline, (physical.stop + size - 1) / size}, options.level >= 1);
+      const auto files = log.check(*entry.manifest->physical, options.level >= 1);
       report.message +=
           fmt::format(", {} of log after it {}", counted(files, "file"), agreeing(files, "holds", "hold"));
     } catch (const Error& error) {

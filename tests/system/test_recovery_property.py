@@ -329,6 +329,25 @@ class Found(unittest.TestCase):
         self.assertEqual(drilled.returncode, 0, drilled.stdout + drilled.stderr)
         self.assertEqual(json.loads(drilled.stdout)["timeline"], 2)
 
+    def test_a_verification_goes_on_along_the_way_that_the_copy_of_a_base_allows(self):
+        """A base holds the segments of its own range; that the log has lost one of them decides nothing."""
+        world = self.world
+        self.commit()
+        self.swap("--latest")
+        self.commit()
+        base = next(iter(world.bases().values()))
+        segment = base["stop"] >> 20
+        for lost in (world.backups / "wal/00000001").glob(f"00000001{segment >> 12:08X}{segment & 0xFFF:08X}*"):
+            lost.unlink()
+        verified = json.loads(world.run("backup", "verify", "--input", "latest-base", "--json").stdout)
+        self.assertTrue(verified["verified"], verified)
+        self.assertEqual(verified["replayed"]["timeline"], 2, verified)
+        world.end_receiver()
+        world.cluster.stop("immediate")
+        shutil.rmtree(world.backups / "wal/00000002")
+        refused = world.run("backup", "verify", "--input", "latest-base")
+        self.assertEqual(refused.returncode, 65, refused.stdout)
+
     def test_a_timeline_whose_whole_folder_is_gone_is_missed(self):
         world = self.world
         self.commit()

@@ -58,7 +58,7 @@ void chooseBase(RecoveryWindow& window, const WalListing& listing, const std::ve
       const auto& branch = listing.branches.at(heads.back());
       reach = goesThrough(branch, physical.timeline, physical.stop)
                   ? listing.reachAlong(branch, physical.timeline, from)
-                  : listing.reach(physical.timeline, from);
+                  : listing.reach(physical.timeline, physical.stop, from);
       reach.gap |= reach.timeline != heads.back();
     }
     if (found && !window.gap) return;

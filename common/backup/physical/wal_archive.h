@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/backup/artifact.h"
+#include "common/backup/manifest.h"
 #include "common/backup/physical/confirmed_log.h"
 #include "common/backup/physical/wal_listing.h"
 #include "common/backup/physical/wal_status.h"
@@ -95,9 +96,10 @@ class WalArchive {
   // starts.
   std::size_t removeBefore(const std::vector<WalSegment>& starts) const;
 
-  // Reads what recovery from `from` on would read: records and digests, with `content` also that everything decrypts.
-  // Answers how many files. Throws Error(Damaged) for what does not hold, and for a gap that nobody wrote down.
-  std::size_t check(const WalSegment& from, bool content) const;
+  // Reads what recovery from the base backup would read: records and digests, with `content` also that everything
+  // decrypts. Answers how many files. Throws Error(Damaged) for what does not hold, and for a gap that nobody wrote
+  // down.
+  std::size_t check(const PhysicalRecord& base, bool content) const;
   // The records and digests of these files only.
   void checkBranch(const WalListing& listing, const std::vector<std::string>& names) const;
   // The receiver could not get what was between, or what is there cannot be replayed: known from now on.

@@ -79,11 +79,11 @@ WalListing::Reach WalListing::reachAlong(const Branch& branch, std::uint32_t tim
   return reach;
 }
 
-WalListing::Reach WalListing::reach(std::uint32_t timeline, Lsn start) const {
+WalListing::Reach WalListing::reach(std::uint32_t timeline, Lsn through, Lsn start) const {
   const auto all = heads();
   for (auto head = all.rbegin(); head != all.rend(); ++head) {
     const auto& branch = branches.at(*head);
-    if (goesThrough(branch, timeline, start)) return reachAlong(branch, timeline, start);
+    if (goesThrough(branch, timeline, through)) return reachAlong(branch, timeline, start);
   }
   return reachAlong({{timeline, kNever}}, timeline, start);
 }

@@ -52,7 +52,10 @@ struct WalListing {
   };
   Reach reachAlong(const Branch& branch, std::uint32_t timeline, Lsn start) const;
   // Along the newest branch that goes through there.
-  Reach reach(std::uint32_t timeline, Lsn start) const;
+  Reach reach(std::uint32_t timeline, Lsn start) const { return reach(timeline, start, start); }
+  // The log is walked from `start` on: of a base backup, behind the segments that it holds, which may be behind where
+  // another timeline left its own.
+  Reach reach(std::uint32_t timeline, Lsn through, Lsn start) const;
   // Where a timeline's log ends; 0 when it has none.
   Lsn end(std::uint32_t timeline) const;
   // Timelines that were not left, or have log behind where they were left; in order.

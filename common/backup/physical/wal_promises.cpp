@@ -1,6 +1,7 @@
 // What the archive promises, what it knows to be missing, and whether that holds.
 #include <algorithm>
 
+#include "common/backup/physical/recovery_window.h"
 #include "common/backup/physical/wal_files.h"
 #include "common/backup/signed_record.h"
 #include "common/base/error.h"
@@ -76,7 +77,7 @@ std::map<std::uint32_t, ConfirmedLog> WalArchive::promises() const {
   return result;
 }
 
-std::size_t WalArchive::check(const WalSegment& from, bool content) const {
+std::size_t WalArchive::check(const PhysicalRecord& base, bool content) const {
   std::size_t checked = 0;
   const auto one = [&](const std::string& segment, const std::string& name) {
     const auto record = readRecord(segment, name);
@@ -89,6 +90,8 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
   };
   const auto promised = promises();  // before the listing: what came since is no part of it
   const auto listing = this->listing();
+  const auto start = logNeededFrom(listing, base);
+  const WalSegment from{base.timeline, start / listing.segment_size};
   if (!listing.forged.empty())
     throw Error(Code::Damaged, listing.forged, "remove it; then: aragora backup create --kind base");
   for (const auto& [timeline, segments] : listing.log) {
@@ -111,7 +114,7 @@ std::size_t WalArchive::check(const WalSegment& from, bool content) const {
     if (const auto missing = withoutPromise(listing, timeline); !missing.empty())
       throw Error(Code::Damaged, missing, "recover from another copy; then: aragora backup create --kind base");
   }
-  const auto reached = listing.reach(from.timeline, from.number * listing.segment_size);
+  const auto reached = listing.reach(base.timeline, base.stop, start);
   if (reached.gap && !recorded(listing, reached))
     throw Error(Code::Damaged,
                 fmt::format("{}: the log from {} on is missing and goes on later", directory_.describe(),
