@@ -1,5 +1,6 @@
 #include "common/store/leases.h"
 
+#include "common/base/text.h"
 #include "common/store/states.h"
 
 namespace aragora::store {
@@ -67,15 +68,20 @@ void Leases::releaseAfterFailure(const Lease& lease, std::chrono::milliseconds p
   });
 }
 
-std::vector<Leases::Renewed> Leases::renewAll(std::chrono::milliseconds duration) {
+std::vector<Leases::Renewed> Leases::renew(const std::vector<std::string>& debates,
+                                           std::chrono::milliseconds duration) {
   return database_.writing([&](Connection& connection) {
     std::vector<Renewed> renewed;
     for (const auto& row : connection.query(
-             fmt::format("UPDATE debate_leases SET expires_at = {} + $2 WHERE instance = $1 AND expires_at > 0 "
+             fmt::format("UPDATE debate_leases SET expires_at = {} + $2 WHERE instance = $1 AND expires_at > 0 AND "
+                         "debate_id IN (SELECT {}) "
                          "RETURNING debate_id, epoch, (SELECT d.cancel_requested FROM debates d WHERE d.id = "
                          "debate_leases.debate_id)",
-                         now(connection)),
-             {instance_, micros(duration)})) {
+                         now(connection),
+                         connection.engine() == Engine::Postgres ? "unnest(string_to_array($3, ','))"
+                                                                 : "value FROM json_each('[\"' || replace($3, ',', "
+                                                                   "'\",\"') || '\"]')"),
+             {instance_, micros(duration), join(debates, ",")})) {
       renewed.push_back({row.text(0), row.integer(1), row.integer(2) != 0});
     }
     return renewed;

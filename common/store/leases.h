@@ -41,8 +41,9 @@ class Leases {
     std::int64_t epoch = 0;
     bool cancel_requested = false;
   };
-  // Every lease of this instance, in one statement; what is not among them is lost.
-  std::vector<Renewed> renewAll(std::chrono::milliseconds duration);
+  // Those that run here, in one statement; what is not among the renewed is lost. A lease of ours that nobody runs,
+  // such as one whose acquiring was answered to nobody, is left to run out.
+  std::vector<Renewed> renew(const std::vector<std::string>& debates, std::chrono::milliseconds duration);
   // Debates that wait for somebody to run them. Fair between owners: who has fewest running comes first, then the
   // oldest.
   std::vector<std::string> waiting(std::int64_t limit);

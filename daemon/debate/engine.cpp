@@ -290,10 +290,13 @@ void Engine::renew(const std::stop_token& stop) {
     for (const auto& [id, running] : running_) {
       if (running->lease && !running->done) held[id] = running->lease->epoch;
     }
+    if (held.empty()) continue;
     lock.unlock();
+    std::vector<std::string> ids;
+    for (const auto& [id, epoch] : held) ids.push_back(id);
     std::optional<std::vector<store::Leases::Renewed>> renewed;
     try {
-      renewed = services_.leases.renewAll(options_.lease);
+      renewed = services_.leases.renew(ids, options_.lease);
       not_renewed = false;
     } catch (const std::exception& error) {
       if (!std::exchange(not_renewed, true)) log::warning("the leases could not be renewed: {}", error.what());
@@ -347,7 +350,9 @@ void Engine::closeDown() {
   if (!ending.empty()) {
     releaseAll();    // others go on at once; what still runs here is fenced by its epoch
     ending.clear();  // joins
-    releaseAll();    // what came to its lease meanwhile
+    // What came to its lease meanwhile; and all of them where a statement before was broken off.
+    const interrupt::Minding lastly(last_word_);
+    releaseAll();
   }
   {
     const std::lock_guard lock(mutex_);
@@ -366,11 +371,15 @@ void Engine::stop() {
   std::jthread closing;
   try {
     closing = std::jthread([this] { closeDown(); });
-    Lock lock(mutex_);
-    changed_.wait_for(lock, options_.patience, [this] { return closed_; });
   } catch (const std::system_error&) {  // no thread
   }
-  at_once_.turn();
+  for (const auto& which : {at_once_, last_word_}) {
+    {
+      Lock lock(mutex_);
+      if (closing.joinable()) changed_.wait_for(lock, options_.patience, [this] { return closed_; });
+    }
+    which.turn();
+  }
   if (!closing.joinable()) closeDown();
 }
 

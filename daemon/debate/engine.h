@@ -80,7 +80,8 @@ class Engine {
   std::condition_variable_any changed_;
   bool stopping_ = false;
   bool closed_ = false;
-  interrupt::Switch at_once_;  // minded by every thread of ours
+  interrupt::Switch at_once_;    // minded by every thread of ours
+  interrupt::Switch last_word_;  // by the last release of leases
   std::atomic<Clock::rep> came_round_{0};
   bool woken_ = false;
   std::map<std::string, std::unique_ptr<Running>> running_;

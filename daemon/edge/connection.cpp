@@ -18,7 +18,9 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 namespace {
 constexpr std::uint32_t kHeadLimit = 32 * 1024;
 constexpr std::size_t kReadSize = 4 * 1024;
+constexpr std::size_t kBodyReadSize = 64 * 1024;
 constexpr std::size_t kChunkExtensionLimit = 256;
+constexpr std::size_t kFramingLimit = 8 * 1024;  // of a chunked body: a chunk's head, or all trailers
 constexpr std::size_t kLingerBytes = 64 * 1024;
 constexpr auto kHeadTime = std::chrono::seconds(10);
 constexpr auto kIdleTime = std::chrono::seconds(75);
@@ -32,10 +34,6 @@ void acknowledgeAtOnce(tcp::socket& socket) {
   ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-bool clientLeft(beast::error_code error) {
-  return error == net::error::operation_aborted || error == net::error::eof || error == net::error::connection_reset ||
-         error == bhttp::error::partial_message || error == bhttp::error::end_of_stream;
-}
 }  // namespace
 
 Connection::Connection(tcp::socket socket, std::shared_ptr<Door> door)
@@ -125,6 +123,7 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   started_ = std::chrono::steady_clock::now();
   const auto& head = parser_->get();
   body_pending_ = !parser_->is_done();
+  keep_alive_ = head.keep_alive();  // before trailers are added to it
   Request request;
   request.peer = peer_;
   auto refusal = readRequestHead(head, request);
@@ -138,7 +137,6 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   if (const auto length = parser_->content_length(); length && *length > limit)
     return refuse({413, fmt::format("the body has {} bytes, {} are allowed here", *length, limit)});
   parser_->body_limit(limit);
-  buffer_.max_size(kHeadLimit + limit);
   state_ = State::Body;
   deadline_ = std::chrono::steady_clock::now() + kTransferTime;
   if (bhttp::token_list(head[bhttp::field::expect]).exists("100-continue")) {
@@ -158,15 +156,43 @@ void Connection::readBody() {
     if (extension.size() > kChunkExtensionLimit) error = bhttp::error::bad_chunk_extension;
   };
   parser_->on_chunk_header(check_extension);
-  bhttp::async_read(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-    if (error == bhttp::error::body_limit || error == bhttp::error::buffer_overflow)
-      return self->refuse({413, fmt::format("the body is larger than {} bytes", self->exchange_->bodyLimit())});
-    if (clientLeft(error)) return self->setBusy(false);
-    if (error) return self->refuse({400, "the body is malformed"});
-    self->body_pending_ = false;
-    self->exchange_->setBody(std::move(self->parser_->get().body()));
-    self->dispatch();
+  parser_->eager(true);
+  parseBody();
+}
+
+void Connection::readMoreOfBody() {
+  // Little of a chunked one: all framing that one read brings is parsed at once.
+  const auto size = parser_->content_length() ? kBodyReadSize : kFramingLimit;
+  buffer_.max_size(kFramingLimit + kBodyReadSize);
+  socket_.async_read_some(buffer_.prepare(size), [self = shared_from_this()](beast::error_code error, std::size_t got) {
+    self->buffer_.commit(got);
+    if (!error) return self->parseBody();
+    self->setBusy(false);  // the client left
   });
+}
+
+// Content is taken as it comes; what stays in the buffer is framing that is not whole yet.
+void Connection::parseBody() {
+  beast::error_code error;
+  try {
+    while (!error && buffer_.size() > 0 && !parser_->is_done()) {
+      const auto used = parser_->put(buffer_.data(), error);
+      buffer_.consume(used);
+    }
+  } catch (const std::exception&) {  // a trailer that Beast has no room for
+    error = bhttp::error::header_limit;
+  }
+  if (error == bhttp::error::need_more) error = {};
+  if (!error && !parser_->is_done() && buffer_.size() > kFramingLimit) error = bhttp::error::header_limit;
+  if (error == bhttp::error::body_limit)
+    return refuse({413, fmt::format("the body is larger than {} bytes", exchange_->bodyLimit())});
+  if (error == bhttp::error::header_limit)
+    return refuse({400, "what frames the body, trailers among it, is larger than 8 KiB"});
+  if (error) return refuse({400, "the body is malformed"});
+  if (!parser_->is_done()) return readMoreOfBody();
+  body_pending_ = false;
+  exchange_->setBody(std::move(parser_->get().body()));
+  dispatch();
 }
 
 void Connection::refuseMalformed(beast::error_code error) {
@@ -203,7 +229,7 @@ void Connection::respond(Response response) {
   exchange_->finish(response, std::chrono::steady_clock::now() - started_);
   if (response.upgrade) return upgrade(response.upgrade);
   // A body that was not read would be taken for the next request.
-  const bool keep_alive = !body_pending_ && !shared_.draining && parser_->get().keep_alive();
+  const bool keep_alive = !body_pending_ && !shared_.draining && keep_alive_;
   response_ = std::move(response);
   writeResponseHead(head_, response_, keep_alive);
   state_ = State::Writing;

@@ -85,6 +85,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void parseHead();
   void onHead(const std::optional<Refusal>& raw_refusal);
   void readBody();
+  void readMoreOfBody();
+  void parseBody();
   void refuseMalformed(beast::error_code error);
   void refuse(const Refusal& refusal);
   void dispatch();
@@ -111,6 +113,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool body_pending_ = false;
   bool served_any_ = false;
   bool busy_ = false;
+  bool keep_alive_ = false;
   std::size_t lingered_ = 0;
 };
 

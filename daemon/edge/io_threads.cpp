@@ -6,6 +6,8 @@
 
 #include <future>
 
+#include "common/base/log.h"
+
 namespace aragora::edge {
 
 IoThreads::IoThreads(std::size_t count) {
@@ -16,7 +18,15 @@ void IoThreads::start() {
   for (auto& io : threads_) {
     io->thread = std::jthread([&io] {
       ::pthread_setname_np(::pthread_self(), "io");
-      io->context.run();
+      // The thread's boundary: what a library throws ends the connection that was at it, and nothing else.
+      for (bool done = false; !done;) {
+        try {
+          io->context.run();
+          done = true;
+        } catch (const std::exception& error) {
+          log::error("a connection was given up: {}", error.what());
+        }
+      }
     });
   }
 }

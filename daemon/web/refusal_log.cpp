@@ -46,6 +46,7 @@ void RefusalLog::add(Refused refused) {
     refused.address.clear();
   }
   auto& place = refused_[key];
+  if (refused.last < place.last) std::swap(refused, place);  // of the last is told
   refused.count += place.count;
   refused.first = place.first == 0 ? refused.first : std::min(place.first, refused.first);
   refused.last = std::max(place.last, refused.last);

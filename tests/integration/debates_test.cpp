@@ -95,11 +95,17 @@ TEST_P(Debates, AllLeasesOfAnInstanceAreRenewedAtOnce) {
   const auto released = here_.acquire(create(), 30s);
   here_.release(*released);
   database_->write([&](Connection& connection) { store::Debates::requestCancel(connection, ids[2]); });
-  const auto renewed = here_.renewAll(60s);
+  auto asked = ids;
+  asked.insert(asked.end(), {foreign, released->debate_id});
+  const auto stray = create();  // of ours, and nobody knows of it
+  here_.acquire(stray, 100ms);
+  const auto renewed = here_.renew(asked, 60s);
   EXPECT_EQ(renewed.size(), 5U) << "a released lease or another instance's was renewed";
+  std::this_thread::sleep_for(150ms);
+  EXPECT_TRUE(there_.acquire(stray, 1s)) << "a lease that nobody runs was renewed";
   for (const auto& lease : renewed) EXPECT_EQ(lease.cancel_requested, lease.debate_id == ids[2]);
   here_.releaseAll();
-  EXPECT_TRUE(here_.renewAll(60s).empty());
+  EXPECT_TRUE(here_.renew(asked, 60s).empty());
   EXPECT_TRUE(there_.acquire(ids[0], 1s));
   EXPECT_FALSE(here_.acquire(foreign, 1s));
 }

@@ -67,6 +67,28 @@ class HttpEdge(unittest.TestCase):
             with self.subTest(name):
                 self.assertIn(self.status_of(data), expected)
 
+    def test_trailers_of_any_size_end_no_more_than_their_connection(self):
+        """One anonymous request ended the daemon: Beast throws where a field finds no room."""
+        head = b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for target in (b"GET /api/health", b"POST /api/debates", b"POST /api/auth/login", b"GET /ws"):
+            for size in (20_000, 65_533, 65_534, 70_000, 1_000_000):
+                for trailer in (b"X: " + b"y" * size, b"y" * size + b": x", b"X: y\r\n" * (size // 6)):
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        answer = self.daemon.raw(target + head + b"0\r\n" + trailer + b"\r\n\r\n")
+                        self.assertIn(answer[:12], (b"HTTP/1.1 413", b"HTTP/1.1 400"), (target, size, trailer[:10]))
+        self.assertIsNone(self.daemon.process.poll())
+        # Slowly: nothing is read ahead of.
+        with socket.create_connection(("127.0.0.1", self.daemon.port), timeout=10) as connection:
+            connection.sendall(b"GET /api/health" + head + b"0\r\n")
+            with contextlib.suppress(OSError):
+                for _ in range(30):
+                    connection.sendall(b"X: " + b"y" * 4000)
+                    time.sleep(0.002)
+            self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 400"))
+        # What small ones say changes nothing: the connection stays, and the next request on it is the next one.
+        answers = self.daemon.raw((b"GET /api/health" + head + b"3\r\nabc\r\n0\r\nConnection: close\r\nX: y\r\n\r\n") * 2, timeout=2)
+        self.assertEqual(answers.count(b"HTTP/1.1 200"), 2)
+
     def test_an_unread_body_is_never_the_next_request(self):
         smuggled = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
         received = self.daemon.raw(b"POST /api/nothing HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(smuggled) + smuggled)

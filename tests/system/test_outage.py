@@ -155,6 +155,38 @@ class Outage(unittest.TestCase):
             self.lives_through(sandbox, silence, pathlib.Path(silent).unlink)
 
 
+class Restart(unittest.TestCase):
+    def test_what_ran_when_the_database_was_restarted_goes_on_although_the_instance_is_busy(self):
+        """Their leases were renewed with all others of the instance, and nobody ran them."""
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                for _ in range(12):
+                    daemon.post("/api/debates", {"task": "first", "rounds": 6})
+                cluster.stop()
+                cluster.start()
+                open_ones = "SELECT count(*) FROM debates WHERE status IN ('created', 'running') AND task = 'first'"
+                deadline = time.monotonic() + 40
+                while cluster.sql(open_ones) != "0":
+                    self.assertLess(time.monotonic(), deadline, daemon.text()[-3000:])
+                    daemon.post("/api/debates", {"task": "busy", "rounds": 6})
+                    time.sleep(0.5)
+
+    def test_what_only_this_server_has_is_not_acknowledged(self):
+        """With synchronous replication a commit whose wait was broken off is local, and PostgreSQL only warns of it."""
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.post("/api/debates", {"task": "before", "rounds": 0})[0], 200)
+                cluster.configure(synchronous_standby_names="nobody")
+                cluster.program("pg_ctl", "-D", cluster.data, "reload")
+                time.sleep(0.5)
+                status, headers, _ = daemon.request("POST", "/api/debates", {"task": "local", "rounds": 0}, timeout=40)
+                self.assertEqual(status, 503)
+                self.assertIn("retry-after", headers)
+                self.assertIn("did not confirm that it committed", daemon.text())
+
+
 class Counted(unittest.TestCase):
     """aragora_db_errors_total: what the database failed, and nothing else."""
 

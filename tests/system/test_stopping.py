@@ -90,6 +90,25 @@ class Stopping(unittest.TestCase):
         for folder in folders:
             self.assertTrue((folder / "manifest.json").exists(), folder)
 
+    def test_leases_are_released_although_a_table_of_debates_is_locked(self):
+        with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as daemon:
+                for number in range(10):
+                    daemon.post("/api/debates", {"task": f"locked out {number}", "rounds": 6})
+                held = "SELECT count(*) FROM debate_leases WHERE expires_at > 0"
+                until(lambda: int(cluster.sql(held)) > 0, "no lease")
+                locker = subprocess.Popen(["psql", "-qX", cluster.url, "-c", "BEGIN", "-c", "LOCK TABLE debates", "-c", "SELECT pg_sleep(8)"],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                try:
+                    until(lambda: cluster.sql("SELECT count(*) FROM pg_locks WHERE relation = 'debates'::regclass AND mode = 'AccessExclusiveLock' AND granted") == "1", "no lock")
+                    time.sleep(0.5)  # until all of them wait
+                    self.stops(daemon)
+                    self.assertEqual(cluster.sql(held), "0")
+                finally:
+                    locker.kill()
+                    locker.wait()
+
     def test_while_debates_wait_for_providers(self):
         with Silent() as silent, Sandbox(ARAGORA_DRAIN_SECONDS=str(DRAIN)) as sandbox:
             with Daemon(sandbox, **provider(f"http://127.0.0.1:{silent.port}/v1")) as daemon:

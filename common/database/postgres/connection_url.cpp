@@ -91,6 +91,10 @@ Parts throughService(const Parts& named) {
         result.try_emplace(option->keyword, option->val);
     }
   }
+  // libpq names its own ~/.pgpass, which nobody has to have.
+  if (const auto* file = find(result, "passfile");
+      file != nullptr && endsWith(*file, "/.pgpass") && ::access(file->c_str(), F_OK) != 0)
+    result.erase("passfile");
   for (const auto& [name, value] : named) result[name] = value;
   result.erase("service");
   return result;

@@ -81,8 +81,15 @@ PostgresConnection::PostgresConnection(const Target& target)
   handle_ = connected.handle;
   server_ = std::move(connected.server);
   PQsetnonblocking(handle_, 1);  // what is sent waits in nextResult(), with a deadline
-  PQsetNoticeProcessor(
-      handle_, [](void*, const char*) {}, nullptr);
+  PQsetNoticeReceiver(
+      handle_,
+      [](void* self, const PGresult* notice) {
+        const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+        const char* message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+        if (severity != nullptr && message != nullptr && std::string_view(severity) == "WARNING")
+          static_cast<PostgresConnection*>(self)->warning_ = message;
+      },
+      this);
 }
 
 PostgresConnection::~PostgresConnection() { PQfinish(handle_); }
@@ -130,7 +137,7 @@ void PostgresConnection::drop() {
 
 void PostgresConnection::giveUp(std::string_view what) {
   drop();
-  throw Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where_, what));
+  throw Failure(Error(Code::Unreachable, fmt::format("PostgreSQL {} {}", where_, what)));
 }
 
 // What nobody waits for any more is not to go on there, and its answer not to be taken for the next one's.
@@ -155,7 +162,7 @@ PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
     if (!awaits(POLLIN, deadline)) {
       // Not even to a cancel, or there is no time for one.
       if (cancelled || std::chrono::steady_clock::now() >= end_by_) giveUp("stopped answering");
-      cancelled = true;
+      cancelled = cancelled_ = true;
       deadline = deadlineIn(kCancelTime);
       sendCancel(handle_);
       continue;
@@ -240,6 +247,7 @@ void PostgresConnection::commit() {
   nothing_done_ = false;
   if (nothing_to_do) return waiting_.clear();
   Result result(nullptr);
+  warning_.clear();
   if (waiting_.empty()) {
     if (PQsendQuery(handle_, "COMMIT") != 1) fail(nullptr);
     result = wait(statementDeadline());
@@ -248,6 +256,9 @@ void PostgresConnection::commit() {
     waiting_.push_back({"COMMIT", {}});
     result = sendWaiting(statementDeadline());
   }
+  // Such as "canceling wait for synchronous replication": it is committed here, and may be lost with this server.
+  if (!warning_.empty() && (cancelled_ || warning_.find("synchronous replication") != std::string::npos))
+    giveUp(fmt::format("did not confirm that it committed: {}", warning_));
   // What a server answers to the COMMIT of a transaction in which something failed is no error.
   if (std::string_view(PQcmdStatus(result.handle)) != "COMMIT")
     throw Error(Code::Internal, fmt::format("PostgreSQL {} did not commit: a statement before had failed", where_));
@@ -304,7 +315,7 @@ Rows PostgresConnection::query(std::string_view sql, const Values& values) {
 
 Rows PostgresConnection::queryUntil(Deadline deadline, std::string_view sql, const Values& values) {
   if (handle_ == nullptr)
-    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+    throw Failure(Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_)));
   const std::string text(sql);
   if (!waiting_.empty()) {
     waiting_.push_back({text, values});
@@ -355,7 +366,7 @@ std::int64_t PostgresConnection::execute(std::string_view sql, const Values& val
 
 void PostgresConnection::executeScript(std::string_view sql, bool unbounded) {
   if (handle_ == nullptr)
-    throw Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_));
+    throw Failure(Error(Code::Unreachable, fmt::format("the connection to PostgreSQL {} is lost", where_)));
   if (!waiting_.empty()) sendWaiting(statementDeadline());
   const std::string text(sql);
   if (PQsendQuery(handle_, text.c_str()) != 1) fail(nullptr);

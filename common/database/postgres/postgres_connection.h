@@ -48,6 +48,8 @@ class PostgresConnection : public Connection {
   void rollBack() override;
   // Of the transaction that was begun last nothing was answered, and its COMMIT was not sent.
   bool nothingDone() const { return nothing_done_; }
+  // Not once a cancel was sent: it may come late, and end the statement of whoever has the connection next.
+  bool reusable() const { return usable() && !cancelled_; }
 
   // Every statement from now on ends by then, too: several that have a limit together. What does not is not cancelled,
   // which would take time of its own: the connection is given up.
@@ -85,6 +87,8 @@ class PostgresConnection : public Connection {
   };
   std::vector<Waiting> waiting_;
   bool nothing_done_ = false;
+  bool cancelled_ = false;
+  std::string warning_;  // the last one of the server
   std::optional<bool> pooler_;
   std::int64_t changed_ = 0;
 };

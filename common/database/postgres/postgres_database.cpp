@@ -57,7 +57,7 @@ class PostgresDatabase::Lease {
   ~Lease() {
     {
       const std::lock_guard lock(pool_.mutex_);
-      if (connection_ && connection_->usable() && !abandoned_)
+      if (connection_ && connection_->reusable() && !abandoned_)
         pool_.idle_.push_back(std::move(connection_));
       else
         --pool_.open_;
