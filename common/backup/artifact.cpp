@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#define ZSTD_STATIC_LINKING_ONLY  // for ZSTD_getFrameProgression
 #include <zstd.h>
 
 #include <deque>
 
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -18,7 +20,9 @@ constexpr std::size_t kBlock = 256 * 1024;
 // What is no larger, a file of the log above all, is read in the thread that asks: each block stays in the core's cache
 // from decompression to the disk. Who reads many of them reads several at a time.
 constexpr std::uint64_t kReadAlone = 64U << 20;
-constexpr int kCompressors = 2;            // threads; each keeps a few MiB
+constexpr int kCompressors = 2;  // threads; each keeps a few MiB
+constexpr int kSlowLevel = 13;   // from there on a second of a core is a few megabytes
+constexpr int kSlowJob = 8 << 20;
 constexpr std::size_t kMaxWindowLog = 27;  // 128 MiB: what a hostile frame may ask for
 
 [[noreturn]] void damaged(const storage::Place& path, const std::string& reason) {
@@ -104,12 +108,25 @@ struct ArtifactWriter::Impl {
     }
   }
 
+  // zstd takes no more once its threads have enough to do, and waits for them: at high levels half a minute, in which
+  // nobody could stop it. So it is never given more than they work on.
+  void waitForRoom() const {
+    if (options.compression_level < kSlowLevel) return;
+    while (true) {
+      interrupt::check();
+      const auto state = ZSTD_getFrameProgression(compressor.get());
+      if (state.ingested - state.consumed <= kCompressors * kSlowJob) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
   void compress(std::string_view plain, ZSTD_EndDirective directive) {
     ZSTD_inBuffer input{plain.data(), plain.size(), 0};
     std::size_t left = 0;
     do {
       std::string block(kBlock, '\0');
       ZSTD_outBuffer output{block.data(), block.size(), 0};
+      waitForRoom();
       left = ZSTD_compressStream2(compressor.get(), &output, &input, directive);
       if (ZSTD_isError(left) != 0U) throw Error(Code::Internal, fmt::format("zstd: {}", ZSTD_getErrorName(left)));
       block.resize(output.pos);
@@ -140,6 +157,8 @@ ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std:
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_compressionLevel, options.compression_level);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_checksumFlag, 1);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_nbWorkers, kCompressors);
+  if (options.compression_level >= kSlowLevel)
+    ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_jobSize, kSlowJob);
   impl_->sealer = std::thread([impl = impl_.get()] { impl->seal(); });
 }
 

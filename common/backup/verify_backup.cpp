@@ -95,7 +95,7 @@ void recoverBase(const Entry& entry, const VerifyOptions& options, RecoveryTarge
   how.progress = options.progress;
   const auto listing = WalArchive(how.directory / "wal", *options.keyring).listing();
   const auto way = listing.reach(physical.timeline, physical.stop, logNeededFrom(listing, physical)).timeline;
-  if (target == RecoveryTarget::Kind::Latest && listing.branches.count(way) > 0) how.timeline = way;
+  if (target == RecoveryTarget::Kind::Latest) how.timeline = way;
   giveToServerUser(scratch.path(), false);
   const auto recovered = recoverCluster(how);
   if (!recovered.against.empty())

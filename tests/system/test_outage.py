@@ -161,16 +161,31 @@ class Restart(unittest.TestCase):
         with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
             sandbox.run("migrate", check=0)
             with Daemon(sandbox) as daemon:
+                busy = threading.Event()
+                busy.set()
+
+                def others():
+                    while busy.is_set():
+                        daemon.post("/api/debates", {"task": "busy", "rounds": 6})
+                        time.sleep(0.5)
+
+                thread = threading.Thread(target=others)
+                thread.start()
+                self.addCleanup(thread.join)
+                self.addCleanup(busy.clear)
                 for _ in range(12):
                     daemon.post("/api/debates", {"task": "first", "rounds": 6})
+                time.sleep(0.5)
                 cluster.stop()
+                time.sleep(0.5)
                 cluster.start()
                 open_ones = "SELECT count(*) FROM debates WHERE status IN ('created', 'running') AND task = 'first'"
                 deadline = time.monotonic() + 40
                 while cluster.sql(open_ones) != "0":
                     self.assertLess(time.monotonic(), deadline, daemon.text()[-3000:])
-                    daemon.post("/api/debates", {"task": "busy", "rounds": 6})
                     time.sleep(0.5)
+                busy.clear()
+                thread.join()
 
     def test_what_only_this_server_has_is_not_acknowledged(self):
         """With synchronous replication a commit whose wait was broken off is local, and PostgreSQL only warns of it."""

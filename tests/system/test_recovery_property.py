@@ -348,6 +348,18 @@ class Found(unittest.TestCase):
         refused = world.run("backup", "verify", "--input", "latest-base")
         self.assertEqual(refused.returncode, 65, refused.stdout)
 
+    def test_a_base_of_a_timeline_that_has_no_log_yet_is_good(self):
+        """Verified along the timeline that was left before it, to whose end it does not lead."""
+        world = self.world
+        self.commit()
+        world.end_receiver()
+        self.swap("--latest")
+        world.commit_rows(1, 10)
+        world.base()
+        verified = world.run("backup", "verify", "--input", "latest-base", "--json")
+        self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
+        self.assertEqual(json.loads(verified.stdout)["replayed"]["timeline"], 2)
+
     def test_a_timeline_whose_whole_folder_is_gone_is_missed(self):
         world = self.world
         self.commit()

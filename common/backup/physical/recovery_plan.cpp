@@ -91,9 +91,14 @@ class Planner {
 
   void chooseTimeline(std::uint32_t timeline) {
     const auto known = listing().branches.find(timeline);
-    if (known == listing().branches.end())
+    const bool has_base = std::any_of(all_.begin(), all_.end(),
+                                      [&](const Entry& base) { return base.manifest->physical->timeline == timeline; });
+    if (known != listing().branches.end())
+      plan_.branch = known->second;
+    else if (has_base)  // nothing of it was received yet
+      plan_.branch = {{timeline, kNever}};
+    else
       throw Error(Code::NoInput, fmt::format("there is no log of timeline {}", timeline), describeHeads());
-    plan_.branch = known->second;
     if (options_.target.kind == Goal::Name || options_.target.kind == Goal::Xid) search();
   }
 
