@@ -293,6 +293,7 @@ void Engine::renew(const std::stop_token& stop) {
     if (held.empty()) continue;
     lock.unlock();
     std::vector<std::string> ids;
+    ids.reserve(held.size());
     for (const auto& [id, epoch] : held) ids.push_back(id);
     std::optional<std::vector<store::Leases::Renewed>> renewed;
     try {
