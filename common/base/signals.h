@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include <atomic>
 #include <functional>
 #include <initializer_list>
 #include <thread>
@@ -19,6 +20,7 @@ class Signals {
 
  private:
   sigset_t set_{};
+  std::atomic<bool> ending_{false};
   std::thread thread_;
 };
 
