@@ -68,8 +68,10 @@ class ForwardedReader {
         expect('=');
         auto value = at_ < text_.size() && text_[at_] == '"' ? quoted() : std::string(token());
         if (!seen.insert(name).second) refuse(kForwarded, "a parameter twice in one element");
-        if (name == "for") hop.node = std::move(value);
-        if (name == "proto") hop.proto = lower(value);
+        if (name == "for")
+          hop.node = std::move(value);
+        else if (name == "proto")
+          hop.proto = lower(value);
         skipSpace();
       }
       if (at_ == text_.size() || text_[at_] != ';') return {std::move(hop), !seen.empty()};
