@@ -25,11 +25,25 @@ web::Response agents(const Services& services) {
   return web::jsonResponse(json::object{{"agents", array}, {"total", count}});
 }
 
-web::Response leaderboard(const web::Request& request, const Services& services) {
-  const auto limit = request.integer("limit", 20, 1, 100);
-  const auto offset = request.integer("offset", 0, 0, 1'000'000);
+struct Page {
+  explicit Page(const web::Request& request)
+      : limit(request.integer("limit", 20, 1, 100)), offset(request.integer("offset", 0, 0, 1'000'000)) {}
+  std::string key() const { return fmt::format("leaderboard|{}|{}", limit, offset); }
+  std::int64_t limit;
+  std::int64_t offset;
+};
+
+std::optional<web::Response> cachedLeaderboard(const web::Request& request, const Services& services) {
   web::Response response;
-  response.shared_body = services.lists.get(fmt::format("leaderboard|{}|{}", limit, offset), [&] {
+  response.shared_body = services.lists.peek(Page(request).key());
+  return response.shared_body ? std::optional(std::move(response)) : std::nullopt;
+}
+
+web::Response leaderboard(const web::Request& request, const Services& services) {
+  const Page page(request);
+  const auto [limit, offset] = std::pair(page.limit, page.offset);
+  web::Response response;
+  response.shared_body = services.lists.get(page.key(), [&, limit = limit, offset = offset] {
     json::array array;
     std::int64_t rank = offset;
     for (const auto& rating : services.ratings.leaderboard(limit, offset))
@@ -54,7 +68,8 @@ void addAgentRoutes(web::Router& router, const Services& services) {
                 .pattern = path,
                 .permission = accounts::Permission::ReadAgents,
                 .handler = [&services](const web::Request& request) { return leaderboard(request, services); },
-                .query = {"limit", "offset"}});
+                .query = {"limit", "offset"},
+                .cached = [&services](const web::Request& request) { return cachedLeaderboard(request, services); }});
   }
 }
 
