@@ -58,6 +58,8 @@ std::unique_ptr<Assembly> started(const std::function<config::Loaded()>& load) {
   if (loaded.problems.empty()) {
     for (const auto& path : deployment::ensureGeneratedSecrets(loaded.config))
       log::info("generated {} (mode 0600)", path.string());
+  } else {
+    deployment::loadGeneratedSecrets(loaded.config);  // what is there is not to be called missing
   }
   requireStartable(loaded);
   auto assembly = std::make_unique<Assembly>(std::move(loaded));

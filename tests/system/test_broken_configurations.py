@@ -4,7 +4,7 @@ import secrets
 import subprocess
 import unittest
 
-from support import Sandbox, free_port, main, postgres_database, production_environment, service, strong_secret
+from support import BINARY, Daemon, Sandbox, free_port, main, postgres_database, production_environment, service, strong_secret
 
 CANARY = "canary" + secrets.token_hex(16)
 UNREACHABLE = "127.0.0.1:1"
@@ -124,6 +124,15 @@ class BrokenConfigurations(unittest.TestCase):
             self.assertNotIn(CANARY, printed, command)
             for value in secret_values:
                 self.assertNotIn(value, printed, f"{command} prints a secret")
+
+    def test_a_mistake_elsewhere_does_not_call_a_generated_key_missing(self):
+        with Sandbox() as sandbox:
+            with Daemon(sandbox):
+                pass
+            refused = subprocess.run([BINARY, "serve"], env={**sandbox.environment, "ARAGORA_PORT": "99999"}, capture_output=True, text=True, timeout=20)
+            self.assertEqual(refused.returncode, 78)
+            self.assertIn("1 check failed", refused.stderr)
+            self.assertNotIn("ENCRYPTION_KEY", refused.stderr)
 
     def test_the_good_configuration_passes(self):
         self.sandbox.run("validate-env", check=0, **self.good)

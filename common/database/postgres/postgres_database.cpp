@@ -44,11 +44,10 @@ class PostgresDatabase::Lease {
     } catch (const Error& error) {
       lock.lock();
       --pool_.open_;
-      if (error.code() != Code::Interrupted) {
-        pool_.failed_at_ = std::chrono::steady_clock::now();
-        pool_.failure_ = error.what();
-      }
       pool_.returned_.notify_one();
+      if (error.code() == Code::Interrupted) throw;  // of ours: no failure of the database
+      pool_.failed_at_ = std::chrono::steady_clock::now();
+      pool_.failure_ = error.what();
       throw Failure(error);
     }
   }
