@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
+#include "common/base/process_tree.h"
 #include "common/base/text.h"
 
 extern char** environ;
@@ -202,12 +203,12 @@ std::string Subprocess::errorOutputSoFar() const {
 Subprocess::~Subprocess() { kill(); }
 
 void Subprocess::watchOver() {
-  obligation_.emplace([pid = pid_] { ::kill(-pid, SIGKILL); });
+  obligation_.emplace([pid = pid_] { killTree(pid); });
 }
 
 void Subprocess::kill() {
   if (pid_ <= 0) return;
-  ::kill(-pid_, SIGKILL);
+  killTree(pid_);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
   status_ = 128 + SIGKILL;

@@ -1,8 +1,8 @@
 // Runs another program: arguments as a vector (never a shell), no descriptor and of our environment no variable but
 // what is named here, standard output as a stream, standard error captured (last 64 KiB). Used for pg_dump, pg_restore
 // and the programs named by *_COMMAND settings. Every wait has a deadline and ends early when a signal came
-// (interrupt::check()); destruction kills the child's process group, and no child outlives the thread that started it,
-// even one that is killed. Not thread-safe, one owner.
+// (interrupt::check()); destruction kills the child with all that it started, and no child outlives the thread that
+// started it, even one that is killed. Not thread-safe, one owner.
 #pragma once
 
 #include <sys/types.h>

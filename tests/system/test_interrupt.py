@@ -13,6 +13,11 @@ from recovery import Receiver
 from support import BINARY, Cluster, Daemon, Sandbox, main
 
 
+def process_state(process):
+    """The letter of proc(5), behind the name in brackets."""
+    return (process / "stat").read_text().rpartition(") ")[2][:1]
+
+
 def processes_of(directory):
     """Whoever works in the directory or was started with it in arguments or environment."""
     found = []
@@ -21,7 +26,7 @@ def processes_of(directory):
             where = os.readlink(process / "cwd")
             said = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
             if where.startswith(str(directory)) or os.fsencode(str(directory)) in said:
-                found.append(f"{process.name} {said[:200]!r}")
+                found.append(f"{process.name} {said.rstrip(bytes(1))[:200]!r} in {where}, state {process_state(process)}")
     return found
 
 
@@ -145,6 +150,23 @@ class Interrupts(unittest.TestCase):
             self.interrupted(sandbox, ["backup", "verify", "--input", "latest-base"], [0, server_runs])
             self.killed(sandbox, ["drill"], [server_runs, self.daemon_runs, 0.3], ["drill"])
             self.killed(sandbox, ["backup", "verify", "--input", "latest-base"], [server_runs], ["backup", "verify", "--input", "latest-base"])
+
+    def test_a_server_that_does_not_answer_goes_with_all_its_processes(self):
+        """Each process of PostgreSQL has a session of its own, and one that is busy does not look whether its postmaster lives."""
+        with Cluster() as cluster, self.deployment(DATABASE_URL=cluster.url) as sandbox:
+            sandbox.run("backup", "create", "--kind", "base", check=0)
+            server_runs = lambda: any("postgres: " in line for line in processes_of(self.scratch))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with self.start(sandbox, "drill") as process:
+                    self.wait_for(server_runs, process, "server")
+                    servers = [int(line.split()[0]) for line in processes_of(self.scratch) if "postgres" in line]
+                    for server in servers:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(server, signal.SIGSTOP)
+                    process.send_signal(number)
+                    out, error = process.communicate(timeout=30)
+                self.assertEqual(process.returncode, 130, out + error)
+                self.nothing_is_left(sandbox, f"{number.name} with {servers} stopped: {error}")
 
     def test_a_recovery_removes_what_it_had_unpacked(self):
         with Cluster() as cluster, self.deployment(DATABASE_URL=cluster.url) as sandbox:

@@ -364,6 +364,21 @@ TEST(Subprocess, GetsNoSecretAndNoDescriptorOfOurs) {
   ::unsetenv("SOME_TOOL_TOKEN");
 }
 
+TEST(Subprocess, KillsWhatHasLeftItsProcessGroup) {
+  // Two levels, each in a session of its own, the inner one deaf to whatever can be ignored.
+  Subprocess child(Command{{"sh", "-c", "setsid sh -c 'trap \"\" TERM INT HUP; echo $$; setsid sleep 60; :' & wait"}, {}, false});
+  std::string said(16, 0);
+  said.resize(child.read(said, deadlineIn(std::chrono::seconds(5))));
+  const auto inner = static_cast<pid_t>(std::stoi(said));
+  ASSERT_EQ(::getsid(inner), inner);
+  EXPECT_THROW(child.wait(deadlineIn(std::chrono::milliseconds(50))), Error);
+  const auto ended = [&] {
+    const auto state = readFileIfExists("/proc/" + std::to_string(inner) + "/stat").value_or(") Z");
+    return state.find(") Z") != std::string::npos;
+  };
+  EXPECT_TRUE(ended());
+}
+
 TEST(Subprocess, KillsWhatRunsPastItsDeadline) {
   const auto started = std::chrono::steady_clock::now();
   EXPECT_THROW(runCommand({{"sleep", "30"}, {}, false}, std::chrono::milliseconds(200)), Error);
