@@ -189,7 +189,8 @@ ListQuery parseListQuery(const web::Request& request) {
 
 std::string renderList(const ListQuery& query, const Services& services) {
   const auto page = services.pages.page(query.status, query.limit, query.offset);
-  std::string items = "[";
+  thread_local std::string items;  // a thread's pages are about as large as each other
+  items = "[";
   for (const auto& debate : page.debates) {
     if (items.size() > 1) items += ',';
     wire::appendDebateSummary(items, debate);

@@ -15,23 +15,40 @@ json::object withReason(json::object body, const lifecycle::Probe& probe) {
 
 // Whether this process works: what liveness probes ask, and a restart does not bring a database back. That one is away
 // is told by the status and by readiness.
-web::Response health(const Services& services) {
-  const auto probe = services.prober.latest();
+std::string healthText(const lifecycle::Probe& probe, double uptime_seconds) {
   const auto check = [](bool good, double milliseconds) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
-  return web::jsonResponse(withReason(
-      json::object{{"status", probe->healthy() ? "healthy" : "degraded"},
+  return toJson(withReason(
+      json::object{{"status", probe.healthy() ? "healthy" : "degraded"},
                    {"version", kVersion},
                    {"timestamp", toIso(nowMicros())},
-                   {"uptime_seconds", services.prober.uptimeSeconds()},
-                   {"database", name(probe->database)},
-                   {"redis", name(probe->redis)},
-                   {"components", componentsOf(*probe)},
-                   {"checks", json::object{{"database", check(probe->database == lifecycle::DatabaseState::Connected,
-                                                              probe->database_ms)},
-                                           {"agents", check(probe->agents == config::AgentsState::Available, 0)}}}},
-      *probe));
+                   {"uptime_seconds", uptime_seconds},
+                   {"database", name(probe.database)},
+                   {"redis", name(probe.redis)},
+                   {"components", componentsOf(probe)},
+                   {"checks", json::object{{"database", check(probe.database == lifecycle::DatabaseState::Connected,
+                                                              probe.database_ms)},
+                                           {"agents", check(probe.agents == config::AgentsState::Available, 0)}}}},
+      probe));
+}
+
+// Written anew for each probe and each second of uptime: it is asked for more often than anything else.
+web::Response health(const Services& services) {
+  struct Written {
+    std::shared_ptr<const lifecycle::Probe> probe;
+    std::int64_t second = -1;  // of uptime
+    std::shared_ptr<const std::string> text;
+  };
+  thread_local Written written;
+  auto probe = services.prober.latest();
+  const auto uptime = services.prober.uptimeSeconds();
+  const auto second = static_cast<std::int64_t>(uptime);
+  if (written.probe != probe || written.second != second)
+    written = {probe, second, std::make_shared<const std::string>(healthText(*probe, uptime))};
+  web::Response response;
+  response.shared_body = written.text;
+  return response;
 }
 
 web::Response ready(const Services& services) {

@@ -35,20 +35,24 @@ const std::string& dateHeader() {
   }
   return text;
 }
+
+template <typename... Texts>
+void append(std::string& head, const Texts&... texts) {
+  (head.append(std::string_view(texts)), ...);
+}
 }  // namespace
 
 void writeResponseHead(std::string& head, const Response& response, bool keep_alive) {
   const auto reason = bhttp::obsolete_reason(bhttp::int_to_status(static_cast<unsigned>(response.status)));
   head.clear();
-  fmt::format_to(std::back_inserter(head), "HTTP/1.1 {} {}\r\n", response.status,
-                 std::string_view(reason.data(), reason.size()));
+  append(head, "HTTP/1.1 ", fmt::format_int(response.status).c_str(), " ", std::string_view(reason), "\r\n");
   head += dateHeader();
   head += kSecurityHeaders;
   if (response.status != 204)
-    fmt::format_to(std::back_inserter(head), "Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
-                   response.content().size());
+    append(head, "Content-Type: ", response.content_type, "\r\nContent-Length: ",
+           fmt::format_int(response.content().size()).c_str(), "\r\n");
   for (const auto& [name, value] : response.headers)
-    fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
+    append(head, name, ": ", value, "\r\n");
   head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
 }
 

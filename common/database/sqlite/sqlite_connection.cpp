@@ -181,8 +181,11 @@ Rows SqliteConnection::query(std::string_view sql, const Values& values) {
     const int columns = sqlite3_column_count(statement);
     row.reserve(static_cast<std::size_t>(columns));
     for (int i = 0; i < columns; ++i) {
-      if (sqlite3_column_type(statement, i) == SQLITE_NULL) {
+      const int type = sqlite3_column_type(statement, i);
+      if (type == SQLITE_NULL) {
         row.add(std::nullopt);
+      } else if (type == SQLITE_INTEGER) {  // SQLite would go through its printf
+        row.add(fmt::format_int(sqlite3_column_int64(statement, i)).str());
       } else {
         const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, i));
         row.add(std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, i))));

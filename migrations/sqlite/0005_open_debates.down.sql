@@ -1,0 +1,2 @@
+DROP INDEX IF EXISTS debate_leases_held;
+DROP INDEX IF EXISTS debates_open;
