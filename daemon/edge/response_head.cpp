@@ -49,10 +49,9 @@ void writeResponseHead(std::string& head, const Response& response, bool keep_al
   head += dateHeader();
   head += kSecurityHeaders;
   if (response.status != 204)
-    append(head, "Content-Type: ", response.content_type, "\r\nContent-Length: ",
-           fmt::format_int(response.content().size()).c_str(), "\r\n");
-  for (const auto& [name, value] : response.headers)
-    append(head, name, ": ", value, "\r\n");
+    append(head, "Content-Type: ", response.content_type,
+           "\r\nContent-Length: ", fmt::format_int(response.content().size()).c_str(), "\r\n");
+  for (const auto& [name, value] : response.headers) append(head, name, ": ", value, "\r\n");
   head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
 }
 
