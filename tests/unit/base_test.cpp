@@ -366,7 +366,8 @@ TEST(Subprocess, GetsNoSecretAndNoDescriptorOfOurs) {
 
 TEST(Subprocess, KillsWhatHasLeftItsProcessGroup) {
   // Two levels, each in a session of its own, the inner one deaf to whatever can be ignored.
-  Subprocess child(Command{{"sh", "-c", "setsid sh -c 'trap \"\" TERM INT HUP; echo $$; setsid sleep 60; :' & wait"}, {}, false});
+  Subprocess child(
+      Command{{"sh", "-c", "setsid sh -c 'trap \"\" TERM INT HUP; echo $$; setsid sleep 60; :' & wait"}, {}, false});
   std::string said(16, 0);
   said.resize(child.read(said, deadlineIn(std::chrono::seconds(5))));
   const auto inner = static_cast<pid_t>(std::stoi(said));
