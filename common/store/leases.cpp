@@ -18,8 +18,8 @@ std::string_view now(const Connection& connection) {
 
 std::int64_t micros(std::chrono::milliseconds span) { return std::chrono::microseconds(span).count(); }
 
-// Costs what there are owners, running debates and `limit`, not what there are debates: each owner's oldest are found by
-// the index `debates_open`, and the owners themselves by hopping from one to the next in it. An owner's next debate
+// Costs what there are owners, running debates and `limit`, not what there are debates: each owner's oldest are found
+// by the index `debates_open`, and the owners themselves by hopping from one to the next in it. An owner's next debate
 // stands behind as many as the owner has running.
 std::string waitingSql(const Connection& connection) {
   const std::string_view owner = "coalesce(owner_id, '')";
@@ -33,7 +33,8 @@ std::string waitingSql(const Connection& connection) {
                            : fmt::format("JOIN debates d ON d.id IN (SELECT id FROM ({}))", oldest);
   return fmt::format(
       "WITH RECURSIVE owners(owner) AS (SELECT min({0}) FROM debates WHERE {1} UNION ALL SELECT (SELECT min({0}) FROM "
-      "debates WHERE {1} AND {0} > owners.owner) FROM owners WHERE owner IS NOT NULL), running AS (SELECT {0} AS owner, "
+      "debates WHERE {1} AND {0} > owners.owner) FROM owners WHERE owner IS NOT NULL), running AS (SELECT {0} AS "
+      "owner, "
       "count(*) AS debates FROM debate_leases l JOIN debates ON debates.id = l.debate_id WHERE l.expires_at > 0 AND "
       "l.expires_at >= {2} GROUP BY 1) SELECT id FROM (SELECT d.id, d.created_at, coalesce(running.debates, 0) + "
       "row_number() OVER (PARTITION BY owners.owner ORDER BY d.created_at, d.id) AS place FROM owners {3} LEFT JOIN "
@@ -114,7 +115,8 @@ std::vector<Leases::Renewed> Leases::renew(const std::vector<std::string>& debat
 
 std::vector<std::string> Leases::waiting(std::int64_t limit) {
   return database_.reading([&](Connection& connection) {
-    // The planner takes it for dear, since it cannot know how few owners there are: compiling it takes ten times as long.
+    // The planner takes it for dear, since it cannot know how few owners there are: compiling it takes ten times as
+    // long.
     if (connection.engine() == Engine::Postgres) connection.later({"SET LOCAL jit = off", {}});
     std::vector<std::string> ids;
     for (const auto& row : connection.query(waitingSql(connection), {limit})) ids.push_back(row.text(0));
