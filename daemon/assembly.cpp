@@ -105,6 +105,8 @@ struct Assembly::Parts {
   const web::Router& addRoutes() {
     api::addHealthRoutes(router, services);
     api::addDebateRoutes(router, services);
+    api::addDebateViewRoutes(router, services);
+    api::addDebateChangeRoutes(router, services);
     api::addAgentRoutes(router, services);
     api::addAccountRoutes(router, services);
     api::addMetricsRoute(router, services);

@@ -132,6 +132,19 @@ bool Debates::requestCancel(Connection& connection, const std::string& debate_id
              {debate_id, nowMicros()}) > 0;
 }
 
+std::optional<std::string> Debates::lockMetadata(Connection& connection, const std::string& debate_id) {
+  const auto rows = connection.query(
+      fmt::format("SELECT metadata FROM debates WHERE id = $1{}",
+                  connection.engine() == database::Engine::Postgres ? " FOR UPDATE" : ""),  // SQLite has one writer
+      {debate_id});
+  return rows.empty() ? std::nullopt : std::optional(rows[0].text(0));
+}
+
+void Debates::setMetadata(Connection& connection, const std::string& debate_id, const std::string& metadata) {
+  connection.execute("UPDATE debates SET metadata = $2, updated_at = $3 WHERE id = $1",
+                     {debate_id, metadata, nowMicros()});
+}
+
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
     requireHeld(connection, lease);

@@ -96,6 +96,9 @@ class Debates {
   std::vector<Event> events(const std::string& debate_id, std::int64_t since, std::int64_t limit);
   // Inside a write transaction of the caller's. False when there is no such debate or it has ended.
   static bool requestCancel(database::Connection& connection, const std::string& debate_id);
+  // Inside a write transaction of the caller's: nobody else changes it until its end. nullopt: there is no such debate.
+  static std::optional<std::string> lockMetadata(database::Connection& connection, const std::string& debate_id);
+  static void setMetadata(database::Connection& connection, const std::string& debate_id, const std::string& metadata);
 
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
 

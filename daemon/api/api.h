@@ -35,6 +35,8 @@ struct Services {
 
 void addHealthRoutes(web::Router& router, const Services& services);
 void addDebateRoutes(web::Router& router, const Services& services);
+void addDebateViewRoutes(web::Router& router, const Services& services);
+void addDebateChangeRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);

@@ -64,6 +64,36 @@ web::Response ready(const Services& services) {
                                       *probe),
                            is_ready ? 200 : 503);
 }
+
+web::Response databaseHealth(const Services& services) {
+  const auto probe = services.prober.latest();
+  const bool good = probe->database == lifecycle::DatabaseState::Connected;
+  return web::jsonResponse(withReason(json::object{{"status", good ? "healthy" : "unhealthy"},
+                                                   {"healthy", good},
+                                                   {"database", name(probe->database)},
+                                                   {"latency_ms", probe->database_ms}},
+                                      *probe),
+                           good ? 200 : 503);
+}
+
+// Where none is configured there is nothing to be ill.
+web::Response redisHealth(const Services& services) {
+  const auto probe = services.prober.latest();
+  const bool configured = probe->redis != lifecycle::RedisState::NotConfigured;
+  const bool good = !configured || probe->redis == lifecycle::RedisState::Connected;
+  return web::jsonResponse(json::object{{"status", !configured ? "not_configured"
+                                                   : good      ? "healthy"
+                                                               : "unhealthy"},
+                                        {"healthy", good},
+                                        {"configured", configured},
+                                        {"redis", name(probe->redis)}},
+                           good ? 200 : 503);
+}
+
+web::Response version() {
+  return web::jsonResponse(json::object{
+      {"name", "aragora"}, {"version", kVersion}, {"commit", kCommit}, {"api_versions", json::array{"v1", "v2"}}});
+}
 }  // namespace
 
 void addHealthRoutes(web::Router& router, const Services& services) {
@@ -71,10 +101,16 @@ void addHealthRoutes(web::Router& router, const Services& services) {
     router.add(
         {.method = "GET", .pattern = path, .handler = std::move(handler), .inline_handler = true, .counted = false});
   };
-  add("/api/health", [&services](const web::Request&) { return health(services); });
-  for (const auto* path : {"/api/ready", "/api/readiness", "/readyz"})
+  for (const auto* path : {"/api/health", "/api/health/detailed", "/health"})
+    add(path, [&services](const web::Request&) { return health(services); });
+  for (const auto* path : {"/api/health/db", "/api/health/database"})
+    add(path, [&services](const web::Request&) { return databaseHealth(services); });
+  add("/api/health/redis", [&services](const web::Request&) { return redisHealth(services); });
+  add("/api/version", [](const web::Request&) { return version(); });
+  for (const auto* path : {"/api/ready", "/api/readiness", "/api/health/ready", "/ready", "/readyz"})
     add(path, [&services](const web::Request&) { return ready(services); });
-  add("/healthz", [](const web::Request&) { return web::jsonResponse(json::object{{"status", "ok"}}); });
+  for (const auto* path : {"/healthz", "/api/health/live"})
+    add(path, [](const web::Request&) { return web::jsonResponse(json::object{{"status", "ok"}}); });
 }
 
 }  // namespace aragora::api

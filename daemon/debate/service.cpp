@@ -65,6 +65,21 @@ store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   return debate;
 }
 
+store::Debate Service::describe(const std::string& id, const Caller& caller,
+                                const std::function<std::string(const store::Debate&)>& change) {
+  auto debate = require(id);
+  parts_.database.write([&](database::Connection& connection) {
+    const auto metadata = store::Debates::lockMetadata(connection, debate.id);
+    if (!metadata) throw Error(Code::NotFound, fmt::format("Debate not found: {}", debate.id));
+    debate.metadata = *metadata;
+    debate.metadata = change(debate);
+    store::Debates::setMetadata(connection, debate.id, debate.metadata);
+    audit::append(connection, parts_.keyring, entryOf(caller, "debate.update", debate.id));
+  });
+  parts_.changed();
+  return debate;
+}
+
 std::optional<store::Debate> Service::find(const std::string& id) {
   return id.size() <= kLongestId ? parts_.debates.find(id) : std::nullopt;
 }

@@ -42,6 +42,9 @@ class Service {
                  const std::optional<IdempotencyKey>& idempotency = std::nullopt);
   // Ends it at its next step. Error(NotFound | Conflict).
   store::Debate cancel(const std::string& id, const Caller& caller);
+  // Replaces what clients say about it by what `change` makes of the row, which is locked. Error(NotFound).
+  store::Debate describe(const std::string& id, const Caller& caller,
+                         const std::function<std::string(const store::Debate&)>& change);
   // By id or slug.
   std::optional<store::Debate> find(const std::string& id);
   store::Debate require(const std::string& id);  // Error(NotFound)

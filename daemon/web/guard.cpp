@@ -143,9 +143,11 @@ class Guard::Exchange : public edge::Exchange {
       request_.parameters = std::move(match.parameters);
       return std::nullopt;
     }
-    if (match.allowed.empty())
+    if (match.allowed.empty()) {
+      const auto known = guard_.router_.near(request_.path);
       throw Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
-                  "see /api/openapi.json");
+                  "there are: " + join(known, ", "));
+    }
     auto response =
         errorResponse(Error(Code::MethodNotAllowed,
                             fmt::format("{} takes {}", printable(request_.path, 200), join(match.allowed, ", "))),

@@ -1,5 +1,7 @@
 #include "daemon/web/router.h"
 
+#include <set>
+
 #include "common/base/text.h"
 
 namespace aragora::web {
@@ -15,36 +17,71 @@ std::vector<std::string> segmentsOf(std::string_view path) {
   }
   return segments;
 }
+
+// What stands for the {names} of a pattern, when the path fits it.
+std::optional<std::map<std::string, std::string>> parametersOf(const std::vector<std::string>& pattern,
+                                                               const std::vector<std::string>& path) {
+  if (pattern.size() != path.size()) return std::nullopt;
+  const auto named = [](const std::string& segment) { return startsWith(segment, "{"); };
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (!named(pattern[i]) && pattern[i] != path[i]) return std::nullopt;
+  }
+  std::map<std::string, std::string> parameters;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    if (named(pattern[i])) parameters[pattern[i].substr(1, pattern[i].size() - 2)] = path[i];
+  }
+  return parameters;
+}
 }  // namespace
 
 void Router::add(Route route) {
   route.segments = segmentsOf(route.pattern);
+  if (route.pattern.find('{') == std::string::npos)
+    spelled_out_[route.pattern].push_back(routes_.size());
+  else
+    patterns_.push_back(routes_.size());
   routes_.push_back(std::move(route));
 }
 
 Match Router::match(std::string_view method, std::string_view path) const {
   Match result;
-  const auto segments = segmentsOf(path);
-  for (const auto& route : routes_) {
-    if (route.segments.size() != segments.size()) continue;
-    std::map<std::string, std::string> parameters;
-    bool fits = true;
-    for (std::size_t i = 0; i < segments.size() && fits; ++i) {
-      const auto& pattern = route.segments[i];
-      if (startsWith(pattern, "{"))
-        parameters[pattern.substr(1, pattern.size() - 2)] = segments[i];
-      else
-        fits = pattern == segments[i];
+  if (const auto found = spelled_out_.find(std::string(path)); found != spelled_out_.end()) {
+    for (const auto index : found->second) {
+      if (routes_[index].method == method) {
+        result.route = &routes_[index];
+        return result;
+      }
+      result.allowed.push_back(routes_[index].method);
     }
-    if (!fits) continue;
+    return result;
+  }
+  const auto segments = segmentsOf(path);
+  for (const auto index : patterns_) {
+    const auto& route = routes_[index];
+    auto parameters = parametersOf(route.segments, segments);
+    if (!parameters) continue;
     if (route.method == method) {
       result.route = &route;
-      result.parameters = std::move(parameters);
+      result.parameters = std::move(*parameters);
       return result;
     }
     result.allowed.push_back(route.method);
   }
   return result;
+}
+
+std::vector<std::string> Router::near(std::string_view path) const {
+  const auto segments = segmentsOf(path);
+  std::set<std::string> same;
+  std::set<std::string> all;
+  for (const auto& route : routes_) {
+    all.insert(route.pattern);
+    if (segments.size() > 1 && route.segments.size() > 1 && route.segments[0] == segments[0] &&
+        route.segments[1] == segments[1])
+      same.insert(route.pattern);
+  }
+  const auto& chosen = same.empty() ? all : same;
+  return {chosen.begin(), chosen.end()};
 }
 
 }  // namespace aragora::web

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <unordered_map>
 
 #include "daemon/web/request.h"
 
@@ -35,12 +36,17 @@ struct Match {
 
 class Router {
  public:
+  // A path that is spelled out wins over one with {parameters}, whatever was added first.
   void add(Route route);
   Match match(std::string_view method, std::string_view path) const;
+  // What there is below the same first two segments (/api/debates), or everywhere; sorted, each once.
+  std::vector<std::string> near(std::string_view path) const;
   const std::vector<Route>& routes() const { return routes_; }
 
  private:
   std::vector<Route> routes_;
+  std::unordered_map<std::string, std::vector<std::size_t>> spelled_out_;  // by path: its methods
+  std::vector<std::size_t> patterns_;
 };
 
 }  // namespace aragora::web

@@ -47,7 +47,7 @@ void appendDebateSummary(std::string& out, const store::Debate& debate) {
   object.finish();
 }
 
-std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
+json::array renderRounds(const std::vector<store::Event>& events) {
   std::map<std::int64_t, json::object> rounds;
   std::int64_t index = 0;
   for (const auto& event : events) {
@@ -66,11 +66,45 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
   }
   json::array list;
   for (auto& [number, round] : rounds) list.push_back(std::move(round));
+  return list;
+}
+
+json::array renderVotes(const std::vector<store::Event>& events) {
+  json::array votes;
+  for (const auto& event : events) {
+    if (std::holds_alternative<store::Vote>(event.body)) votes.push_back(renderPayload(event));
+  }
+  return votes;
+}
+
+json::array renderSeats(const store::Debate& debate, const std::vector<store::Event>& events) {
+  std::vector<std::string> seats = debate.agents;
+  for (const auto& event : events) {
+    if (const auto* started = std::get_if<store::DebateStarted>(&event.body)) seats = started->seats;
+  }
+  json::array list;
+  for (const auto& seat : seats) {
+    const auto counted = [&](const auto& is_one) {
+      return std::count_if(events.begin(), events.end(),
+                           [&](const store::Event& event) { return event.agent == seat && is_one(event.body); });
+    };
+    list.push_back(json::object{
+        {"name", seat},
+        {"agent_id", seat},
+        {"messages", counted([](const auto& body) { return std::holds_alternative<store::AgentMessage>(body); })},
+        {"critiques", counted([](const auto& body) { return std::holds_alternative<store::Critique>(body); })},
+        {"votes", counted([](const auto& body) { return std::holds_alternative<store::Vote>(body); })},
+        {"errors", counted([](const auto& body) { return std::holds_alternative<store::AgentError>(body); })}});
+  }
+  return list;
+}
+
+std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events) {
   std::string body;
   JsonObjectText object(body);
   writeSummary(object, debate);
   object.text("context", debate.context);
-  object.raw("rounds", toJson(list));
+  object.raw("rounds", toJson(renderRounds(events)));
   object.finish();
   return body;
 }

@@ -8,6 +8,13 @@
 namespace aragora::wire {
 
 void appendDebateSummary(std::string& out, const store::Debate& debate);
+// Rounds with messages, critiques and votes, taken from its events.
+json::array renderRounds(const std::vector<store::Event>& events);
+json::array renderVotes(const std::vector<store::Event>& events);
+// Seats with what each of them did.
+json::array renderSeats(const store::Debate& debate, const std::vector<store::Event>& events);
+// Everything that was said, to be read by people. (CommonMark)
+std::string renderMarkdown(const store::Debate& debate, const std::vector<store::Event>& events);
 // With rounds, messages, critiques and votes taken from its events.
 std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events);
 json::object renderRating(const store::Rating& rating, std::int64_t rank);

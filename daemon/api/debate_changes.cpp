@@ -1,0 +1,158 @@
+#include "common/base/text.h"
+#include "daemon/api/debate_calls.h"
+#include "daemon/api/new_debate.h"
+
+// What else can be done with debates than to create and to cancel one.
+namespace aragora::api {
+
+namespace {
+constexpr std::size_t kMaxBatch = 50;
+constexpr std::size_t kMaxTags = 20;
+constexpr std::size_t kMaxMetadata = 16 * 1024;
+
+json::object metadataOf(const store::Debate& debate) {
+  return parseJson(debate.metadata, "the metadata of a debate").as_object();
+}
+
+std::string requireText(const json::value& value, std::string_view field, std::size_t limit) {
+  if (!value.is_string() || value.get_string().size() > limit || value.get_string().find('\0') != json::string::npos)
+    throw Error(Code::Validation, fmt::format("{} must be a text of at most {} bytes", field, limit));
+  return std::string(value.get_string());
+}
+
+json::array requireTags(const json::value& value) {
+  if (!value.is_array() || value.get_array().size() > kMaxTags)
+    throw Error(Code::Validation, fmt::format("tags must be a list of at most {} texts", kMaxTags));
+  for (const auto& tag : value.get_array()) requireText(tag, "a tag", 100);
+  return value.get_array();
+}
+
+// Title and tags are what its clients call it, and stand with the rest of what they say about it.
+json::array apply(const json::object& body, json::object& metadata) {
+  json::array updated;
+  for (const auto& [field, value] : body) {
+    if (field == "title")
+      metadata["title"] = requireText(value, "title", 500);
+    else if (field == "tags")
+      metadata["tags"] = requireTags(value);
+    else if (field == "metadata" && value.is_object())
+      for (const auto& [name, one] : value.get_object()) metadata[name] = one;
+    else
+      throw Error(Code::Validation, fmt::format("{} cannot be changed", printable(field, 60)),
+                  "title, tags and metadata (an object) can; POST …/cancel ends a debate");
+    updated.emplace_back(field);
+  }
+  if (updated.empty()) throw Error(Code::Validation, "nothing to change", "send title, tags or metadata");
+  if (toJson(metadata).size() > kMaxMetadata) throw Error(Code::Validation, "metadata has more than 16 KiB");
+  return updated;
+}
+
+web::Response update(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  json::array updated;
+  const auto debate =
+      services.debating.describe(request.parameters.at("id"), callerOf(request), [&](const store::Debate& before) {
+        auto metadata = metadataOf(before);
+        updated = apply(body, metadata);
+        return toJson(metadata);
+      });
+  const auto metadata = metadataOf(debate);
+  const auto value = [&](const char* name, const json::value& fallback) {
+    const auto* found = metadata.if_contains(name);
+    return found == nullptr ? fallback : *found;
+  };
+  return web::jsonResponse(
+      json::object{{"success", true},
+                   {"debate_id", debate.id},
+                   {"updated_fields", std::move(updated)},
+                   {"debate", json::object{{"id", debate.id},
+                                           {"title", value("title", json::value(json::string(debate.task)))},
+                                           {"status", store::name(debate.status)},
+                                           {"tags", value("tags", json::array())},
+                                           {"metadata", metadata}}}});
+}
+
+// The same question again, to the same agents, with what the body says instead.
+web::Response fork(const web::Request& request, const Services& services) {
+  const auto parent = require(request, services);
+  json::object body{{"task", parent.task},
+                    {"context", parent.context},
+                    {"agents", json::array(parent.agents.begin(), parent.agents.end())},
+                    {"rounds", parent.rounds},
+                    {"consensus", parent.consensus_kind}};
+  for (const auto& [field, value] : request.jsonBody()) body[field] = value;
+  auto draft = parseDebate(body, services);
+  auto metadata = metadataOf(draft);
+  metadata["forked_from"] = parent.id;
+  draft.metadata = toJson(metadata);
+  auto created = services.debating.create(std::move(draft), callerOf(request), [&](const store::Debate& debate) {
+    auto answer = createdBody(debate, request);
+    answer["parent_debate_id"] = parent.id;
+    answer["forked_from"] = parent.id;
+    return toJson(answer);
+  });
+  web::Response response;
+  response.body = std::move(created.answer);
+  return response;
+}
+
+const json::array& batchOf(const json::object& body) {
+  for (const auto* name : {"items", "debates", "requests"}) {
+    const auto* found = body.if_contains(name);
+    if (found == nullptr) continue;
+    if (!found->is_array() || found->get_array().empty() || found->get_array().size() > kMaxBatch)
+      throw Error(Code::Validation,
+                  fmt::format("{} must be a list of at least one debate and at most {}", name, kMaxBatch));
+    return found->get_array();
+  }
+  throw Error(Code::Validation, "no debates in the body", "{\"items\": [{\"task\": …}]}");
+}
+
+// All are understood, or none is created; what fails after that is told one by one.
+web::Response batch(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  std::vector<store::Debate> drafts;
+  for (const auto& one : batchOf(body)) {
+    try {
+      if (!one.is_object()) throw Error(Code::Validation, "is not an object");
+      drafts.push_back(parseDebate(one.get_object(), services));
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("debate {} of the batch: {}", drafts.size() + 1, error.what()));
+    }
+  }
+  json::array created;
+  json::array errors;
+  for (auto& draft : drafts) {
+    try {
+      const auto answer =
+          services.debating.create(std::move(draft), callerOf(request),
+                                   [&](const store::Debate& debate) { return toJson(createdBody(debate, request)); });
+      created.push_back(parseJson(answer.answer, "our own answer"));
+    } catch (const Error& error) {
+      if (created.empty()) throw;
+      errors.push_back(json::object{{"index", created.size() + errors.size()}, {"error", error.what()}});
+    }
+  }
+  const auto submitted = created.size();
+  return web::jsonResponse(json::object{{"success", errors.empty()},
+                                        {"submitted", submitted},
+                                        {"debates", created},
+                                        {"items", std::move(created)},
+                                        {"errors", std::move(errors)}});
+}
+}  // namespace
+
+void addDebateChangeRoutes(web::Router& router, const Services& services) {
+  using Handler = web::Response (*)(const web::Request&, const Services&);
+  const auto add = [&](const char* method, const char* path, Handler handler) {
+    router.add({.method = method,
+                .pattern = path,
+                .permission = accounts::Permission::RunDebates,
+                .handler = [&services, handler](const web::Request& request) { return handler(request, services); }});
+  };
+  for (const auto* method : {"PATCH", "PUT"}) add(method, "/api/debates/{id}", update);
+  for (const auto* path : {"/api/debates/{id}/fork", "/api/debates/{id}/clone"}) add("POST", path, fork);
+  add("POST", "/api/debates/batch", batch);
+}
+
+}  // namespace aragora::api

@@ -1,0 +1,198 @@
+"""What clients of the original call beside creating and listing: the views of a debate, search, statistics, changes."""
+import contextlib
+import json
+import re
+import sqlite3
+import subprocess
+import unittest
+
+from support import Daemon, Sandbox, main, postgres_database
+
+
+class Routes:
+    """On either engine; the subclasses say which."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.sandbox = cls.enterClassContext(cls.database())
+        cls.sandbox.run("migrate", check=0)
+        cls.daemon = cls.enterClassContext(Daemon(cls.sandbox))
+        created = cls.daemon.post("/api/debates", {"topic": "Is a 100% rollout wise?", "context": "a cluster of three", "rounds": 1, "agents": ["demo-a", "demo-b", "demo-c"]})
+        cls.id = created[1]["debate_id"]
+        cls.daemon.wait_finished(cls.id)
+        cls.debate = cls.get(f"/api/debates/{cls.id}")
+
+    @classmethod
+    def get(cls, path, status=200):
+        got, body = cls.daemon.get(path)[:2]
+        assert got == status, (path, got, body)
+        return body
+
+    def send(self, method, path, body=None):
+        status, _, answer = self.daemon.request(method, path, body)
+        return status, json.loads(answer)
+
+    def test_views_say_what_the_whole_says(self):
+        rounds = self.get(f"/api/v1/debates/{self.id}/rounds")
+        self.assertEqual(rounds["rounds"], self.debate["rounds"])
+        self.assertEqual(rounds["total"], len(self.debate["rounds"]))
+        votes = self.get(f"/api/debates/{self.id}/votes")["votes"]
+        self.assertEqual(votes, [vote for one in self.debate["rounds"] for vote in one["votes"]])
+        self.assertEqual(len(votes), 3)
+        seats = self.get(f"/api/debates/{self.id}/agents")["agents"]
+        self.assertEqual([seat["name"] for seat in seats], ["demo-a", "demo-b", "demo-c"])
+        said = [message["agent"] for one in self.debate["rounds"] for message in one["messages"]]
+        self.assertEqual([seat["messages"] for seat in seats], [said.count(seat["name"]) for seat in seats])
+        self.assertTrue(all(seat["messages"] > 0 and seat["votes"] == 1 for seat in seats), seats)
+        consensus = self.get(f"/api/debates/{self.id}/consensus")
+        self.assertEqual(consensus["consensus"], self.debate["consensus"])
+        self.assertEqual((consensus["decided"], consensus["reached"]), (True, self.debate["consensus"]["reached"]))
+        summary = self.get(f"/api/debates/{self.id}/summary")
+        self.assertEqual(summary["conclusion"], self.debate["final_answer"])
+        timeline = self.get(f"/api/debates/{self.id}/timeline")["timeline"]
+        self.assertEqual([event["seq"] for event in timeline], list(range(1, len(timeline) + 1)))
+        for view in ("rounds", "votes", "agents", "consensus", "summary", "timeline", "export"):
+            self.assertIn("Debate not found", self.get(f"/api/debates/nobody/{view}", 404)["error"])
+
+    def test_export(self):
+        whole = self.get(f"/api/debates/{self.id}")
+        self.assertEqual(self.get(f"/api/debates/{self.id}/export?format=json"), whole)
+        self.assertEqual(self.get(f"/api/debates/{self.id}/export/json"), whole)
+        status, headers, body = self.daemon.request("GET", f"/api/debates/{self.id}/export/md")
+        text = body.decode()
+        self.assertEqual(status, 200)
+        self.assertTrue(headers["content-type"].startswith("text/markdown"), headers)
+        self.assertIn(f'filename="debate-{self.id}.md"', headers["content-disposition"])
+        self.assertIn("> Is a 100% rollout wise?", text)
+        for one in self.debate["rounds"]:
+            for message in one["messages"]:
+                for line in message["content"].splitlines():
+                    self.assertIn(line, text)
+        self.assertIn("no export as 'pdf'", self.get(f"/api/debates/{self.id}/export/pdf", 400)["error"])
+
+    def test_search_takes_words_as_they_stand(self):
+        mine, other = (self.daemon.post("/api/debates", {"task": f"Do you {word} geese?", "rounds": 0})[1]["debate_id"] for word in ("100% like", "1000 like"))
+        for debate_id in (mine, other):
+            self.daemon.wait_finished(debate_id)
+        for name in ("q", "query"):
+            found = self.get(f"/api/v1/search?{name}=100%25%20LIKE%20GEESE")
+            self.assertEqual(([debate["id"] for debate in found["results"]], found["total"]), ([mine], 1), found)
+        self.assertEqual(found["items"], found["debates"])
+        both = self.get("/api/search?q=like%20geese&limit=1")
+        self.assertEqual((both["total"], both["count"], both["has_more"], both["results"][0]["id"]), (2, 1, True, other))
+        self.assertEqual(self.get("/api/search?q=like%20geese&limit=1&offset=1")["results"][0]["id"], mine)
+        for words in ("%25%25", "_like%20geese", "%5C"):
+            self.assertEqual(self.get(f"/api/search?q={words}")["total"], 0, words)
+        self.get("/api/search", 400)
+        self.get("/api/search?q=%20", 400)
+
+    def test_statistics_are_counted(self):
+        listed = self.get("/api/debates?limit=100")["debates"]
+        stats = self.get("/api/debates/stats")
+        self.assertEqual(stats["total"], sum(stats["by_status"].values()))
+        self.assertGreaterEqual(stats["total"], 1)
+        completed = [debate for debate in listed if debate["status"] == "completed"]
+        self.assertLessEqual(stats["consensus_reached"], stats["completed"])
+        self.assertTrue(0 < stats["average_confidence"] <= 1 or stats["consensus_reached"] == 0, stats)
+        self.assertTrue(completed)
+        self.assertEqual(self.get("/api/v1/debates/statistics").keys(), stats.keys())
+        self.assertEqual(self.get("/api/history/debates?limit=1").keys(), self.get("/api/debates?limit=1").keys())
+
+    def test_disagreements_come_from_votes(self):
+        for debate in self.get("/api/analytics/disagreements?limit=100")["disagreements"]:
+            whole = self.get(f"/api/debates/{debate['debate_id']}")
+            self.assertEqual(debate["dissenting_agents"], whole["consensus"]["dissenting_agents"])
+            self.assertTrue(debate["dissenting_agents"] or not whole["consensus_reached"], whole["consensus"])
+        expected = {d["id"] for d in self.get("/api/debates?limit=100")["debates"] if d["status"] == "completed" and (not d["consensus_reached"] or d["consensus"]["dissenting_agents"])}
+        self.assertEqual({d["debate_id"] for d in self.get("/api/analytics/disagreements?limit=100")["disagreements"]}, expected)
+
+    def test_changes_stay_and_are_audited(self):
+        for method in ("PATCH", "PUT"):
+            status, body = self.send(method, f"/api/v1/debates/{self.id}", {"title": f"by {method}", "tags": ["a", "ü"], "metadata": {"k": 1}})
+            self.assertEqual(status, 200, body)
+            self.assertEqual((body["updated_fields"], body["debate"]["title"], body["debate"]["tags"]), (["title", "tags", "metadata"], f"by {method}", ["a", "ü"]))
+        self.assertEqual(self.get(f"/api/debates/{self.id}")["metadata"], {"title": "by PUT", "tags": ["a", "ü"], "k": 1})
+        for wrong in ({}, {"status": "archived"}, {"title": 1}, {"tags": "a"}, {"tags": ["x" * 101]}, {"metadata": []}, {"metadata": {"x": "y" * 20_000}}):
+            status, body = self.send("PATCH", f"/api/debates/{self.id}", wrong)
+            self.assertEqual((status, body["code"]), (400, "VALIDATION_ERROR"), body)
+        self.assertEqual(self.send("PATCH", "/api/debates/nobody", {"title": "x"})[0], 404)
+        self.assertEqual(self.audited("debate.update"), 2)
+
+    def test_fork_and_batch_run(self):
+        status, body = self.send("POST", f"/api/debates/{self.id}/fork", {"rounds": 0})
+        self.assertEqual((status, body["forked_from"], body["rounds"], body["agents"]), (200, self.id, 0, ["demo-a", "demo-b", "demo-c"]), body)
+        self.daemon.wait_finished(body["debate_id"])
+        forked = self.get(f"/api/debates/{body['debate_id']}")
+        self.assertEqual((forked["task"], forked["context"], forked["metadata"]["forked_from"]), (self.debate["task"], "a cluster of three", self.id))
+        self.assertEqual(self.send("POST", f"/api/debates/{self.id}/clone")[0], 200)
+        status, body = self.send("POST", "/api/debates/batch", {"items": [{"question": f"batch {i}", "rounds": 0} for i in range(3)]})
+        self.assertEqual((status, body["submitted"], body["errors"]), (200, 3, []), body)
+        for one in body["debates"]:
+            self.daemon.wait_finished(one["debate_id"])
+        for wrong in ({}, {"items": []}, {"items": [{"task": "good", "rounds": 0}, {"task": " "}]}, {"items": [1]}, {"items": [{"task": "x"}] * 51}):
+            self.assertEqual(self.send("POST", "/api/debates/batch", wrong)[0], 400, wrong)
+        self.assertEqual(self.get("/api/search?q=good")["total"], 0, "all of a batch are understood, or none is created")
+
+    def test_agents_and_leaderboard(self):
+        agents = self.get("/api/agents")
+        self.assertEqual(agents["items"], agents["agents"])
+        rated = {entry["name"]: entry for entry in self.get("/api/leaderboard?limit=100")["rankings"]}
+        one = self.get("/api/agents/demo-a")
+        self.assertEqual((one["name"], one["available"], one["elo"]), ("demo-a", True, rated["demo-a"]["elo"]))
+        self.assertIn("nobody speaks for it", self.get("/api/agents/gemini", 404)["error"])
+        view = self.get("/api/leaderboard-view")
+        self.assertEqual(view["data"]["rankings"]["count"], len(rated))
+        self.assertAlmostEqual(view["data"]["stats"]["mean_elo"], sum(entry["elo"] for entry in rated.values()) / len(rated), places=6)
+
+    def test_health_family(self):
+        self.assertEqual(self.get("/api/health/live"), {"status": "ok"})
+        self.assertEqual(self.get("/api/v1/health/ready")["status"], "ready")
+        self.assertEqual(self.get("/api/health/detailed").keys(), self.get("/api/health").keys())
+        self.assertEqual(self.get("/api/health/db")["database"], "connected")
+        self.assertEqual(self.get("/api/health/redis"), {"status": "not_configured", "healthy": True, "configured": False, "redis": "not_configured"})
+        version = self.get("/api/version")
+        self.assertEqual(version["version"], re.search(r"[\d.]+\d", self.sandbox.run("--version", check=0).stdout).group(0))
+
+    def test_what_is_not_built_is_said(self):
+        body = self.get(f"/api/debates/{self.id}/citations", 404)
+        self.assertIn("/api/debates/{id}/votes", body["hint"])
+        self.assertNotIn("/api/agents", body["hint"])
+        self.assertIn("/api/health", self.get("/api/budgets", 404)["hint"])
+        self.assertEqual(self.send("DELETE", f"/api/debates/{self.id}")[0], 405)
+        for kind in ("judge", "weighted"):
+            status, body = self.daemon.post("/api/debates", {"task": "x", "consensus": kind})[:2]
+            self.assertEqual(status, 400)
+            self.assertIn(f"'{kind}' is not offered by this version", body["error"])
+
+    def test_each_route_is_described(self):
+        described = self.get("/api/openapi.json")["paths"]
+        for path in ("/api/search", "/api/debates/batch", "/api/debates/{id}/fork", "/api/health/db"):
+            self.assertIn("x-permission", json.dumps(described[path]), path)
+        self.assertEqual(described["/api/debates/{id}"].keys(), {"get", "patch", "put"})
+
+
+COUNT = "SELECT count(*) FROM audit_log WHERE action = '{}'"
+
+
+class OnSqlite(Routes, unittest.TestCase):
+    @classmethod
+    def database(cls):
+        return Sandbox()
+
+    def audited(self, action):
+        with contextlib.closing(sqlite3.connect(self.sandbox.directory / "state/aragora.db")) as database:
+            return database.execute(COUNT.format(action)).fetchone()[0]
+
+
+class OnPostgres(Routes, unittest.TestCase):
+    @classmethod
+    def database(cls):
+        cls.url = cls.enterClassContext(postgres_database())
+        return Sandbox(DATABASE_URL=cls.url)
+
+    def audited(self, action):
+        return int(subprocess.run(["psql", "-XAt", self.url, "-c", COUNT.format(action)], capture_output=True, text=True, check=True).stdout)
+
+
+if __name__ == "__main__":
+    main()
