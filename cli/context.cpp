@@ -32,7 +32,7 @@ config::Sources Context::sources(bool run_commands) const {
       throw Error(Code::Usage,
                   fmt::format("--set {}: secrets do not belong on a command line, which every user can read", key),
                   fmt::format("use {}_FILE", setting->environment.front()));
-    sources.flags[key] = pair.substr(equals + 1);
+    sources.flags[std::string(setting->key)] = pair.substr(equals + 1);
   }
   return sources;
 }

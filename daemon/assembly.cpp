@@ -72,7 +72,10 @@ struct Assembly::Parts {
         services{apiOptions(config), accounts, *database, debates, pages,   ratings,
                  providers,          debating, metrics,   prober,  keyring, lists},
         guard(guardSettings(config), authenticator, addRoutes(), refusals, metrics),
-        listener(listenerOptions(config), io, guard, workers),
+        metrics_guard(guardSettings(config), authenticator, metrics_router, refusals, metrics),
+        redirect(redirectOptions(config)),
+        tls(tlsContext(config)),
+        listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
@@ -109,7 +112,7 @@ struct Assembly::Parts {
     api::addDebateChangeRoutes(router, services);
     api::addAgentRoutes(router, services);
     api::addAccountRoutes(router, services);
-    api::addMetricsRoute(router, services);
+    api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
     hub.addRoute(router);
     api::addOpenApiRoutes(router);
     return router;
@@ -157,6 +160,30 @@ struct Assembly::Parts {
     return now - workers_moved < kProgressPatience;
   }
 
+  // A certificate that cannot be used is no reason not to apply the rest.
+  void reloadCertificate(const config::Config& fresh) const {
+    if (tls == nullptr || !fresh.speaksTls()) {
+      if (config.speaksTls() != fresh.speaksTls())
+        log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
+      return;
+    }
+    try {
+      tls->reload(tlsFiles(fresh));
+    } catch (const Error& error) {
+      log::error("the certificate stays what it was: {}", error.what());
+    }
+  }
+
+  // "http://127.0.0.1:8080 and unix:/run/aragora/aragora.sock"
+  std::string listensOn() const {
+    std::vector<std::string> all;
+    for (const auto& entrance : listener.entrances()) {
+      const auto scheme = entrance.address.local() ? "" : entrance.tls != nullptr ? "https://" : "http://";
+      all.push_back(entrance.inherited >= 0 ? std::string("an inherited socket") : scheme + entrance.address.text());
+    }
+    return join(all, ", ");
+  }
+
   void sayWhatNeedsARestart(const config::Config& fresh) const {
     std::vector<std::string> changed;
     for (const auto& setting : config::catalogue()) {
@@ -197,8 +224,12 @@ struct Assembly::Parts {
   web::Authenticator authenticator;
   web::RefusalLog refusals;
   web::Router router;
+  web::Router metrics_router;  // of server.metrics_listen
   api::Services services;
   web::Guard guard;
+  web::Guard metrics_guard;
+  web::Redirect redirect;
+  std::unique_ptr<edge::TlsContext> tls;
   edge::Listener listener;
   lifecycle::Backups backups;
 };
@@ -213,7 +244,12 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit},
-       [](Parts& parts, const config::Config& config) { parts.guard.reload(guardSettings(config)); }},
+       [](Parts& parts, const config::Config& config) {
+         parts.guard.reload(guardSettings(config));
+         parts.metrics_guard.reload(guardSettings(config));
+       }},
+      {{key::kTlsCertificate, key::kTlsKey},
+       [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
       {{key::kDefaultAgents},
        [](Parts& parts, const config::Config& config) {
          parts.providers.setDefaultAgents(config::defaultAgents(config));
@@ -243,8 +279,8 @@ void Assembly::start() {
   parts.io.start();
   parts.listener.start();
   parts.backups.start();
-  log::info("aragora {} listens on http://{}:{} ({}, {})", kVersion, parts.config.text(key::kBindHost), port(),
-            parts.config.text(key::kEnvironment), database::describe(parts.target));
+  log::info("aragora {} listens on {} ({}, {})", kVersion, parts.listensOn(), parts.config.text(key::kEnvironment),
+            database::describe(parts.target));
   systemd::notifyReady(parts.statusLine());
 }
 

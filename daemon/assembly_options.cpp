@@ -1,5 +1,6 @@
 #include "daemon/assembly_options.h"
 
+#include "common/base/text.h"
 #include "common/deployment/deployment.h"
 #include "common/storage/location.h"
 #include "common/systemd/service_manager.h"
@@ -22,9 +23,55 @@ web::AuthenticatorOptions authenticatorOptions(const config::Config& config) {
   return {config.secret(key::kApiToken), config.secret(key::kMetricsToken), config.anonymousAllowed()};
 }
 
-edge::ListenerOptions listenerOptions(const config::Config& config) {
-  return {config.text(key::kBindHost), static_cast<std::uint16_t>(config.integer(key::kPort)),
-          static_cast<std::size_t>(config.integer(key::kMaxConnections)), systemd::inheritedSockets()};
+edge::TlsFiles tlsFiles(const config::Config& config) {
+  return {config.text(key::kTlsCertificate), config.text(key::kTlsKey)};
+}
+
+std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config) {
+  return config.speaksTls() ? std::make_unique<edge::TlsContext>(tlsFiles(config)) : nullptr;
+}
+
+edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsContext* tls, const Sites& sites) {
+  edge::ListenerOptions options;
+  options.max_connections = static_cast<std::size_t>(config.integer(key::kMaxConnections));
+  options.entrances.clear();
+  const auto add = [&](std::string_view setting, edge::TlsContext* spoken, edge::Site* site) {
+    for (auto& address : config.addresses(setting)) {
+      auto* const here = address.plain || address.local() ? nullptr : spoken;
+      options.entrances.push_back({std::move(address), here, site});
+    }
+  };
+  const auto inherited = systemd::inheritedSockets();
+  for (const auto& socket : inherited)
+    options.entrances.push_back({{}, socket.local ? nullptr : tls, nullptr, socket.descriptor});
+  if (inherited.empty()) add(key::kListen, tls, nullptr);
+  add(key::kMetricsListen, tls, sites.metrics);
+  add(key::kRedirectListen, nullptr, sites.redirect);
+  return options;
+}
+
+web::RedirectOptions redirectOptions(const config::Config& config) {
+  web::RedirectOptions options;
+  const auto hostOf = [](const std::string& url) {
+    const auto authority = url.substr(url.find("://") + 3);
+    return web::hostWithoutPort(authority.substr(0, authority.find('/')));
+  };
+  auto urls = config.list(key::kAllowedOrigins);
+  if (config.isSet(key::kPublicUrl)) urls.push_back(config.text(key::kPublicUrl));
+  for (const auto& url : urls) options.hosts.push_back(hostOf(url));
+  if (config.speaksTls())
+    options.certificate = crypto::inspectCertificate(config.text(key::kTlsCertificate), config.text(key::kTlsKey));
+  for (const auto& address : config.addresses(key::kListen)) {
+    if (!address.local() && !address.plain && options.port == 0) options.port = address.port;
+  }
+  if (startsWith(config.text(key::kPublicUrl), "https://")) {
+    const auto url = config.text(key::kPublicUrl);
+    const auto authority = url.substr(8, url.find('/', 8) - 8);
+    const auto colon = authority.rfind(':');
+    const auto port = colon == std::string::npos ? std::nullopt : parseInteger(authority.substr(colon + 1));
+    options.port = static_cast<std::uint16_t>(port.value_or(443));
+  }
+  return options;
 }
 
 ws::HubOptions hubOptions(const config::Config& config) {

@@ -7,17 +7,28 @@
 #include "common/drill/recovery_state.h"
 #include "daemon/api/api.h"
 #include "daemon/edge/listener.h"
+#include "daemon/edge/tls.h"
 #include "daemon/lifecycle/prober.h"
 #include "daemon/providers/provider.h"
 #include "daemon/web/authenticator.h"
 #include "daemon/web/guard.h"
+#include "daemon/web/redirect.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::daemon {
 
 web::GuardSettings guardSettings(const config::Config& config);
 web::AuthenticatorOptions authenticatorOptions(const config::Config& config);
-edge::ListenerOptions listenerOptions(const config::Config& config);
+// Those that answer beside the API; null for those that there are none of.
+struct Sites {
+  edge::Site* metrics = nullptr;
+  edge::Site* redirect = nullptr;
+};
+edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsContext* tls, const Sites& sites);
+// nullptr where no certificate is configured. Throws as edge::TlsContext does.
+std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config);
+edge::TlsFiles tlsFiles(const config::Config& config);
+web::RedirectOptions redirectOptions(const config::Config& config);
 ws::HubOptions hubOptions(const config::Config& config);
 lifecycle::ProberOptions proberOptions(const config::Config& config);
 accounts::AccountsOptions accountsOptions(const config::Config& config);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/base/abilities.h"
@@ -39,6 +40,16 @@ Endpoint endpointOf(const std::string& host, std::uint16_t port) {
   return result;
 }
 
+Endpoint placeOf(const net::ListenAddress& address) {
+  if (!address.local()) return endpointOf(address.host, address.port);
+  Endpoint result;
+  auto* const local = reinterpret_cast<sockaddr_un*>(&result.address);
+  local->sun_family = AF_UNIX;
+  address.path.copy(local->sun_path, sizeof local->sun_path - 1);
+  result.length = sizeof(sockaddr_un);
+  return result;
+}
+
 Fd streamSocket(const Endpoint& endpoint) {
   return Fd(::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
@@ -50,6 +61,19 @@ int bindError(const Endpoint& endpoint) {
   if (!fd.valid()) return errno;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.length) == 0 ? 0 : errno;
+}
+
+// 0, or why no socket can be made there: nothing is, short of the file itself. What a dead daemon left is replaced.
+int localError(const Endpoint& endpoint, const fs::path& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) return ENOTSOCK;
+    const Fd fd = streamSocket(endpoint);
+    const bool dead = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.length) != 0 &&
+                      errno == ECONNREFUSED;
+    if (!dead) return EADDRINUSE;
+  }
+  return ::access(path.parent_path().c_str(), W_OK | X_OK) == 0 ? 0 : errno;
 }
 
 // Whether what listens there answers as serve does.
@@ -71,6 +95,8 @@ bool aragoraListens(const Endpoint& endpoint) {
     if (got <= 0) break;
     answer.append(block, static_cast<std::size_t>(got));
   }
+  // In the clear an aragora that speaks TLS says no more than who it is.
+  if (answer.find("\r\nServer: aragora\r\n") != std::string::npos) return true;
   return answer.find("\"uptime_seconds\"") != std::string::npos && answer.find("\"components\"") != std::string::npos;
 }
 
@@ -99,30 +125,72 @@ std::string makeIt(const fs::path& directory) {
 
 }  // namespace
 
-std::vector<Finding> checkListening(const Context& context) {
-  const auto& config = context.config;
-  const auto host = config.text(key::kBindHost);
-  const auto port = config.integer(key::kPort);
-  const auto endpoint = endpointOf(host, static_cast<std::uint16_t>(port));
-  if (endpoint.length == 0) return {skipped("Listening: not tried, the address is not understood")};
-  const auto where = fmt::format("{}:{}", host, port);
-  const int error = bindError(endpoint);
-  if (error == 0) return {ok(fmt::format("Listening: {} is free", where))};
-  if (error == EADDRINUSE && aragoraListens(endpoint))
-    return {ok(fmt::format("Listening: an aragora answers on {}", where))};
+namespace {
+// The setting that decides where it listens: server.listen, or the older ones that stand for it.
+std::string_view writtenAs(const config::Config& config, std::string_view k, std::string_view older) {
+  return k == key::kListen && !config.isSet(k) ? older : k;
+}
+
+Finding cannotListen(const config::Config& config, std::string_view k, const net::ListenAddress& address, int error) {
+  const auto host = writtenAs(config, k, key::kBindHost);
+  const auto port = writtenAs(config, k, key::kPort);
   if (error == EADDRNOTAVAIL)
-    return {misconfigured(fmt::format("{}: this machine has no address {}", config.variable(key::kBindHost), host),
-                          config.origin(key::kBindHost).text, "see: ip address; 0.0.0.0 is every interface")};
+    return misconfigured(fmt::format("{}: this machine has no address {}", config.variable(host), address.host),
+                         config.origin(host).text, "see: ip address; 0.0.0.0 is every interface");
+  if (address.local() && error != EADDRINUSE)
+    return misconfigured(
+        fmt::format("{}: cannot listen on {}: {}", config.variable(k), address.text(), systemError(error)),
+        config.origin(k).text, "its directory must be there and the service's own, such as /run/aragora");
   if (error == EACCES)
-    return {misconfigured(
-        fmt::format("{}: port {} needs a right that this user has not", config.variable(key::kPort), port),
-        config.origin(key::kPort).text,
-        "use a port from 1024 on behind a proxy, or AmbientCapabilities=CAP_NET_BIND_SERVICE")};
-  auto finding =
-      misconfigured(fmt::format("{}: cannot listen on {}: {}", config.variable(key::kPort), where, systemError(error)),
-                    config.origin(key::kPort).text, "see who has it: ss -ltnp; or choose another port");
+    return misconfigured(
+        fmt::format("{}: port {} needs a right that this user has not", config.variable(port), address.port),
+        config.origin(port).text,
+        "use a port from 1024 on behind a proxy, or AmbientCapabilities=CAP_NET_BIND_SERVICE");
+  auto finding = misconfigured(
+      fmt::format("{}: cannot listen on {}: {}", config.variable(port), address.text(), systemError(error)),
+      config.origin(port).text,
+      address.local() ? "see who has it: ss -lxp" : "see who has it: ss -ltnp; or choose another port");
   if (!config.production()) finding.level = Level::Warning;
-  return {finding};
+  return finding;
+}
+
+// What stands beside server.listen in the same place of the configuration, and is not heard.
+std::optional<Finding> shadowedPort(const config::Config& config) {
+  if (!config.isSet(key::kListen)) return std::nullopt;
+  for (const auto k : {key::kBindHost, key::kPort}) {
+    if (config.isSet(k) && config.origin(k).source == config.origin(key::kListen).source)
+      return warning(fmt::format("{}: does nothing beside {}", config.variable(k), config.variable(key::kListen)),
+                     config.origin(k).text, "remove it, or write it into the list");
+  }
+  return std::nullopt;
+}
+}  // namespace
+
+std::vector<Finding> checkListening(const Context& context) {
+  std::vector<Finding> findings;
+  std::vector<std::string> free;
+  std::vector<std::string> answering;
+  for (const auto k : {key::kListen, key::kMetricsListen, key::kRedirectListen}) {
+    for (const auto& address : context.config.addresses(k)) {
+      const auto place = placeOf(address);
+      if (place.length == 0) {
+        findings.push_back(skipped("Listening: not tried, the address is not understood"));
+        continue;
+      }
+      const int error = address.local() ? localError(place, address.path) : bindError(place);
+      if (error == 0)
+        free.push_back(address.text());
+      else if (error == EADDRINUSE && aragoraListens(place))
+        answering.push_back(address.text());
+      else
+        findings.push_back(cannotListen(context.config, k, address, error));
+    }
+  }
+  if (!answering.empty()) findings.push_back(ok("Listening: an aragora answers on " + join(answering, ", ")));
+  if (!free.empty())
+    findings.push_back(ok(fmt::format("Listening: {} {} free", join(free, ", "), agreeing(free.size(), "is", "are"))));
+  if (const auto unheard = shadowedPort(context.config)) findings.push_back(*unheard);
+  return findings;
 }
 
 std::vector<Finding> checkStateDirectory(const Context& context) {

@@ -130,6 +130,14 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
   return {ok(fmt::format("JWT secret: configured ({})", counted(config.secret(key::kJwtSecret).size(), "character")))};
 }
 
+namespace {
+std::string listening(const config::Config& config) {
+  std::vector<std::string> all;
+  for (const auto& address : config.addresses(key::kListen)) all.push_back(address.text());
+  return join(all, ", ");
+}
+}  // namespace
+
 // Who answers for a request. Where anybody can reach the port there must be something to log in with.
 std::vector<Finding> checkAccess(const Context& context) {
   const auto& config = context.config;
@@ -144,7 +152,7 @@ std::vector<Finding> checkAccess(const Context& context) {
   if (config.production()) return {skipped("Access: no credentials yet, see the JWT secret")};
   return {misconfigured(
       fmt::format("Access: {} on {} needs credentials, and {} is not set", config.text(key::kEnvironment),
-                  config.text(key::kBindHost), config.variable(key::kApiToken)),
+                  listening(config), config.variable(key::kApiToken)),
       "not set", "set ARAGORA_API_TOKEN (openssl rand -hex 32) or JWT_SECRET, or bind development to 127.0.0.1")};
 }
 
@@ -190,15 +198,22 @@ std::vector<Finding> checkHttps(const Context& context) {
                                      originOf(config, certificate ? key::kTlsCertificate : key::kTlsKey),
                                      "set ARAGORA_TLS_CERT_PATH and ARAGORA_TLS_KEY_PATH both"));
   }
-  const bool loopback = config::loopbackHost(config.text(key::kBindHost));
-  if (config.production() && !config.flag(key::kBehindProxy) && !loopback) {
+  std::vector<std::string> open;  // everybody reaches them, and they speak HTTP
+  for (const auto& address : config.addresses(key::kListen)) {
+    if (!address.loopback() && (address.plain || !config.speaksTls())) open.push_back(address.text());
+  }
+  if (config.production() && !config.flag(key::kBehindProxy) && !open.empty()) {
+    const auto k = config.isSet(key::kListen) ? key::kListen : key::kBindHost;
     findings.push_back(
-        warning(fmt::format("HTTPS: listens on {} and no proxy is declared", config.text(key::kBindHost)),
-                originOf(config, key::kBindHost),
-                "put a TLS proxy in front and set ARAGORA_BEHIND_PROXY=true, or bind to 127.0.0.1"));
+        warning(fmt::format("HTTPS: listens on {} without TLS, and no proxy is declared", join(open, ", ")),
+                originOf(config, k),
+                "set ARAGORA_TLS_CERT_PATH and ARAGORA_TLS_KEY_PATH, or put a TLS proxy in front and set "
+                "ARAGORA_BEHIND_PROXY=true, or bind to 127.0.0.1"));
   }
   if (findings.empty())
-    findings.push_back(ok(loopback ? "HTTPS: reached through loopback only" : "HTTPS: a trusted proxy terminates TLS"));
+    findings.push_back(ok(config.speaksTls() ? "HTTPS: TLS is spoken here"
+                          : open.empty()     ? "HTTPS: reached through loopback only"
+                                             : "HTTPS: a trusted proxy terminates TLS"));
   return findings;
 }
 

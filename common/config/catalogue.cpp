@@ -54,9 +54,20 @@ const std::vector<Setting>& table() {
       choice(kEnvironment, {"ARAGORA_ENV", "ARAGORA_ENVIRONMENT"}, "development",
              {"development", "test", "staging", "production"},
              "What this deployment is for. production turns every requirement of the checklist into an error."),
-      typed(Type::Address, kBindHost, {"ARAGORA_BIND_HOST"}, "127.0.0.1", "Address that serve listens on."),
+      typed(Type::Address, kBindHost, {"ARAGORA_BIND_HOST"}, "127.0.0.1",
+            "Address that serve listens on; server.listen takes several."),
       integer(kPort, {"ARAGORA_PORT"}, "8080", 0, 65535,
               "TCP port of HTTP, WebSocket and metrics; 0 lets the kernel choose."),
+      typed(
+          Type::Listen, kListen, {"ARAGORA_LISTEN"}, "",
+          "Addresses that serve listens on, each host:port, [IPv6]:port or unix:/path of a local socket (mode 0660; a "
+          "reverse proxy's user joins the group). TLS is spoken on those with a port when there is a certificate, "
+          "unless http:// stands before them. Default: server.bind_host and server.port."),
+      typed(Type::Listen, kMetricsListen, {"ARAGORA_METRICS_LISTEN"}, "",
+            "Addresses of /metrics, written as those of server.listen; it is then found nowhere else."),
+      typed(Type::Listen, kRedirectListen, {"ARAGORA_REDIRECT_LISTEN"}, "",
+            "Addresses, such as 0.0.0.0:80, that send browsers to https; for hosts of the certificate, of "
+            "server.allowed_origins and of server.public_url."),
       typed(Type::Url, kPublicUrl, {"ARAGORA_BASE_URL"}, "", "The URL under which clients reach this deployment."),
       typed(Type::Path, kStateDirectory, {"ARAGORA_STATE_DIR"}, "",
             "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for "
@@ -81,11 +92,12 @@ const std::vector<Setting>& table() {
                        "Addresses or CIDR blocks whose X-Forwarded-For and X-Forwarded-Proto are believed.")),
       typed(Type::Flag, kBehindProxy, {"ARAGORA_BEHIND_PROXY"}, "false",
             "A proxy in front of this daemon terminates TLS."),
-      typed(Type::Path, kTlsCertificate, {"ARAGORA_TLS_CERT_PATH", "ARAGORA_TLS_CERT", "ARAGORA_SSL_CERT"}, "",
-            "PEM certificate chain of this host. Checked by validate-env; this version expects a proxy to terminate "
-            "TLS."),
-      typed(Type::Path, kTlsKey, {"ARAGORA_TLS_KEY_PATH", "ARAGORA_TLS_KEY", "ARAGORA_SSL_KEY"}, "",
-            "PEM private key of that certificate."),
+      reloadable(typed(
+          Type::Path, kTlsCertificate, {"ARAGORA_TLS_CERT_PATH", "ARAGORA_TLS_CERT", "ARAGORA_SSL_CERT"}, "",
+          "PEM certificate of this host and those that signed it, in this order. With it and its key serve speaks TLS "
+          "1.2 and 1.3.")),
+      reloadable(typed(Type::Path, kTlsKey, {"ARAGORA_TLS_KEY_PATH", "ARAGORA_TLS_KEY", "ARAGORA_SSL_KEY"}, "",
+                       "PEM private key of that certificate, without a passphrase.")),
       reloadable(integer(kRateLimit, {"ARAGORA_IP_RATE_LIMIT"}, "120", 0, 1000000,
                          "Requests a minute for one client address (a /64 for IPv6); 0 turns limiting off.")),
       reloadable(choice(kLogLevel, {"ARAGORA_LOG_LEVEL"}, "info", {"debug", "info", "warning", "error"},
@@ -223,7 +235,15 @@ const std::vector<Setting>& table() {
 
 std::span<const Setting> catalogue() { return table(); }
 
+std::string_view currentKey(std::string_view k) {
+  static const std::map<std::string_view, std::string_view> renamed = {{"server.tls_certificate", key::kTlsCertificate},
+                                                                       {"server.tls_key", key::kTlsKey}};
+  const auto found = renamed.find(k);
+  return found == renamed.end() ? k : found->second;
+}
+
 const Setting* findSetting(std::string_view k) {
+  k = currentKey(k);
   for (const auto& setting : table()) {
     if (setting.key == k) return &setting;
   }

@@ -9,7 +9,7 @@
 
 namespace aragora::config {
 
-enum class Type { Text, Integer, Flag, Choice, List, Path, Url, Address, Networks, Origins };
+enum class Type { Text, Integer, Flag, Choice, List, Path, Url, Address, Listen, Networks, Origins };
 
 struct Setting {
   std::string_view key;                       // TOML: section.name
@@ -26,7 +26,9 @@ struct Setting {
 };
 
 std::span<const Setting> catalogue();
-// nullptr when there is none.
+// Today's name of a key that was called otherwise; any other as it is.
+std::string_view currentKey(std::string_view key);
+// nullptr when there is none; by today's name or an earlier one.
 const Setting* findSetting(std::string_view key);
 const Setting* findByEnvironment(std::string_view name);
 // Every environment name the product reads, including NAME_FILE and NAME_COMMAND of secrets.
@@ -37,6 +39,9 @@ namespace key {
 inline constexpr std::string_view kEnvironment = "environment";
 inline constexpr std::string_view kBindHost = "server.bind_host";
 inline constexpr std::string_view kPort = "server.port";
+inline constexpr std::string_view kListen = "server.listen";
+inline constexpr std::string_view kMetricsListen = "server.metrics_listen";
+inline constexpr std::string_view kRedirectListen = "server.redirect_listen";
 inline constexpr std::string_view kPublicUrl = "server.public_url";
 inline constexpr std::string_view kStateDirectory = "server.state_directory";
 inline constexpr std::string_view kWorkers = "server.workers";
@@ -49,8 +54,8 @@ inline constexpr std::string_view kMessageRate = "server.socket_messages_per_min
 inline constexpr std::string_view kAllowedOrigins = "server.allowed_origins";
 inline constexpr std::string_view kTrustedProxies = "server.trusted_proxies";
 inline constexpr std::string_view kBehindProxy = "server.behind_proxy";
-inline constexpr std::string_view kTlsCertificate = "server.tls_certificate";
-inline constexpr std::string_view kTlsKey = "server.tls_key";
+inline constexpr std::string_view kTlsCertificate = "server.tls.certificate";
+inline constexpr std::string_view kTlsKey = "server.tls.key";
 inline constexpr std::string_view kRateLimit = "server.rate_limit";
 inline constexpr std::string_view kLogLevel = "log.level";
 inline constexpr std::string_view kLogFormat = "log.format";

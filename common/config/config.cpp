@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "common/base/error.h"
@@ -81,8 +82,21 @@ std::string Config::sharedStateReason() const {
   return {};
 }
 
-bool Config::anonymousAllowed() const {
-  return text(key::kEnvironment) == "development" && loopbackHost(text(key::kBindHost));
+bool Config::anonymousAllowed() const { return text(key::kEnvironment) == "development" && listensOnLoopbackOnly(); }
+
+std::vector<net::ListenAddress> Config::addresses(std::string_view key) const {
+  if (key == key::kListen && !isSet(key))
+    return {{.host = text(key::kBindHost), .port = static_cast<std::uint16_t>(integer(key::kPort))}};
+  std::vector<net::ListenAddress> all;
+  for (const auto& part : list(key)) {
+    if (auto address = net::ListenAddress::parse(part)) all.push_back(std::move(*address));
+  }
+  return all;
+}
+
+bool Config::listensOnLoopbackOnly() const {
+  const auto all = addresses(key::kListen);
+  return std::all_of(all.begin(), all.end(), [](const net::ListenAddress& one) { return one.loopback(); });
 }
 
 bool Config::sharedStateRequired() const { return !sharedStateReason().empty(); }

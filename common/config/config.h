@@ -11,6 +11,7 @@
 
 #include "common/base/secret.h"
 #include "common/config/catalogue.h"
+#include "common/net/listen_address.h"
 
 namespace aragora::config {
 
@@ -59,8 +60,12 @@ class Config {
   std::string variable(std::string_view key) const;
 
   bool production() const { return text(key::kEnvironment) == "production"; }
-  // Without credentials everybody may do everything: in development on a loopback address only.
+  // Without credentials everybody may do everything: in development on loopback addresses and local sockets only.
   bool anonymousAllowed() const;
+  // Those of a setting of the kind Listen, what is none left out; server.listen falls back to bind_host and port.
+  std::vector<net::ListenAddress> addresses(std::string_view key) const;
+  bool listensOnLoopbackOnly() const;  // server.listen
+  bool speaksTls() const { return isSet(key::kTlsCertificate) && isSet(key::kTlsKey); }
   bool usesPostgres() const { return isSet(key::kDatabaseUrl); }
   // Whether Redis must be there: asked for, several instances, or production that is not declared single.
   bool sharedStateRequired() const;

@@ -7,6 +7,7 @@
 #include "common/config/secret_command.h"
 #include "common/config/secret_file.h"
 #include "common/config/toml_file.h"
+#include "common/net/listen_address.h"
 
 namespace aragora::config {
 
@@ -49,7 +50,9 @@ class Merger {
 
   std::vector<TomlEntry> readToml(const std::string& file) {
     try {
-      return parseToml(readFile(file, 1 << 20), file, result_.problems);
+      auto entries = parseToml(readFile(file, 1 << 20), file, result_.problems);
+      for (auto& entry : entries) entry.key = currentKey(entry.key);
+      return entries;
     } catch (const Error& error) {
       result_.config_file_missing = error.code() == Code::NoInput;
       const bool installed = startsWith(file, std::string(kInstalledDirectory) + "/");
@@ -240,7 +243,9 @@ class Merger {
     }
   }
 
-  static bool isList(Type type) { return type == Type::List || type == Type::Networks || type == Type::Origins; }
+  static bool isList(Type type) {
+    return type == Type::List || type == Type::Listen || type == Type::Networks || type == Type::Origins;
+  }
 
   // Each element that `wrong` says something of.
   void validateParts(const Setting& setting, const std::string& text,
@@ -285,6 +290,11 @@ class Merger {
         if (const auto what = listenProblem(text))
           problem(setting, variable, fmt::format("{} {}", shown, *what), origin,
                   "use an IP address such as 127.0.0.1, or 0.0.0.0 or :: for every interface");
+        break;
+      case Type::Listen:
+        validateParts(setting, text, net::listenAddressProblem, [](const std::string&) {
+          return std::string("write 127.0.0.1:8080, [::1]:8080 or unix:/run/aragora/aragora.sock");
+        });
         break;
       case Type::Networks:
         validateParts(setting, text, networkProblem, [](const std::string&) {

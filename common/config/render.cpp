@@ -24,6 +24,8 @@ std::string_view typeName(const Setting& setting) {
       return "URL";
     case Type::Address:
       return "IP address or localhost";
+    case Type::Listen:
+      return "list of host:port, [IPv6]:port, unix:/path";
     case Type::Networks:
       return "list of addresses and CIDR blocks";
     case Type::Origins:
@@ -35,7 +37,8 @@ std::string_view typeName(const Setting& setting) {
 std::string literal(const Setting& setting) {
   if (setting.type == Type::Flag && setting.fallback.empty()) return "true";  // its description says when
   if (setting.type == Type::Integer || setting.type == Type::Flag) return std::string(setting.fallback);
-  if (setting.type == Type::List || setting.type == Type::Networks || setting.type == Type::Origins) {
+  if (setting.type == Type::List || setting.type == Type::Listen || setting.type == Type::Networks ||
+      setting.type == Type::Origins) {
     std::vector<std::string> quoted;
     for (const auto& part : split(setting.fallback, ',')) quoted.push_back('"' + part + '"');
     return "[" + join(quoted, ", ") + "]";

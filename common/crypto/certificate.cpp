@@ -1,13 +1,17 @@
 #include "common/crypto/certificate.h"
 
+#include <arpa/inet.h>
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "common/base/file.h"
+#include "common/base/text.h"
 #include "common/crypto/openssl.h"
 
 namespace aragora::crypto {
@@ -18,9 +22,39 @@ Micros toMicros(const ASN1_TIME* time) {
   require(ASN1_TIME_to_tm(time, &parts) == 1, "certificate time");
   return static_cast<Micros>(timegm(&parts)) * 1'000'000;
 }
+std::string addressText(const ASN1_OCTET_STRING& bytes) {
+  char text[INET6_ADDRSTRLEN] = "";
+  const int family = ASN1_STRING_length(&bytes) == 4 ? AF_INET : AF_INET6;
+  ::inet_ntop(family, ASN1_STRING_get0_data(&bytes), text, sizeof text);
+  return text;
+}
+
+std::vector<std::string> namesOf(const X509& certificate) {
+  std::vector<std::string> names;
+  const Owned<GENERAL_NAMES, GENERAL_NAMES_free> all(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&certificate, NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; i < sk_GENERAL_NAME_num(all.get()); ++i) {
+    const auto* name = sk_GENERAL_NAME_value(all.get(), i);
+    if (name->type == GEN_DNS)
+      names.push_back(lower({reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
+                             static_cast<std::size_t>(ASN1_STRING_length(name->d.dNSName))}));
+    else if (name->type == GEN_IPADD)
+      names.push_back(addressText(*name->d.iPAddress));
+  }
+  return names;
+}
+
 // Refuses instead of prompting for a passphrase on the terminal.
 int noPassphrase(char*, int, int, void*) { return 0; }
 }  // namespace
+
+bool CertificateReport::covers(std::string_view host) const {
+  const auto wanted = lower(host);
+  const auto dot = wanted.find('.');
+  const auto wildcard = dot == std::string::npos ? wanted : "*" + wanted.substr(dot);
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return name == wanted || name == wildcard; });
+}
 
 CertificateReport inspectCertificate(const fs::path& certificate, const fs::path& private_key) {
   const auto certificate_text = readFile(certificate, 1 << 20);
@@ -38,6 +72,7 @@ CertificateReport inspectCertificate(const fs::path& certificate, const fs::path
   char name[256] = "";
   X509_NAME_oneline(X509_get_subject_name(x509.get()), name, sizeof name);
   report.subject = name;
+  report.names = namesOf(*x509);
   report.key_matches = X509_check_private_key(x509.get(), key.get()) == 1;
   ERR_clear_error();
   return report;

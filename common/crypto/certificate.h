@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/base/clock.h"
 
@@ -12,7 +14,11 @@ struct CertificateReport {
   Micros not_before = 0;
   Micros not_after = 0;
   std::string subject;
+  std::vector<std::string> names;  // subject alternative names: hosts and addresses, in lower case
   bool key_matches = false;
+
+  // Whether a client that asks for `host` takes it (RFC 6125): exactly, or by a wildcard for one label.
+  bool covers(std::string_view host) const;
 };
 
 // Throws Error(NoInput | Damaged) naming the file.

@@ -30,11 +30,12 @@ bool watchdogEnabled() {
 
 void notifyWatchdog() { notify("WATCHDOG=1"); }
 
-std::vector<int> inheritedSockets() {
-  std::vector<int> sockets;
+std::vector<InheritedSocket> inheritedSockets() {
+  std::vector<InheritedSocket> sockets;
   const int count = sd_listen_fds(1);
   for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
-    if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0) sockets.push_back(fd);
+    if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0)
+      sockets.push_back({fd, sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0});
   }
   return sockets;
 }

@@ -16,6 +16,10 @@ void extendStop(std::int64_t microseconds);
 bool watchdogEnabled();
 void notifyWatchdog();
 // Listening sockets handed over by a socket unit.
-std::vector<int> inheritedSockets();
+struct InheritedSocket {
+  int descriptor = -1;
+  bool local = false;  // AF_UNIX
+};
+std::vector<InheritedSocket> inheritedSockets();
 
 }  // namespace aragora::systemd

@@ -34,21 +34,59 @@ void acknowledgeAtOnce(tcp::socket& socket) {
   ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
+// Whoever reaches a local socket is on this machine.
+std::string peerOf(const tcp::socket& socket) {
+  beast::error_code failed;
+  const auto endpoint = socket.remote_endpoint(failed);
+  const bool local = failed || (endpoint.data()->sa_family != AF_INET && endpoint.data()->sa_family != AF_INET6);
+  return local ? "127.0.0.1" : endpoint.address().to_string();
+}
+
 }  // namespace
 
-Connection::Connection(tcp::socket socket, std::shared_ptr<Door> door)
-    : socket_(std::move(socket)), door_(std::move(door)), shared_(*door_->shared()), buffer_(kHeadLimit) {
+Connection::Connection(Stream socket, std::shared_ptr<Door> door, const Entrance& entrance)
+    : socket_(std::move(socket)),
+      door_(std::move(door)),
+      shared_(*door_->shared()),
+      site_(*entrance.site),
+      buffer_(kHeadLimit) {
   door_->enter(*this);
   ++shared_.connections;
   place_ = std::shared_ptr<void>(nullptr, [shared = door_->shared()](void*) { --shared->connections; });
   beast::error_code ignored;
-  peer_ = socket_.remote_endpoint(ignored).address().to_string();
-  socket_.set_option(tcp::no_delay(true), ignored);
+  peer_ = peerOf(socket_.next_layer());
+  socket_.next_layer().set_option(tcp::no_delay(true), ignored);
 }
 
 Connection::~Connection() {
   door_->leave(*this);
   setBusy(false);
+}
+
+void Connection::start() {
+  if (socket_.secure()) return handshake();
+  readHead();
+}
+
+// As long as a head may take. Whoever does not speak TLS is told so in the clear, or by the alert that was sent.
+void Connection::handshake() {
+  state_ = State::Handshake;
+  deadline_ = std::chrono::steady_clock::now() + kHeadTime;
+  socket_.async_handshake([self = shared_from_this()](beast::error_code error) {
+    if (!error) return self->readHead();
+    if (error == net::error::operation_aborted) return;
+    const bool plain = self->socket_.clientIsPlain();
+    self->socket_.becomePlain();
+    if (plain) return self->refuseMalformed(net::error::no_protocol_option);
+    self->linger();
+  });
+}
+
+Request Connection::newRequest() const {
+  Request request;
+  request.peer = peer_;
+  request.secure = socket_.secure();
+  return request;
 }
 
 void Connection::readHead() {
@@ -97,9 +135,7 @@ void Connection::checkDeadline(SteadyTime now) {
   if (state_ == State::Head && head_started_) {
     // The head took too long: said once, then closed.
     static const std::string answer = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    beast::error_code ignored;
-    socket_.non_blocking(true, ignored);
-    socket_.write_some(net::buffer(answer), ignored);
+    socket_.writeAtOnce(net::buffer(answer));
   }
   close();
 }
@@ -124,12 +160,11 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   const auto& head = parser_->get();
   body_pending_ = !parser_->is_done();
   keep_alive_ = head.keep_alive();  // before trailers are added to it
-  Request request;
-  request.peer = peer_;
+  auto request = newRequest();
   auto refusal = readRequestHead(head, request);
   if (!refusal) refusal = raw_refusal;
   head_only_ = request.head;
-  exchange_ = shared_.site.open(std::move(request));
+  exchange_ = site_.open(std::move(request));
   if (refusal) return refuse(*refusal);
   if (auto answer = exchange_->admit()) return respond(std::move(*answer));
   if (!body_pending_) return dispatch();
@@ -146,7 +181,7 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
                               if (!failed) self->readBody();
                             });
   }
-  if (buffer_.size() == 0) acknowledgeAtOnce(socket_);
+  if (buffer_.size() == 0) acknowledgeAtOnce(socket_.next_layer());
   readBody();
 }
 
@@ -198,9 +233,8 @@ void Connection::parseBody() {
 void Connection::refuseMalformed(beast::error_code error) {
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
-  Request request;
-  request.peer = peer_;
-  exchange_ = shared_.site.open(std::move(request));
+  exchange_ = site_.open(newRequest());
+  if (error == net::error::no_protocol_option) return refuse({400, "this port speaks HTTPS: use https://"});
   if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow)
     return refuse({431, "the header is larger than 32 KiB"});
   if (error == bhttp::error::bad_version) return refuse({505, "only HTTP/1.1 and HTTP/1.0 are spoken here"});
@@ -259,8 +293,7 @@ void Connection::upgrade(const std::function<void(Upgraded&&)>& take) {
 void Connection::linger() {
   state_ = State::Lingering;
   deadline_ = std::chrono::steady_clock::now() + kLingerTime;
-  beast::error_code ignored;
-  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  socket_.endSending();
   buffer_.consume(buffer_.size());
   discard();
 }

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "daemon/edge/listener.h"
+#include "daemon/edge/stream.h"
 
 namespace aragora::edge {
 
@@ -19,10 +20,8 @@ namespace bhttp = beast::http;
 
 // What the connections of all doors share. Outlives them: every one of them holds it.
 struct Shared {
-  Shared(ListenerOptions given, Site& answers, WorkerPool& pool)
-      : options(std::move(given)), site(answers), workers(pool) {}
+  Shared(ListenerOptions given, WorkerPool& pool) : options(std::move(given)), workers(pool) {}
   ListenerOptions options;
-  Site& site;
   WorkerPool& workers;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::size_t> busy{0};  // between a complete head and its answer
@@ -35,11 +34,12 @@ class Connection;
 class Door : public std::enable_shared_from_this<Door> {
  public:
   Door(IoThreads::Context& context, std::size_t thread, std::shared_ptr<Shared> shared);
-  net::ip::tcp::acceptor& acceptor() { return acceptor_; }
   IoThreads::Context& context() { return context_; }
   std::size_t thread() const { return thread_; }
   const std::shared_ptr<Shared>& shared() const { return shared_; }
 
+  // Before open(): the acceptor of another address, not bound yet. The entrance outlives the door.
+  net::ip::tcp::acceptor& add(const Entrance& entrance);
   void open();
   void closeIdle();  // and take nobody new
   void closeAll();   // and end the sweep: the context has nothing more to do for this door
@@ -47,16 +47,22 @@ class Door : public std::enable_shared_from_this<Door> {
   void leave(Connection& connection) { connections_.erase(&connection); }
 
  private:
-  void accept();
+  struct Gate {
+    Gate(IoThreads::Context& context, const Entrance& leads) : entrance(leads), acceptor(context), pause(context) {}
+    const Entrance& entrance;
+    net::ip::tcp::acceptor acceptor;
+    net::steady_timer pause;
+  };
+  void accept(Gate& gate);
+  void welcome(net::ip::tcp::socket socket, const Entrance& entrance);
   void sweep();
   void stopAccepting();
 
   IoThreads::Context& context_;
   std::size_t thread_;
   std::shared_ptr<Shared> shared_;
-  net::ip::tcp::acceptor acceptor_;
+  std::vector<std::unique_ptr<Gate>> gates_;
   net::steady_timer sweep_timer_;
-  net::steady_timer pause_;
   bool closed_ = false;
   std::unordered_set<Connection*> connections_;
 };
@@ -65,21 +71,23 @@ class Door : public std::enable_shared_from_this<Door> {
 // alone: a worker hands the last reference back (see dispatch).
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(net::ip::tcp::socket socket, std::shared_ptr<Door> door);
+  Connection(Stream socket, std::shared_ptr<Door> door, const Entrance& entrance);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  void start() { readHead(); }
+  void start();
   // Called once a second.
   void checkDeadline(std::chrono::steady_clock::time_point now);
   bool idle() const { return state_ == State::Head && !head_started_ && buffer_.size() == 0; }
   void close();
 
  private:
-  enum class State { Head, Body, Working, Writing, Lingering };
+  enum class State { Handshake, Head, Body, Working, Writing, Lingering };
 
   void setBusy(bool busy);
+  void handshake();
+  Request newRequest() const;
   void readHead();
   void readMoreOfHead();
   void parseHead();
@@ -95,9 +103,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void linger();
   void discard();
 
-  net::ip::tcp::socket socket_;
+  Stream socket_;
   std::shared_ptr<Door> door_;
   Shared& shared_;
+  Site& site_;
   std::shared_ptr<void> place_;  // counts this connection; goes with the socket when that is upgraded
   std::string peer_;
   beast::flat_buffer buffer_;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 
 #include "common/base/error.h"
@@ -19,62 +20,90 @@ net::ip::address addressOf(const std::string& host) {
   beast::error_code error;
   auto address = net::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
   if (error)
-    throw Error(Code::Config, fmt::format("ARAGORA_BIND_HOST: {} is not an address", host),
+    throw Error(Code::Config, fmt::format("{} is not an address to listen on", host),
                 "use an IP address such as 127.0.0.1 or 0.0.0.0");
   return address;
 }
 
-[[noreturn]] void throwTaken(const std::string& host, std::uint16_t port, const beast::error_code& error) {
-  throw Error(Code::CannotCreate, fmt::format("cannot listen on {}:{}: {}", host, port, error.message()),
-              "another process has the port: ss -ltnp; or set ARAGORA_PORT");
+[[noreturn]] void throwTaken(const std::string& where, const beast::error_code& error) {
+  throw Error(Code::CannotCreate, fmt::format("cannot listen on {}: {}", where, error.message()),
+              "see who has the port: ss -ltnp; or choose another: ARAGORA_PORT, ARAGORA_LISTEN");
 }
 
 // SO_REUSEPORT would let two daemons share a port silently: ask with a plain bind first.
-void requireFreePort(const ListenerOptions& options, const net::ip::address& address) {
-  if (options.port == 0) return;
+void requireFreePort(const tcp::endpoint& endpoint, bool alone, const std::string& where) {
+  if (endpoint.port() == 0) return;
   beast::error_code error;
   net::io_context context;
   tcp::acceptor probe(context);
-  probe.open(tcp::endpoint(address, options.port).protocol());
-  probe.set_option(net::socket_base::reuse_address(true));
-  probe.bind(tcp::endpoint(address, options.port), error);
+  probe.open(endpoint.protocol(), error);
+  if (!error) probe.set_option(net::socket_base::reuse_address(true), error);
+  if (!error && alone) probe.set_option(net::ip::v6_only(true), error);
+  if (!error) probe.bind(endpoint, error);
   if (!error) probe.listen(1, error);
-  if (error) throwTaken(options.bind_host, options.port, error);
+  if (error) throwTaken(where, error);
 }
 
-void bindShared(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, const std::string& host) {
+void bindShared(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, bool alone, const std::string& where) {
   using ReusePort = net::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
   beast::error_code error;
-  acceptor.open(endpoint.protocol());
+  acceptor.open(endpoint.protocol(), error);
+  if (error) throwTaken(where, error);
   ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
   acceptor.set_option(net::socket_base::reuse_address(true));
   acceptor.set_option(ReusePort(true));
+  if (alone) acceptor.set_option(net::ip::v6_only(true));
   acceptor.bind(endpoint, error);
-  if (error) throwTaken(host, endpoint.port(), error);
+  if (error) throwTaken(where, error);
   acceptor.listen(kBacklog);
 }
 }  // namespace
 
 Listener::Listener(const ListenerOptions& options, IoThreads& io, Site& site, WorkerPool& workers)
-    : shared_(std::make_shared<Shared>(options, site, workers)) {
+    : shared_(std::make_shared<Shared>(options, workers)) {
   for (std::size_t i = 0; i < io.size(); ++i) doors_.push_back(std::make_shared<Door>(io.context(i), i, shared_));
-  bind(options);
+  for (auto& entrance : shared_->options.entrances) {
+    if (entrance.site == nullptr) entrance.site = &site;
+    bind(entrance);
+  }
 }
 
 Listener::~Listener() = default;
 
-void Listener::bind(const ListenerOptions& options) {
-  const auto& inherited = options.inherited_sockets;
-  const auto address = addressOf(options.bind_host);
-  port_ = options.port;
-  if (inherited.empty()) requireFreePort(options, address);
+void Listener::bind(Entrance& entrance) {
+  if (entrance.inherited >= 0) return share(entrance, entrance.inherited);
+  if (!entrance.address.local()) return bindTcp(entrance);
+  local_sockets_.emplace_back(entrance.address.path, kBacklog);
+  share(entrance, local_sockets_.back().descriptor());
+}
+
+void Listener::bindTcp(Entrance& entrance) {
+  tcp::endpoint endpoint(addressOf(entrance.address.host), entrance.address.port);
+  const auto where = entrance.address.text();
+  const auto& all = shared_->options.entrances;
+  // [::] takes IPv4 too, unless that is listed beside it.
+  const bool alone = endpoint.address().is_v6() && std::any_of(all.begin(), all.end(), [&](const Entrance& other) {
+                       return &other != &entrance && other.address.port == endpoint.port() && !other.address.local();
+                     });
+  requireFreePort(endpoint, alone, where);
   for (auto& door : doors_) {
-    auto& acceptor = door->acceptor();
-    if (inherited.empty())
-      bindShared(acceptor, tcp::endpoint(address, port_), options.bind_host);
-    else  // one socket from systemd, one descriptor for each thread
-      acceptor.assign(tcp::v4(), ::fcntl(inherited[door->thread() % inherited.size()], F_DUPFD_CLOEXEC, 3));
-    port_ = acceptor.local_endpoint().port();
+    auto& acceptor = door->add(entrance);
+    bindShared(acceptor, endpoint, alone, where);
+    endpoint.port(acceptor.local_endpoint().port());
+  }
+  entrance.address.port = endpoint.port();
+  if (port_ == 0) port_ = endpoint.port();
+}
+
+// One socket, one descriptor for each thread. What family it is of matters to nobody but the kernel.
+void Listener::share(const Entrance& entrance, int descriptor) {
+  for (auto& door : doors_) {
+    auto& acceptor = door->add(entrance);
+    acceptor.assign(tcp::v4(), ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+    beast::error_code local;
+    if (const auto endpoint = acceptor.local_endpoint(local);
+        !local && port_ == 0 && endpoint.data()->sa_family != AF_UNIX)
+      port_ = endpoint.port();
   }
 }
 
@@ -82,10 +111,13 @@ void Listener::start() {
   for (auto& door : doors_) net::post(door->context(), [door] { door->open(); });
 }
 
+const std::vector<Entrance>& Listener::entrances() const { return shared_->options.entrances; }
+
 std::size_t Listener::connections() const { return shared_->connections; }
 
 void Listener::stopAccepting() {
   shared_->draining = true;
+  local_sockets_.clear();
   for (auto& door : doors_) net::post(door->context(), [door] { door->closeIdle(); });
 }
 

@@ -16,11 +16,13 @@ struct Upgraded;  // upgrade.h
 struct Request {
   std::string method;  // upper case; HEAD arrives as GET with `head` set
   bool head = false;
+  std::string target;                        // as it was sent, without the authority
   std::string path;                          // decoded, without the version segment: /api/v1/debates is /api/debates
   std::map<std::string, std::string> query;  // decoded
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in the order of the wire
   std::string host;
-  std::string peer;  // address of the other end of the connection
+  std::string peer;     // address of the other end of the connection; 127.0.0.1 for a local socket
+  bool secure = false;  // TLS; here, or at a proxy that is trusted
   std::string body;
 
   // The first of that name (lower case), empty when there is none.

@@ -63,6 +63,7 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   if (kMethods.count(request.method) == 0)
     return Refusal{head.method() == bhttp::verb::unknown ? 501 : 405, "this method is not taken here"};
   if (request.method == "OPTIONS" && target == "*") target = "/";
+  request.target = std::string(target);
   auto parsed = parseTarget(target);
   if (!parsed) return Refusal{400, "the request target is malformed"};
   request.path = std::move(parsed->path);

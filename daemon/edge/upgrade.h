@@ -2,16 +2,17 @@
 // connections, which is free again when the last holder lets go of it.
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
 
 #include <memory>
 
+#include "daemon/edge/stream.h"
+
 namespace aragora::edge {
 
 struct Upgraded {
-  boost::asio::ip::tcp::socket socket;
+  Stream socket;
   boost::beast::http::request<boost::beast::http::string_body> request;
   std::size_t thread = 0;       // whose I/O thread the socket lives in
   std::shared_ptr<void> place;  // shared by nobody else: it is only counted

@@ -133,7 +133,7 @@ class Guard::Exchange : public edge::Exchange {
     const auto client = net::clientOf(request_.peer, request_.lines("x-forwarded-for"), request_.lines("forwarded"),
                                       request_.header("x-forwarded-proto"), settings_->trusted_proxies);
     request_.client_address = client.address;
-    request_.secure = client.secure;
+    request_.secure = request_.secure || client.secure;
   }
 
   std::optional<Response> findRoute() {

@@ -12,7 +12,6 @@ using edge::Response;
 struct Request : edge::Request {
   std::string request_id;
   std::string client_address;  // behind trusted proxies: the client's, not the proxy's
-  bool secure = false;         // TLS here or at a trusted proxy
   accounts::Principal principal;
   std::map<std::string, std::string> parameters;  // {id} of the route
 

@@ -66,7 +66,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void push(FramePtr frame);
   void write();
 
-  boost::beast::websocket::stream<boost::asio::ip::tcp::socket> stream_;
+  boost::beast::websocket::stream<edge::Stream> stream_;
   edge::Upgraded upgraded_;  // without its socket
   std::shared_ptr<Shard> shard_;
   Opening opening_;

@@ -14,7 +14,7 @@ class ScriptedProvider : public edge::Site {
   using Script = std::function<std::chrono::milliseconds(const std::string& body)>;
   explicit ScriptedProvider(Script script) : script_(std::move(script)) {
     edge::ListenerOptions options;
-    options.port = 0;
+    options.entrances[0].address.port = 0;
     listener_ = std::make_unique<edge::Listener>(options, io_, *this, workers_);
     io_.start();
     listener_->start();

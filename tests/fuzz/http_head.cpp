@@ -43,7 +43,7 @@ struct Edge : edge::Site {
   Edge() {
     log::configure(log::Level::Off, false);
     edge::ListenerOptions options;
-    options.port = 0;
+    options.entrances[0].address.port = 0;
     listener = std::make_unique<edge::Listener>(options, io, *this, workers);
     io.start();
     listener->start();

@@ -158,8 +158,11 @@ class Daemon:
             time.sleep(0.005)
         raise AssertionError(f"serve was not ready in {limit} s:\n{self.text()}")
 
+    def connection(self, timeout=20):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
     def request(self, method, path, body=None, headers=None, timeout=20):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = self.connection(timeout)
         try:
             data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
             all_headers = {"Content-Type": "application/json", **(headers or {})} if data is not None else (headers or {})
@@ -231,13 +234,15 @@ def postgres_database():
 class Authority:
     """A certificate authority of a test's own, and a server's certificate for one name that it signed."""
 
-    def __init__(self, name="localhost"):
+    EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+    def __init__(self, name="localhost", key=EC):
         self.directory = tempfile.TemporaryDirectory()
         at = pathlib.Path(self.directory.name)
         self.file, self.key, self.certificate = at / "ca.pem", at / "key.pem", at / "cert.pem"
-        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        new = ["openssl", "req", "-x509", "-newkey", *self.EC, "-nodes", "-days", "2"]
         self.run(*new, "-subj", "/CN=authority of a test", "-keyout", at / "ca.key", "-out", self.file, "-addext", "basicConstraints=critical,CA:TRUE")
-        self.run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout", self.key, "-out", at / "request")
+        self.run("openssl", "req", "-newkey", *key, "-nodes", "-subj", f"/CN={name}", "-keyout", self.key, "-out", at / "request")
         (at / "extensions").write_text(f"subjectAltName=DNS:{name}\n")
         self.run("openssl", "x509", "-req", "-in", at / "request", "-CA", self.file, "-CAkey", at / "ca.key", "-CAcreateserial", "-days", "2", "-extfile", at / "extensions",
                  "-out", self.certificate)

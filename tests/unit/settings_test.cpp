@@ -44,6 +44,53 @@ TEST(Addresses, AreTheOnesThatServeUnderstands) {
     EXPECT_TRUE(networkProblem(bad)) << bad;
 }
 
+TEST(Addresses, OfListenersAreReadAndWrittenAlike) {
+  for (const auto* good : {"127.0.0.1:8080", "0.0.0.0:0", "[::]:65535", "[::1]:80", "localhost:1", "unix:/run/a.sock",
+                           "[fe80::1%eth0]:1", "http://127.0.0.1:1", "http://[::1]:1"}) {
+    const auto address = net::ListenAddress::parse(good);
+    ASSERT_TRUE(address) << good;
+    EXPECT_EQ((address->plain ? "http://" : "") + address->text(), good);
+    EXPECT_FALSE(net::listenAddressProblem(good)) << good;
+  }
+  const std::pair<const char*, const char*> bad[] = {{"", "has no port"},
+                                                     {"8080", "has no port"},
+                                                     {"127.0.0.1", "has no port"},
+                                                     {"127.0.0.1:", "from 0"},
+                                                     {"127.0.0.1:65536", "from 0"},
+                                                     {"127.0.0.1:-1", "from 0"},
+                                                     {"::1:80", "without brackets"},
+                                                     {"[::1]", "has no port"},
+                                                     {"[::1:80", "has no ]"},
+                                                     {"[1.2.3.4]:80", "brackets"},
+                                                     {"example.org:80", "not an address"},
+                                                     {"*:80", "not an address"},
+                                                     {"unix:run/a", "absolute"},
+                                                     {"unix:", "absolute"},
+                                                     {"https://127.0.0.1:1", "brackets"}};
+  for (const auto& [text, said] : bad) {
+    EXPECT_FALSE(net::ListenAddress::parse(text)) << text;
+    EXPECT_NE(net::listenAddressProblem(text).value_or("").find(said), std::string::npos)
+        << text << ": " << net::listenAddressProblem(text).value_or("nothing");
+  }
+  EXPECT_TRUE(net::listenAddressProblem("unix:/" + std::string(107, 'a')));
+  EXPECT_FALSE(net::listenAddressProblem("unix:/" + std::string(106, 'a')));
+}
+
+TEST(Addresses, ListenIsWhereItListensAndTheOldSettingsStandForIt) {
+  const auto load = [](const std::string& listen, const std::string& host = "") {
+    return loadFrom({}, {{"ARAGORA_LISTEN", {listen, "env"}}, {"ARAGORA_BIND_HOST", {host, "env"}}}, "", "").config;
+  };
+  EXPECT_EQ(load("").addresses(key::kListen).at(0).text(), "127.0.0.1:8080");
+  EXPECT_EQ(load("", "::").addresses(key::kListen).at(0).text(), "[::]:8080");
+  const auto several = load("127.0.0.1:1, [::1]:2,unix:/run/a.sock", "0.0.0.0");
+  ASSERT_EQ(several.addresses(key::kListen).size(), 3U);
+  EXPECT_EQ(several.addresses(key::kListen)[1].text(), "[::1]:2");
+  EXPECT_TRUE(several.anonymousAllowed());
+  EXPECT_FALSE(load("127.0.0.1:1,10.0.0.1:1").anonymousAllowed());
+  EXPECT_FALSE(load("", "0.0.0.0").anonymousAllowed());
+  EXPECT_TRUE(several.addresses(key::kMetricsListen).empty());
+}
+
 TEST(Addresses, OriginsAreWrittenAsBrowsersSendThem) {
   const std::pair<const char*, const char*> cases[] = {{"https://Example.org", "https://example.org"},
                                                        {"https://x:443", "https://x"},
