@@ -123,7 +123,10 @@ const std::vector<Setting>& table() {
       typed(Type::Path, kSqlitePath, {"ARAGORA_SQLITE_PATH"}, "",
             "The embedded database. Default: aragora.db in the state directory."),
       secret(kRedisUrl, {"REDIS_URL", "ARAGORA_REDIS_URL"}, "shared state is required (several instances)",
-             "redis:// or rediss:// URL for shared limits and fan-out.", Type::Url),
+             "Redis for events, limits and lists of several instances: redis://[user:password@]host:port/db, rediss:// "
+             "(TLS), "
+             "unix:/path?db=0.",
+             Type::Url),
       typed(Type::Flag, kMultiInstance, {"ARAGORA_MULTI_INSTANCE"}, "false", "Several daemons share this database."),
       typed(Type::Flag, kSingleInstance, {"ARAGORA_SINGLE_INSTANCE"}, "false",
             "Production on one machine: shared state is not required."),

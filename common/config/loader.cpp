@@ -336,7 +336,8 @@ class Merger {
           problem(setting, variable, fmt::format("{} is not an http or https URL", shown), origin,
                   "write it as https://host[:port][/path]");
         const bool libpq_keywords = setting.key == key::kDatabaseUrl && text.find('=') != std::string::npos;
-        if (!has_scheme && !libpq_keywords)
+        const bool socket_file = setting.key == key::kRedisUrl && startsWith(text, "unix:");
+        if (!has_scheme && !libpq_keywords && !socket_file)
           problem(setting, variable, fmt::format("{} is not a URL", shown), origin,
                   "a URL starts with a scheme such as https:// or postgresql://");
         break;

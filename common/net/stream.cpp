@@ -9,8 +9,10 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <optional>
 
 #include "common/base/interrupt.h"
@@ -37,6 +39,7 @@ class Adopted : public Poco::Net::StreamSocket {
 }  // namespace
 
 std::string Target::text() const {
+  if (!path.empty()) return "unix:" + path;
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
@@ -88,7 +91,18 @@ struct Stream::Socket {
     if (error != 0) fail(Cause::NotReached, systemError(error));
   }
 
+  SocketAddress socketFile() const {
+    SocketAddress address;
+    auto& local = reinterpret_cast<sockaddr_un&>(address.storage);
+    local.sun_family = AF_UNIX;
+    if (target.path.size() >= sizeof local.sun_path) fail(Cause::NoSuchName, "the path is too long for a Unix socket");
+    std::memcpy(local.sun_path, target.path.c_str(), target.path.size() + 1);
+    address.length = sizeof local;
+    return address;
+  }
+
   void connectToAny(const Limits& limits, Deadline until) {
+    if (!target.path.empty()) return connect(socketFile(), limits, until);
     const auto addresses = resolve(target.host, target.port, limits);
     for (std::size_t i = 0;; ++i) {
       const bool last = i + 1 == addresses.size();
@@ -165,6 +179,24 @@ std::size_t Stream::read(char* buffer, std::size_t size, const Limits& limits) {
   if (remaining(limits.deadline).count() == 0) socket.fail(Cause::TooLate, "no complete answer in time");
   return got;
 }
+
+std::optional<std::size_t> Stream::readNow(char* buffer, std::size_t size) {
+  auto& socket = *socket_;
+  if (!socket.secure) {
+    const auto got = ::recv(socket.fd(), buffer, size, 0);
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return std::nullopt;
+    socket.fail(Cause::Broken, fmt::format("the connection broke ({})", systemError(errno)));
+  }
+  try {
+    const int got = socket.secure->receiveBytes(buffer, static_cast<int>(size));
+    return got < 0 ? std::nullopt : std::optional(static_cast<std::size_t>(got));
+  } catch (const Poco::Exception& error) {
+    socket.fail(Cause::Broken, fmt::format("the connection broke ({})", printable(error.displayText(), 120)));
+  }
+}
+
+int Stream::descriptor() const { return socket_->fd(); }
 
 void Stream::write(std::string_view bytes, const Limits& limits) {
   constexpr std::size_t kMost = 1U << 20;

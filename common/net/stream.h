@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,7 +16,8 @@ struct Target {
   std::string host;  // a name or an address, IPv6 without brackets
   std::uint16_t port = 0;
   std::shared_ptr<const TlsContext> tls = nullptr;  // none: in clear. Shared by all connections.
-  std::string text() const;                         // "host:port"
+  std::string path{};                               // of a Unix socket, instead of the others
+  std::string text() const;                         // "host:port", or "unix:/path"
 };
 
 class Stream {
@@ -29,7 +31,11 @@ class Stream {
   const Target& target() const { return target_; }
   // At least one byte; 0 when the other side ended it.
   std::size_t read(char* buffer, std::size_t size, const Limits& limits);
+  // What is there already; nullopt when nothing is, 0 when the other side ended it. Never waits.
+  std::optional<std::size_t> readNow(char* buffer, std::size_t size);
   void write(std::string_view bytes, const Limits& limits);
+  // For poll(2): readable when readNow() may have something, once it said nullopt.
+  int descriptor() const;
   // Open, and nothing came that nobody asked for.
   bool quiet() const;
 

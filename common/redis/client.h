@@ -1,56 +1,41 @@
-// A Redis client over net::Stream, TLS included (Debian's hiredis has none): hiredis formats commands and reads
-// replies. One connection, one owner at a time. Every call has a deadline and ends when it is told to. Failures are
+// A Redis client for commands and checks: one connection, one owner at a time, every call waits for its answer, has a
+// deadline and ends when it is told to. What runs for long and must not wait uses a Link. Failures are
 // Error(Unreachable) and name the host, never the password.
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
-#include <vector>
 
-#include "common/base/secret.h"
+#include "common/redis/address.h"
+#include "common/redis/reply.h"
 
 namespace aragora::redis {
 
-struct Reply {
-  enum class Kind { Nil, Status, Error, Integer, Text, Array } kind = Kind::Nil;
-  std::string text;
-  std::int64_t integer = 0;
-  std::vector<Reply> elements;
-};
+class Wire;
 
 class Client {
  public:
-  // redis://[user:password@]host[:port][/db] or …?db=N, or rediss://… (TLS 1.2+, certificate and name verified).
-  // Throws Error(Config) when the URL is not one of these.
+  // Throws Error(Config) for a URL that cannot be read.
   Client(const Secret& url, std::chrono::milliseconds timeout, std::stop_token stop = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
   // An error reply is thrown as Error(Internal), as Error(Permission) when the user may not run the command.
-  Reply command(const std::vector<std::string>& arguments);
+  Reply command(const Command& arguments);
   // Does it answer? One that says that this user may not ask has answered.
   void ping();
   // Field of INFO server, such as redis_version.
   std::string serverInfo(const std::string& field);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  Reply call(const Command& arguments);
+  Address address_;
+  std::chrono::milliseconds timeout_;
+  std::stop_token stop_;
+  std::unique_ptr<Wire> wire_;
 };
-
-struct Address {
-  std::string host;
-  std::uint16_t port = 6379;
-  bool tls = false;
-  std::string user;
-  Secret password;
-  int database = 0;
-};
-Address parseUrl(const Secret& url);
 
 }  // namespace aragora::redis
