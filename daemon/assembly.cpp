@@ -11,6 +11,8 @@
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
 #include "daemon/assembly_options.h"
+#include "daemon/cluster/follower.h"
+#include "daemon/cluster/sisters.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/backups.h"
@@ -55,16 +57,23 @@ struct Assembly::Parts {
         database(openPrepared()),
         accounts(*database, keyring, accountsOptions(config)),
         debates(*database, keyring),
-        leases(*database, instanceName()),
+        instance(instanceName()),
+        leases(*database, instance),
         pages(*database),
         ratings(*database),
         providers(providersOptions(config)),
         recovery_metrics(recoveryOptions(config, target, keyring)),
-        prober(proberOptions(config), *database, [this](const lifecycle::Probe&) { afterProbe(); }),
+        sisters(
+            sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
+            [this](bool listening) { follower.setListening(listening); }),
+        follower(followerServices()),
+        prober(proberOptions(config, [this] { return redisState(); }), *database,
+               [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit))),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
-        debating({*database, debates, keyring, engine, [this] { lists.drop(); }}),
+        debating({*database, debates, keyring, engine,
+                  [this](debate::Change change, const std::string& id) { changed(change, id); }}),
         io(kIoThreads),
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
@@ -79,7 +88,16 @@ struct Assembly::Parts {
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
+    bus.subscribe([this](const store::Event& event) {
+      follower.wrote(event.debate_id, event.seq);
+      sisters.tell({cluster::HintKind::Event, event.debate_id, event.seq});
+    });
     collectMetrics();
+  }
+  // What runs in threads of theirs uses everything else.
+  ~Parts() {
+    sisters.stop();
+    follower.stop();
   }
 
   std::unique_ptr<database::Database> openPrepared() {
@@ -88,8 +106,48 @@ struct Assembly::Parts {
       throw Error(Code::Busy, fmt::format("another daemon uses {} by another name", target.path.string()),
                   "stop it first, or set ARAGORA_STATE_DIR");
     auto opened = database::openDatabase(target);
-    opened->write([this](database::Connection& connection) { store::requireSameKey(connection, keyring); });
+    opened->write([this](database::Connection& connection) {
+      store::requireSameKey(connection, keyring);
+      identity = store::settingOrInsert(connection, store::kInstanceId, newUlid()) +
+                 store::readSetting(connection, store::kDatabaseEpoch).value_or("");
+    });
     return opened;
+  }
+
+  cluster::FollowerServices followerServices() {
+    return {debates, [this] { return hub.watched(); }, [this](const store::Event& event) { hub.publish(event); },
+            [this] { engine.lookForCancellations(); }};
+  }
+
+  // Of another instance.
+  void heard(const cluster::Hint& hint) {
+    lists.drop();
+    if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
+    if (hint.kind == cluster::HintKind::Event && hub.watches(hint.debate_id)) follower.told(hint.debate_id, hint.seq);
+  }
+
+  void changed(debate::Change change, const std::string& debate_id) {
+    lists.drop();
+    sisters.tellAndWait(
+        {change == debate::Change::Created ? cluster::HintKind::Lists : cluster::HintKind::Cancel, debate_id, 0});
+  }
+
+  lifecycle::RedisState redisState() const {
+    if (!sisters.configured()) return lifecycle::RedisState::NotConfigured;
+    return sisters.state() == redis::LinkState::Away ? lifecycle::RedisState::Unreachable
+                                                     : lifecycle::RedisState::Connected;
+  }
+
+  // What this instance says of itself to the others.
+  std::string aboutMe() const {
+    return toJson(json::object{{"instance", instance},
+                               {"version", kVersion},
+                               {"started_at", toIso(started_at)},
+                               {"beat_at", toIso(nowMicros())},
+                               {"draining", prober.draining()},
+                               {"connections", listener.connections()},
+                               {"websockets", hub.clients()},
+                               {"active_debates", engine.active()}});
   }
 
   debate::RunServices runServices() {
@@ -123,6 +181,7 @@ struct Assembly::Parts {
     metrics.gauge("process_start_time_seconds", static_cast<double>(nowMicros()) / 1e6);
     metrics.onCollect([this](metrics::Registry& registry) {
       registry.gauge("aragora_http_connections", static_cast<double>(listener.connections()));
+      registry.gauge("aragora_instances", static_cast<double>(sisters.alive()));
       registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
       registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
       registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
@@ -143,6 +202,7 @@ struct Assembly::Parts {
   // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
   void afterProbe() {
     if (!started) return;
+    sisters.beat(aboutMe());
     systemd::notifyStatus(statusLine());
     if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress() &&
         engine.silence() < kSchedulerPatience)
@@ -201,9 +261,11 @@ struct Assembly::Parts {
   crypto::Keyring keyring;
   database::Target target;
   std::optional<database::sqlite::UsageLock> usage_lock;
+  std::string identity;  // of the database
   std::unique_ptr<database::Database> database;
   accounts::Accounts accounts;
   store::Debates debates;
+  std::string instance;
   store::Leases leases;
   store::DebatePages pages;
   store::Ratings ratings;
@@ -215,6 +277,9 @@ struct Assembly::Parts {
   std::atomic<bool> started{false};
   std::uint64_t workers_taken = 0;
   std::chrono::steady_clock::time_point workers_moved{};
+  Micros started_at = nowMicros();
+  cluster::Sisters sisters;
+  cluster::Follower follower;
   lifecycle::Prober prober;
   edge::WorkerPool workers;
   debate::Engine engine;
@@ -272,8 +337,11 @@ std::uint16_t Assembly::port() const { return parts_->listener.port(); }
 
 void Assembly::start() {
   auto& parts = *parts_;
+  parts.sisters.start();
   parts.prober.start();
   parts.engine.start();
+  // An embedded database has one daemon only.
+  if (parts.sisters.configured() || parts.target.engine == database::Engine::Postgres) parts.follower.start();
   parts.refusals.start();
   parts.started = true;
   parts.io.start();
@@ -315,6 +383,8 @@ void Assembly::stop() {
   parts.hub.closeAll();
   parts.backups.askToStop();
   parts.workers.stop(kLastAnswers);
+  parts.sisters.stop();
+  parts.follower.stop();
   for (const auto goodbye = deadlineIn(kGoodbye); parts.hub.clients() > 0 && remaining(goodbye).count() > 0;)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   parts.listener.closeAll();

@@ -1,6 +1,7 @@
 #include "daemon/assembly_options.h"
 
 #include "common/base/text.h"
+#include "common/crypto/hash.h"
 #include "common/deployment/deployment.h"
 #include "common/storage/location.h"
 #include "common/systemd/service_manager.h"
@@ -89,9 +90,18 @@ backup::ContinuousOptions backupOptions(const config::Config& config, const data
   return how;
 }
 
-lifecycle::ProberOptions proberOptions(const config::Config& config) {
-  return {config.isSet(key::kRedisUrl) ? config.secret(key::kRedisUrl) : Secret(), config.sharedStateRequired(),
-          config::agentsState(config)};
+lifecycle::ProberOptions proberOptions(const config::Config& config, std::function<lifecycle::RedisState()> redis) {
+  return {std::move(redis), config.sharedStateRequired(), config::agentsState(config)};
+}
+
+cluster::SistersOptions sistersOptions(const config::Config& config, const std::string& instance,
+                                       const std::string& identity) {
+  cluster::SistersOptions options;
+  if (config.isSet(key::kRedisUrl)) options.redis = redis::parseUrl(config.secret(key::kRedisUrl));
+  // In braces: what belongs together is in one slot of a cluster.
+  options.prefix = fmt::format("aragora:{{{}}}", toHex(crypto::sha256(identity)).substr(0, 16));
+  options.instance = instance;
+  return options;
 }
 
 drill::StateOptions recoveryOptions(const config::Config& config, const database::Target& target,

@@ -6,6 +6,7 @@
 #include "common/config/config.h"
 #include "common/drill/recovery_state.h"
 #include "daemon/api/api.h"
+#include "daemon/cluster/sisters.h"
 #include "daemon/edge/listener.h"
 #include "daemon/edge/tls.h"
 #include "daemon/lifecycle/prober.h"
@@ -30,7 +31,10 @@ std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config);
 edge::TlsFiles tlsFiles(const config::Config& config);
 web::RedirectOptions redirectOptions(const config::Config& config);
 ws::HubOptions hubOptions(const config::Config& config);
-lifecycle::ProberOptions proberOptions(const config::Config& config);
+lifecycle::ProberOptions proberOptions(const config::Config& config, std::function<lifecycle::RedisState()> redis);
+// `identity` is of the database, so that those who share it find each other.
+cluster::SistersOptions sistersOptions(const config::Config& config, const std::string& instance,
+                                       const std::string& identity);
 accounts::AccountsOptions accountsOptions(const config::Config& config);
 providers::ProvidersOptions providersOptions(const config::Config& config);
 api::Options apiOptions(const config::Config& config);

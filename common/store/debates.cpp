@@ -1,8 +1,10 @@
 #include "common/store/debates.h"
 
 #include "common/base/error.h"
+#include "common/base/text.h"
 #include "common/store/debate_row.h"
 #include "common/store/event_chain.h"
+#include "common/store/id_list.h"
 
 namespace aragora::store {
 
@@ -122,6 +124,29 @@ std::vector<Event> Debates::events(const std::string& debate_id, std::int64_t si
                                          {debate_id, since, limit}))
     events.push_back(toEvent(row));
   return events;
+}
+
+std::map<std::string, std::int64_t> Debates::heads(const std::vector<std::string>& ids) {
+  return database_.reading([&](Connection& connection) {
+    std::map<std::string, std::int64_t> result;
+    for (const auto& row : connection.query(
+             fmt::format("SELECT id, last_seq FROM debates WHERE id IN ({})", listedIn(connection.engine(), "$1")),
+             {join(ids, ",")}))
+      result[row.text(0)] = row.integer(1);
+    return result;
+  });
+}
+
+std::vector<std::string> Debates::cancelRequested(const std::vector<std::string>& ids) {
+  return database_.reading([&](Connection& connection) {
+    std::vector<std::string> result;
+    for (const auto& row :
+         connection.query(fmt::format("SELECT id FROM debates WHERE cancel_requested = 1 AND id IN ({})",
+                                      listedIn(connection.engine(), "$1")),
+                          {join(ids, ",")}))
+      result.push_back(row.text(0));
+    return result;
+  });
 }
 
 bool Debates::requestCancel(Connection& connection, const std::string& debate_id) {

@@ -3,6 +3,8 @@
 // epoch is refused (Error(Conflict)), so that an instance that lost its lease cannot write any more. Thread-safe.
 #pragma once
 
+#include <map>
+
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
 #include "common/store/events.h"
@@ -94,6 +96,10 @@ class Debates {
   void create(const Debate& debate);
   std::optional<Debate> find(const std::string& id_or_slug);
   std::vector<Event> events(const std::string& debate_id, std::int64_t since, std::int64_t limit);
+  // The number of the last event of each; those that do not exist are left out.
+  std::map<std::string, std::int64_t> heads(const std::vector<std::string>& ids);
+  // Those whose end somebody asked for.
+  std::vector<std::string> cancelRequested(const std::vector<std::string>& ids);
   // Inside a write transaction of the caller's. False when there is no such debate or it has ended.
   static bool requestCancel(database::Connection& connection, const std::string& debate_id);
   // Inside a write transaction of the caller's: nobody else changes it until its end. nullopt: there is no such debate.

@@ -1,6 +1,7 @@
 #include "common/store/leases.h"
 
 #include "common/base/text.h"
+#include "common/store/id_list.h"
 #include "common/store/states.h"
 
 namespace aragora::store {
@@ -99,13 +100,10 @@ std::vector<Leases::Renewed> Leases::renew(const std::vector<std::string>& debat
     std::vector<Renewed> renewed;
     for (const auto& row : connection.query(
              fmt::format("UPDATE debate_leases SET expires_at = {} + $2 WHERE instance = $1 AND expires_at > 0 AND "
-                         "debate_id IN (SELECT {}) "
+                         "debate_id IN ({}) "
                          "RETURNING debate_id, epoch, (SELECT d.cancel_requested FROM debates d WHERE d.id = "
                          "debate_leases.debate_id)",
-                         now(connection),
-                         connection.engine() == Engine::Postgres ? "unnest(string_to_array($3, ','))"
-                                                                 : "value FROM json_each('[\"' || replace($3, ',', "
-                                                                   "'\",\"') || '\"]')"),
+                         now(connection), listedIn(connection.engine(), "$3")),
              {instance_, micros(duration), join(debates, ",")})) {
       renewed.push_back({row.text(0), row.integer(1), row.integer(2) != 0});
     }

@@ -73,6 +73,18 @@ void Engine::cancel(const std::string& debate_id) {
   if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancel();
 }
 
+void Engine::lookForCancellations() {
+  std::vector<std::string> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, running] : running_) {
+      if (!running->done && !running->control.cancelled()) ids.push_back(id);
+    }
+  }
+  if (ids.empty()) return;
+  for (const auto& id : services_.debates.cancelRequested(ids)) cancel(id);
+}
+
 std::chrono::milliseconds Engine::silence() const {
   const Clock::time_point last{Clock::duration(came_round_)};
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last);

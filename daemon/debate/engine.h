@@ -38,6 +38,8 @@ class Engine {
   void wake();
   // Ends the debate as cancelled at its next step, when it runs here.
   void cancel(const std::string& debate_id);
+  // The same, of those that somebody asked for at another instance. Waits for the database; throws what that throws.
+  void lookForCancellations();
   std::size_t active() const;
   // How long the scheduler has not come round: in trouble a few seconds, with a database that is silent as long as
   // its deadlines.

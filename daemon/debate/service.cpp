@@ -46,8 +46,8 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
                   "use a new key for a new request");
     return {std::move(replay->response), true};
   }
-  parts_.changed();
   parts_.engine.wake();
+  parts_.changed(Change::Created, draft.id);
   return created;
 }
 
@@ -61,7 +61,7 @@ store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   });
   parts_.engine.cancel(debate.id);
   parts_.engine.wake();
-  parts_.changed();
+  parts_.changed(Change::CancelRequested, debate.id);
   return debate;
 }
 

@@ -16,6 +16,9 @@ struct Caller {
   std::string request_id;
 };
 
+// What lists show afterwards is not what they showed.
+enum class Change { Created, CancelRequested };
+
 class Service {
  public:
   struct Parts {
@@ -23,7 +26,8 @@ class Service {
     store::Debates& debates;
     const crypto::Keyring& keyring;
     Engine& engine;
-    std::function<void()> changed;  // what lists show is not what they showed
+    // Before it is answered. In the thread of whoever asked, which it may make wait for a moment.
+    std::function<void(Change change, const std::string& debate_id)> changed;
   };
   explicit Service(Parts parts)
       : parts_(std::move(parts)), creations_(parts_.database, parts_.debates, parts_.keyring) {}

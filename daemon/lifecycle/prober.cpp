@@ -5,14 +5,12 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
-#include "common/redis/client.h"
 
 namespace aragora::lifecycle {
 
 namespace {
 constexpr auto kInterval = std::chrono::seconds(1);
 constexpr std::size_t kRoom = 65536;  // what there has to be space for, and nothing can make smaller
-constexpr auto kRedisTimeout = std::chrono::milliseconds(1000);
 }  // namespace
 
 Prober::Prober(ProberOptions options, database::Database& database, std::function<void(const Probe&)> after_probe)
@@ -68,16 +66,7 @@ void Prober::look() {
   probe->database_ms = secondsSince(started) * 1000;
   probe->agents = options_.agents;
   probe->redis_required = options_.redis_required;
-  if (!options_.redis_url.empty()) {
-    try {
-      redis::Client client(options_.redis_url, kRedisTimeout);
-      client.ping();
-      probe->redis = RedisState::Connected;
-    } catch (const Error& error) {
-      probe->redis = RedisState::Unreachable;
-      log::debug("Redis probe: {}", error.what());
-    }
-  }
+  probe->redis = options_.redis();
   if (stopping_.turned()) return;  // what was broken off says nothing
   {
     const std::lock_guard lock(mutex_);
@@ -85,7 +74,6 @@ void Prober::look() {
     if (latest_->database != probe->database && !first)
       log::warning("database: {}{}", name(probe->database),
                    probe->read_only.empty() ? "" : fmt::format(" ({})", probe->read_only));
-    if (latest_->redis != probe->redis && !first) log::warning("Redis: {}", name(probe->redis));
     latest_ = probe;
   }
   if (after_probe_) after_probe_(*probe);

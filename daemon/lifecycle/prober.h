@@ -13,7 +13,7 @@
 namespace aragora::lifecycle {
 
 struct ProberOptions {
-  Secret redis_url{};  // empty: there is none
+  std::function<RedisState()> redis = [] { return RedisState::NotConfigured; };  // never waits
   bool redis_required = false;
   config::AgentsState agents = config::AgentsState::None;  // by configuration; calls are judged by their own results
 };

@@ -48,6 +48,14 @@ bool Watched::any(const std::string& debate_id) const {
   return count_.count(debate_id) > 0;
 }
 
+std::vector<std::string> Watched::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> ids;
+  ids.reserve(count_.size());
+  for (const auto& [id, count] : count_) ids.push_back(id);
+  return ids;
+}
+
 Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
     : options_(options), watched_(std::make_shared<Watched>()) {
   for (std::size_t i = 0; i < io.size(); ++i) {

@@ -39,6 +39,7 @@ class Watched {
   void add(const std::string& debate_id);
   void remove(const std::string& debate_id);
   bool any(const std::string& debate_id) const;
+  std::vector<std::string> all() const;
 
  private:
   mutable std::mutex mutex_;
@@ -54,6 +55,8 @@ class Hub {
   // GET /ws: the same way as every other request until its connection is taken over.
   void addRoute(web::Router& router);
   void publish(const store::Event& event);
+  bool watches(const std::string& debate_id) const { return watched_->any(debate_id); }
+  std::vector<std::string> watched() const { return watched_->all(); }
   std::size_t clients() const;
   void closeAll();  // with 1001, going away; nobody is taken any more
   void dropAll();   // without a word: the contexts have nothing more to do for us

@@ -358,7 +358,7 @@ TEST_P(RunningDebates, ASchedulerThatDoesNotComeRoundIsSeen) {
 TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
   debate::Engine engine(services(here_), {});
   int changed = 0;
-  Service service({*database_, debates_, keyring_, engine, [&] { ++changed; }});
+  Service service({*database_, debates_, keyring_, engine, [&](debate::Change, const std::string&) { ++changed; }});
   engine.start();
   store::Debate draft;
   draft.task = "twice the same agent";
@@ -391,7 +391,7 @@ TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
 
 TEST_P(RunningDebates, CreationsAtTheSameMomentAreAllAuditedOnce) {
   debate::Engine engine(services(here_), {});
-  Service service({*database_, debates_, keyring_, engine, [] {}});
+  Service service({*database_, debates_, keyring_, engine, [](debate::Change, const std::string&) {}});
   std::atomic<int> replayed{0};
   {
     std::vector<std::jthread> writers;

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import queue
 import secrets
 import shutil
 import signal
@@ -12,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.parse
@@ -337,6 +339,95 @@ class Cluster:
     def sql(self, text, user="aragora", database="aragora"):
         return subprocess.run([self.BIN / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, "-d", database, "-c", text],
                               check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+
+
+class RedisServer:
+    """A Redis of a test's own, to be stopped, killed and emptied. Keeps nothing over a restart."""
+
+    def __init__(self, password="n0t-the-sample-pw"):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-redis-"))
+        self.port, self.password, self.process = free_port(), password, None
+        self.socket = self.directory / "redis.sock"
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, limit=20):
+        self.process = subprocess.Popen(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.directory),
+                                         "--requirepass", self.password], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + limit
+        while self.cli("PING", check=False) != "PONG":
+            assert time.monotonic() < deadline, "Redis did not start"
+            time.sleep(0.02)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self, frozen=True):
+        self.process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def cli(self, *arguments, check=True):
+        result = subprocess.run(["redis-cli", "--no-auth-warning", "-p", str(self.port), "-a", self.password, *map(str, arguments)], capture_output=True, text=True, timeout=30)
+        assert not check or result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+
+class SlowWire:
+    """A way to a server on loopback on which every byte takes `delay` seconds each way; changed while it is in use."""
+
+    def __init__(self, port):
+        self.target, self.delay = port, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:
+                    client.close()
+                    continue
+                for source, sink in ((client, server), (server, client)):
+                    parcels = queue.Queue()
+                    threading.Thread(target=self.take, args=(source, parcels), daemon=True).start()
+                    threading.Thread(target=self.bring, args=(sink, parcels), daemon=True).start()
+
+    def take(self, source, parcels):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                parcels.put((time.monotonic() + self.delay, data))
+        parcels.put((0, b""))
+
+    @staticmethod
+    def bring(sink, parcels):
+        with contextlib.suppress(OSError):
+            while True:
+                due, data = parcels.get()
+                if not data:
+                    break
+                time.sleep(max(0, due - time.monotonic()))
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+        sink.close()
 
 
 def strong_secret():

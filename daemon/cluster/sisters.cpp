@@ -1,0 +1,139 @@
+#include "daemon/cluster/sisters.h"
+
+#include <future>
+
+#include "common/base/log.h"
+
+namespace aragora::cluster {
+
+using redis::LinkState;
+
+namespace {
+constexpr auto kHandingOn = std::chrono::milliseconds(100);
+constexpr auto kConnecting = std::chrono::milliseconds(1200);
+constexpr auto kBeatWithin = std::chrono::milliseconds(1000);
+constexpr auto kGoodbye = std::chrono::milliseconds(50);
+constexpr std::string_view kLifetime = "10000";  // milliseconds without a beat
+
+// KEYS: when each was last heard, what each says of itself. ARGV: instance, what it says, lifetime; nothing said is
+// goodbye. Answers what the living say.
+constexpr std::string_view kBeat = R"(
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if ARGV[2] == '' then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  return {}
+end
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])) do
+  redis.call('ZREM', KEYS[1], gone)
+  redis.call('HDEL', KEYS[2], gone)
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3] * 6)
+redis.call('PEXPIRE', KEYS[2], ARGV[3] * 6)
+return redis.call('HVALS', KEYS[2])
+)";
+}  // namespace
+
+Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard, std::function<void(bool)> listening)
+    : options_(std::move(options)),
+      heard_(std::move(heard)),
+      on_listening_(std::move(listening)),
+      beat_(std::string(kBeat)) {
+  if (!configured()) return;
+  redis::LinkOptions how;
+  how.address = *options_.redis;
+  speaking_ = std::make_unique<redis::Link>(how, [this](LinkState, const std::string& reason) { noteState(reason); });
+  how.channel = key("hints");
+  listening_ = std::make_unique<redis::Link>(
+      how,
+      [this](LinkState state, const std::string& reason) {
+        noteState(reason);
+        on_listening_(state != LinkState::Away);
+      },
+      [this](const std::string& line) {
+        const auto said = parse(line);
+        if (said && said->instance != options_.instance) heard_(said->hint);
+      });
+}
+
+void Sisters::start() {
+  if (!configured()) return;
+  speaking_->start();
+  listening_->start();
+  const auto until = deadlineIn(kConnecting);
+  speaking_->awaitFirstAttempt(remaining(until));
+  listening_->awaitFirstAttempt(remaining(until));
+  const std::lock_guard lock(mutex_);
+  settled_ = true;
+  tellState();
+}
+
+void Sisters::stop() {
+  if (!configured() || stopping_.exchange(true)) return;
+  auto gone = std::make_shared<std::promise<void>>();  // shared with an answer that may come late
+  if (beat_.run(*speaking_, {key("beats"), key("instances")}, {options_.instance, "", std::string(kLifetime)}, kGoodbye,
+                [gone](const redis::Reply*) { gone->set_value(); }))
+    gone->get_future().wait_for(kGoodbye * 2);
+  listening_->stop();
+  speaking_->stop();
+}
+
+LinkState Sisters::state() const {
+  return configured() ? std::min(speaking_->state(), listening_->state()) : LinkState::Away;
+}
+
+bool Sisters::publish(const Hint& hint, redis::Link::Done done) {
+  return configured() &&
+         speaking_->send({"PUBLISH", key("hints"), encode(hint, options_.instance)}, kBeatWithin, std::move(done));
+}
+
+void Sisters::tell(const Hint& hint) { publish(hint, {}); }
+
+void Sisters::tellAndWait(const Hint& hint) {
+  if (state() != LinkState::Connected) return tell(hint);
+  auto handed_on = std::make_shared<std::promise<void>>();  // shared with an answer that may come late
+  auto future = handed_on->get_future();
+  if (publish(hint, [handed_on](const redis::Reply*) { handed_on->set_value(); })) future.wait_for(kHandingOn);
+}
+
+void Sisters::beat(const std::string& about) {
+  if (!configured() || stopping_) return;
+  beat_.run(*speaking_, {key("beats"), key("instances")}, {options_.instance, about, std::string(kLifetime)},
+            kBeatWithin, [this](const redis::Reply* reply) {
+              if (reply == nullptr || reply->kind != redis::Reply::Kind::Array) return;
+              Instances living;
+              for (const auto& element : reply->elements) living.push_back(element.text);
+              alive_ = living.size();
+              const std::lock_guard lock(mutex_);
+              instances_ = std::move(living);
+            });
+}
+
+Instances Sisters::instances() const {
+  const std::lock_guard lock(mutex_);
+  return instances_;
+}
+
+void Sisters::noteState(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (!reason.empty()) reason_ = reason;
+  if (settled_ && !stopping_) tellState();
+}
+
+// Under the lock. One line a change, whichever of the two connections it was.
+void Sisters::tellState() {
+  const auto now = state();
+  if (std::exchange(told_, now) == now) return;
+  if (now == LinkState::Connected)
+    log::info("Redis answers again");
+  else
+    log::warning(
+        "Redis is {} ({}): until it is back each instance counts limits for itself and reads the database for "
+        "what the others do",
+        redis::name(now), reason_);
+}
+
+}  // namespace aragora::cluster

@@ -1,0 +1,70 @@
+// The other instances on the same database, as far as Redis knows them: tells them hints and hears theirs, says that
+// this one lives, and knows how many there are. Redis may be away, slow or empty at any time: then nothing is heard,
+// the log says so once, and whoever needs to know reads the database instead. Without a Redis it does nothing.
+// Thread-safe; only tellAndWait() waits.
+#pragma once
+
+#include <memory>
+
+#include "common/redis/script.h"
+#include "daemon/cluster/hint.h"
+
+namespace aragora::cluster {
+
+struct SistersOptions {
+  std::optional<redis::Address> redis{};  // none: alone, or all of them by the database
+  std::string prefix{};                   // of keys and channels: one for each database
+  std::string instance{};
+};
+
+// What an instance says of itself; JSON text for whoever shows it.
+using Instances = std::vector<std::string>;
+
+class Sisters {
+ public:
+  // Both are called in threads of Redis links, and must not wait. `listening` is told when hints begin to come or
+  // cease to.
+  Sisters(SistersOptions options, std::function<void(const Hint&)> heard, std::function<void(bool)> listening);
+  ~Sisters() { stop(); }
+
+  // Connects, and returns once that succeeded or failed.
+  void start();
+  void stop();
+
+  bool configured() const { return options_.redis.has_value(); }
+  // Of both connections, the worse one.
+  redis::LinkState state() const;
+  void tell(const Hint& hint);
+  // Until Redis has handed it on: what a client does next, at another instance, finds it heard. Not while Redis is slow
+  // or away.
+  void tellAndWait(const Hint& hint);
+  // Once a second or so. `about` is JSON.
+  void beat(const std::string& about);
+  // Those that lived when it was last known, this one included; at least one.
+  std::size_t alive() const { return std::max<std::size_t>(alive_, 1); }
+  Instances instances() const;
+  // For commands of others; nullptr without a Redis.
+  redis::Link* link() { return speaking_.get(); }
+  std::string key(std::string_view name) const { return options_.prefix + ":" + std::string(name); }
+
+ private:
+  bool publish(const Hint& hint, redis::Link::Done done);
+  void noteState(const std::string& reason);
+  void tellState();
+
+  SistersOptions options_;
+  std::function<void(const Hint&)> heard_;
+  std::function<void(bool)> on_listening_;
+  redis::Script beat_;
+  std::atomic<std::size_t> alive_{0};
+  std::atomic<bool> stopping_{false};
+  mutable std::mutex mutex_;
+  bool settled_ = false;  // both have tried to connect
+  redis::LinkState told_ = redis::LinkState::Connected;
+  std::string reason_;  // the last
+  Instances instances_;
+  std::unique_ptr<redis::Link> speaking_;
+  std::unique_ptr<redis::Link> listening_;
+};
+
+}  // namespace aragora::cluster
