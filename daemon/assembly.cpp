@@ -15,6 +15,7 @@
 #include "daemon/cluster/sisters.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
+#include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/process_metrics.h"
 #include "daemon/lifecycle/recovery_metrics.h"
@@ -85,6 +86,7 @@ struct Assembly::Parts {
         redirect(redirectOptions(config)),
         tls(tlsContext(config)),
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
+        audit_watch({config.stateDirectory()}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
@@ -129,7 +131,8 @@ struct Assembly::Parts {
   void changed(debate::Change change, const std::string& debate_id) {
     lists.drop();
     sisters.tellAndWait(
-        {change == debate::Change::Created ? cluster::HintKind::Lists : cluster::HintKind::Cancel, debate_id, 0});
+        {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id,
+         0});
   }
 
   lifecycle::RedisState redisState() const {
@@ -186,6 +189,7 @@ struct Assembly::Parts {
       registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
       registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
       registry.count("aragora_db_errors_total", {}, static_cast<double>(database->takeFailures()));
+      registry.gauge("aragora_audit_log_broken", audit_watch.broken() ? 1 : 0);
       registry.gauge("aragora_db_pool_size", static_cast<double>(database->pool().size));
       registry.gauge("aragora_db_pool_available", static_cast<double>(database->pool().available));
       lifecycle::collectProcessMetrics(registry);
@@ -296,6 +300,7 @@ struct Assembly::Parts {
   web::Redirect redirect;
   std::unique_ptr<edge::TlsContext> tls;
   edge::Listener listener;
+  lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;
 };
 
@@ -343,6 +348,7 @@ void Assembly::start() {
   // An embedded database has one daemon only.
   if (parts.sisters.configured() || parts.target.engine == database::Engine::Postgres) parts.follower.start();
   parts.refusals.start();
+  parts.audit_watch.start();
   parts.started = true;
   parts.io.start();
   parts.listener.start();
@@ -391,6 +397,7 @@ void Assembly::stop() {
   parts.hub.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
   parts.refusals.stop();
+  parts.audit_watch.stop();
   parts.backups.stop();
   parts.prober.stop();
   log::info("stopped");

@@ -4,6 +4,7 @@
 #include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
 #include "cli/output/shown_progress.h"
+#include "common/backup/audit_notes.h"
 #include "common/backup/ledger.h"
 #include "common/backup/physical/recover.h"
 #include "common/backup/replaced.h"
@@ -183,6 +184,17 @@ void showRecovered(const Output& out, const backup::RecoverReport& report) {
   out.line("  it is stopped and complete; to look at it: pg_ctl -D " + report.to + " -o '-p 5433' start");
 }
 
+// So that `verify` does not miss what was in the audit log of the state that is gone.
+void noteRestored(Context& context, const std::string& what) {
+  try {
+    const auto state = context.config().stateDirectory();
+    makeDirectories(state, 0750);
+    backup::noteRestored(state, what, context.keyring());
+  } catch (const Error& error) {
+    log::warning("the restore is not noted, and verify will miss what the audit log had since: {}", error.what());
+  }
+}
+
 int recover(Context& context, const Options& options, const backup::RecoveryTarget& target) {
   const auto& out = context.out();
   auto how = howToRecover(context, options, target);
@@ -190,6 +202,7 @@ int recover(Context& context, const Options& options, const backup::RecoveryTarg
   how.progress = shown->get();
   const auto report = backup::recoverCluster(how);
   shown.reset();
+  if (!options.dry_run) noteRestored(context, fmt::format("cluster to {}, {}", report.to, report.target));
   for (const auto& step : report.plan) out.marked(Mark::Info, "would " + step);
   out.document(describe(report, options.dry_run));
   for (const auto& loss : report.losses) out.marked(Mark::Failure, "lost, as accepted: " + loss);
@@ -262,6 +275,7 @@ int restore(Context& context, const Options& options) {
     out.document({{"dry_run", true}, {"id", report.id}, {"plan", texts(report.plan)}});
     return 0;
   }
+  noteRestored(context, fmt::format("backup {} to {}", report.id, report.landed));
   out.marked(Mark::Ok,
              fmt::format("{} restored to {}: {}, {} as recorded ({})", report.id, report.landed,
                          counted(report.tables, "table"), counted(report.rows, "row"), humanDuration(report.seconds)));

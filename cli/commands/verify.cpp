@@ -2,8 +2,11 @@
 
 #include "cli/commands/commands.h"
 #include "cli/output/shown_progress.h"
+#include "common/backup/audit_notes.h"
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
+#include "common/store/settings.h"
 
 namespace aragora::cli {
 
@@ -20,6 +23,26 @@ std::string_view name(verify::Outcome outcome) {
   return "error";
 }
 
+// A database that cannot be asked who it is gets its findings from the verification itself.
+std::string instanceOf(const database::Target& target) {
+  try {
+    return store::readSetting(*database::connect(target), store::kInstanceId).value_or("");
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+void addWitnesses(Context& context, const database::Target& target, const crypto::Keyring& keyring,
+                  verify::Options& how) {
+  const auto instance = instanceOf(target);
+  if (instance.empty()) return;
+  auto notes = backup::auditNotes(context.config().stateDirectory(), context.backups(std::nullopt, std::nullopt),
+                                  instance, keyring);
+  for (const auto& one : notes.unread) log::warning("the end of the audit log is not compared with: {}", one);
+  how.witnesses = std::move(notes.witnesses);
+  how.restored_at = notes.restored_at;
+}
+
 int verifyData(Context& context) {
   const auto& out = context.out();
   const auto keyring = deployment::keyring(context.config());
@@ -28,6 +51,7 @@ int verifyData(Context& context) {
   auto shown = std::make_unique<ShownProgress>(out, "verify");
   how.progress = shown->get();
   auto target = context.target();
+  if (keyring) addWitnesses(context, target, *keyring, how);
   target.statement_timeout = std::chrono::hours(1);
   const auto report = verify::verifyDatabase(target, how);
   shown.reset();

@@ -25,9 +25,8 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
   if (entries.empty()) return;
   if (connection.engine() == database::Engine::Postgres)
     connection.later({"SELECT pg_advisory_xact_lock($1)", {kChainLock}});
-  const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
-  std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
-  std::string previous = last.empty() ? kGenesis : last[0].text(1);
+  auto [seq, previous] = head(connection);
+  if (seq == 0) previous = kGenesis;
   const auto key = keyring.auditKey();
   for (const auto& entry : entries) {
     ++seq;
@@ -44,6 +43,60 @@ void append(database::Connection& connection, const crypto::Keyring& keyring, co
           keyring.activeId(), previous, hash}});
     previous = std::move(hash);
   }
+}
+
+Head head(database::Connection& connection) {
+  const auto last = connection.query("SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1", {});
+  return last.empty() ? Head{} : Head{last[0].integer(0), last[0].text(1)};
+}
+
+std::optional<std::string> contradiction(database::Connection& connection, const std::vector<Witness>& witnesses,
+                                         Micros restored_at) {
+  const auto now = head(connection);
+  for (const auto& witness : witnesses) {
+    if (witness.at < restored_at || witness.head.entries == 0) continue;
+    if (witness.head.entries > now.entries)
+      return fmt::format("the log ends at entry {}, but {} of {} saw {}", now.entries, witness.source,
+                         toIso(witness.at), counted(witness.head.entries, "entry"));
+    const auto there = connection.query("SELECT hash FROM audit_log WHERE seq = $1", {witness.head.entries});
+    if (there.empty() || there[0].text(0) != witness.head.hash)
+      return fmt::format("entry {} is not the one that {} of {} saw", witness.head.entries, witness.source,
+                         toIso(witness.at));
+  }
+  return std::nullopt;
+}
+
+std::vector<Recorded> entries(database::Database& database, const Filter& filter) {
+  database::Values values;
+  std::vector<std::string> conditions;
+  const auto when = [&](const char* condition, database::Value value) {
+    values.push_back(std::move(value));
+    conditions.push_back(fmt::format(fmt::runtime(condition), fmt::format("${}", values.size())));
+  };
+  if (!filter.actor.empty()) when("actor = {}", filter.actor);
+  if (endsWith(filter.action, "."))
+    when("substr(action, 1, length({0})) = {0}", filter.action);
+  else if (!filter.action.empty())
+    when("action = {}", filter.action);
+  if (!filter.object.empty()) when("object = {}", filter.object);
+  if (!filter.result.empty()) when("result = {}", filter.result);
+  if (filter.since) when("at >= {}", *filter.since);
+  if (filter.until) when("at <= {}", *filter.until);
+  if (filter.before > 0) when("seq < {}", filter.before);
+  const auto where = conditions.empty() ? std::string() : "WHERE " + join(conditions, " AND ");
+  values.emplace_back(filter.limit);
+  std::vector<Recorded> found;
+  for (const auto& row : database.query(
+           fmt::format("SELECT seq, at, actor, action, object, result, ip_address, request_id, details, hash "
+                       "FROM audit_log {} ORDER BY seq DESC LIMIT ${}",
+                       where, values.size()),
+           values))
+    found.push_back({row.integer(0),
+                     row.integer(1),
+                     {row.text(2), row.text(3), row.text(4), row.text(5), row.text(6), row.text(7), {}},
+                     row.text(8),
+                     row.text(9)});
+  return found;
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {

@@ -72,6 +72,7 @@ class Run {
       throw Error(Code::Conflict, "the database has no schema yet: there is nothing to back up",
                   "run: aragora migrate");
     identify();
+    noteAuditHead();
     claimPlace(options_.directory, manifest_.instance_id);
     before_ = repository_.list();
     for (const auto& entry : before_) {
@@ -122,6 +123,11 @@ class Run {
                       database::describe(options_.target)),
           "run once as the role of the daemon: aragora backup create; from then on a role that may read is enough");
     }
+  }
+
+  void noteAuditHead() {
+    const auto connection = database::connect(options_.target);
+    manifest_.audit_head = audit::head(*connection);
   }
 
   // Who may only read backs up all the same, once somebody who may write has been here.

@@ -109,6 +109,8 @@ std::string serialise(const Manifest& manifest) {
                       {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
                       {"previous_sha256", manifest.previous_sha256}};
   if (manifest.sequence > 0) object["sequence"] = manifest.sequence;
+  if (manifest.audit_head.entries > 0)
+    object["audit_head"] = json::object{{"entries", manifest.audit_head.entries}, {"hash", manifest.audit_head.hash}};
   if (manifest.physical) {
     object["physical"] = json::object{{"system_identifier", manifest.physical->system_identifier},
                                       {"timeline", manifest.physical->timeline},
@@ -168,6 +170,8 @@ Manifest parseManifest(std::string_view text) {
   }
   manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
   if (object.contains("sequence")) manifest.sequence = needNumber(object, "sequence");
+  if (const auto* head = jsonObject(object, "audit_head"))
+    manifest.audit_head = {needNumber(*head, "entries"), needText(*head, "hash")};
   if (manifest.kind == Kind::Base) manifest.physical = needPhysical(object);
   return manifest;
 }

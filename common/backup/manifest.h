@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/audit/audit.h"
 #include "common/backup/kind.h"
 #include "common/base/clock.h"
 #include "common/crypto/keyring.h"
@@ -68,6 +69,9 @@ struct Manifest {
   std::optional<PhysicalRecord> physical;  // of a base backup
   // Of a base backup: recovery to a time is possible from here on.
   Micros recoverableFrom() const { return physical && physical->stopped_at > 0 ? physical->stopped_at : finished_at; }
+  // Where the audit log ended when the backup began: later, it is missed if it ends before. Of a version that noted
+  // none: zero entries.
+  audit::Head audit_head;
   std::string previous_sha256;  // of the manifest before this one, empty for the first
   // Above that of every one made before in this repository: its time in seconds, or one more than the last where the
   // clock says less. The order of backups, whatever clocks did. 0: of a version that gave none.

@@ -37,6 +37,7 @@ constexpr Description kHelp[] = {
     {"aragora_rate_limit_hits_total", "Requests refused by the rate limit."},
     {"aragora_db_pool_size", "Configured database connections."},
     {"aragora_db_pool_available", "Database connections that are free or may be opened."},
+    {"aragora_audit_log_broken", "1 when the audit log lacks what was written down about it elsewhere."},
     {"aragora_db_errors_total", "Reads and writes that the database failed, by whomever; its own state is readiness."},
     {"aragora_backup_failures_total", "Backups and increments that the daemon could not make."},
     {"aragora_backup_count", "Backups here, by kind."},

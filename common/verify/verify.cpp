@@ -312,12 +312,18 @@ class Verifier {
 
   Result auditChain() {
     return database_->reading([&](Connection& connection) -> Result {
+      if (const auto said = audit::contradiction(connection, options_.witnesses, options_.restored_at))
+        return bad(*said, "somebody cut or replaced the log; compare with that backup");
       if (connection.query("SELECT 1 FROM audit_log LIMIT 1", {}).empty()) return {true, "no entries yet"};
       const auto chain = audit::verifyChain(connection, keyring());
       if (chain.first_bad)
         return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
                    "somebody changed the log; compare with a backup");
-      return {true, fmt::format("{}, chain holds", counted(chain.entries, "entry"))};
+      return {true, fmt::format("{}, chain holds{}", counted(chain.entries, "entry"),
+                                options_.witnesses.empty()
+                                    ? ""
+                                    : fmt::format(", nothing is missing that {} saw",
+                                                  counted(options_.witnesses.size(), "witness")))};
     });
   }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "common/audit/audit.h"
 #include "common/base/error.h"
 #include "common/base/progress.h"
 #include "common/crypto/keyring.h"
@@ -46,6 +47,9 @@ struct Options {
   const crypto::Keyring* keyring = nullptr;  // absent: everything that needs the key is NotVerified
   // Of data that was restored: what its backup had. Less than that speaks against it.
   int expected_version = 0;
+  // Of a live database: what was written down elsewhere about the audit log's end.
+  std::vector<audit::Witness> witnesses = {};
+  Micros restored_at = 0;
   Progress* progress = nullptr;
 };
 

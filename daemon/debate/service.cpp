@@ -76,7 +76,7 @@ store::Debate Service::describe(const std::string& id, const Caller& caller,
     store::Debates::setMetadata(connection, debate.id, debate.metadata);
     audit::append(connection, parts_.keyring, entryOf(caller, "debate.update", debate.id));
   });
-  parts_.changed();
+  parts_.changed(Change::Described, debate.id);
   return debate;
 }
 

@@ -17,7 +17,7 @@ struct Caller {
 };
 
 // What lists show afterwards is not what they showed.
-enum class Change { Created, CancelRequested };
+enum class Change { Created, Described, CancelRequested };
 
 class Service {
  public:
