@@ -248,6 +248,18 @@ struct Assembly::Parts {
     return join(all, ", ");
   }
 
+  // A database that is away does not keep a reload from taking effect.
+  void recordReload() {
+    try {
+      database->write([this](database::Connection& connection) {
+        audit::append(connection, keyring,
+                      {"signal:SIGHUP", "configuration.reload", "configuration", "success", {}, {}, {}});
+      });
+    } catch (const Error& error) {
+      log::warning("the reload is not in the audit log: {}", error.what());
+    }
+  }
+
   void sayWhatNeedsARestart(const config::Config& fresh) const {
     std::vector<std::string> changed;
     for (const auto& setting : config::catalogue()) {
@@ -366,6 +378,7 @@ void Assembly::reload(const std::function<config::Loaded()>& load) {
     deployment::loadGeneratedSecrets(fresh.config);
     for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
     parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
+    parts_->recordReload();
     log::info("configuration reloaded");
     parts_->sayWhatNeedsARestart(fresh.config);
   } catch (const Error& error) {

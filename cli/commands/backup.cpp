@@ -1,5 +1,7 @@
 #include "cli/commands/backup.h"
 
+#include "cli/audit_trail.h"
+
 #include <chrono>
 
 #include "cli/commands/commands.h"
@@ -114,6 +116,9 @@ void copyElsewhere(Context& context, const fs::path& directory, std::chrono::sec
 int create(Context& context, const Options& options) {
   const auto& out = context.out();
   auto how = createOptions(context, options);
+  // Before it, so that it is in the backup. What a timer finds due stands in the manifests.
+  if (!options.due)
+    record(context, "backup.create", "place:" + how.directory.string(), {{"kind", backup::name(how.kind)}}, "begun");
   auto shown = std::make_unique<ShownProgress>(out, "backup");
   how.progress = shown->get();
   const auto started = std::chrono::steady_clock::now();

@@ -1,3 +1,4 @@
+#include "cli/audit_trail.h"
 #include "cli/commands/backup.h"
 #include "common/backup/create.h"
 #include "common/backup/elsewhere.h"
@@ -185,6 +186,9 @@ int prune(Context& context, const Options& options) {
   if (!only_plan) {
     if (options.yes_remove) recordConfirmation(directory, context.backupKeyring(), nowMicros());
     refusal = carryOut(context, planned, segments);
+    if (removals > 0)
+      record(context, "backup.prune", "place:" + directory.string(), {{"backups", removals}, {"log_files", segments}},
+             refusal.empty() ? "success" : "failure");
   }
   for (const auto& one : planned) {
     if (options.dry_run && refusal.empty()) refusal = one.plan.refusal;
@@ -274,6 +278,8 @@ int rekey(Context& context, const Options& options) {
   const auto sealing = backup::sealingFor(context.backupKeyring(), context.config().list(key::kBackupRecipients), 1);
   const auto report = backup::rekey(directory, context.backupKeyring(), sealing, lockWait(options));
   const auto& out = context.out();
+  record(context, "backup.rekey", "place:" + directory.string(), {{"backups", report.backups}},
+         report.untouched.empty() ? "success" : "failure");
   out.marked(report.untouched.empty() ? Mark::Ok : Mark::Failure,
              fmt::format("{}, {} and {} of log are sealed for {}; {} were already", counted(report.backups, "backup"),
                          counted(report.increments, "increment"), counted(report.log_files, "file"),

@@ -1,3 +1,4 @@
+#include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
 #include "cli/output/shown_progress.h"
 #include "common/base/text.h"
@@ -79,6 +80,7 @@ int up(Context& context, const Options& options) {
     out.marked(Mark::Ok, fmt::format("{:04}_{} applied in {}", m.version, m.name,
                                      humanDuration(std::chrono::milliseconds(m.duration_ms))));
   const auto status = migrator.status();
+  if (!applied.empty()) record(context, "migrate.up", fmt::format("version:{}", status.version()));
   if (applied.empty()) out.marked(Mark::Ok, fmt::format("Nothing to do: version {}", status.version()));
   out.document({{"applied", describe(applied)}, {"version", status.version()}, {"pending", describe(status.pending)}});
   return 0;
@@ -115,6 +117,7 @@ int down(Context& context, const Options& options) {
   const auto undone = migratorFor(context, options, shown->get())
                           .down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
   shown.reset();
+  if (!options.dry_run && !undone.empty()) record(context, "migrate.down", fmt::format("version:{}", *options.to));
   for (const auto& m : undone)
     out.marked(options.dry_run ? Mark::Info : Mark::Ok,
                fmt::format("{:04}_{} {}", m.version, m.name, options.dry_run ? "would be undone" : "undone"));
@@ -139,6 +142,7 @@ int repair(Context& context, const Options& options) {
                 "the reason is recorded in the migration history");
   }
   migratorFor(context, options).repair(static_cast<int>(*options.accept), *options.reason);
+  record(context, "migrate.repair", fmt::format("version:{}", *options.accept), {{"reason", *options.reason}});
   context.out().marked(Mark::Ok, fmt::format("migration {} accepted", *options.accept));
   context.out().document({{"accepted", *options.accept}});
   return 0;

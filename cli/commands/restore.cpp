@@ -1,5 +1,6 @@
 #include "common/backup/restore.h"
 
+#include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/restore_configuration.h"
 #include "cli/commands/wal.h"
@@ -276,6 +277,7 @@ int restore(Context& context, const Options& options) {
     return 0;
   }
   noteRestored(context, fmt::format("backup {} to {}", report.id, report.landed));
+  if (!options.to) record(context, "backup.restore", "backup:" + report.id, {{"to", report.landed}});
   out.marked(Mark::Ok,
              fmt::format("{} restored to {}: {}, {} as recorded ({})", report.id, report.landed,
                          counted(report.tables, "table"), counted(report.rows, "row"), humanDuration(report.seconds)));
