@@ -20,7 +20,7 @@ struct Request {
   std::string path;                          // decoded, without the version segment: /api/v1/debates is /api/debates
   std::map<std::string, std::string> query;  // decoded
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in the order of the wire
-  std::string host;
+  std::string host;     // and port, as the client means them; empty when HTTP/1.0 says nothing
   std::string peer;     // address of the other end of the connection; 127.0.0.1 for a local socket
   bool secure = false;  // TLS; here, or at a proxy that is trusted
   std::string body;

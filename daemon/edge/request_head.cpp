@@ -1,5 +1,6 @@
 #include "daemon/edge/request_head.h"
 
+#include <algorithm>
 #include <set>
 
 #include "common/base/text.h"
@@ -31,6 +32,34 @@ std::optional<Refusal> checkFraming(const Head& head, const Request& request) {
   if (lower(codings[0]) != "chunked") return Refusal{501, "the only transfer coding known here is chunked"};
   return std::nullopt;
 }
+
+// Where the authority of an absolute-form begins.
+std::optional<std::size_t> behindScheme(std::string_view target) {
+  if (startsWith(target, "/")) return std::nullopt;
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (lower(target.substr(0, scheme.size())) == scheme) return scheme.size();
+  }
+  return std::nullopt;
+}
+
+// Into request.host and, without it, `target`. Host is needed and has to be one in any case, and says nothing beside
+// the authority of an absolute-form (RFC 9112 section 3.2.2).
+std::optional<Refusal> readHost(std::string& target, Request& request) {
+  for (const auto line : request.lines("host")) {
+    const auto host = parseAuthority(line);
+    if (!host) return Refusal{400, "Host is not a name or an address with at most a port behind it"};
+    request.host = *host;
+  }
+  const auto begin = behindScheme(target);
+  if (!begin) return std::nullopt;
+  const auto end = std::min(target.find_first_of("/?#", *begin), target.size());
+  const auto host = parseAuthority(std::string_view(target).substr(*begin, end - *begin));
+  if (!host) return Refusal{400, "the request target names no host that can be one"};
+  request.host = *host;
+  target.erase(0, end);
+  if (!startsWith(target, "/")) target.insert(0, "/");
+  return std::nullopt;
+}
 }  // namespace
 
 std::optional<Refusal> readRawHead(std::string_view bytes) {
@@ -48,16 +77,9 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   if (head.version() != 11 && head.version() != 10) return Refusal{505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
   if (request.headers.size() > kFieldLimit) return Refusal{431, "too many header fields"};
   if (auto refusal = checkFraming(head, request)) return refusal;
-  request.host = std::string(request.header("host"));
-  std::string_view target(head.target().data(), head.target().size());
+  std::string target(head.target());
   if (target.size() > kTargetLimit) return Refusal{414, "the request target is too long"};
-  if (startsWith(target, "http://") || startsWith(target, "https://")) {  // absolute-form
-    const auto authority = target.find("://") + 3;
-    const auto path = target.find('/', authority);
-    if (target.substr(authority, path - authority) != request.host)
-      return Refusal{400, "the request target names another host"};
-    target = path == std::string_view::npos ? std::string_view("/") : target.substr(path);
-  }
+  if (auto refusal = readHost(target, request)) return refusal;
   request.method = std::string(head.method_string());
   static const std::set<std::string> kMethods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
   if (kMethods.count(request.method) == 0)

@@ -1,5 +1,7 @@
 #include "daemon/edge/target.h"
 
+#include <arpa/inet.h>
+
 #include "common/base/text.h"
 
 namespace aragora::edge {
@@ -22,10 +24,40 @@ std::optional<std::string> percentDecode(std::string_view text, bool plus_is_spa
   }
   return validUtf8(result) ? std::optional(result) : std::nullopt;
 }
+
+constexpr std::string_view kHexDigits = "0123456789abcdefABCDEF";
+// unreserved and sub-delims of RFC 3986 section 2.
+constexpr std::string_view kNameBytes =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=";
+constexpr std::size_t kLongestName = 255;
+
+// reg-name, which an IPv4 address is, too. No escape is decoded: nothing here looks a host up.
+bool isName(std::string_view text) {
+  if (text.empty() || text.size() > kLongestName) return false;
+  for (; !text.empty(); text.remove_prefix(1)) {
+    if (kNameBytes.find(text[0]) != std::string_view::npos) continue;
+    if (text[0] != '%' || text.size() < 3 || text.substr(1, 2).find_first_not_of(kHexDigits) != std::string_view::npos)
+      return false;
+    text.remove_prefix(2);
+  }
+  return true;
+}
+
+bool isIpv6(std::string_view text) {
+  in6_addr ignored{};
+  return text.size() < INET6_ADDRSTRLEN && ::inet_pton(AF_INET6, std::string(text).c_str(), &ignored) == 1;
+}
+
+bool isPort(std::string_view text) {
+  constexpr std::int64_t kHighest = 65535;
+  if (text.find_first_not_of("0123456789") != std::string_view::npos) return false;
+  const auto number = text.empty() ? std::optional<std::int64_t>(kHighest) : parseInteger(text);
+  return number && *number > 0 && *number <= kHighest;
+}
 }  // namespace
 
 std::optional<Target> parseTarget(std::string_view target) {
-  if (!startsWith(target, "/")) return std::nullopt;
+  if (!startsWith(target, "/") || target.find('#') != std::string_view::npos) return std::nullopt;
   const auto question = target.find('?');
   auto path = percentDecode(target.substr(0, question), false);
   if (!path) return std::nullopt;
@@ -49,6 +81,17 @@ std::string canonicalPath(std::string_view path) {
   }
   if (result.size() > 1 && result.back() == '/') result.pop_back();
   return result;
+}
+
+std::optional<std::string> parseAuthority(std::string_view text) {
+  const bool literal = startsWith(text, "[");
+  const auto end = std::min(text.find(literal ? ']' : ':'), text.size());
+  if (literal && end == text.size()) return std::nullopt;
+  const auto host = literal ? text.substr(1, end - 1) : text.substr(0, end);
+  const auto port = text.substr(literal ? end + 1 : end);
+  if (!(literal ? isIpv6(host) : isName(host))) return std::nullopt;
+  if (!port.empty() && (port[0] != ':' || !isPort(port.substr(1)))) return std::nullopt;
+  return std::string(port == ":" ? text.substr(0, text.size() - 1) : text);
 }
 
 }  // namespace aragora::edge

@@ -1,4 +1,4 @@
-// A request target decodes to valid UTF-8 without NUL, or not at all; matching never fails.
+// A request target decodes to valid UTF-8 without NUL, or not at all; matching never fails. A host is itself again.
 #include <cstdlib>
 
 #include "common/base/text.h"
@@ -17,5 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!aragora::validUtf8(target->path) || target->path.find(std::string(1, 0)) != std::string::npos) std::abort();
     router.match("GET", target->path);
   }
+  if (const auto host = aragora::edge::parseAuthority(text); host && aragora::edge::parseAuthority(*host) != host)
+    std::abort();
   return 0;
 }

@@ -61,11 +61,33 @@ class HttpEdge(unittest.TestCase):
             "large head": (get + HOST + b"A: " + b"b" * 40000 + b"\r\n\r\n", {431}),
             "many fields": (get + HOST + b"".join(b"A%d: b\r\n" % i for i in range(150)) + b"\r\n", {431}),
             "large body": (b"POST /api/debates HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999\r\n\r\n", {413}),
-            "another host in the target": (b"GET http://y/api/health HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+            "a user in the target": (b"GET http://a@x/api/health HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+            "no host in the target": (b"GET http:///api/health HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+            "no port in the target": (b"GET http://x:port/api/health HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+            "a broken Host behind a good target": (b"GET http://x/api/health HTTP/1.1\r\nHost: a b\r\n\r\n", {400}),
+            "no Host behind a good target": (b"GET http://x/api/health HTTP/1.1\r\n\r\n", {400}),
+            "a fragment": (b"GET /api/health#a HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
         }
         for name, (data, expected) in cases.items():
             with self.subTest(name):
                 self.assertIn(self.status_of(data), expected)
+
+    def test_a_host_is_one_in_whatever_form_the_target_is(self):
+        get = b"GET /api/health HTTP/1.%d\r\nHost: %s\r\n\r\n"
+        for host in (b"", b"a b", b"a/../b", b"a@b", b"a/b", b"a?b", b"a#b", b"a\\b", b"a<b", b'a"b', b"a|b", b"a^b", b"{a}", b"http://a", b"a:b", b"a:80:80", b"a:65536", b"a:0", b"a:-1", b"a: 80", b":80",
+                     b"a,b c", b"a%", b"a%2", b"a%zz", b"\xc3\xa4", b"[::1", b"::1", b"[]", b"[::1]x", b"[::1]:x", b"[127.0.0.1]", b"[fe80::1%eth0]", b"[::g]", b"[[::1]]", b"a" * 256):
+            for version in (0, 1):
+                self.assertEqual(self.status_of(get % (version, host)), 400, host)
+        for host in (b"a", b"A.example", b"a:80", b"a:", b"127.0.0.1:65535", b"[::1]", b"[2001:db8::7]:8080", b"[::ffff:192.0.2.1]", b"a_b-c~d.e", b"xn--mnchen-3ya.de", b"a%20b", b"a" * 255):
+            self.assertIn(b"HTTP/1.1 200", self.daemon.raw(get.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") % (1, host)), host)
+
+    def test_the_target_says_which_host_is_meant(self):
+        body = b'{"task": "where", "rounds": 0}'
+        for target, host in ((b"http://other.example:8080/api/debates", "other.example:8080"), (b"HTTPS://[::1]:/api/debates", "[::1]"), (b"/api/debates", "x")):
+            answer = self.daemon.raw(b"POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (target, len(body), body))
+            self.assertEqual(json.loads(answer.split(b"\r\n\r\n", 1)[1])["websocket_url"].split("/")[2], host)
+        for target in (b"http://y?a=b", b"http://y"):
+            self.assertEqual(self.status_of(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target), 404)
 
     def test_trailers_of_any_size_end_no_more_than_their_connection(self):
         """One anonymous request ended the daemon: Beast throws where a field finds no room."""

@@ -100,6 +100,16 @@ TEST(Router, TargetsAreDecodedStrictly) {
     EXPECT_FALSE(edge::parseTarget(bad)) << bad;
 }
 
+TEST(Router, AHostIsANameOrAnAddressWithAPort) {
+  for (const auto* good : {"a", "a:1", "a.b:65535", "192.0.2.1", "[::1]", "[::1]:80", "a%41"})
+    EXPECT_EQ(edge::parseAuthority(good), good);
+  EXPECT_EQ(edge::parseAuthority("a:"), "a");
+  EXPECT_EQ(edge::parseAuthority("[::1]:"), "[::1]");
+  for (const auto* bad : {"", ":", ":1", "a b", "a@b", "a/b", "a:b", "a:1:1", "a:0", "a:65536", "a:99999999999999999999", "a%4", "a%",
+                          "[", "[]", "]", "[::1", "[::1]1", "::1", "[a]", "[::1%25lo]", "\xff"})
+    EXPECT_FALSE(edge::parseAuthority(bad)) << bad;
+}
+
 TEST(RateLimiter, AllowsTheBurstAndThenTheRate) {
   web::RateLimiter limiter(60);
   const auto start = std::chrono::steady_clock::now();
