@@ -30,15 +30,24 @@ store::Debate require(const web::Request& request, const Services& services) {
 }
 
 namespace {
+std::optional<debate::Service::IdempotencyKey> idempotencyKeyOf(const web::Request& request) {
+  const auto lines = request.lines("idempotency-key");
+  if (lines.empty()) return std::nullopt;
+  const auto key = lines.front();  // the edge lets no second one through
+  const auto refuse = [](const std::string& what) {
+    throw Error(Code::Validation, "Idempotency-Key " + what,
+                "send 1 to 255 printable ASCII characters, others for each debate, or leave it away");
+  };
+  if (key.empty()) refuse("is empty");
+  if (std::any_of(key.begin(), key.end(), [](char c) { return c < ' ' || c > '~'; }))
+    refuse("holds a byte that is not printable ASCII");
+  if (key.size() > 255) refuse("is longer than 255 characters");
+  return debate::Service::IdempotencyKey{std::string(key), crypto::sha256Hex(request.body)};
+}
+
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
-  std::optional<debate::Service::IdempotencyKey> idempotency;
-  if (const auto header = request.header("idempotency-key"); !header.empty()) {
-    if (std::any_of(header.begin(), header.end(), [](char c) { return c < ' ' || c > '~'; }))
-      throw Error(Code::Validation, "Idempotency-Key holds a byte that is not printable ASCII");
-    if (header.size() > 255) throw Error(Code::Validation, "Idempotency-Key is longer than 255 characters");
-    idempotency = {std::string(header), crypto::sha256Hex(request.body)};
-  }
+  const auto idempotency = idempotencyKeyOf(request);
   auto created = services.debating.create(
       parseDebate(request.jsonBody(), services), callerOf(request),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);

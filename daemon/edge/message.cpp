@@ -17,4 +17,13 @@ std::vector<std::string_view> Request::lines(std::string_view name) const {
   return found;
 }
 
+std::string Request::list(std::string_view name) const {
+  std::string all;
+  for (const auto line : lines(name)) {
+    if (!all.empty()) all += ", ";
+    all += line;
+  }
+  return all;
+}
+
 }  // namespace aragora::edge

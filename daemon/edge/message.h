@@ -29,6 +29,8 @@ struct Request {
   std::string_view header(std::string_view name) const;
   // All of that name: a list may be spread over several lines (RFC 9110 section 5.3).
   std::vector<std::string_view> lines(std::string_view name) const;
+  // Those as the one list that they are.
+  std::string list(std::string_view name) const;
 };
 
 struct Response {

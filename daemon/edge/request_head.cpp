@@ -1,6 +1,7 @@
 #include "daemon/edge/request_head.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "common/base/text.h"
@@ -13,6 +14,10 @@ namespace bhttp = boost::beast::http;
 namespace {
 constexpr std::size_t kTargetLimit = 8 * 1024;
 constexpr std::size_t kFieldLimit = 100;
+// One value each: of two, whoever stands between the client and us may have read the other one (RFC 9110 section 5.3;
+// RFC 6455 section 11.3). Host and what frames the body are looked at by themselves.
+constexpr std::array<std::string_view, 6> kOnce = {"Authorization", "Content-Type",      "Idempotency-Key",
+                                                   "Origin",        "Sec-WebSocket-Key", "Sec-WebSocket-Version"};
 
 using Head = bhttp::request<bhttp::string_body>;
 
@@ -30,6 +35,18 @@ std::optional<Refusal> checkFraming(const Head& head, const Request& request) {
   if (head.version() == 10) return Refusal{400, "Transfer-Encoding in HTTP/1.0"};
   if (codings[0].empty()) return Refusal{400, "an empty Transfer-Encoding"};
   if (lower(codings[0]) != "chunked") return Refusal{501, "the only transfer coding known here is chunked"};
+  return std::nullopt;
+}
+
+std::optional<Refusal> checkRepeats(const Head& head) {
+  std::array<bool, kOnce.size()> seen{};
+  for (const auto& field : head) {
+    const auto name = std::find_if(kOnce.begin(), kOnce.end(), [&](std::string_view once) {
+      return boost::beast::iequals(field.name_string(), {once.data(), once.size()});
+    });
+    if (name != kOnce.end() && std::exchange(seen.at(static_cast<std::size_t>(name - kOnce.begin())), true))
+      return Refusal{400, fmt::format("more than one {}", *name)};
+  }
   return std::nullopt;
 }
 
@@ -77,6 +94,7 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   if (head.version() != 11 && head.version() != 10) return Refusal{505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
   if (request.headers.size() > kFieldLimit) return Refusal{431, "too many header fields"};
   if (auto refusal = checkFraming(head, request)) return refusal;
+  if (auto refusal = checkRepeats(head)) return refusal;
   std::string target(head.target());
   if (target.size() > kTargetLimit) return Refusal{414, "the request target is too long"};
   if (auto refusal = readHost(target, request)) return refusal;

@@ -26,11 +26,13 @@ std::string_view credentialOf(const Request& request) {
   const auto authorization = request.header("authorization");
   if (startsWith(authorization, kBearer)) return authorization.substr(kBearer.size());
   if (request.path != "/ws") return {};
-  for (std::string_view rest = request.header("sec-websocket-protocol"); !rest.empty();) {
-    const auto comma = std::min(rest.find(','), rest.size());
-    const auto protocol = trim(rest.substr(0, comma));
-    if (startsWith(protocol, kSubprotocol)) return protocol.substr(kSubprotocol.size());
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  for (auto rest : request.lines("sec-websocket-protocol")) {
+    while (!rest.empty()) {
+      const auto comma = std::min(rest.find(','), rest.size());
+      const auto protocol = trim(rest.substr(0, comma));
+      if (startsWith(protocol, kSubprotocol)) return protocol.substr(kSubprotocol.size());
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
   }
   const auto found = request.query.find("token");
   return found == request.query.end() ? std::string_view() : std::string_view(found->second);

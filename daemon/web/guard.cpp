@@ -59,8 +59,9 @@ class Guard::Exchange : public edge::Exchange {
  public:
   Exchange(Guard& guard, edge::Request request) : guard_(guard), settings_(guard.settings_.get()) {
     static_cast<edge::Request&>(request_) = std::move(request);
-    const auto given = request_.header("x-request-id");
-    request_.request_id = validRequestId(given) ? std::string(given) : newRequestId();
+    const auto given = request_.lines("x-request-id");
+    const bool usable = given.size() == 1 && validRequestId(given.front());
+    request_.request_id = usable ? std::string(given.front()) : newRequestId();
     request_.client_address = request_.peer;
   }
 
@@ -131,7 +132,7 @@ class Guard::Exchange : public edge::Exchange {
  private:
   void identifyClient() {
     const auto client = net::clientOf(request_.peer, request_.lines("x-forwarded-for"), request_.lines("forwarded"),
-                                      request_.header("x-forwarded-proto"), settings_->trusted_proxies);
+                                      request_.list("x-forwarded-proto"), settings_->trusted_proxies);
     request_.client_address = client.address;
     request_.secure = request_.secure || client.secure;
   }

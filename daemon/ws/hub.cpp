@@ -20,7 +20,7 @@ bool holdsToken(std::string_view list, std::string_view token) {
 }
 
 bool asksForWebSocket(const web::Request& request) {
-  return holdsToken(request.header("connection"), "upgrade") && holdsToken(request.header("upgrade"), "websocket") &&
+  return holdsToken(request.list("connection"), "upgrade") && holdsToken(request.list("upgrade"), "websocket") &&
          request.header("sec-websocket-version") == kVersion;
 }
 
@@ -83,7 +83,7 @@ web::Response Hub::open(const web::Request& request) {
     throw Error(Code::Validation, fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
   opening.since = request.integer("since", 0, 0, INT64_MAX);
   opening.authenticated = request.principal.caller != accounts::Caller::Anonymous;
-  opening.protocol = chosenProtocol(request.header("sec-websocket-protocol"));
+  opening.protocol = chosenProtocol(request.list("sec-websocket-protocol"));
   opening.by_address = enter(web::networkKey(request.client_address), options_.sockets_per_address);
   if (!opening.by_address)
     return web::refusalResponse(

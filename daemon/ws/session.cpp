@@ -62,6 +62,9 @@ void Session::start() {
   stream_.read_message_max(kMaxMessage);
   stream_.auto_fragment(false);
   stream_.text(true);
+  // Asked for and granted, in however many lines: Beast would look at the first of each.
+  upgraded_.request.set(beast::http::field::connection, "Upgrade");
+  upgraded_.request.set(beast::http::field::upgrade, "websocket");
   stream_.async_accept(upgraded_.request, [self = shared_from_this()](beast::error_code error) {
     self->upgraded_.request = {};
     if (!error) self->opened();

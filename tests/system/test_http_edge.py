@@ -89,6 +89,24 @@ class HttpEdge(unittest.TestCase):
         for target in (b"http://y?a=b", b"http://y"):
             self.assertEqual(self.status_of(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target), 404)
 
+    def test_what_is_one_value_is_sent_once(self):
+        for name in ("Authorization", "Content-Type", "Idempotency-Key", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Host", "Content-Length"):
+            for first, second in (("a", "a"), ("a", "b"), ("", "a"), ("a", "")):
+                lines = f"{name}: {first}\r\nX-Between: y\r\n{name.lower()}: {second}\r\n"
+                answer = self.daemon.raw(f"GET /api/health HTTP/1.1\r\n{'' if name == 'Host' else 'Host: x' + chr(13) + chr(10)}{lines}\r\n".encode(), timeout=3)
+                self.assertTrue(answer.startswith(b"HTTP/1.1 400"), (name, first, second, answer[:100]))
+                self.assertIn(name.encode(), answer)
+        # A list may be spread over lines; an id of which there are two is none.
+        answer = self.daemon.raw(b"GET /api/health HTTP/1.1\r\nHost: x\r\nX-Request-ID: one\r\nX-Request-ID: two\r\nAccept: a/b\r\nAccept: c/d\r\nConnection: close\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200"))
+        self.assertNotRegex(answer.lower(), rb"x-request-id: (one|two)\r")
+
+    def test_an_idempotency_key_that_is_sent_is_one(self):
+        for key, said in (("", "is empty"), ("  ", "is empty"), ("k" * 256, "longer than 255"), ("\u00e4", "printable ASCII")):
+            answer = self.daemon.raw(f"POST /api/debates HTTP/1.1\r\nHost: x\r\nConnection: close\r\nIdempotency-Key: {key}\r\nContent-Length: 13\r\n\r\n".encode() + b'{"task": "x"}')
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400"), answer[:200])
+            self.assertIn(said, json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"])
+
     def test_trailers_of_any_size_end_no_more_than_their_connection(self):
         """One anonymous request ended the daemon: Beast throws where a field finds no room."""
         head = b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -102,6 +102,15 @@ class WebSocket(unittest.IsolatedAsyncioTestCase):
                 await websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws?token=wrong")
             self.assertEqual(refused.exception.status_code, 401)
 
+    async def test_lists_may_be_spread_over_lines(self):
+        with Sandbox(ARAGORA_API_TOKEN="0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d") as sandbox, Daemon(sandbox) as daemon:
+            lines = ("GET /ws HTTP/1.1", "Host: x", "Connection: keep-alive", "Connection: Upgrade", "Upgrade: h2c", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: aragora", "Sec-WebSocket-Protocol: access_token.0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d", "", "")
+            answer = daemon.raw("\r\n".join(lines).encode(), timeout=1)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 101 "), answer)
+            self.assertIn(b"Sec-WebSocket-Protocol: aragora\r\n", answer)
+            self.assertIn(b'"authenticated":true', answer)
+
     async def test_guesses_sockets_and_messages_are_limited(self):
         with Sandbox(ARAGORA_API_TOKEN="0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d") as sandbox:
             with Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="20") as daemon:
