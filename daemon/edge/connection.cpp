@@ -94,6 +94,7 @@ void Connection::readHead() {
   parser_->header_limit(kHeadLimit);
   parser_->body_limit(boost::none);  // the exchange says it when the head is there
   buffer_.max_size(kHeadLimit);
+  before_trailers_.reset();
   exchange_.reset();
   state_ = State::Head;
   deadline_ = std::chrono::steady_clock::now() + (served_any_ ? kIdleTime : kHeadTime);
@@ -159,7 +160,8 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   started_ = std::chrono::steady_clock::now();
   const auto& head = parser_->get();
   body_pending_ = !parser_->is_done();
-  keep_alive_ = head.keep_alive();  // before trailers are added to it
+  keep_alive_ = head.keep_alive();
+  if (body_pending_ && parser_->chunked()) before_trailers_.emplace(head.base());
   auto request = newRequest();
   auto refusal = readRequestHead(head, request);
   if (!refusal) refusal = raw_refusal;
@@ -286,7 +288,10 @@ void Connection::respond(Response response) {
 // The socket leaves; nobody reads what was sent ahead of our answer.
 void Connection::upgrade(const std::function<void(Upgraded&&)>& take) {
   if (shared_.draining || !socket_.is_open()) return close();
-  take({std::move(socket_), parser_->release(), door_->thread(), std::move(place_)});
+  auto request = parser_->release();
+  // The parser adds trailers to the head, which they must not change (RFC 9110 section 6.5.1).
+  if (before_trailers_) request.base() = std::move(*before_trailers_);
+  take({std::move(socket_), std::move(request), door_->thread(), std::move(place_)});
 }
 
 // Closing with unread input would send a reset, which may overtake the answer: read a little first.

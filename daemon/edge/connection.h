@@ -111,6 +111,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string peer_;
   beast::flat_buffer buffer_;
   std::optional<bhttp::request_parser<bhttp::string_body>> parser_;
+  std::optional<bhttp::request_header<>> before_trailers_;  // of a chunked request
   std::unique_ptr<Exchange> exchange_;
   Response response_;
   std::string head_;

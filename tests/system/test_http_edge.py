@@ -107,6 +107,19 @@ class HttpEdge(unittest.TestCase):
             self.assertTrue(answer.startswith(b"HTTP/1.1 400"), answer[:200])
             self.assertIn(said, json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"])
 
+    def test_trailers_are_no_part_of_the_head(self):
+        """Beast adds them to it: a key in them made a WebSocket of a request that had none."""
+        key, chunked = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"Transfer-Encoding: chunked\r\n"
+        head = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        self.assertNotIn(b" 101 ", self.daemon.raw(head + chunked + b"\r\n0\r\n" + key + b"\r\n", timeout=1))
+        # Nor do they make one of a request that is good without them any worse, or any other.
+        answer = self.daemon.raw(head + key + chunked + b"\r\n0\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n", timeout=1)
+        self.assertIn(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", answer)  # of the key in RFC 6455, section 1.3
+        body, post = b'{"task": "trailers", "rounds": 0}', b"POST /api/debates HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        answer = self.daemon.raw(post + chunked + b"\r\n%x\r\n%s\r\n0\r\nContent-Type: text/plain\r\nIdempotency-Key: t-1\r\nIdempotency-Key: t-1\r\nHost: y\r\n\r\n" % (len(body), body))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200"), answer)
+        self.assertNotIn(b"//y/", answer)
+
     def test_trailers_of_any_size_end_no_more_than_their_connection(self):
         """One anonymous request ended the daemon: Beast throws where a field finds no room."""
         head = b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
