@@ -1,8 +1,11 @@
 #include "common/base/file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,6 +24,7 @@ namespace aragora {
 
 namespace {
 constexpr std::size_t kReadBlock = 256 * 1024;
+constexpr std::chrono::seconds kPatience{30};  // with what is no file
 }  // namespace
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -36,18 +40,45 @@ void Fd::reset() {
   fd_ = -1;
 }
 
+namespace {
+struct stat statusOf(const Fd& fd, const fs::path& path_for_errors) {
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) throwSystemError(Code::Io, "look at", path_for_errors.string(), errno);
+  return status;
+}
+
+// Made for whoever was given it, as a shell does; one with a name may wait for somebody who never comes.
+bool isNamelessPipe(const Fd& fd, const struct stat& status) {
+  struct statfs system {};
+  return S_ISFIFO(status.st_mode) && ::fstatfs(fd.get(), &system) == 0 && system.f_type == PIPEFS_MAGIC;
+}
+}  // namespace
+
 Fd openForReading(const fs::path& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.valid()) throwFileError(errno == ENOENT ? Code::NoInput : Code::Io, "open", path, errno);
-  return fd;
+  const auto status = statusOf(fd, path);
+  if (S_ISREG(status.st_mode) || S_ISCHR(status.st_mode) || isNamelessPipe(fd, status)) return fd;
+  throw Error(Code::Io,
+              fmt::format("{} is {}, not a file", path.string(),
+                          S_ISDIR(status.st_mode)    ? "a directory"
+                          : S_ISFIFO(status.st_mode) ? "a named pipe"
+                                                     : "a device"),
+              "name the file itself");
 }
 
 void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink) {
   std::vector<char> buffer(kReadBlock);
+  const auto deadline = deadlineIn(kPatience);
   while (true) {
     interrupt::check();
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) {  // never a file
+      if (interrupt::waitFor(fd.get(), POLLIN, deadline)) continue;
+      throw Error(Code::Io, fmt::format("{} did not end within {}", path_for_errors.string(), humanDuration(kPatience)),
+                  "see what writes it");
+    }
     if (got < 0) throwSystemError(Code::Io, "read", path_for_errors.string(), errno);
     if (got == 0) return;
     sink(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
@@ -58,13 +89,17 @@ void readThrough(const fs::path& path, const ByteSink& sink) { readThrough(openF
 
 std::string readFile(const fs::path& path, std::size_t limit) {
   std::string content;
-  readThrough(path, [&](std::string_view bytes) {
+  const auto fd = openForReading(path);
+  readThrough(fd, path, [&](std::string_view bytes) {
     content += bytes;
     if (content.size() > limit) {
       throw Error(Code::Damaged,
                   fmt::format("{} is larger than the {} expected there", path.string(), humanBytes(limit)));
     }
   });
+  if (content.empty() && S_ISFIFO(statusOf(fd, path).st_mode))
+    throw Error(Code::Io, fmt::format("{} is a pipe that holds nothing", path.string()),
+                "one can be read a single time: write a file where it is read again, as for a reload");
   return content;
 }
 

@@ -35,11 +35,15 @@ class Fd {
   int fd_ = -1;
 };
 
+// A file; or what a shell hands over in the place of one: the pipe of --config <(…), /dev/null. Never waits: a named
+// pipe and whatever else gives no bytes of its own is Error(Io).
 Fd openForReading(const fs::path& path);
-// Feeds the file, from where the descriptor stands, to `sink` in blocks.
+// Feeds the file, from where the descriptor stands, to `sink` in blocks. Minds interrupts; a pipe or a terminal that
+// does not end within half a minute is Error(Io).
 void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink);
 void readThrough(const fs::path& path, const ByteSink& sink);
-// Whole file, at most `limit` bytes (more is Error(Damaged)).
+// Whole file, at most `limit` bytes (more is Error(Damaged)). A pipe with nothing in it is Error(Io): what it held was
+// read before, or whoever should write it failed.
 std::string readFile(const fs::path& path, std::size_t limit = 16U << 20);
 // False only when it is not there; Error(Permission) when nobody lets us look.
 bool fileExists(const fs::path& path);

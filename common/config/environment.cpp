@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 #include "common/config/env_file.h"
 
 extern char** environ;
@@ -35,7 +36,9 @@ void addEnvironmentFile(Environment& environment, const std::string& file, std::
                           "systemd reads the file this way, see systemd.exec(5)", true});
     }
   } catch (const Error& error) {
-    problems.push_back({"env_file", file, error.what(), file, hint, false, error.code() == Code::Permission});
+    interrupt::check();
+    const auto& remedy = error.code() == Code::Io && !error.hint().empty() ? error.hint() : hint;
+    problems.push_back({"env_file", file, error.what(), file, remedy, false, error.code() == Code::Permission});
   }
 }
 

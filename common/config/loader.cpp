@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 #include "common/base/text.h"
 #include "common/config/addresses.h"
 #include "common/config/secret_command.h"
@@ -54,15 +55,17 @@ class Merger {
       for (auto& entry : entries) entry.key = currentKey(entry.key);
       return entries;
     } catch (const Error& error) {
+      interrupt::check();
       result_.config_file_missing = error.code() == Code::NoInput;
       const bool installed = startsWith(file, std::string(kInstalledDirectory) + "/");
-      result_.problems.push_back(
-          {"config_file", file, error.what(), file,
-           result_.config_file_missing ? "check the path, or write one: aragora init --production"
-           : installed            ? "this is the installed service's: run it as root, or: sudo -u aragora aragora …"
-           : error.hint().empty() ? "check the path and its permissions"
-                                  : error.hint(),
-           false, error.code() == Code::Permission});
+      result_.problems.push_back({"config_file", file, error.what(), file,
+                                  result_.config_file_missing
+                                      ? "check the path, or write one: aragora init --production"
+                                  : installed && error.code() == Code::Permission
+                                      ? "this is the installed service's: run it as root, or: sudo -u aragora aragora …"
+                                  : error.hint().empty() ? "check the path and its permissions"
+                                                         : error.hint(),
+                                  false, error.code() == Code::Permission});
       return {};
     }
   }

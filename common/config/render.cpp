@@ -104,8 +104,11 @@ std::string renderManPage() {
       "unless\n.Fl -config\nor\n.Ev ARAGORA_CONFIG\nnames another.\n.Pp\nOrder of precedence: command line, "
       "environment, systemd credential or\n"
       ".Ev NAME_FILE\nor\n.Ev NAME_COMMAND ,\nthis file, default.\nAn empty value is an unset one.\n"
-      "Unknown keys are errors.\nEvery secret also has the forms\n.Ar key_file\nand\n.Ar key_command .\n.Sh "
-      "SETTINGS\n.Bl -tag -width Ds\n";
+      "Unknown keys are errors.\nEvery secret also has the forms\n.Ar key_file\nand\n.Ar key_command .\n.Pp\n"
+      "What is read, this file, that of\n.Fl -env-file\nor one with a secret, is a file, or the pipe that a shell "
+      "hands\nover in its place:\n.Li --config <(sops -d aragora.toml) .\nSuch a pipe can be read once: not again for "
+      "a "
+      "reload.\nA named pipe is refused.\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
   for (const auto& setting : catalogue()) {
     out += fmt::format(".It Sy {}\n{}\n.Pp\n{}\n", setting.key, roff(setting.description),
                        roff(fmt::format("Takes: {}.", allowed(setting))));

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/interrupt.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
 
@@ -106,6 +107,7 @@ class Reader {
       try {
         for (const auto& line : parseUnitFile(readFile(file, kUnitLimit), file.string())) apply(line);
       } catch (const Error& error) {
+        interrupt::check();
         problem(file.string(), error.what(), file.string(), asRoot());
       }
     }
@@ -230,6 +232,7 @@ class Reader {
         credential.content = Secret(readFile(source.path, kCredentialLimit));
       }
     } catch (const Error& error) {
+      interrupt::check();
       if (credential.content) return;  // SetCredential= is what counts when there is no file
       problem(id, error.what(), credential.origin, asRoot());
       unit_.problems.back().forbidden = error.code() == Code::Permission && ::geteuid() != 0;

@@ -124,6 +124,15 @@ class Mistakes(unittest.TestCase):
                     self.assertIn(named, result.stdout + result.stderr, f"{command} {url}")
                     self.assertNotIn(PASSWORD, result.stdout + result.stderr)
 
+    def test_a_named_pipe_holds_nobody(self):
+        """libpq would open it, and wait for somebody who writes to it."""
+        with Cluster() as cluster, Sandbox(ARAGORA_ENV="development") as sandbox:
+            pipe = sandbox.directory / "pipe"
+            os.mkfifo(pipe, 0o600)
+            for name in ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"):
+                result = sandbox.run("migrate", DATABASE_URL=cluster.url + f"?sslmode=prefer&{name}={pipe}", check=78, timeout=10)
+                self.assertIn(f"{name} {pipe}", result.stderr)
+
     def test_a_password_that_is_not_encoded_is_not_shown(self):
         with Sandbox() as sandbox:
             for url in ("postgresql://aragora:sswordx/a?b@127.0.0.1/aragora", "postgresql://aragora:a/b?sswordx=y@127.0.0.1/aragora", "postgresql://aragora:%zzsswordx@h/d"):

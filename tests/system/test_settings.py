@@ -1,10 +1,15 @@
 """Settings and secrets as the world writes them: mounted by Kubernetes, saved by editors, typed twice. What is wrong is named as it was
 written, once, shows what nobody sees, and nothing secret is printed."""
+import os
+import pathlib
 import secrets
+import signal
 import socket
+import subprocess
+import time
 import unittest
 
-from support import Daemon, Sandbox, TinyDisk, free_port, main, strong_secret
+from support import BINARY, Daemon, Sandbox, TinyDisk, free_port, main, strong_secret
 
 BOM = "\ufeff"
 
@@ -83,6 +88,72 @@ class Settings(unittest.TestCase):
                 found = findings(sandbox, "--only", "state_directory", ARAGORA_STATE_DIR=str(directory))
                 self.assertEqual(["error"], [f["status"] for f in found])
                 self.assertIn("Read-only file system", found[0]["message"])
+
+    def test_what_is_no_file_holds_neither_a_start_nor_a_reload(self):
+        """A named pipe that nobody writes to: opening it waits, and no signal ends that."""
+        with Sandbox() as sandbox:
+            pipe = sandbox.directory / "pipe"
+            os.mkfifo(pipe, 0o600)
+            certificates = {"ARAGORA_TLS_CERT_PATH": str(pipe), "ARAGORA_TLS_KEY_PATH": str(pipe)}
+            for arguments, environment in (([], {"ARAGORA_CONFIG": str(pipe)}), (["--config", str(pipe)], {}), (["--env-file", str(pipe)], {}), ([], {"JWT_SECRET_FILE": str(pipe)}),
+                                           ([], {"DATABASE_URL_FILE": str(pipe)}), ([], {"CREDENTIALS_DIRECTORY": str(sandbox.directory), "JWT_SECRET_FILE": str(sandbox.directory / "pipe")})):
+                for command in ("serve", "validate-env"):
+                    refused = sandbox.run(*arguments, command, check=78, timeout=10, ARAGORA_PORT=str(free_port()), **environment)
+                    self.assertIn(str(pipe), refused.stdout + refused.stderr)
+            self.assertIn(str(pipe), sandbox.run("validate-env", "--offline", timeout=10, **certificates).stdout)
+            self.assertIn("is a directory", sandbox.run("serve", check=78, timeout=10, ARAGORA_CONFIG=str(sandbox.directory)).stderr)
+
+    def test_a_reload_that_meets_a_pipe_is_refused_and_a_stop_is_not_kept(self):
+        with Sandbox() as sandbox:
+            config = sandbox.write("aragora.toml", "[server]\n")
+            with Daemon(sandbox, ARAGORA_CONFIG=str(config)) as daemon:
+                config.unlink()
+                os.mkfifo(config, 0o600)
+                daemon.process.send_signal(signal.SIGHUP)
+                deadline = time.monotonic() + 10
+                while "named pipe" not in daemon.text():
+                    self.assertLess(time.monotonic(), deadline, daemon.text())
+                    time.sleep(0.02)
+                self.assertEqual(daemon.get("/api/health")[0], 200)
+                began = time.monotonic()
+                self.assertEqual(daemon.stop(), 0)
+                self.assertLess(time.monotonic() - began, 5)
+
+    def test_a_start_that_waits_for_a_pipe_is_ended_by_a_signal(self):
+        with Sandbox() as sandbox:
+            reading, writing = os.pipe()
+            process = subprocess.Popen([BINARY, "serve"], env={**sandbox.environment, "ARAGORA_CONFIG": f"/dev/fd/{reading}"}, pass_fds=[reading], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            try:
+                # It waits when it has opened the pipe once more.
+                opened = lambda: sum(os.readlink(link) == os.readlink(f"/proc/self/fd/{reading}") for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir()) > 1
+                deadline = time.monotonic() + 10
+                while not opened():
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.01)
+                process.terminate()
+                self.assertEqual(process.wait(3), 0, process.stdout.read())
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+                os.close(reading)
+                os.close(writing)
+
+    def test_what_a_shell_hands_over_is_read(self):
+        """Process substitution: a pipe without a name."""
+        with Sandbox() as sandbox:
+            shell = lambda script, **environment: subprocess.run(["bash", "-c", script], env={**sandbox.environment, **environment}, capture_output=True, text=True, timeout=30)
+            for script in (f"{BINARY} --config <(echo '[server]'; sleep 0.2; echo 'port = 8123') config show", f"{BINARY} --env-file <(echo ARAGORA_PORT=8123) config show",
+                           f"echo -e '[server]\\nport = 8123' | {BINARY} --config /dev/stdin config show"):
+                shown = shell(script)
+                self.assertEqual(shown.returncode, 0, shown.stderr)
+                self.assertIn("8123", shown.stdout)
+            secret = shell(f"JWT_SECRET_FILE=<(openssl rand -hex 32) {BINARY} validate-env --offline")
+            self.assertNotIn("regular file", secret.stdout + secret.stderr)
+            self.assertNotIn("holds nothing", secret.stdout + secret.stderr)
+            self.assertIn("is a pipe that holds nothing", shell(f"{BINARY} --config <(false) config show").stderr)
+            self.assertEqual(shell(f"{BINARY} --config /dev/null config show").returncode, 0)
 
     def test_no_message_shows_a_secret_and_no_word_is_eaten(self):
         private = "AGE-SECRET-KEY-1" + secrets.token_hex(29).upper()

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -240,6 +241,48 @@ TEST(File, AtomicWriteReplacesWholeAndKeepsMode) {
   EXPECT_EQ(readFile(path), "two");
 }
 
+TEST(File, WhatIsNoFileHoldsNobody) {
+  const TemporaryDirectory directory;
+  const auto pipe = directory.path() / "pipe";
+  const auto link = directory.path() / "link";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  fs::create_symlink(pipe, link);
+  for (const auto& path : {pipe, link, directory.path(), fs::path("/dev/fd/-1")}) {
+    const auto began = std::chrono::steady_clock::now();
+    try {
+      readFile(path);
+      ADD_FAILURE() << path << " was read";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos) << error.what();
+    }
+    EXPECT_LT(secondsSince(began), 1) << path;
+  }
+  EXPECT_EQ(readFile("/dev/null"), "");
+  EXPECT_FALSE(readFile("/proc/self/status").empty());
+}
+
+TEST(File, APipeOfAShellIsReadToItsEndAndOnce) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const auto path = fmt::format("/dev/fd/{}", ends[0]);
+  const std::string first(40'000, 'a');
+  std::jthread writer([&] {
+    writeAll(ends[1], first, "pipe");
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    writeAll(ends[1], "b", "pipe");
+    ::close(ends[1]);
+  });
+  EXPECT_EQ(readFile(path), first + "b");
+  writer.join();
+  try {
+    readFile(path);
+    ADD_FAILURE() << "what is empty was read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("is a pipe that holds nothing"), std::string::npos) << error.what();
+  }
+  ::close(ends[0]);
+}
+
 TEST(File, ALockIsHeldOnceAndFreedWithItsOwner) {
   const TemporaryDirectory directory;
   auto lock = FileLock::tryAcquire(directory.path() / "lock");
@@ -408,6 +451,7 @@ TEST(Switch, EndsEveryWaitOfTheThreadThatMindsIt) {
          runCommand({.argv = {"sleep", "60"}}, std::chrono::minutes(1));
        }},
       {"a lock", [&] { FileLock::acquire(directory.path() / "lock", "held", std::chrono::seconds(60)); }},
+      {"a pipe that nobody writes to", [&] { readFile(fmt::format("/dev/fd/{}", ends[0])); }},
       {"a pause of the network", [] { net::pause(std::chrono::minutes(1), {}); }},
       {"a long statement",
        [] {

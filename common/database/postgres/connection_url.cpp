@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/text.h"
 
 namespace aragora::database::postgres {
@@ -100,8 +101,19 @@ Parts throughService(const Parts& named) {
   return result;
 }
 
+// A named pipe would hold libpq, and nothing would end that.
+void requireNoPipes(const Parts& parts) {
+  for (const auto* name : {"passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"}) {
+    const auto* file = find(parts, name);
+    std::error_code ignored;
+    if (file != nullptr && fs::is_fifo(*file, ignored))
+      throw mistake(fmt::format("{} {} is a named pipe, not a file", name, *file), "name the file itself");
+  }
+}
+
 // libpq takes no notice of a file that is not there, and says later that a password is missing.
 void requireFiles(const Parts& parts) {
+  requireNoPipes(parts);
   const auto* password_file = find(parts, "passfile");
   if (password_file != nullptr && find(parts, "password") == nullptr && ::access(password_file->c_str(), R_OK) != 0)
     throw mistake(fmt::format("passfile {}: {}", *password_file, systemError(errno)),
