@@ -90,9 +90,10 @@ std::vector<Finding> checkPostgres(const Context& context) {
   }
   const auto origin = config.origin(key::kDatabaseUrl).text;
   const auto variable = config.variable(key::kDatabaseUrl);
-  const auto scheme =
-      config.secret(key::kDatabaseUrl).reveal().substr(0, config.secret(key::kDatabaseUrl).reveal().find("://"));
-  if (scheme != "postgresql" && scheme != "postgres")
+  // Without a scheme it is libpq's other form, host=… dbname=…
+  const auto url = config.secret(key::kDatabaseUrl);
+  const auto scheme = url.reveal().substr(0, url.reveal().find("://"));
+  if (scheme != url.reveal() && scheme != "postgresql" && scheme != "postgres")
     return {misconfigured(fmt::format("{}: the scheme is not postgresql://", variable), origin,
                           "write it as postgresql://user:password@host:5432/name")};
   std::vector<Finding> findings;

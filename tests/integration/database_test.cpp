@@ -245,6 +245,27 @@ TEST(PostgresUrl, PasswordsSurviveRewritingAndAreNotShown) {
   EXPECT_FALSE(postgres::parseUrl(Secret("postgresql://h")).at("dbname").empty()) << "whoever runs it";
 }
 
+TEST(PostgresUrl, AnAtSignIsAMistakeWhereNoSocketHasOne) {
+  for (const auto& [url, host] :
+       std::map<std::string, std::string>{{"host=@abstract user=u", "@abstract"},
+                                          {"postgresql:///db?host=@abstract", "@abstract"},
+                                          {"postgresql://u:p@%40abstract/db", "@abstract"},
+                                          {"host=@one,/run/pg@15,h user=u", "@one,/run/pg@15,h"},
+                                          {"postgresql:///db?host=/run/pg@15", "/run/pg@15"},
+                                          {"postgresql://u:p%40w@h/db", "h"}}) {
+    EXPECT_EQ(postgres::parseUrl(Secret(url)).at("host"), host) << url;
+  }
+  for (const auto* url : {"postgresql://u:pass@word@h/db", "postgresql://u:password@@h/db",
+                          "postgresql://u:p@%40a@h/db", "host=a@b user=u", "host=@abstract,a@b user=u"}) {
+    try {
+      postgres::parseUrl(Secret(url));
+      ADD_FAILURE() << url;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("more than one @"), std::string::npos) << error.what();
+    }
+  }
+}
+
 // A server that lets everybody in and then says nothing any more, as one that was stopped.
 class SilentServer {
  public:

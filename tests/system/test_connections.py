@@ -6,7 +6,7 @@ import time
 import unittest
 import urllib.parse
 
-from support import Cluster, Sandbox, free_port, main, postgres_database
+from support import Cluster, Daemon, Sandbox, free_port, main, postgres_database
 
 PASSWORD = "n0t-the-sample-pw"
 
@@ -59,6 +59,22 @@ class WhateverLibpqAllows(unittest.TestCase):
     def test_the_environment_has_no_say_over_what_the_url_names(self):
         self.lives(lambda said, file: f"postgresql://{said['user']}@{said['host']}:{said['port']}/{said['dbname']}?passfile={file}",
                    PGHOST="nowhere.invalid", PGPORT="1", PGDATABASE="postgres", PGUSER="nobody", PGSSLMODE="disable", PGOPTIONS="-c search_path=public,pg_catalog -c work_mem=6MB")
+
+    def test_an_abstract_socket(self):
+        """unix(7): a socket with a name and no file, written with an @ before it."""
+        with Cluster() as cluster, Sandbox(ARAGORA_ENCRYPTION_KEY=os.urandom(32).hex()) as sandbox:
+            name = f"@aragora-test-{cluster.port}"
+            cluster.configure(unix_socket_directories=f"{cluster.directory}, {name}", listen_addresses="")
+            cluster.stop()
+            cluster.start()
+            for url in (f"host={name} port={cluster.port} user=aragora dbname=aragora", f"postgresql:///aragora?host={name}&port={cluster.port}&user=aragora",
+                        f"postgresql://aragora@%40{name[1:]}:{cluster.port}/aragora"):
+                sandbox.run("migrate", DATABASE_URL=url, check=0)
+                sandbox.run("validate-env", "--only", "postgresql", DATABASE_URL=url, check=0)
+            saved_and_restored(self, sandbox, DATABASE_URL=url)
+            sandbox.run("backup", "create", "--kind", "base", DATABASE_URL=url, check=0)
+            with Daemon(sandbox, DATABASE_URL=url) as daemon:
+                self.assertEqual(daemon.post("/api/debates", {"task": "abstract", "rounds": 0})[0], 200)
 
     def test_a_password_stands_in_no_arguments(self):
         with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url, ARAGORA_ENCRYPTION_KEY=os.urandom(32).hex()) as sandbox:

@@ -86,8 +86,7 @@ std::string part(const Parts& parts, const char* name) {
 // One for each address of the host. Its name stays: certificates, Kerberos and .pgpass go by it.
 std::vector<Parts> byAddress(const Parts& parts, std::chrono::milliseconds patience) {
   const auto host = part(parts, "host");
-  const bool of_files = startsWith(host, "/") || startsWith(host, "@");
-  if (host.empty() || of_files || !part(parts, "hostaddr").empty() || net::Ip::parse(host)) return {parts};
+  if (host.empty() || isSocket(host) || !part(parts, "hostaddr").empty() || net::Ip::parse(host)) return {parts};
   std::vector<Parts> all;
   for (const auto& address : net::resolve(host, 0, {.deadline = deadlineIn(patience), .patience = patience})) {
     all.push_back(parts);
@@ -118,7 +117,7 @@ std::variant<Handle, Failure> tryOne(const Parts& parts, std::chrono::millisecon
 Secret serverOf(PGconn* handle, Parts parts) {
   parts["host"] = PQhost(handle);
   parts["port"] = PQport(handle);
-  const std::string address = startsWith(parts["host"], "/") ? "" : PQhostaddr(handle);
+  const std::string address = isSocket(parts["host"]) ? "" : PQhostaddr(handle);
   parts["hostaddr"] = address;
   parts["target_session_attrs"] = "any";
   return connectionString(parts);

@@ -55,6 +55,22 @@ std::string reasonOf(const std::string& url, std::string_view reason) {
   return "it cannot be read by libpq";
 }
 
+// libpq ends the password of a URL at the first @, and would name the rest of it as the host that cannot be found.
+bool moreThanOneAt(std::string_view url) {
+  const auto scheme = url.find("://");
+  if (scheme == std::string_view::npos) return false;
+  const auto begin = scheme + 3;
+  const auto authority = url.substr(begin, url.find_first_of("/?", begin) - begin);
+  return std::count(authority.begin(), authority.end(), '@') > 1;
+}
+
+// Sockets may have one in their name, those of a directory and abstract ones; a machine has none.
+bool anyWithAt(const std::string& hosts) {
+  const auto all = split(hosts, ',');
+  return std::any_of(all.begin(), all.end(),
+                     [](const std::string& host) { return !isSocket(host) && host.find('@') != std::string::npos; });
+}
+
 Parts parsed(const Secret& url) {
   char* reason = nullptr;
   const Options options(PQconninfoParse(url.reveal().c_str(), &reason), PQconninfoFree);
@@ -68,8 +84,8 @@ Parts parsed(const Secret& url) {
   for (auto* option = options.get(); option->keyword != nullptr; ++option) {
     if (option->val != nullptr) result[option->keyword] = option->val;
   }
-  // libpq ends the password at the first @, and would name the rest of it as the host that cannot be found.
-  if (const auto host = result.find("host"); host != result.end() && host->second.find('@') != std::string::npos)
+  const auto host = result.find("host");
+  if (moreThanOneAt(url.reveal()) || (host != result.end() && anyWithAt(host->second)))
     throw mistake("it has more than one @ before the host; write an @ in the user or password as %40", kForm);
   return result;
 }
@@ -175,6 +191,8 @@ std::string quoteValue(const std::string& value) {
   return quoted + "'";
 }
 }  // namespace
+
+bool isSocket(std::string_view host) { return startsWith(host, "/") || startsWith(host, "@"); }
 
 std::string firstLine(const char* text) {
   const std::string_view all(text != nullptr ? text : "");

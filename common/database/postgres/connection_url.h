@@ -26,6 +26,8 @@ Secret connectionString(const Parts& parts);
 Secret withDatabase(const Secret& url, const std::string& database);
 // One for each server that is to be tried, in this order, with one host and one port.
 std::vector<Parts> attemptsOf(const Secret& url);
+// A host that is a socket: its directory, or with an @ before it the name of an abstract one (unix(7)).
+bool isSocket(std::string_view host);
 // The first line of what libpq says.
 std::string firstLine(const char* text);
 // Does libpq speak of a mistake in the parameters, and not of the server or the network?
