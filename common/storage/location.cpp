@@ -11,11 +11,10 @@ namespace {
 namespace key = config::key;
 constexpr std::string_view kScheme = "s3://";
 
-Place openBucket(const std::string& location, const config::Config& config, std::stop_token stop) {
+Place openBucket(const std::string& location, const config::Config& config) {
   const auto rest = location.substr(kScheme.size());
   const auto slash = rest.find('/');
   S3Options options;
-  options.stop = std::move(stop);
   options.bucket = rest.substr(0, slash);
   options.prefix = slash == std::string::npos ? std::string() : rest.substr(slash + 1);
   while (endsWith(options.prefix, "/")) options.prefix.pop_back();
@@ -37,16 +36,16 @@ Place openBucket(const std::string& location, const config::Config& config, std:
 }
 }  // namespace
 
-Place openLocation(const std::string& location, const config::Config& config, std::stop_token stop) {
-  if (startsWith(location, kScheme)) return openBucket(location, config, std::move(stop));
+Place openLocation(const std::string& location, const config::Config& config) {
+  if (startsWith(location, kScheme)) return openBucket(location, config);
   if (startsWith(location, "/")) return {fs::path(location)};
   throw Error(Code::Config, fmt::format("{} is no place for backups", printable(location, 120)),
               "write s3://bucket/prefix, or an absolute path");
 }
 
-std::optional<Place> offsite(const config::Config& config, std::stop_token stop) {
+std::optional<Place> offsite(const config::Config& config) {
   if (!config.isSet(key::kOffsite)) return std::nullopt;
-  return openLocation(config.text(key::kOffsite), config, std::move(stop));
+  return openLocation(config.text(key::kOffsite), config);
 }
 
 }  // namespace aragora::storage

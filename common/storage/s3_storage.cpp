@@ -72,7 +72,7 @@ S3Storage::Answer S3Storage::send(const Exchange& exchange, const SignedRequest&
   request.url.query = canonicalQuery(exchange.query);
   request.headers.assign(signed_request.headers.begin(), signed_request.headers.end());
   request.content = {exchange.body.length, [&](const ByteSink& sink) { exchange.body.feed(sink); }};
-  request.limits = {.patience = options_.timeout, .stop = options_.stop};
+  request.limits = {.patience = options_.timeout};
   Answer answer;
   const auto take_head = [&](const net::Head& head) {
     answer.status = head.status;
@@ -96,7 +96,7 @@ S3Storage::Answer S3Storage::send(const Exchange& exchange, const SignedRequest&
 }
 
 S3Storage::Answer S3Storage::exchange(const Exchange& exchange) const {
-  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), options_.stop);
+  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), {});
   while (true) {
     auto answer = tryOnce(exchange);
     if (!answer.broken && answer.status >= 200 && answer.status < 300) return answer;
@@ -182,7 +182,7 @@ std::optional<std::uint64_t> S3Storage::size(const std::string& name) const {
 bool S3Storage::read(const std::string& name, const ByteSink& sink) const {
   std::uint64_t received = 0;
   std::string etag;
-  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), options_.stop);
+  net::Retry retry({.tries = kTries, .first_pause = options_.first_pause}, Deadline::max(), {});
   while (true) {
     Exchange exchange;
     exchange.what = "read " + describe(name);

@@ -1,6 +1,7 @@
 // A bucket of an S3-compatible store (Amazon S3 REST API 2006-03-01), path-style, signed with AWS Signature Version 4.
 // Files above 8 MiB go as multipart uploads whose parts carry their own digests; a broken download goes on where it
 // broke. Refusals by overload, broken connections and 5xx are tried again, at most five times with growing pauses.
+// Minds interrupts: a transfer ends at once with Error(Interrupted).
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,6 @@ struct S3Options {
   std::chrono::milliseconds timeout{30'000};   // of each step on the network
   std::chrono::milliseconds first_pause{300};  // before the second try; doubles
   std::uint64_t part_size = 8U << 20;
-  std::stop_token stop{};  // ends a transfer with Error(Interrupted)
 };
 
 class S3Storage : public Storage {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/scratch.h"
 #include "common/crypto/hash.h"
 #include "common/storage/place.h"
@@ -99,13 +100,14 @@ TEST(S3Storage, EndsAtOnceWhenItIsStopped) {
   });
   double shortest = 1e9;
   for (int i = 0; i < 6; ++i) {  // within the pause before another try, and waiting for an answer
-    std::stop_source source;
-    const S3Storage store({.endpoint = server.url(""), .bucket = "b", .stop = source.get_token()});
+    const interrupt::Switch stop;
+    const interrupt::Minding minding(stop);
+    const S3Storage store({.endpoint = server.url(""), .bucket = "b"});
     std::chrono::steady_clock::time_point stopped;
     std::jthread stopping([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(60));
       stopped = std::chrono::steady_clock::now();
-      source.request_stop();
+      stop.turn();
     });
     try {
       store.read("x", [](std::string_view) {});
