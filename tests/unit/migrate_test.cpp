@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
+#include "common/base/scratch.h"
+#include "common/migrate/fingerprint.h"
 #include "common/migrate/migration.h"
 
 namespace aragora::migrate {
@@ -61,6 +63,22 @@ TEST(Migrations, BothEnginesHaveTheSameVersionsAndAWayBack) {
       EXPECT_FALSE(splitStatements(migration->down, migration->name).empty());
     }
   }
+}
+
+// SQLite's name for no file is not to become one.
+TEST(ExpectedSchema, IsBuiltInMemoryAndLeavesNoFile) {
+  const TemporaryDirectory directory;
+  const auto before = fs::current_path();
+  fs::current_path(directory.path());
+  database::Target target;
+  target.engine = database::Engine::Sqlite;
+  target.path = directory.path() / "not-opened.db";
+  EXPECT_FALSE(expectedSchema(target, 1).empty());
+  database::Target memory = target;
+  memory.path = ":memory:";
+  database::connect(memory, database::OpenMode::Create)->query("CREATE TABLE t (a)", {});
+  fs::current_path(before);
+  EXPECT_TRUE(fs::is_empty(directory.path()));
 }
 
 }  // namespace
