@@ -13,8 +13,10 @@
 #include "common/backup/physical/recover.h"
 #include "common/backup/physical/wal_receiver.h"
 #include "common/backup/physical/wal_server.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/periodic.h"
+#include "common/base/signals.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
 #include "common/storage/location.h"
@@ -29,7 +31,8 @@ namespace key = config::key;
 constexpr int kNotThere = 1;
 constexpr int kRealError = 200;
 
-std::atomic<bool> stopped{false};
+// For a copy that is under way when we are stopped; the next start goes on with it.
+constexpr std::chrono::seconds kLastCopy{1};
 
 struct ReceiveOptions {
   std::optional<std::string> output;
@@ -54,31 +57,21 @@ void prepare(Context& context) {
   if (!context.config().production()) deployment::ensureGeneratedSecrets(context.config());
 }
 
-void stopOnSignals() {
-  ::signal(SIGHUP, SIG_IGN);  // what it was started with is what it works with: there is nothing to read again
-  struct sigaction action {};
-  action.sa_handler = [](int) { stopped = true; };
-  for (const int number : {SIGTERM, SIGINT}) ::sigaction(number, &action, nullptr);
-}
-
 // Without a base backup that it follows on the log is worth nothing. Made in a thread of its own: the log must not
-// wait, nor the watchdog. Whoever stops us waits for it; killed, it leaves nothing behind.
+// wait, nor the watchdog. One that is being made when we are stopped is given up: the next start makes one.
 class BaseMaker {
  public:
-  BaseMaker(Context& context, fs::path directory)
-      : options_(backup::createOptions(context.config(), context.target(), context.backupKeyring())),
+  BaseMaker(Context& context, fs::path directory, interrupt::Switch stop)
+      : stop_(std::move(stop)),
+        options_(backup::createOptions(context.config(), context.target(), context.backupKeyring())),
         offsite_(storage::offsite(context.config())) {
     options_.directory = std::move(directory);
     options_.kind = backup::Kind::Base;
     options_.lock_wait = kLookAgain;
   }
-  ~BaseMaker() {
-    if (thread_.joinable()) thread_.join();
-  }
+  ~BaseMaker() { stop_.turn(); }
   void start() {
-    if (running_.exchange(true)) return;
-    if (thread_.joinable()) thread_.join();
-    thread_ = std::thread([this] { make(); });
+    if (!running_.exchange(true)) thread_ = std::jthread([this] { make(); });
   }
   // Once there is log: does the newest base backup lead into it?
   void startIfNothingLeadsToTheLog(const backup::WalArchive& archive, const backup::WalStatus& status) {
@@ -93,22 +86,27 @@ class BaseMaker {
 
  private:
   void make() {
+    const interrupt::Minding minding(stop_);
     try {
       log::warning("made base backup {}", backup::createBackup(options_).id);
       if (offsite_)
         backup::OffsiteCopy(options_.directory, *offsite_, *options_.keyring).copyBackups(options_.lock_wait);
     } catch (const std::exception& error) {  // the thread's boundary
-      log::error("the base backup that recovery needs failed: {}; run: aragora backup create --kind base",
-                 error.what());
+      if (stop_.turned())
+        log::warning("the base backup that was being made is given up; the next start makes one");
+      else
+        log::error("the base backup that recovery needs failed: {}; run: aragora backup create --kind base",
+                   error.what());
     }
     running_ = false;
   }
 
+  const interrupt::Switch stop_;
   backup::CreateOptions options_;
   std::optional<storage::Place> offsite_;
   Deadline look_at_{};
   std::atomic<bool> running_{false};
-  std::thread thread_;
+  std::jthread thread_;
   static constexpr std::chrono::minutes kLookAgain{10};
 };
 
@@ -123,7 +121,8 @@ std::unique_ptr<Periodic> copyElsewhere(Context& context, const ReceiveOptions& 
   log::info("copying to {} every {} s", place->describe(), interval);
   return std::make_unique<Periodic>(
       std::chrono::seconds(interval), [copying, sealing] { copying->copyLog(sealing); },
-      [](const std::string& reason) { log::error("the log is not copied elsewhere: {}; trying again", reason); });
+      [](const std::string& reason) { log::error("the log is not copied elsewhere: {}; trying again", reason); },
+      kLastCopy);
 }
 
 // Before the first byte is written. The log of another cluster is refused by what it says itself.
@@ -146,7 +145,10 @@ int receive(Context& context, const ReceiveOptions& options) {
   how.target = context.target();
   how.slot = options.slot.value_or("aragora");
   how.artifact = sealingOf(context);
-  BaseMaker base(context, directory);
+  ::signal(SIGHUP, SIG_IGN);  // what it was started with is what it works with: there is nothing to read again
+  const interrupt::Switch stop;
+  const Signals signals({SIGTERM, SIGINT}, [stop](int) { stop.turn(); });
+  BaseMaker base(context, directory, stop);
   bool ready = false;
   how.events.status = [&](const backup::WalStatus& status) {
     const auto line = status.problem.empty() ? fmt::format("on disk through {}, timeline {}",
@@ -166,9 +168,8 @@ int receive(Context& context, const ReceiveOptions& options) {
   };
   how.events.retry = [](const std::string& reason) { log::warning("{}; trying again", reason); };
   how.events.gap = [&](const std::string&) { base.start(); };
-  stopOnSignals();
   const auto copying = copyElsewhere(context, options, directory, how.artifact);
-  backup::receiveWal(archive, how, stopped);
+  backup::receiveWal(archive, how, stop);
   systemd::notifyStopping();
   log::info("stopped; everything received is on disk");
   return 0;

@@ -1,6 +1,8 @@
 """The daemon stops within drain_seconds and two seconds more, whatever it is doing: a backup, a copy to a store that hangs, a debate
-whose provider does, a database that was stopped, a start, a reload. Nothing half-made is left, and the next start goes on at once."""
+whose provider does, a database that was stopped, a start, a reload. Nothing half-made is left, and the next start goes on at once. So does
+the receiver of the log."""
 import contextlib
+import fcntl
 import os
 import random
 import resource
@@ -15,6 +17,7 @@ import time
 import unittest
 
 import s3_store
+from recovery import Receiver
 from support import BINARY, Cluster, Daemon, Sandbox, main, sqlite_deployment
 from test_outage import signal_all
 from test_provider import KEY, Endpoint, speak
@@ -286,6 +289,88 @@ class Stopping(unittest.TestCase):
                     self.stops(daemon)
                 finally:
                     signal_all(cluster, signal.SIGCONT)
+
+
+class Receiving(unittest.TestCase):
+    """`aragora backup wal` ends at once, whatever is under way beside the log; what it had received is confirmed."""
+
+    @contextlib.contextmanager
+    def receiver(self, cluster, wait=True, **environment):
+        with Sandbox(DATABASE_URL=cluster.url, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
+            sandbox.run("migrate", check=0)
+            with Receiver(sandbox, wait=wait) as receiver:
+                yield sandbox, receiver
+
+    def stops(self, receiver, number=signal.SIGTERM):
+        began = time.monotonic()
+        receiver.process.send_signal(number)
+        try:
+            receiver.process.wait(60)
+        except subprocess.TimeoutExpired:
+            receiver.process.kill()
+            receiver.process.wait()
+        took = time.monotonic() - began
+        print(f"{self._testMethodName}: {took:.2f} s", file=sys.stderr)
+        self.assertEqual(receiver.process.returncode, 0, receiver.text()[-4000:])
+        self.assertLess(took, 2, receiver.text()[-4000:])
+
+    def test_while_its_base_backup_waits_for_another_command(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Cluster() as cluster, self.receiver(cluster, wait=False) as (sandbox, receiver):
+                backups = sandbox.directory / "backups"
+                backups.mkdir(exist_ok=True)
+                with open(backups / ".lock", "w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    until(lambda: "making one" in receiver.text(), receiver.text)
+                    self.stops(receiver, number)
+
+    def test_while_its_base_backup_is_made(self):
+        with Cluster() as cluster:
+            cluster.sql("CREATE TABLE filler AS SELECT md5(i::text) || md5((i * 7)::text) AS content FROM generate_series(1, 2000000) i")
+            with self.receiver(cluster, ARAGORA_BACKUP_COMPRESSION_LEVEL="19") as (sandbox, receiver):
+                backups = sandbox.directory / "backups"
+                until(lambda: any((backups / "base").rglob("*.zst.age")), receiver.text)
+                self.stops(receiver)  # segments are being sealed, too, which takes its time at that level
+                self.assertIn("given up", receiver.text())
+                self.assertEqual([str(path) for path in (backups / "base").rglob("*") if ".tmp" in path.name or path.name.startswith(".partial")], [])
+                self.assertEqual(sandbox.run_json("backup", "list")["backups"], [])
+                sandbox.environment["ARAGORA_BACKUP_COMPRESSION_LEVEL"] = "1"
+                with Receiver(sandbox) as again:
+                    until(lambda: "made base backup" in again.text(), again.text, limit=60)
+                    self.stops(again)
+
+    def test_what_had_come_is_confirmed(self):
+        with Cluster() as cluster, self.receiver(cluster) as (sandbox, receiver):
+            until(lambda: "made base backup" in receiver.text(), receiver.text, limit=60)
+            cluster.sql("CREATE TABLE many AS SELECT md5(i::text) AS content FROM generate_series(1, 100000) i")
+            self.stops(receiver)
+            status = receiver.status()
+            until(lambda: cluster.sql(f"SELECT restart_lsn = '{status['flushed']}' FROM pg_replication_slots", user="postgres") == "t", lambda: f"{status}: {receiver.text()}")
+            with Receiver(sandbox) as again:
+                again.wait_for_position(cluster.sql("SELECT pg_current_wal_flush_lsn()"))
+                self.stops(again)
+            sandbox.run("backup", "verify", "--input", "latest-base", check=0)
+
+    def test_while_the_server_says_nothing(self):
+        with Cluster() as cluster, self.receiver(cluster) as (_, receiver):
+            until(lambda: "made base backup" in receiver.text(), receiver.text, limit=60)
+            signal_all(cluster, signal.SIGSTOP)
+            try:
+                # It asks for the state of its slot every ten seconds, and waits for the answer.
+                waits = lambda: int(subprocess.run(["ss", "-Htn", "state", "established", f"dport = :{cluster.port}"], capture_output=True, text=True, check=True).stdout.count("\n")) > 1
+                until(waits, receiver.text)
+                self.stops(receiver)
+            finally:
+                signal_all(cluster, signal.SIGCONT)
+
+    def test_while_the_log_is_copied_to_a_store_that_says_nothing(self):
+        with Silent() as silent:
+            with s3_store.Store() as store:
+                environment = dict(store.environment, ARAGORA_OFFSITE_ENDPOINT=f"http://127.0.0.1:{silent.port}")
+            with Cluster() as cluster, self.receiver(cluster, ARAGORA_SEAL_INTERVAL_SECONDS="1", **environment) as (_, receiver):
+                until(lambda: silent.open and "made base backup" in receiver.text(), receiver.text, limit=60)
+                self.stops(receiver)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ void MinimalLog::lookOnce(Lsn flushed) {
   if (!away_ || flushed < away_->to || looking_.valid()) return;
   looking_ = std::async(std::launch::async, [this, stretch = *away_]() -> std::optional<WalListing::Interruption> {
     try {
+      const interrupt::Minding minding(stop_);
       const auto listing = archive_.listing();
       const auto at = firstMinimal(archive_, listing, stretch, stop_);
       if (!at) return std::nullopt;
       return WalListing::Interruption{stretch.timeline, *at, false, "wal_level was minimal"};
     } catch (const Error& error) {  // recovery would find out
-      log::warning("whether wal_level was minimal in between could not be seen: {}", error.what());
+      if (!stop_.turned()) log::warning("whether wal_level was minimal in between could not be seen: {}", error.what());
       return std::nullopt;
     }
   });

@@ -4,17 +4,17 @@
 // here. Owned by the receiver, used from its thread; the archive must outlive it.
 #pragma once
 
-#include <atomic>
 #include <future>
 
 #include "common/backup/physical/wal_archive.h"
 #include "common/backup/physical/wal_search.h"
+#include "common/base/interrupt.h"
 
 namespace aragora::backup {
 
 class MinimalLog {
  public:
-  MinimalLog(const WalArchive& archive, const std::atomic<bool>& stop) : archive_(archive), stop_(stop) {}
+  MinimalLog(const WalArchive& archive, interrupt::Switch stop) : archive_(archive), stop_(std::move(stop)) {}
 
   // What the server wrote while nobody was connected.
   void expect(const Stretch& away) { away_ = away; }
@@ -25,7 +25,7 @@ class MinimalLog {
 
  private:
   const WalArchive& archive_;
-  const std::atomic<bool>& stop_;
+  const interrupt::Switch stop_;
   std::optional<Stretch> away_;
   std::future<std::optional<WalListing::Interruption>> looking_;
 };

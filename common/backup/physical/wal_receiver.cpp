@@ -1,10 +1,9 @@
 #include "common/backup/physical/wal_receiver.h"
 
-#include <thread>
-
 #include "common/backup/physical/minimal_log.h"
-#include "common/backup/physical/open_segment.h"
+#include "common/backup/physical/received_log.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/subprocess.h"
@@ -17,7 +16,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using database::postgres::LogIsGone;
 using Replication = database::postgres::ReplicationConnection;
-using Position = Replication::Position;
 using database::postgres::kPostgresEpoch;
 
 constexpr auto kReplyEvery =
@@ -26,6 +24,7 @@ constexpr auto kStatusEvery = std::chrono::seconds(1);
 constexpr auto kSlotEvery = std::chrono::seconds(10);
 constexpr auto kSyncEvery = std::chrono::milliseconds(200);
 constexpr std::uint64_t kSyncBytes = 1U << 20;
+constexpr auto kLook = std::chrono::milliseconds(100);  // whether to stop
 constexpr auto kSilence = std::chrono::seconds(20);
 constexpr auto kFirstPause = std::chrono::milliseconds(200);
 constexpr auto kLongestPause = std::chrono::seconds(30);
@@ -38,21 +37,26 @@ std::uint64_t bigEndian(std::string_view bytes, std::size_t at) {
 
 class Receiver {
  public:
-  Receiver(WalArchive& archive, const ReceiverOptions& options, const std::atomic<bool>& stop)
-      : archive_(archive), options_(options), stop_(stop) {
+  Receiver(WalArchive& archive, const ReceiverOptions& options, interrupt::Switch stop)
+      : archive_(archive), options_(options), stop_(std::move(stop)) {
     status_.slot = options.slot;
   }
 
   void run() {
     const auto lock = archive_.lock();
-    receiveUntilStopped();
+    try {
+      const interrupt::Minding minding(stop_);
+      receiveUntilStopped();
+    } catch (const Error& error) {
+      if (error.code() != Code::Interrupted || !stop_.turned()) throw;
+    }
     if (received_any_) tell();  // what the server was told last is promised here, too
   }
 
  private:
   void receiveUntilStopped() {
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kFirstPause);
-    while (!stop_) {
+    while (!stop_.turned()) {
       try {
         streamUntilBroken();
         pause = kFirstPause;
@@ -66,14 +70,14 @@ class Receiver {
         const auto problem = status_.problem;
         tell();
         if (options_.events.retry) options_.events.retry(problem);
-        waitOrStop(pause);
+        stop_.waitFor(pause);
         pause = std::min<std::chrono::milliseconds>(pause * 2, kLongestPause);
       }
     }
   }
 
   void streamUntilBroken() {
-    file_.close();  // of the connection before; where to go on is decided anew
+    log_.close();  // of the connection before
     Replication server(options_.target);
     const auto identity = server.row("IDENTIFY_SYSTEM");  // system id, timeline, position
     const auto setting = server.row("SHOW wal_segment_size");
@@ -82,24 +86,18 @@ class Receiver {
     checkSlot();
     const Position end{static_cast<std::uint32_t>(parseInteger(identity.at(1)).value_or(0)),
                        parseLsn(identity.at(2)).value_or(0)};
-    position_ = whereToGoOn(server, end);
-    if (position_.timeline == end.timeline && position_.lsn < end.lsn && findProgram("pg_waldump"))
-      minimal_.expect({end.timeline, position_.lsn, end.lsn});
-    while (!stop_) {
-      keepHistory(server);
-      flushed_ = began_ = position_.lsn;
-      flushed_sha256_.clear();
-      auto promised = promiseOf(position_.timeline);
-      if (!promised) archive_.begin(position_.timeline);
-      promised_ = promised.value_or(ConfirmedLog{position_.timeline, 0, 0, 0, {}});
-      status_.durable_through = std::max(status_.durable_through, promised_.durable_through);  // it stays true
-      if (server.start(options_.slot, position_)) streamTimeline(server);
-      if (stop_) return;
+    auto from = whereToGoOn(server, end);
+    if (from.timeline == end.timeline && from.lsn < end.lsn && findProgram("pg_waldump"))
+      minimal_.expect({end.timeline, from.lsn, end.lsn});
+    while (!stop_.turned()) {
+      keepHistory(server, from.timeline);
+      log_.begin(from);
+      if (server.start(options_.slot, from)) streamTimeline(server);
+      if (stop_.turned()) return;
       const auto next = server.nextTimeline();
-      log::info("timeline {} ended at {}, going on with {}", position_.timeline, formatLsn(next.lsn), next.timeline);
-      file_.close();
+      log::info("timeline {} ended at {}, going on with {}", from.timeline, formatLsn(next.lsn), next.timeline);
       // The new timeline's first segment holds everything from its beginning.
-      position_ = {next.timeline, next.lsn / size_ * size_};
+      from = {next.timeline, next.lsn / size_ * size_};
     }
   }
 
@@ -110,11 +108,6 @@ class Receiver {
     if (!number || (unit != "MB" && unit != "GB"))
       throw Error(Code::CouldNotVerify, "the server names no segment size");
     return static_cast<std::uint64_t>(*number) << (unit == "MB" ? 20 : 30);
-  }
-
-  // What trying again mends only once somebody has acted: said in the status until then.
-  [[noreturn]] static void cannotGoOn(const std::string& why, const std::string& remedy) {
-    throw Error(Code::Unreachable, why, remedy);
   }
 
   static WalListing::Branch historyOf(Replication& server, std::uint32_t timeline) {
@@ -146,22 +139,8 @@ class Receiver {
     return {end.timeline, kept / size_ * size_};
   }
 
-  // Damage of what was promised must not keep new log from being stored: it goes aside, and is confirmed anew.
-  std::optional<ConfirmedLog> promiseOf(std::uint32_t timeline) const {
-    try {
-      return archive_.confirmed(timeline);
-    } catch (const Error& error) {
-      if (error.code() != Code::Damaged) throw;
-      const auto path = (archive_.directory() / fmt::format("{:08X}", timeline)).path() / kConfirmedName;
-      const auto aside = fs::path(fmt::format("{}.damaged-{}", path.string(), toCompactIso(nowMicros())));
-      log::error("{}; it is kept as {}, and confirmed anew", error.what(), aside.filename().string());
-      renameDurably(path, aside);
-      return std::nullopt;
-    }
-  }
-
   void requireAhead(const Position& end, Lsn from) const {
-    const auto promised = promiseOf(end.timeline);
+    const auto promised = log_.promised(end.timeline);
     const auto known = std::max(from, promised ? promised->flushed : 0);
     if (end.lsn >= known) return;
     cannotGoOn(
@@ -172,12 +151,12 @@ class Receiver {
         "start), or give it a backup directory of its own");
   }
 
-  void keepHistory(Replication& server) {
-    if (position_.timeline < 2) return;
-    const auto name = historyName(position_.timeline);
+  void keepHistory(Replication& server, std::uint32_t timeline) {
+    if (timeline < 2) return;
+    const auto name = historyName(timeline);
     const TemporaryDirectory scratch;
     const auto file = scratch.path() / "history";
-    const auto history = server.row(fmt::format("TIMELINE_HISTORY {}", position_.timeline)).at(1);
+    const auto history = server.row(fmt::format("TIMELINE_HISTORY {}", timeline)).at(1);
     createFileExclusively(file, history, 0600);
     try {
       archive_.seal(name, file, options_.artifact);
@@ -185,57 +164,61 @@ class Receiver {
       if (error.code() != Code::Conflict) throw;
       cannotGoOn(fmt::format("timeline {} of this server is not the timeline {} whose log is here: two copies were "
                              "promoted to the same number",
-                             position_.timeline, position_.timeline),
+                             timeline, timeline),
                  "promote the server once more, which gives it a number of its own, or give it a backup directory of "
                  "its own");
     }
   }
 
   void streamTimeline(Replication& server) {
-    std::string message;
-    auto last_heard = Clock::now();
-    auto last_reply = Clock::now() - kReplyEvery;
-    while (true) {
-      const auto got =
-          server.receive(message, pending() > 0 ? std::chrono::milliseconds(0) : std::chrono::milliseconds(250));
-      const auto now = Clock::now();
-      const bool ask = now - last_reply >= kReplyEvery;
-      bool reply = ask;
-      if (got == Replication::Got::Message) {
-        last_heard = now;
-        received_any_ = true;
-        reply |= take(message);
-      }
-      // On disk as soon as the server pauses, and in any case after a little while.
-      const bool due =
-          got != Replication::Got::Message || pending() >= kSyncBytes || now - unsynced_since_ >= kSyncEvery;
-      if (pending() > 0 && (due || stop_)) {
-        sync();
-        reply = true;
-      }
-      noteFreshness();
-      minimal_.lookOnce(flushed_);
-      noteMinimalLog();
-      if (reply) {
-        server.confirm(flushed_, ask ? Replication::Answer::Wanted : Replication::Answer::NotNeeded);
-        last_reply = now;
-      }
-      if (now - last_told_ >= kStatusEvery) tell();
-      if (got == Replication::Got::EndOfTimeline || stop_) return;
-      if (now - last_heard > kSilence) throw Error(Code::Unreachable, "the server is silent");
-      if (now - last_slot_check_ >= kSlotEvery) checkSlot();
+    last_heard_ = Clock::now();
+    last_reply_ = last_heard_ - kReplyEvery;
+    while (receiveNext(server) && !stop_.turned()) {
+      if (Clock::now() - last_heard_ > kSilence) throw Error(Code::Unreachable, "the server is silent");
+      if (Clock::now() - last_slot_check_ >= kSlotEvery) checkSlot();
     }
+  }
+
+  // False at the end of the timeline.
+  bool receiveNext(Replication& server) {
+    const auto got = server.receive(message_, log_.pending() > 0 ? std::chrono::milliseconds(0) : kLook);
+    const auto now = Clock::now();
+    const bool ask = now - last_reply_ >= kReplyEvery;
+    bool reply = ask;
+    if (got == Replication::Got::Message) {
+      last_heard_ = now;
+      received_any_ = true;
+      reply |= take(message_);
+    }
+    const interrupt::Shield shield;  // what has come is put on disk and confirmed, also when we are to stop
+    // On disk as soon as the server pauses, and in any case after a little while.
+    const bool due =
+        got != Replication::Got::Message || log_.pending() >= kSyncBytes || now - log_.pendingSince() >= kSyncEvery;
+    if (log_.pending() > 0 && (due || stop_.turned())) {
+      log_.sync();
+      reply = true;
+    }
+    noteFreshness();
+    minimal_.lookOnce(log_.flushed());
+    noteMinimalLog();
+    if (reply) {
+      server.confirm(log_.flushed(), ask ? Replication::Answer::Wanted : Replication::Answer::NotNeeded);
+      last_reply_ = now;
+    }
+    if (now - last_told_ >= kStatusEvery) tell();
+    return got != Replication::Got::EndOfTimeline;
   }
 
   // True when the server wants an answer at once.
   bool take(std::string_view message) {
     if (message[0] == 'w' && message.size() >= 25) {
-      if (bigEndian(message, 1) != position_.lsn)
-        throw Error(Code::Unreachable, fmt::format("the server sent {} after {}", formatLsn(bigEndian(message, 1)),
-                                                   formatLsn(position_.lsn)));
+      const auto here = log_.position().lsn;
+      if (bigEndian(message, 1) != here)
+        throw Error(Code::Unreachable,
+                    fmt::format("the server sent {} after {}", formatLsn(bigEndian(message, 1)), formatLsn(here)));
       server_end_ = bigEndian(message, 9);
       server_time_ = static_cast<Micros>(bigEndian(message, 17)) + kPostgresEpoch;
-      write(message.substr(25));
+      log_.write(message.substr(25));
       return false;
     }
     if (message[0] == 'k' && message.size() >= 18) {
@@ -244,45 +227,6 @@ class Receiver {
       return message[17] != 0;
     }
     throw Error(Code::Unreachable, "the server sent a message that is not of this protocol");
-  }
-
-  void write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const WalSegment segment{position_.timeline, position_.lsn / size_};
-      if (!file_.isOpen()) open(segment);
-      const auto offset = position_.lsn % size_;
-      const auto part = bytes.substr(0, size_ - offset);
-      requireSame(part, offset);
-      file_.write(part, offset);
-      if (pending() == 0) unsynced_since_ = Clock::now();
-      position_.lsn += part.size();
-      bytes.remove_prefix(part.size());
-      if (position_.lsn % size_ == 0) close(segment);
-    }
-  }
-
-  void open(const WalSegment& segment) {
-    const auto begin = segment.number * size_;
-    const auto confirmed = promised_.flushed > begin ? std::min(size_, promised_.flushed - begin) : 0;
-    file_.open(archive_.partialPath(segment), confirmed);
-  }
-
-  // After a restart the beginning of the open segment comes once more. It must be what was confirmed.
-  void requireSame(std::string_view bytes, std::uint64_t offset) const {
-    if (file_.agrees(bytes, offset)) return;
-    cannotGoOn(fmt::format("the server's log at {} on timeline {} differs from what was received: it was set back "
-                           "without a new timeline, or {} was damaged",
-                           formatLsn(position_.lsn), position_.timeline, file_.path().string()),
-               "aragora backup verify --input latest-base tells; then promote the server to a new timeline, or move "
-               "the damaged file away");
-  }
-
-  // A complete segment: sealed, and only then is the open one gone.
-  void close(const WalSegment& segment) {
-    sync();
-    file_.close();
-    archive_.seal(segmentName(segment, size_), file_.path(), options_.artifact);
-    fs::remove(file_.path());
   }
 
   void noteMinimalLog() {
@@ -295,26 +239,8 @@ class Receiver {
     if (options_.events.gap) options_.events.gap(message);
   }
 
-  std::uint64_t pending() const { return position_.lsn - flushed_; }
-
-  void sync() {
-    file_.sync();
-    flushed_ = position_.lsn;
-    flushed_sha256_ = flushed_ % size_ == 0 ? std::string() : file_.digest();
-    if (promised_.flushed == 0) promise();  // a timeline's first one: until then nothing says that it has begun
-  }
-
-  // After a restart it begins before what was promised: the promise stands.
-  void promise() {
-    if (promised_.flushed == 0 && flushed_ == began_) return;
-    if (flushed_ < promised_.flushed || flushed_sha256_.empty() != (flushed_ % size_ == 0)) return;
-    if (flushed_ == promised_.flushed && status_.durable_through == promised_.durable_through) return;
-    promised_ = {position_.timeline, flushed_, status_.durable_through, nowMicros(), flushed_sha256_};
-    archive_.confirm(promised_);
-  }
-
   void noteFreshness() {
-    if (server_time_ > 0 && flushed_ >= server_end_) status_.durable_through = server_time_;
+    if (server_time_ > 0 && log_.flushed() >= server_end_) log_.setDurableThrough(server_time_);
   }
 
   // The slot keeps the log for us while we are away.
@@ -342,11 +268,12 @@ class Receiver {
   }
 
   void acceptGap(const std::string& why) {
-    if (position_.timeline == 0) position_ = endOfWhatIsHere();
-    const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(position_.lsn), why);
+    if (log_.position().timeline == 0) log_.standAt(endOfWhatIsHere());
+    const auto [timeline, lsn] = log_.position();
+    const auto message = fmt::format("the log is interrupted after {}: {}", formatLsn(lsn), why);
     log::error("{}", message);
-    archive_.record({position_.timeline, position_.lsn, true, why});
-    file_.close();
+    archive_.record({timeline, lsn, true, why});
+    log_.close();
     checkSlot();
     skip_below_ = slot_restart_ / size_ * size_;
     if (options_.events.gap) options_.events.gap(message);
@@ -360,44 +287,37 @@ class Receiver {
 
   void tell() {
     last_told_ = Clock::now();
-    status_.timeline = position_.timeline;
-    status_.flushed = flushed_;
+    status_.timeline = log_.position().timeline;
+    status_.flushed = log_.flushed();
+    status_.durable_through = log_.durableThrough();
     status_.updated_at = nowMicros();
-    if (received_any_) promise();
+    if (received_any_) log_.promise();
     archive_.writeStatus(status_);
     if (options_.events.status) options_.events.status(status_);
     status_.problem.clear();
   }
 
-  void waitOrStop(std::chrono::milliseconds pause) const {
-    const auto end = deadlineIn(pause);
-    while (!stop_ && remaining(end).count() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-
   WalArchive& archive_;
   const ReceiverOptions& options_;
-  const std::atomic<bool>& stop_;
+  const interrupt::Switch stop_;
   std::uint64_t size_ = 0;
-  Position position_;   // what is written ends here
-  Lsn flushed_ = 0;     // what is on disk ends here
-  Lsn began_ = 0;       // this timeline, in this connection
+  ReceivedLog log_{archive_, options_.artifact};
   Lsn skip_below_ = 0;  // after a gap
   Lsn slot_restart_ = 0;
   Lsn server_end_ = 0;
   Micros server_time_ = 0;
-  OpenSegment file_;
-  std::string flushed_sha256_;  // as far as it is on disk
-  ConfirmedLog promised_;       // of this timeline
   MinimalLog minimal_{archive_, stop_};
   WalStatus status_;
+  std::string message_;
   bool received_any_ = false;
-  Clock::time_point unsynced_since_ = Clock::now();
+  Clock::time_point last_heard_{};
+  Clock::time_point last_reply_{};
   Clock::time_point last_told_{};
   Clock::time_point last_slot_check_{};
 };
 }  // namespace
 
-void receiveWal(WalArchive& archive, const ReceiverOptions& options, const std::atomic<bool>& stop) {
+void receiveWal(WalArchive& archive, const ReceiverOptions& options, const interrupt::Switch& stop) {
   Receiver(archive, options, stop).run();
 }
 

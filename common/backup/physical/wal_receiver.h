@@ -8,9 +8,8 @@
 // backup is asked for.
 #pragma once
 
-#include <atomic>
-
 #include "common/backup/physical/wal_archive.h"
+#include "common/base/interrupt.h"
 #include "common/database/connection.h"
 
 namespace aragora::backup {
@@ -28,8 +27,9 @@ struct ReceiverOptions {
   ReceiverEvents events;
 };
 
-// Runs until `stop`; then everything received is on disk and confirmed. Throws Error(Permission | Config | Conflict)
-// for what trying again does not mend, Error(Io) when the archive cannot be written.
-void receiveWal(WalArchive& archive, const ReceiverOptions& options, const std::atomic<bool>& stop);
+// Runs until `stop` is turned, and ends at once then: everything received is on disk and confirmed. Throws
+// Error(Permission | Config | Conflict) for what trying again does not mend, Error(Io) when the archive cannot be
+// written.
+void receiveWal(WalArchive& archive, const ReceiverOptions& options, const interrupt::Switch& stop);
 
 }  // namespace aragora::backup

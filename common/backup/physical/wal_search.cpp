@@ -57,13 +57,13 @@ void requireReadTo(const CommandResult& result, Lsn last_file, const std::string
 // Each record of these kinds, oldest first, until `take` answers false; asked to stop it ends after the file at hand.
 void scan(const WalArchive& archive, const WalListing& listing, const Stretch& where,
           const std::vector<std::string>& filter, const std::function<bool(const Record&)>& take,
-          const std::atomic<bool>* stop = nullptr) {
+          const interrupt::Switch* stop = nullptr) {
   const auto at_once = stop != nullptr ? 1 : kFilesAtOnce;
   const auto size = listing.segment_size;
   const auto end = std::min(where.to, listing.end(where.timeline));
   Lsn seen = 0;
   for (auto first = where.from / size; first * size < end; first += at_once) {
-    if (stop != nullptr && *stop) return;
+    if (stop != nullptr && stop->turned()) return;
     const TemporaryDirectory scratch;
     auto next = first;
     // One more than is counted: a record may go on in the next file.
@@ -154,7 +154,7 @@ std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing&
 }
 
 std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where,
-                                const std::atomic<bool>& stop) {
+                                const interrupt::Switch& stop) {
   std::optional<Lsn> found;
   const auto take = [&](const Record& record) {
     if (startsWith(record.description, "PARAMETER_CHANGE") &&

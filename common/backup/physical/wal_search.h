@@ -2,9 +2,8 @@
 // points, transactions, the first commit behind a position. Reads the log once, a few files at a time.
 #pragma once
 
-#include <atomic>
-
 #include "common/backup/physical/wal_archive.h"
+#include "common/base/interrupt.h"
 
 namespace aragora::backup {
 
@@ -32,8 +31,8 @@ std::optional<std::uint32_t> findTransactionAround(const WalArchive& archive, co
 std::optional<LogMatch> firstCommit(const WalArchive& archive, const WalListing& listing, const Stretch& where);
 
 // Where the server was told to write no more than crash recovery needs (wal_level = minimal); nullopt when nowhere, or
-// when `stop` was set before it was found.
+// when `stop` was turned before it was found.
 std::optional<Lsn> firstMinimal(const WalArchive& archive, const WalListing& listing, const Stretch& where,
-                                const std::atomic<bool>& stop);
+                                const interrupt::Switch& stop);
 
 }  // namespace aragora::backup
