@@ -27,8 +27,7 @@ std::optional<std::string> percentDecode(std::string_view text, bool plus_is_spa
 
 constexpr std::string_view kHexDigits = "0123456789abcdefABCDEF";
 // unreserved and sub-delims of RFC 3986 section 2.
-constexpr std::string_view kNameBytes =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=";
+constexpr std::string_view kNameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=";
 constexpr std::size_t kLongestName = 255;
 
 // reg-name, which an IPv4 address is, too. No escape is decoded: nothing here looks a host up.

@@ -105,8 +105,9 @@ TEST(Router, AHostIsANameOrAnAddressWithAPort) {
     EXPECT_EQ(edge::parseAuthority(good), good);
   EXPECT_EQ(edge::parseAuthority("a:"), "a");
   EXPECT_EQ(edge::parseAuthority("[::1]:"), "[::1]");
-  for (const auto* bad : {"", ":", ":1", "a b", "a@b", "a/b", "a:b", "a:1:1", "a:0", "a:65536", "a:99999999999999999999", "a%4", "a%",
-                          "[", "[]", "]", "[::1", "[::1]1", "::1", "[a]", "[::1%25lo]", "\xff"})
+  for (const auto* bad :
+       {"",    ":",  ":1", "a b", "a@b", "a/b",  "a:b",    "a:1:1", "a:0", "a:65536",    "a:99999999999999999999",
+        "a%4", "a%", "[",  "[]",  "]",   "[::1", "[::1]1", "::1",   "[a]", "[::1%25lo]", "\xff"})
     EXPECT_FALSE(edge::parseAuthority(bad)) << bad;
 }
 
