@@ -215,6 +215,24 @@ TEST(PostgresPool, AStatementThatRunsOverIsCancelled) {
   EXPECT_NO_THROW(database->ping());
 }
 
+// The cancel may reach the server late, and end the statement of whoever has that connection next.
+TEST(PostgresPool, AConnectionToWhichACancelWasSentIsNotUsedAgain) {
+  TestDatabase test(Engine::Postgres);
+  auto target = test.target();
+  target.pool_size = 1;
+  target.statement_timeout = std::chrono::milliseconds(200);
+  const auto database = openDatabase(target);
+  const auto ours = [&] { return database->query("SELECT pg_backend_pid()")[0].integer(0); };
+  const auto first = ours();
+  EXPECT_EQ(ours(), first) << "else it is one connection";
+  EXPECT_THROW(database->query("SELECT pg_sleep(20)"), Error);
+  const auto second = ours();
+  EXPECT_NE(second, first);
+  EXPECT_THROW(database->write([](Connection& c) { c.query("SELECT pg_sleep(20)"); }), Error);
+  EXPECT_NE(ours(), second);
+  EXPECT_EQ(database->pool().available, 1U) << "the place of one that is closed is free";
+}
+
 TEST(PostgresPool, AServerThatIsNotThereFailsFastAndNamesItWithoutThePassword) {
   Target target;
   target.engine = Engine::Postgres;
@@ -307,6 +325,36 @@ class SilentServer {
   std::uint16_t port_ = 0;
   std::jthread thread_;
 };
+
+// What aragora_db_errors_total counts.
+TEST(PostgresPool, WhatASilentServerDoesNotAnswerIsAFailureOfTheDatabase) {
+  const std::vector<std::function<void(Database&)>> asked = {
+      [](Database& database) { database.query("SELECT 1"); },
+      [](Database& database) { database.read([](Connection& c) { c.query("SELECT 1"); }); },
+      [](Database& database) { database.write([](Connection& c) { c.execute("SELECT 1", {}); }); },
+      [](Database& database) {
+        database.writeAll({{"SELECT 1", {}}});
+      }};
+  for (const auto& ask : asked) {
+    const SilentServer server;
+    const auto database = openDatabase(server.target(std::chrono::milliseconds(200)));
+    try {
+      ask(*database);
+      ADD_FAILURE() << "it was answered";
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.code(), Code::Unreachable);
+    }
+    EXPECT_EQ(database->takeFailures(), 1U);
+    EXPECT_EQ(database->takeFailures(), 0U) << "counted once";
+  }
+}
+
+TEST(PostgresPool, ALookAtTheHealthOfASilentServerIsNoFailureOfWork) {
+  const SilentServer server;
+  const auto database = openDatabase(server.target(std::chrono::milliseconds(200)));
+  EXPECT_THROW(database->ping(), Error);
+  EXPECT_EQ(database->takeFailures(), 0U);
+}
 
 TEST(Replication, ACommandThatNobodyAnswersEndsInTime) {
   const SilentServer server;

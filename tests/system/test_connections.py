@@ -47,6 +47,19 @@ class WhateverLibpqAllows(unittest.TestCase):
     def test_a_service(self):
         self.lives(lambda said, _: "postgresql:///?service=ara")
 
+    def test_a_service_does_without_a_file_of_passwords(self):
+        """libpq names ~/.pgpass as the file of every service; nobody has to have it."""
+        with Cluster() as cluster, Sandbox() as sandbox:
+            home = sandbox.directory / "home"
+            home.mkdir()
+            password = urllib.parse.urlsplit(cluster.url).password
+            for line in (f"password={password}\n", ""):  # the server trusts everybody
+                services = sandbox.write("services", f"[ara]\nhost=127.0.0.1\nport={cluster.port}\nuser=aragora\ndbname=aragora\n{line}")
+                sandbox.run("migrate", check=0, HOME=str(home), DATABASE_URL="postgresql:///?service=ara", PGSERVICEFILE=str(services))
+            # One that it names itself has to be there, and ~/.pgpass is used when it is.
+            named = sandbox.write("services", services.read_text() + f"passfile={home}/nothing\n")
+            self.assertIn(f"passfile {home}/nothing", sandbox.run("migrate", check=78, HOME=str(home), DATABASE_URL="postgresql:///?service=ara", PGSERVICEFILE=str(named)).stderr)
+
     def test_a_service_that_the_environment_names(self):
         self.lives(lambda said, _: "postgresql:///", PGSERVICE="ara")
 
