@@ -54,6 +54,8 @@ std::chrono::seconds backups::lockWait(const Options& options) {
 }
 
 namespace {
+constexpr std::chrono::seconds kLastCopy{1};  // what it leaves is copied after the next start
+
 int runAll(Context& context, const Options& options) {
   backup::ContinuousOptions how;
   how.create = createOptions(context, options);
@@ -64,6 +66,7 @@ int runAll(Context& context, const Options& options) {
   how.on_message = [](const std::string& message) { log::info("{}", message); };
   how.on_failure = [](const std::string& reason) { log::error("{}; tried again after the interval", reason); };
   how.on_alive = [] { systemd::notifyWatchdog(); };
+  how.last_copy = kLastCopy;
   const interrupt::Switch stop;
   const Signals signals({SIGTERM, SIGINT}, [stop](int) { stop.turn(); });
   systemd::notifyReady("saving what changes");

@@ -23,7 +23,7 @@ class Continuous {
     std::optional<Periodic> copying;
     if (offsite_)
       copying.emplace(
-          options_.interval, [this] { copyElsewhere(); }, [this](auto& why) { fail(why); });
+          options_.interval, [this] { copyElsewhere(); }, [this](auto& why) { fail(why); }, options_.last_copy);
     while (true) {
       const bool last = stop_.turned();
       const auto began = std::chrono::steady_clock::now();

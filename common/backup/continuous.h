@@ -19,6 +19,7 @@ struct ContinuousOptions {
   std::function<void(const std::string&)> on_message;  // what was made
   std::function<void(const std::string&)> on_failure;  // tried again after the next interval
   std::function<void()> on_alive;                      // at least once a second
+  std::optional<std::chrono::milliseconds> last_copy;  // how long it may take when this ends; else what it takes
 };
 
 // Until `stop` is turned, which ends a backup that is under way; the last changes before it are still saved and copied,

@@ -222,6 +222,21 @@ class Stopping(unittest.TestCase):
             self.assertEqual(running.returncode, 0, said)
             self.nothing_half_made(sandbox.directory / "backups")
 
+    def test_backup_run_gives_up_a_copy_to_a_store_that_says_nothing(self):
+        with Silent() as silent:
+            with s3_store.Store() as store:
+                environment = dict(store.environment, ARAGORA_OFFSITE_ENDPOINT=f"http://127.0.0.1:{silent.port}")
+            with sqlite_deployment(**environment) as sandbox, subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=sandbox.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+                until(lambda: silent.open and any((sandbox.directory / "backups/full").glob("2*/manifest.json")), "no copy begins")
+                began = time.monotonic()
+                running.terminate()
+                try:
+                    _, said = running.communicate(timeout=20)
+                finally:
+                    running.kill()
+                self.assertLess(time.monotonic() - began, 2, said)
+                self.assertEqual(running.returncode, 0, said)
+
     def copies(self, environment, begun):
         """A daemon that copies to a store which keeps it waiting."""
         with sqlite_deployment(ARAGORA_DRAIN_SECONDS=str(DRAIN), ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1", **environment) as sandbox:
