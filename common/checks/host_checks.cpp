@@ -46,37 +46,62 @@ fs::path existing(fs::path path) {
 }
 }  // namespace
 
-std::vector<Finding> checkCertificate(const Context& context) {
-  const auto& config = context.config;
-  if (!config.isSet(key::kTlsCertificate) || !config.isSet(key::kTlsKey))
-    return {skipped("Certificate: none configured here")};
-  const auto origin = config.origin(key::kTlsCertificate).text;
-  crypto::CertificateReport report;
-  try {
-    report = crypto::inspectCertificate(config.text(key::kTlsCertificate), config.text(key::kTlsKey));
-  } catch (const Error& error) {
-    return {misconfigured(fmt::format("{}: {}", config.variable(key::kTlsCertificate), error.what()), origin,
-                          error.hint().empty() ? "name a PEM file" : error.hint())};
-  }
-  std::vector<Finding> findings;
+namespace {
+constexpr int kRenewalDays = 21;
+
+std::string hostOf(const std::string& url) {
+  const auto begin = url.find("://") == std::string::npos ? 0 : url.find("://") + 3;
+  const auto authority = url.substr(begin, url.find('/', begin) - begin);
+  if (startsWith(authority, "[")) return authority.substr(1, authority.find(']') - 1);
+  return authority.substr(0, authority.find(':'));
+}
+
+void addValidity(const Context& context, const crypto::CertificateReport& report, std::vector<Finding>& findings) {
+  const auto variable = context.config.variable(key::kTlsCertificate);
+  const auto origin = context.config.origin(key::kTlsCertificate).text;
   const auto days = (report.not_after - nowMicros()) / 86'400'000'000LL;
+  const auto day = [](Micros moment) { return toIso(moment).substr(0, 10); };
+  if (report.not_after < nowMicros())
+    findings.push_back(misconfigured(fmt::format("{}: the certificate expired on {}", variable, day(report.not_after)),
+                                     origin, "renew it: certbot renew"));
+  else if (report.not_before > nowMicros())
+    findings.push_back(
+        misconfigured(fmt::format("{}: the certificate is not valid before {}", variable, day(report.not_before)),
+                      origin, "check the clock of this machine"));
+  else if (days < kRenewalDays)
+    findings.push_back(
+        warning(fmt::format("Certificate: expires in {}", counted(days, "day")), origin, "renew it: certbot renew"));
+}
+
+// The public URL is where clients go. Pages of allowed origins may be another host's; mostly they are not.
+void addNames(const Context& context, const crypto::CertificateReport& report, std::vector<Finding>& findings) {
+  const auto& config = context.config;
+  const auto named = report.names.empty() ? std::string("it names no host") : "it names " + join(report.names, ", ");
+  const auto url = config.text(key::kPublicUrl);
+  if (startsWith(url, "https://") && !config.flag(key::kBehindProxy) && !report.covers(hostOf(url)))
+    findings.push_back(
+        misconfigured(fmt::format("{}: the certificate is not one of {}: {}", config.variable(key::kTlsCertificate),
+                                  hostOf(url), named),
+                      config.origin(key::kTlsCertificate).text,
+                      fmt::format("have that name written into it, or correct {}", config.variable(key::kPublicUrl))));
+  std::vector<std::string> missing;
+  for (const auto& origin : config.list(key::kAllowedOrigins)) {
+    if (startsWith(origin, "https://") && !report.covers(hostOf(origin))) missing.push_back(hostOf(origin));
+  }
+  if (!missing.empty())
+    findings.push_back(warning(fmt::format("Certificate: not one of {}, which {} names; {}", join(missing, ", "),
+                                           config.variable(key::kAllowedOrigins), named),
+                               config.origin(key::kTlsCertificate).text,
+                               "when clients come to this daemon by that name, have it written into the certificate"));
+}
+
+void addKeyFile(const Context& context, const crypto::CertificateReport& report, std::vector<Finding>& findings) {
+  const auto& config = context.config;
   if (!report.key_matches)
     findings.push_back(
         misconfigured(fmt::format("{}: the key does not belong to the certificate", config.variable(key::kTlsKey)),
-                      config.origin(key::kTlsKey).text, "name the key the certificate was made with"));
-  if (report.not_after < nowMicros())
-    findings.push_back(
-        misconfigured(fmt::format("{}: the certificate expired on {}", config.variable(key::kTlsCertificate),
-                                  toIso(report.not_after).substr(0, 10)),
-                      origin, "renew it: certbot renew"));
-  else if (report.not_before > nowMicros())
-    findings.push_back(
-        misconfigured(fmt::format("{}: the certificate is not valid before {}", config.variable(key::kTlsCertificate),
-                                  toIso(report.not_before).substr(0, 10)),
-                      origin, "check the clock of this machine"));
-  else if (days < 30)
-    findings.push_back(
-        warning(fmt::format("Certificate: expires in {}", counted(days, "day")), origin, "renew it: certbot renew"));
+                      config.origin(key::kTlsKey).text,
+                      "name the key the certificate was made with; this host's certificate stands first in its file"));
   struct stat status {};
   if (::stat(config.text(key::kTlsKey).c_str(), &status) == 0 && (status.st_mode & 077) != 0 &&
       (status.st_mode & 077) != 040) {
@@ -84,7 +109,32 @@ std::vector<Finding> checkCertificate(const Context& context) {
         fmt::format("{}: the private key has mode {:04o}", config.variable(key::kTlsKey), status.st_mode & 07777),
         config.origin(key::kTlsKey).text, fmt::format("chmod g-wx,o= {}", config.text(key::kTlsKey))));
   }
-  if (findings.empty()) findings.push_back(ok(fmt::format("Certificate: valid for {}", counted(days, "day"))));
+}
+}  // namespace
+
+std::vector<Finding> checkCertificate(const Context& context) {
+  const auto& config = context.config;
+  if (!config.speaksTls()) return {skipped("Certificate: none configured here")};
+  const auto variable = config.variable(key::kTlsCertificate);
+  const auto origin = config.origin(key::kTlsCertificate).text;
+  crypto::CertificateReport report;
+  try {
+    report = crypto::inspectCertificate(config.text(key::kTlsCertificate), config.text(key::kTlsKey));
+  } catch (const Error& error) {
+    return {misconfigured(fmt::format("{}: {}", variable, error.what()), origin,
+                          error.hint().empty() ? "name a PEM file" : error.hint())};
+  }
+  std::vector<Finding> findings;
+  addKeyFile(context, report, findings);
+  addValidity(context, report, findings);
+  for (const auto& trouble : report.troubles)
+    findings.push_back(trouble.fatal
+                           ? misconfigured(fmt::format("{}: {}", variable, trouble.what), origin, trouble.hint)
+                           : warning(fmt::format("Certificate: {}", trouble.what), origin, trouble.hint));
+  addNames(context, report, findings);
+  if (findings.empty())
+    findings.push_back(ok(fmt::format("Certificate: {}, valid for {}", join(report.names, ", "),
+                                      counted((report.not_after - nowMicros()) / 86'400'000'000LL, "day"))));
   return findings;
 }
 

@@ -12,16 +12,11 @@
 
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "common/crypto/openssl.h"
+#include "common/crypto/certificate_chain.h"
 
 namespace aragora::crypto {
 
 namespace {
-Micros toMicros(const ASN1_TIME* time) {
-  std::tm parts{};
-  require(ASN1_TIME_to_tm(time, &parts) == 1, "certificate time");
-  return static_cast<Micros>(timegm(&parts)) * 1'000'000;
-}
 std::string addressText(const ASN1_OCTET_STRING& bytes) {
   char text[INET6_ADDRSTRLEN] = "";
   const int family = ASN1_STRING_length(&bytes) == 4 ? AF_INET : AF_INET6;
@@ -57,24 +52,23 @@ bool CertificateReport::covers(std::string_view host) const {
 }
 
 CertificateReport inspectCertificate(const fs::path& certificate, const fs::path& private_key) {
-  const auto certificate_text = readFile(certificate, 1 << 20);
-  const Owned<BIO, BIO_free> certificate_bio(
-      BIO_new_mem_buf(certificate_text.data(), static_cast<int>(certificate_text.size())));
-  const Owned<X509, X509_free> x509(PEM_read_bio_X509(certificate_bio.get(), nullptr, noPassphrase, nullptr));
-  if (!x509) throw Error(Code::Damaged, certificate.string() + " holds no PEM certificate");
+  const auto chain = readCertificates(readFile(certificate, 1 << 20));
+  if (chain.empty()) throw Error(Code::Damaged, certificate.string() + " holds no PEM certificate");
+  const auto& x509 = chain.front();
   const auto key_text = readFile(private_key, 1 << 20);
   const Owned<BIO, BIO_free> key_bio(BIO_new_mem_buf(key_text.data(), static_cast<int>(key_text.size())));
   const Owned<EVP_PKEY, EVP_PKEY_free> key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, noPassphrase, nullptr));
   if (!key) throw Error(Code::Damaged, private_key.string() + " holds no PEM private key without a passphrase");
   CertificateReport report;
-  report.not_before = toMicros(X509_get0_notBefore(x509.get()));
-  report.not_after = toMicros(X509_get0_notAfter(x509.get()));
+  report.not_before = timeOf(X509_get0_notBefore(x509.get()));
+  report.not_after = timeOf(X509_get0_notAfter(x509.get()));
   char name[256] = "";
   X509_NAME_oneline(X509_get_subject_name(x509.get()), name, sizeof name);
   report.subject = name;
   report.names = namesOf(*x509);
   report.key_matches = X509_check_private_key(x509.get(), key.get()) == 1;
   ERR_clear_error();
+  report.troubles = troublesOf(chain);
   return report;
 }
 

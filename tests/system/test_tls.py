@@ -331,5 +331,88 @@ class Certificates(unittest.TestCase):
             half.close()
 
 
+EC = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+
+class Chain:
+    """An authority, one below it, and a server's certificate that the second signed: each as the test wants it."""
+
+    def __init__(self, directory, names=("www.example.org",), days="60", middle_days="60", key=EC, digest="sha256", usage="serverAuth"):
+        self.directory = directory
+        authority = "basicConstraints=critical,CA:TRUE"
+        self.root = self.sign("root", None, authority, "600")
+        self.middle = self.sign("middle", "root", authority, middle_days)
+        self.leaf = self.sign("leaf", "middle", f"extendedKeyUsage={usage}\nsubjectAltName=" + ",".join(f"DNS:{name}" for name in names), days, key, digest)
+
+    def sign(self, name, issuer, extensions, days, key=EC, digest="sha256"):
+        at = lambda suffix, who=name: str(self.directory / f"{who}.{suffix}")
+        (self.directory / f"{name}.ext").write_text(extensions + "\n")
+        openssl = lambda *arguments: subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+        openssl("req", "-newkey", *key, "-nodes", "-subj", f"/CN={name} of a test", "-keyout", at("key"), "-out", at("csr"))
+        how = ["-CA", at("pem", issuer), "-CAkey", at("key", issuer), "-CAcreateserial"] if issuer else ["-signkey", at("key")]
+        openssl("x509", "-req", "-in", at("csr"), *how, "-days", days, f"-{digest}", "-extfile", at("ext"), "-out", at("pem"))
+        (self.directory / f"{name}.key").chmod(0o600)
+        return (self.directory / f"{name}.pem").read_text()
+
+
+class Checks(unittest.TestCase):
+    """What validate-env says of a certificate."""
+
+    def look(self, sandbox, pem, key="leaf.key", check=None, **environment):
+        certificate = sandbox.write("chain.pem", pem, 0o644)
+        result = sandbox.run("validate-env", "--offline", "--only", "certificate", "--verbose", ARAGORA_TLS_CERT_PATH=str(certificate), ARAGORA_TLS_KEY_PATH=str(sandbox.directory / key),
+                             **{"SSL_CERT_FILE": str(sandbox.directory / "root.pem"), **environment})
+        if check is not None:
+            self.assertEqual(result.returncode, check, result.stdout + result.stderr)
+        return result.stdout + result.stderr
+
+    def test_a_whole_chain_in_order_is_good_with_its_root_and_without(self):
+        with Sandbox() as sandbox:
+            chain = Chain(sandbox.directory)
+            for pem in (chain.leaf + chain.middle, chain.leaf + chain.middle + chain.root):
+                said = self.look(sandbox, pem, check=0, ARAGORA_ALLOWED_ORIGINS="https://www.example.org:8443")
+                self.assertRegex(said, r"Certificate: www.example.org, valid for (59|60) days")
+
+    def test_a_chain_that_is_cut_mixed_up_or_of_somebody_else_is_said_so(self):
+        with Sandbox() as sandbox, Sandbox() as elsewhere:
+            chain, other = Chain(sandbox.directory), Chain(elsewhere.directory)
+            cases = ((chain.leaf, "the chain ends at leaf of a test; middle of a test, who signed it, is neither in the file nor known", 0), (chain.leaf + chain.root + chain.middle, "out of order", 78),
+                     (chain.leaf + other.middle, "did not sign leaf of a test", 78), (chain.middle + chain.leaf, "the key does not belong to the certificate", 78), ("nonsense", "holds no PEM certificate", 78))
+            for pem, said, status in cases:
+                self.assertIn(said, self.look(sandbox, pem, check=status))
+            self.assertIn("nor known to this machine", self.look(sandbox, chain.leaf + chain.middle, SSL_CERT_FILE="/dev/null"))
+            self.assertIn("signed by nobody but itself", self.look(sandbox, chain.root, "root.key", SSL_CERT_FILE="/dev/null"))
+
+    def test_what_ends_soon_or_is_over(self):
+        for arguments, said, status in (({"days": "23"}, "Certificate: www.example.org", 0), ({"days": "20"}, "expires in 19 days", 0), ({"days": "-1"}, "the certificate expired on", 78),
+                                        ({"middle_days": "20"}, "middle of a test, which is sent with it, expires on", 0), ({"middle_days": "-1"}, "middle of a test, which is sent with it, expired on", 78)):
+            with Sandbox() as sandbox:
+                chain = Chain(sandbox.directory, **arguments)
+                self.assertIn(said, self.look(sandbox, chain.leaf + chain.middle, check=status), arguments)
+
+    def test_what_is_weak_or_made_for_something_else(self):
+        for arguments, said in (({"key": ("rsa:1024",)}, "the key of leaf of a test is too weak (1024 bits)"), ({"key": ("ec", "-pkeyopt", "ec_paramgen_curve:secp192k1")}, "too weak (192 bits)"),
+                                ({"digest": "sha1"}, "is signed with SHA1"), ({"usage": "clientAuth"}, "not made for a server")):
+            with Sandbox() as sandbox:
+                chain = Chain(sandbox.directory, **arguments)
+                self.assertIn(said, self.look(sandbox, chain.leaf + chain.middle, check=78), arguments)
+        for key in (("rsa:2048",), ("ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"), ("ed25519",)):
+            with Sandbox() as sandbox:
+                chain = Chain(sandbox.directory, key=key)
+                self.assertIn("valid for", self.look(sandbox, chain.leaf + chain.middle, check=0), key)
+
+    def test_hosts_that_it_does_not_name(self):
+        with Sandbox() as sandbox:
+            chain = Chain(sandbox.directory, names=("www.example.org", "*.apps.example.org"))
+            pem = chain.leaf + chain.middle
+            good = "https://www.example.org,https://a.apps.example.org"
+            self.assertIn("valid for", self.look(sandbox, pem, check=0, ARAGORA_ALLOWED_ORIGINS=good, ARAGORA_BASE_URL="https://www.example.org:8443/x"))
+            for host in ("example.org", "a.b.apps.example.org", "apps.example.org"):
+                self.assertIn(f"not one of {host}, which ARAGORA_ALLOWED_ORIGINS names", self.look(sandbox, pem, check=0, ARAGORA_ALLOWED_ORIGINS=f"{good},https://{host}"))
+            self.assertIn("the certificate is not one of api.example.org", self.look(sandbox, pem, check=78, ARAGORA_BASE_URL="https://api.example.org"))
+            (sandbox.directory / "leaf.key").chmod(0o644)
+            self.assertIn("the private key has mode 0644", self.look(sandbox, pem, check=78))
+
+
 if __name__ == "__main__":
     main()
