@@ -12,7 +12,7 @@
 #include "daemon/api/api.h"
 #include "daemon/assembly_options.h"
 #include "daemon/cluster/follower.h"
-#include "daemon/cluster/sisters.h"
+#include "daemon/cluster/shared_limits.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
@@ -68,6 +68,8 @@ struct Assembly::Parts {
             sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
             [this](bool listening) { follower.setListening(listening); }),
         follower(followerServices()),
+        shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
+        limits(&shared_limits),
         prober(proberOptions(config, [this] { return redisState(); }), *database,
                [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
@@ -79,10 +81,10 @@ struct Assembly::Parts {
         hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
         authenticator(authenticatorOptions(config), accounts),
         refusals(*database, keyring),
-        services{apiOptions(config), accounts, *database, debates, pages,   ratings,
-                 providers,          debating, metrics,   prober,  keyring, lists},
-        guard(guardSettings(config), authenticator, addRoutes(), refusals, metrics),
-        metrics_guard(guardSettings(config), authenticator, metrics_router, refusals, metrics),
+        services{apiOptions(config), accounts, *database, debates, pages, ratings, providers,
+                 debating,           metrics,  prober,    keyring, lists, limits},
+        guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics),
+        metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
         tls(tlsContext(config)),
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
@@ -184,6 +186,8 @@ struct Assembly::Parts {
     metrics.gauge("process_start_time_seconds", static_cast<double>(nowMicros()) / 1e6);
     metrics.onCollect([this](metrics::Registry& registry) {
       registry.gauge("aragora_http_connections", static_cast<double>(listener.connections()));
+      registry.gauge("aragora_ratelimit_fallback_active",
+                     sisters.configured() && sisters.state() != redis::LinkState::Connected ? 1 : 0);
       registry.gauge("aragora_instances", static_cast<double>(sisters.alive()));
       registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
       registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
@@ -296,6 +300,8 @@ struct Assembly::Parts {
   Micros started_at = nowMicros();
   cluster::Sisters sisters;
   cluster::Follower follower;
+  cluster::SharedLimits shared_limits;
+  web::Limits limits;
   lifecycle::Prober prober;
   edge::WorkerPool workers;
   debate::Engine engine;
@@ -325,7 +331,8 @@ struct Assembly::Taker {
 const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
-      {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit},
+      {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
+        key::kHandshakeRate, key::kRefreshRate},
        [](Parts& parts, const config::Config& config) {
          parts.guard.reload(guardSettings(config));
          parts.metrics_guard.reload(guardSettings(config));

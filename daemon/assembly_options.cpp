@@ -10,13 +10,31 @@ namespace aragora::daemon {
 
 namespace key = config::key;
 
+namespace {
+// What is not set follows from what one address may do; without that there are none.
+std::map<web::Bucket, std::int64_t> perMinute(const config::Config& config) {
+  const auto whole = config.integer(key::kRateLimit);
+  std::map<web::Bucket, std::int64_t> limits{{web::Bucket::Address, whole}};
+  if (whole == 0) return limits;
+  const auto set = [&](web::Bucket bucket, std::string_view setting, std::int64_t part) {
+    const auto given = config.integer(setting);
+    limits[bucket] = given > 0 ? given : std::max<std::int64_t>(whole / part, 1);
+  };
+  set(web::Bucket::Account, key::kAccountRate, 1);
+  set(web::Bucket::Debates, key::kDebateRate, 4);
+  set(web::Bucket::Handshakes, key::kHandshakeRate, 2);
+  set(web::Bucket::Refresh, key::kRefreshRate, 4);
+  return limits;
+}
+}  // namespace
+
 web::GuardSettings guardSettings(const config::Config& config) {
   web::GuardSettings settings;
   settings.cors = web::Cors(config.list(key::kAllowedOrigins), config.anonymousAllowed());
   for (const auto& text : config.list(key::kTrustedProxies)) {
     if (const auto block = net::Block::parse(text)) settings.trusted_proxies.push_back(*block);
   }
-  settings.requests_per_minute = config.integer(key::kRateLimit);
+  settings.per_minute = perMinute(config);
   return settings;
 }
 

@@ -98,8 +98,21 @@ const std::vector<Setting>& table() {
           "1.2 and 1.3.")),
       reloadable(typed(Type::Path, kTlsKey, {"ARAGORA_TLS_KEY_PATH", "ARAGORA_TLS_KEY", "ARAGORA_SSL_KEY"}, "",
                        "PEM private key of that certificate, without a passphrase.")),
-      reloadable(integer(kRateLimit, {"ARAGORA_IP_RATE_LIMIT"}, "120", 0, 1000000,
-                         "Requests a minute for one client address (a /64 for IPv6); 0 turns limiting off.")),
+      reloadable(
+          integer(kRateLimit, {"ARAGORA_IP_RATE_LIMIT"}, "120", 0, 1000000,
+                  "Requests a minute for one client address (a /64 for IPv6), over all instances; 0 turns limiting "
+                  "off, but for failed logins.")),
+      reloadable(integer(kAccountRate, {"ARAGORA_ACCOUNT_RATE_LIMIT"}, "0", 0, 1000000,
+                         "Requests a minute for one account or API key, over all addresses; 0 is as many as for one "
+                         "address.")),
+      reloadable(integer(kDebateRate, {"ARAGORA_DEBATE_RATE_LIMIT"}, "0", 0, 1000000,
+                         "Debates a minute that one account or API key may create; 0 is a quarter of "
+                         "server.rate_limit.")),
+      reloadable(integer(kHandshakeRate, {"ARAGORA_HANDSHAKE_RATE_LIMIT"}, "0", 0, 1000000,
+                         "WebSockets a minute that one client address may open; 0 is half of server.rate_limit.")),
+      reloadable(integer(kRefreshRate, {"ARAGORA_REFRESH_RATE_LIMIT"}, "0", 0, 1000000,
+                         "Refreshes of tokens a minute from one client address; 0 is a quarter of "
+                         "server.rate_limit.")),
       reloadable(choice(kLogLevel, {"ARAGORA_LOG_LEVEL"}, "info", {"debug", "info", "warning", "error"},
                         "Least important level that is logged.")),
       reloadable(choice(kLogFormat, {"ARAGORA_LOG_FORMAT"}, "text", {"text", "json"},

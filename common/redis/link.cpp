@@ -76,7 +76,10 @@ void Link::run(const std::stop_token& stop) {
     try {
       serve(stop);
     } catch (const std::exception& error) {  // the thread's boundary
-      if (state_ != LinkState::Away) pause = options_.first_pause;
+      if (state_ == LinkState::Away)
+        ++failures_;
+      else
+        pause = options_.first_pause;
       lose(stop.stop_requested() ? "stopped" : error.what());
     }
     std::unique_lock lock(mutex_);
@@ -96,6 +99,7 @@ void Link::serve(const std::stop_token& stop) {
     const std::lock_guard lock(mutex_);
     open_ = true;
   }
+  failures_ = 0;
   enter(LinkState::Connected);
   while (!stop.stop_requested()) {
     read(wire);
@@ -206,7 +210,8 @@ void Link::enter(LinkState state, const std::string& reason) {
     first = !std::exchange(tried_, true);
   }
   changed_.notify_all();
-  if (on_state_ && (first || before != state)) on_state_(state, reason);
+  const bool failed_again = state == LinkState::Away && failures_ > 0;
+  if (on_state_ && (first || before != state || failed_again)) on_state_(state, reason);
 }
 
 void Link::wake() const {

@@ -44,7 +44,8 @@ class Link {
  public:
   // The answer, or nullptr when none came. Must not wait, and must not throw.
   using Done = std::function<void(const Reply*)>;
-  // All of them in the link's thread. The reason is empty when the state is Connected.
+  // All of them in the link's thread. A change of state, or another attempt to connect that failed. The reason is empty
+  // when the state is Connected.
   using OnState = std::function<void(LinkState, const std::string& reason)>;
   using OnMessage = std::function<void(const std::string& payload)>;
 
@@ -60,6 +61,8 @@ class Link {
   // False, and `done` is never called, when it cannot be sent now. Otherwise `done` is called exactly once.
   bool send(const Command& command, std::chrono::milliseconds within, Done done = {});
   LinkState state() const { return state_; }
+  // Attempts to connect that failed since one succeeded.
+  std::size_t failures() const { return failures_; }
   // Until the first attempt to connect has succeeded or failed, at most that long.
   void awaitFirstAttempt(std::chrono::milliseconds span) const;
 
@@ -90,6 +93,7 @@ class Link {
   OnMessage on_message_;
   int wake_;  // an event descriptor
   std::atomic<LinkState> state_{LinkState::Away};
+  std::atomic<std::size_t> failures_{0};
   mutable std::mutex mutex_;
   mutable std::condition_variable_any changed_;
   bool open_ = false;

@@ -53,36 +53,16 @@ web::LimitKey pairKey(const std::string& email, const std::string& address) {
   return web::digestKey({email, {reinterpret_cast<const char*>(network.words.data()), sizeof network.words}});
 }
 
-// Guessing is slow from one network and, over all of them, for one account; only failures count. An account cannot be
+// Guessing is slow from one network and, over all of them, for one account. Counted before the password is looked at,
+// so that guesses at the same moment do not pass together, and given back when it was right. An account cannot be
 // locked by strangers: a right password from a network that has logged in to it before is always taken.
-class LoginLimits {
- public:
-  explicit LoginLimits(std::int64_t per_minute)
-      : by_network_(per_minute), by_pair_(per_minute), by_account_(per_minute * kNetworks) {}
-
-  std::optional<web::RateLimiter::Decision> refusal(const std::string& email, const std::string& address) {
-    const auto now = std::chrono::steady_clock::now();
-    for (const auto& decision :
-         {by_pair_.look(pairKey(email, address), now), by_network_.look(web::networkKey(address), now),
-          by_account_.look(web::digestKey({email}), now)}) {
-      if (!decision.allowed) return decision;
-    }
-    return std::nullopt;
-  }
-
-  void failed(const std::string& email, const std::string& address) {
-    const auto now = std::chrono::steady_clock::now();
-    by_pair_.take(pairKey(email, address), now);
-    by_network_.take(web::networkKey(address), now);
-    by_account_.take(web::digestKey({email}), now);
-  }
-
- private:
-  static constexpr std::int64_t kNetworks = 20;
-  web::RateLimiter by_network_;
-  web::RateLimiter by_pair_;
-  web::RateLimiter by_account_;
-};
+web::LimitsOf loginLimits(const std::string& email, const std::string& address, std::int64_t per_minute) {
+  constexpr std::int64_t kNetworks = 20;
+  using web::Bucket;
+  return {{Bucket::LoginPair, {per_minute}, pairKey(email, address)},
+          {Bucket::LoginNetwork, {per_minute}, web::networkKey(address)},
+          {Bucket::LoginAccount, {per_minute * kNetworks}, web::digestKey({email})}};
+}
 
 bool hasLoggedInFrom(const std::string& email, const std::string& address, accounts::Accounts& accounts) {
   const auto known = accounts.addressesOf(email);
@@ -90,19 +70,23 @@ bool hasLoggedInFrom(const std::string& email, const std::string& address, accou
                      [&](const auto& other) { return web::networkKey(other) == web::networkKey(address); });
 }
 
-web::Response logIn(const web::Request& request, const Services& services, LoginLimits& limits) {
+web::Response logIn(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   const auto email = accounts::normalisedEmail(requireText(body, "email"));
   const Secret password(requireText(body, "password"));
-  const auto refusal = limits.refusal(email, request.client_address);
-  if (refusal && !hasLoggedInFrom(email, request.client_address, services.accounts))
-    return web::rateLimited(*refusal, "failed logins", request.request_id);
+  const auto limits = loginLimits(email, request.client_address, services.options.logins_per_minute);
+  const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
+  const bool counted = web::admitted(standings);
+  if (!counted && !hasLoggedInFrom(email, request.client_address, services.accounts))
+    return web::rateLimited(standings, "failed logins", request.request_id);
   try {
-    return renderLogin(services.accounts.logIn(email, password, clientOf(request)));
+    auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request)));
+    if (counted) services.limits.countWaiting(limits, web::Counting::GiveBack);
+    return response;
   } catch (const Error& error) {
-    if (error.code() != Code::Unauthorized) throw;
-    limits.failed(email, request.client_address);
-    if (refusal) return web::rateLimited(*refusal, "failed logins", request.request_id);
+    const bool wrong = error.code() == Code::Unauthorized;
+    if (!wrong && counted) services.limits.countWaiting(limits, web::Counting::GiveBack);
+    if (wrong && !counted) return web::rateLimited(standings, "failed logins", request.request_id);
     throw;
   }
 }
@@ -130,16 +114,13 @@ void addAccountRoutes(web::Router& router, const Services& services) {
   const auto route = [&services](web::Response (*handler)(const web::Request&, const Services&)) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
-  const auto limits = std::make_shared<LoginLimits>(services.options.logins_per_minute);
   using accounts::Permission;
-  router.add({.method = "POST",
-              .pattern = "/api/auth/login",
-              .handler = [&services, limits](const web::Request& request) { return logIn(request, services, *limits); },
-              .body_limit = kBodyLimit});
+  router.add({.method = "POST", .pattern = "/api/auth/login", .handler = route(logIn), .body_limit = kBodyLimit});
   router.add({.method = "POST",
               .pattern = "/api/auth/refresh",
               .handler = route(refresh),
               .body_limit = kBodyLimit,
+              .strictly = web::Bucket::Refresh,
               .takes_credentials = true});
   const auto own = [&](const char* method, const char* path, auto handler) {
     router.add({.method = method, .pattern = path, .permission = Permission::OwnAccount, .handler = route(handler)});

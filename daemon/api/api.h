@@ -31,6 +31,7 @@ struct Services {
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
   ListCache& lists;
+  web::Limits& limits;
 };
 
 void addHealthRoutes(web::Router& router, const Services& services);

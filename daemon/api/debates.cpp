@@ -199,7 +199,11 @@ void addDebateRoutes(web::Router& router, const Services& services) {
                 .query = {"limit", "offset", "status"},
                 .cached = [&services](const web::Request& request) { return cachedList(request, services); }});
   for (const auto* path : {"/api/debates", "/api/debate"})
-    router.add({.method = "POST", .pattern = path, .permission = Permission::RunDebates, .handler = route(create)});
+    router.add({.method = "POST",
+                .pattern = path,
+                .permission = Permission::RunDebates,
+                .handler = route(create),
+                .strictly = web::Bucket::Debates});
   const auto add = [&](const char* method, const char* path, Permission permission, auto handler,
                        std::vector<std::string_view> query = {}) {
     router.add({.method = method,

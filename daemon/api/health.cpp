@@ -53,7 +53,7 @@ web::Response health(const Services& services) {
 
 web::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
-  const bool is_ready = probe->healthy() && !services.prober.draining();
+  const bool is_ready = probe->usable() && !services.prober.draining();
   return web::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
                                                    {"database", name(probe->database)},
                                                    {"agents", name(probe->agents)},

@@ -57,7 +57,7 @@ void Follower::cancellationAsked() {
 void Follower::setListening(bool listening) {
   {
     const std::lock_guard lock(mutex_);
-    listening_ = listening;
+    if (std::exchange(listening_, listening) == listening) return;
     next_round_ = Clock::now();  // what was said meanwhile was not heard
   }
   changed_.notify_all();

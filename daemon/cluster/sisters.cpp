@@ -126,6 +126,8 @@ void Sisters::noteState(const std::string& reason) {
 // Under the lock. One line a change, whichever of the two connections it was.
 void Sisters::tellState() {
   const auto now = state();
+  // A connection that is back at the first attempt was not away; and that attempt knows best why it is.
+  if (now == LinkState::Away && speaking_->failures() == 0 && listening_->failures() == 0) return;
   if (std::exchange(told_, now) == now) return;
   if (now == LinkState::Connected)
     log::info("Redis answers again");

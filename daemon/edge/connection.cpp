@@ -158,7 +158,6 @@ void Connection::setBusy(bool busy) {
 void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
-  const auto& head = parser_->get();
   body_pending_ = !parser_->is_done();
   keep_alive_ = head.keep_alive();
   if (body_pending_ && parser_->chunked()) before_trailers_.emplace(head.base());
@@ -169,6 +168,17 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   exchange_ = site_.open(std::move(request));
   if (refusal) return refuse(*refusal);
   if (auto answer = exchange_->admit()) return respond(std::move(*answer));
+  state_ = State::Working;
+  // As with a worker, the one reference goes along and comes back.
+  const bool asked = exchange_->ask([self = shared_from_this()]() mutable {
+    auto& context = self->door_->context();
+    net::post(context, [self = std::move(self)] { self->onAdmitted(); });
+  });
+  if (!asked) onAdmitted();
+}
+
+void Connection::onAdmitted() {
+  if (auto answer = exchange_->admitted()) return respond(std::move(*answer));
   if (!body_pending_) return dispatch();
   const auto limit = exchange_->bodyLimit();
   if (const auto length = parser_->content_length(); length && *length > limit)
@@ -176,7 +186,7 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   parser_->body_limit(limit);
   state_ = State::Body;
   deadline_ = std::chrono::steady_clock::now() + kTransferTime;
-  if (bhttp::token_list(head[bhttp::field::expect]).exists("100-continue")) {
+  if (bhttp::token_list(parser_->get()[bhttp::field::expect]).exists("100-continue")) {
     static const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     return net::async_write(socket_, net::buffer(go_on),
                             [self = shared_from_this()](beast::error_code failed, std::size_t) {

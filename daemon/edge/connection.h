@@ -92,6 +92,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void readMoreOfHead();
   void parseHead();
   void onHead(const std::optional<Refusal>& raw_refusal);
+  void onAdmitted();
   void readBody();
   void readMoreOfBody();
   void parseBody();

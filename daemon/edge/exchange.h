@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -21,7 +22,14 @@ class Exchange {
   virtual ~Exchange() = default;
   // I/O thread, once the head is there: the answer when the head alone decides, nothing when the request may go on.
   virtual std::optional<Response> admit() = 0;
-  // Bytes, however the body is framed. Asked after admit().
+  // I/O thread, when admit() had no answer: whether somebody else has to be asked first. Then `go_on` is called once,
+  // in any thread; admitted() follows, at once or after it, and answers when the request may not go on.
+  virtual bool ask(std::function<void()> go_on) {
+    (void)go_on;
+    return false;
+  }
+  virtual std::optional<Response> admitted() { return std::nullopt; }
+  // Bytes, however the body is framed. Asked after admitted().
   virtual std::size_t bodyLimit() const = 0;
   virtual void setBody(std::string body) = 0;
   // I/O thread: answers what needs no waiting. Nothing: a worker has to.

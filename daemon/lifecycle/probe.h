@@ -19,10 +19,9 @@ struct Probe {
   config::AgentsState agents = config::AgentsState::None;
   bool redis_required = false;
   double database_ms = 0;
-  bool healthy() const {
-    return database == DatabaseState::Connected && (!redis_required || redis == RedisState::Connected) &&
-           agents != config::AgentsState::None;
-  }
+  // Whether to send it work: without Redis it goes on, more slowly.
+  bool usable() const { return database == DatabaseState::Connected && agents != config::AgentsState::None; }
+  bool healthy() const { return usable() && (!redis_required || redis == RedisState::Connected); }
 };
 
 }  // namespace aragora::lifecycle

@@ -33,7 +33,8 @@ void Cors::addHeaders(std::string_view origin, bool preflight, edge::Response& r
   response.headers.emplace_back("Access-Control-Allow-Origin", origin);
   response.headers.emplace_back("Access-Control-Allow-Credentials", "true");
   response.headers.emplace_back("Access-Control-Expose-Headers",
-                                "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining");
+                                "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, "
+                                "X-RateLimit-Remaining, X-RateLimit-Reset");
   if (!preflight) return;
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   response.headers.emplace_back("Access-Control-Allow-Headers",

@@ -72,15 +72,16 @@ edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& 
   return render(refusal.status, bodyOf(refusal.reason, code, request_id));
 }
 
-edge::Response rateLimited(const RateLimiter::Decision& decision, const std::string& what,
-                           const std::string& request_id) {
-  auto body =
-      bodyOf(fmt::format("more than {} {} a minute", decision.limit, what), info(Code::RateLimited).name, request_id);
+edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id) {
+  std::int64_t limit = 0;
+  for (const auto& one : standings) {
+    if (!one.verdict.allowed) limit = one.limit.rate.limit;
+  }
+  auto body = bodyOf(fmt::format("more than {} {} a minute", limit, what), info(Code::RateLimited).name, request_id);
   body["hint"] = body["suggestion"] = "slow down";
-  body["retry_after"] = decision.retry_after;
+  body["retry_after"] = retryAfter(standings);
   auto response = render(429, std::move(body));
-  response.headers.emplace_back("X-RateLimit-Limit", fmt::format("{}", decision.limit));
-  response.headers.emplace_back("X-RateLimit-Remaining", "0");
+  addHeaders(standings, response);
   return response;
 }
 

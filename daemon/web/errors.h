@@ -3,7 +3,7 @@
 
 #include "common/base/error.h"
 #include "daemon/edge/exchange.h"
-#include "daemon/web/rate_limiter.h"
+#include "daemon/web/limits.h"
 
 namespace aragora::web {
 
@@ -14,7 +14,6 @@ edge::Response currentErrorResponse(const std::string& request_id, std::string_v
 // For requests that were not understood: the code is BAD_REQUEST, PAYLOAD_TOO_LARGE or SERVICE_UNAVAILABLE.
 edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id);
 // 429 with the headers that say when to come back. `what` is counted: "requests".
-edge::Response rateLimited(const RateLimiter::Decision& decision, const std::string& what,
-                           const std::string& request_id);
+edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id);
 
 }  // namespace aragora::web

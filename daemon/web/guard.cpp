@@ -75,11 +75,24 @@ class Guard::Exchange : public edge::Exchange {
       if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin))
         throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
       requireKnownQuery(*route_, request_);
-      return limit();
+      return std::nullopt;
     } catch (const Error& error) {
       return errorResponse(error, request_.request_id);
     }
   }
+
+  bool ask(std::function<void()> go_on) override {
+    if (!route_->counted) return false;
+    auto now =
+        guard_.limits_.count(limitsByHead(), Counting::Take, [this, go_on = std::move(go_on)](Standings standings) {
+          standings_ = std::move(standings);
+          go_on();
+        });
+    if (now) standings_ = std::move(*now);
+    return !now;
+  }
+
+  std::optional<Response> admitted() override { return refusalByLimits(); }
 
   std::size_t bodyLimit() const override { return route_ != nullptr ? route_->body_limit : kDefaultBodyLimit; }
   void setBody(std::string body) override { request_.body = std::move(body); }
@@ -111,6 +124,7 @@ class Guard::Exchange : public edge::Exchange {
       } catch (const Error& error) {
         return refused(error);
       }
+      if (auto too_often = countCaller()) return std::move(*too_often);
     }
     return handle();
   }
@@ -122,6 +136,7 @@ class Guard::Exchange : public edge::Exchange {
       guard_.refusals_.note(request_, route_->pattern);
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
+    addHeaders(standings_, response);
     if (request_.secure)
       response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
     guard_.metrics_.request(route_ != nullptr ? route_->pattern : std::string_view("unmatched"),
@@ -157,12 +172,45 @@ class Guard::Exchange : public edge::Exchange {
     return response;
   }
 
-  std::optional<Response> limit() {
+  // What the head alone says of who asks: the address, and the caller when that needs no look-up.
+  LimitsOf limitsByHead() const {
+    LimitsOf limits{limitOf(Bucket::Address, networkKey(request_.client_address))};
+    const auto caller = callerNow();
+    if (caller) appendLimitsOf(*caller, limits);
+    // Handshakes that are refused anyway are counted as requests only.
+    const bool may = !caller || accounts::permits(*caller, route_->permission);
+    if (route_->strictly && route_->strictly != Bucket::Debates && may)
+      limits.push_back(limitOf(*route_->strictly, networkKey(request_.client_address)));
+    return limits;
+  }
+
+  void appendLimitsOf(const accounts::Principal& caller, LimitsOf& limits) const {
+    const auto key = digestKey({caller.name()});
+    if (caller.caller == Caller::Operator || caller.caller == Caller::User)
+      limits.push_back(limitOf(Bucket::Account, key));
+    if (route_->strictly == Bucket::Debates && accounts::permits(caller, route_->permission))
+      limits.push_back(limitOf(Bucket::Debates, key));
+  }
+
+  Limit limitOf(Bucket bucket, const LimitKey& key) const {
+    const auto found = settings_->per_minute.find(bucket);
+    return {bucket, {found == settings_->per_minute.end() ? 0 : found->second}, key};
+  }
+
+  // In a worker, once it is known who asks.
+  std::optional<Response> countCaller() {
     if (!route_->counted) return std::nullopt;
-    const auto decision = guard_.limiter_.take(networkKey(request_.client_address), std::chrono::steady_clock::now());
-    if (decision.allowed) return std::nullopt;
+    LimitsOf limits;
+    appendLimitsOf(request_.principal, limits);
+    for (auto& standing : guard_.limits_.countWaiting(std::move(limits), Counting::Take))
+      standings_.push_back(std::move(standing));
+    return refusalByLimits();
+  }
+
+  std::optional<Response> refusalByLimits() const {
+    if (web::admitted(standings_)) return std::nullopt;
     guard_.metrics_.count("aragora_rate_limit_hits_total");
-    return rateLimited(decision, "requests", request_.request_id);
+    return rateLimited(standings_, "requests", request_.request_id);
   }
 
   std::optional<accounts::Principal> callerNow() const {
@@ -189,22 +237,20 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
+  Standings standings_;
   bool resolved_ = false;
 };
 
-Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, RefusalLog& refusals,
-             metrics::Registry& metrics)
+Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, Limits& limits,
+             RefusalLog& refusals, metrics::Registry& metrics)
     : authenticator_(authenticator),
       router_(router),
+      limits_(limits),
       refusals_(refusals),
       metrics_(metrics),
-      limiter_(settings.requests_per_minute),
       settings_(std::move(settings)) {}
 
-void Guard::reload(GuardSettings settings) {
-  limiter_.setLimit(settings.requests_per_minute);
-  settings_.set(std::move(settings));
-}
+void Guard::reload(GuardSettings settings) { settings_.set(std::move(settings)); }
 
 std::unique_ptr<edge::Exchange> Guard::open(edge::Request request) {
   return std::make_unique<Exchange>(*this, std::move(request));

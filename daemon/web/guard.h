@@ -1,8 +1,10 @@
 // What stands between a parsed request and its handler, in this order: request id, client address, route, origin, query
-// parameters, rate limit; then, in a worker where it takes the database, the caller and its permission. Around every
-// answer: CORS and security headers, errors rendered in one place, metrics. Thread-safe; reload() swaps the settings.
+// parameters, rate limits, asked of all instances; then, in a worker where it takes the database, the caller, its
+// permission and its own limits. Around every answer: CORS and security headers, errors rendered in one place, metrics.
+// Thread-safe; reload() swaps the settings.
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "common/base/reloadable.h"
@@ -11,7 +13,7 @@
 #include "daemon/edge/exchange.h"
 #include "daemon/web/authenticator.h"
 #include "daemon/web/cors.h"
-#include "daemon/web/rate_limiter.h"
+#include "daemon/web/limits.h"
 #include "daemon/web/refusal_log.h"
 #include "daemon/web/router.h"
 
@@ -21,14 +23,15 @@ namespace aragora::web {
 struct GuardSettings {
   Cors cors;
   std::vector<net::Block> trusted_proxies;
-  std::int64_t requests_per_minute = 120;
+  // Requests a minute of each client; 0 is no limit.
+  std::map<Bucket, std::int64_t> per_minute = {{Bucket::Address, 120}};
 };
 
 class Guard : public edge::Site {
  public:
   // All of them outlive it.
-  Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, RefusalLog& refusals,
-        metrics::Registry& metrics);
+  Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, Limits& limits,
+        RefusalLog& refusals, metrics::Registry& metrics);
 
   std::unique_ptr<edge::Exchange> open(edge::Request request) override;
   void reload(GuardSettings settings);
@@ -37,9 +40,9 @@ class Guard : public edge::Site {
   class Exchange;
   const Authenticator& authenticator_;
   const Router& router_;
+  Limits& limits_;
   RefusalLog& refusals_;
   metrics::Registry& metrics_;
-  RateLimiter limiter_;
   Reloadable<GuardSettings> settings_;
 };
 

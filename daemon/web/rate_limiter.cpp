@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/net/address.h"
 
@@ -25,6 +26,10 @@ LimitKey digestKey(std::initializer_list<std::string_view> parts) {
   return key;
 }
 
+std::string textOf(const LimitKey& key) {
+  return toHex({reinterpret_cast<const char*>(key.words.data()), sizeof key.words});
+}
+
 void RateLimiter::makeRoom(Shard& shard, Time now) {
   if (shard.arrival.size() < kEntriesPerShard) return;
   for (auto entry = shard.arrival.begin(); entry != shard.arrival.end();)
@@ -34,26 +39,39 @@ void RateLimiter::makeRoom(Shard& shard, Time now) {
   while (full && shard.arrival.size() > kEntriesPerShard / 2) shard.arrival.erase(shard.arrival.begin());
 }
 
-RateLimiter::Decision RateLimiter::decide(const LimitKey& key, Time now, bool count) {
-  const auto limit = per_minute_.load(std::memory_order_relaxed);
-  if (limit <= 0) return {};
-  const auto emission = std::chrono::nanoseconds(std::chrono::minutes(1)) / limit;
-  const auto burst = emission * limit;
-  auto& shard = shards_[LimitKeyHash{}(key) % kShards];
-  const std::lock_guard lock(shard.mutex);
+Span RateLimiter::aheadIn(const Shard& shard, const LimitKey& key, Time now) {
   const auto found = shard.arrival.find(key);
-  const auto arrival = found == shard.arrival.end() ? now : std::max(found->second, now);
-  const auto next = arrival + emission;
-  const auto room = now + burst - next;
-  if (room.count() < 0) {
-    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(-room).count();
-    return {false, limit, 0, (wait + 999) / 1000};
+  if (found == shard.arrival.end()) return Span(0);
+  return std::chrono::duration_cast<Span>(found->second - now);
+}
+
+void RateLimiter::keep(Shard& shard, const LimitKey& key, Span ahead, Time now) {
+  if (ahead.count() <= 0) {
+    shard.arrival.erase(key);
+    return;
   }
-  if (count) {
-    makeRoom(shard, now);
-    shard.arrival[key] = next;
-  }
-  return {true, limit, room / emission, 0};
+  makeRoom(shard, now);
+  shard.arrival[key] = now + ahead;
+}
+
+Verdict RateLimiter::decide(const LimitKey& key, const Rate& rate, Time now, Counting counting) {
+  auto& shard = shardOf(key);
+  const std::lock_guard lock(shard.mutex);
+  const auto verdict = web::decide(rate, aheadIn(shard, key, now), counting);
+  if (counting != Counting::Look && verdict.allowed) keep(shard, key, verdict.ahead, now);
+  return verdict;
+}
+
+Span RateLimiter::ahead(const LimitKey& key, Time now) {
+  auto& shard = shardOf(key);
+  const std::lock_guard lock(shard.mutex);
+  return aheadIn(shard, key, now);
+}
+
+void RateLimiter::set(const LimitKey& key, Span ahead, Time now) {
+  auto& shard = shardOf(key);
+  const std::lock_guard lock(shard.mutex);
+  keep(shard, key, ahead, now);
 }
 
 }  // namespace aragora::web

@@ -1,15 +1,15 @@
-// GCRA (generic cell rate algorithm) over a bounded table: `limit` events a minute for each key, as many at once, no
-// window edges. Keys have a fixed size, so that what a client sends cannot fill memory. When the table is full, whoever
-// is not being limited is forgotten first, then half of the rest. Thread-safe.
+// What this process knows of how often clients came: a bounded table for GCRA (gcra.h). Keys have a fixed size, so that
+// what a client sends cannot fill memory. When the table is full, whoever has nothing to wait for is forgotten first,
+// then half of the rest. Thread-safe.
 #pragma once
 
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+
+#include "daemon/web/gcra.h"
 
 namespace aragora::web {
 
@@ -25,22 +25,18 @@ struct LimitKeyHash {
 LimitKey networkKey(const std::string& address);
 // Of the parts together.
 LimitKey digestKey(std::initializer_list<std::string_view> parts);
+// 32 hex digits.
+std::string textOf(const LimitKey& key);
 
 class RateLimiter {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  explicit RateLimiter(std::int64_t per_minute) : per_minute_(per_minute) {}
 
-  struct Decision {
-    bool allowed = true;
-    std::int64_t limit = 0;  // 0: limiting is off
-    std::int64_t remaining = 0;
-    std::int64_t retry_after = 0;  // whole seconds, rounded up
-  };
-  Decision take(const LimitKey& key, Time now) { return decide(key, now, true); }
-  // What take() would say; nothing is counted.
-  Decision look(const LimitKey& key, Time now) { return decide(key, now, false); }
-  void setLimit(std::int64_t per_minute) { per_minute_ = per_minute; }
+  Verdict decide(const LimitKey& key, const Rate& rate, Time now, Counting counting);
+  // What is kept of a client; nothing when it is negative or unknown.
+  Span ahead(const LimitKey& key, Time now);
+  // What others know of it.
+  void set(const LimitKey& key, Span ahead, Time now);
 
  private:
   static constexpr std::size_t kShards = 16;
@@ -49,9 +45,10 @@ class RateLimiter {
     std::mutex mutex;
     std::unordered_map<LimitKey, Time, LimitKeyHash> arrival;  // theoretical arrival time of the next event
   };
-  Decision decide(const LimitKey& key, Time now, bool count);
+  Shard& shardOf(const LimitKey& key) { return shards_[LimitKeyHash{}(key) % kShards]; }
+  static Span aheadIn(const Shard& shard, const LimitKey& key, Time now);
+  static void keep(Shard& shard, const LimitKey& key, Span ahead, Time now);
   static void makeRoom(Shard& shard, Time now);
-  std::atomic<std::int64_t> per_minute_;
   std::array<Shard, kShards> shards_;
 };
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <unordered_map>
 
+#include "daemon/web/limits.h"
 #include "daemon/web/request.h"
 
 namespace aragora::web {
@@ -21,9 +22,10 @@ struct Route {
   bool inline_handler = false;               // never waits
   // Answers from memory or not at all, in the I/O thread; asked before the handler, which then runs in a worker.
   std::function<std::optional<Response>(const Request&)> cached = {};
-  bool counted = true;  // by the rate limit
+  bool counted = true;  // by the rate limits
   std::size_t body_limit = 1U << 20;
-  bool takes_credentials = false;  // in its body; those that it refuses are audited
+  std::optional<Bucket> strictly = {};  // besides, by a limit of its own
+  bool takes_credentials = false;       // in its body; those that it refuses are audited
   // Made by add():
   std::vector<std::string> segments;
 };

@@ -72,7 +72,8 @@ void Hub::addRoute(web::Router& router) {
               .permission = accounts::Permission::ReadDebates,
               .handler = [this](const web::Request& request) { return open(request); },
               .query = {"debate_id", "since", "token"},
-              .inline_handler = true});
+              .inline_handler = true,
+              .strictly = web::Bucket::Handshakes});
 }
 
 web::Response Hub::open(const web::Request& request) {

@@ -161,6 +161,7 @@ class Troubled(unittest.TestCase):
             for kind in ("normal", "pubsub"):
                 redis.cli("CLIENT", "KILL", "TYPE", kind)
             self.assert_once((first, second), AWAY)
+            self.assertIn("refused the password", first.text())
             self.assertNotIn(old, first.text())
             self.assert_follows(first, second, 1.2)
             redis.cli("CONFIG", "SET", "requirepass", old)
