@@ -158,6 +158,7 @@ void Connection::setBusy(bool busy) {
 void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
+  const auto& head = parser_->get();
   body_pending_ = !parser_->is_done();
   keep_alive_ = head.keep_alive();
   if (body_pending_ && parser_->chunked()) before_trailers_.emplace(head.base());
