@@ -57,6 +57,8 @@ struct Assembly::Parts {
         usage_lock(lockEmbedded(target)),
         database(openPrepared()),
         accounts(*database, keyring, accountsOptions(config)),
+        api_keys(*database, keyring),
+        tickets(*database, keyring, accounts, api_keys),
         debates(*database, keyring),
         instance(instanceName()),
         leases(*database, instance),
@@ -78,11 +80,16 @@ struct Assembly::Parts {
         debating({*database, debates, keyring, engine,
                   [this](debate::Change change, const std::string& id) { changed(change, id); }}),
         io(kIoThreads),
-        hub(hubOptions(config), {debates, workers, metrics, [this] { return engine.active(); }}, io),
-        authenticator(authenticatorOptions(config), accounts),
+        authenticator(authenticatorOptions(config), {accounts, api_keys, tickets}),
+        hub(hubOptions(config),
+            {debates, workers, metrics, authenticator, [this] { return engine.active(); },
+             [this](const std::string& address, const std::string& request_id) {
+               refusals.note(address, request_id, "/ws");
+             }},
+            io),
         refusals(*database, keyring),
-        services{apiOptions(config), accounts, *database, debates, pages, ratings, providers,
-                 debating,           metrics,  prober,    keyring, lists, limits},
+        services{apiOptions(config), accounts, api_keys, tickets, *database, debates, pages,  ratings,
+                 providers,          debating, metrics,  prober,  keyring,   lists,   limits},
         guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics),
         metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
@@ -175,6 +182,8 @@ struct Assembly::Parts {
     api::addDebateChangeRoutes(router, services);
     api::addAgentRoutes(router, services);
     api::addAccountRoutes(router, services);
+    api::addApiKeyRoutes(router, services);
+    api::addSecondFactorRoutes(router, services);
     api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
     hub.addRoute(router);
     api::addOpenApiRoutes(router);
@@ -284,6 +293,8 @@ struct Assembly::Parts {
   std::string identity;  // of the database
   std::unique_ptr<database::Database> database;
   accounts::Accounts accounts;
+  accounts::ApiKeys api_keys;
+  accounts::Tickets tickets;
   store::Debates debates;
   std::string instance;
   store::Leases leases;
@@ -307,8 +318,8 @@ struct Assembly::Parts {
   debate::Engine engine;
   debate::Service debating;
   edge::IoThreads io;
-  ws::Hub hub;
   web::Authenticator authenticator;
+  ws::Hub hub;
   web::RefusalLog refusals;
   web::Router router;
   web::Router metrics_router;  // of server.metrics_listen

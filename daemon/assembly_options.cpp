@@ -35,6 +35,7 @@ web::GuardSettings guardSettings(const config::Config& config) {
     if (const auto block = net::Block::parse(text)) settings.trusted_proxies.push_back(*block);
   }
   settings.per_minute = perMinute(config);
+  settings.step_up = config.production();
   return settings;
 }
 
@@ -132,7 +133,7 @@ drill::StateOptions recoveryOptions(const config::Config& config, const database
 
 accounts::AccountsOptions accountsOptions(const config::Config& config) {
   return {config.secret(key::kJwtSecret), std::chrono::hours(config.integer(key::kAccessHours)),
-          std::chrono::hours(24 * config.integer(key::kRefreshDays))};
+          std::chrono::hours(24 * config.integer(key::kRefreshDays)), config.secret(key::kJwtPrevious)};
 }
 
 providers::ProvidersOptions providersOptions(const config::Config& config) {

@@ -3,11 +3,9 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "cli/commands/commands.h"
-#include "common/accounts/accounts.h"
+#include "cli/commands/user.h"
 #include "common/base/text.h"
 #include "common/config/secret_file.h"
-#include "common/database/database.h"
 #include "common/deployment/deployment.h"
 #include "common/migrate/migrator.h"
 #include "common/store/settings.h"
@@ -22,34 +20,6 @@ struct Options {
   std::optional<std::string> password_file;
   bool yes = false;
 };
-
-// The accounts of the configured database, while it is open.
-struct Opened {
-  std::unique_ptr<database::Database> database;
-  accounts::Accounts accounts;
-
-  explicit Opened(Context& context) : database(open(context)), accounts(*database, context.keyring()) {}
-
- private:
-  static std::unique_ptr<database::Database> open(Context& context) {
-    if (!context.config().production()) deployment::ensureGeneratedSecrets(context.config());
-    if (!migrate::Migrator(context.target()).status().current())
-      throw Error(Code::Conflict, "the database has not all migrations of this version", "run: aragora migrate");
-    auto database = database::openDatabase(context.target());
-    database->write([&](database::Connection& connection) { store::requireSameKey(connection, context.keyring()); });
-    return database;
-  }
-};
-
-std::string actor() {
-  const char* name = std::getenv("SUDO_USER");
-  return fmt::format("cli:{}", name != nullptr ? printable(name, 80) : fmt::format("uid {}", ::getuid()));
-}
-
-std::string requireEmail(const Options& options) {
-  if (!options.email) throw Error(Code::Usage, "the address is missing", "such as ada@example.org");
-  return *options.email;
-}
 
 // From the file, "-" being standard input; a random one that is shown once otherwise.
 Secret passwordFor(const Options& options, bool& made) {
@@ -69,10 +39,7 @@ Secret passwordFor(const Options& options, bool& made) {
   return Secret(std::move(text));
 }
 
-void showPassword(const Output& out, const Secret& password) {
-  out.note("The password, shown this once:");
-  out.raw(password.reveal() + "\n");
-}
+void showPassword(const Output& out, const Secret& password) { showOnce(out, "The password", password); }
 
 json::object describe(const accounts::User& user) {
   json::object object{{"id", user.id},         {"email", user.email},
@@ -83,10 +50,10 @@ json::object describe(const accounts::User& user) {
 }
 
 int add(Context& context, const Options& options) {
-  const auto email = requireEmail(options);
+  const auto email = requireEmail(options.email);
   bool made = false;
   const auto password = passwordFor(options, made);
-  const auto user = Opened(context).accounts.add(
+  const auto user = OpenedAccounts(context).accounts.add(
       email, options.name.value_or(""), accounts::requireRole(options.role.value_or("member")), password, actor());
   const auto& out = context.out();
   out.marked(Mark::Ok, fmt::format("{} was added ({})", user.email, accounts::roleName(user.role)));
@@ -100,7 +67,7 @@ int add(Context& context, const Options& options) {
 int list(Context& context, const Options&) {
   const auto& out = context.out();
   json::array array;
-  for (const auto& user : Opened(context).accounts.list()) {
+  for (const auto& user : OpenedAccounts(context).accounts.list()) {
     array.push_back(describe(user));
     out.line(fmt::format("{:<36} {:<7} {:<4} {}", user.email, accounts::roleName(user.role), user.active ? "on" : "off",
                          user.last_login_at ? "last login " + toIso(*user.last_login_at) : "never logged in"));
@@ -111,10 +78,10 @@ int list(Context& context, const Options&) {
 }
 
 int password(Context& context, const Options& options) {
-  const auto email = requireEmail(options);
+  const auto email = requireEmail(options.email);
   bool made = false;
   const auto password = passwordFor(options, made);
-  Opened(context).accounts.setPassword(email, password, actor());
+  OpenedAccounts(context).accounts.setPassword(email, password, actor());
   const auto& out = context.out();
   out.marked(Mark::Ok, fmt::format("{} has a new password; every session of theirs has ended", email));
   json::object document{{"email", email}};
@@ -125,8 +92,8 @@ int password(Context& context, const Options& options) {
 }
 
 int setActive(Context& context, const Options& options, bool active) {
-  const auto email = requireEmail(options);
-  Opened(context).accounts.setActive(email, active, actor());
+  const auto email = requireEmail(options.email);
+  OpenedAccounts(context).accounts.setActive(email, active, actor());
   context.out().marked(Mark::Ok, active ? fmt::format("{} may log in", email)
                                         : fmt::format("{} is switched off; every session of theirs has ended", email));
   context.out().document({{"email", email}, {"active", active}});
@@ -134,11 +101,11 @@ int setActive(Context& context, const Options& options, bool active) {
 }
 
 int role(Context& context, const Options& options) {
-  const auto email = requireEmail(options);
+  const auto email = requireEmail(options.email);
   if (!options.role)
     throw Error(Code::Usage, "the role is missing",
                 fmt::format("such as: aragora user role {} viewer", printable(email, 80)));
-  const bool changed = Opened(context).accounts.setRole(email, accounts::requireRole(*options.role), actor());
+  const bool changed = OpenedAccounts(context).accounts.setRole(email, accounts::requireRole(*options.role), actor());
   context.out().marked(Mark::Ok, fmt::format("{} is {}{}", email, *options.role,
                                              changed ? " now; every session of theirs has ended" : " already"));
   context.out().document({{"email", email}, {"role", *options.role}, {"changed", changed}});
@@ -146,13 +113,13 @@ int role(Context& context, const Options& options) {
 }
 
 int remove(Context& context, const Options& options) {
-  const auto email = requireEmail(options);
+  const auto email = requireEmail(options.email);
   const auto question = fmt::format("Delete the account {} with its sessions and API keys?", printable(email, 80));
   if (!options.yes && !canAsk())
     throw Error(Code::Usage, "deleting an account needs --yes where nobody can be asked",
                 "user disable switches it off and can be undone");
   if (!options.yes && !ask(question)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
-  Opened(context).accounts.remove(email, actor());
+  OpenedAccounts(context).accounts.remove(email, actor());
   context.out().marked(Mark::Ok, fmt::format("{} is deleted; debates stay", email));
   context.out().document({{"email", email}, {"deleted", true}});
   return 0;
@@ -161,6 +128,39 @@ int remove(Context& context, const Options& options) {
 int enable(Context& context, const Options& options) { return setActive(context, options, true); }
 int disable(Context& context, const Options& options) { return setActive(context, options, false); }
 }  // namespace
+
+OpenedAccounts::OpenedAccounts(Context& context)
+    : database([&] {
+        if (!context.config().production()) deployment::ensureGeneratedSecrets(context.config());
+        if (!migrate::Migrator(context.target()).status().current())
+          throw Error(Code::Conflict, "the database has not all migrations of this version", "run: aragora migrate");
+        auto opened = database::openDatabase(context.target());
+        opened->write([&](database::Connection& connection) { store::requireSameKey(connection, context.keyring()); });
+        return opened;
+      }()),
+      accounts(*database, context.keyring()),
+      keys(*database, context.keyring()) {}
+
+accounts::User OpenedAccounts::user(const std::string& email) {
+  return database->reading([&](database::Connection& connection) {
+    return accounts::requireUser(connection, accounts::normalisedEmail(email));
+  });
+}
+
+std::string actor() {
+  const char* name = std::getenv("SUDO_USER");
+  return fmt::format("cli:{}", name != nullptr ? printable(name, 80) : fmt::format("uid {}", ::getuid()));
+}
+
+std::string requireEmail(const std::optional<std::string>& email) {
+  if (!email) throw Error(Code::Usage, "the address is missing", "such as ada@example.org");
+  return *email;
+}
+
+void showOnce(const Output& out, std::string_view what, const Secret& secret) {
+  out.note(fmt::format("{}, shown this once:", what));
+  out.raw(secret.reveal() + "\n");
+}
 
 void declareUser(CommandLine line) {
   auto options = std::make_shared<Options>();
@@ -203,6 +203,8 @@ void declareUser(CommandLine line) {
       .flag("--yes", options->yes, "Do not ask")
       .positional("address", options->email, given)
       .run(runs(remove));
+  declareUserKey(line.subcommand("key", "API keys"));
+  declareUserMfa(line.subcommand("mfa", "The second factor of an account"));
   line.run([](Context&) -> int { throw Error(Code::Usage, "user needs a subcommand", "try: aragora user list"); });
 }
 

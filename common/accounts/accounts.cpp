@@ -2,7 +2,6 @@
 
 #include <set>
 
-#include "common/audit/audit.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
@@ -12,49 +11,10 @@
 namespace aragora::accounts {
 
 namespace {
-constexpr std::string_view kUserColumns =
-    "u.id, u.email, u.name, u.role, u.is_active, u.token_version, u.created_at, u.updated_at, u.last_login_at";
-constexpr std::size_t kUserWidth = 9;
-constexpr std::size_t kShortestPassword = 15;  // NIST SP 800-63B-4, without a second factor
-constexpr std::size_t kLongestPassword = 1024;
-constexpr std::size_t kFewCharacters = 5;
-constexpr std::size_t kTellingName = 3;
 constexpr std::string_view kRefreshPrefix = "rt_";
-
-User userOf(const database::Row& row) {
-  return {row.text(0),    row.text(1),    row.text(2),    requireRole(row.text(3)), row.integer(4) != 0,
-          row.integer(5), row.integer(6), row.integer(7), row.optionalInteger(8)};
-}
+constexpr Micros kUnlockedFor = 900'000'000;
 
 std::int64_t nowSeconds() { return nowMicros() / 1'000'000; }
-
-bool isAddress(const std::string& email) {
-  const auto at = email.find('@');
-  const bool plain = std::all_of(email.begin(), email.end(), [](unsigned char c) { return c > ' ' && c != 0x7f; });
-  return plain && email.size() <= 254 && at != std::string::npos && at != 0 && at + 1 != email.size() &&
-         email.find('@', at + 1) == std::string::npos;
-}
-
-std::string requireEmail(const std::string& given) {
-  auto email = normalisedEmail(given);
-  if (!isAddress(email))
-    throw Error(Code::Validation, fmt::format("{} is not an address", printable(given, 80)), "such as ada@example.org");
-  return email;
-}
-
-void requirePassword(const Secret& password, const std::string& email) {
-  const auto& text = password.reveal();
-  const auto refuse = [](const std::string& why) {
-    throw Error(Code::Validation, "the password " + why, "take a long one: openssl rand -base64 18");
-  };
-  if (text.size() < kShortestPassword)
-    refuse(fmt::format("has fewer than {}", counted(kShortestPassword, "character")));
-  if (text.size() > kLongestPassword) refuse(fmt::format("has more than {} bytes", kLongestPassword));
-  if (std::set<char>(text.begin(), text.end()).size() < kFewCharacters) refuse("repeats a few characters");
-  const auto name = email.substr(0, email.find('@'));
-  if (name.size() >= kTellingName && text.size() < 2 * kShortestPassword && lower(text).find(name) != std::string::npos)
-    refuse("holds the name of the account");
-}
 
 struct RefreshToken {
   std::string id;  // of its row
@@ -76,44 +36,10 @@ std::optional<RefreshToken> parseRefreshToken(const std::string& text) {
   return RefreshToken{text.substr(prefix, kIdLength), text};
 }
 
-std::optional<User> find(database::Connection& connection, const std::string& email) {
-  const auto rows = connection.query(fmt::format("SELECT {} FROM users u WHERE u.email = $1", kUserColumns), {email});
-  return rows.empty() ? std::nullopt : std::optional(userOf(rows[0]));
-}
-
-User require(database::Connection& connection, const std::string& email) {
-  auto user = find(connection, email);
-  if (!user)
-    throw Error(Code::NotFound, fmt::format("there is no user {}", printable(email, 80)), "see: aragora user list");
-  return std::move(*user);
-}
-
-// After `user` was changed, and recorded: the record holds the audit chain's lock, so that of two who take each other's
-// role away the second sees what the first did.
-void requireAnAdmin(database::Connection& connection, const User& user) {
-  if (user.role != Role::Admin || !user.active) return;
-  const auto left = connection.query("SELECT count(*) FROM users WHERE role = 'admin' AND is_active = 1", {});
-  if (left[0].integer(0) == 0)
-    throw Error(Code::Conflict,
-                fmt::format("{} is the last administrator who may log in; nothing was changed", user.email),
-                "make somebody else one first: aragora user role ada@example.org admin");
-}
-
-// Answers how many there were.
-std::int64_t endSessions(database::Connection& connection, const std::string& user) {
-  const auto now = nowMicros();
-  const auto live = connection.query(
-      "SELECT count(DISTINCT family) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND rotated_at IS NULL "
-      "AND "
-      "expires_at > $2",
-      {user, now});
-  connection.query("UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL", {now, user});
-  return live[0].integer(0);
-}
-
-void endSession(database::Connection& connection, const std::string& user, const std::string& session) {
-  connection.query("UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND family = $3 AND revoked_at IS NULL",
-                   {nowMicros(), user, session});
+bool endFamily(database::Connection& connection, const std::string& user, const std::string& session) {
+  return connection.execute(
+             "UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND family = $3 AND revoked_at IS NULL",
+             {nowMicros(), user, session}) > 0;
 }
 
 void insertSession(database::Connection& connection, const RefreshToken& token, const std::string& user,
@@ -130,26 +56,16 @@ void insertSession(database::Connection& connection, const RefreshToken& token, 
 }
 }  // namespace
 
-Role requireRole(const std::string& name) {
-  if (const auto role = parseRole(name)) return *role;
-  throw Error(Code::Validation, fmt::format("{} is no role", printable(name, 40)), "use viewer, member or admin");
-}
-
-std::string normalisedEmail(const std::string& email) { return lower(std::string(trim(email))); }
-
-// So long that the rule about names does not apply: one of 24 characters holds «ada» once in some thousand times.
-Secret randomPassword() { return Secret(toBase64Url(crypto::randomBytes(24))); }
-
 Accounts::Accounts(database::Database& database, const crypto::Keyring& keyring, AccountsOptions options)
     : database_(database),
       keyring_(keyring),
-      tokens_(std::move(options.token_secret), options.access_lifetime),
+      second_factor_(database, keyring),
+      tokens_(std::move(options.token_secret), options.access_lifetime, std::move(options.previous_token_secret)),
       refresh_lifetime_(options.refresh_lifetime) {}
 
 void Accounts::record(database::Connection& connection, const std::string& actor, const std::string& action,
                       const std::string& user, const Client& client, const std::string& result) const {
-  audit::append(connection, keyring_,
-                {actor, action, fmt::format("user:{}", user), result, client.address, client.request_id, {}});
+  accounts::record(connection, keyring_, {actor, client}, action, user, result);
 }
 
 User Accounts::add(const std::string& given, const std::string& name, Role role, const Secret& password,
@@ -159,12 +75,12 @@ User Accounts::add(const std::string& given, const std::string& name, Role role,
   user.email = requireEmail(given);
   user.name = name;
   user.role = role;
-  if (name.size() > 200) throw Error(Code::Validation, "the name has more than 200 bytes");
+  requireName(name);
   requirePassword(password, user.email);
   user.created_at = user.updated_at = nowMicros();
   const auto hash = crypto::hashPassword(password);
   database_.write([&](database::Connection& connection) {
-    if (find(connection, user.email))
+    if (findUser(connection, user.email))
       throw Error(Code::Conflict, fmt::format("there is a user {} already", user.email), "see: aragora user list");
     connection.query(
         "INSERT INTO users (id, email, name, password_hash, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, "
@@ -187,7 +103,7 @@ void Accounts::setPassword(const std::string& given, const Secret& password, con
   requirePassword(password, email);
   const auto hash = crypto::hashPassword(password);
   database_.write([&](database::Connection& connection) {
-    const auto user = require(connection, email);
+    const auto user = requireUser(connection, email);
     connection.query(
         "UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
         {hash, nowMicros(), user.id});
@@ -198,7 +114,7 @@ void Accounts::setPassword(const std::string& given, const Secret& password, con
 
 void Accounts::setActive(const std::string& given, bool active, const std::string& actor) {
   database_.write([&](database::Connection& connection) {
-    const auto user = require(connection, normalisedEmail(given));
+    const auto user = requireUser(connection, normalisedEmail(given));
     connection.query(
         "UPDATE users SET is_active = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
         {std::int64_t(active ? 1 : 0), nowMicros(), user.id});
@@ -210,19 +126,13 @@ void Accounts::setActive(const std::string& given, bool active, const std::strin
 
 bool Accounts::setRole(const std::string& given, Role role, const std::string& actor) {
   return database_.writing([&](database::Connection& connection) {
-    const auto user = require(connection, normalisedEmail(given));
+    const auto user = requireUser(connection, normalisedEmail(given));
     if (user.role == role) return false;
     connection.query("UPDATE users SET role = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
                      {std::string(roleName(role)), nowMicros(), user.id});
     endSessions(connection, user.id);
-    audit::append(connection, keyring_,
-                  {actor,
-                   "user.role",
-                   fmt::format("user:{}", user.id),
-                   "success",
-                   {},
-                   {},
-                   {{"from", roleName(user.role)}, {"to", roleName(role)}}});
+    accounts::record(connection, keyring_, {actor, {}}, "user.role", user.id, "success",
+                     {{"from", roleName(user.role)}, {"to", roleName(role)}});
     requireAnAdmin(connection, user);
     return true;
   });
@@ -230,14 +140,14 @@ bool Accounts::setRole(const std::string& given, Role role, const std::string& a
 
 void Accounts::remove(const std::string& given, const std::string& actor) {
   database_.write([&](database::Connection& connection) {
-    const auto user = require(connection, normalisedEmail(given));
+    const auto user = requireUser(connection, normalisedEmail(given));
     connection.query("DELETE FROM users WHERE id = $1", {user.id});  // sessions and API keys go with it
     record(connection, actor, "user.delete", user.id, {});
     requireAnAdmin(connection, user);
   });
 }
 
-Login Accounts::logIn(const std::string& given, const Secret& password, const Client& client) {
+Login Accounts::logIn(const std::string& given, const Secret& password, const Client& client, const std::string& code) {
   // An unknown address costs what a known one costs.
   static const std::string nobodys_hash = crypto::hashPassword(randomPassword());
   const auto email = normalisedEmail(given);
@@ -258,26 +168,86 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
   const bool matches = password.size() <= kLongestPassword && crypto::passwordMatches(password, hash);
   if (!matches || found.empty() || !userOf(found[0]).active) refuse();
   auto user = userOf(found[0]);
+  if (user.second_factor && code.empty()) {
+    Login pending;
+    pending.pending_token = tokens_.issuePending({user.id, "", user.token_version, 0}, nowSeconds());
+    pending.user = std::move(user);
+    return pending;
+  }
+  const bool second_factor = user.second_factor;
+  if (second_factor) second_factor_.require(user.id, code, {fmt::format("address:{}", client.address), client});
   const auto rehashed = crypto::passwordNeedsRehash(hash) ? crypto::hashPassword(password) : hash;
+  auto login = open(std::move(user), {hash, rehashed, second_factor}, client);
+  if (!login) refuse();
+  return std::move(*login);
+}
+
+Login Accounts::proveSecondFactor(const std::string& pending_token, const std::string& code, const Client& client) {
+  const auto pending = tokens_.readPending(pending_token, nowSeconds());
+  auto user =
+      database_.reading([&](database::Connection& connection) { return requireUserById(connection, pending.user); });
+  const auto refuse = [] {
+    throw Error(Code::Unauthorized, "the pending token is not valid", "log in again: POST /api/auth/login");
+  };
+  if (!user.active || user.token_version != pending.token_version) refuse();
+  second_factor_.require(user.id, code, {fmt::format("address:{}", client.address), client});
+  auto login = open(std::move(user), {"", "", true}, client);
+  if (!login) refuse();
+  return std::move(*login);
+}
+
+std::optional<Login> Accounts::open(User user, const Proof& proof, const Client& client) {
   const auto token = newRefreshToken();
   const auto now = nowMicros();
   const auto expires_at = now + std::chrono::microseconds(refresh_lifetime_).count();
   const bool opened = database_.writing([&](database::Connection& connection) {
     // Whoever changed the password or switched the account off meanwhile has ended this login, too.
-    if (connection.execute(
-            "UPDATE users SET last_login_at = $1, password_hash = $2 WHERE id = $3 AND password_hash = $4 "
-            "AND token_version = $5",
-            {now, rehashed, user.id, hash, user.token_version}) == 0)
-      return false;
+    const auto current =
+        proof.old_hash.empty()
+            ? connection.execute("UPDATE users SET last_login_at = $1 WHERE id = $2 AND token_version = $3",
+                                 {now, user.id, user.token_version})
+            : connection.execute(
+                  "UPDATE users SET last_login_at = $1, password_hash = $2 WHERE id = $3 AND "
+                  "password_hash = $4 AND token_version = $5",
+                  {now, proof.new_hash, user.id, proof.old_hash, user.token_version});
+    if (current == 0) return false;
     connection.query("DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2", {user.id, now});
     // A family has the name of its first token.
     insertSession(connection, token, user.id, token.id, expires_at, client);
+    if (proof.second_factor) connection.query("UPDATE sessions SET mfa_at = $1 WHERE id = $2", {now, token.id});
     record(connection, fmt::format("user:{}", user.id), "session.login", user.id, client);
     return true;
   });
-  if (!opened) refuse();
+  if (!opened) return std::nullopt;
   user.last_login_at = now;
   return tokensFor(std::move(user), token.id, token.text);
+}
+
+void Accounts::stepUp(const Access& access, const std::string& code, const Client& client) {
+  const Doer doer{fmt::format("user:{}", access.user), client};
+  second_factor_.require(access.user, code, doer);
+  database_.write([&](database::Connection& connection) {
+    connection.query("UPDATE sessions SET mfa_at = $1 WHERE id = $2 AND user_id = $3",
+                     {nowMicros(), access.session, access.user});
+    accounts::record(connection, keyring_, doer, "session.step_up", access.user);
+  });
+}
+
+void Accounts::unlock(const std::string& given, const Doer& doer) {
+  database_.write([&](database::Connection& connection) {
+    const auto user = requireUser(connection, normalisedEmail(given));
+    connection.query("UPDATE users SET mfa_tries = 0, mfa_tries_since = 0, unlocked_at = $1 WHERE id = $2",
+                     {nowMicros(), user.id});
+    accounts::record(connection, keyring_, doer, "user.unlock", user.id);
+  });
+}
+
+bool Accounts::unlockedLately(const std::string& given) {
+  const auto email = normalisedEmail(given);
+  if (!isAddress(email)) return false;
+  return !database_
+              .query("SELECT 1 FROM users WHERE email = $1 AND unlocked_at > $2", {email, nowMicros() - kUnlockedFor})
+              .empty();
 }
 
 Login Accounts::tokensFor(User user, const std::string& session, std::string refresh_token) const {
@@ -328,7 +298,7 @@ Login Accounts::refresh(const std::string& given, const Client& client) {
     const auto rotated = connection.execute(
         "UPDATE sessions SET rotated_at = $1, last_used_at = $1 WHERE id = $2 AND rotated_at IS NULL", {now, old->id});
     if (rotated == 0) {  // it was used before: one of its two holders is a thief
-      endSession(connection, user.id, family);
+      endFamily(connection, user.id, family);
       record(connection, fmt::format("address:{}", client.address), "session.reuse", user.id, client, "denied");
       return {};
     }
@@ -341,22 +311,67 @@ Login Accounts::refresh(const std::string& given, const Client& client) {
 
 Access Accounts::readAccessToken(std::string_view token) const { return tokens_.read(token, nowSeconds()); }
 
-User Accounts::requireLive(const Access& access) {
+LiveSession Accounts::requireSession(const Access& access) {
   const auto rows = database_.query(
-      fmt::format("SELECT {} FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.revoked_at IS NULL "
-                  "AND s.expires_at > $2",
+      fmt::format("SELECT {}, s.mfa_at FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND "
+                  "s.revoked_at IS NULL AND s.expires_at > $2",
                   kUserColumns),
       {access.session, nowMicros()});
   if (!rows.empty()) {
     auto user = userOf(rows[0]);
-    if (user.id == access.user && user.active && user.token_version == access.token_version) return user;
+    if (user.id == access.user && user.active && user.token_version == access.token_version)
+      return {std::move(user), rows[0].optionalInteger(kUserWidth)};
   }
   throw Error(Code::Unauthorized, "the session has ended", "log in again: POST /api/auth/login");
 }
 
+std::vector<Access> Accounts::ended(const std::vector<Access>& sessions) {
+  std::set<std::pair<std::string, std::int64_t>> live;
+  constexpr std::size_t kBatch = 200;
+  for (std::size_t begin = 0; begin < sessions.size(); begin += kBatch) {
+    database::Values values{nowMicros()};
+    std::string places;
+    for (std::size_t i = begin; i < std::min(sessions.size(), begin + kBatch); ++i) {
+      values.emplace_back(sessions[i].session);
+      places += fmt::format("{}${}", places.empty() ? "" : ", ", values.size());
+    }
+    for (const auto& row : database_.query(
+             fmt::format("SELECT s.id, u.token_version FROM sessions s JOIN users u ON u.id = s.user_id WHERE "
+                         "s.revoked_at IS NULL AND s.expires_at > $1 AND u.is_active = 1 AND s.id IN ({})",
+                         places),
+             values))
+      live.emplace(row.text(0), row.integer(1));
+  }
+  std::vector<Access> result;
+  std::copy_if(sessions.begin(), sessions.end(), std::back_inserter(result), [&](const Access& access) {
+    return live.count({access.session, access.token_version}) == 0;
+  });
+  return result;
+}
+
+std::vector<Session> Accounts::sessions(const std::string& user_id) {
+  std::vector<Session> sessions;
+  for (const auto& row : database_.query(
+           "SELECT s.family, s.user_id, s.ip_address, s.device, f.created_at, s.last_used_at, s.expires_at FROM "
+           "sessions s JOIN sessions f ON f.id = s.family WHERE s.user_id = $1 AND s.revoked_at IS NULL AND "
+           "s.rotated_at IS NULL AND s.expires_at > $2 ORDER BY s.last_used_at DESC, s.id DESC",
+           {user_id, nowMicros()}))
+    sessions.push_back(
+        {row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6)});
+  return sessions;
+}
+
+void Accounts::endSession(const std::string& user_id, const std::string& session, const Doer& doer) {
+  database_.write([&](database::Connection& connection) {
+    if (!endFamily(connection, user_id, session))
+      throw Error(Code::NotFound, fmt::format("there is no session {} that lives", printable(session, 40)));
+    accounts::record(connection, keyring_, doer, "session.revoke", user_id, "success", {{"session", session}});
+  });
+}
+
 void Accounts::logOut(const Access& access, const Client& client) {
   database_.write([&](database::Connection& connection) {
-    endSession(connection, access.user, access.session);
+    endFamily(connection, access.user, access.session);
     record(connection, fmt::format("user:{}", access.user), "session.logout", access.user, client);
   });
 }

@@ -6,53 +6,43 @@
 #pragma once
 
 #include <chrono>
+#include <vector>
 
-#include "common/accounts/permissions.h"
-#include "common/base/clock.h"
-#include "common/crypto/keyring.h"
-#include "common/database/database.h"
+#include "common/accounts/second_factor.h"
+#include "common/accounts/users.h"
 
 namespace aragora::accounts {
 
-struct User {
-  std::string id;
-  std::string email;  // lower case
-  std::string name;
-  Role role = Role::Member;
-  bool active = true;
-  std::int64_t token_version = 1;
-  Micros created_at = 0;
-  Micros updated_at = 0;
-  std::optional<Micros> last_login_at;
-};
-
-// Where a request comes from, for the audit log.
-struct Client {
-  std::string address;
-  std::string device;
-  std::string request_id;
-};
-
+// What a login or a refresh answers: tokens, or the token that a second factor turns into them.
 struct Login {
   User user;
   std::string access_token;
   std::int64_t access_expires_at = 0;  // seconds since the Unix epoch
   std::string refresh_token;
+  std::string pending_token;  // then everything but the user is empty
 };
 
-// Under which an account is found, however its address was typed. Limits must count by it, too.
-std::string normalisedEmail(const std::string& email);
+// A login that goes on, over all of its refresh tokens.
+struct Session {
+  std::string id;
+  std::string user;
+  std::string address;
+  std::string device;
+  Micros created_at = 0;
+  Micros last_used_at = 0;
+  Micros expires_at = 0;
+};
 
-// Throws Error(Validation) for what is no role.
-Role requireRole(const std::string& name);
-
-// A random password that nobody has to invent.
-Secret randomPassword();
+struct LiveSession {
+  User user;
+  std::optional<Micros> stepped_up_at;
+};
 
 struct AccountsOptions {
   Secret token_secret;  // signs access tokens; where nobody logs in none is needed
   std::chrono::hours access_lifetime{24};
   std::chrono::hours refresh_lifetime{24 * 30};
+  Secret previous_token_secret = {};  // whose tokens are read until they expire
 };
 
 class Accounts {
@@ -75,26 +65,50 @@ class Accounts {
   void remove(const std::string& email, const std::string& actor);
 
   // Error(Unauthorized) with one text for an unknown address, a wrong password and an account that is off, after the
-  // same time.
-  Login logIn(const std::string& email, const Secret& password, const Client& client);
+  // same time. With a second factor and without a code it is pending.
+  Login logIn(const std::string& email, const Secret& password, const Client& client, const std::string& code = {});
+  // The rest of one that is pending.
+  Login proveSecondFactor(const std::string& pending_token, const std::string& code, const Client& client);
+  // The session has proved it now. Error(Unauthorized | RateLimited | Conflict).
+  void stepUp(const Access& access, const std::string& code, const Client& client);
+  // What the second factor of an account has counted and what its logins were refused is forgotten.
+  void unlock(const std::string& email, const Doer& doer);
+  // Whether that was lately: then a right password is taken from everywhere.
+  bool unlockedLately(const std::string& email);
   // Where sessions of this account were opened from, the newest first; empty for an unknown address.
   std::vector<std::string> addressesOf(const std::string& email);
   Login refresh(const std::string& refresh_token, const Client& client);
   // What the token says; its session is not looked at.
   Access readAccessToken(std::string_view token) const;
   // The user of a session that lives.
-  User requireLive(const Access& access);
+  User requireLive(const Access& access) { return requireSession(access).user; }
+  LiveSession requireSession(const Access& access);
+  // Which of these have ended.
+  std::vector<Access> ended(const std::vector<Access>& sessions);
+  std::vector<Session> sessions(const std::string& user_id);
+  // Error(NotFound) when there is none of theirs that lives.
+  void endSession(const std::string& user_id, const std::string& session, const Doer& doer);
   void logOut(const Access& access, const Client& client);
   // Every session of the user; answers how many there were.
   std::int64_t logOutEverywhere(const Access& access, const Client& client);
 
+  SecondFactor& secondFactor() { return second_factor_; }
+
  private:
+  struct Proof {           // of who logs in
+    std::string old_hash;  // empty: the password was proved before
+    std::string new_hash;
+    bool second_factor = false;
+  };
+  // nullopt when the account changed meanwhile.
+  std::optional<Login> open(User user, const Proof& proof, const Client& client);
   Login tokensFor(User user, const std::string& session, std::string refresh_token) const;
   void record(database::Connection& connection, const std::string& actor, const std::string& action,
               const std::string& user, const Client& client, const std::string& result = "success") const;
 
   database::Database& database_;
   const crypto::Keyring& keyring_;
+  SecondFactor second_factor_;
   AccessTokens tokens_;
   std::chrono::hours refresh_lifetime_;
 };

@@ -34,6 +34,7 @@ constexpr CodeInfo kCodes[] = {
     {Code::Overloaded, "SERVICE_UNAVAILABLE", 75, 503, "the daemon is full or stopping; try again"},
     {Code::Unauthorized, "AUTH_REQUIRED", 77, 401, "credentials are missing or wrong"},
     {Code::Forbidden, "FORBIDDEN", 77, 403, "this account may not do that"},
+    {Code::SecondFactor, "ADMIN_MFA_REQUIRED", 77, 403, "an administrator has to prove a second factor first"},
 };
 }  // namespace
 

@@ -42,6 +42,7 @@ enum class Code {
   Overloaded,
   Unauthorized,
   Forbidden,
+  SecondFactor,
 };
 
 struct CodeInfo {

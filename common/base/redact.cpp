@@ -72,7 +72,7 @@ std::optional<Span> pem(std::string_view text, std::size_t at) {
 
 std::optional<Span> token(std::string_view text, std::size_t at) {
   if (at > 0 && (isLetter(text[at - 1]) || isDigit(text[at - 1]))) return std::nullopt;
-  for (const auto prefix : {"sk-", "eyj", "ara_", "age-secret-key-", "ghp_", "github_pat_", "xoxb-"}) {
+  for (const auto prefix : {"sk-", "eyj", "ara_", "arat_", "rt_", "age-secret-key-", "ghp_", "github_pat_", "xoxb-"}) {
     const std::string_view start(prefix);
     if (!sameIgnoringCase(text.substr(at), start)) continue;
     auto end = at + start.size();

@@ -127,7 +127,20 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
     return {misconfigured(fmt::format("{}: {}", config.variable(key::kJwtSecret), *weakness),
                           originOf(config, key::kJwtSecret), hint)};
   }
-  return {ok(fmt::format("JWT secret: configured ({})", counted(config.secret(key::kJwtSecret).size(), "character")))};
+  std::vector<Finding> findings{
+      ok(fmt::format("JWT secret: configured ({})", counted(config.secret(key::kJwtSecret).size(), "character")))};
+  if (!config.isSet(key::kJwtPrevious) || !config.resolved(key::kJwtPrevious)) return findings;
+  const auto previous = config.variable(key::kJwtPrevious);
+  if (const auto weakness = config::weaknessOf(config.secret(key::kJwtPrevious).reveal()))
+    findings.push_back(misconfigured(fmt::format("{}: {}", previous, *weakness), originOf(config, key::kJwtPrevious),
+                                     "leave it out: whoever guesses it forges access tokens"));
+  else if (config.secret(key::kJwtPrevious) == config.secret(key::kJwtSecret))
+    findings.push_back(misconfigured(fmt::format("{}: the same as {}", previous, config.variable(key::kJwtSecret)),
+                                     originOf(config, key::kJwtPrevious),
+                                     "put the new secret into JWT_SECRET: openssl rand -hex 32"));
+  else
+    findings.push_back(ok("JWT secret: tokens of the previous one are good until they expire"));
+  return findings;
 }
 
 namespace {

@@ -149,6 +149,9 @@ const std::vector<Setting>& table() {
               "Daemons that share the database; pool sizes are checked against max_connections with it."),
       secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production",
              "Signs access tokens; 32 characters or more, at least 128 bits."),
+      secret(kJwtPrevious, {"JWT_SECRET_PREVIOUS", "ARAGORA_JWT_SECRET_PREVIOUS"}, "",
+             "The secret before a change: what it signed is good until it expires. Leave it out after "
+             "auth.access_token_hours."),
       secret(
           kApiToken, {"ARAGORA_API_TOKEN"}, "",
           "Bearer token for programs. But in development on a loopback address nothing except health answers without "

@@ -78,6 +78,7 @@ inline constexpr std::string_view kRequireDistributed = "cluster.require_distrib
 inline constexpr std::string_view kInstanceCount = "cluster.instance_count";
 inline constexpr std::string_view kLoginRate = "auth.login_rate_per_minute";
 inline constexpr std::string_view kJwtSecret = "auth.jwt_secret";
+inline constexpr std::string_view kJwtPrevious = "auth.jwt_secret_previous";
 inline constexpr std::string_view kApiToken = "auth.api_token";
 inline constexpr std::string_view kAccessHours = "auth.access_token_hours";
 inline constexpr std::string_view kRefreshDays = "auth.refresh_token_days";

@@ -75,14 +75,20 @@ std::string sha256(std::string_view bytes) {
 
 std::string sha256Hex(std::string_view bytes) { return toHex(sha256(bytes)); }
 
-std::string hmacSha256(std::string_view key, std::string_view bytes) {
-  std::string digest(32, '\0');
-  unsigned length = 32;
-  require(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), asBytes(bytes), bytes.size(), asBytes(digest),
+std::string hmac(Digest digest, std::string_view key, std::string_view bytes) {
+  const auto* const algorithm = digest == Digest::Sha1     ? EVP_sha1()
+                                : digest == Digest::Sha256 ? EVP_sha256()
+                                                           : EVP_sha512();
+  std::string result(EVP_MAX_MD_SIZE, '\0');
+  unsigned length = 0;
+  require(HMAC(algorithm, key.data(), static_cast<int>(key.size()), asBytes(bytes), bytes.size(), asBytes(result),
                &length) != nullptr,
           "HMAC");
-  return digest;
+  result.resize(length);
+  return result;
 }
+
+std::string hmacSha256(std::string_view key, std::string_view bytes) { return hmac(Digest::Sha256, key, bytes); }
 
 std::string hkdfSha256(std::string_view key, std::string_view salt, std::string_view info, std::size_t length) {
   const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nullptr));

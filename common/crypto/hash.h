@@ -12,6 +12,8 @@ namespace aragora::crypto {
 std::string randomBytes(std::size_t count);
 std::string sha256(std::string_view bytes);
 std::string sha256Hex(std::string_view bytes);
+enum class Digest { Sha1, Sha256, Sha512 };  // the first only where a standard asks for it (RFC 6238)
+std::string hmac(Digest digest, std::string_view key, std::string_view bytes);
 std::string hmacSha256(std::string_view key, std::string_view bytes);
 std::string hkdfSha256(std::string_view key, std::string_view salt, std::string_view info, std::size_t length);
 bool constantTimeEqual(std::string_view a, std::string_view b);

@@ -44,6 +44,10 @@ class Keyring {
   // The same for the chains of a debate's events.
   std::string eventKey() const { return derive(kEventLabel); }
   std::optional<std::string> eventKey(std::string_view key_id) const { return keyOf(key_id, kEventLabel); }
+  // What API keys, recovery codes and one-time tokens are stored under: a digest that nobody can compute who has the
+  // database alone. Of the active key, or of the one that a row names.
+  std::string tokenKey() const { return derive(kTokenLabel); }
+  std::optional<std::string> tokenKey(std::string_view key_id) const { return keyOf(key_id, kTokenLabel); }
   // Makes a digest of what holds secrets useless for guessing them.
   std::string configurationSalt() const;
   const std::string& backupRecipient() const { return keys_.front().recipient; }  // new backups are sealed for it
@@ -62,6 +66,7 @@ class Keyring {
   };
   static constexpr std::string_view kAuditLabel = "aragora audit chain v1";
   static constexpr std::string_view kEventLabel = "aragora event chain v1";
+  static constexpr std::string_view kTokenLabel = "aragora token digests v1";
   Keyring() = default;
   const Secret& activeBytes() const;
   std::string derive(std::string_view label) const;

@@ -1,53 +1,9 @@
-#include "common/base/text.h"
-#include "daemon/api/api.h"
+#include "daemon/api/account_requests.h"
 #include "daemon/web/errors.h"
 
 namespace aragora::api {
 
 namespace {
-constexpr std::size_t kBodyLimit = 8192;
-
-accounts::Client clientOf(const web::Request& request) {
-  return {request.client_address, std::string(request.header("user-agent")), request.request_id};
-}
-
-json::object renderUser(const accounts::User& user) {
-  json::object object{{"id", user.id},
-                      {"email", user.email},
-                      {"name", user.name},
-                      {"role", accounts::roleName(user.role)},
-                      {"roles", json::array{json::string(accounts::roleName(user.role))}},
-                      {"is_active", user.active},
-                      {"mfa_enabled", false},
-                      {"created_at", toIso(user.created_at)},
-                      {"updated_at", toIso(user.updated_at)},
-                      {"last_login_at", nullptr}};
-  if (user.last_login_at) object["last_login_at"] = toIso(*user.last_login_at);
-  return object;
-}
-
-// The tokens twice: the clients of the original read them at the top or under `tokens`.
-web::Response renderLogin(const accounts::Login& login) {
-  const json::object tokens{{"access_token", login.access_token},
-                            {"refresh_token", login.refresh_token},
-                            {"token_type", "Bearer"},
-                            {"expires_in", login.access_expires_at - nowMicros() / 1'000'000},
-                            {"expires_at", toIso(login.access_expires_at * 1'000'000)}};
-  json::object body = tokens;
-  body["tokens"] = tokens;
-  body["user"] = renderUser(login.user);
-  return web::jsonResponse(body);
-}
-
-std::string requireText(const json::object& body, std::string_view field) {
-  auto text = jsonTextOr(body, field, "");
-  if (text.empty()) throw Error(Code::Validation, fmt::format("{} is missing or no text", field));
-  return text;
-}
-
-// The route's permission: nobody else comes here.
-const accounts::Access& accessOf(const web::Request& request) { return request.principal.access.value(); }
-
 web::LimitKey pairKey(const std::string& email, const std::string& address) {
   const auto network = web::networkKey(address);
   return web::digestKey({email, {reinterpret_cast<const char*>(network.words.data()), sizeof network.words}});
@@ -74,13 +30,16 @@ web::Response logIn(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   const auto email = accounts::normalisedEmail(requireText(body, "email"));
   const Secret password(requireText(body, "password"));
+  // Both SDKs can send it at once.
+  const auto code = jsonTextOr(body, "mfa_code", jsonTextOr(body, "totp_code", ""));
   const auto limits = loginLimits(email, request.client_address, services.options.logins_per_minute);
   const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
   const bool counted = web::admitted(standings);
-  if (!counted && !hasLoggedInFrom(email, request.client_address, services.accounts))
+  if (!counted && !hasLoggedInFrom(email, request.client_address, services.accounts) &&
+      !services.accounts.unlockedLately(email))
     return web::rateLimited(standings, "failed logins", request.request_id);
   try {
-    auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request)));
+    auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request), code));
     if (counted) services.limits.countWaiting(limits, web::Counting::GiveBack);
     return response;
   } catch (const Error& error) {
@@ -106,7 +65,38 @@ web::Response logOutEverywhere(const web::Request& request, const Services& serv
 }
 
 web::Response me(const web::Request& request, const Services& services) {
-  return web::jsonResponse(renderUser(services.accounts.requireLive(accessOf(request))));
+  const auto user = services.database.reading(
+      [&](database::Connection& connection) { return accounts::requireUserById(connection, request.principal.user); });
+  auto body = renderUser(user);
+  body["user"] = renderUser(user);
+  return web::jsonResponse(body);
+}
+
+web::Response sessions(const web::Request& request, const Services& services) {
+  json::array array;
+  for (const auto& session : services.accounts.sessions(request.principal.user)) {
+    const bool current = request.principal.access && request.principal.access->session == session.id;
+    array.push_back(json::object{{"id", session.id},
+                                 {"session_id", session.id},
+                                 {"user_id", session.user},
+                                 {"device", session.device},
+                                 {"device_name", session.device},
+                                 {"ip_address", session.address},
+                                 {"created_at", toIso(session.created_at)},
+                                 {"last_active", toIso(session.last_used_at)},
+                                 {"last_activity", toIso(session.last_used_at)},
+                                 {"expires_at", toIso(session.expires_at)},
+                                 {"current", current},
+                                 {"is_current", current}});
+  }
+  const auto total = array.size();
+  return web::jsonResponse(json::object{{"sessions", std::move(array)}, {"total", total}});
+}
+
+web::Response endSession(const web::Request& request, const Services& services) {
+  const auto& session = request.parameters.at("id");
+  services.accounts.endSession(request.principal.user, session, doerOf(request));
+  return web::jsonResponse(json::object{{"success", true}, {"session_id", session}, {"message", "it has ended"}});
 }
 }  // namespace
 
@@ -115,19 +105,21 @@ void addAccountRoutes(web::Router& router, const Services& services) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
   using accounts::Permission;
-  router.add({.method = "POST", .pattern = "/api/auth/login", .handler = route(logIn), .body_limit = kBodyLimit});
+  router.add({.method = "POST",
+              .pattern = "/api/auth/login",
+              .handler = route(logIn),
+              .body_limit = kCredentialsBodyLimit});
   router.add({.method = "POST",
               .pattern = "/api/auth/refresh",
               .handler = route(refresh),
-              .body_limit = kBodyLimit,
+              .body_limit = kCredentialsBodyLimit,
               .strictly = web::Bucket::Refresh,
               .takes_credentials = true});
-  const auto own = [&](const char* method, const char* path, auto handler) {
-    router.add({.method = method, .pattern = path, .permission = Permission::OwnAccount, .handler = route(handler)});
-  };
-  own("POST", "/api/auth/logout", logOut);
-  own("POST", "/api/auth/logout-all", logOutEverywhere);
-  own("GET", "/api/auth/me", me);
+  addRoute(router, services, "POST", "/api/auth/logout", Permission::OwnCredentials, logOut);
+  addRoute(router, services, "POST", "/api/auth/logout-all", Permission::OwnCredentials, logOutEverywhere);
+  addRoute(router, services, "GET", "/api/auth/me", Permission::OwnAccount, me);
+  addRoute(router, services, "GET", "/api/auth/sessions", Permission::OwnAccount, sessions);
+  addRoute(router, services, "DELETE", "/api/auth/sessions/{id}", Permission::OwnCredentials, endSession);
 }
 
 }  // namespace aragora::api

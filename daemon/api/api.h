@@ -3,6 +3,8 @@
 #pragma once
 
 #include "common/accounts/accounts.h"
+#include "common/accounts/api_keys.h"
+#include "common/accounts/tickets.h"
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
@@ -21,6 +23,8 @@ struct Options {
 struct Services {
   Options options;
   accounts::Accounts& accounts;
+  accounts::ApiKeys& api_keys;
+  accounts::Tickets& tickets;
   database::Database& database;
   store::Debates& debates;
   store::DebatePages& pages;
@@ -40,6 +44,8 @@ void addDebateViewRoutes(web::Router& router, const Services& services);
 void addDebateChangeRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
+void addApiKeyRoutes(web::Router& router, const Services& services);
+void addSecondFactorRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
 // Last: it describes the routes that are there.
 void addOpenApiRoutes(web::Router& router);

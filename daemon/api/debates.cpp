@@ -22,7 +22,10 @@ json::object createdBody(const store::Debate& debate, const web::Request& reques
 }
 
 debate::Caller callerOf(const web::Request& request) {
-  return {request.principal.name(), request.client_address, request.request_id};
+  const auto& principal = request.principal;
+  // Of a debate that nobody owns what may be done is what may be done to everybody's.
+  return {principal.name(), request.client_address, request.request_id, principal.key ? principal.key->id : "",
+          !accounts::mayChange(principal, "")};
 }
 
 store::Debate require(const web::Request& request, const Services& services) {

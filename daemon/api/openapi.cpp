@@ -23,6 +23,8 @@ json::array rolesThatMay(accounts::Permission permission) {
 void describe(const web::Route& route, json::object& operation) {
   operation["x-permission"] = accounts::permissionName(route.permission);
   operation["x-allowed"] = rolesThatMay(route.permission);
+  // What an API key of theirs needs; without it none will do.
+  if (const auto scope = accounts::scopeFor(route.permission)) operation["x-scope"] = accounts::scopeName(*scope);
   if (route.permission == accounts::Permission::Public) {
     operation["security"] = json::array();
   } else {

@@ -18,7 +18,7 @@ audit::Entry entryOf(const Caller& caller, std::string action, const std::string
           "success",
           caller.address,
           caller.request_id,
-          {}};
+          caller.key.empty() ? json::object() : json::object{{"key", caller.key}}};
 }
 
 std::int64_t seedOf(const std::string& id) {
@@ -53,6 +53,8 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
 
 store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   auto debate = require(id);
+  if (caller.only_own && debate.owner != caller.principal)
+    throw Error(Code::Forbidden, "this debate is somebody else's", "its owner or an administrator can do that");
   if (debate.finished())
     throw Error(Code::Conflict, fmt::format("the debate has ended as {}", store::name(debate.status)));
   parts_.database.write([&](database::Connection& connection) {

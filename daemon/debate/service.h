@@ -14,6 +14,8 @@ struct Caller {
   std::string principal;
   std::string address;
   std::string request_id;
+  std::string key = {};   // the API key it was, for the audit log
+  bool only_own = false;  // may change no debate of others
 };
 
 // What lists show afterwards is not what they showed.
@@ -44,7 +46,7 @@ class Service {
   // Of `draft` everything but id, seed, times, owner and status, which are given here. Durable when it returns.
   Created create(store::Debate draft, const Caller& caller, const Answering& answering,
                  const std::optional<IdempotencyKey>& idempotency = std::nullopt);
-  // Ends it at its next step. Error(NotFound | Conflict).
+  // Ends it at its next step. Error(NotFound | Forbidden | Conflict).
   store::Debate cancel(const std::string& id, const Caller& caller);
   // Replaces what clients say about it by what `change` makes of the row, which is locked. Error(NotFound).
   store::Debate describe(const std::string& id, const Caller& caller,

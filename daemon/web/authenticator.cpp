@@ -1,5 +1,6 @@
 #include "daemon/web/authenticator.h"
 
+#include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/net/address.h"
 
@@ -34,14 +35,26 @@ std::string_view credentialOf(const Request& request) {
       rest.remove_prefix(std::min(comma + 1, rest.size()));
     }
   }
-  const auto found = request.query.find("token");
-  return found == request.query.end() ? std::string_view() : std::string_view(found->second);
+  for (const auto* name : {"token", "ticket"}) {
+    const auto found = request.query.find(name);
+    if (found != request.query.end()) return found->second;
+  }
+  return {};
+}
+
+std::optional<Principal> Authenticator::configured(std::string_view token) const {
+  if (equal(token, options_.api_token)) return Principal{.caller = Caller::Operator};
+  if (equal(token, options_.metrics_token)) return Principal{.caller = Caller::Monitor};
+  return std::nullopt;
 }
 
 std::optional<Principal> Authenticator::resolveNow(const Request& request) const {
   const auto token = credentialOf(request);
-  if (equal(token, options_.api_token)) return Principal{.caller = Caller::Operator};
-  if (equal(token, options_.metrics_token)) return Principal{.caller = Caller::Monitor};
+  if (auto known = configured(token)) return known;
+  const bool ticket = accounts::meantAsOneTimeToken(token);
+  if (ticket && request.path == "/ws") return std::nullopt;
+  if (accounts::meantAsApiKey(token) && accounts::parseApiKey(token)) return std::nullopt;
+  if (ticket || accounts::meantAsApiKey(token)) return Principal{};
   if (accounts::AccessTokens::looksLikeOne(token)) return std::nullopt;
   if (options_.anonymous && options_.api_token.empty()) return Principal{.caller = Caller::Anonymous};
   if (options_.metrics_token.empty() && token.empty() && fromLoopback(request))
@@ -51,9 +64,44 @@ std::optional<Principal> Authenticator::resolveNow(const Request& request) const
 
 Principal Authenticator::resolve(const Request& request) const {
   if (auto known = resolveNow(request)) return std::move(*known);
-  auto access = accounts_.readAccessToken(credentialOf(request));
-  const auto user = accounts_.requireLive(access);
-  return {Caller::User, user.id, user.role, std::move(access)};
+  return lookUp(credentialOf(request));
+}
+
+Principal Authenticator::authenticate(std::string_view credential) const {
+  if (auto known = configured(credential)) return std::move(*known);
+  return lookUp(credential);
+}
+
+Principal Authenticator::lookUp(std::string_view token) const {
+  if (accounts::meantAsOneTimeToken(token)) return credentials_.tickets.redeem(token);
+  if (accounts::meantAsApiKey(token)) {
+    const auto key = accounts::parseApiKey(token);
+    if (!key) throw Error(Code::Unauthorized, "the API key is not valid");
+    auto holder = credentials_.api_keys.requireLive(*key);
+    return {Caller::User, holder.user.id, holder.user.role, {}, std::move(holder.use)};
+  }
+  auto access = credentials_.accounts.readAccessToken(token);
+  const auto live = credentials_.accounts.requireSession(access);
+  return {Caller::User, live.user.id, live.user.role, std::move(access), {}, live.stepped_up_at};
+}
+
+std::vector<bool> Authenticator::ended(const std::vector<Principal>& principals) const {
+  std::vector<accounts::Access> sessions;
+  std::vector<std::string> keys;
+  for (const auto& principal : principals) {
+    if (principal.access) sessions.push_back(*principal.access);
+    if (principal.key) keys.push_back(principal.key->id);
+  }
+  std::set<std::pair<std::string, std::int64_t>> ended_sessions;
+  for (const auto& access : credentials_.accounts.ended(sessions))
+    ended_sessions.emplace(access.session, access.token_version);
+  const auto ended_keys = credentials_.api_keys.ended(keys);
+  std::vector<bool> result;
+  result.reserve(principals.size());
+  for (const auto& one : principals)
+    result.push_back((one.access && ended_sessions.count({one.access->session, one.access->token_version}) > 0) ||
+                     (one.key && ended_keys.count(one.key->id) > 0));
+  return result;
 }
 
 }  // namespace aragora::web

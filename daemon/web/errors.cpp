@@ -43,6 +43,8 @@ edge::Response errorResponse(const Error& error, const std::string& request_id) 
     body["details"] = error.details();
     if (entry.http_status == 400) body["errors"] = error.details();
   }
+  if (const auto* more = error.details().if_object(); !internal && more != nullptr && more->contains("retry_after"))
+    body["retry_after"] = more->at("retry_after");
   if (!internal && !error.hint().empty()) {
     body["hint"] = error.hint();
     body["suggestion"] = error.hint();

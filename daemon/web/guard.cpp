@@ -38,19 +38,47 @@ void requireKnownQuery(const Route& route, const Request& request) {
   }
 }
 
-void requirePermission(const Route& route, const accounts::Principal& caller) {
-  if (accounts::permits(caller, route.permission)) return;
+constexpr Micros kStepUpLasts = 900'000'000;
+
+void requireStepUp(const accounts::Principal& caller) {
+  if (caller.stepped_up_at && nowMicros() - *caller.stepped_up_at <= kStepUpLasts) return;
+  throw Error(
+      Code::SecondFactor,
+      caller.stepped_up_at ? "the second factor was proved more than 15 minutes ago" : "this needs a second factor",
+      "POST /api/auth/mfa/step-up with a code; without a factor first /api/auth/mfa/setup");
+}
+
+// Of a session or a key that may not.
+[[noreturn]] void refuseUser(const Route& route, const accounts::Principal& caller) {
+  const auto scope = accounts::scopeFor(route.permission);
+  if (caller.key && !scope) throw Error(Code::Forbidden, "an API key may not do that", "log in: POST /api/auth/login");
+  if (caller.key && caller.key->scopes.count(*scope) == 0)
+    throw Error(Code::Forbidden, fmt::format("this API key lacks the scope {}", accounts::scopeName(*scope)),
+                "make one that has it: POST /api/auth/api-keys");
+  if (caller.role == accounts::Role::Viewer && route.permission != Permission::Administer)
+    throw Error(Code::Forbidden, "the role viewer may only read", "ask an administrator for the role member");
+  throw Error(Code::Forbidden, "this account may not do that");
+}
+
+bool needsSession(Permission permission) {
+  return permission == Permission::OwnAccount || permission == Permission::OwnCredentials ||
+         permission == Permission::Administer;
+}
+
+void requirePermission(const Route& route, const accounts::Principal& caller, bool step_up) {
+  if (accounts::permits(caller, route.permission)) {
+    if (step_up && route.permission == Permission::Administer) requireStepUp(caller);
+    return;
+  }
+  if (caller.caller == Caller::User) refuseUser(route, caller);
   // Where nothing was presented, credentials may help.
-  if (caller.caller == Caller::Nobody || caller.caller == Caller::Monitor || caller.caller == Caller::Anonymous ||
-      (caller.caller == Caller::Operator && route.permission == Permission::OwnAccount)) {
+  if (caller.caller != Caller::Operator || needsSession(route.permission)) {
     throw Error(Code::Unauthorized, "credentials are missing or wrong",
-                route.permission == Permission::OwnAccount ? "this needs an access token: POST /api/auth/login"
+                needsSession(route.permission) ? "this needs an access token: POST /api/auth/login"
                 : route.permission == Permission::ReadMetrics
                     ? "send Authorization: Bearer with ARAGORA_METRICS_TOKEN"
-                    : "send Authorization: Bearer with the API token or an access token");
+                    : "send Authorization: Bearer with the API token, an access token or an API key");
   }
-  if (caller.caller == Caller::User && caller.role == accounts::Role::Viewer)
-    throw Error(Code::Forbidden, "the role viewer may only read", "ask an administrator for the role member");
   throw Error(Code::Forbidden, "this account may not do that");
 }
 }  // namespace
@@ -101,7 +129,10 @@ class Guard::Exchange : public edge::Exchange {
     auto caller = callerNow();
     if (!caller) return std::nullopt;
     try {
-      requirePermission(*route_, *caller);
+      if (comesWithoutCredentials(*caller))
+        caller = accounts::Principal{};
+      else
+        requirePermission(*route_, *caller, settings_->step_up);
     } catch (const Error& error) {
       return refused(error);
     }
@@ -120,7 +151,7 @@ class Guard::Exchange : public edge::Exchange {
     if (!resolved_) {
       try {
         request_.principal = guard_.authenticator_.resolve(request_);
-        requirePermission(*route_, request_.principal);
+        requirePermission(*route_, request_.principal, settings_->step_up);
       } catch (const Error& error) {
         return refused(error);
       }
@@ -211,6 +242,11 @@ class Guard::Exchange : public edge::Exchange {
     if (web::admitted(standings_)) return std::nullopt;
     guard_.metrics_.count("aragora_rate_limit_hits_total");
     return rateLimited(standings_, "requests", request_.request_id);
+  }
+
+  bool comesWithoutCredentials(const accounts::Principal& caller) const {
+    return route_->credentials_later && credentialOf(request_).empty() &&
+           !accounts::permits(caller, route_->permission);
   }
 
   std::optional<accounts::Principal> callerNow() const {

@@ -32,9 +32,13 @@ void RefusalLog::stop() {
 }
 
 void RefusalLog::note(const Request& request, std::string_view route) {
+  note(request.client_address, request.request_id, route);
+}
+
+void RefusalLog::note(const std::string& address, const std::string& request_id, std::string_view route) {
   const auto now = nowMicros();
   const std::lock_guard lock(mutex_);
-  add({request.client_address, request.request_id, std::string(route), 1, now, now});
+  add({address, request_id, std::string(route), 1, now, now});
   changed_.notify_all();
 }
 

@@ -26,6 +26,7 @@ class RefusalLog {
   // Within a quarter of a second.
   void stop();
   void note(const Request& request, std::string_view route);
+  void note(const std::string& address, const std::string& request_id, std::string_view route);
 
  private:
   struct Refused {

@@ -58,6 +58,9 @@ std::vector<std::string> Watched::all() const {
 
 Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
     : options_(options), watched_(std::make_shared<Watched>()) {
+  services.place_of = [places = places_, most = options.sockets_per_account](const accounts::Principal& principal) {
+    return enterAccount(places, principal, most);
+  };
   for (std::size_t i = 0; i < io.size(); ++i) {
     shards_.push_back(std::make_shared<Shard>(io.context(i), options, services, watched_));
     shards_.back()->start();
@@ -71,9 +74,10 @@ void Hub::addRoute(web::Router& router) {
               .pattern = "/ws",
               .permission = accounts::Permission::ReadDebates,
               .handler = [this](const web::Request& request) { return open(request); },
-              .query = {"debate_id", "since", "token"},
+              .query = {"debate_id", "since", "token", "ticket"},
               .inline_handler = true,
-              .strictly = web::Bucket::Handshakes});
+              .strictly = web::Bucket::Handshakes,
+              .credentials_later = true});
 }
 
 web::Response Hub::open(const web::Request& request) {
@@ -83,20 +87,20 @@ web::Response Hub::open(const web::Request& request) {
   if (opening.debate_id.size() > kLongestId)
     throw Error(Code::Validation, fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
   opening.since = request.integer("since", 0, 0, INT64_MAX);
-  opening.authenticated = request.principal.caller != accounts::Caller::Anonymous;
+  opening.principal = request.principal;
+  opening.address = request.client_address;
+  opening.request_id = request.request_id;
   opening.protocol = chosenProtocol(request.list("sec-websocket-protocol"));
-  opening.by_address = enter(web::networkKey(request.client_address), options_.sockets_per_address);
+  opening.by_address = enter(places_, web::networkKey(request.client_address), options_.sockets_per_address);
   if (!opening.by_address)
     return web::refusalResponse(
         {429, fmt::format("more than {} open from this address", counted(options_.sockets_per_address, "WebSocket"))},
         request.request_id);
-  if (request.principal.caller == accounts::Caller::User) {
-    opening.by_account = enter(web::digestKey({request.principal.name()}), options_.sockets_per_account);
-    if (!opening.by_account)
-      return web::refusalResponse(
-          {429, fmt::format("more than {} open for this account", counted(options_.sockets_per_account, "WebSocket"))},
-          request.request_id);
-  }
+  opening.by_account = enterAccount(places_, request.principal, options_.sockets_per_account);
+  if (!opening.by_account)
+    return web::refusalResponse(
+        {429, fmt::format("more than {} open for this account", counted(options_.sockets_per_account, "WebSocket"))},
+        request.request_id);
   web::Response response;
   response.status = 101;
   response.upgrade = [this, opening = std::move(opening)](edge::Upgraded&& upgraded) {
@@ -105,13 +109,20 @@ web::Response Hub::open(const web::Request& request) {
   return response;
 }
 
-std::shared_ptr<void> Hub::enter(const web::LimitKey& key, std::size_t most) {
+// Others than users are not counted by account.
+std::shared_ptr<void> Hub::enterAccount(const std::shared_ptr<Places>& places, const accounts::Principal& principal,
+                                        std::size_t most) {
+  if (principal.caller != accounts::Caller::User) most = 0;
+  return enter(places, web::digestKey({principal.name()}), most);
+}
+
+std::shared_ptr<void> Hub::enter(const std::shared_ptr<Places>& places, const web::LimitKey& key, std::size_t most) {
   const std::string name(reinterpret_cast<const char*>(key.words.data()), sizeof key.words);
-  const std::lock_guard lock(places_->mutex);
-  auto& taken = places_->taken[name];
+  const std::lock_guard lock(places->mutex);
+  auto& taken = places->taken[name];
   if (most > 0 && taken >= most) return nullptr;
   ++taken;
-  return {reinterpret_cast<void*>(1), [places = places_, name](void*) {
+  return {reinterpret_cast<void*>(1), [places, name](void*) {
             const std::lock_guard leaving(places->mutex);
             const auto found = places->taken.find(name);
             if (found != places->taken.end() && --found->second == 0) places->taken.erase(found);

@@ -12,6 +12,7 @@
 #include "common/metrics/metrics.h"
 #include "daemon/edge/io_threads.h"
 #include "daemon/edge/worker_pool.h"
+#include "daemon/web/authenticator.h"
 #include "daemon/web/rate_limiter.h"
 #include "daemon/web/router.h"
 #include "daemon/ws/frame.h"
@@ -28,7 +29,12 @@ struct HubServices {
   store::Debates& debates;
   edge::WorkerPool& workers;
   metrics::Registry& metrics;
+  const web::Authenticator& authenticator;
   std::function<std::size_t()> active_debates;
+  // Credentials that came in a message and were refused.
+  std::function<void(const std::string& address, const std::string& request_id)> refused;
+  // The hub's own: a place among the sockets of an account; nullptr when there are too many.
+  std::function<std::shared_ptr<void>(const accounts::Principal&)> place_of = {};
 };
 
 class Shard;
@@ -62,17 +68,19 @@ class Hub {
   void dropAll();   // without a word: the contexts have nothing more to do for us
 
  private:
-  web::Response open(const web::Request& request);
-  // Counted until the last holder lets go; nullptr when there are too many for `key`.
-  std::shared_ptr<void> enter(const web::LimitKey& key, std::size_t most);
-
-  HubOptions options_;
-  std::shared_ptr<Watched> watched_;            // with the shards, which outlive the hub while clients leave
-  std::vector<std::shared_ptr<Shard>> shards_;  // with the sessions
   struct Places {
     std::mutex mutex;
     std::unordered_map<std::string, std::size_t> taken;
   };
+  web::Response open(const web::Request& request);
+  // Counted until the last holder lets go; nullptr when there are too many for `key`.
+  static std::shared_ptr<void> enter(const std::shared_ptr<Places>& places, const web::LimitKey& key, std::size_t most);
+  static std::shared_ptr<void> enterAccount(const std::shared_ptr<Places>& places, const accounts::Principal& principal,
+                                            std::size_t most);
+
+  HubOptions options_;
+  std::shared_ptr<Watched> watched_;            // with the shards, which outlive the hub while clients leave
+  std::vector<std::shared_ptr<Shard>> shards_;  // with the sessions
   std::shared_ptr<Places> places_ = std::make_shared<Places>();  // with whoever holds a place
 };
 

@@ -4,6 +4,7 @@
 #include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/websocket.hpp>
 
+#include "common/base/error.h"
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
@@ -23,7 +24,12 @@ constexpr auto kHoldBack = std::chrono::milliseconds(150);
 constexpr auto kReplayAgain = std::chrono::seconds(1);
 constexpr auto kScoldingPause = std::chrono::seconds(1);
 constexpr std::size_t kMaxSubscriptions = 100;
+constexpr Micros kMayBeNobody = 10'000'000;
 constexpr std::string_view kSecretProtocol = "access_token.";
+
+bool knownUser(const accounts::Principal& principal) {
+  return principal.caller != accounts::Caller::Anonymous && principal.caller != accounts::Caller::Nobody;
+}
 }  // namespace
 
 std::string chosenProtocol(std::string_view offered) {
@@ -75,9 +81,12 @@ void Session::opened() {
   open_ = true;
   send(makeFrame(
       {{"type", "connection_info"},
-       {"data",
-        json::object{{"authenticated", opening_.authenticated}, {"client_id", newUlid()}, {"write_access", false}}}}));
-  if (!opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since);
+       {"data", json::object{{"authenticated", knownUser(opening_.principal)},
+                             {"authentication_required", opening_.principal.caller == accounts::Caller::Nobody},
+                             {"client_id", newUlid()},
+                             {"write_access", false}}}}));
+  if (!opening_.debate_id.empty() && opening_.principal.caller != accounts::Caller::Nobody)
+    subscribe(opening_.debate_id, opening_.since);
   read();
 }
 
@@ -111,13 +120,26 @@ void Session::live(const FramePtr& frame) {
   replayNext();
 }
 
-void Session::close() {
+void Session::close() { closeWith(websocket::close_code::going_away, "the server is stopping"); }
+
+void Session::end(std::string_view why) { closeWith(websocket::close_code::policy_error, why); }
+
+void Session::closeWith(std::uint16_t code, std::string_view why) {
   if (!open_) return drop();
   open_ = false;
   hold_back_.cancel();
   retry_.cancel();
-  stream_.async_close(websocket::close_reason(websocket::close_code::going_away, "the server is stopping"),
-                      [self = shared_from_this()](beast::error_code) {});
+  stream_.async_close(
+      websocket::close_reason(static_cast<websocket::close_code>(code), beast::string_view(why.data(), why.size())),
+      [self = shared_from_this()](beast::error_code) {});
+}
+
+std::string_view Session::overdue(Micros now) const {
+  const auto& who = opening_.principal;
+  if (who.caller == accounts::Caller::Nobody && now - began_ > kMayBeNobody) return "no credentials came";
+  if (who.access && who.access->expires_at * 1'000'000 <= now) return "the access token has expired";
+  if (who.key && who.key->expires_at <= now) return "the API key has expired";
+  return {};
 }
 
 void Session::drop() {
@@ -166,6 +188,9 @@ void Session::handle(const std::string& text) {
   if (debate_id.size() > kLongestId)
     return warn("INVALID_VALUE", fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
   if (type == "ping") return answerPing(message);
+  if (type == "auth" || type == "authenticate") return authenticate(jsonTextOr(message, "token", ""));
+  if (opening_.principal.caller == accounts::Caller::Nobody)
+    return warn("UNAUTHORIZED", "say who you are first: {\"type\": \"auth\", \"token\": …}");
   if (type == "subscribe") {
     if (debate_id.empty()) return warn("MISSING_FIELD", "subscribe needs debate_id");
     return subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
@@ -188,7 +213,51 @@ void Session::warn(std::string_view code, const std::string& message) {
   send(makeFrame({{"type", "warning"}, {"data", json::object{{"code", code}, {"message", message}}}}));
 }
 
+// The first message of who came without, or a later one with a fresh token of the same caller.
+void Session::authenticate(std::string token) {
+  if (authenticating_) return warn("INVALID_VALUE", "the credentials before are being looked at");
+  authenticating_ = true;
+  const bool accepted =
+      shard_->services().workers.post([self = shared_from_this(), secret = Secret(std::move(token))]() mutable {
+        std::optional<accounts::Principal> principal;
+        bool failed = false;
+        try {
+          principal = self->shard_->services().authenticator.authenticate(secret.reveal());
+        } catch (const Error& error) {
+          failed = error.code() != Code::Unauthorized;
+        } catch (const std::exception& error) {
+          log::warning("credentials of a WebSocket could not be looked at: {}", error.what());
+          failed = true;
+        }
+        auto& context = self->shard_->context();
+        net::post(context, [self = std::move(self), principal = std::move(principal), failed]() mutable {
+          self->authenticated(std::move(principal), failed);
+        });
+      });
+  if (!accepted) authenticated(std::nullopt, true);
+}
+
+void Session::authenticated(std::optional<accounts::Principal> principal, bool failed) {
+  authenticating_ = false;
+  if (!open_) return;
+  if (failed) return warn("SERVICE_UNAVAILABLE", "the credentials cannot be looked at now; send them again");
+  if (!principal || !accounts::permits(*principal, accounts::Permission::ReadDebates)) {
+    shard_->services().refused(opening_.address, opening_.request_id);
+    return end("the credentials are not valid");
+  }
+  const bool first = opening_.principal.caller == accounts::Caller::Nobody;
+  if (!first && principal->name() != opening_.principal.name())
+    return warn("INVALID_VALUE", "these credentials are somebody else's: open another WebSocket");
+  if (first) opening_.by_account = shard_->services().place_of(*principal);
+  if (!opening_.by_account) return end("too many WebSockets of this account");
+  opening_.principal = std::move(*principal);
+  send(makeFrame({{"type", "authenticated"}, {"data", json::object{{"authenticated", true}}}}));
+  if (first && !opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since);
+}
+
 void Session::subscribe(const std::string& debate_id, std::int64_t since) {
+  if (!accounts::permits(opening_.principal, accounts::Permission::ReadDebates))
+    return warn("FORBIDDEN", "these credentials may not read debates");
   if (subscriptions_.count(debate_id) == 0 && subscriptions_.size() >= kMaxSubscriptions)
     return warn("QUOTA_EXCEEDED", fmt::format("at most {} subscriptions a connection", kMaxSubscriptions));
   auto& subscription = subscriptions_[debate_id];

@@ -22,7 +22,9 @@ inline constexpr std::size_t kLongestId = 128;
 struct Opening {
   std::string debate_id;  // empty: no subscription yet
   std::int64_t since = 0;
-  bool authenticated = false;
+  accounts::Principal principal;  // nobody: says who it is in its first message
+  std::string address;
+  std::string request_id;
   std::string protocol;  // to be echoed; empty for none
   std::shared_ptr<void> by_address;
   std::shared_ptr<void> by_account;
@@ -44,7 +46,12 @@ class Session : public std::enable_shared_from_this<Session> {
   void send(FramePtr frame);
   void live(const FramePtr& frame);
   void close();
+  // With 1008, policy violation: who it is for may not be here any more.
+  void end(std::string_view why);
   void drop();
+  const accounts::Principal& principal() const { return opening_.principal; }
+  // Why it has to end by now, whatever the database says; empty when it has not.
+  std::string_view overdue(Micros now) const;
 
  private:
   struct Subscription {
@@ -54,11 +61,14 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   void opened();
+  void closeWith(std::uint16_t code, std::string_view why);
   void read();
   void handle(const std::string& text);
   bool tooFast();
   void answerPing(const json::object& message);
   void warn(std::string_view code, const std::string& message);
+  void authenticate(std::string token);
+  void authenticated(std::optional<accounts::Principal> principal, bool failed);
   void subscribe(const std::string& debate_id, std::int64_t since);
   void forget(const std::string& debate_id);
   void replayNext();
@@ -76,6 +86,8 @@ class Session : public std::enable_shared_from_this<Session> {
   std::deque<FramePtr> queue_;
   std::size_t queued_bytes_ = 0;
   bool open_ = false;
+  bool authenticating_ = false;
+  Micros began_ = nowMicros();
   bool writing_ = false;
   bool held_ = false;
   bool replaying_ = false;  // one batch at a time, whatever it is of

@@ -2,7 +2,11 @@
 
 #include <boost/asio/post.hpp>
 
+#include <map>
+#include <set>
+
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "daemon/ws/session.h"
 
 namespace aragora::ws {
@@ -11,6 +15,14 @@ namespace net = boost::asio;
 
 namespace {
 constexpr auto kHeartbeat = std::chrono::seconds(15);
+constexpr auto kLooksAtCallers = std::chrono::seconds(1);
+
+// What may end of a caller; nothing of those that the configuration names.
+using Credential = std::pair<std::string, std::int64_t>;
+Credential credentialOf(const accounts::Principal& caller) {
+  if (caller.key) return {caller.key->id, 0};
+  return caller.access ? Credential{caller.access->session, caller.access->token_version} : Credential{};
+}
 
 // A copy: whoever is dropped leaves the set while it is walked.
 std::vector<Session*> copyOf(const std::unordered_set<Session*>& sessions) {
@@ -24,10 +36,14 @@ Shard::Shard(edge::IoThreads::Context& context, HubOptions options, HubServices 
       options_(options),
       services_(std::move(services)),
       watched_(std::move(watched)),
-      heartbeat_timer_(context) {}
+      heartbeat_timer_(context),
+      callers_timer_(context) {}
 
 void Shard::start() {
-  net::post(context_, [self = shared_from_this()] { self->heartbeat(); });
+  net::post(context_, [self = shared_from_this()] {
+    self->heartbeat();
+    self->lookAtCallers();
+  });
 }
 
 void Shard::deliver(FramePtr frame) {
@@ -47,6 +63,7 @@ void Shard::closeAll() {
 void Shard::dropAll() {
   net::post(context_, [self = shared_from_this()] {
     self->heartbeat_timer_.cancel();
+    self->callers_timer_.cancel();
     for (auto* session : copyOf(self->sessions_)) session->drop();
   });
 }
@@ -84,6 +101,54 @@ void Shard::heartbeat() {
     }
     self->heartbeat();
   });
+}
+
+void Shard::lookAtCallers() {
+  callers_timer_.expires_after(kLooksAtCallers);
+  callers_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+    if (error) return;
+    const auto now = nowMicros();
+    std::map<Credential, accounts::Principal> callers;
+    for (auto* session : copyOf(self->sessions_)) {
+      if (const auto why = session->overdue(now); !why.empty()) {
+        session->end(why);
+      } else if (const auto credential = credentialOf(session->principal()); !credential.first.empty()) {
+        callers.emplace(credential, session->principal());
+      }
+    }
+    std::vector<accounts::Principal> list;
+    for (auto& [credential, caller] : callers) list.push_back(std::move(caller));
+    if (!list.empty() && !self->asking_) self->askAbout(std::move(list));
+    self->lookAtCallers();
+  });
+}
+
+// While the database cannot say it, nobody gets anything new to read either.
+void Shard::askAbout(std::vector<accounts::Principal> callers) {
+  asking_ = services_.workers.post([self = shared_from_this(), callers = std::move(callers)]() mutable {
+    std::vector<bool> ended(callers.size(), false);
+    try {
+      ended = self->services_.authenticator.ended(callers);
+    } catch (const std::exception& error) {
+      log::debug("whether sessions of WebSockets have ended could not be asked: {}", error.what());
+    }
+    auto& context = self->context_;
+    net::post(context, [self = std::move(self), callers = std::move(callers), ended = std::move(ended)] {
+      self->asking_ = false;
+      self->endCallers(callers, ended);
+    });
+  });
+}
+
+void Shard::endCallers(const std::vector<accounts::Principal>& callers, const std::vector<bool>& ended) {
+  std::set<Credential> gone;
+  for (std::size_t i = 0; i < callers.size(); ++i) {
+    if (ended[i]) gone.insert(credentialOf(callers[i]));
+  }
+  if (gone.empty()) return;
+  for (auto* session : copyOf(sessions_)) {
+    if (gone.count(credentialOf(session->principal())) > 0) session->end("the session has ended");
+  }
 }
 
 }  // namespace aragora::ws

@@ -32,12 +32,18 @@ class Shard : public std::enable_shared_from_this<Shard> {
 
  private:
   void heartbeat();
+  // Every second: whoever's session or key has ended, here or elsewhere, is let go.
+  void lookAtCallers();
+  void askAbout(std::vector<accounts::Principal> callers);
+  void endCallers(const std::vector<accounts::Principal>& callers, const std::vector<bool>& ended);
 
   edge::IoThreads::Context& context_;
   HubOptions options_;
   HubServices services_;
   std::shared_ptr<Watched> watched_;  // with the hub
   boost::asio::steady_timer heartbeat_timer_;
+  boost::asio::steady_timer callers_timer_;
+  bool asking_ = false;
   std::unordered_set<Session*> sessions_;
   std::unordered_map<std::string, std::unordered_set<Session*>> subscribers_;
   std::atomic<std::size_t> count_{0};

@@ -251,7 +251,7 @@ class HttpEdge(unittest.TestCase):
         self.daemon.wait_finished(created["debate_id"])
         for path, methods in description["paths"].items():
             for method in methods:
-                if method == "get" and path not in ("/ws", "/api/auth/me"):
+                if method == "get" and path != "/ws" and not path.startswith(("/api/auth/", "/api/admin/")):
                     status, _, _ = self.daemon.request("GET", path.replace("{id}", created["debate_id"]))
                     self.assertEqual(status, 200, path)
         for path in ("/api/health", "/api/ready", "/api/debates", "/api/debates/{id}", "/api/debates/{id}/messages", "/api/debates/{id}/events", "/api/debates/{id}/cancel",
@@ -391,6 +391,13 @@ class Access(unittest.TestCase):
                 for method, operation in operations.items():
                     self.assertIn("x-permission", operation, f"{method} {path}: described, but no route of ours")
             self.assertEqual(paths["/api/debates"]["post"]["x-allowed"], ["member", "admin", "api_token"])
+            self.assertEqual(paths["/api/admin/api-keys"]["get"]["x-allowed"], ["admin"])
+            self.assertEqual((paths["/api/debates"]["post"].get("x-scope"), "x-scope" in paths["/api/auth/api-keys"]["post"]), ("write", False))
+            # Whoever has no credentials is told so, whatever the route.
+            for path, operations in paths.items():
+                for method, operation in operations.items():
+                    if path.startswith(("/api/auth/", "/api/admin/")) and operation["x-permission"] != "public":
+                        self.assertEqual(daemon.request(method.upper(), path.replace("{id}", "x"), {} if method != "get" else None)[0], 401, f"{method} {path}")
             self.assertEqual(paths["/api/health"]["get"]["security"], [])
 
     def test_clients_behind_a_proxy_cannot_choose_their_address(self):

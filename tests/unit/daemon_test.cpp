@@ -135,6 +135,8 @@ struct GuardFixture {
   std::unique_ptr<database::Database> database;
   crypto::Keyring keyring{Secret(std::string(64, 'a'))};
   std::unique_ptr<accounts::Accounts> accounts;
+  std::unique_ptr<accounts::ApiKeys> keys;
+  std::unique_ptr<accounts::Tickets> tickets;
   std::unique_ptr<web::Authenticator> authenticator;
   std::unique_ptr<web::RefusalLog> refusals;
   web::Limits limits;
@@ -147,7 +149,10 @@ struct GuardFixture {
     database = database::openDatabase(target);
     accounts = std::make_unique<accounts::Accounts>(
         *database, keyring, accounts::AccountsOptions{.token_secret = Secret("0123456789abcdef0123456789abcdef")});
-    authenticator = std::make_unique<web::Authenticator>(std::move(options), *accounts);
+    keys = std::make_unique<accounts::ApiKeys>(*database, keyring);
+    tickets = std::make_unique<accounts::Tickets>(*database, keyring, *accounts, *keys);
+    authenticator =
+        std::make_unique<web::Authenticator>(std::move(options), web::Credentials{*accounts, *keys, *tickets});
     for (const auto permission : accounts::allPermissions())
       router.add({.method = "GET",
                   .pattern = fmt::format("/{}", accounts::permissionName(permission)),
@@ -255,6 +260,22 @@ TEST(Authorisation, IsOneTableThatHoldsRouteByRouteAndRoleByRole) {
         {"token", 401},
         {"viewer", 200},
         {"member", 200},
+        {"admin", 200},
+        {"anonymous", 401}}},
+      {"own_credentials",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 401},
+        {"viewer", 200},
+        {"member", 200},
+        {"admin", 200},
+        {"anonymous", 401}}},
+      {"administer",
+       {{"nobody", 401},
+        {"metrics", 401},
+        {"token", 401},
+        {"viewer", 403},
+        {"member", 403},
         {"admin", 200},
         {"anonymous", 401}}},
   };

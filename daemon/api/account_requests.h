@@ -1,0 +1,33 @@
+// Private to daemon/api: what the routes about accounts take out of a request, and how they show people and tokens.
+#pragma once
+
+#include "daemon/api/api.h"
+
+namespace aragora::api {
+
+inline constexpr std::size_t kCredentialsBodyLimit = 8192;
+
+accounts::Client clientOf(const web::Request& request);
+// Who does something to an account, as the audit log names it.
+accounts::Doer doerOf(const web::Request& request);
+// Of a route that only a session may call.
+const accounts::Access& accessOf(const web::Request& request);
+// Error(Validation) when it is missing or no text.
+std::string requireText(const json::object& body, std::string_view field);
+// Every one of the texts; Error(Validation) for what is no list of texts. nullopt without the field.
+std::optional<std::vector<std::string>> textsOf(const json::object& body, std::string_view field);
+// Whole number within the bounds, or Error(Validation).
+std::int64_t requireInteger(const json::object& body, std::string_view field, std::int64_t fallback,
+                            std::int64_t minimum, std::int64_t maximum);
+
+json::object renderUser(const accounts::User& user);
+// The tokens twice: the clients of the original read them at the top or under `tokens`. A login that waits for its
+// second factor has a pending token instead.
+web::Response renderLogin(const accounts::Login& login, int status = 200);
+
+using RouteHandler = web::Response (*)(const web::Request&, const Services&);
+// A route whose handler takes the services.
+void addRoute(web::Router& router, const Services& services, const char* method, const char* path,
+              accounts::Permission permission, RouteHandler handler, std::size_t body_limit = kCredentialsBodyLimit);
+
+}  // namespace aragora::api
