@@ -59,6 +59,7 @@ struct Assembly::Parts {
         accounts(*database, keyring, accountsOptions(config)),
         api_keys(*database, keyring),
         tickets(*database, keyring, accounts, api_keys),
+        self_service(*database, keyring),
         debates(*database, keyring),
         instance(instanceName()),
         leases(*database, instance),
@@ -88,8 +89,8 @@ struct Assembly::Parts {
              }},
             io),
         refusals(*database, keyring),
-        services{apiOptions(config), accounts, api_keys, tickets, *database, debates, pages,  ratings,
-                 providers,          debating, metrics,  prober,  keyring,   lists,   limits},
+        services{apiOptions(config), accounts, api_keys, tickets, self_service, *database, debates, pages, ratings,
+                 providers,          debating, metrics,  prober,  keyring,      lists,     limits},
         guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics),
         metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
@@ -183,6 +184,7 @@ struct Assembly::Parts {
     api::addAgentRoutes(router, services);
     api::addAccountRoutes(router, services);
     api::addApiKeyRoutes(router, services);
+    api::addSelfServiceRoutes(router, services);
     api::addSecondFactorRoutes(router, services);
     api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
     hub.addRoute(router);
@@ -295,6 +297,7 @@ struct Assembly::Parts {
   accounts::Accounts accounts;
   accounts::ApiKeys api_keys;
   accounts::Tickets tickets;
+  accounts::SelfService self_service;
   store::Debates debates;
   std::string instance;
   store::Leases leases;

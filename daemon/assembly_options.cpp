@@ -149,7 +149,10 @@ providers::ProvidersOptions providersOptions(const config::Config& config) {
 }
 
 api::Options apiOptions(const config::Config& config) {
-  return {config.integer(key::kLoginRate), config.integer(key::kMaxRounds)};
+  return {.logins_per_minute = config.integer(key::kLoginRate),
+          .max_rounds = config.integer(key::kMaxRounds),
+          .registration = config.isSet(key::kRegistration) ? config.flag(key::kRegistration) : !config.production(),
+          .quota = {config.integer(key::kDebatesPerDay), config.integer(key::kDebatesAtOnce)}};
 }
 
 }  // namespace aragora::daemon

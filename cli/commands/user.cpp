@@ -203,6 +203,7 @@ void declareUser(CommandLine line) {
       .flag("--yes", options->yes, "Do not ask")
       .positional("address", options->email, given)
       .run(runs(remove));
+  declareUserLinks(line);
   declareUserKey(line.subcommand("key", "API keys"));
   declareUserMfa(line.subcommand("mfa", "The second factor of an account"));
   line.run([](Context&) -> int { throw Error(Code::Usage, "user needs a subcommand", "try: aragora user list"); });

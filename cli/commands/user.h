@@ -26,6 +26,7 @@ std::string requireEmail(const std::optional<std::string>& email);
 // A secret that is shown this once: to be caught from standard output, with what it is on standard error.
 void showOnce(const Output& out, std::string_view what, const Secret& secret);
 
+void declareUserLinks(CommandLine& line);
 void declareUserKey(CommandLine line);
 void declareUserMfa(CommandLine line);
 

@@ -162,6 +162,12 @@ const std::vector<Setting>& table() {
           kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,
           "Failed logins a minute from one address, and for one account from it; 0 is no limit. Over all addresses an "
           "account takes 20 times as many, and a right password from where it was used before is always taken."),
+      typed(Type::Flag, kRegistration, {"ARAGORA_REGISTRATION"}, "",
+            "Whether anybody may make an account, as a member. Default: yes, but not in production."),
+      integer(kDebatesPerDay, {"ARAGORA_DEBATES_PER_DAY"}, "0", 0, 1000000,
+              "Debates that one account may create within 24 hours, administrators excepted; 0 is no limit."),
+      integer(kDebatesAtOnce, {"ARAGORA_DEBATES_AT_ONCE"}, "0", 0, 1000000,
+              "Debates of one account that may run or wait at once, administrators excepted; 0 is no limit."),
       secret(kEncryptionKey, {"ARAGORA_ENCRYPTION_KEY"}, "production",
              "AES-256 key: exactly 64 hex digits. Also protects backups: keep a copy elsewhere."),
       secret(kPreviousKeys, {"ARAGORA_ENCRYPTION_PREVIOUS_KEYS"}, "",

@@ -4,6 +4,7 @@
 
 #include "common/accounts/accounts.h"
 #include "common/accounts/api_keys.h"
+#include "common/accounts/self_service.h"
 #include "common/accounts/tickets.h"
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
@@ -18,6 +19,8 @@ namespace aragora::api {
 struct Options {
   std::int64_t logins_per_minute = 5;  // that fail, from one network
   std::int64_t max_rounds = 12;        // of a debate
+  bool registration = false;           // anybody may make an account
+  debate::Quota quota;                 // of accounts that are no administrator's
 };
 
 struct Services {
@@ -25,6 +28,7 @@ struct Services {
   accounts::Accounts& accounts;
   accounts::ApiKeys& api_keys;
   accounts::Tickets& tickets;
+  accounts::SelfService& self_service;
   database::Database& database;
   store::Debates& debates;
   store::DebatePages& pages;
@@ -45,6 +49,7 @@ void addDebateChangeRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
 void addApiKeyRoutes(web::Router& router, const Services& services);
+void addSelfServiceRoutes(web::Router& router, const Services& services);
 void addSecondFactorRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
 // Last: it describes the routes that are there.

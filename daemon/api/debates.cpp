@@ -21,11 +21,16 @@ json::object createdBody(const store::Debate& debate, const web::Request& reques
                                         request.host.empty() ? "localhost" : request.host, debate.id)}};
 }
 
-debate::Caller callerOf(const web::Request& request) {
+debate::Caller callerOf(const web::Request& request, const Services& services) {
   const auto& principal = request.principal;
+  const bool limited = principal.caller == accounts::Caller::User && principal.role != accounts::Role::Admin;
   // Of a debate that nobody owns what may be done is what may be done to everybody's.
-  return {principal.name(), request.client_address, request.request_id, principal.key ? principal.key->id : "",
-          !accounts::mayChange(principal, "")};
+  return {principal.name(),
+          request.client_address,
+          request.request_id,
+          principal.key ? principal.key->id : "",
+          !accounts::mayChange(principal, ""),
+          limited ? services.options.quota : debate::Quota{}};
 }
 
 store::Debate require(const web::Request& request, const Services& services) {
@@ -52,7 +57,7 @@ std::optional<debate::Service::IdempotencyKey> idempotencyKeyOf(const web::Reque
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
   auto created = services.debating.create(
-      parseDebate(request.jsonBody(), services), callerOf(request),
+      parseDebate(request.jsonBody(), services), callerOf(request, services),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);
   web::Response response;
   response.body = std::move(created.answer);
@@ -179,7 +184,7 @@ std::optional<store::DebateStatus> endsSoon(const std::string& id, const Service
 }
 
 web::Response cancel(const web::Request& request, const Services& services) {
-  const auto debate = services.debating.cancel(request.parameters.at("id"), callerOf(request));
+  const auto debate = services.debating.cancel(request.parameters.at("id"), callerOf(request, services));
   const auto status = endsSoon(debate.id, services);
   return web::jsonResponse(
       json::object{{"success", true},

@@ -11,6 +11,13 @@
 
 namespace aragora::debate {
 
+// How many debates one account may have; 0 is no limit.
+struct Quota {
+  std::int64_t per_day = 0;
+  std::int64_t at_once = 0;
+  bool limits() const { return per_day > 0 || at_once > 0; }
+};
+
 class Creations {
  public:
   Creations(database::Database& database, const store::Debates& debates, const crypto::Keyring& keyring)
@@ -18,19 +25,24 @@ class Creations {
 
   using Key = std::optional<store::Debates::Idempotency>;
   // Durable when it returns, with its audit entry. What was stored for the key before, when there was something.
-  std::optional<store::Replay> create(const store::Debate& debate, const Key& key, const audit::Entry& entry);
+  // Error(RateLimited) where its owner has as many as `quota` lets them, counted over all instances.
+  std::optional<store::Replay> create(const store::Debate& debate, const Key& key, const audit::Entry& entry,
+                                      const Quota& quota = {});
 
  private:
   struct Job {
     const store::Debate& debate;
     const Key& key;
     const audit::Entry& entry;
+    const Quota& quota;
     std::optional<store::Replay> replay;
     std::exception_ptr failure;
     bool done = false;
   };
   void write(const std::vector<Job*>& jobs);
   void writeTogether(const std::vector<Job*>& jobs);
+  static void takeTurns(database::Connection& connection, const std::vector<Job*>& jobs);
+  static void requireRoom(database::Connection& connection, const std::string& owner, const Quota& quota);
 
   database::Database& database_;
   const store::Debates& debates_;

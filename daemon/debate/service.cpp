@@ -39,7 +39,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   std::optional<store::Debates::Idempotency> key;
   if (idempotency)
     key = store::Debates::Idempotency{caller.principal, idempotency->key, idempotency->fingerprint, created.answer};
-  auto replay = creations_.create(draft, key, entryOf(caller, "debate.create", draft.id));
+  auto replay = creations_.create(draft, key, entryOf(caller, "debate.create", draft.id), caller.quota);
   if (replay) {
     if (replay->fingerprint != idempotency->fingerprint)
       throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",

@@ -16,6 +16,7 @@ struct Caller {
   std::string request_id;
   std::string key = {};   // the API key it was, for the audit log
   bool only_own = false;  // may change no debate of others
+  Quota quota = {};
 };
 
 // What lists show afterwards is not what they showed.

@@ -190,7 +190,7 @@ void Session::handle(const std::string& text) {
   if (type == "ping") return answerPing(message);
   if (type == "auth" || type == "authenticate") return authenticate(jsonTextOr(message, "token", ""));
   if (opening_.principal.caller == accounts::Caller::Nobody)
-    return warn("UNAUTHORIZED", "say who you are first: {\"type\": \"auth\", \"token\": …}");
+    return warn("UNAUTHORIZED", "say who you are first, in a message of type auth");
   if (type == "subscribe") {
     if (debate_id.empty()) return warn("MISSING_FIELD", "subscribe needs debate_id");
     return subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));

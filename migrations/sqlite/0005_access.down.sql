@@ -1,5 +1,3 @@
-DROP INDEX IF EXISTS debates_by_owner;
-DROP INDEX IF EXISTS sessions_by_family;
 DROP TABLE one_time_tokens;
 ALTER TABLE sessions DROP COLUMN mfa_at;
 ALTER TABLE users DROP COLUMN unlocked_at;

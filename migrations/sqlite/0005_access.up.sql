@@ -1,4 +1,4 @@
--- API keys under a key of their own, second factors, tokens that are good once, and whose a debate is.
+-- API keys under a key of their own, second factors, and tokens that are good once.
 ALTER TABLE api_keys ADD COLUMN key_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE api_keys ADD COLUMN scopes TEXT NOT NULL DEFAULT '';
 ALTER TABLE api_keys ADD COLUMN successor TEXT;
@@ -20,5 +20,3 @@ CREATE TABLE one_time_tokens (
 ) STRICT;
 CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens (expires_at);
 CREATE INDEX one_time_tokens_by_user ON one_time_tokens (user_id);
-CREATE INDEX sessions_by_family ON sessions (family);
-CREATE INDEX debates_by_owner ON debates (owner_id, created_at DESC);

@@ -157,6 +157,45 @@ class ApiKeys(unittest.TestCase):
                 self.assertEqual(daemon.get("/api/debates", **bearer(key))[0], 503, "the database is away indeed")
 
 
+    def test_keys_and_factors_survive_a_new_encryption_key(self):
+        """With the old one among the previous, and an API key that was used meanwhile also without it."""
+        old, new = strong_secret(), strong_secret()
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=old) as sandbox:
+            sandbox.run("migrate", check=0)
+            self.add(sandbox)
+            used, idle = (sandbox.run("user", "key", "create", "ada@example.org", check=0).stdout.strip().splitlines()[-1] for _ in range(2))
+            enrolled = sandbox.run_json("user", "mfa", "enrol", "ada@example.org", check=0)
+            self.assertIn(enrolled["secret"], enrolled["provisioning_uri"])
+            sandbox.environment.update(ARAGORA_ENCRYPTION_KEY=new, ARAGORA_ENCRYPTION_PREVIOUS_KEYS=old)
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.get("/api/debates", **bearer(used))[0], 200)
+                self.assertEqual(daemon.get("/api/auth/me", **bearer(used))[0], 403)
+            with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database:
+                kinds = [row[0] for row in database.execute("SELECT key_id FROM api_keys ORDER BY last_used_at IS NULL")]
+            self.assertEqual(len(set(kinds)), 2, "what was used has gone over, what was not has not")
+            self.assertEqual(sandbox.run("user", "mfa", "confirm", "ada@example.org").returncode, 64, "it opens: only the code is missing")
+            del sandbox.environment["ARAGORA_ENCRYPTION_PREVIOUS_KEYS"]
+            with Daemon(sandbox) as daemon:
+                self.assertEqual([daemon.get("/api/debates", **bearer(one))[0] for one in (used, idle)], [200, 401])
+
+    def test_a_new_jwt_secret_ends_no_session_while_the_old_one_is_named(self):
+        first, second = strong_secret(), strong_secret()
+        with Sandbox() as sandbox:
+            sandbox.run("migrate", check=0)
+            password = self.add(sandbox)
+            with Daemon(sandbox, JWT_SECRET=first) as daemon:
+                access = self.log_in(daemon, password)
+            with Daemon(sandbox, JWT_SECRET=second, JWT_SECRET_PREVIOUS=first) as daemon:
+                self.assertEqual(daemon.get("/api/auth/me", **bearer(access))[0], 200)
+                fresh = self.log_in(daemon, password)
+            with Daemon(sandbox, JWT_SECRET=second) as daemon:
+                self.assertEqual([daemon.get("/api/auth/me", **bearer(token))[0] for token in (access, fresh)], [401, 200])
+            for previous, said in ((second, "the same as"), ("changeme" * 4, "JWT_SECRET_PREVIOUS"), (first, "until they expire")):
+                found = json.loads(sandbox.run("validate-env", "--offline", "--json", JWT_SECRET=second, JWT_SECRET_PREVIOUS=previous).stdout)
+                self.assertIn(said, json.dumps(found["checks"]["jwt_secret"]))
+                self.assertEqual(found["checks"]["jwt_secret"]["status"], "ok" if previous == first else "error", found["checks"]["jwt_secret"])
+
+
 class Sockets(unittest.IsolatedAsyncioTestCase):
     def setUp(self):
         self.stack = contextlib.ExitStack()

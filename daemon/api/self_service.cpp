@@ -1,0 +1,156 @@
+#include "common/accounts/self_service.h"
+
+#include "common/base/text.h"
+#include "daemon/api/account_requests.h"
+#include "daemon/web/errors.h"
+
+namespace aragora::api {
+
+namespace {
+using accounts::Permission;
+
+accounts::NewAccount accountOf(const json::object& body) {
+  return {requireText(body, "email"), jsonTextOr(body, "name", ""), Secret(requireText(body, "password"))};
+}
+
+web::Response enlist(const web::Request& request, const Services& services) {
+  if (!services.options.registration)
+    throw Error(Code::Forbidden, "nobody can register here", "ask an administrator for an account");
+  const auto account = accountOf(request.jsonBody());
+  const auto client = clientOf(request);
+  const auto user = services.self_service.enlist(account, client);
+  auto answer = renderLogin(services.accounts.logIn(account.email, account.password, client), 201);
+  auto body = parseJson(answer.body, "our own answer").as_object();
+  body["user_id"] = user.id;
+  body["email"] = user.email;
+  body["name"] = user.name;
+  body["requires_verification"] = false;
+  body["created_at"] = toIso(user.created_at);
+  answer.body = toJson(body);
+  return answer;
+}
+
+// The names that clients send for it.
+std::optional<json::object> objectOf(const json::object& body, std::string_view field) {
+  const auto* const value = body.if_contains(field);
+  if (value == nullptr || value->is_null()) return std::nullopt;
+  if (!value->is_object()) throw Error(Code::Validation, fmt::format("{} is no object", field));
+  return value->get_object();
+}
+
+web::Response changeProfile(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  accounts::ProfileChange change;
+  if (const auto* name = body.if_contains("name"); name != nullptr && !name->is_null()) {
+    if (!name->is_string()) throw Error(Code::Validation, "name is no text");
+    change.name = std::string(name->get_string());
+  }
+  change.preferences = objectOf(body, "preferences");
+  const auto user = services.self_service.change(request.principal.user, change, doerOf(request));
+  auto answer = renderUser(user);
+  answer["user"] = renderUser(user);
+  return web::jsonResponse(answer);
+}
+
+web::Response changePassword(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  services.self_service.changePassword(request.principal.user, Secret(requireText(body, "current_password")),
+                                       Secret(requireText(body, "new_password")), doerOf(request));
+  return web::jsonResponse(
+      json::object{{"message", "the password is changed; log in again"}, {"sessions_revoked", true}});
+}
+
+web::Response resetPassword(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  services.self_service.resetPassword(requireText(body, "token"), Secret(requireText(body, "new_password")),
+                                      clientOf(request));
+  return web::jsonResponse(json::object{{"message", "the password is changed; log in with it"}});
+}
+
+web::Response setUp(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  const auto user = services.self_service.setUp(requireText(body, "token"), accountOf(body), clientOf(request));
+  return web::jsonResponse(json::object{{"message", "log in, and enrol a second factor"}, {"user", renderUser(user)}},
+                           201);
+}
+
+// What the link itself shows: how it is used. It says nothing of whether the token is good.
+web::Response showSetUp(const web::Request&, const Services&) {
+  return web::jsonResponse(json::object{
+      {"message", "POST here creates the first administrator, once"},
+      {"body", json::object{{"token", "of the link"}, {"email", "…"}, {"password", "15 characters or more"}}}});
+}
+
+accounts::User userOf(const web::Request& request, const Services& services) {
+  return services.database.reading([&](database::Connection& connection) {
+    return accounts::requireUserById(connection, request.parameters.at("id"));
+  });
+}
+
+web::Response users(const web::Request& request, const Services& services) {
+  const auto limit = request.integer("limit", 50, 1, 200);
+  const auto offset = request.integer("offset", 0, 0, 100'000'000);
+  const auto all = services.accounts.list();
+  json::array array;
+  for (std::size_t i = static_cast<std::size_t>(offset); i < all.size() && array.size() < std::size_t(limit); ++i)
+    array.push_back(renderUser(all[i]));
+  return web::jsonResponse(
+      json::object{{"users", std::move(array)}, {"total", all.size()}, {"limit", limit}, {"offset", offset}});
+}
+
+web::Response reset(const web::Request& request, const Services& services) {
+  const auto token = services.self_service.issueReset(userOf(request, services).email, doerOf(request));
+  return web::jsonResponse(json::object{{"token", token.reveal()},
+                                        {"expires_in", accounts::SelfService::kResetLives.count() * 3600},
+                                        {"message", "good once: POST /api/auth/password/reset"}});
+}
+
+web::Response unlock(const web::Request& request, const Services& services) {
+  services.accounts.unlock(userOf(request, services).email, doerOf(request));
+  return web::jsonResponse(json::object{{"success", true}});
+}
+}  // namespace
+
+void addSelfServiceRoutes(web::Router& router, const Services& services) {
+  // What costs a hash or guesses a token is slow from one network.
+  const auto tries = std::make_shared<web::RateLimiter>(services.options.logins_per_minute);
+  const auto slowly = [&services, tries](RouteHandler handler) -> web::Handler {
+    return [&services, tries, handler](const web::Request& request) {
+      const auto decision = tries->take(web::networkKey(request.client_address), std::chrono::steady_clock::now());
+      if (!decision.allowed) return web::rateLimited(decision, "tries", request.request_id);
+      return handler(request, services);
+    };
+  };
+  const auto open = [&](const char* path, RouteHandler handler) {
+    router.add({.method = "POST",
+                .pattern = path,
+                .handler = slowly(handler),
+                .body_limit = kCredentialsBodyLimit,
+                .takes_credentials = true});
+  };
+  open("/api/auth/register", enlist);
+  open("/api/auth/password/reset", resetPassword);
+  open("/api/auth/setup", setUp);
+  router.add({.method = "GET",
+              .pattern = "/api/auth/setup",
+              .handler = [&services](const web::Request& request) { return showSetUp(request, services); },
+              .query = {"token"},
+              .inline_handler = true});
+  router.add({.method = "POST",
+              .pattern = "/api/auth/password/change",
+              .permission = Permission::OwnCredentials,
+              .handler = slowly(changePassword),
+              .body_limit = kCredentialsBodyLimit});
+  constexpr std::size_t kProfileLimit = 32 * 1024;
+  for (const auto* method : {"PATCH", "PUT", "POST"})
+    addRoute(router, services, method, "/api/auth/me", Permission::OwnCredentials, changeProfile, kProfileLimit);
+  router.add({.method = "GET",
+              .pattern = "/api/admin/users",
+              .permission = Permission::Administer,
+              .handler = [&services](const web::Request& request) { return users(request, services); },
+              .query = {"limit", "offset"}});
+  addRoute(router, services, "POST", "/api/admin/users/{id}/reset", Permission::Administer, reset);
+  addRoute(router, services, "POST", "/api/admin/users/{id}/unlock", Permission::Administer, unlock);
+}
+
+}  // namespace aragora::api
