@@ -42,9 +42,13 @@ Secret passwordFor(const Options& options, bool& made) {
 void showPassword(const Output& out, const Secret& password) { showOnce(out, "The password", password); }
 
 json::object describe(const accounts::User& user) {
-  json::object object{{"id", user.id},         {"email", user.email},
-                      {"name", user.name},     {"role", accounts::roleName(user.role)},
-                      {"active", user.active}, {"last_login_at", nullptr}};
+  json::object object{{"id", user.id},
+                      {"email", user.email},
+                      {"name", user.name},
+                      {"role", accounts::roleName(user.role)},
+                      {"active", user.active},
+                      {"last_login_at", nullptr},
+                      {"mfa_enabled", user.second_factor}};
   if (user.last_login_at) object["last_login_at"] = toIso(*user.last_login_at);
   return object;
 }
@@ -70,7 +74,8 @@ int list(Context& context, const Options&) {
   for (const auto& user : OpenedAccounts(context).accounts.list()) {
     array.push_back(describe(user));
     out.line(fmt::format("{:<36} {:<7} {:<4} {}", user.email, accounts::roleName(user.role), user.active ? "on" : "off",
-                         user.last_login_at ? "last login " + toIso(*user.last_login_at) : "never logged in"));
+                         (user.last_login_at ? "last login " + toIso(*user.last_login_at) : "never logged in") +
+                             (user.second_factor ? ", second factor" : "")));
   }
   if (array.empty()) out.line("No users. Add one with: aragora user add --email ada@example.org --role admin");
   out.document({{"users", array}});

@@ -184,11 +184,13 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
 
 Login Accounts::proveSecondFactor(const std::string& pending_token, const std::string& code, const Client& client) {
   const auto pending = tokens_.readPending(pending_token, nowSeconds());
-  auto user =
-      database_.reading([&](database::Connection& connection) { return requireUserById(connection, pending.user); });
+  const auto rows =
+      database_.query(fmt::format("SELECT {} FROM users u WHERE u.id = $1", kUserColumns), {pending.user});
   const auto refuse = [] {
     throw Error(Code::Unauthorized, "the pending token is not valid", "log in again: POST /api/auth/login");
   };
+  if (rows.empty()) refuse();
+  auto user = userOf(rows[0]);
   if (!user.active || user.token_version != pending.token_version) refuse();
   second_factor_.require(user.id, code, {fmt::format("address:{}", client.address), client});
   auto login = open(std::move(user), {"", "", true}, client);

@@ -117,8 +117,10 @@ void addAccountRoutes(web::Router& router, const Services& services) {
               .takes_credentials = true});
   addRoute(router, services, "POST", "/api/auth/logout", Permission::OwnCredentials, logOut);
   addRoute(router, services, "POST", "/api/auth/logout-all", Permission::OwnCredentials, logOutEverywhere);
-  addRoute(router, services, "GET", "/api/auth/me", Permission::OwnAccount, me);
-  addRoute(router, services, "GET", "/api/auth/sessions", Permission::OwnAccount, sessions);
+  for (const auto* path : {"/api/auth/me", "/api/auth/profile"})
+    addRoute(router, services, "GET", path, Permission::OwnAccount, me);
+  for (const auto* path : {"/api/auth/sessions", "/api/auth/sessions/active"})
+    addRoute(router, services, "GET", path, Permission::OwnAccount, sessions);
   addRoute(router, services, "DELETE", "/api/auth/sessions/{id}", Permission::OwnCredentials, endSession);
 }
 

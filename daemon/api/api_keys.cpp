@@ -50,12 +50,21 @@ std::string idOf(const web::Request& request) {
   return accounts::meantAsApiKey(given) ? given.substr(accounts::kApiKeyPrefix.size()) : given;
 }
 
+// In days, or until when: the SDKs send a time.
+std::chrono::hours lifetimeOf(const json::object& body) {
+  const auto until = jsonTextOr(body, "expires_at", "");
+  if (until.empty()) return std::chrono::hours(24 * requireInteger(body, "expires_in_days", 365, 1, 3650));
+  const auto at = fromIso(until);
+  if (!at) throw Error(Code::Validation, "expires_at is no time", "such as 2027-01-13T10:00:00Z");
+  return std::chrono::floor<std::chrono::hours>(std::chrono::microseconds(*at - nowMicros()));
+}
+
 web::Response create(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   accounts::NewApiKey wanted;
   wanted.name = jsonTextOr(body, "name", "");
   if (const auto scopes = textsOf(body, "scopes")) wanted.scopes = accounts::requireScopes(*scopes);
-  wanted.lifetime = std::chrono::hours(24 * requireInteger(body, "expires_in_days", 365, 1, 3650));
+  wanted.lifetime = lifetimeOf(body);
   return renderMade(services.api_keys.create(request.principal.user, wanted, doerOf(request)));
 }
 

@@ -69,6 +69,7 @@ void addSecondFactorRoutes(web::Router& router, const Services& services) {
   own("/api/auth/mfa/step-up", stepUp);
   own("/api/auth/mfa/disable", disable);
   own("/api/auth/mfa/backup-codes", renewCodes);
+  addRoute(router, services, "DELETE", "/api/auth/mfa", Permission::OwnCredentials, disable);
   router.add({.method = "POST",
               .pattern = "/api/auth/mfa/verify",
               .handler = [&services](const web::Request& request) { return verify(request, services); },

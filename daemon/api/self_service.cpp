@@ -129,18 +129,19 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
                 .takes_credentials = true});
   };
   open("/api/auth/register", enlist);
-  open("/api/auth/password/reset", resetPassword);
+  for (const auto* path : {"/api/auth/password/reset", "/api/auth/reset-password"}) open(path, resetPassword);
   open("/api/auth/setup", setUp);
   router.add({.method = "GET",
               .pattern = "/api/auth/setup",
               .handler = [&services](const web::Request& request) { return showSetUp(request, services); },
               .query = {"token"},
               .inline_handler = true});
-  router.add({.method = "POST",
-              .pattern = "/api/auth/password/change",
-              .permission = Permission::OwnCredentials,
-              .handler = slowly(changePassword),
-              .body_limit = kCredentialsBodyLimit});
+  for (const auto* path : {"/api/auth/password/change", "/api/auth/change-password"})  // the SDKs differ
+    router.add({.method = "POST",
+                .pattern = path,
+                .permission = Permission::OwnCredentials,
+                .handler = slowly(changePassword),
+                .body_limit = kCredentialsBodyLimit});
   constexpr std::size_t kProfileLimit = 32 * 1024;
   for (const auto* method : {"PATCH", "PUT", "POST"})
     addRoute(router, services, method, "/api/auth/me", Permission::OwnCredentials, changeProfile, kProfileLimit);

@@ -69,11 +69,14 @@ class ApiKeys(unittest.TestCase):
             status, refused = daemon.post("/api/debates", {"task": "may it?"}, **bearer(reader))
             self.assertEqual((status, refused["code"]), (403, "FORBIDDEN"))
             self.assertIn("scope write", refused["error"])
-            for body in ({"scopes": ["root"]}, {"scopes": []}, {"scopes": "read"}, {"expires_in_days": 0}, {"expires_in_days": 4000}, {"name": "x" * 300}):
+            until = daemon.post("/api/auth/api-keys", {"expires_at": "2028-01-13T10:00:00Z"}, **bearer(ada))[1]
+            self.assertTrue(until["expires_at"] <= "2028-01-13T10:00:00" and until["expires_at"] > "2028-01-13T08", until)
+            self.assertEqual(self.delete(daemon, f"/api/auth/api-keys/{until['id']}", ada), 200)
+            for body in ({"expires_at": "yesterday"}, {"expires_at": "2020-01-01T00:00:00Z"}, {"scopes": ["root"]}, {"scopes": []}, {"scopes": "read"}, {"expires_in_days": 0}, {"expires_in_days": 4000}, {"name": "x" * 300}):
                 self.assertEqual(daemon.post("/api/auth/api-keys", body, **bearer(ada))[0], 400, body)
             # Shown once; the last use is noted.
             listed = daemon.get("/api/auth/api-keys", **bearer(ada))[1]
-            self.assertEqual(listed["count"], 2)
+            self.assertEqual((listed["count"], [entry["active"] for entry in listed["keys"]].count(True)), (3, 2))
             self.assertNotIn(key[17:], json.dumps(listed))
             self.assertTrue({entry["id"]: entry for entry in listed["keys"]}[made["id"]]["last_used"])
             # Nobody else's.
@@ -317,6 +320,62 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             await self.frame(socket, "authenticated")
             run("user", "key", "rotate", self.key["id"], "--overlap-hours", "0")
             await self.closes_within(socket, 2)
+
+
+class Instances(Sockets):
+    """The same with two instances on PostgreSQL: what one of them ends closes at the other."""
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        url = self.stack.enter_context(postgres_database())
+        self.sandbox = self.stack.enter_context(Sandbox(**production_environment(url, service("TEST_REDIS"))))
+        self.sandbox.run("migrate", check=0)
+        self.password = self.sandbox.run("user", "add", "ada@example.org", check=0).stdout.strip().splitlines()[-1]
+        self.daemon = self.stack.enter_context(Daemon(self.sandbox))
+        self.other = self.stack.enter_context(Daemon(self.sandbox))
+        self.access = self.log_in()
+        self.key = self.daemon.post("/api/auth/api-keys", {}, **bearer(self.access))[1]
+
+    test_a_key_and_a_token_open_a_socket_in_four_ways = None
+    test_who_says_nothing_or_lies_is_closed = None
+    test_a_ticket_is_good_once_and_for_what_it_was_given = None
+    test_a_socket_ends_with_its_session_or_key_wherever_that_ended = None
+
+    def delete(self, path, token):
+        self.assertEqual(self.other.request("DELETE", path, headers=bearer(token))[0], 200)
+
+    async def test_what_ends_on_one_closes_on_the_other(self):
+        endings = [lambda token: self.assertEqual(self.other.post("/api/auth/logout", None, **bearer(token))[0], 200),
+                   lambda token: self.assertEqual(self.other.post("/api/auth/logout-all", None, **bearer(token))[0], 200)]
+        for ending in endings:
+            token = self.log_in()
+            async with websockets.connect(self.url(), extra_headers=bearer(token)) as socket:
+                await self.frame(socket, "connection_info")
+                ending(token)
+                await self.closes_within(socket, 2)
+        token, victim = self.log_in(), self.log_in()
+        async with websockets.connect(self.url(), extra_headers=bearer(victim)) as socket, websockets.connect(self.url(), extra_headers=bearer(self.key["key"])) as keyed:
+            await self.frame(socket, "connection_info")
+            await self.frame(keyed, "connection_info")
+            sessions = self.other.get("/api/auth/sessions", **bearer(victim))[1]["sessions"]
+            self.delete("/api/auth/sessions/" + next(one["id"] for one in sessions if one["current"]), token)
+            self.delete("/api/auth/api-keys/" + self.key["id"], token)
+            await self.closes_within(socket, 2)
+            await self.closes_within(keyed, 2)
+
+    async def test_a_ticket_of_one_opens_the_other_and_only_once(self):
+        ticket = self.other.post("/api/ws-ticket", None, **bearer(self.access))[1]["ticket"]
+
+        async def open_at(daemon):
+            try:
+                async with websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws?ticket={ticket}") as socket:
+                    await self.frame(socket, "connection_info")
+                    return True
+            except websockets.InvalidStatusCode:
+                return False
+        opened = await asyncio.gather(*[open_at(daemon) for daemon in [self.daemon, self.other] * 6])
+        self.assertEqual(opened.count(True), 1)
 
 
 if __name__ == "__main__":
