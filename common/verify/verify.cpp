@@ -319,11 +319,11 @@ class Verifier {
       if (chain.first_bad)
         return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
                    "somebody changed the log; compare with a backup");
-      return {true, fmt::format("{}, chain holds{}", counted(chain.entries, "entry"),
-                                options_.witnesses.empty()
-                                    ? ""
-                                    : fmt::format(", nothing is missing that {} saw",
-                                                  counted(options_.witnesses.size(), "witness")))};
+      return {true,
+              fmt::format("{}, chain holds{}", counted(chain.entries, "entry"),
+                          options_.witnesses.empty() ? ""
+                                                     : fmt::format(", nothing is missing that {} saw",
+                                                                   counted(options_.witnesses.size(), "witness")))};
     });
   }
 

@@ -105,10 +105,8 @@ void addAccountRoutes(web::Router& router, const Services& services) {
     return [&services, handler](const web::Request& request) { return handler(request, services); };
   };
   using accounts::Permission;
-  router.add({.method = "POST",
-              .pattern = "/api/auth/login",
-              .handler = route(logIn),
-              .body_limit = kCredentialsBodyLimit});
+  router.add(
+      {.method = "POST", .pattern = "/api/auth/login", .handler = route(logIn), .body_limit = kCredentialsBodyLimit});
   router.add({.method = "POST",
               .pattern = "/api/auth/refresh",
               .handler = route(refresh),

@@ -7,7 +7,7 @@ namespace aragora::api {
 
 constexpr std::int64_t kAllEvents = 10'000;  // no debate has more: rounds and agents are bounded
 
-debate::Caller callerOf(const web::Request& request);
+debate::Caller callerOf(const web::Request& request, const Services& services);
 // The one that {id} names, by id or slug. Error(NotFound).
 store::Debate require(const web::Request& request, const Services& services);
 // What a creation answers.

@@ -50,12 +50,12 @@ json::array apply(const json::object& body, json::object& metadata) {
 web::Response update(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   json::array updated;
-  const auto debate =
-      services.debating.describe(request.parameters.at("id"), callerOf(request), [&](const store::Debate& before) {
-        auto metadata = metadataOf(before);
-        updated = apply(body, metadata);
-        return toJson(metadata);
-      });
+  const auto debate = services.debating.describe(request.parameters.at("id"), callerOf(request, services),
+                                                 [&](const store::Debate& before) {
+                                                   auto metadata = metadataOf(before);
+                                                   updated = apply(body, metadata);
+                                                   return toJson(metadata);
+                                                 });
   const auto metadata = metadataOf(debate);
   const auto value = [&](const char* name, const json::value& fallback) {
     const auto* found = metadata.if_contains(name);
@@ -85,12 +85,13 @@ web::Response fork(const web::Request& request, const Services& services) {
   auto metadata = metadataOf(draft);
   metadata["forked_from"] = parent.id;
   draft.metadata = toJson(metadata);
-  auto created = services.debating.create(std::move(draft), callerOf(request), [&](const store::Debate& debate) {
-    auto answer = createdBody(debate, request);
-    answer["parent_debate_id"] = parent.id;
-    answer["forked_from"] = parent.id;
-    return toJson(answer);
-  });
+  auto created =
+      services.debating.create(std::move(draft), callerOf(request, services), [&](const store::Debate& debate) {
+        auto answer = createdBody(debate, request);
+        answer["parent_debate_id"] = parent.id;
+        answer["forked_from"] = parent.id;
+        return toJson(answer);
+      });
   web::Response response;
   response.body = std::move(created.answer);
   return response;
@@ -124,8 +125,9 @@ web::Response batch(const web::Request& request, const Services& services) {
   json::array errors;
   for (auto& draft : drafts) {
     try {
+      if (!created.empty() && !request.one_more()) throw Error(Code::RateLimited, "too many debates at once");
       const auto answer =
-          services.debating.create(std::move(draft), callerOf(request),
+          services.debating.create(std::move(draft), callerOf(request, services),
                                    [&](const store::Debate& debate) { return toJson(createdBody(debate, request)); });
       created.push_back(parseJson(answer.answer, "our own answer"));
     } catch (const Error& error) {
@@ -144,15 +146,18 @@ web::Response batch(const web::Request& request, const Services& services) {
 
 void addDebateChangeRoutes(web::Router& router, const Services& services) {
   using Handler = web::Response (*)(const web::Request&, const Services&);
-  const auto add = [&](const char* method, const char* path, Handler handler) {
+  const auto add = [&](const char* method, const char* path, Handler handler,
+                       std::optional<web::Bucket> strictly = {}) {
     router.add({.method = method,
                 .pattern = path,
                 .permission = accounts::Permission::RunDebates,
-                .handler = [&services, handler](const web::Request& request) { return handler(request, services); }});
+                .handler = [&services, handler](const web::Request& request) { return handler(request, services); },
+                .strictly = strictly});
   };
   for (const auto* method : {"PATCH", "PUT"}) add(method, "/api/debates/{id}", update);
-  for (const auto* path : {"/api/debates/{id}/fork", "/api/debates/{id}/clone"}) add("POST", path, fork);
-  add("POST", "/api/debates/batch", batch);
+  for (const auto* path : {"/api/debates/{id}/fork", "/api/debates/{id}/clone"})
+    add("POST", path, fork, web::Bucket::Debates);
+  add("POST", "/api/debates/batch", batch, web::Bucket::Debates);
 }
 
 }  // namespace aragora::api

@@ -52,9 +52,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
 }
 
 store::Debate Service::cancel(const std::string& id, const Caller& caller) {
-  auto debate = require(id);
-  if (caller.only_own && debate.owner != caller.principal)
-    throw Error(Code::Forbidden, "this debate is somebody else's", "its owner or an administrator can do that");
+  auto debate = requireToChange(id, caller);
   if (debate.finished())
     throw Error(Code::Conflict, fmt::format("the debate has ended as {}", store::name(debate.status)));
   parts_.database.write([&](database::Connection& connection) {
@@ -69,7 +67,7 @@ store::Debate Service::cancel(const std::string& id, const Caller& caller) {
 
 store::Debate Service::describe(const std::string& id, const Caller& caller,
                                 const std::function<std::string(const store::Debate&)>& change) {
-  auto debate = require(id);
+  auto debate = requireToChange(id, caller);
   parts_.database.write([&](database::Connection& connection) {
     const auto metadata = store::Debates::lockMetadata(connection, debate.id);
     if (!metadata) throw Error(Code::NotFound, fmt::format("Debate not found: {}", debate.id));
@@ -79,6 +77,13 @@ store::Debate Service::describe(const std::string& id, const Caller& caller,
     audit::append(connection, parts_.keyring, entryOf(caller, "debate.update", debate.id));
   });
   parts_.changed(Change::Described, debate.id);
+  return debate;
+}
+
+store::Debate Service::requireToChange(const std::string& id, const Caller& caller) {
+  auto debate = require(id);
+  if (caller.only_own && debate.owner != caller.principal)
+    throw Error(Code::Forbidden, "this debate is somebody else's", "its owner or an administrator can do that");
   return debate;
 }
 

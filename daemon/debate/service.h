@@ -57,6 +57,7 @@ class Service {
   store::Debate require(const std::string& id);  // Error(NotFound)
 
  private:
+  store::Debate requireToChange(const std::string& id, const Caller& caller);  // Error(NotFound | Forbidden)
   Parts parts_;
   Creations creations_;
 };

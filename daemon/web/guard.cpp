@@ -228,6 +228,14 @@ class Guard::Exchange : public edge::Exchange {
     return {bucket, {found == settings_->per_minute.end() ? 0 : found->second}, key};
   }
 
+  bool oneMore() {
+    LimitsOf limits;
+    if (route_->strictly == Bucket::Debates)
+      limits.push_back(limitOf(Bucket::Debates, digestKey({request_.principal.name()})));
+    const auto standings = guard_.limits_.countWaiting(std::move(limits), Counting::Take);
+    return web::admitted(standings);
+  }
+
   // In a worker, once it is known who asks.
   std::optional<Response> countCaller() {
     if (!route_->counted) return std::nullopt;
@@ -261,8 +269,9 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   // The dispatcher's catch-all.
-  Response handle() const {
+  Response handle() {
     try {
+      if (route_->strictly) request_.one_more = [this] { return oneMore(); };
       return route_->handler(request_);
     } catch (...) {
       return currentErrorResponse(request_.request_id, fmt::format("{} {}", request_.method, request_.path));

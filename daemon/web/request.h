@@ -14,6 +14,9 @@ struct Request : edge::Request {
   std::string client_address;  // behind trusted proxies: the client's, not the proxy's
   accounts::Principal principal;
   std::map<std::string, std::string> parameters;  // {id} of the route
+  // A handler that does several of what the route's own limit counts calls it for each but the first: whether one more
+  // is allowed. In a worker.
+  std::function<bool()> one_more;
 
   // Body as a JSON object; an empty body is {}. Throws InvalidJson, UnsupportedMediaType or Validation.
   json::object jsonBody() const;

@@ -25,7 +25,7 @@ struct Route {
   bool counted = true;  // by the rate limits
   std::size_t body_limit = 1U << 20;
   std::optional<Bucket> strictly = {};  // besides, by a limit of its own
-  bool takes_credentials = false;  // in its body; those that it refuses are audited
+  bool takes_credentials = false;       // in its body; those that it refuses are audited
   // Whoever shows none is let in as nobody, and asked for them there (a WebSocket's first message).
   bool credentials_later = false;
   // Made by add():

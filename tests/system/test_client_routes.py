@@ -133,6 +133,20 @@ class Routes:
             self.assertEqual(self.send("POST", "/api/debates/batch", wrong)[0], 400, wrong)
         self.assertEqual(self.get("/api/search?q=good")["total"], 0, "all of a batch are understood, or none is created")
 
+    def test_each_debate_of_a_batch_counts(self):
+        with self.another(ARAGORA_DEBATE_RATE_LIMIT="3") as daemon:
+            status, _, answer = daemon.request("POST", "/api/debates/batch", {"items": [{"task": f"many {i}", "rounds": 0} for i in range(9)]})
+            body = json.loads(answer)
+            self.assertEqual(status, 200, body)
+            self.assertTrue(3 <= body["submitted"] <= 4, body)
+            self.assertEqual(body["submitted"] + len(body["errors"]), 9)
+            self.assertIn("too many debates", body["errors"][0]["error"])
+
+    @contextlib.contextmanager
+    def another(self, **environment):
+        with Sandbox(**environment) as sandbox, Daemon(sandbox) as daemon:
+            yield daemon
+
     def test_agents_and_leaderboard(self):
         agents = self.get("/api/agents")
         self.assertEqual(agents["items"], agents["agents"])
