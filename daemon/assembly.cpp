@@ -17,6 +17,7 @@
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
+#include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/process_metrics.h"
 #include "daemon/lifecycle/recovery_metrics.h"
 #include "daemon/web/guard.h"
@@ -76,7 +77,8 @@ struct Assembly::Parts {
         prober(proberOptions(config, [this] { return redisState(); }), *database,
                [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
-                static_cast<std::size_t>(config.integer(key::kQueueLimit))),
+                static_cast<std::size_t>(config.integer(key::kQueueLimit)),
+                std::chrono::milliseconds(config.integer(key::kQueueMs))),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
         debating({*database, debates, keyring, engine,
                   [this](debate::Change change, const std::string& id) { changed(change, id); }}),
@@ -91,7 +93,7 @@ struct Assembly::Parts {
         refusals(*database, keyring),
         services{apiOptions(config), accounts, api_keys, tickets, self_service, *database, debates, pages, ratings,
                  providers,          debating, metrics,  prober,  keyring,      lists,     limits},
-        guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics),
+        guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics, &memory.scarce()),
         metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
         tls(tlsContext(config)),
@@ -200,6 +202,11 @@ struct Assembly::Parts {
       registry.gauge("aragora_ratelimit_fallback_active",
                      sisters.configured() && sisters.state() != redis::LinkState::Connected ? 1 : 0);
       registry.gauge("aragora_instances", static_cast<double>(sisters.alive()));
+      registry.gauge("aragora_http_connections_most", static_cast<double>(listener.mostConnections()));
+      registry.count("aragora_http_shed_total", {{"reason", "connections"}},
+                     static_cast<double>(listener.takeTurnedAway()));
+      registry.count("aragora_http_shed_total", {{"reason", "idle"}}, static_cast<double>(listener.takeGivenUp()));
+      registry.count("aragora_http_shed_total", {{"reason", "queue"}}, static_cast<double>(workers.takeTurnedAway()));
       registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
       registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
       registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
@@ -228,11 +235,11 @@ struct Assembly::Parts {
       systemd::notifyWatchdog();
   }
 
-  // Requests that wait while nobody takes one for too long.
+  // All of them at something for too long.
   bool workersProgress() {
     const auto now = std::chrono::steady_clock::now();
     const auto taken = workers.taken();
-    if (taken != workers_taken || workers.queued() == 0) {
+    if (taken != workers_taken || workers.someThreadIsFree()) {
       workers_taken = taken;
       workers_moved = now;
     }
@@ -317,6 +324,7 @@ struct Assembly::Parts {
   cluster::SharedLimits shared_limits;
   web::Limits limits;
   lifecycle::Prober prober;
+  lifecycle::MemoryWatch memory;
   edge::WorkerPool workers;
   debate::Engine engine;
   debate::Service debating;
@@ -349,6 +357,7 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
         key::kHandshakeRate, key::kRefreshRate},
        [](Parts& parts, const config::Config& config) {
          parts.guard.reload(guardSettings(config));
+         parts.listener.trust(guardSettings(config).trusted_proxies);
          parts.metrics_guard.reload(guardSettings(config));
        }},
       {{key::kTlsCertificate, key::kTlsKey},
@@ -377,6 +386,7 @@ void Assembly::start() {
   auto& parts = *parts_;
   parts.sisters.start();
   parts.prober.start();
+  parts.memory.start();
   parts.engine.start();
   // An embedded database has one daemon only.
   if (parts.sisters.configured() || parts.target.engine == database::Engine::Postgres) parts.follower.start();
@@ -388,6 +398,9 @@ void Assembly::start() {
   parts.backups.start();
   log::info("aragora {} listens on {} ({}, {})", kVersion, parts.listensOn(), parts.config.text(key::kEnvironment),
             database::describe(parts.target));
+  if (const auto most = parts.listener.mostConnections();
+      most < static_cast<std::size_t>(parts.config.integer(key::kMaxConnections)))
+    log::warning("at most {} are taken: no more files may be open (LimitNOFILE)", counted(most, "connection"));
   systemd::notifyReady(parts.statusLine());
 }
 
@@ -433,6 +446,7 @@ void Assembly::stop() {
   parts.refusals.stop();
   parts.audit_watch.stop();
   parts.backups.stop();
+  parts.memory.stop();
   parts.prober.stop();
   log::info("stopped");
 }

@@ -54,6 +54,8 @@ std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config) {
 edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsContext* tls, const Sites& sites) {
   edge::ListenerOptions options;
   options.max_connections = static_cast<std::size_t>(config.integer(key::kMaxConnections));
+  options.most_of_one_address = static_cast<std::size_t>(config.integer(key::kConnectionsPerAddress));
+  options.proxies = guardSettings(config).trusted_proxies;
   options.entrances.clear();
   const auto add = [&](std::string_view setting, edge::TlsContext* spoken, edge::Site* site) {
     for (auto& address : config.addresses(setting)) {

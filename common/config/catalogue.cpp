@@ -73,12 +73,19 @@ const std::vector<Setting>& table() {
             "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for "
             "root and its owner, else ~/.local/state/aragora."),
       integer(kWorkers, {"ARAGORA_WORKERS"}, "48", 1, 64, "Worker threads for requests that touch the database."),
-      integer(kQueueLimit, {"ARAGORA_QUEUE_LIMIT"}, "512", 1, 100000,
-              "Requests that may wait for a worker; more are answered 503 with Retry-After."),
+      integer(kQueueLimit, {"ARAGORA_QUEUE_LIMIT"}, "4096", 1, 100000,
+              "Requests that may wait for a worker, a bound on memory; more are answered 503 with Retry-After."),
+      integer(kQueueMs, {"ARAGORA_QUEUE_MS"}, "1000", 10, 60000,
+              "How long a request may wait for a worker; then it is answered 503 with Retry-After, and later ones are "
+              "served."),
       integer(kDrainSeconds, {"ARAGORA_DRAIN_SECONDS"}, "20", 0, 600,
               "How long a stopping daemon finishes requests before it closes them."),
       integer(kMaxConnections, {"ARAGORA_MAX_CONNECTIONS"}, "12000", 16, 1000000,
-              "Open client connections, WebSockets included."),
+              "Open client connections, WebSockets included; fewer when the limit of open files is lower. When all are "
+              "taken, those that have been idle for longest make room."),
+      integer(kConnectionsPerAddress, {"ARAGORA_CONNECTIONS_PER_ADDRESS"}, "2000", 0, 1000000,
+              "Open connections of one address (a /64 for IPv6), and at most half of all; 0 is no limit. Trusted "
+              "proxies are not held to it; a sixteenth stays free of any one address."),
       integer(kSocketsPerAddress, {"ARAGORA_SOCKETS_PER_ADDRESS"}, "100", 0, 1000000,
               "Open WebSockets of one client address (a /64 for IPv6); 0 is no limit."),
       integer(kSocketsPerAccount, {"ARAGORA_SOCKETS_PER_ACCOUNT"}, "100", 0, 1000000,

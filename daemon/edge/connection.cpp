@@ -24,6 +24,8 @@ constexpr std::size_t kFramingLimit = 8 * 1024;  // of a chunked body: a chunk's
 constexpr std::size_t kLingerBytes = 64 * 1024;
 constexpr auto kHeadTime = std::chrono::seconds(10);
 constexpr auto kIdleTime = std::chrono::seconds(75);
+constexpr auto kFreshTime = std::chrono::milliseconds(100);  // may just be about to say something
+constexpr auto kIntroductionTime = std::chrono::seconds(1);  // a handshake or a first head, while others wait
 constexpr auto kTransferTime = std::chrono::seconds(60);
 constexpr auto kLingerTime = std::chrono::seconds(2);
 
@@ -34,6 +36,8 @@ void acknowledgeAtOnce(tcp::socket& socket) {
   ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
+}  // namespace
+
 // Whoever reaches a local socket is on this machine.
 std::string peerOf(const tcp::socket& socket) {
   beast::error_code failed;
@@ -42,19 +46,17 @@ std::string peerOf(const tcp::socket& socket) {
   return local ? "127.0.0.1" : endpoint.address().to_string();
 }
 
-}  // namespace
-
-Connection::Connection(Stream socket, std::shared_ptr<Door> door, const Entrance& entrance)
+Connection::Connection(Stream socket, std::shared_ptr<Door> door, Site& site, std::string peer,
+                       std::shared_ptr<void> place)
     : socket_(std::move(socket)),
       door_(std::move(door)),
       shared_(*door_->shared()),
-      site_(*entrance.site),
+      site_(site),
+      place_(std::move(place)),
+      peer_(std::move(peer)),
       buffer_(kHeadLimit) {
   door_->enter(*this);
-  ++shared_.connections;
-  place_ = std::shared_ptr<void>(nullptr, [shared = door_->shared()](void*) { --shared->connections; });
   beast::error_code ignored;
-  peer_ = peerOf(socket_.next_layer());
   socket_.next_layer().set_option(tcp::no_delay(true), ignored);
 }
 
@@ -144,6 +146,18 @@ void Connection::checkDeadline(SteadyTime now) {
 void Connection::close() {
   beast::error_code ignored;
   socket_.close(ignored);
+}
+
+SteadyTime Connection::makesRoomFrom() const {
+  const auto since = deadline_ - (served_any_ ? kIdleTime : kHeadTime);
+  if (idle()) return since + kFreshTime;
+  if (state_ == State::Handshake || (state_ == State::Head && !served_any_)) return since + kIntroductionTime;
+  return SteadyTime::max();
+}
+
+void Connection::giveUp() {
+  close();
+  place_.reset();
 }
 
 void Connection::setBusy(bool busy) {
@@ -263,8 +277,10 @@ void Connection::refuse(const Refusal& refusal) {
 void Connection::dispatch() {
   state_ = State::Working;
   if (auto answer = exchange_->answerNow()) return respond(std::move(*answer));
-  const bool accepted = shared_.workers.post([self = shared_from_this()]() mutable {
-    auto response = std::make_shared<Response>(self->exchange_->answer());  // shared with nobody: std::function copies
+  const bool accepted = shared_.workers.post([self = shared_from_this()](Turn turn) mutable {
+    auto response = std::make_shared<Response>(  // shared with nobody: std::function copies
+        turn == Turn::InTime ? self->exchange_->answer()
+                             : self->exchange_->refuse({503, "the server is busy: this waited for too long"}));
     auto& context = self->door_->context();
     net::post(context,
               [self = std::move(self), response = std::move(response)] { self->respond(std::move(*response)); });

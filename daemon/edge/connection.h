@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "daemon/edge/listener.h"
+#include "daemon/edge/occupancy.h"
 #include "daemon/edge/stream.h"
 
 namespace aragora::edge {
@@ -20,10 +21,16 @@ namespace bhttp = beast::http;
 
 // What the connections of all doors share. Outlives them: every one of them holds it.
 struct Shared {
-  Shared(ListenerOptions given, WorkerPool& pool) : options(std::move(given)), workers(pool) {}
+  Shared(ListenerOptions given, WorkerPool& pool)
+      : options(std::move(given)),
+        workers(pool),
+        occupancy(std::make_shared<Occupancy>(OccupancyOptions{connectionsThatFit(options.max_connections),
+                                                               options.most_of_one_address, options.proxies})) {}
   ListenerOptions options;
   WorkerPool& workers;
-  std::atomic<std::size_t> connections{0};
+  std::shared_ptr<Occupancy> occupancy;  // shared with the places of connections
+  std::atomic<std::uint64_t> turned_away{0};
+  std::atomic<std::uint64_t> idle_given_up{0};
   std::atomic<std::size_t> busy{0};  // between a complete head and its answer
   std::atomic<bool> draining{false};
 };
@@ -55,6 +62,8 @@ class Door : public std::enable_shared_from_this<Door> {
   };
   void accept(Gate& gate);
   void welcome(net::ip::tcp::socket socket, const Entrance& entrance);
+  bool makeRoom();
+  void turnAway(net::ip::tcp::socket socket, const Entrance& entrance, const std::string& peer, Crowded crowded);
   void sweep();
   void stopAccepting();
 
@@ -67,11 +76,14 @@ class Door : public std::enable_shared_from_this<Door> {
   std::unordered_set<Connection*> connections_;
 };
 
+// Address of the other end; 127.0.0.1 for a local socket.
+std::string peerOf(const net::ip::tcp::socket& socket);
+
 // One client, from accept to close or to the WebSocket it becomes. Lives in its I/O thread, kept by its own operations
 // alone: a worker hands the last reference back (see dispatch).
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Stream socket, std::shared_ptr<Door> door, const Entrance& entrance);
+  Connection(Stream socket, std::shared_ptr<Door> door, Site& site, std::string peer, std::shared_ptr<void> place);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -80,7 +92,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Called once a second.
   void checkDeadline(std::chrono::steady_clock::time_point now);
   bool idle() const { return state_ == State::Head && !head_started_ && buffer_.size() == 0; }
+  // From when on it is given up for a newcomer where there is no room: one that is silent, or that takes its time to
+  // say what it wants. Never while it is answered.
+  std::chrono::steady_clock::time_point makesRoomFrom() const;
   void close();
+  // Its place is free at once, not when the last of its operations has ended.
+  void giveUp();
 
  private:
   enum class State { Handshake, Head, Body, Working, Writing, Lingering };

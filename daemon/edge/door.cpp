@@ -1,10 +1,12 @@
 #include "daemon/edge/connection.h"
+#include "daemon/edge/response_head.h"
 
 namespace aragora::edge {
 
 namespace {
 constexpr auto kSweep = std::chrono::seconds(1);
 constexpr auto kPauseAfterFailure = std::chrono::milliseconds(100);
+constexpr std::size_t kShareThatLeaves = 32;
 }  // namespace
 
 Door::Door(IoThreads::Context& context, std::size_t thread, std::shared_ptr<Shared> shared)
@@ -36,14 +38,58 @@ void Door::accept(Gate& gate) {
 }
 
 void Door::welcome(net::ip::tcp::socket socket, const Entrance& entrance) {
-  if (shared_->draining || shared_->connections >= shared_->options.max_connections) return;
+  if (shared_->draining) return;
+  auto peer = peerOf(socket);
+  auto entered = shared_->occupancy->enter(peer);
+  if (entered.crowded == Crowded::AllTaken && makeRoom()) entered = shared_->occupancy->enter(peer);
+  if (!entered.place) return turnAway(std::move(socket), entrance, peer, entered.crowded);
   std::shared_ptr<TlsSession> tls;  // shared with operations of the stream
   if (entrance.tls != nullptr) {
     beast::error_code failed;
     socket.native_non_blocking(true, failed);
     tls = entrance.tls->accept(socket.native_handle());
   }
-  std::make_shared<Connection>(Stream(std::move(socket), std::move(tls)), shared_from_this(), entrance)->start();
+  std::make_shared<Connection>(Stream(std::move(socket), std::move(tls)), shared_from_this(), *entrance.site,
+                               std::move(peer), std::move(entered.place))
+      ->start();
+}
+
+// Those that have been silent for longest make room: a share of them at once, so that a crowd at the door does not have
+// them all looked at for each of its own.
+bool Door::makeRoom() {
+  const auto now = std::chrono::steady_clock::now();
+  std::vector<std::pair<std::chrono::steady_clock::time_point, Connection*>> silent;
+  for (auto* connection : connections_) {
+    if (const auto from = connection->makesRoomFrom(); from < now) silent.emplace_back(from, connection);
+  }
+  if (silent.empty()) return false;
+  const auto some = silent.begin() + static_cast<std::ptrdiff_t>(1 + silent.size() / kShareThatLeaves);
+  std::nth_element(silent.begin(), some - 1, silent.end());
+  for (auto one = silent.begin(); one != some; ++one) one->second->giveUp();
+  shared_->idle_given_up += static_cast<std::uint64_t>(some - silent.begin());
+  return true;
+}
+
+// Says why, where that needs no handshake, and is gone: nobody waits for a client here.
+void Door::turnAway(net::ip::tcp::socket socket, const Entrance& entrance, const std::string& peer, Crowded crowded) {
+  ++shared_->turned_away;
+  if (entrance.tls != nullptr) return;
+  Request request;
+  request.peer = peer;
+  const auto exchange = entrance.site->open(std::move(request));
+  auto response =
+      exchange->refuse(crowded == Crowded::ByThisAddress ? Refusal{429, "too many connections from this address"}
+                                                         : Refusal{503, "too many connections"});
+  exchange->finish(response, {});
+  std::string answer;
+  writeResponseHead(answer, response, false);
+  answer += response.content();
+  beast::error_code ignored;
+  std::array<char, 4096> said{};
+  socket.non_blocking(true, ignored);
+  socket.read_some(net::buffer(said), ignored);  // what is not read would reset the connection before it is heard
+  socket.write_some(net::buffer(answer), ignored);
+  socket.shutdown(net::ip::tcp::socket::shutdown_send, ignored);
 }
 
 void Door::sweep() {
@@ -51,6 +97,7 @@ void Door::sweep() {
   sweep_timer_.async_wait([self = shared_from_this()](beast::error_code error) {
     if (error) return;
     const auto now = std::chrono::steady_clock::now();
+    self->shared_->workers.turnAwayLate();
     // A copy: a closed connection leaves the set while it is walked.
     const std::vector<Connection*> all(self->connections_.begin(), self->connections_.end());
     for (auto* connection : all) connection->checkDeadline(now);

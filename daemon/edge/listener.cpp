@@ -113,7 +113,11 @@ void Listener::start() {
 
 const std::vector<Entrance>& Listener::entrances() const { return shared_->options.entrances; }
 
-std::size_t Listener::connections() const { return shared_->connections; }
+std::size_t Listener::connections() const { return shared_->occupancy->taken(); }
+std::size_t Listener::mostConnections() const { return shared_->occupancy->most(); }
+std::uint64_t Listener::takeTurnedAway() { return shared_->turned_away.exchange(0); }
+std::uint64_t Listener::takeGivenUp() { return shared_->idle_given_up.exchange(0); }
+void Listener::trust(std::vector<aragora::net::Block> proxies) { shared_->occupancy->trust(std::move(proxies)); }
 
 void Listener::stopAccepting() {
   shared_->draining = true;

@@ -4,6 +4,7 @@
 // Thread-safe.
 #pragma once
 
+#include "common/net/address.h"
 #include "common/net/listen_address.h"
 #include "daemon/edge/exchange.h"
 #include "daemon/edge/io_threads.h"
@@ -24,7 +25,9 @@ struct Entrance {
 
 struct ListenerOptions {
   std::vector<Entrance> entrances{{}};
-  std::size_t max_connections = 12000;
+  std::size_t max_connections = 12000;  // fewer when that many files cannot be open
+  std::size_t most_of_one_address = 0;  // of them; 0: no limit. Some stay free whoever takes the others
+  std::vector<net::Block> proxies;      // that stand for many clients
 };
 
 struct Shared;
@@ -42,6 +45,11 @@ class Listener {
   // With the ports that the kernel chose.
   const std::vector<Entrance>& entrances() const;
   std::size_t connections() const;
+  std::size_t mostConnections() const;
+  // Since the last time: connections that were not taken in, idle ones that made room.
+  std::uint64_t takeTurnedAway();
+  std::uint64_t takeGivenUp();
+  void trust(std::vector<net::Block> proxies);
 
   // Drain: no new connections, idle ones closed, answers carry Connection: close.
   void stopAccepting();

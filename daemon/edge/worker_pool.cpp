@@ -4,19 +4,47 @@
 
 namespace aragora::edge {
 
-WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit), at_work_(threads) {
+WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit, std::chrono::milliseconds patience)
+    : queue_limit_(queue_limit), patience_(patience), at_work_(threads) {
   for (std::size_t i = 0; i < threads; ++i)
     threads_.emplace_back([this](std::stop_token stop) { run(std::move(stop)); });
 }
 
-bool WorkerPool::post(std::function<void()> task) {
+bool WorkerPool::post(Task task) {
+  std::vector<Waiting> late;
+  bool accepted = false;
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || queue_.size() >= queue_limit_) return false;
-    queue_.push_back(std::move(task));
+    late = takeLate();
+    accepted = !stopping_ && queue_.size() < queue_limit_;
+    if (accepted) queue_.push_back({std::move(task), std::chrono::steady_clock::now()});
   }
-  arrived_.notify_one();
-  return true;
+  turnAway(late);
+  if (accepted) arrived_.notify_one();
+  return accepted;
+}
+
+void WorkerPool::turnAwayLate() {
+  std::vector<Waiting> late;
+  {
+    const std::lock_guard lock(mutex_);
+    late = takeLate();
+  }
+  turnAway(late);
+}
+
+std::vector<WorkerPool::Waiting> WorkerPool::takeLate() {
+  std::vector<Waiting> all;
+  while (!queue_.empty() && late(queue_.front())) {
+    all.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  return all;
+}
+
+void WorkerPool::turnAway(const std::vector<Waiting>& late) {
+  turned_away_ += late.size();
+  for (const auto& waiting : late) waiting.task(Turn::TooLate);
 }
 
 std::size_t WorkerPool::queued() const {
@@ -38,21 +66,26 @@ void WorkerPool::stop(std::chrono::milliseconds patience) {
 }
 
 // None when there is nothing left to do.
-std::function<void()> WorkerPool::next(const std::stop_token& stop) {
+std::optional<WorkerPool::Waiting> WorkerPool::next(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, stop, [this] { return !queue_.empty(); });
-  if (queue_.empty()) return {};
-  auto task = std::move(queue_.front());
+  if (queue_.empty()) return std::nullopt;
+  auto waiting = std::move(queue_.front());
   queue_.pop_front();
-  return task;
+  return waiting;
 }
 
 void WorkerPool::run(std::stop_token stop) {
   ::pthread_setname_np(::pthread_self(), "worker");
   const interrupt::Minding minding(at_once_);
-  while (const auto task = next(stop)) {
+  while (const auto waiting = next(stop)) {
     ++taken_;
-    if (!at_once_.turned()) task();
+    if (at_once_.turned()) continue;
+    ++busy_;
+    const bool too_late = late(*waiting);
+    if (too_late) ++turned_away_;
+    waiting->task(too_late ? Turn::TooLate : Turn::InTime);
+    --busy_;
   }
   {
     const std::lock_guard lock(mutex_);

@@ -1,11 +1,15 @@
-// A bounded queue served by a fixed number of threads. Full means refused, never waiting. Thread-safe.
+// A bounded queue served by a fixed number of threads. Who is served under load is decided by age: what has waited for
+// longer than the patience is turned away, so that those who come now are not answered when they have left. The bound
+// on the length is there for memory's sake. Full means refused, never waiting. Thread-safe.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -13,12 +17,22 @@
 
 namespace aragora::edge {
 
+enum class Turn { InTime, TooLate };
+
 class WorkerPool {
  public:
-  WorkerPool(std::size_t threads, std::size_t queue_limit);
+  // Told whether it comes in time: too late, it has only to say so, and at once; that may be in the thread of a post()
+  // or of turnAwayLate().
+  using Task = std::function<void(Turn)>;
+  WorkerPool(std::size_t threads, std::size_t queue_limit,
+             std::chrono::milliseconds patience = std::chrono::seconds(1));
   ~WorkerPool() { stop(std::chrono::milliseconds(0)); }
   // False when the queue is full or the pool is stopping. Tasks must not throw.
-  bool post(std::function<void()> task);
+  bool post(Task task);
+  // Those that have waited for too long while no thread was free.
+  void turnAwayLate();
+  bool someThreadIsFree() const { return busy_ < threads_.size(); }
+  std::uint64_t takeTurnedAway() { return turned_away_.exchange(0); }  // since the last time
   std::size_t queued() const;
   // Tasks that were taken from the queue so far: when it does not grow while tasks wait, nobody works.
   std::uint64_t taken() const { return taken_; }
@@ -27,17 +41,27 @@ class WorkerPool {
   void stop(std::chrono::milliseconds patience);
 
  private:
+  struct Waiting {
+    Task task;
+    std::chrono::steady_clock::time_point since;
+  };
   void run(std::stop_token stop);
-  std::function<void()> next(const std::stop_token& stop);
+  std::optional<Waiting> next(const std::stop_token& stop);
+  std::vector<Waiting> takeLate();
+  bool late(const Waiting& waiting) const { return std::chrono::steady_clock::now() - waiting.since > patience_; }
+  void turnAway(const std::vector<Waiting>& late);
   std::size_t queue_limit_;
+  std::chrono::milliseconds patience_;
   mutable std::mutex mutex_;
   std::condition_variable_any arrived_;
-  std::deque<std::function<void()>> queue_;
+  std::deque<Waiting> queue_;
   bool stopping_ = false;
   std::size_t at_work_ = 0;
   std::condition_variable ended_;
   interrupt::Switch at_once_;
   std::atomic<std::uint64_t> taken_{0};
+  std::atomic<std::uint64_t> turned_away_{0};
+  std::atomic<std::size_t> busy_{0};
   std::vector<std::jthread> threads_;
 };
 

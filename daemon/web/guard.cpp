@@ -103,6 +103,10 @@ class Guard::Exchange : public edge::Exchange {
       if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin))
         throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
       requireKnownQuery(*route_, request_);
+      if (route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
+        guard_.metrics_.count("aragora_http_shed_total", {{"reason", "memory"}});
+        return refuse({503, "the server is short of memory"});
+      }
       return std::nullopt;
     } catch (const Error& error) {
       return errorResponse(error, request_.request_id);
@@ -287,12 +291,13 @@ class Guard::Exchange : public edge::Exchange {
 };
 
 Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, Limits& limits,
-             RefusalLog& refusals, metrics::Registry& metrics)
+             RefusalLog& refusals, metrics::Registry& metrics, const std::atomic<bool>* memory_scarce)
     : authenticator_(authenticator),
       router_(router),
       limits_(limits),
       refusals_(refusals),
       metrics_(metrics),
+      memory_scarce_(memory_scarce),
       settings_(std::move(settings)) {}
 
 void Guard::reload(GuardSettings settings) { settings_.set(std::move(settings)); }

@@ -4,6 +4,7 @@
 // Thread-safe; reload() swaps the settings.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 
@@ -31,8 +32,9 @@ struct GuardSettings {
 class Guard : public edge::Site {
  public:
   // All of them outlive it.
+  // `memory_scarce`: counted routes are refused while it says so. Null: nobody watches.
   Guard(GuardSettings settings, const Authenticator& authenticator, const Router& router, Limits& limits,
-        RefusalLog& refusals, metrics::Registry& metrics);
+        RefusalLog& refusals, metrics::Registry& metrics, const std::atomic<bool>* memory_scarce = nullptr);
 
   std::unique_ptr<edge::Exchange> open(edge::Request request) override;
   void reload(GuardSettings settings);
@@ -44,6 +46,7 @@ class Guard : public edge::Site {
   Limits& limits_;
   RefusalLog& refusals_;
   metrics::Registry& metrics_;
+  const std::atomic<bool>* memory_scarce_;
   Reloadable<GuardSettings> settings_;
 };
 

@@ -27,6 +27,24 @@ constexpr std::size_t kMaxSubscriptions = 100;
 constexpr Micros kMayBeNobody = 10'000'000;
 constexpr std::string_view kSecretProtocol = "access_token.";
 
+struct Batch {
+  std::vector<FramePtr> frames;
+  bool known = true;  // there is such a debate
+  bool failed = true;
+};
+
+Batch fetch(store::Debates& debates, const std::string& debate_id, std::int64_t since) {
+  Batch batch;
+  try {
+    for (const auto& event : debates.events(debate_id, since, kReplayBatch)) batch.frames.push_back(makeFrame(event));
+    if (batch.frames.empty()) batch.known = debates.find(debate_id).has_value();
+    batch.failed = false;
+  } catch (const std::exception& error) {
+    log::warning("replay of {} failed: {}", printable(debate_id, 60), error.what());
+  }
+  return batch;
+}
+
 bool knownUser(const accounts::Principal& principal) {
   return principal.caller != accounts::Caller::Anonymous && principal.caller != accounts::Caller::Nobody;
 }
@@ -285,21 +303,12 @@ void Session::replayNext() {
   found->second.more = false;
   // The one reference goes to the worker and comes back with the batch, so that it is never dropped over there.
   const bool accepted = shard_->services().workers.post(
-      [self = shared_from_this(), debate_id = found->first, since = found->second.last_seq]() mutable {
-        std::vector<FramePtr> frames;
-        bool known = true;
-        bool failed = false;
-        try {
-          auto& debates = self->shard_->services().debates;
-          for (const auto& event : debates.events(debate_id, since, kReplayBatch)) frames.push_back(makeFrame(event));
-          if (frames.empty()) known = debates.find(debate_id).has_value();
-        } catch (const std::exception& error) {
-          log::warning("replay of {} failed: {}", printable(debate_id, 60), error.what());
-          failed = true;
-        }
+      [self = shared_from_this(), debate_id = found->first, since = found->second.last_seq](edge::Turn turn) mutable {
+        auto batch = turn == edge::Turn::InTime ? fetch(self->shard_->services().debates, debate_id, since) : Batch{};
         auto& context = self->shard_->context();
-        net::post(context, [self = std::move(self), debate_id = std::move(debate_id), frames = std::move(frames), known,
-                            failed] { self->replayed(debate_id, frames, known, failed); });
+        net::post(context, [self = std::move(self), debate_id = std::move(debate_id), batch = std::move(batch)] {
+          self->replayed(debate_id, batch.frames, batch.known, batch.failed);
+        });
       });
   if (!accepted) replayed(found->first, {}, true, true);
 }

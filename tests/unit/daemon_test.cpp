@@ -8,8 +8,10 @@
 #include "common/store/ratings.h"
 #include "daemon/assembly.h"
 #include "daemon/debate/consensus.h"
+#include "daemon/edge/occupancy.h"
 #include "daemon/edge/target.h"
 #include "daemon/edge/worker_pool.h"
+#include "daemon/lifecycle/memory_watch.h"
 #include "daemon/providers/provider.h"
 #include "daemon/web/errors.h"
 #include "daemon/web/guard.h"
@@ -397,14 +399,100 @@ TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {
   std::mutex gate;
   gate.lock();
   edge::WorkerPool pool(1, 2);
-  ASSERT_TRUE(pool.post([&] { const std::lock_guard wait(gate); }));
+  ASSERT_TRUE(pool.post([&](edge::Turn) { const std::lock_guard wait(gate); }));
   while (pool.queued() > 0) std::this_thread::yield();
-  EXPECT_TRUE(pool.post([&] { ++ran; }));
-  EXPECT_TRUE(pool.post([&] { ++ran; }));
-  EXPECT_FALSE(pool.post([&] { ++ran; }));
+  EXPECT_TRUE(pool.post([&](edge::Turn) { ++ran; }));
+  EXPECT_TRUE(pool.post([&](edge::Turn) { ++ran; }));
+  EXPECT_FALSE(pool.post([&](edge::Turn) { ++ran; }));
   gate.unlock();
   pool.stop(std::chrono::seconds(5));
   EXPECT_EQ(ran, 2);
+}
+
+TEST(WorkerPool, TurnsAwayWhatHasWaitedForTooLongAndServesWhatComesNow) {
+  using std::chrono::milliseconds;
+  std::mutex gate;
+  gate.lock();
+  edge::WorkerPool pool(1, 1000, milliseconds(50));
+  ASSERT_TRUE(pool.post([&](edge::Turn) { const std::lock_guard wait(gate); }));
+  while (pool.queued() > 0) std::this_thread::yield();
+  std::atomic<int> late{0};
+  std::atomic<int> served{0};
+  const auto task = [&](edge::Turn turn) { ++(turn == edge::Turn::InTime ? served : late); };
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(pool.post(task)) << "however long the queue is";
+  EXPECT_FALSE(pool.someThreadIsFree());
+  std::this_thread::sleep_for(milliseconds(60));
+  pool.turnAwayLate();  // though no thread is free
+  EXPECT_EQ(late, 100);
+  EXPECT_EQ(pool.queued(), 0U);
+  EXPECT_TRUE(pool.post(task));
+  std::this_thread::sleep_for(milliseconds(60));
+  EXPECT_TRUE(pool.post(task));  // turns the one before it away
+  EXPECT_EQ(late, 101);
+  gate.unlock();
+  pool.stop(std::chrono::seconds(5));
+  EXPECT_EQ(served, 1);
+  EXPECT_EQ(pool.takeTurnedAway(), 101U);
+  EXPECT_EQ(pool.takeTurnedAway(), 0U);
+}
+
+TEST(Occupancy, OneAddressNeverHasAllPlacesAndGivesThemBack) {
+  const auto occupancy = std::make_shared<edge::Occupancy>(
+      edge::OccupancyOptions{.most = 160, .most_of_one = 20, .proxies = {*net::Block::parse("10.0.0.1")}});
+  const auto fill = [&](const std::string& peer) {
+    std::vector<std::shared_ptr<void>> held;
+    for (auto entered = occupancy->enter(peer); entered.crowded == edge::Crowded::No; entered = occupancy->enter(peer))
+      held.push_back(std::move(entered.place));
+    return held;
+  };
+  {
+    const auto client = fill("192.0.2.1");
+    EXPECT_EQ(client.size(), 20U);
+    EXPECT_EQ(occupancy->enter("192.0.2.1").crowded, edge::Crowded::ByThisAddress);
+    EXPECT_EQ(occupancy->enter("::ffff:192.0.2.1").crowded, edge::Crowded::ByThisAddress) << "the same, mapped";
+    EXPECT_EQ(occupancy->enter("192.0.2.2").crowded, edge::Crowded::No);
+    const auto network = fill("2001:db8::1");
+    EXPECT_EQ(network.size(), 20U);
+    EXPECT_EQ(occupancy->enter("2001:db8::ffff:2").crowded, edge::Crowded::ByThisAddress) << "the same /64";
+    EXPECT_EQ(occupancy->enter("2001:db8:0:1::1").crowded, edge::Crowded::No);
+  }
+  EXPECT_EQ(occupancy->taken(), 0U);
+  const auto proxy = fill("10.0.0.1");
+  EXPECT_EQ(proxy.size(), 150U) << "a sixteenth stays free";
+  EXPECT_EQ(occupancy->enter("192.0.2.1").crowded, edge::Crowded::No);
+  occupancy->trust({});
+  EXPECT_EQ(occupancy->enter("10.0.0.1").crowded, edge::Crowded::ByThisAddress);
+  const auto rest = fill("192.0.2.7");
+  EXPECT_EQ(rest.size(), 10U);
+  EXPECT_EQ(occupancy->enter("192.0.2.8").crowded, edge::Crowded::AllTaken);
+}
+
+TEST(MemoryUse, IsTheTightestOfTheControlGroupsAround) {
+  const TemporaryDirectory directory;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    const auto path = directory.path() / name;
+    makeDirectories(path.parent_path(), 0700);
+    writeFileAtomically(path, text);
+  };
+  const lifecycle::MemoryWatchOptions options{directory.path() / "groups", directory.path() / "membership"};
+  EXPECT_EQ(lifecycle::memoryUse(options).limit, 0U) << "nothing there to ask";
+  write("membership", "4:memory:/\n0::/system.slice/x.service\n");
+  write("groups/system.slice/x.service/memory.max", "max\n");
+  write("groups/system.slice/x.service/memory.current", "700\n");
+  EXPECT_EQ(lifecycle::memoryUse(options).limit, 0U);
+  write("groups/system.slice/memory.max", "1000\n");
+  write("groups/system.slice/memory.current", "950\n");
+  write("groups/system.slice/memory.stat", "anon 500\ninactive_file 50\nactive_file 400\n");
+  EXPECT_EQ(lifecycle::memoryUse(options).used, 900U) << "without what the kernel can give back";
+  write("groups/system.slice/x.service/memory.max", "720\n");
+  EXPECT_EQ(lifecycle::memoryUse(options).limit, 720U);
+  write("groups/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  write("groups/memory/memory.usage_in_bytes", "9223372036854771711\n");
+  EXPECT_EQ(lifecycle::memoryUse(options).limit, 720U) << "version 1 without a limit";
+  write("groups/memory/memory.limit_in_bytes", "1000\n");
+  write("groups/memory/memory.usage_in_bytes", "1000\n");
+  write("groups/memory/memory.stat", "inactive_file 0\ntotal_inactive_file 10\n");
+  EXPECT_EQ(lifecycle::memoryUse(options).used, 990U);
 }
 
 TEST(DemoProvider, SaysTheSameForTheSameQuestion) {
