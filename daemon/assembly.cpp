@@ -104,7 +104,7 @@ struct Assembly::Parts {
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
     bus.subscribe([this](const store::Event& event) {
       follower.wrote(event.debate_id, event.seq);
-      sisters.tell({cluster::HintKind::Event, event.debate_id, event.seq});
+      sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
     });
     collectMetrics();
   }
@@ -143,8 +143,7 @@ struct Assembly::Parts {
   void changed(debate::Change change, const std::string& debate_id) {
     lists.drop();
     sisters.tellAndWait(
-        {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id,
-         0});
+        {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
   }
 
   lifecycle::RedisState redisState() const {

@@ -35,6 +35,8 @@ constexpr Description kHelp[] = {
     {"aragora_agent_calls_total", "Provider calls, by agent and status."},
     {"aragora_agent_latency_seconds", "Duration of provider calls."},
     {"aragora_rate_limit_hits_total", "Requests refused by the rate limit."},
+    {"aragora_ratelimit_fallback_active", "1 while this instance counts limits for itself: Redis is away or slow."},
+    {"aragora_instances", "Instances on this database that say in Redis that they live."},
     {"aragora_db_pool_size", "Configured database connections."},
     {"aragora_db_pool_available", "Database connections that are free or may be opened."},
     {"aragora_audit_log_broken", "1 when the audit log lacks what was written down about it elsewhere."},

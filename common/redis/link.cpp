@@ -92,8 +92,8 @@ void Link::run(const std::stop_token& stop) {
 void Link::serve(const std::stop_token& stop) {
   const net::Limits limits{deadlineIn(options_.connect), options_.connect, stop};
   Wire wire(options_.address, limits);
-  if (!options_.channel.empty())
-    requireGood(wire.call({"SUBSCRIBE", options_.channel}, limits), options_.address, "SUBSCRIBE");
+  for (const auto& channel : options_.channels)
+    requireGood(wire.call({"SUBSCRIBE", channel}, limits), options_.address, "SUBSCRIBE");
   last_sent_ = Clock::now();
   {
     const std::lock_guard lock(mutex_);
@@ -141,7 +141,7 @@ void Link::read(Wire& wire) {
 
 void Link::answer(const Reply& reply) {
   const auto& parts = reply.elements;
-  if (!options_.channel.empty() && parts.size() == 3 && parts[0].text == "message") {
+  if (!options_.channels.empty() && parts.size() == 3 && parts[0].text == "message") {
     if (on_message_) on_message_(parts[2].text);
     return;
   }

@@ -1,7 +1,7 @@
 // A connection to Redis for a daemon: commands of all threads go through it one behind the other without waiting for
 // each other's answers (pipelining), and each answer comes back in the link's own thread. Nobody ever waits for it: a
 // command that finds no connection, or a full queue, is refused at once, and one that is not answered within its time
-// is told so. Lost connections are opened anew after growing pauses. A link with a channel listens to it and has
+// is told so. Lost connections are opened anew after growing pauses. A link with channels listens to them and has
 // nothing else to say (Redis keeps the two apart). Thread-safe.
 #pragma once
 
@@ -15,6 +15,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/redis/address.h"
@@ -30,7 +31,7 @@ std::string_view name(LinkState state);
 
 struct LinkOptions {
   Address address{};
-  std::string channel{};                      // to listen to; empty: for commands
+  std::vector<std::string> channels{};        // to listen to; none: for commands
   std::chrono::milliseconds connect{1000};    // name look-up, TLS and password included
   std::chrono::milliseconds prompt{100};      // an answer later than this makes the link slow
   std::chrono::milliseconds silence{1000};    // after which a connection counts as broken

@@ -14,12 +14,14 @@ enum class HintKind {
   Event,   // a debate has an event of that number
   Lists,   // lists show something else
   Cancel,  // somebody asked for the end of a debate
+  Minded,  // whoever told a hint with that ticket: it was heard here, and minded
 };
 
 struct Hint {
   HintKind kind = HintKind::Lists;
   std::string debate_id{};
-  std::int64_t seq = 0;
+  std::int64_t seq = 0;     // of an event
+  std::int64_t ticket = 0;  // under which to say that it was minded; 0: nobody waits for that
 };
 
 // One line. `instance` is who tells it, so that nobody minds what it said itself.

@@ -9,7 +9,9 @@ namespace aragora::cluster {
 using redis::LinkState;
 
 namespace {
-constexpr auto kHandingOn = std::chrono::milliseconds(100);
+constexpr auto kMinding = std::chrono::milliseconds(100);
+constexpr auto kNoWaiting = std::chrono::seconds(2);  // for those that did not listen
+constexpr std::string_view kHints = "hints";
 constexpr auto kConnecting = std::chrono::milliseconds(1200);
 constexpr auto kBeatWithin = std::chrono::milliseconds(1000);
 constexpr auto kGoodbye = std::chrono::milliseconds(50);
@@ -35,6 +37,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3] * 6)
 redis.call('PEXPIRE', KEYS[2], ARGV[3] * 6)
 return redis.call('HVALS', KEYS[2])
 )";
+
+std::string ownChannel(const std::string& instance) { return fmt::format("{}:{}", kHints, instance); }
 }  // namespace
 
 Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard, std::function<void(bool)> listening)
@@ -46,17 +50,28 @@ Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard,
   redis::LinkOptions how;
   how.address = *options_.redis;
   speaking_ = std::make_unique<redis::Link>(how, [this](LinkState, const std::string& reason) { noteState(reason); });
-  how.channel = key("hints");
+  how.channels = {key(kHints), key(ownChannel(options_.instance))};
   listening_ = std::make_unique<redis::Link>(
       how,
       [this](LinkState state, const std::string& reason) {
         noteState(reason);
         on_listening_(state != LinkState::Away);
       },
-      [this](const std::string& line) {
-        const auto said = parse(line);
-        if (said && said->instance != options_.instance) heard_(said->hint);
-      });
+      [this](const std::string& line) { hear(line); });
+}
+
+void Sisters::hear(const std::string& line) {
+  const auto said = parse(line);
+  if (!said) return;
+  if (said->hint.kind == HintKind::Minded) {
+    const std::lock_guard lock(mutex_);
+    const auto found = tickets_.find(said->hint.ticket);
+    if (found != tickets_.end()) ++found->second.minded;
+    return minded_.notify_all();
+  }
+  if (said->instance != options_.instance) heard_(said->hint);
+  if (said->hint.ticket != 0)  // our own, too: it is one of those that Redis counts
+    publish(ownChannel(said->instance), {.kind = HintKind::Minded, .ticket = said->hint.ticket}, {});
 }
 
 void Sisters::start() {
@@ -85,18 +100,40 @@ LinkState Sisters::state() const {
   return configured() ? std::min(speaking_->state(), listening_->state()) : LinkState::Away;
 }
 
-bool Sisters::publish(const Hint& hint, redis::Link::Done done) {
+bool Sisters::publish(std::string_view channel, const Hint& hint, redis::Link::Done done) {
   return configured() &&
-         speaking_->send({"PUBLISH", key("hints"), encode(hint, options_.instance)}, kBeatWithin, std::move(done));
+         speaking_->send({"PUBLISH", key(channel), encode(hint, options_.instance)}, kBeatWithin, std::move(done));
 }
 
-void Sisters::tell(const Hint& hint) { publish(hint, {}); }
+void Sisters::tell(const Hint& hint) { publish(kHints, hint, {}); }
 
-void Sisters::tellAndWait(const Hint& hint) {
-  if (state() != LinkState::Connected) return tell(hint);
-  auto handed_on = std::make_shared<std::promise<void>>();  // shared with an answer that may come late
-  auto future = handed_on->get_future();
-  if (publish(hint, [handed_on](const redis::Reply*) { handed_on->set_value(); })) future.wait_for(kHandingOn);
+void Sisters::tellAndWait(Hint hint) {
+  std::unique_lock lock(mutex_);
+  if (state() != LinkState::Connected || Clock::now() < no_waiting_until_) {
+    lock.unlock();
+    return tell(hint);
+  }
+  const auto ticket = ++last_ticket_;
+  tickets_[ticket] = {};
+  lock.unlock();
+  hint.ticket = ticket;
+  const bool told = publish(kHints, hint, [this, ticket](const redis::Reply* reply) {
+    const std::lock_guard answering(mutex_);
+    const auto found = tickets_.find(ticket);
+    if (found != tickets_.end()) found->second.listeners = reply != nullptr ? reply->integer : 0;
+    minded_.notify_all();
+  });
+  lock.lock();
+  if (told) await(lock, ticket);
+  tickets_.erase(ticket);
+}
+
+void Sisters::await(std::unique_lock<std::mutex>& lock, std::int64_t ticket) {
+  const auto all_have = [this, ticket] {
+    const auto& one = tickets_.at(ticket);
+    return one.listeners && one.minded >= *one.listeners;
+  };
+  if (!minded_.wait_for(lock, kMinding, all_have)) no_waiting_until_ = Clock::now() + kNoWaiting;
 }
 
 void Sisters::beat(const std::string& about) {

@@ -4,6 +4,8 @@
 // Thread-safe; only tellAndWait() waits.
 #pragma once
 
+#include <condition_variable>
+#include <map>
 #include <memory>
 
 #include "common/redis/script.h"
@@ -35,9 +37,9 @@ class Sisters {
   // Of both connections, the worse one.
   redis::LinkState state() const;
   void tell(const Hint& hint);
-  // Until Redis has handed it on: what a client does next, at another instance, finds it heard. Not while Redis is slow
-  // or away.
-  void tellAndWait(const Hint& hint);
+  // Until all who listen have minded it: what a client does next, at another instance, finds it so. At most for a
+  // moment, not while Redis is slow or away, nor just after one that listens did not.
+  void tellAndWait(Hint hint);
   // Once a second or so. `about` is JSON.
   void beat(const std::string& about);
   // Those that lived when it was last known, this one included; at least one.
@@ -48,7 +50,16 @@ class Sisters {
   std::string key(std::string_view name) const { return options_.prefix + ":" + std::string(name); }
 
  private:
-  bool publish(const Hint& hint, redis::Link::Done done);
+  using Clock = std::chrono::steady_clock;
+  // How many have minded a hint, of how many that listen.
+  struct Ticket {
+    std::int64_t minded = 0;
+    std::optional<std::int64_t> listeners;
+  };
+
+  bool publish(std::string_view channel, const Hint& hint, redis::Link::Done done);
+  void hear(const std::string& line);
+  void await(std::unique_lock<std::mutex>& lock, std::int64_t ticket);
   void noteState(const std::string& reason);
   void tellState();
 
@@ -59,6 +70,10 @@ class Sisters {
   std::atomic<std::size_t> alive_{0};
   std::atomic<bool> stopping_{false};
   mutable std::mutex mutex_;
+  std::condition_variable minded_;
+  std::map<std::int64_t, Ticket> tickets_;  // that somebody waits for
+  std::int64_t last_ticket_ = 0;
+  Clock::time_point no_waiting_until_{};
   bool settled_ = false;  // both have tried to connect
   redis::LinkState told_ = redis::LinkState::Connected;
   std::string reason_;  // the last

@@ -221,7 +221,7 @@ class Guard::Exchange : public edge::Exchange {
 
   void appendLimitsOf(const accounts::Principal& caller, LimitsOf& limits) const {
     const auto key = digestKey({caller.name()});
-    if (caller.caller == Caller::Operator || caller.caller == Caller::User)
+    if (caller.caller != Caller::Nobody && caller.caller != Caller::Anonymous && caller.caller != Caller::Monitor)
       limits.push_back(limitOf(Bucket::Account, key));
     if (route_->strictly == Bucket::Debates && accounts::permits(caller, route_->permission))
       limits.push_back(limitOf(Bucket::Debates, key));

@@ -111,6 +111,16 @@ def posting(sandbox):
     return str(sandbox.write("post.lua", "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{\"task\": \"bench\", \"rounds\": 0}'\n"))
 
 
+def bench_limits():
+    """What it costs to ask Redis about each request, and how long the way to another instance is."""
+    with postgres_database() as url, Sandbox(DATABASE_URL=url, REDIS_URL=service("TEST_REDIS")) as sandbox:
+        sandbox.run("migrate", check=0)
+        with Daemon(sandbox) as free, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="1000000") as counting:
+            for name, path, clients in (("cached", "/api/leaderboard", 64), ("cached, one client", "/api/leaderboard", 1), ("agents, from the database", "/api/agents", 64)):
+                (with_limits, p99), (without, other) = in_turn(lambda: wrk(f"http://127.0.0.1:{counting.port}{path}", clients), lambda: wrk(f"http://127.0.0.1:{free.port}{path}", clients))
+                row(f"limits in Redis: {name}", f"{with_limits:,.0f}/s, p99 {p99:.1f} ms", f"without limits {without:,.0f}/s, p99 {other:.1f} ms ({with_limits / without:.2f})", "said", True)
+
+
 def bench_session():
     """What a session costs: its token is looked up in the database at each request."""
     for engine in ("SQLite", "PostgreSQL"):

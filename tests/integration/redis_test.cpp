@@ -157,9 +157,10 @@ TEST(Link, AWrongPasswordIsToldAndTriedAgain) {
   EXPECT_EQ(told.find("not-the-password"), std::string::npos);
 }
 
-TEST(Link, HearsWhatIsPublishedOnItsChannelOnly) {
+TEST(Link, HearsWhatIsPublishedOnItsChannelsOnly) {
   auto options = server();
-  options.channel = "test:" + newUlid();
+  const auto channel = "test:" + newUlid();
+  options.channels = {channel, channel + ":own"};
   std::mutex mutex;
   std::vector<std::string> heard;
   Link listening(options, {}, [&](const std::string& payload) {
@@ -170,8 +171,9 @@ TEST(Link, HearsWhatIsPublishedOnItsChannelOnly) {
   listening.awaitFirstAttempt(5s);
   ASSERT_EQ(listening.state(), LinkState::Connected);
   Connected speaking;
-  ask(speaking.link, {"PUBLISH", options.channel + ":other", "no"});
-  for (int i = 0; i < 100; ++i) speaking.link.send({"PUBLISH", options.channel, fmt::format("{}", i)}, 5s);
+  ask(speaking.link, {"PUBLISH", channel + ":other", "no"});
+  for (int i = 0; i < 100; ++i)
+    speaking.link.send({"PUBLISH", i % 2 == 0 ? channel : channel + ":own", fmt::format("{}", i)}, 5s);
   EXPECT_TRUE(eventually([&] {
     const std::lock_guard lock(mutex);
     return heard.size() == 100;

@@ -98,11 +98,44 @@ class Together(unittest.TestCase):
                 time.sleep(0.6)  # longer than a call takes
                 self.assertEqual(len(endpoint.requests), asked, "a call was started after the end")
 
+    def test_a_client_that_creates_here_and_streams_there_sees_the_end(self):
+        async def stream(daemon, debate_id):
+            async with websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws") as socket, asyncio.timeout(20):
+                await socket.send(json.dumps({"type": "subscribe", "debate_id": debate_id}))
+                seen = []
+                async for text in socket:
+                    frame = json.loads(text)
+                    seen += [frame["seq"]] if "seq" in frame else []
+                    if frame["type"] == "debate_end":
+                        return seen == list(range(1, len(seen) + 1))
+
+        async def all_of_them(daemons):
+            async def one(turn):
+                debate_id = await asyncio.to_thread(create, daemons[turn % 3], rounds=1)
+                return await stream(daemons[(turn // 3) % 3], debate_id)
+            return await asyncio.gather(*(one(turn) for turn in range(18)))
+
+        with sisters(3, service("TEST_REDIS")) as (_, daemons):
+            self.assertEqual(asyncio.run(all_of_them(daemons)), [True] * 18)
+
+    def test_instances_know_how_many_they_are(self):
+        def alive(daemon):
+            text = daemon.request("GET", "/metrics")[2].decode()
+            return int(next(line.split()[1] for line in text.splitlines() if line.startswith("aragora_instances ")))
+
+        with sisters(3, service("TEST_REDIS")) as (_, daemons):
+            until(lambda: {alive(daemon) for daemon in daemons} == {3}, 10)
+            daemons[2].stop()
+            until(lambda: {alive(daemon) for daemon in daemons[:2]} == {2}, 10)
+            daemons[1].kill()
+            until(lambda: alive(daemons[0]) == 1, 20)
+
     def test_deployments_on_one_redis_do_not_hear_each_other(self):
         with RedisServer() as redis, sisters(1, redis.url) as (_, (one,)), sisters(1, redis.url) as (_, (other,)):
             debate_id = create(one, rounds=0)
             one.wait_finished(debate_id)
-            self.assertEqual(len(redis.cli("PUBSUB", "CHANNELS").split()), 2)
+            channels = redis.cli("PUBSUB", "CHANNELS").split()
+            self.assertEqual(len({channel.split("}")[0] for channel in channels}), 2, channels)
             self.assertNotIn(debate_id, listed(other))
             self.assertNotIn("a task", redis.cli("--scan"))
 
@@ -123,10 +156,12 @@ class Troubled(unittest.TestCase):
         self.assertLess(delays[-1], worst)
 
     def test_killed_and_back(self):
-        with RedisServer() as redis, sisters(2, redis.url) as (_, (first, second)):
+        with RedisServer() as redis, sisters(2, redis.url, ARAGORA_MULTI_INSTANCE="true") as (_, (first, second)):
             self.assert_follows(first, second, 0.5)
             redis.kill()
             self.assert_once((first, second), AWAY)
+            until(lambda: first.get("/api/health")[1]["status"] == "degraded", 5)
+            self.assertEqual(first.get("/api/ready")[0], 200, "it goes on")
             self.assert_follows(first, second, 1.2)
             debate_id = create(first, rounds=10)
             until(lambda: status(second, debate_id) == "running", 5)
@@ -138,7 +173,7 @@ class Troubled(unittest.TestCase):
             self.assert_once((first, second), BACK)
             self.assertLess(time.monotonic() - started, 2 + 0.5)
             self.assert_follows(first, second, 0.5)
-            self.assertEqual(first.get("/api/health")[1]["redis"], "connected")
+            until(lambda: first.get("/api/health")[1]["redis"] == "connected", 3)  # which looks once a second
 
     def test_frozen_and_thawed(self):
         with RedisServer() as redis, sisters(2, redis.url) as (_, (first, second)):
