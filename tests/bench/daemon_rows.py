@@ -116,7 +116,7 @@ def bench_limits():
     with postgres_database() as url, Sandbox(DATABASE_URL=url, REDIS_URL=service("TEST_REDIS")) as sandbox:
         sandbox.run("migrate", check=0)
         with Daemon(sandbox) as free, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="1000000") as counting:
-            for name, path, clients in (("cached", "/api/leaderboard", 64), ("cached, one client", "/api/leaderboard", 1), ("agents, from the database", "/api/agents", 64)):
+            for name, path, clients in (("cached", "/api/leaderboard", 64), ("cached, two clients", "/api/leaderboard", 2), ("agents, from the database", "/api/agents", 64)):
                 (with_limits, p99), (without, other) = in_turn(lambda: wrk(f"http://127.0.0.1:{counting.port}{path}", clients), lambda: wrk(f"http://127.0.0.1:{free.port}{path}", clients))
                 row(f"limits in Redis: {name}", f"{with_limits:,.0f}/s, p99 {p99:.1f} ms", f"without limits {without:,.0f}/s, p99 {other:.1f} ms ({with_limits / without:.2f})", "said", True)
 
@@ -228,5 +228,5 @@ def run_http():
         bench_http(sandbox)
 
 
-PARTS = {"http": run_http, "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres, "session": bench_session,
+PARTS = {"http": run_http, "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres, "session": bench_session, "limits": bench_limits,
          "debates": bench_debates, "sockets": bench_sockets, "stop": bench_stop}

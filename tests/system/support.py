@@ -342,13 +342,18 @@ class Cluster:
 
 
 class RedisServer:
-    """A Redis of a test's own, to be stopped, killed and emptied. Keeps nothing over a restart."""
+    """A Redis of a test's own, to be stopped, killed and emptied. Keeps nothing over a restart. With an authority it speaks TLS, too."""
 
-    def __init__(self, password="n0t-the-sample-pw"):
+    def __init__(self, password="n0t-the-sample-pw", authority=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-redis-"))
         self.port, self.password, self.process = free_port(), password, None
         self.socket = self.directory / "redis.sock"
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        self.tls = []
+        if authority:
+            tls_port = free_port()
+            self.tls_url = f"rediss://:{password}@localhost:{tls_port}/0"
+            self.tls = ["--tls-port", str(tls_port), "--tls-cert-file", str(authority.certificate), "--tls-key-file", str(authority.key), "--tls-ca-cert-file", str(authority.file), "--tls-auth-clients", "no"]
         self.start()
 
     def __enter__(self):
@@ -360,7 +365,7 @@ class RedisServer:
 
     def start(self, limit=20):
         self.process = subprocess.Popen(["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.directory),
-                                         "--requirepass", self.password], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                                         "--requirepass", self.password, *self.tls], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + limit
         while self.cli("PING", check=False) != "PONG":
             assert time.monotonic() < deadline, "Redis did not start"

@@ -8,7 +8,7 @@ import unittest
 
 import websockets
 
-from support import Daemon, RedisServer, Sandbox, SlowWire, main, postgres_database, service
+from support import Authority, Daemon, RedisServer, Sandbox, SlowWire, main, postgres_database, service
 from test_debates import slow_endpoint, until
 from test_provider import KEY
 
@@ -215,6 +215,16 @@ class Troubled(unittest.TestCase):
                 self.assertLess(time.monotonic() - started, 20 * 0.1, "requests waited for Redis")
                 wire.delay = 0
                 self.assert_once((first, second), BACK)
+
+    def test_over_tls_with_whom_the_certificate_names_only(self):
+        with Authority() as authority, RedisServer(authority=authority) as redis:
+            with sisters(2, redis.tls_url, SSL_CERT_FILE=str(authority.file)) as (_, (first, second)):
+                self.assert_follows(first, second, 0.5)
+                self.assertEqual(self.said(first, AWAY), 0, first.text())
+            with sisters(2, redis.tls_url) as (_, (first, second)):
+                self.assert_once((first, second), AWAY)
+                self.assertIn("not signed by anybody trusted here", first.text())
+                self.assert_follows(first, second, 1.2)
 
     def test_absent_from_the_start_and_over_a_socket_as_a_narrow_user(self):
         with RedisServer() as redis:
