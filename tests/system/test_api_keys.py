@@ -2,6 +2,7 @@
 import asyncio
 import base64
 import contextlib
+import hmac
 import json
 import secrets
 import sqlite3
@@ -206,6 +207,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
         self.sandbox = self.stack.enter_context(Sandbox(ARAGORA_API_TOKEN=strong_secret()))
         self.sandbox.run("migrate", check=0)
         self.password = self.sandbox.run("user", "add", "ada@example.org", check=0).stdout.strip().splitlines()[-1]
+        self.sandbox.environment["JWT_SECRET"] = strong_secret()
         self.daemon = self.stack.enter_context(Daemon(self.sandbox))
         self.access = self.log_in()
         self.key = self.daemon.post("/api/auth/api-keys", {}, **bearer(self.access))[1]
@@ -322,6 +324,27 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             await self.closes_within(socket, 2)
 
 
+    async def test_a_socket_ends_when_its_token_or_key_expires_unless_a_fresh_one_comes(self):
+        def expiring(seconds):
+            head, claims, _ = self.access.split(".")
+            claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+            claims["exp"] = int(time.time()) + seconds
+            signed = f"{head}.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}"
+            return signed + "." + base64.urlsafe_b64encode(hmac.digest(self.sandbox.environment["JWT_SECRET"].encode(), signed.encode(), "sha256")).decode().rstrip("=")
+
+        short = expiring(2)
+        async with websockets.connect(self.url(), extra_headers=bearer(short)) as lost, websockets.connect(self.url(), extra_headers=bearer(short)) as renewed:
+            await renewed.send(json.dumps({"type": "auth", "token": self.access}))
+            await self.frame(renewed, "authenticated")
+            await self.closes_within(lost, 4.5)
+            await self.reads(renewed)
+        with contextlib.closing(sqlite3.connect(self.sandbox.directory / "state/aragora.db", timeout=20)) as database, database:
+            database.execute("UPDATE api_keys SET expires_at = ?", (int(time.time() * 1e6) + 2_000_000,))
+        async with websockets.connect(self.url(), extra_headers=bearer(self.key["key"])) as socket:
+            await self.closes_within(socket, 4.5)
+        self.assertEqual(self.daemon.get("/api/debates", **bearer(self.key["key"]))[0], 401)
+
+
 class Instances(Sockets):
     """The same with two instances on PostgreSQL: what one of them ends closes at the other."""
 
@@ -341,6 +364,7 @@ class Instances(Sockets):
     test_who_says_nothing_or_lies_is_closed = None
     test_a_ticket_is_good_once_and_for_what_it_was_given = None
     test_a_socket_ends_with_its_session_or_key_wherever_that_ended = None
+    test_a_socket_ends_when_its_token_or_key_expires_unless_a_fresh_one_comes = None
 
     def delete(self, path, token):
         self.assertEqual(self.other.request("DELETE", path, headers=bearer(token))[0], 200)

@@ -184,6 +184,40 @@ class SelfService(unittest.TestCase):
     def test_whose_a_debate_is_on_both_engines(self):
         self.on_both(self.owners)
 
+    def test_every_route_lets_in_whom_the_description_names_and_nobody_else(self):
+        """Each described route, asked by each kind of caller: the table of permissions, seen from outside."""
+        with Sandbox(ARAGORA_API_TOKEN=strong_secret(), ARAGORA_METRICS_TOKEN=strong_secret()) as sandbox:
+            sandbox.run("migrate", check=0)
+            roles = {role: self.add(sandbox, f"{role}@example.org", role) for role in ("viewer", "member", "admin")}
+            with Daemon(sandbox, ARAGORA_LOGIN_RATE_LIMIT="0") as daemon:
+                session = lambda role: self.log_in(daemon, roles[role], f"{role}@example.org")["access_token"]
+                tokens = {role: session(role) for role in roles}
+                tokens |= {"api_token": sandbox.environment["ARAGORA_API_TOKEN"], "metrics_token": sandbox.environment["ARAGORA_METRICS_TOKEN"]}
+                keys = {scope: daemon.post("/api/auth/api-keys", {"scopes": [scope]}, Authorization=f"Bearer {tokens['admin']}")[1]["key"] for scope in ("read", "write", "account")}
+                asked = 0
+                for path, operations in daemon.get("/api/openapi.json")[1]["paths"].items():
+                    for method, operation in operations.items():
+                        def status(token):
+                            headers = {"Authorization": f"Bearer {token}"} if token else {}
+                            return daemon.request(method.upper(), path.replace("{id}", "nobody-has-this"), {} if method != "get" else None, headers)[0]
+
+                        denied = (401, 403)
+                        for who, token in tokens.items():
+                            if "logout" in path and who in roles:
+                                token = session(who)
+                            expected = who in operation["x-allowed"]
+                            self.assertEqual(status(token) not in denied, expected or operation["x-permission"] == "public", f"{method} {path} as {who}")
+                            asked += 1
+                        if "logout-all" in path:
+                            tokens |= {role: session(role) for role in roles}
+                        for scope, key in keys.items():
+                            expected = operation["x-permission"] == "public" or ("admin" in operation["x-allowed"] and operation.get("x-scope") == scope)
+                            self.assertEqual(status(key) not in denied, expected, f"{method} {path} with a key of scope {scope}")
+                            asked += 1
+                        if operation["x-permission"] != "public" and path != "/ws":
+                            self.assertEqual(status(""), 401, f"{method} {path} as nobody")
+                self.assertGreater(asked, 250)
+
     def test_quotas_count_over_instances(self):
         def burst(daemons, headers, number):
             answers = []

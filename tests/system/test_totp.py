@@ -185,7 +185,9 @@ class SecondFactor(unittest.TestCase):
                 login = self.log_in(one, password)
                 secret = self.enrol(one, login)
                 now = settle()
-                self.assertEqual(one.post("/api/auth/mfa/enable", {"code": code(secret, now - 1)}, **bearer(login))[0], 200)
+                status, enabled = one.post("/api/auth/mfa/enable", {"code": code(secret, now - 1)}, **bearer(login))
+                self.assertEqual(status, 200, enabled)
+                recovery = enabled["backup_codes"]
                 token = self.log_in(two, password)["pending_token"]
                 for _ in range(4):
                     sql("UPDATE users SET mfa_last_step = 0, mfa_tries = 0, mfa_tries_since = 0")
@@ -198,6 +200,15 @@ class SecondFactor(unittest.TestCase):
                         thread.join()
                     self.assertEqual(answers.count(200), 1, answers)
                     self.assertLessEqual(set(answers), {200, 401, 429})
+                for number in recovery[:3]:
+                    sql("UPDATE users SET mfa_tries = 0, mfa_tries_since = 0")
+                    answers = []
+                    threads = [threading.Thread(target=lambda daemon=daemon: answers.append(daemon.post("/api/auth/mfa/verify", {"code": number, "pending_token": token})[0])) for daemon in [one, two] * 8]
+                    for thread in threads:
+                        thread.start()
+                    for thread in threads:
+                        thread.join()
+                    self.assertEqual(answers.count(200), 1, answers)
 
     def test_on_the_command_line_with_a_picture_for_a_terminal(self):
         with self.sqlite_machine() as (sandbox, _):
