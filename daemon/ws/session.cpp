@@ -235,12 +235,12 @@ void Session::warn(std::string_view code, const std::string& message) {
 void Session::authenticate(std::string token) {
   if (authenticating_) return warn("INVALID_VALUE", "the credentials before are being looked at");
   authenticating_ = true;
-  const bool accepted =
-      shard_->services().workers.post([self = shared_from_this(), secret = Secret(std::move(token))]() mutable {
+  const bool accepted = shard_->services().workers.post(
+      [self = shared_from_this(), secret = Secret(std::move(token))](edge::Turn turn) mutable {
         std::optional<accounts::Principal> principal;
-        bool failed = false;
+        bool failed = turn == edge::Turn::TooLate;
         try {
-          principal = self->shard_->services().authenticator.authenticate(secret.reveal());
+          if (!failed) principal = self->shard_->services().authenticator.authenticate(secret.reveal());
         } catch (const Error& error) {
           failed = error.code() != Code::Unauthorized;
         } catch (const std::exception& error) {

@@ -125,10 +125,10 @@ void Shard::lookAtCallers() {
 
 // While the database cannot say it, nobody gets anything new to read either.
 void Shard::askAbout(std::vector<accounts::Principal> callers) {
-  asking_ = services_.workers.post([self = shared_from_this(), callers = std::move(callers)]() mutable {
+  asking_ = services_.workers.post([self = shared_from_this(), callers = std::move(callers)](edge::Turn turn) mutable {
     std::vector<bool> ended(callers.size(), false);
     try {
-      ended = self->services_.authenticator.ended(callers);
+      if (turn == edge::Turn::InTime) ended = self->services_.authenticator.ended(callers);
     } catch (const std::exception& error) {
       log::debug("whether sessions of WebSockets have ended could not be asked: {}", error.what());
     }
