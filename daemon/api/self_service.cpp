@@ -113,11 +113,12 @@ web::Response unlock(const web::Request& request, const Services& services) {
 
 void addSelfServiceRoutes(web::Router& router, const Services& services) {
   // What costs a hash or guesses a token is slow from one network.
-  const auto tries = std::make_shared<web::RateLimiter>(services.options.logins_per_minute);
-  const auto slowly = [&services, tries](RouteHandler handler) -> web::Handler {
-    return [&services, tries, handler](const web::Request& request) {
-      const auto decision = tries->take(web::networkKey(request.client_address), std::chrono::steady_clock::now());
-      if (!decision.allowed) return web::rateLimited(decision, "tries", request.request_id);
+  const auto slowly = [&services](RouteHandler handler) -> web::Handler {
+    return [&services, handler](const web::Request& request) {
+      const auto standings = services.limits.countWaiting(
+          {{web::Bucket::Tries, {services.options.logins_per_minute}, web::networkKey(request.client_address)}},
+          web::Counting::Take);
+      if (!web::admitted(standings)) return web::rateLimited(standings, "tries", request.request_id);
       return handler(request, services);
     };
   };

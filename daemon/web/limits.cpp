@@ -10,14 +10,15 @@
 namespace aragora::web {
 
 namespace {
-constexpr Names<Bucket, 8> kBuckets{{{Bucket::Address, "default"},
+constexpr Names<Bucket, 9> kBuckets{{{Bucket::Address, "default"},
                                      {Bucket::Account, "account"},
                                      {Bucket::Refresh, "refresh"},
                                      {Bucket::Debates, "debates"},
                                      {Bucket::Handshakes, "websocket"},
                                      {Bucket::LoginNetwork, "login"},
                                      {Bucket::LoginPair, "login-account"},
-                                     {Bucket::LoginAccount, "login-everywhere"}}};
+                                     {Bucket::LoginAccount, "login-everywhere"},
+                                     {Bucket::Tries, "tries"}}};
 
 constexpr const char* kState = "RateLimit";
 

@@ -14,7 +14,7 @@
 namespace aragora::web {
 
 // Each with its rate; the names are what clients read in RateLimit-Policy.
-enum class Bucket { Address, Account, Refresh, Debates, Handshakes, LoginNetwork, LoginPair, LoginAccount };
+enum class Bucket { Address, Account, Refresh, Debates, Handshakes, LoginNetwork, LoginPair, LoginAccount, Tries };
 std::string_view name(Bucket bucket);
 
 // One bucket of one client.
