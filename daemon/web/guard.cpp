@@ -212,9 +212,12 @@ class Guard::Exchange : public edge::Exchange {
     LimitsOf limits{limitOf(Bucket::Address, networkKey(request_.client_address))};
     const auto caller = callerNow();
     if (caller) appendLimitsOf(*caller, limits);
-    // Handshakes that are refused anyway are counted as requests only.
+    // Handshakes that are refused anyway are counted as requests only; and so are those of a proxy that does not say
+    // for whom it asks, as many do for WebSockets: they are of all its clients.
     const bool may = !caller || accounts::permits(*caller, route_->permission);
-    if (route_->strictly && route_->strictly != Bucket::Debates && may)
+    const bool known = route_->strictly != Bucket::Handshakes || request_.client_address != request_.peer ||
+                       !net::anyContains(settings_->trusted_proxies, request_.peer);
+    if (route_->strictly && route_->strictly != Bucket::Debates && may && known)
       limits.push_back(limitOf(*route_->strictly, networkKey(request_.client_address)));
     return limits;
   }

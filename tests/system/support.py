@@ -130,6 +130,7 @@ class TinyDisk:
 
 class Daemon:
     def __init__(self, sandbox, wait=True, **environment):
+        self.sandbox = sandbox
         self.port = free_port()
         self.log_path = sandbox.directory / f"serve-{self.port}.log"
         self.log = open(self.log_path, "w")
