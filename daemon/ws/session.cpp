@@ -25,6 +25,7 @@ constexpr auto kReplayAgain = std::chrono::seconds(1);
 constexpr auto kScoldingPause = std::chrono::seconds(1);
 constexpr std::size_t kMaxSubscriptions = 100;
 constexpr Micros kMayBeNobody = 10'000'000;
+constexpr Micros kMayLinger = 5'000'000;
 constexpr std::string_view kSecretProtocol = "access_token.";
 
 struct Batch {
@@ -145,12 +146,15 @@ void Session::end(std::string_view why) { closeWith(websocket::close_code::polic
 void Session::closeWith(std::uint16_t code, std::string_view why) {
   if (!open_) return drop();
   open_ = false;
+  closing_since_ = nowMicros();
   hold_back_.cancel();
   retry_.cancel();
   stream_.async_close(
       websocket::close_reason(static_cast<websocket::close_code>(code), beast::string_view(why.data(), why.size())),
       [self = shared_from_this()](beast::error_code) {});
 }
+
+bool Session::lingers(Micros now) const { return closing_since_ && now - *closing_since_ > kMayLinger; }
 
 std::string_view Session::overdue(Micros now) const {
   const auto& who = opening_.principal;

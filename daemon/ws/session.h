@@ -49,6 +49,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // With 1008, policy violation: who it is for may not be here any more.
   void end(std::string_view why);
   void drop();
+  bool open() const { return open_; }
+  // Whether it was told to close some seconds ago and its client does not take part.
+  bool lingers(Micros now) const;
   const accounts::Principal& principal() const { return opening_.principal; }
   // Why it has to end by now, whatever the database says; empty when it has not.
   std::string_view overdue(Micros now) const;
@@ -88,6 +91,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool open_ = false;
   bool authenticating_ = false;
   Micros began_ = nowMicros();
+  std::optional<Micros> closing_since_;
   bool writing_ = false;
   bool held_ = false;
   bool replaying_ = false;  // one batch at a time, whatever it is of

@@ -110,13 +110,16 @@ void Shard::lookAtCallers() {
     const auto now = nowMicros();
     std::map<Credential, accounts::Principal> callers;
     for (auto* session : copyOf(self->sessions_)) {
-      if (const auto why = session->overdue(now); !why.empty()) {
+      if (!session->open()) {
+        if (session->lingers(now)) session->drop();
+      } else if (const auto why = session->overdue(now); !why.empty()) {
         session->end(why);
       } else if (const auto credential = credentialOf(session->principal()); !credential.first.empty()) {
         callers.emplace(credential, session->principal());
       }
     }
     std::vector<accounts::Principal> list;
+    list.reserve(callers.size());
     for (auto& [credential, caller] : callers) list.push_back(std::move(caller));
     if (!list.empty() && !self->asking_) self->askAbout(std::move(list));
     self->lookAtCallers();
@@ -147,7 +150,7 @@ void Shard::endCallers(const std::vector<accounts::Principal>& callers, const st
   }
   if (gone.empty()) return;
   for (auto* session : copyOf(sessions_)) {
-    if (gone.count(credentialOf(session->principal())) > 0) session->end("the session has ended");
+    if (session->open() && gone.count(credentialOf(session->principal())) > 0) session->end("the session has ended");
   }
 }
 

@@ -5,6 +5,7 @@ import contextlib
 import hmac
 import json
 import secrets
+import socket
 import sqlite3
 import subprocess
 import time
@@ -324,6 +325,18 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
             await self.closes_within(socket, 2)
 
 
+    async def test_who_does_not_answer_the_close_is_cut(self):
+        """A client that reads nothing any more keeps no socket for its ended session."""
+        token = self.log_in()
+        with socket.create_connection(("127.0.0.1", self.daemon.port), timeout=20) as client:
+            client.sendall(f"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            self.assertIn(b" 101 ", client.recv(4096))
+            self.daemon.post("/api/auth/logout", None, **bearer(token))
+            begun = time.monotonic()
+            while client.recv(65536):
+                pass
+            self.assertLess(time.monotonic() - begun, 12)
+
     async def test_a_socket_ends_when_its_token_or_key_expires_unless_a_fresh_one_comes(self):
         def expiring(seconds):
             head, claims, _ = self.access.split(".")
@@ -365,6 +378,7 @@ class Instances(Sockets):
     test_a_ticket_is_good_once_and_for_what_it_was_given = None
     test_a_socket_ends_with_its_session_or_key_wherever_that_ended = None
     test_a_socket_ends_when_its_token_or_key_expires_unless_a_fresh_one_comes = None
+    test_who_does_not_answer_the_close_is_cut = None
 
     def delete(self, path, token):
         self.assertEqual(self.other.request("DELETE", path, headers=bearer(token))[0], 200)
