@@ -41,6 +41,17 @@ bool looksSecret(std::string_view value) {
   return digits || (capitals && value.size() >= kLongName) || value.size() >= kLongWord;
 }
 
+// Where a value will stand, or that there is none: a parameter of SQL, NULL, or what a message leaves out.
+bool isPlaceholder(std::string_view value) {
+  std::size_t rest = 0;
+  for (const std::string_view word : {"…", "NULL"}) {
+    if (startsWith(value, word)) rest = word.size();
+  }
+  if (value.size() > 1 && value.front() == '$' && isDigit(value[1]))
+    rest = std::min(value.find_first_not_of("0123456789", 1), value.size());
+  return rest > 0 && value.find_first_not_of(",;)}", rest) == std::string_view::npos;
+}
+
 bool sameIgnoringCase(std::string_view text, std::string_view lower_word) {
   return text.size() >= lower_word.size() &&
          std::equal(lower_word.begin(), lower_word.end(), text.begin(),
@@ -133,7 +144,8 @@ std::optional<Span> named(std::string_view text, std::size_t at) {
   const char quote = text[after] == '"' || text[after] == '\'' ? text[after] : '\0';
   const auto begin = quote != '\0' ? after + 1 : after;
   const auto value = text.substr(begin, endOfValue(text.substr(begin, kWindow), quote));
-  if (value.empty() || startsWith(value, kInstead) || (!assigned && quote == '\0' && !looksSecret(value)))
+  if (value.empty() || startsWith(value, kInstead) || isPlaceholder(value) ||
+      (!assigned && quote == '\0' && !looksSecret(value)))
     return std::nullopt;
   return Span{begin, begin + endOfValue(text.substr(begin), quote)};
 }

@@ -40,6 +40,26 @@ std::string redisVersion(redis::Client& client) {
     return "its version could not be looked at: this user may not run INFO";
   }
 }
+
+// What the daemon does there, tried. A user of its own may lack the right to it.
+std::vector<Finding> whatRedisForbids(redis::Client& client, const std::string& variable, const std::string& origin) {
+  const std::pair<redis::Command, std::string_view> needed[] = {
+      {{"EVAL", "return redis.call('TIME')", "0"}, "limits hold for each instance alone"},
+      {{"PUBLISH", "aragora:check", ""}, "instances do not hear of each other's debates for up to a second"},
+      {{"SET", "aragora:check", "", "PX", "1"}, "limits hold for each instance alone"}};
+  std::vector<Finding> findings;
+  for (const auto& [command, consequence] : needed) {
+    try {
+      client.command(command);
+    } catch (const Error& error) {
+      if (error.code() != Code::Permission) throw;
+      findings.push_back(
+          warning(fmt::format("{}: this user may not run {}: {}", variable, command.front(), consequence), origin,
+                  "aragora-serve(8) names what a user of Redis needs"));
+    }
+  }
+  return findings;
+}
 }  // namespace
 
 std::optional<Finding> databaseSilent(const DatabaseFacts& facts, std::string_view what) {
@@ -69,7 +89,10 @@ std::vector<Finding> checkRedis(const Context& context) {
   try {
     redis::Client client(config.secret(key::kRedisUrl), context.timeout * 4 / 5);
     client.ping();
-    return {ok(fmt::format("Redis: connected ({}){}", redisVersion(client), address.tls ? ", TLS" : ""))};
+    auto findings = whatRedisForbids(client, config.variable(key::kRedisUrl), origin);
+    findings.insert(findings.begin(),
+                    ok(fmt::format("Redis: connected ({}){}", redisVersion(client), address.tls ? ", TLS" : "")));
+    return findings;
   } catch (const Error& error) {
     if (config.sharedStateRequired())
       return {unreachable(fmt::format("{}: {}", config.variable(key::kRedisUrl), error.what()), origin, error.hint())};

@@ -1,5 +1,6 @@
 #include "daemon/cluster/shared_limits.h"
 
+#include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/text.h"
 
@@ -36,6 +37,16 @@ if ARGV[1] == 'give back' or (ARGV[1] == 'take' and allowed) then
 end
 return ahead
 )";
+
+// A Redis that answers and will not count, for want of memory or of a right: one line, until it does.
+void noteRefusal(const redis::Reply& reply, std::atomic<bool>& told) {
+  const bool refused = reply.kind == redis::Reply::Kind::Error;
+  if (told.exchange(refused) == refused) return;
+  if (refused)
+    log::warning("Redis does not count limits ({}): each instance counts for itself", printable(reply.text, 120));
+  else
+    log::info("Redis counts limits again");
+}
 }  // namespace
 
 SharedLimits::SharedLimits(Sisters& sisters, std::size_t instances)
@@ -53,8 +64,9 @@ bool SharedLimits::count(const std::vector<Question>& questions, web::Counting c
       arguments.push_back(fmt::format("{}", span.count()));
   }
   return script_.run(*link, keys, arguments, kPatience,
-                     [size = questions.size(), done = std::move(done)](const redis::Reply* reply) {
+                     [size = questions.size(), refused = refused_, done = std::move(done)](const redis::Reply* reply) {
                        std::vector<web::Span> ahead;
+                       if (reply != nullptr) noteRefusal(*reply, *refused);
                        if (reply != nullptr && reply->elements.size() == size) {
                          for (const auto& element : reply->elements) ahead.emplace_back(element.integer);
                        }

@@ -19,6 +19,7 @@ class SharedLimits : public web::SharedCounts {
   Sisters& sisters_;
   std::size_t instances_;
   redis::Script script_;
+  std::shared_ptr<std::atomic<bool>> refused_ = std::make_shared<std::atomic<bool>>(false);  // told; with answers
 };
 
 }  // namespace aragora::cluster

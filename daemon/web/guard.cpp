@@ -248,8 +248,8 @@ class Guard::Exchange : public edge::Exchange {
     if (!route_->counted) return std::nullopt;
     LimitsOf limits;
     appendLimitsOf(request_.principal, limits);
-    for (auto& standing : guard_.limits_.countWaiting(std::move(limits), Counting::Take))
-      standings_.push_back(std::move(standing));
+    const auto counted = guard_.limits_.countWaiting(std::move(limits), Counting::Take);
+    standings_.insert(standings_.end(), counted.begin(), counted.end());
     return refusalByLimits();
   }
 

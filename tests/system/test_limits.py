@@ -116,6 +116,19 @@ class Troubled(unittest.TestCase):
             self.assertGreaterEqual(passed, 59)
             self.assertLessEqual(passed, 62 + took)
 
+    def test_a_redis_that_answers_and_will_not_count(self):
+        with RedisServer() as redis, instances(1, redis.url, ARAGORA_IP_RATE_LIMIT="60") as (sandbox, (daemon,)):
+            self.assertEqual(passing([daemon], 5)[0], 5)
+            redis.cli("ACL", "SETUSER", "default", "-eval", "-evalsha")
+            passed, took = passing([daemon], 80)
+            self.assertLessEqual(passed, 56 + took)
+            self.assertGreaterEqual(passed, 54)
+            self.assertEqual(daemon.text().count("Redis does not count limits (NOPERM"), 1, daemon.text())
+            self.assertIn("this user may not run EVAL", sandbox.run("validate-env", "--only", "redis").stdout)
+            redis.cli("ACL", "SETUSER", "default", "+eval", "+evalsha")
+            ask(daemon, address="203.0.113.77")
+            self.assertIn("Redis counts limits again", daemon.text())
+
     def test_a_killed_redis_fails_no_request(self):
         with RedisServer() as redis, instances(1, redis.url, ARAGORA_IP_RATE_LIMIT="100000") as (_, (daemon,)):
             codes = []
