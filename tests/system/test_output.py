@@ -46,10 +46,14 @@ class CannotBeWritten(unittest.TestCase):
             ("validate-env",), ("validate-env", "--only", "environment"), ("migrate",), ("migrate", "up"), ("migrate", "status"), ("migrate", "plan"), ("migrate", "down", "--to", "1", "--dry-run"), ("migrate", "wait"),
             ("verify",), ("backup",), ("backup", "create", "--due"), ("backup", "copy"), ("backup", "copy", "--init"), ("backup", "list"), ("backup", "status"), ("backup", "verify"), ("backup", "prune", "--dry-run"), ("backup", "prune", "--days", "1000"),
             ("backup", "pin", "--input", id), ("backup", "forget"), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
-            ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
+            ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
+            ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
             ("key", "show"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)
         yield lambda: ("user", "add", "--email", f"{name()}@example.org"), None
+        key = lambda: sandbox.run_json("user", "key", "create", *email, check=0)["api_key"]["id"]
+        yield lambda: ("user", "key", "rotate", key()), None
+        yield lambda: ("user", "key", "revoke", key()), None
         yield lambda: ("init", "--directory", sandbox.directory / name()), None
         yield lambda: ("restore", "--configuration", "--input", "latest-configuration", "--to", sandbox.directory / name()), None
         yield lambda: ("backup", "keygen", "--out", sandbox.directory / name()), None
@@ -83,7 +87,7 @@ class CannotBeWritten(unittest.TestCase):
                         sandbox.run(*before)
                     self.require_74(sandbox, (*arguments(), *json_too))
             # Those need what is not here (a changed migration, a database made otherwise), or a subcommand.
-            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete")):
+            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)
