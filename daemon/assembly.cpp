@@ -7,6 +7,7 @@
 #include "common/base/version.h"
 #include "common/database/sqlite/usage_lock.h"
 #include "common/deployment/deployment.h"
+#include "common/deployment/shown_settings.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
@@ -91,8 +92,24 @@ struct Assembly::Parts {
              }},
             io),
         refusals(*database, keyring),
-        services{apiOptions(config), accounts, api_keys, tickets, self_service, *database, debates, pages, ratings,
-                 providers,          debating, metrics,  prober,  keyring,      lists,     limits},
+        services{apiOptions(config),
+                 accounts,
+                 api_keys,
+                 tickets,
+                 self_service,
+                 *database,
+                 debates,
+                 pages,
+                 ratings,
+                 providers,
+                 debating,
+                 metrics,
+                 prober,
+                 keyring,
+                 lists,
+                 limits,
+                 [this] { return *shown_settings.get(); },
+                 [this] { return livingInstances(); }},
         guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics, &memory.scarce()),
         metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
@@ -187,6 +204,7 @@ struct Assembly::Parts {
     api::addApiKeyRoutes(router, services);
     api::addSelfServiceRoutes(router, services);
     api::addSecondFactorRoutes(router, services);
+    api::addAdminRoutes(router, services);
     api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
     hub.addRoute(router);
     api::addOpenApiRoutes(router);
@@ -269,6 +287,21 @@ struct Assembly::Parts {
     return join(all, ", ");
   }
 
+  // What a reload does not apply is as it was at the start.
+  json::object settingsInEffect(const config::Config& fresh) const {
+    json::object all;
+    for (const auto& setting : config::catalogue())
+      all[setting.key] = deployment::describe(setting, setting.reloadable ? fresh : config);
+    return all;
+  }
+
+  json::array livingInstances() const {
+    json::array list;
+    for (const auto& one : sisters.instances()) list.push_back(parseJson(one, "what an instance says of itself"));
+    if (list.empty()) list.push_back(parseJson(aboutMe(), "what this instance says of itself"));
+    return list;
+  }
+
   // A database that is away does not keep a reload from taking effect.
   void recordReload() {
     try {
@@ -333,6 +366,7 @@ struct Assembly::Parts {
   web::RefusalLog refusals;
   web::Router router;
   web::Router metrics_router;  // of server.metrics_listen
+  Reloadable<json::object> shown_settings{settingsInEffect(config)};
   api::Services services;
   web::Guard guard;
   web::Guard metrics_guard;
@@ -412,6 +446,7 @@ void Assembly::reload(const std::function<config::Loaded()>& load) {
     for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
     parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
     parts_->recordReload();
+    parts_->shown_settings.set(parts_->settingsInEffect(fresh.config));
     log::info("configuration reloaded");
     parts_->sayWhatNeedsARestart(fresh.config);
   } catch (const Error& error) {

@@ -3,6 +3,7 @@
 #include "common/base/text.h"
 #include "common/config/render.h"
 #include "common/crypto/hash.h"
+#include "common/deployment/shown_settings.h"
 
 namespace aragora::cli {
 
@@ -12,32 +13,14 @@ struct Options {
   bool origin = false;
 };
 
-std::string shown(const config::Setting& setting, const config::Candidate& candidate) {
-  if (!candidate.resolved) return "«printed by a program, not run»";
-  return setting.secret ? crypto::fingerprint(candidate.text) : redact(candidate.text.reveal());
-}
-
-json::object describe(const config::Setting& setting, const config::Config& config) {
-  json::array shadowed;
-  const auto& all = config.candidates(setting.key);
-  for (std::size_t i = 1; i < all.size(); ++i)
-    shadowed.push_back(json::object{{"value", shown(setting, all[i])}, {"origin", all[i].origin.text}});
-  json::value value = all.empty() ? (setting.fallback.empty() ? json::value(nullptr) : json::value(setting.fallback))
-                                  : json::value(shown(setting, all[0]));
-  return {{"value", value},
-          {"origin", config.origin(setting.key).text},
-          {"secret", setting.secret},
-          {"shadowed", shadowed}};
-}
-
 void print(const Output& out, const config::Setting& setting, const config::Config& config, bool with_origin) {
   const auto& all = config.candidates(setting.key);
-  const auto value = all.empty() ? std::string(setting.fallback) : shown(setting, all[0]);
+  const auto value = all.empty() ? std::string(setting.fallback) : deployment::shown(setting, all[0]);
   out.line(fmt::format("{} = {}{}", setting.key, value.empty() ? "(unset)" : value,
                        with_origin ? out.dim(fmt::format("  [{}]", config.origin(setting.key).text)) : ""));
   if (!with_origin) return;
   for (std::size_t i = 1; i < all.size(); ++i)
-    out.line(out.dim(fmt::format("    shadows {}  [{}]", shown(setting, all[i]), all[i].origin.text)));
+    out.line(out.dim(fmt::format("    shadows {}  [{}]", deployment::shown(setting, all[i]), all[i].origin.text)));
 }
 
 int show(Context& context, const Options& options) {
@@ -53,12 +36,12 @@ int show(Context& context, const Options& options) {
       throw Error(Code::Usage, fmt::format("there is no setting {}", printable(*options.key, 60)),
                   close ? fmt::format("did you mean {}?", *close) : "see: aragora config show");
     }
-    out.document({{std::string(setting->key), describe(*setting, loaded.config)}});
+    out.document({{std::string(setting->key), deployment::describe(*setting, loaded.config)}});
     print(out, *setting, loaded.config, options.origin);
   } else {
     json::object all;
     for (const auto& setting : config::catalogue()) {
-      all[setting.key] = describe(setting, loaded.config);
+      all[setting.key] = deployment::describe(setting, loaded.config);
       print(out, setting, loaded.config, options.origin);
     }
     json::array problems;

@@ -15,6 +15,32 @@ std::string entryHash(const std::string& key, const std::vector<std::string>& fi
   for (const auto& field : fields) bytes += fmt::format("{}:{}", field.size(), field);
   return toHex(crypto::hmacSha256(key, bytes));
 }
+
+struct Condition {
+  std::string where;
+  database::Values values;
+};
+
+Condition conditionOf(const Filter& filter) {
+  Condition condition;
+  std::vector<std::string> parts;
+  const auto when = [&](const char* part, database::Value value) {
+    condition.values.push_back(std::move(value));
+    parts.push_back(fmt::format(fmt::runtime(part), fmt::format("${}", condition.values.size())));
+  };
+  if (!filter.actor.empty()) when("actor = {}", filter.actor);
+  if (endsWith(filter.action, "."))
+    when("substr(action, 1, length({0})) = {0}", filter.action);
+  else if (!filter.action.empty())
+    when("action = {}", filter.action);
+  if (!filter.object.empty()) when("object = {}", filter.object);
+  if (!filter.result.empty()) when("result = {}", filter.result);
+  if (filter.since) when("at >= {}", *filter.since);
+  if (filter.until) when("at <= {}", *filter.until);
+  if (filter.before > 0) when("seq < {}", filter.before);
+  if (!parts.empty()) condition.where = "WHERE " + join(parts, " AND ");
+  return condition;
+}
 }  // namespace
 
 void append(database::Connection& connection, const crypto::Keyring& keyring, const Entry& entry) {
@@ -67,29 +93,15 @@ std::optional<std::string> contradiction(database::Connection& connection, const
 }
 
 std::vector<Recorded> entries(database::Database& database, const Filter& filter) {
-  database::Values values;
-  std::vector<std::string> conditions;
-  const auto when = [&](const char* condition, database::Value value) {
-    values.push_back(std::move(value));
-    conditions.push_back(fmt::format(fmt::runtime(condition), fmt::format("${}", values.size())));
-  };
-  if (!filter.actor.empty()) when("actor = {}", filter.actor);
-  if (endsWith(filter.action, "."))
-    when("substr(action, 1, length({0})) = {0}", filter.action);
-  else if (!filter.action.empty())
-    when("action = {}", filter.action);
-  if (!filter.object.empty()) when("object = {}", filter.object);
-  if (!filter.result.empty()) when("result = {}", filter.result);
-  if (filter.since) when("at >= {}", *filter.since);
-  if (filter.until) when("at <= {}", *filter.until);
-  if (filter.before > 0) when("seq < {}", filter.before);
-  const auto where = conditions.empty() ? std::string() : "WHERE " + join(conditions, " AND ");
+  auto condition = conditionOf(filter);
+  auto& values = condition.values;
   values.emplace_back(filter.limit);
+  values.emplace_back(filter.offset);
   std::vector<Recorded> found;
   for (const auto& row : database.query(
            fmt::format("SELECT seq, at, actor, action, object, result, ip_address, request_id, details, hash "
-                       "FROM audit_log {} ORDER BY seq DESC LIMIT ${}",
-                       where, values.size()),
+                       "FROM audit_log {} ORDER BY seq DESC LIMIT ${} OFFSET ${}",
+                       condition.where, values.size() - 1, values.size()),
            values))
     found.push_back({row.integer(0),
                      row.integer(1),
@@ -97,6 +109,11 @@ std::vector<Recorded> entries(database::Database& database, const Filter& filter
                      row.text(8),
                      row.text(9)});
   return found;
+}
+
+std::int64_t countEntries(database::Database& database, const Filter& filter) {
+  const auto condition = conditionOf(filter);
+  return database.query("SELECT count(*) FROM audit_log " + condition.where, condition.values).at(0).integer(0);
 }
 
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {

@@ -56,9 +56,12 @@ struct Filter {
   std::optional<Micros> until;  // not after
   std::int64_t before = 0;      // older than this entry; 0: from the newest
   std::int64_t limit = 100;
+  std::int64_t offset = 0;
 };
 // Newest first.
 std::vector<Recorded> entries(database::Database& database, const Filter& filter);
+// How many there are, whatever the limit and the offset.
+std::int64_t countEntries(database::Database& database, const Filter& filter);
 
 struct ChainResult {
   std::int64_t entries = 0;

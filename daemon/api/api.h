@@ -40,6 +40,8 @@ struct Services {
   const crypto::Keyring& keyring;
   ListCache& lists;
   web::Limits& limits;
+  std::function<json::object()> shown_settings;  // in effect, secrets as fingerprints
+  std::function<json::array()> instances;        // that live, this one among them
 };
 
 void addHealthRoutes(web::Router& router, const Services& services);
@@ -51,6 +53,7 @@ void addAccountRoutes(web::Router& router, const Services& services);
 void addApiKeyRoutes(web::Router& router, const Services& services);
 void addSelfServiceRoutes(web::Router& router, const Services& services);
 void addSecondFactorRoutes(web::Router& router, const Services& services);
+void addAdminRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
 // Last: it describes the routes that are there.
 void addOpenApiRoutes(web::Router& router);
