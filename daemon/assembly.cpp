@@ -22,6 +22,7 @@
 #include "daemon/lifecycle/process_metrics.h"
 #include "daemon/lifecycle/recovery_metrics.h"
 #include "daemon/web/guard.h"
+#include "daemon/ws/echo.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::daemon {
@@ -207,6 +208,9 @@ struct Assembly::Parts {
     api::addAdminRoutes(router, services);
     api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
     hub.addRoute(router);
+#ifdef ARAGORA_TEST_ENDPOINTS
+    ws::addEchoRoute(router);
+#endif
     api::addOpenApiRoutes(router);
     return router;
   }

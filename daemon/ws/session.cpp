@@ -8,6 +8,7 @@
 #include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "daemon/ws/handshake.h"
 
 namespace aragora::ws {
 
@@ -87,9 +88,7 @@ void Session::start() {
   stream_.read_message_max(kMaxMessage);
   stream_.auto_fragment(false);
   stream_.text(true);
-  // Asked for and granted, in however many lines: Beast would look at the first of each.
-  upgraded_.request.set(beast::http::field::connection, "Upgrade");
-  upgraded_.request.set(beast::http::field::upgrade, "websocket");
+  prepare(upgraded_);
   stream_.async_accept(upgraded_.request, [self = shared_from_this()](beast::error_code error) {
     self->upgraded_.request = {};
     if (!error) self->opened();
