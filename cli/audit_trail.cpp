@@ -31,8 +31,9 @@ std::string operatorName() {
 
 void record(Context& context, const std::string& action, const std::string& object, json::object details,
             const std::string& result) {
+  const auto& config = context.config();  // what is wrong with it is the command's own failure
   try {
-    const auto keyring = deployment::keyring(context.config());
+    const auto keyring = deployment::keyring(config);
     if (!keyring) return;
     auto target = context.target();
     target.connect_timeout = std::min<std::chrono::milliseconds>(target.connect_timeout, kConnect);

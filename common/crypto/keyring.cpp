@@ -66,6 +66,12 @@ bool Keyring::knows(std::string_view check_value) const {
   return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.check_value == check_value; });
 }
 
+std::vector<std::string> Keyring::ids() const {
+  std::vector<std::string> ids;
+  for (const auto& key : keys_) ids.push_back(key.id);
+  return ids;
+}
+
 bool Keyring::has(std::string_view key_id) const {
   return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.id == key_id; });
 }

@@ -37,6 +37,7 @@ class Keyring {
   bool knows(std::string_view check_value) const;
   // Whether the active or a previous key has this id.
   bool has(std::string_view key_id) const;
+  std::vector<std::string> ids() const;  // the active one first
 
   std::string auditKey() const { return derive(kAuditLabel); }
   // Of the key with this id, active or previous, for what was signed before a rotation.

@@ -134,7 +134,7 @@ class Routes:
         self.assertEqual(self.get("/api/search?q=good")["total"], 0, "all of a batch are understood, or none is created")
 
     def test_each_debate_of_a_batch_counts(self):
-        with self.another(ARAGORA_DEBATE_RATE_LIMIT="3") as daemon:
+        with self.another(ARAGORA_DEBATE_RATE_LIMIT="3", ARAGORA_IP_RATE_LIMIT="1000") as daemon:
             status, _, answer = daemon.request("POST", "/api/debates/batch", {"items": [{"task": f"many {i}", "rounds": 0} for i in range(9)]})
             body = json.loads(answer)
             self.assertEqual(status, 200, body)
@@ -144,7 +144,7 @@ class Routes:
 
     @contextlib.contextmanager
     def another(self, **environment):
-        with Sandbox(**environment) as sandbox, Daemon(sandbox) as daemon:
+        with Sandbox() as sandbox, Daemon(sandbox, **environment) as daemon:
             yield daemon
 
     def test_agents_and_leaderboard(self):

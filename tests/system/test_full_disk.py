@@ -65,7 +65,7 @@ class FullDisk(unittest.TestCase):
             return speak(body)
 
         with Endpoint(answer) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_DEFAULT_AGENTS="openai:a,openai:b,openai:c") as sandbox, \
-                TinyDisk(sandbox.directory / "state", size="6m") as disk:
+                TinyDisk(sandbox.directory / "state", size="12m") as disk:  # the WAL alone takes up to 4 MB
             sandbox.prefix = disk.prefix
             with Daemon(sandbox) as daemon:
                 ids = [daemon.post("/api/debates", {"task": "t", "rounds": 0})[1]["debate_id"] for _ in range(20)]
