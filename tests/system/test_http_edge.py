@@ -251,8 +251,9 @@ class HttpEdge(unittest.TestCase):
         self.daemon.wait_finished(created["debate_id"])
         for path, methods in description["paths"].items():
             for method in methods:
-                if method == "get" and path != "/ws" and not path.startswith(("/api/auth/", "/api/admin/")):
-                    status, _, _ = self.daemon.request("GET", path.replace("{id}", created["debate_id"]))
+                if method == "get" and path != "/ws" and not path.startswith(("/api/auth/", "/api/admin/", "/api/audit/")):
+                    filled = path.format(id=created["debate_id"], name="demo-a", format="md") + ("?q=described" if path == "/api/search" else "")
+                    status, _, _ = self.daemon.request("GET", filled)
                     self.assertEqual(status, 200, path)
         for path in ("/api/health", "/api/ready", "/api/debates", "/api/debates/{id}", "/api/debates/{id}/messages", "/api/debates/{id}/events", "/api/debates/{id}/cancel",
                      "/api/agents", "/api/leaderboard", "/metrics", "/ws"):

@@ -229,7 +229,8 @@ class Counted(unittest.TestCase):
                 daemon.wait_ready()
                 after = self.errors(daemon)
                 for _ in range(5):
-                    self.assertEqual(daemon.get(f"/api/debates/{made['debate_id']}")[0], 200)
+                    status, answer = daemon.get(f"/api/debates/{made['debate_id']}")
+                    self.assertEqual(status, 200, (answer, daemon.text()))
                 self.assertEqual(self.errors(daemon), after)
 
 
