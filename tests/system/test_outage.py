@@ -224,6 +224,10 @@ class Counted(unittest.TestCase):
                     self.assertEqual(daemon.get(f"/api/debates/{made['debate_id']}")[0], 503)
                     self.assertEqual(daemon.post("/api/debates", {"task": "not now", "rounds": 0})[0], 503)
                 self.assertGreaterEqual(self.errors(daemon), 6)
+                deadline = time.monotonic() + 20
+                while daemon.get("/api/ready")[0] != 503:  # else what is ready below is what was ready before
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.02)
                 cluster.start()
                 daemon.started = time.monotonic()
                 daemon.wait_ready()
