@@ -20,11 +20,18 @@ accounts::KeyUse wholeUse(Context& context, database::Database& database) {
   return use;
 }
 
+// Of «audit entries», «backups».
+std::string singular(const std::string& plural) {
+  constexpr std::string_view kIes = "ies";
+  if (endsWith(plural, kIes)) return plural.substr(0, plural.size() - kIes.size()) + "y";
+  return plural.substr(0, plural.size() - 1);
+}
+
 std::vector<std::string> whatNeeds(const accounts::KeyUse& use, const std::string& key_id) {
   std::vector<std::string> needs;
   for (const auto& [what, by_key] : use) {
     if (const auto found = by_key.find(key_id); found != by_key.end())
-      needs.push_back(fmt::format("{} {}", found->second, what));
+      needs.push_back(counted(found->second, singular(what)));
   }
   return needs;
 }
@@ -63,15 +70,15 @@ int status(Context& context) {
     const bool here = ring.has(id);
     missing = missing || !here;
     keys[id] = json::object{{"active", active}, {"configured", here}, {"may_go", !active && here && needs.empty()}};
-    const auto counted = needs.empty() ? std::string("nothing here needs it") : join(needs, ", ");
+    const auto needed_by = needs.empty() ? std::string("nothing here needs it") : join(needs, ", ");
     if (!here)
       out.marked(Mark::Failure, fmt::format("{} is not configured: {}\n    → add it to "
                                             "ARAGORA_ENCRYPTION_PREVIOUS_KEYS",
-                                            id, counted));
+                                            id, needed_by));
     else if (active)
-      out.marked(Mark::Ok, fmt::format("{} is active: {}", id, counted));
+      out.marked(Mark::Ok, fmt::format("{} is active: {}", id, needed_by));
     else
-      out.marked(Mark::Info, fmt::format("{} {}: {}", id, needs.empty() ? "may go" : "is needed", counted));
+      out.marked(Mark::Info, fmt::format("{} {}: {}", id, needs.empty() ? "may go" : "is needed", needed_by));
   }
   out.document({{"active", ring.activeId()}, {"keys", std::move(keys)}, {"use", describe(use)}});
   return missing ? info(Code::CouldNotVerify).exit_status : 0;

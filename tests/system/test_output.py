@@ -48,7 +48,7 @@ class CannotBeWritten(unittest.TestCase):
             ("backup", "pin", "--input", id), ("backup", "forget"), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
             ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
-            ("key", "show"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v")))
+            ("key", "show"), ("key", "status"), ("key", "rotate"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)
         yield lambda: ("user", "add", "--email", f"{name()}@example.org"), None
         key = lambda: sandbox.run_json("user", "key", "create", *email, check=0)["api_key"]["id"]
