@@ -25,7 +25,8 @@ class AuditWatch {
  private:
   void watch();
   void look();
-  void compare();
+  void compare(database::Connection& connection);
+  void sayInJournal(const audit::Head& now);
 
   AuditWatchOptions options_;
   database::Database& database_;
@@ -34,6 +35,8 @@ class AuditWatch {
   audit::Head journalled_;
   std::chrono::steady_clock::time_point journalled_at_{};
   std::string instance_;
+  bool compared_ = false;
+  bool failing_ = false;  // told
   std::atomic<bool> broken_{false};
   interrupt::Switch stopping_;
   std::jthread thread_;

@@ -5,8 +5,8 @@ import re
 import sqlite3
 import subprocess
 import time
-import unittest
 
+from accounts import AccountTests
 from support import BINARY, Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
 
 
@@ -14,15 +14,7 @@ def bearer(login):
     return {"Authorization": f"Bearer {login['access_token']}"}
 
 
-class Accounts(unittest.TestCase):
-    def add(self, sandbox, email="ada@example.org", role="member"):
-        return sandbox.run("user", "add", "--email", email, "--role", role, check=0).stdout.strip().splitlines()[-1]
-
-    def log_in(self, daemon, password, email="ada@example.org", expect=200):
-        status, answer = daemon.post("/api/auth/login", {"email": email, "password": password})
-        self.assertEqual(status, expect, answer)
-        return answer
-
+class Accounts(AccountTests):
     def a_session(self, sandbox, token=None):
         password = self.add(sandbox)
         viewer = self.add(sandbox, "vera@example.org", "viewer")

@@ -14,7 +14,8 @@ import zlib
 
 import websockets
 
-from support import BINARY, Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
+from accounts import AccountTests
+from support import Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -31,25 +32,12 @@ def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
 
-class ApiKeys(unittest.TestCase):
-    def add(self, sandbox, email="ada@example.org", role="member"):
-        return sandbox.run("user", "add", "--email", email, "--role", role, check=0).stdout.strip().splitlines()[-1]
-
+class ApiKeys(AccountTests):
     def log_in(self, daemon, password, email="ada@example.org"):
-        status, answer = daemon.post("/api/auth/login", {"email": email, "password": password})
-        self.assertEqual(status, 200, answer)
-        return answer["access_token"]
+        return super().log_in(daemon, password, email)["access_token"]
 
     def delete(self, daemon, path, token):
         return daemon.request("DELETE", path, headers=bearer(token))[0]
-
-    def on_both(self, test):
-        with self.subTest("sqlite"), Sandbox(ARAGORA_API_TOKEN=strong_secret()) as sandbox:
-            sandbox.run("migrate", check=0)
-            test(sandbox)
-        with self.subTest("postgres"), postgres_database() as url, Sandbox(**production_environment(url, service("TEST_REDIS"))) as sandbox:
-            sandbox.run("migrate", check=0)
-            test(sandbox)
 
     def a_life(self, sandbox):
         password, other = self.add(sandbox), self.add(sandbox, "eve@example.org")

@@ -101,6 +101,15 @@ class AuditLog(unittest.TestCase):
                 self.assertIn("aragora_audit_log_broken 1", daemon.request("GET", "/metrics")[2].decode())
             self.assertIn(f"ends at entry {entries - 1}, but", self.finding(sandbox, 65), "what was cut is not written down as what there was")
 
+    def test_a_note_that_cannot_be_written_is_said_once(self):
+        with self.deployment(1) as sandbox:
+            note = sandbox.directory / "state/audit-head.json"
+            note.unlink(missing_ok=True)
+            note.mkdir()
+            with Daemon(sandbox) as daemon:
+                self.said(daemon, "the end of the audit log is not noted: ")
+                self.assertIn("audit-head.json", daemon.text())
+
     def test_what_an_operator_does_is_recorded(self):
         with self.deployment(0) as sandbox:
             sandbox.environment["USER"] = "ada"

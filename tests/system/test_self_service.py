@@ -4,8 +4,8 @@ import json
 import sqlite3
 import threading
 import time
-import unittest
 
+from accounts import AccountTests
 from support import Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
 
 
@@ -16,23 +16,7 @@ def bearer(login):
 NEW = "a new password that is long"
 
 
-class SelfService(unittest.TestCase):
-    def add(self, sandbox, email="ada@example.org", role="member"):
-        return sandbox.run("user", "add", "--email", email, "--role", role, check=0).stdout.strip().splitlines()[-1]
-
-    def log_in(self, daemon, password, email="ada@example.org", expect=200):
-        status, answer = daemon.post("/api/auth/login", {"email": email, "password": password})
-        self.assertEqual(status, expect, answer)
-        return answer
-
-    def on_both(self, test):
-        with self.subTest("sqlite"), Sandbox(ARAGORA_API_TOKEN=strong_secret()) as sandbox:
-            sandbox.run("migrate", check=0)
-            test(sandbox)
-        with self.subTest("postgres"), postgres_database() as url, Sandbox(**production_environment(url, service("TEST_REDIS"))) as sandbox:
-            sandbox.run("migrate", check=0)
-            test(sandbox)
-
+class SelfService(AccountTests):
     def test_registration_is_for_development_unless_somebody_says_so(self):
         def register(daemon, expect, **body):
             status, answer = daemon.post("/api/auth/register", {"email": "ada@example.org", "password": NEW, "name": "Ada", **body})
