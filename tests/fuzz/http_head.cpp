@@ -1,10 +1,11 @@
 // Bytes sent to a listening daemon's edge: whatever comes, it answers or closes, and then still serves the next client.
-#include <arpa/inet.h>
-#include <netinet/in.h>
+// Over a local socket: each TCP connection would hold a port for a minute, and tens of thousands are all there are.
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "common/base/log.h"
 #include "daemon/edge/listener.h"
@@ -38,12 +39,13 @@ class Echo : public edge::Exchange {
 struct Edge : edge::Site {
   edge::WorkerPool workers{1, 16};
   edge::IoThreads io{1};
+  std::string path = std::filesystem::temp_directory_path() / fmt::format("fuzz_http_head-{}", ::getpid());
   std::unique_ptr<edge::Listener> listener;
 
   Edge() {
     log::configure(log::Level::Off, false);
     edge::ListenerOptions options;
-    options.entrances[0].address.port = 0;
+    options.entrances[0].address.path = path;
     listener = std::make_unique<edge::Listener>(options, io, *this, workers);
     io.start();
     listener->start();
@@ -51,12 +53,11 @@ struct Edge : edge::Site {
   std::unique_ptr<edge::Exchange> open(edge::Request) override { return std::make_unique<Echo>(); }
 };
 
-int connectTo(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+int connectTo(const std::string& path) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
   timeval limit{5, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::abort();
@@ -65,8 +66,8 @@ int connectTo(std::uint16_t port) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static auto* edge = new Edge;  // threads of its own: lives as long as the process
-  const int fd = connectTo(edge->listener->port());
+  static Edge edge;  // threads of its own: lives as long as the process
+  const int fd = connectTo(edge.path);
   (void)!::send(fd, data, size, MSG_NOSIGNAL);
   ::shutdown(fd, SHUT_WR);
   char buffer[65536];
