@@ -7,7 +7,6 @@
 #include "common/base/version.h"
 #include "common/database/sqlite/usage_lock.h"
 #include "common/deployment/deployment.h"
-#include "common/deployment/shown_settings.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
@@ -19,8 +18,7 @@
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/memory_watch.h"
-#include "daemon/lifecycle/process_metrics.h"
-#include "daemon/lifecycle/recovery_metrics.h"
+#include "daemon/self_report.h"
 #include "daemon/web/guard.h"
 #include "daemon/ws/echo.h"
 #include "daemon/ws/hub.h"
@@ -83,7 +81,8 @@ struct Assembly::Parts {
                 std::chrono::milliseconds(config.integer(key::kQueueMs))),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
         debating({*database, debates, keyring, engine,
-                  [this](debate::Change change, const std::string& id) { changed(change, id); }}),
+                  [this](debate::Change change, const std::string& id) { changed(change, id); },
+                  [this](const store::Event& event) { bus.publish(event); }}),
         io(kIoThreads),
         authenticator(authenticatorOptions(config), {accounts, api_keys, tickets}),
         hub(hubOptions(config),
@@ -110,21 +109,22 @@ struct Assembly::Parts {
                  lists,
                  limits,
                  [this] { return *shown_settings.get(); },
-                 [this] { return livingInstances(); }},
+                 [this] { return report.livingInstances(); }},
         guard(guardSettings(config), authenticator, addRoutes(), limits, refusals, metrics, &memory.scarce()),
         metrics_guard(guardSettings(config), authenticator, metrics_router, limits, refusals, metrics),
         redirect(redirectOptions(config)),
         tls(tlsContext(config)),
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory()}, *database, keyring),
-        backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics) {
+        backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
+        report({instance, *database, listener, workers, hub, engine, sisters, prober, audit_watch, recovery_metrics}) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
     bus.subscribe([this](const store::Event& event) {
       follower.wrote(event.debate_id, event.seq);
       sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
     });
-    collectMetrics();
+    report.feed(metrics);
   }
   // What runs in threads of theirs uses everything else.
   ~Parts() {
@@ -159,6 +159,7 @@ struct Assembly::Parts {
   }
 
   void changed(debate::Change change, const std::string& debate_id) {
+    if (change == debate::Change::Removed) pages.forget();
     lists.drop();
     sisters.tellAndWait(
         {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
@@ -168,18 +169,6 @@ struct Assembly::Parts {
     if (!sisters.configured()) return lifecycle::RedisState::NotConfigured;
     return sisters.state() == redis::LinkState::Away ? lifecycle::RedisState::Unreachable
                                                      : lifecycle::RedisState::Connected;
-  }
-
-  // What this instance says of itself to the others.
-  std::string aboutMe() const {
-    return toJson(json::object{{"instance", instance},
-                               {"version", kVersion},
-                               {"started_at", toIso(started_at)},
-                               {"beat_at", toIso(nowMicros())},
-                               {"draining", prober.draining()},
-                               {"connections", listener.connections()},
-                               {"websockets", hub.clients()},
-                               {"active_debates", engine.active()}});
   }
 
   debate::RunServices runServices() {
@@ -215,42 +204,11 @@ struct Assembly::Parts {
     return router;
   }
 
-  void collectMetrics() {
-    metrics.gauge("aragora_build_info", 1, {{"version", std::string(kVersion)}, {"commit", std::string(kCommit)}});
-    metrics.gauge("process_start_time_seconds", static_cast<double>(nowMicros()) / 1e6);
-    metrics.onCollect([this](metrics::Registry& registry) {
-      registry.gauge("aragora_http_connections", static_cast<double>(listener.connections()));
-      registry.gauge("aragora_ratelimit_fallback_active",
-                     sisters.configured() && sisters.state() != redis::LinkState::Connected ? 1 : 0);
-      registry.gauge("aragora_instances", static_cast<double>(sisters.alive()));
-      registry.gauge("aragora_http_connections_most", static_cast<double>(listener.mostConnections()));
-      registry.count("aragora_http_shed_total", {{"reason", "connections"}},
-                     static_cast<double>(listener.takeTurnedAway()));
-      registry.count("aragora_http_shed_total", {{"reason", "idle"}}, static_cast<double>(listener.takeGivenUp()));
-      registry.count("aragora_http_shed_total", {{"reason", "queue"}}, static_cast<double>(workers.takeTurnedAway()));
-      registry.gauge("aragora_websocket_connections", static_cast<double>(hub.clients()));
-      registry.gauge("aragora_active_debates", static_cast<double>(engine.active()));
-      registry.gauge("aragora_worker_queue_length", static_cast<double>(workers.queued()));
-      registry.count("aragora_db_errors_total", {}, static_cast<double>(database->takeFailures()));
-      registry.gauge("aragora_audit_log_broken", audit_watch.broken() ? 1 : 0);
-      registry.gauge("aragora_db_pool_size", static_cast<double>(database->pool().size));
-      registry.gauge("aragora_db_pool_available", static_cast<double>(database->pool().available));
-      lifecycle::collectProcessMetrics(registry);
-      recovery_metrics.collect(registry);
-    });
-  }
-
-  std::string statusLine() const {
-    return fmt::format("{}, {}, {}, database {}", prober.draining() ? "draining" : "serving",
-                       counted(listener.connections(), "connection"), counted(engine.active(), "debate"),
-                       lifecycle::name(prober.latest()->database));
-  }
-
   // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
   void afterProbe() {
     if (!started) return;
-    sisters.beat(aboutMe());
-    systemd::notifyStatus(statusLine());
+    sisters.beat(report.aboutMe());
+    systemd::notifyStatus(report.statusLine());
     if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress() &&
         engine.silence() < kSchedulerPatience)
       systemd::notifyWatchdog();
@@ -281,31 +239,6 @@ struct Assembly::Parts {
     }
   }
 
-  // "http://127.0.0.1:8080 and unix:/run/aragora/aragora.sock"
-  std::string listensOn() const {
-    std::vector<std::string> all;
-    for (const auto& entrance : listener.entrances()) {
-      const auto scheme = entrance.address.local() ? "" : entrance.tls != nullptr ? "https://" : "http://";
-      all.push_back(entrance.inherited >= 0 ? std::string("an inherited socket") : scheme + entrance.address.text());
-    }
-    return join(all, ", ");
-  }
-
-  // What a reload does not apply is as it was at the start.
-  json::object settingsInEffect(const config::Config& fresh) const {
-    json::object all;
-    for (const auto& setting : config::catalogue())
-      all[setting.key] = deployment::describe(setting, setting.reloadable ? fresh : config);
-    return all;
-  }
-
-  json::array livingInstances() const {
-    json::array list;
-    for (const auto& one : sisters.instances()) list.push_back(parseJson(one, "what an instance says of itself"));
-    if (list.empty()) list.push_back(parseJson(aboutMe(), "what this instance says of itself"));
-    return list;
-  }
-
   // A database that is away does not keep a reload from taking effect.
   void recordReload() {
     try {
@@ -316,18 +249,6 @@ struct Assembly::Parts {
     } catch (const Error& error) {
       log::warning("the reload is not in the audit log: {}", error.what());
     }
-  }
-
-  void sayWhatNeedsARestart(const config::Config& fresh) const {
-    std::vector<std::string> changed;
-    for (const auto& setting : config::catalogue()) {
-      if (setting.reloadable || config.secret(setting.key).reveal() == fresh.secret(setting.key).reveal()) continue;
-      changed.push_back(setting.secret ? std::string(setting.key)
-                                       : fmt::format("{} ({} now, {} in the configuration)", setting.key,
-                                                     printable(config.text(setting.key), 80),
-                                                     printable(fresh.text(setting.key), 80)));
-    }
-    if (!changed.empty()) log::warning("these take effect after a restart only: {}", join(changed, ", "));
   }
 
   config::Loaded loaded;
@@ -354,7 +275,6 @@ struct Assembly::Parts {
   std::atomic<bool> started{false};
   std::uint64_t workers_taken = 0;
   std::chrono::steady_clock::time_point workers_moved{};
-  Micros started_at = nowMicros();
   cluster::Sisters sisters;
   cluster::Follower follower;
   cluster::SharedLimits shared_limits;
@@ -370,7 +290,7 @@ struct Assembly::Parts {
   web::RefusalLog refusals;
   web::Router router;
   web::Router metrics_router;  // of server.metrics_listen
-  Reloadable<json::object> shown_settings{settingsInEffect(config)};
+  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};
   api::Services services;
   web::Guard guard;
   web::Guard metrics_guard;
@@ -379,6 +299,7 @@ struct Assembly::Parts {
   edge::Listener listener;
   lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;
+  SelfReport report;
 };
 
 // Who takes a setting that reload() applies.
@@ -433,12 +354,12 @@ void Assembly::start() {
   parts.io.start();
   parts.listener.start();
   parts.backups.start();
-  log::info("aragora {} listens on {} ({}, {})", kVersion, parts.listensOn(), parts.config.text(key::kEnvironment),
-            database::describe(parts.target));
+  log::info("aragora {} listens on {} ({}, {})", kVersion, parts.report.listensOn(),
+            parts.config.text(key::kEnvironment), database::describe(parts.target));
   if (const auto most = parts.listener.mostConnections();
       most < static_cast<std::size_t>(parts.config.integer(key::kMaxConnections)))
     log::warning("at most {} are taken: no more files may be open (LimitNOFILE)", counted(most, "connection"));
-  systemd::notifyReady(parts.statusLine());
+  systemd::notifyReady(parts.report.statusLine());
 }
 
 void Assembly::reload(const std::function<config::Loaded()>& load) {
@@ -450,13 +371,14 @@ void Assembly::reload(const std::function<config::Loaded()>& load) {
     for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
     parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
     parts_->recordReload();
-    parts_->shown_settings.set(parts_->settingsInEffect(fresh.config));
+    parts_->shown_settings.set(settingsInEffect(parts_->config, fresh.config));
     log::info("configuration reloaded");
-    parts_->sayWhatNeedsARestart(fresh.config);
+    if (const auto changed = needingARestart(parts_->config, fresh.config); !changed.empty())
+      log::warning("these take effect after a restart only: {}", join(changed, ", "));
   } catch (const Error& error) {
     log::error("the configuration was not reloaded: {}", error.what());
   }
-  systemd::notifyReady(parts_->statusLine());
+  systemd::notifyReady(parts_->report.statusLine());
 }
 
 void Assembly::stop() {

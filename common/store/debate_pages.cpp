@@ -2,6 +2,7 @@
 
 #include "common/base/text.h"
 #include "common/store/debate_row.h"
+#include "common/store/settings.h"
 
 namespace aragora::store {
 
@@ -79,6 +80,11 @@ DebatePages::Page DebatePages::page(std::optional<DebateStatus> status, std::int
   });
 }
 
+void DebatePages::forget() {
+  const std::lock_guard lock(mutex_);
+  keys_.clear();
+}
+
 std::shared_ptr<const DebatePages::Keys> DebatePages::keys(Connection& connection, std::optional<DebateStatus> status) {
   static const auto kNone = std::make_shared<const Keys>();
   if (!hasKeys(status)) return kNone;
@@ -91,7 +97,10 @@ std::shared_ptr<const DebatePages::Keys> DebatePages::keys(Connection& connectio
   if (known && now - known->extended < kExtendEvery) return known;
   const std::unique_lock alone(extending_, std::try_to_lock);
   if (!alone.owns_lock()) return known ? known : kNone;
-  auto next = known && now - known->read < kReadAnewEvery ? std::make_shared<Keys>(*known) : std::make_shared<Keys>();
+  const auto removed = readSetting(connection, kDebatesRemoved);
+  const bool valid = known && now - known->read < kReadAnewEvery && known->removed == removed;
+  auto next = valid ? std::make_shared<Keys>(*known) : std::make_shared<Keys>();
+  next->removed = removed;
   if (next->list.empty()) next->read = now;
   next->extended = now;
   extend(connection, status, *next);

@@ -5,7 +5,8 @@
 // older debate can still end in it. A page counts off at most 63 index entries from the nearest key; the total is 64
 // for each key and what is newer. Keys are kept per status (an id and a time for 64 debates), extended at most once a
 // second, and read anew every ten minutes in case rows were removed by hand. Statuses that debates leave again have
-// short lists and no keys. Thread-safe.
+// short lists and no keys. Debates that are removed shift the others: the keys are read anew where the database says
+// that there were any, within a second. Thread-safe.
 #pragma once
 
 #include <map>
@@ -24,6 +25,8 @@ class DebatePages {
     std::vector<Debate> debates;
     std::int64_t total = 0;  // of the same snapshot
   };
+  // Debates were removed here.
+  void forget();
   Page page(std::optional<DebateStatus> status, std::int64_t limit, std::int64_t offset);
 
  private:
@@ -35,6 +38,7 @@ class DebatePages {
     std::vector<Key> list;  // of the 64th oldest, the 128th oldest…
     std::chrono::steady_clock::time_point read;
     std::chrono::steady_clock::time_point extended;
+    std::optional<std::string> removed;  // how many debates had been, ever
   };
   std::shared_ptr<const Keys> keys(database::Connection& connection, std::optional<DebateStatus> status);
   static void extend(database::Connection& connection, std::optional<DebateStatus> status, Keys& keys);

@@ -43,6 +43,14 @@ Found searchDebates(database::Database& database, std::string_view words, std::i
   });
 }
 
+std::map<DebateStatus, std::int64_t> countOpenDebates(database::Database& database) {
+  std::map<DebateStatus, std::int64_t> counts;
+  for (const auto& row : database.query(fmt::format(
+           "SELECT status, count(*) FROM debates WHERE status IN ({}) GROUP BY status", openStatusesInSql())))
+    if (const auto status = parseDebateStatus(row.text(0))) counts[*status] = row.integer(1);
+  return counts;
+}
+
 DebateCounts countDebates(database::Database& database) {
   DebateCounts counts;
   for (const auto& row : database.query("SELECT status, count(*) FROM debates GROUP BY status"))
@@ -61,14 +69,17 @@ DebateCounts countDebates(database::Database& database) {
   return counts;
 }
 
-// The summary holds who dissented: an empty list is written as [].
 std::vector<Debate> disagreements(database::Database& database, std::int64_t limit) {
-  return debatesOf(database.query(
-      fmt::format("SELECT {} FROM debates d WHERE d.status = '{}' AND d.consensus IS NOT NULL AND (d.consensus_reached "
-                  "= 0 OR d.consensus NOT LIKE '%\"dissenting_agents\":[]%') ORDER BY d.created_at DESC, d.id DESC "
-                  "LIMIT $1",
-                  kDebateColumns, name(DebateStatus::Completed)),
-      {limit}));
+  return database.reading([&](Connection& connection) {
+    const std::string_view dissenting = connection.engine() == Engine::Postgres
+                                            ? "json_array_length(d.consensus::json -> 'dissenting_agents')"
+                                            : "json_array_length(d.consensus, '$.dissenting_agents')";
+    return debatesOf(connection.query(
+        fmt::format("SELECT {} FROM debates d WHERE d.status = '{}' AND d.consensus IS NOT NULL AND "
+                    "(d.consensus_reached = 0 OR {} > 0) ORDER BY d.created_at DESC, d.id DESC LIMIT $1",
+                    kDebateColumns, name(DebateStatus::Completed), dissenting),
+        {limit}));
+  });
 }
 
 }  // namespace aragora::store

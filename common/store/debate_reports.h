@@ -23,6 +23,8 @@ struct DebateCounts {
   double mean_rounds = 0;              // of the decided
   double mean_seconds = 0;             // of the decided
 };
+// Of those that have not ended, by an index: costs what there are of them.
+std::map<DebateStatus, std::int64_t> countOpenDebates(database::Database& database);
 DebateCounts countDebates(database::Database& database);
 
 // Those that were decided against votes, or could not be; newest first.

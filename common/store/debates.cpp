@@ -5,6 +5,8 @@
 #include "common/store/debate_row.h"
 #include "common/store/event_chain.h"
 #include "common/store/id_list.h"
+#include "common/store/ratings.h"
+#include "common/store/settings.h"
 
 namespace aragora::store {
 
@@ -25,6 +27,11 @@ json::array toArray(const std::vector<std::string>& texts) {
   json::array array;
   for (const auto& text : texts) array.emplace_back(text);
   return array;
+}
+
+// SQLite has one writer.
+std::string_view lockingRow(const Connection& connection) {
+  return connection.engine() == database::Engine::Postgres ? " FOR UPDATE" : "";
 }
 }  // namespace
 
@@ -86,13 +93,18 @@ std::vector<database::Statement> Debates::creationOf(const Debate& debate) const
                     "",
                     debate.created_at,
                     DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed}};
-  return {{"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
-           "owner_id, created_at, updated_at, last_seq) "
-           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1)",
-           {debate.id, orNull(debate.slug), debate.task, debate.context, std::string(name(DebateStatus::Created)),
-            toJson(toArray(debate.agents)), debate.rounds, debate.consensus_kind, debate.metadata, debate.seed,
-            orNull(debate.owner), debate.created_at}},
-          insertionOf(event, chainStart(), hash)};
+  std::vector<database::Statement> statements{
+      {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
+       "owner_id, created_at, updated_at, last_seq) "
+       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1)",
+       {debate.id, orNull(debate.slug), debate.task, debate.context, std::string(name(DebateStatus::Created)),
+        toJson(toArray(debate.agents)), debate.rounds, debate.consensus_kind, debate.metadata, debate.seed,
+        orNull(debate.owner), debate.created_at}},
+      insertionOf(event, chainStart(), hash)};
+  if (debate.batch)
+    statements.push_back({"INSERT INTO debate_batches (debate_id, batch_id, place) VALUES ($1, $2, $3)",
+                          {debate.id, debate.batch->id, debate.batch->place}});
+  return statements;
 }
 
 std::optional<Replay> Debates::takeKey(Connection& connection, const Idempotency& idempotency, Micros now) {
@@ -104,6 +116,11 @@ std::optional<Replay> Debates::takeKey(Connection& connection, const Idempotency
   const auto rows = connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
                                      {idempotency.owner, idempotency.key});
   return Replay{rows.at(0).text(0), rows.at(0).text(1)};
+}
+
+void Debates::answerKey(Connection& connection, const Idempotency& idempotency) {
+  connection.execute("UPDATE idempotency_keys SET response = $3 WHERE owner = $1 AND key = $2",
+                     {idempotency.owner, idempotency.key, idempotency.response});
 }
 
 void Debates::create(const Debate& debate) { database_.writeAll(creationOf(debate)); }
@@ -137,6 +154,17 @@ std::map<std::string, std::int64_t> Debates::heads(const std::vector<std::string
   });
 }
 
+std::vector<Debate> Debates::batch(const std::string& batch_id) {
+  std::vector<Debate> debates;
+  for (const auto& row : database_.query(
+           fmt::format("SELECT {} FROM debate_batches b JOIN debates d ON d.id = b.debate_id WHERE b.batch_id = $1 "
+                       "ORDER BY b.place",
+                       kDebateColumns),
+           {batch_id}))
+    debates.push_back(toDebate(row));
+  return debates;
+}
+
 std::vector<std::string> Debates::cancelRequested(const std::vector<std::string>& ids) {
   return database_.reading([&](Connection& connection) {
     std::vector<std::string> result;
@@ -159,9 +187,7 @@ bool Debates::requestCancel(Connection& connection, const std::string& debate_id
 
 std::optional<std::string> Debates::lockMetadata(Connection& connection, const std::string& debate_id) {
   const auto rows = connection.query(
-      fmt::format("SELECT metadata FROM debates WHERE id = $1{}",
-                  connection.engine() == database::Engine::Postgres ? " FOR UPDATE" : ""),  // SQLite has one writer
-      {debate_id});
+      fmt::format("SELECT metadata FROM debates WHERE id = $1{}", lockingRow(connection)), {debate_id});
   return rows.empty() ? std::nullopt : std::optional(rows[0].text(0));
 }
 
@@ -170,21 +196,63 @@ void Debates::setMetadata(Connection& connection, const std::string& debate_id, 
                      {debate_id, metadata, nowMicros()});
 }
 
+namespace {
+// Nobody else changes the debate until the transaction ends.
+DebateStatus lockStatus(Connection& connection, const std::string& debate_id) {
+  const auto rows =
+      connection.query(fmt::format("SELECT status FROM debates WHERE id = $1{}", lockingRow(connection)), {debate_id});
+  if (rows.empty()) throw Error(Code::NotFound, fmt::format("Debate not found: {}", debate_id));
+  const auto status = parseDebateStatus(rows[0].text(0));
+  if (!status) throw Error(Code::Damaged, fmt::format("debate {}: unknown status '{}'", debate_id, rows[0].text(0)));
+  return *status;
+}
+}  // namespace
+
+// Behind the last event, for whoever holds the debate's row.
+std::vector<Event> Debates::extend(Connection& connection, const std::string& debate_id,
+                                   const std::vector<NewEvent>& events, Micros now) const {
+  const auto last = connection.query(
+      "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {debate_id});
+  std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
+  std::string hash = last.empty() ? chainStart() : last[0].text(1);
+  std::vector<Event> written;
+  for (const auto& event : events) {
+    Event next{debate_id, ++seq, event.round, event.agent, now, event.body};
+    const auto insertion = insertionOf(next, std::string(hash), hash);
+    connection.query(insertion.sql, insertion.values);
+    written.push_back(std::move(next));
+  }
+  return written;
+}
+
+Event Debates::addMessage(Connection& connection, const std::string& debate_id, const AudienceMessage& message) {
+  if (const auto status = lockStatus(connection, debate_id); isFinal(status))
+    throw Error(Code::Conflict, fmt::format("the debate has ended as {}", name(status)),
+                "fork it to go on with the question");
+  const auto round = connection.query("SELECT max(round) FROM debate_events WHERE debate_id = $1", {debate_id});
+  const auto now = nowMicros();
+  auto written = extend(connection, debate_id, {{round.at(0).integer(0), "", message}}, now);
+  connection.query("UPDATE debates SET last_seq = $2, updated_at = $3 WHERE id = $1",
+                   {debate_id, written.at(0).seq, now});
+  return std::move(written.at(0));
+}
+
+Debates::Removed Debates::remove(Connection& connection, const std::string& debate_id) {
+  if (const auto status = lockStatus(connection, debate_id); !isFinal(status))
+    throw Error(Code::Conflict, fmt::format("the debate is {}", name(status)), "cancel it first and wait for its end");
+  const auto last = connection.query(
+      "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {debate_id});
+  Ratings::forgetMatch(connection, debate_id);
+  connection.execute("DELETE FROM debates WHERE id = $1", {debate_id});
+  countUp(connection, kDebatesRemoved);
+  return last.empty() ? Removed{} : Removed{last[0].integer(0), last[0].text(1)};
+}
+
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
     requireHeld(connection, lease);
     const auto now = nowMicros();
-    const auto last = connection.query(
-        "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {lease.debate_id});
-    std::int64_t seq = last.empty() ? 0 : last[0].integer(0);
-    std::string hash = last.empty() ? chainStart() : last[0].text(1);
-    std::vector<Event> written;
-    for (const auto& event : events) {
-      Event next{lease.debate_id, ++seq, event.round, event.agent, now, event.body};
-      const auto insertion = insertionOf(next, std::string(hash), hash);
-      connection.query(insertion.sql, insertion.values);
-      written.push_back(std::move(next));
-    }
+    auto written = extend(connection, lease.debate_id, events, now);
     const auto text = [](const std::optional<std::string>& value) { return value ? Value{*value} : Value{}; };
     connection.query(
         "UPDATE debates SET last_seq = $2, updated_at = $3, status = COALESCE($4, status), rounds_used = COALESCE($5, "
@@ -193,7 +261,7 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
         "COALESCE($8, final_answer), "
         "consensus = COALESCE($9, consensus), outcome = COALESCE($10, outcome), error = COALESCE($11, error), "
         "started_at = COALESCE(started_at, $12), completed_at = COALESCE(completed_at, $13) WHERE id = $1",
-        {lease.debate_id, seq, now, summary.status ? Value{std::string(name(*summary.status))} : Value{},
+        {lease.debate_id, written.back().seq, now, summary.status ? Value{std::string(name(*summary.status))} : Value{},
          summary.rounds_used ? Value{*summary.rounds_used} : Value{},
          summary.consensus_reached ? Value{std::int64_t{*summary.consensus_reached ? 1 : 0}} : Value{},
          summary.confidence ? Value{*summary.confidence} : Value{}, text(summary.final_answer),

@@ -37,6 +37,12 @@ struct Debate {
   std::string error;
   std::int64_t last_seq = 0;
 
+  struct Batch {
+    std::string id;
+    std::int64_t place = 0;
+  };
+  std::optional<Batch> batch;  // that creates it; not read back
+
   bool finished() const { return isFinal(status); }
 };
 
@@ -90,6 +96,8 @@ class Debates {
   };
   // Inside a write transaction of the caller's: what was stored for the key before, or nothing when it is taken now.
   static std::optional<Replay> takeKey(database::Connection& connection, const Idempotency& idempotency, Micros now);
+  // What is answered from now on where the key is used again.
+  static void answerKey(database::Connection& connection, const Idempotency& idempotency);
   // What creates it, its debate_created event included. For one write transaction.
   std::vector<database::Statement> creationOf(const Debate& debate) const;
   // In a transaction of its own: durable when it returns.
@@ -106,6 +114,19 @@ class Debates {
   static std::optional<std::string> lockMetadata(database::Connection& connection, const std::string& debate_id);
   static void setMetadata(database::Connection& connection, const std::string& debate_id, const std::string& metadata);
 
+  // Inside a write transaction of the caller's, of a debate that has ended: Error(NotFound | Conflict). With its events
+  // and its match; the ratings are what the other matches make of them.
+  struct Removed {
+    std::int64_t events = 0;
+    std::string last_hash;  // of its chain
+  };
+  static Removed remove(database::Connection& connection, const std::string& debate_id);
+  // Of a batch, in its order.
+  std::vector<Debate> batch(const std::string& batch_id);
+  // Inside a write transaction of the caller's, of a debate that has not ended: Error(NotFound | Conflict). Without the
+  // lease; whoever runs the debate finds it there at its next append.
+  Event addMessage(database::Connection& connection, const std::string& debate_id, const AudienceMessage& message);
+
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
 
   // Before the provider is asked, and after. Error(Conflict) when the lease is not held any more.
@@ -120,6 +141,8 @@ class Debates {
 
  private:
   database::Statement insertionOf(const Event& event, const std::string& prev_hash, std::string& hash) const;
+  std::vector<Event> extend(database::Connection& connection, const std::string& debate_id,
+                            const std::vector<NewEvent>& events, Micros now) const;
   database::Database& database_;
   std::string key_id_;
   std::string key_;

@@ -8,8 +8,8 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 // In the order of EventBody.
 constexpr std::array<std::string_view, std::variant_size_v<EventBody> - 1> kNames = {
-    "debate_created", "debate_start", "round_start", "agent_message", "critique",  "agent_error",
-    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end"};
+    "debate_created", "debate_start", "round_start", "agent_message", "critique",   "agent_error",
+    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end", "audience_message"};
 
 json::array toArray(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
 
@@ -80,6 +80,9 @@ struct Writer {
             {"reason", event.reason},       {"consensus_reached", event.consensus_reached},
             {"seconds", event.seconds},     {"rounds", event.rounds}};
   }
+  json::object operator()(const AudienceMessage& event) const {
+    return {{"author", event.author}, {"content", event.content}};
+  }
   json::object operator()(const OtherEvent& event) const {
     return event.payload.is_object() ? event.payload.get_object() : json::object{};
   }
@@ -142,6 +145,8 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
       return Synthesis{jsonTextOr(object, "content", "")};
     case 9:
       return readConsensus(object);
+    case 11:
+      return AudienceMessage{jsonTextOr(object, "author", ""), jsonTextOr(object, "content", "")};
     default:
       if (!status) return std::nullopt;
       return DebateEnded{*status,

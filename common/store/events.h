@@ -80,6 +80,11 @@ struct DebateEnded {
   double seconds = 0;
   std::int64_t rounds = 0;
 };
+// What somebody who follows the debate has to say. Before its end only.
+struct AudienceMessage {
+  std::string author;  // as the audit log names them
+  std::string content;
+};
 // Of a version that this one does not know: kept and shown as it is.
 struct OtherEvent {
   std::string type;
@@ -87,7 +92,7 @@ struct OtherEvent {
 };
 
 using EventBody = std::variant<DebateCreated, DebateStarted, RoundStarted, AgentMessage, Critique, AgentError,
-                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, OtherEvent>;
+                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, OtherEvent>;
 
 struct NewEvent {
   std::int64_t round = 0;

@@ -50,8 +50,10 @@ Error leaseLost(const Lease& lease) {
 }
 
 void requireHeld(Connection& connection, const Lease& lease) {
+  // The debate's row too: whoever adds to its chain without the lease locks that.
   const auto held = connection.query(
-      fmt::format("SELECT epoch FROM debate_leases WHERE debate_id = $1 AND instance = $2{}",
+      fmt::format("SELECT l.epoch FROM debate_leases l JOIN debates d ON d.id = l.debate_id WHERE l.debate_id = $1 AND "
+                  "l.instance = $2{}",
                   connection.engine() == Engine::Postgres ? " FOR UPDATE" : ""),  // SQLite has one writer
       {lease.debate_id, lease.instance});
   if (held.empty() || held[0].integer(0) != lease.epoch) throw leaseLost(lease);

@@ -54,6 +54,27 @@ void applyMatch(std::map<std::string, Rating>& ratings, const std::vector<std::s
   }
 }
 
+// Elo depends on the order of matches. SQLite has one writer.
+void oneAtATime(Connection& connection) {
+  if (connection.engine() == database::Engine::Postgres)
+    connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
+}
+
+std::map<std::string, Rating> fromMatches(Connection& connection) {
+  std::map<std::string, Rating> ratings;
+  for (const auto& row :
+       connection.query("SELECT participants, scores, created_at FROM matches ORDER BY created_at, id", {})) {
+    std::vector<std::string> agents;
+    std::vector<double> scores;
+    const auto names = tryParseJson(row.text(0)).value_or(json::array{});
+    const auto values = tryParseJson(row.text(1)).value_or(json::array{});
+    for (const auto& value : names.as_array()) agents.emplace_back(value.as_string());
+    for (const auto& value : values.as_array()) scores.push_back(value.to_number<double>());
+    applyMatch(ratings, agents, scores, row.integer(2));
+  }
+  return ratings;
+}
+
 json::array toArray(const std::vector<double>& values) {
   json::array result;
   for (const double value : values) result.emplace_back(value);
@@ -65,9 +86,8 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
                           const std::vector<double>& scores) {
   if (std::set<std::string>(agents.begin(), agents.end()).size() < 2) return;  // nobody to be compared with
   database_.write([&](Connection& connection) {
-    // Elo depends on the order of matches: one at a time, each later than the one before, whatever the clocks say.
-    if (connection.engine() == database::Engine::Postgres)
-      connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
+    oneAtATime(connection);
+    // Each later than the one before, whatever the clocks say.
     const auto last = connection.query("SELECT coalesce(max(created_at), 0) FROM matches", {})[0].integer(0);
     const auto at = std::max(nowMicros(), last + 1);
     json::array names(agents.begin(), agents.end());
@@ -118,21 +138,19 @@ std::vector<Rating> Ratings::leaderboard(std::int64_t limit, std::int64_t offset
 
 std::int64_t Ratings::count() { return database_.query("SELECT count(*) FROM ratings", {})[0].integer(0); }
 
-std::map<std::string, Rating> Ratings::recompute() {
-  return database_.reading([](Connection& connection) {
-    std::map<std::string, Rating> ratings;
-    for (const auto& row :
-         connection.query("SELECT participants, scores, created_at FROM matches ORDER BY created_at, id", {})) {
-      std::vector<std::string> agents;
-      std::vector<double> scores;
-      const auto names = tryParseJson(row.text(0)).value_or(json::array{});
-      const auto values = tryParseJson(row.text(1)).value_or(json::array{});
-      for (const auto& value : names.as_array()) agents.emplace_back(value.as_string());
-      for (const auto& value : values.as_array()) scores.push_back(value.to_number<double>());
-      applyMatch(ratings, agents, scores, row.integer(2));
-    }
-    return ratings;
-  });
+std::map<std::string, Rating> Ratings::recompute() { return database_.reading(fromMatches); }
+
+void Ratings::forgetMatch(Connection& connection, const std::string& debate_id) {
+  oneAtATime(connection);
+  if (connection.query("DELETE FROM matches WHERE debate_id = $1 RETURNING id", {debate_id}).empty()) return;
+  connection.execute("DELETE FROM ratings", {});
+  const auto now = nowMicros();
+  for (const auto& [agent, rating] : fromMatches(connection))
+    connection.query(
+        "INSERT INTO ratings (agent_name, elo, wins, losses, draws, matches, last_match_at, updated_at) VALUES ($1, "
+        "$2, "
+        "$3, $4, $5, $6, $7, $8)",
+        {agent, rating.elo, rating.wins, rating.losses, rating.draws, rating.matches, *rating.last_match_at, now});
 }
 
 }  // namespace aragora::store

@@ -28,6 +28,9 @@ class Ratings {
   // Idempotent by debate: a second record of the same debate does nothing.
   void recordMatch(const std::string& debate_id, const std::vector<std::string>& agents,
                    const std::vector<double>& scores);
+  // Inside a write transaction of the caller's: the match of that debate, where there is one, was never played. Costs a
+  // look at all matches.
+  static void forgetMatch(database::Connection& connection, const std::string& debate_id);
   std::vector<Rating> leaderboard(std::int64_t limit, std::int64_t offset);
   std::int64_t count();
   // Ratings as the match log alone gives them, for verification.

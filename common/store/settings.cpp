@@ -18,6 +18,13 @@ std::string settingOrInsert(database::Connection& connection, std::string_view n
   return readSetting(connection, name).value_or(value);
 }
 
+void countUp(database::Connection& connection, std::string_view name) {
+  connection.query(
+      "INSERT INTO settings (name, value, updated_at) VALUES ($1, '1', $2) ON CONFLICT (name) DO UPDATE SET "
+      "value = CAST(CAST(settings.value AS bigint) + 1 AS text), updated_at = excluded.updated_at",
+      {std::string(name), nowMicros()});
+}
+
 void requireSameKey(database::Connection& connection, const crypto::Keyring& keyring) {
   const auto stored = settingOrInsert(connection, kKeyCheck, keyring.checkValue());
   if (stored == keyring.checkValue()) return;

@@ -10,9 +10,13 @@ inline constexpr std::string_view kKeyCheck = "encryption.key_check";
 inline constexpr std::string_view kInstanceId = "instance.id";
 inline constexpr std::string_view kDatabaseEpoch = "database.epoch";  // new with every restore in its place
 
+inline constexpr std::string_view kDebatesRemoved = "debates.removed";  // how many, ever: what lists remember is over
+
 std::optional<std::string> readSetting(database::Connection& connection, std::string_view name);
 // Stores `value` unless there is one; answers what is stored now.
 std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value);
+// A number that only grows, by one.
+void countUp(database::Connection& connection, std::string_view name);
 
 // Whether the keyring's active key is the one this database was used with: stores the check value at first use and when
 // a previous key's is there (a rotation), throws Error(Config) when another key is stored. Run it in a write

@@ -1,6 +1,8 @@
+#include "common/base/ids.h"
 #include "common/base/text.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
+#include "daemon/wire/events.h"
 
 // What else can be done with debates than to create and to cancel one.
 namespace aragora::api {
@@ -109,6 +111,48 @@ const json::array& batchOf(const json::object& body) {
   throw Error(Code::Validation, "no debates in the body", "{\"items\": [{\"task\": …}]}");
 }
 
+// What somebody who follows the debate has to say; who speaks is who asks, not what the body says.
+web::Response say(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  const auto role = jsonTextOr(body, "role", "user");
+  if (role != "user")
+    throw Error(Code::Validation, fmt::format("nobody can speak as '{}' here", printable(role, 40)),
+                "leave role away, or send \"user\"");
+  const auto* content = body.if_contains("content");
+  if (content == nullptr || trim(requireText(*content, "content", 8000)).empty())
+    throw Error(Code::Validation, "a message needs content", R"({"content": "…"})");
+  auto key = idempotencyKeyOf(request);
+  if (key) key->fingerprint += request.parameters.at("id");
+  auto said = services.debating.say(
+      request.parameters.at("id"), callerOf(request, services), std::string(content->get_string()),
+      [](const store::Event& event) {
+        auto message = wire::renderMessage(event, event.seq);
+        auto answer = message;
+        message.erase("index");
+        answer.erase("index");
+        answer["success"] = true;
+        answer["debate_id"] = event.debate_id;
+        answer["seq"] = event.seq;
+        answer["message"] = std::move(message);
+        return toJson(answer);
+      },
+      key);
+  web::Response response;
+  response.body = std::move(said.answer);
+  if (said.replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
+  return response;
+}
+
+web::Response remove(const web::Request& request, const Services& services) {
+  const bool dry_run = request.flag("dry_run", false);
+  const auto removed = services.debating.remove(request.parameters.at("id"), callerOf(request, services), dry_run);
+  return web::jsonResponse(json::object{{"deleted", !dry_run},
+                                        {"dry_run", dry_run},
+                                        {"id", removed.id},
+                                        {"debate_id", removed.id},
+                                        {"events", removed.events}});
+}
+
 // All are understood, or none is created; what fails after that is told one by one.
 web::Response batch(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
@@ -121,10 +165,12 @@ web::Response batch(const web::Request& request, const Services& services) {
       throw Error(error.code(), fmt::format("debate {} of the batch: {}", drafts.size() + 1, error.what()));
     }
   }
+  const auto batch_id = newUlid();
   json::array created;
   json::array errors;
   for (auto& draft : drafts) {
     try {
+      draft.batch = {batch_id, static_cast<std::int64_t>(created.size() + errors.size())};
       if (!created.empty() && !request.one_more()) throw Error(Code::RateLimited, "too many debates at once");
       const auto answer =
           services.debating.create(std::move(draft), callerOf(request, services),
@@ -137,6 +183,7 @@ web::Response batch(const web::Request& request, const Services& services) {
   }
   const auto submitted = created.size();
   return web::jsonResponse(json::object{{"success", errors.empty()},
+                                        {"batch_id", batch_id},
                                         {"submitted", submitted},
                                         {"debates", created},
                                         {"items", std::move(created)},
@@ -146,18 +193,21 @@ web::Response batch(const web::Request& request, const Services& services) {
 
 void addDebateChangeRoutes(web::Router& router, const Services& services) {
   using Handler = web::Response (*)(const web::Request&, const Services&);
-  const auto add = [&](const char* method, const char* path, Handler handler,
-                       std::optional<web::Bucket> strictly = {}) {
+  const auto add = [&](const char* method, const char* path, Handler handler, std::optional<web::Bucket> strictly = {},
+                       std::vector<std::string_view> query = {}) {
     router.add({.method = method,
                 .pattern = path,
                 .permission = accounts::Permission::RunDebates,
                 .handler = [&services, handler](const web::Request& request) { return handler(request, services); },
+                .query = std::move(query),
                 .strictly = strictly});
   };
   for (const auto* method : {"PATCH", "PUT"}) add(method, "/api/debates/{id}", update);
   for (const auto* path : {"/api/debates/{id}/fork", "/api/debates/{id}/clone"})
     add("POST", path, fork, web::Bucket::Debates);
   add("POST", "/api/debates/batch", batch, web::Bucket::Debates);
+  add("POST", "/api/debates/{id}/messages", say);
+  add("DELETE", "/api/debates/{id}", remove, {}, {"dry_run"});
 }
 
 }  // namespace aragora::api

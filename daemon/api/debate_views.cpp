@@ -156,6 +156,50 @@ web::Response stats(const web::Request&, const Services& services) {
   return response;
 }
 
+// From what its debates are now. A paused debate waits, as one does that has not begun.
+web::Response batchStatus(const web::Request& request, const Services& services) {
+  const auto& id = request.parameters.at("id");
+  const auto debates = services.debates.batch(id);
+  if (debates.empty()) throw Error(Code::NotFound, fmt::format("Batch not found: {}", printable(id, 128)));
+  std::map<store::DebateStatus, std::int64_t> by_status;
+  std::string items = "[";
+  for (const auto& debate : debates) {
+    ++by_status[debate.status];
+    if (items.size() > 1) items += ',';
+    wire::appendDebateSummary(items, debate);
+  }
+  items += ']';
+  using Status = store::DebateStatus;
+  const auto total = static_cast<std::int64_t>(debates.size());
+  const auto ended = by_status[Status::Completed] + by_status[Status::Failed] + by_status[Status::Cancelled];
+  web::Response response;
+  JsonObjectText object(response.body);
+  object.text("batch_id", id);
+  object.text("status", ended == total ? "completed" : ended + by_status[Status::Running] > 0 ? "running" : "pending");
+  object.integer("total", total);
+  object.integer("completed", by_status[Status::Completed]);
+  object.integer("failed", by_status[Status::Failed]);
+  object.integer("cancelled", by_status[Status::Cancelled]);
+  object.integer("running", by_status[Status::Running]);
+  object.integer("pending", total - ended - by_status[Status::Running]);
+  for (const auto* name : {"items", "debates"}) object.raw(name, items);
+  object.finish();
+  return response;
+}
+
+web::Response queueStatus(const web::Request&, const Services& services) {
+  auto open = store::countOpenDebates(services.database);
+  using Status = store::DebateStatus;
+  const auto running = open[Status::Running];
+  const auto pending = open[Status::Created] + open[Status::Pending];
+  return web::jsonResponse(json::object{{"queued", pending},
+                                        {"pending", pending},
+                                        {"running", running},
+                                        {"active", running},
+                                        {"paused", open[Status::Paused]},
+                                        {"total", pending + running + open[Status::Paused]}});
+}
+
 web::Response disagreements(const web::Request& request, const Services& services) {
   const auto limit = request.integer("limit", 20, 1, 100);
   json::array list;
@@ -189,6 +233,8 @@ void addDebateViewRoutes(web::Router& router, const Services& services) {
                 .handler = [&services, handler](const web::Request& request) { return handler(request, services); },
                 .query = std::move(query)});
   };
+  for (const auto* path : {"/api/debates/batch/{id}/status", "/api/debates/batch/{id}"}) add(path, batchStatus);
+  add("/api/debates/queue/status", queueStatus);
   add("/api/debates/{id}/rounds", rounds);
   add("/api/debates/{id}/votes", votes);
   add("/api/debates/{id}/agents", seats);

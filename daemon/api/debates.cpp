@@ -37,7 +37,6 @@ store::Debate require(const web::Request& request, const Services& services) {
   return services.debating.require(request.parameters.at("id"));
 }
 
-namespace {
 std::optional<debate::Service::IdempotencyKey> idempotencyKeyOf(const web::Request& request) {
   const auto lines = request.lines("idempotency-key");
   if (lines.empty()) return std::nullopt;
@@ -53,6 +52,7 @@ std::optional<debate::Service::IdempotencyKey> idempotencyKeyOf(const web::Reque
   return debate::Service::IdempotencyKey{std::string(key), crypto::sha256Hex(request.body)};
 }
 
+namespace {
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
@@ -144,7 +144,7 @@ web::Response messages(const web::Request& request, const Services& services) {
   json::array array;
   std::int64_t total = 0;
   for (const auto& event : services.debates.events(debate.id, 0, kAllEvents)) {
-    if (!std::holds_alternative<store::AgentMessage>(event.body)) continue;
+    if (!wire::isMessage(event)) continue;
     if (total >= offset && static_cast<std::int64_t>(array.size()) < limit)
       array.push_back(wire::renderMessage(event, total));
     ++total;

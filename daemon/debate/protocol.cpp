@@ -37,7 +37,7 @@ void Protocol::recorded(const store::Event& event) {
   if (std::holds_alternative<store::DebateStarted>(event.body)) {
     started_ = true;
   } else if (std::holds_alternative<store::RoundStarted>(event.body)) {
-    rounds_started_.insert(event.round);
+    rounds_started_.emplace(event.round, audience_.size());
   } else if (std::holds_alternative<store::RoundEnded>(event.body)) {
     rounds_ended_.insert(event.round);
   } else if (const auto* message = std::get_if<store::AgentMessage>(&event.body)) {
@@ -52,6 +52,8 @@ void Protocol::recorded(const store::Event& event) {
     errors_.insert(place(error->phase));
   } else if (const auto* consensus = std::get_if<store::Consensus>(&event.body)) {
     consensus_ = *consensus;
+  } else if (const auto* said = std::get_if<store::AudienceMessage>(&event.body)) {
+    audience_.push_back(said->content);
   } else if (std::holds_alternative<store::DebateEnded>(event.body)) {
     ended_ = true;
   }
@@ -128,7 +130,9 @@ Protocol::Stage Protocol::proposing() const {
   Seats all;
   for (const auto& seat : setup_.seats) all.push_back(seat.name);
   return {Phase::Propose, 0, std::move(all), [this](const std::string&) {
-            return json::object{{"task", setup_.task}, {"context", setup_.context}};
+            auto material = this->material(0);
+            material["context"] = setup_.context;
+            return material;
           }};
 }
 
@@ -139,7 +143,10 @@ Protocol::Stage Protocol::critiquing(std::int64_t round, const Seats& seats) con
             for (const auto& [known, of] : labels(seats)) {
               if (of == target) label = known;
             }
-            return json::object{{"task", setup_.task}, {"target", label}, {"proposal", proposalOf(target, round - 1)}};
+            auto material = this->material(round);
+            material["target"] = label;
+            material["proposal"] = proposalOf(target, round - 1);
+            return material;
           }};
 }
 
@@ -152,9 +159,10 @@ Protocol::Stage Protocol::revising(std::int64_t round, const Seats& seats) const
               if (critique != nullptr && critique->target == seat)
                 received.push_back(json::object{{"weakness", critique->weakness}, {"severity", critique->severity}});
             }
-            return json::object{{"task", setup_.task},
-                                {"own_proposal", proposalOf(seat, round - 1)},
-                                {"critiques", std::move(received)}};
+            auto material = this->material(round);
+            material["own_proposal"] = proposalOf(seat, round - 1);
+            material["critiques"] = std::move(received);
+            return material;
           }};
 }
 
@@ -297,6 +305,17 @@ store::EventBody Protocol::understood(const Place& place, const Answer& answer) 
       return store::Synthesis{answer.text};
   }
   return store::OtherEvent{};
+}
+
+// What everybody is told in that round: of what the audience says only what was there when it began, so that all seats
+// are told the same.
+json::object Protocol::material(std::int64_t round) const {
+  json::object material{{"task", setup_.task}};
+  const auto heard = rounds_started_.find(round);
+  if (heard != rounds_started_.end() && heard->second > 0)
+    material["audience"] =
+        json::array(audience_.begin(), audience_.begin() + static_cast<std::ptrdiff_t>(heard->second));
+  return material;
 }
 
 // As it stands after that round; a seat that did not revise stands by what it said.

@@ -87,6 +87,7 @@ class Protocol {
   // What the seat says there, as it is or will be recorded.
   std::optional<store::EventBody> said(const Place& place) const;
   store::EventBody understood(const Place& place, const Answer& answer) const;
+  json::object material(std::int64_t round) const;
   std::string proposalOf(const std::string& seat, std::int64_t round) const;
   std::vector<std::string> participants() const;
   Labels labels(const std::vector<std::string>& seats) const;
@@ -96,7 +97,8 @@ class Protocol {
   Setup setup_;
   bool started_ = false;
   bool ended_ = false;
-  std::set<std::int64_t> rounds_started_;
+  std::map<std::int64_t, std::size_t> rounds_started_;  // with how much the audience had said by then
+  std::vector<std::string> audience_;
   std::set<std::int64_t> rounds_ended_;
   std::optional<store::Consensus> consensus_;
   std::map<Place, store::EventBody> events_;

@@ -75,7 +75,15 @@ class Run {
       if (done || call.state == store::CallState::Failed)
         protocol_.recorded(Answer{place, done, done ? call.response : call.error});
     }
-    for (const auto& event : services_.debates.events(debate_.id, 0, kAllEvents)) protocol_.recorded(event);
+    catchUp(kAllEvents);
+  }
+
+  // What was recorded by others since: the audience speaks at any instance.
+  void catchUp(std::int64_t events) {
+    for (const auto& event : services_.debates.events(debate_.id, last_seq_, events)) {
+      protocol_.recorded(event);
+      last_seq_ = event.seq;
+    }
   }
 
   Step nextStep() const {
@@ -130,8 +138,11 @@ class Run {
   bool carryOut(Done&) { return false; }
 
   void write(const std::vector<store::NewEvent>& events, const store::Summary& summary) {
-    for (const auto& event : services_.debates.append(lease_, events, summary)) {
+    const auto written = services_.debates.append(lease_, events, summary);
+    if (const auto between = written.at(0).seq - last_seq_ - 1; between > 0) catchUp(between);
+    for (const auto& event : written) {
       protocol_.recorded(event);
+      last_seq_ = event.seq;
       services_.publish(event);
     }
   }
@@ -143,6 +154,7 @@ class Run {
   Deadline deadline_;
   Protocol protocol_;
   Step step_;
+  std::int64_t last_seq_ = 0;
   ProviderCalls calls_;  // last: ends its threads before anything else goes
 };
 }  // namespace

@@ -10,15 +10,34 @@ namespace aragora::debate {
 
 namespace {
 constexpr std::size_t kLongestId = 128;
+constexpr std::int64_t kAudienceLimit = 32 * 1024;  // characters in one debate: agents read all of it, in every round
 
-audit::Entry entryOf(const Caller& caller, std::string action, const std::string& debate_id) {
+audit::Entry entryOf(const Caller& caller, std::string action, const std::string& debate_id,
+                     json::object details = {}) {
+  if (!caller.key.empty()) details["key"] = caller.key;
   return {fmt::format("api:{}", caller.principal),
           std::move(action),
           fmt::format("debate:{}", debate_id),
           "success",
           caller.address,
           caller.request_id,
-          caller.key.empty() ? json::object() : json::object{{"key", caller.key}}};
+          std::move(details)};
+}
+
+void requireSame(const store::Replay& replay, const Service::IdempotencyKey& key) {
+  if (replay.fingerprint != key.fingerprint)
+    throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",
+                "use a new key for a new request");
+}
+
+// With what was just said.
+void requireHeard(database::Connection& connection, const std::string& debate_id) {
+  const auto said =
+      connection.query("SELECT coalesce(sum(length(payload)), 0) FROM debate_events WHERE debate_id = $1 AND type = $2",
+                       {debate_id, std::string(store::eventName<store::AudienceMessage>())});
+  if (said.at(0).integer(0) > kAudienceLimit)
+    throw Error(Code::Conflict, "the audience of this debate has said as much as agents can read",
+                "fork it to go on with the question");
 }
 
 std::int64_t seedOf(const std::string& id) {
@@ -41,9 +60,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
     key = store::Debates::Idempotency{caller.principal, idempotency->key, idempotency->fingerprint, created.answer};
   auto replay = creations_.create(draft, key, entryOf(caller, "debate.create", draft.id), caller.quota);
   if (replay) {
-    if (replay->fingerprint != idempotency->fingerprint)
-      throw Error(Code::Unprocessable, "this Idempotency-Key was used with another body",
-                  "use a new key for a new request");
+    requireSame(*replay, *idempotency);
     return {std::move(replay->response), true};
   }
   parts_.engine.wake();
@@ -78,6 +95,52 @@ store::Debate Service::describe(const std::string& id, const Caller& caller,
   });
   parts_.changed(Change::Described, debate.id);
   return debate;
+}
+
+Service::Created Service::say(const std::string& id, const Caller& caller, const std::string& content,
+                              const AnsweringMessage& answering, const std::optional<IdempotencyKey>& idempotency) {
+  const auto debate = requireToChange(id, caller);
+  Created said;
+  std::optional<store::Event> event;
+  parts_.database.write([&](database::Connection& connection) {
+    std::optional<store::Debates::Idempotency> key;
+    if (idempotency) key = {caller.principal, idempotency->key, idempotency->fingerprint, ""};
+    if (const auto replay = key ? store::Debates::takeKey(connection, *key, nowMicros()) : std::nullopt) {
+      requireSame(*replay, *idempotency);
+      said = {replay->response, true};
+      return;
+    }
+    event = parts_.debates.addMessage(connection, debate.id, {caller.principal, content});
+    requireHeard(connection, debate.id);
+    said.answer = answering(*event);
+    if (key) {
+      key->response = said.answer;
+      store::Debates::answerKey(connection, *key);
+    }
+    audit::append(connection, parts_.keyring, entryOf(caller, "debate.message", debate.id, {{"seq", event->seq}}));
+  });
+  if (event) parts_.publish(*event);
+  return said;
+}
+
+Service::Removed Service::remove(const std::string& id, const Caller& caller, bool dry_run) {
+  const auto debate = requireToChange(id, caller);
+  if (dry_run) {
+    if (!debate.finished())
+      throw Error(Code::Conflict, fmt::format("the debate is {}", store::name(debate.status)),
+                  "cancel it first and wait for its end");
+    return {debate.id, debate.last_seq};
+  }
+  Removed removed{debate.id, 0};
+  parts_.database.write([&](database::Connection& connection) {
+    const auto gone = store::Debates::remove(connection, debate.id);
+    removed.events = gone.events;
+    audit::append(
+        connection, parts_.keyring,
+        entryOf(caller, "debate.delete", debate.id, {{"events", gone.events}, {"last_hash", gone.last_hash}}));
+  });
+  parts_.changed(Change::Removed, debate.id);
+  return removed;
 }
 
 store::Debate Service::requireToChange(const std::string& id, const Caller& caller) {

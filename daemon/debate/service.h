@@ -20,7 +20,7 @@ struct Caller {
 };
 
 // What lists show afterwards is not what they showed.
-enum class Change { Created, Described, CancelRequested };
+enum class Change { Created, Described, CancelRequested, Removed };
 
 class Service {
  public:
@@ -31,6 +31,7 @@ class Service {
     Engine& engine;
     // Before it is answered. In the thread of whoever asked, which it may make wait for a moment.
     std::function<void(Change change, const std::string& debate_id)> changed;
+    std::function<void(const store::Event&)> publish;
   };
   explicit Service(Parts parts)
       : parts_(std::move(parts)), creations_(parts_.database, parts_.debates, parts_.keyring) {}
@@ -52,6 +53,17 @@ class Service {
   // Replaces what clients say about it by what `change` makes of the row, which is locked. Error(NotFound).
   store::Debate describe(const std::string& id, const Caller& caller,
                          const std::function<std::string(const store::Debate&)>& change);
+  // A message of the audience, heard by the agents from their next round on. Error(NotFound | Forbidden | Conflict).
+  using AnsweringMessage = std::function<std::string(const store::Event&)>;
+  Created say(const std::string& id, const Caller& caller, const std::string& content,
+              const AnsweringMessage& answering, const std::optional<IdempotencyKey>& idempotency = std::nullopt);
+  // Of a debate that has ended, with all that was said and its part in the ratings; for good. `dry_run` only looks.
+  // Error(NotFound | Forbidden | Conflict).
+  struct Removed {
+    std::string id;
+    std::int64_t events = 0;
+  };
+  Removed remove(const std::string& id, const Caller& caller, bool dry_run);
   // By id or slug.
   std::optional<store::Debate> find(const std::string& id);
   store::Debate require(const std::string& id);  // Error(NotFound)

@@ -33,6 +33,14 @@ std::int64_t Request::integer(std::string_view name, std::int64_t fallback, std:
   return *value;
 }
 
+bool Request::flag(std::string_view name, bool fallback) const {
+  const auto given = text(name);
+  if (given.empty()) return fallback;
+  if (given == "true" || given == "1") return true;
+  if (given == "false" || given == "0") return false;
+  throw Error(Code::Validation, fmt::format("query parameter {} must be true or false", name));
+}
+
 std::string Request::text(std::string_view name) const {
   const auto found = query.find(std::string(name));
   return found == query.end() ? std::string() : found->second;

@@ -58,8 +58,7 @@ json::array renderRounds(const std::vector<store::Event>& events) {
                {"messages", json::array()},
                {"critiques", json::array()},
                {"votes", json::array()}};
-    if (std::holds_alternative<store::AgentMessage>(event.body))
-      round["messages"].as_array().push_back(renderMessage(event, index++));
+    if (isMessage(event)) round["messages"].as_array().push_back(renderMessage(event, index++));
     if (std::holds_alternative<store::Critique>(event.body))
       round["critiques"].as_array().push_back(renderPayload(event));
     if (std::holds_alternative<store::Vote>(event.body)) round["votes"].as_array().push_back(renderPayload(event));

@@ -87,6 +87,9 @@ struct Renderer {
             {"total_rounds", ended.rounds},
             {"rounds", ended.rounds}};
   }
+  json::object operator()(const store::AudienceMessage& message) const {
+    return {{"role", "user"}, {"author", message.author}, {"content", message.content}, {"round", event.round}};
+  }
   json::object operator()(const store::OtherEvent& other) const {
     return other.payload.is_object() ? other.payload.get_object() : json::object{};
   }
@@ -116,13 +119,19 @@ json::object renderConsensus(const store::Consensus& consensus) {
           {"leader", consensus.leader}};
 }
 
+bool isMessage(const store::Event& event) {
+  return std::holds_alternative<store::AgentMessage>(event.body) ||
+         std::holds_alternative<store::AudienceMessage>(event.body);
+}
+
 json::object renderMessage(const store::Event& event, std::int64_t index) {
   const auto payload = renderPayload(event);
+  const auto speaker = jsonTextOr(payload, "author", event.agent);
   return {{"index", index},
           {"role", jsonTextOr(payload, "role", "assistant")},
           {"content", jsonTextOr(payload, "content", "")},
-          {"agent", event.agent},
-          {"agent_id", event.agent},
+          {"agent", speaker},
+          {"agent_id", speaker},
           {"round", event.round},
           {"timestamp", toIso(event.at)}};
 }

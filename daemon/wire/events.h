@@ -9,6 +9,8 @@ namespace aragora::wire {
 json::object renderEvent(const store::Event& event);
 // Its `data`, without what every event has.
 json::object renderPayload(const store::Event& event);
+// Something that was said to all: by an agent, or by the audience.
+bool isMessage(const store::Event& event);
 json::object renderMessage(const store::Event& event, std::int64_t index);
 // As in a debate's summary.
 json::object renderConsensus(const store::Consensus& consensus);

@@ -20,6 +20,9 @@ struct Paragraph {
   std::string operator()(const store::AgentMessage& message) const {
     return fmt::format("**{}** ({}):\n\n{}", event.agent, store::name(message.role), quotation(message.content));
   }
+  std::string operator()(const store::AudienceMessage& message) const {
+    return fmt::format("**{}** (audience):\n\n{}", message.author, quotation(message.content));
+  }
   std::string operator()(const store::Critique& critique) const {
     return fmt::format("**{}** on {} (severity {} of 5):\n\n{}", event.agent, critique.target, critique.severity,
                        quotation(critique.weakness));

@@ -56,6 +56,21 @@ class DebatePagesTest : public testing::TestWithParam<database::Engine> {
   }
 };
 
+TEST_P(DebatePagesTest, RemovedDebatesShiftTheOthers) {
+  add(700, nowMicros() - 3 * kHour, {"completed"});
+  DebatePages here(*database_);
+  DebatePages elsewhere(*database_);
+  compare(here, std::nullopt);
+  compare(elsewhere, DebateStatus::Completed);
+  const auto all = counted(std::nullopt);
+  for (const auto at : {650U, 400U, 399U, 3U})
+    database_->write([&](database::Connection& c) { Debates::remove(c, all[at]); });
+  here.forget();
+  compare(here, std::nullopt);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // as long as another instance may be behind
+  compare(elsewhere, DebateStatus::Completed);
+}
+
 TEST_P(DebatePagesTest, EveryPageIsWhatCountingOffGives) {
   add(700, nowMicros() - 3 * kHour, {"completed", "failed", "cancelled", "running"});
   add(130, nowMicros() - 1'000'000, {"completed", "created"});

@@ -165,6 +165,28 @@ TEST_P(Debates, ManyWritersAndTakeoversLeaveOneUnbrokenChain) {
   EXPECT_EQ(verified(&keyring_), "");
 }
 
+// Whoever speaks from outside has no lease, and takes no event's place.
+TEST_P(Debates, TheAudienceSpeaksWhileOthersWrite) {
+  const auto id = create();
+  const auto lease = here_.acquire(id, 30s);
+  std::set<std::int64_t> said;
+  {
+    const std::jthread audience([&] {
+      for (int i = 0; i < 60; ++i)
+        database_->write([&](Connection& connection) {
+          said.insert(debates_.addMessage(connection, id, {"api:user:1", fmt::format("message {}", i)}).seq);
+        });
+    });
+    for (int i = 0; i < 60; ++i)
+      debates_.append(*lease, {{0, "demo-a", store::RoundEnded{}}, {0, "", store::RoundEnded{}}});
+  }
+  const auto events = debates_.events(id, 0, 1000);
+  ASSERT_EQ(events.size(), 181U);
+  for (const auto& event : events)
+    EXPECT_EQ(std::holds_alternative<store::AudienceMessage>(event.body), said.count(event.seq) == 1) << event.seq;
+  EXPECT_EQ(verified(&keyring_), "");
+}
+
 TEST_P(Debates, WhoeverHasFewestRunningComesFirst) {
   std::vector<std::string> busy;
   for (int i = 0; i < 20; ++i) busy.push_back(create("busy"));
@@ -358,7 +380,8 @@ TEST_P(RunningDebates, ASchedulerThatDoesNotComeRoundIsSeen) {
 TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
   debate::Engine engine(services(here_), {});
   int changed = 0;
-  Service service({*database_, debates_, keyring_, engine, [&](debate::Change, const std::string&) { ++changed; }});
+  Service service(
+      {*database_, debates_, keyring_, engine, [&](debate::Change, const std::string&) { ++changed; }, publish_});
   engine.start();
   store::Debate draft;
   draft.task = "twice the same agent";
@@ -389,9 +412,65 @@ TEST_P(RunningDebates, ServiceCreatesAuditsAndRuns) {
   EXPECT_EQ(verified(&keyring_), "");
 }
 
+TEST_P(RunningDebates, WhatTheAudienceSaysIsKeptOnceAndOnlyBeforeTheEnd) {
+  debate::Engine engine(services(here_), {});
+  std::vector<std::int64_t> published;
+  publish_ = [&](const store::Event& event) {
+    if (std::holds_alternative<store::AudienceMessage>(event.body)) published.push_back(event.seq);
+  };
+  Service service({*database_, debates_, keyring_, engine, [](debate::Change, const std::string&) {}, publish_});
+  const auto id = create("somebody");
+  const Caller owner{.principal = "somebody", .only_own = true};
+  const auto answering = [](const store::Event& event) { return std::to_string(event.seq); };
+  EXPECT_EQ(service.say(id, owner, "one", answering, {{"key", "print"}}).answer, "2");
+  const auto again = service.say(id, owner, "one", answering, {{"key", "print"}});
+  EXPECT_TRUE(again.replayed);
+  EXPECT_EQ(again.answer, "2");
+  EXPECT_THROW(service.say(id, owner, "other", answering, {{"key", "other print"}}), Error);
+  EXPECT_THROW(service.say(id, {.principal = "another", .only_own = true}, "no", answering), Error);
+  EXPECT_THROW(service.say(id, owner, std::string(40'000, 'x'), answering), Error) << "agents would have to read it";
+  EXPECT_EQ(published, std::vector<std::int64_t>{2});
+  EXPECT_THROW(service.remove(id, owner, false), Error) << "it has not ended";
+  EXPECT_THROW(service.remove(id, owner, true), Error);
+  engine.start();
+  EXPECT_EQ(finished(id).status, store::DebateStatus::Completed);
+  EXPECT_THROW(service.say(id, owner, "too late", answering), Error);
+  engine.stop();
+  std::vector<std::string> said;
+  for (const auto& event : debates_.events(id, 0, 1000)) {
+    if (const auto* message = std::get_if<store::AudienceMessage>(&event.body)) said.push_back(message->content);
+  }
+  EXPECT_EQ(said, std::vector<std::string>{"one"});
+  EXPECT_EQ(rows("SELECT 1 FROM audit_log WHERE action = 'debate.message'").size(), 1U);
+  EXPECT_EQ(verified(&keyring_), "");
+}
+
+TEST_P(RunningDebates, ADebateIsRemovedWithItsPartInTheRatings) {
+  debate::Engine engine(services(here_), {});
+  Service service({*database_, debates_, keyring_, engine, [](debate::Change, const std::string&) {}, publish_});
+  engine.start();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3; ++i) ids.push_back(create("somebody", {"demo-a", "demo-b", fmt::format("demo-{}", i)}));
+  for (const auto& id : ids) finished(id);
+  engine.stop();
+  const Caller owner{.principal = "somebody", .only_own = true};
+  EXPECT_THROW(service.remove(ids[1], {.principal = "another", .only_own = true}, false), Error);
+  const auto looked = service.remove(ids[1], owner, true);
+  EXPECT_TRUE(debates_.find(ids[1])) << "a dry run";
+  const auto removed = service.remove(ids[1], owner, false);
+  EXPECT_EQ(removed.events, looked.events);
+  EXPECT_GT(removed.events, 5);
+  EXPECT_FALSE(debates_.find(ids[1]));
+  for (const auto* table : {"debate_events", "agent_calls", "matches", "debate_leases"})
+    EXPECT_EQ(rows(fmt::format("SELECT 1 FROM {} WHERE debate_id = $1", table), {ids[1]}).size(), 0U) << table;
+  EXPECT_THROW(service.remove(ids[1], owner, false), Error);
+  EXPECT_EQ(rows("SELECT 1 FROM audit_log WHERE action = 'debate.delete'").size(), 1U);
+  EXPECT_EQ(verified(&keyring_), "") << "ratings follow from the matches that are left";
+}
+
 TEST_P(RunningDebates, CreationsAtTheSameMomentAreAllAuditedOnce) {
   debate::Engine engine(services(here_), {});
-  Service service({*database_, debates_, keyring_, engine, [](debate::Change, const std::string&) {}});
+  Service service({*database_, debates_, keyring_, engine, [](debate::Change, const std::string&) {}, publish_});
   std::atomic<int> replayed{0};
   {
     std::vector<std::jthread> writers;

@@ -129,9 +129,65 @@ class Routes:
         self.assertEqual((status, body["submitted"], body["errors"]), (200, 3, []), body)
         for one in body["debates"]:
             self.daemon.wait_finished(one["debate_id"])
+        for path in (f"/api/v1/debates/batch/{body['batch_id']}/status", f"/api/debates/batch/{body['batch_id']}"):
+            batch = self.get(path)
+            self.assertEqual((batch["status"], batch["total"], batch["completed"], batch["pending"]), ("completed", 3, 3, 0), batch)
+            self.assertEqual([debate["task"] for debate in batch["debates"]], ["batch 0", "batch 1", "batch 2"])
+        self.assertIn("Batch not found", self.get("/api/debates/batch/nobody/status", 404)["error"])
+        self.assertEqual(self.get("/api/debates/queue/status")["queued"], 0)
         for wrong in ({}, {"items": []}, {"items": [{"task": "good", "rounds": 0}, {"task": " "}]}, {"items": [1]}, {"items": [{"task": "x"}] * 51}):
             self.assertEqual(self.send("POST", "/api/debates/batch", wrong)[0], 400, wrong)
         self.assertEqual(self.get("/api/search?q=good")["total"], 0, "all of a batch are understood, or none is created")
+
+    def test_a_debate_is_deleted_for_good(self):
+        listed = self.get("/api/debates")["total"]
+        debate_id = self.daemon.post("/api/debates", {"task": "to be deleted", "rounds": 0})[1]["debate_id"]
+        self.daemon.wait_finished(debate_id)
+        before = {entry["name"]: entry for entry in self.get("/api/leaderboard?limit=100")["rankings"]}
+        status, body = self.send("DELETE", f"/api/debates/{debate_id}?dry_run=true")
+        self.assertEqual((status, body["deleted"]), (200, False), body)
+        self.assertEqual(self.send("DELETE", f"/api/debates/{debate_id}?dry_run=perhaps")[0], 400)
+        self.assertEqual(self.get("/api/debates")["total"], listed + 1)
+        status, body = self.send("DELETE", f"/api/v1/debates/{debate_id}")
+        self.assertEqual((status, body["deleted"], body["id"]), (200, True, debate_id), body)
+        self.assertGreater(body["events"], 3)
+        for path in (f"/api/debates/{debate_id}", f"/api/debates/{debate_id}/messages", f"/api/debates/{debate_id}/events"):
+            self.get(path, 404)
+        self.assertEqual(self.send("DELETE", f"/api/debates/{debate_id}")[0], 404)
+        page = self.get("/api/debates")
+        self.assertEqual((page["total"], debate_id in [debate["id"] for debate in page["debates"]]), (listed, False))
+        self.assertEqual(self.get("/api/search?q=to%20be%20deleted")["total"], 0)
+        self.assertEqual(self.audited("debate.delete"), 1)
+        after = {entry["name"]: entry for entry in self.get("/api/leaderboard?limit=100")["rankings"]}
+        self.assertLess(sum(entry["matches"] for entry in after.values()), sum(entry["matches"] for entry in before.values()))
+        self.sandbox.run("verify", check=0)
+
+    def test_the_audience_speaks_before_the_end(self):
+        for wrong in ({}, {"content": " "}, {"content": 1}, {"content": "x" * 8001}, {"content": "x", "role": "assistant"}):
+            self.assertEqual(self.send("POST", f"/api/debates/{self.id}/messages", wrong)[0], 400, wrong)
+        status, body = self.send("POST", f"/api/debates/{self.id}/messages", {"content": "too late"})
+        self.assertEqual((status, body["code"]), (409, "CONFLICT"), body)
+        self.assertEqual(self.send("POST", "/api/debates/nobody/messages", {"content": "x"})[0], 404)
+        seen = self.speak_early()
+        messages = self.get(f"/api/debates/{seen['debate_id']}/messages")["messages"]
+        mine = [message for message in messages if message["role"] == "user"]
+        self.assertEqual([message["content"] for message in mine], ["mind the cost"])
+        self.assertEqual(mine[0]["agent"], seen["message"]["agent"])
+        events = self.get(f"/api/debates/{seen['debate_id']}/events?limit=500")["events"]
+        self.assertEqual([event["seq"] for event in events], list(range(1, len(events) + 1)))
+        self.assertIn("mind the cost", self.daemon.request("GET", f"/api/debates/{seen['debate_id']}/export/md")[2].decode())
+        self.sandbox.run("verify", check=0)
+
+    def speak_early(self):
+        """A debate that heard us: those that are over before we spoke do not count."""
+        for _ in range(50):
+            debate_id = self.daemon.post("/api/debates", {"task": "speak up", "rounds": 5, "agents": [f"demo-{i}" for i in range(8)]})[1]["debate_id"]
+            status, body = self.send("POST", f"/api/debates/{debate_id}/messages", {"content": "mind the cost", "role": "user"})
+            self.daemon.wait_finished(debate_id)
+            if status == 200:
+                return body
+            self.assertEqual(status, 409, body)
+        self.fail("no debate lasted until we spoke")
 
     def test_each_debate_of_a_batch_counts(self):
         with self.another(ARAGORA_DEBATE_RATE_LIMIT="3", ARAGORA_IP_RATE_LIMIT="1000") as daemon:
@@ -172,7 +228,7 @@ class Routes:
         self.assertIn("/api/debates/{id}/votes", body["hint"])
         self.assertNotIn("/api/agents", body["hint"])
         self.assertIn("/api/health", self.get("/api/budgets", 404)["hint"])
-        self.assertEqual(self.send("DELETE", f"/api/debates/{self.id}")[0], 405)
+        self.assertEqual(self.send("DELETE", f"/api/debates/{self.id}/votes")[0], 405)
         for kind in ("judge", "weighted"):
             status, body = self.daemon.post("/api/debates", {"task": "x", "consensus": kind})[:2]
             self.assertEqual(status, 400)
@@ -182,7 +238,7 @@ class Routes:
         described = self.get("/api/openapi.json")["paths"]
         for path in ("/api/search", "/api/debates/batch", "/api/debates/{id}/fork", "/api/health/db"):
             self.assertIn("x-permission", json.dumps(described[path]), path)
-        self.assertEqual(described["/api/debates/{id}"].keys(), {"get", "patch", "put"})
+        self.assertEqual(described["/api/debates/{id}"].keys(), {"get", "patch", "put", "delete"})
 
 
 COUNT = "SELECT count(*) FROM audit_log WHERE action = '{}'"

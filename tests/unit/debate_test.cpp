@@ -208,6 +208,41 @@ TEST(Protocol, GoesOnToTheSameEndWhereverItWasCut) {
   }
 }
 
+// What it says before a round begins is told to all seats of that round, and to those of later ones.
+TEST(Protocol, TheAudienceIsHeardFromTheNextRoundOn) {
+  const auto message = [](std::int64_t seq, const std::string& content) {
+    return store::Event{"d", seq, 0, "", 1, store::AudienceMessage{"api:user:1", content}};
+  };
+  const auto whole = Play(setup({"a", "b"}, 2), speak).toTheEnd();
+  std::vector<Entry> there{message(2, "first")};
+  int rounds = 0;
+  for (const auto& entry : whole.log()) {
+    const auto* event = std::get_if<store::Event>(&entry);
+    if (event == nullptr) continue;
+    there.push_back(entry);
+    // Said in the middle of a round.
+    if (std::holds_alternative<store::RoundStarted>(event->body) && ++rounds == 2) {
+      there.push_back(message(event->seq, "second"));
+      break;
+    }
+  }
+  std::map<std::string, std::set<std::string>> heard;
+  Play(
+      setup({"a", "b"}, 2),
+      [&](const Inquiry& inquiry) {
+        const auto* audience = inquiry.material.if_contains("audience");
+        heard[fmt::format("{} {}", store::name(inquiry.place.phase), inquiry.place.round)].insert(
+            audience == nullptr ? "" : toJson(*audience));
+        return speak(inquiry);
+      },
+      there)
+      .toTheEnd();
+  EXPECT_EQ(heard.at("critique 1"), std::set<std::string>{R"(["first"])"});
+  EXPECT_EQ(heard.at("revise 1"), std::set<std::string>{R"(["first"])"});
+  EXPECT_EQ(heard.at("critique 2"), std::set<std::string>{R"(["first","second"])"});
+  EXPECT_EQ(heard.at("revise 2"), std::set<std::string>{R"(["first","second"])"});
+}
+
 TEST(Protocol, AsksNothingAgainThatHasAnAnswer) {
   for (const auto& [setup, speaking] : debates()) {
     const auto whole = Play(setup, speaking).toTheEnd();

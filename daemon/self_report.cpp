@@ -1,0 +1,92 @@
+#include "daemon/self_report.h"
+
+#include "common/base/text.h"
+#include "common/base/version.h"
+#include "common/deployment/shown_settings.h"
+#include "daemon/lifecycle/process_metrics.h"
+
+namespace aragora::daemon {
+
+void SelfReport::feed(metrics::Registry& registry) const {
+  registry.gauge("aragora_build_info", 1, {{"version", std::string(kVersion)}, {"commit", std::string(kCommit)}});
+  registry.gauge("process_start_time_seconds", static_cast<double>(started_at_) / 1e6);
+  registry.onCollect([this](metrics::Registry& asked) { collect(asked); });
+}
+
+void SelfReport::collect(metrics::Registry& registry) const {
+  const auto gauge = [&](const char* name, auto value) { registry.gauge(name, static_cast<double>(value)); };
+  const auto shed = [&](const char* reason, std::uint64_t since) {
+    registry.count("aragora_http_shed_total", {{"reason", reason}}, static_cast<double>(since));
+  };
+  gauge("aragora_http_connections", of_.listener.connections());
+  gauge("aragora_http_connections_most", of_.listener.mostConnections());
+  shed("connections", of_.listener.takeTurnedAway());
+  shed("idle", of_.listener.takeGivenUp());
+  shed("queue", of_.workers.takeTurnedAway());
+  gauge("aragora_worker_queue_length", of_.workers.queued());
+  gauge("aragora_websocket_connections", of_.hub.clients());
+  gauge("aragora_active_debates", of_.engine.active());
+  gauge("aragora_instances", of_.sisters.alive());
+  gauge("aragora_ratelimit_fallback_active",
+        of_.sisters.configured() && of_.sisters.state() != redis::LinkState::Connected);
+  registry.count("aragora_db_errors_total", {}, static_cast<double>(of_.database.takeFailures()));
+  gauge("aragora_db_pool_size", of_.database.pool().size);
+  gauge("aragora_db_pool_available", of_.database.pool().available);
+  gauge("aragora_audit_log_broken", of_.audit_watch.broken());
+  lifecycle::collectProcessMetrics(registry);
+  of_.recovery.collect(registry);
+}
+
+std::string SelfReport::statusLine() const {
+  return fmt::format("{}, {}, {}, database {}", of_.prober.draining() ? "draining" : "serving",
+                     counted(of_.listener.connections(), "connection"), counted(of_.engine.active(), "debate"),
+                     lifecycle::name(of_.prober.latest()->database));
+}
+
+std::string SelfReport::aboutMe() const {
+  return toJson(json::object{{"instance", of_.instance},
+                             {"version", kVersion},
+                             {"started_at", toIso(started_at_)},
+                             {"beat_at", toIso(nowMicros())},
+                             {"draining", of_.prober.draining()},
+                             {"connections", of_.listener.connections()},
+                             {"websockets", of_.hub.clients()},
+                             {"active_debates", of_.engine.active()}});
+}
+
+json::array SelfReport::livingInstances() const {
+  json::array list;
+  for (const auto& one : of_.sisters.instances()) list.push_back(parseJson(one, "what an instance says of itself"));
+  if (list.empty()) list.push_back(parseJson(aboutMe(), "what this instance says of itself"));
+  return list;
+}
+
+std::string SelfReport::listensOn() const {
+  std::vector<std::string> all;
+  for (const auto& entrance : of_.listener.entrances()) {
+    const auto scheme = entrance.address.local() ? "" : entrance.tls != nullptr ? "https://" : "http://";
+    all.push_back(entrance.inherited >= 0 ? std::string("an inherited socket") : scheme + entrance.address.text());
+  }
+  return join(all, ", ");
+}
+
+json::object settingsInEffect(const config::Config& at_start, const config::Config& now) {
+  json::object all;
+  for (const auto& setting : config::catalogue())
+    all[setting.key] = deployment::describe(setting, setting.reloadable ? now : at_start);
+  return all;
+}
+
+std::vector<std::string> needingARestart(const config::Config& at_start, const config::Config& now) {
+  std::vector<std::string> changed;
+  for (const auto& setting : config::catalogue()) {
+    if (setting.reloadable || at_start.secret(setting.key).reveal() == now.secret(setting.key).reveal()) continue;
+    changed.push_back(setting.secret ? std::string(setting.key)
+                                     : fmt::format("{} ({} now, {} in the configuration)", setting.key,
+                                                   printable(at_start.text(setting.key), 80),
+                                                   printable(now.text(setting.key), 80)));
+  }
+  return changed;
+}
+
+}  // namespace aragora::daemon
