@@ -38,8 +38,9 @@ std::vector<Finding> checkDefaultAgents(const config::Config& config) {
     const auto agent = config::parseAgent(name);
     const bool demo = agent && agent->provider == config::Provider::Demo;
     if (!agent) {
-      findings.push_back(misconfigured(fmt::format("{}: nobody speaks for '{}'", variable, printable(name, 60)), origin,
-                                       "write claude, anthropic:MODEL, openai, openrouter/MODEL or demo-…"));
+      findings.push_back(misconfigured(
+          fmt::format("{}: '{}' cannot be asked: {}", variable, printable(name, 60), config::whyNobody(name)), origin,
+          "write the name of an agent that somebody speaks for"));
     } else if (demo && config.production()) {
       findings.push_back(misconfigured(fmt::format("{}: '{}' is a demo; in production they answer only who names them",
                                                    variable, printable(name, 60)),

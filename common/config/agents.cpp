@@ -58,6 +58,24 @@ std::optional<Agent> parseAgent(std::string_view agent) {
   return std::nullopt;
 }
 
+std::string whyNobody(std::string_view agent) {
+  struct Elsewhere {
+    std::string_view prefix;
+    std::string_view provider;
+  };
+  // Common names in debates, of providers that are reached by way of OpenRouter or not at all.
+  static constexpr Elsewhere kElsewhere[] = {{"gemini", "Google"},     {"grok", "xAI"},     {"mistral", "Mistral"},
+                                             {"deepseek", "DeepSeek"}, {"qwen", "Alibaba"}, {"kimi", "Moonshot"}};
+  std::string why = "nobody speaks for it";
+  for (const auto& known : kElsewhere) {
+    if (startsWith(agent, known.prefix))
+      why = fmt::format(
+          "it needs the provider {}, which this version does not have; openrouter/VENDOR/MODEL may reach it",
+          known.provider);
+  }
+  return why + " (claude, anthropic:MODEL, openai, openai:MODEL, openrouter/MODEL, demo-…)";
+}
+
 std::string whyNotAsked(const Config& config, Provider provider) {
   if (provider == Provider::Demo)
     return demoOn(config) ? "" : fmt::format("demo agents do not answer here ({} is off)", key::kDemo);

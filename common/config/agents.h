@@ -34,6 +34,8 @@ struct Agent {
 // nullopt for a name that is nobody's.
 std::optional<Agent> parseAgent(std::string_view name);
 
+// Of a name that is nobody's: which provider it would take, and who does speak here.
+std::string whyNobody(std::string_view agent);
 // Why it cannot be asked here; empty when it can.
 std::string whyNotAsked(const Config& config, Provider provider);
 // The network's providers that can be asked.

@@ -30,7 +30,7 @@ Providers::~Providers() = default;
 std::optional<Providers::Seat> Providers::find(const std::string& agent, std::string& why) const {
   const auto parsed = config::parseAgent(agent);
   if (!parsed) {
-    why = "nobody speaks for it (claude, anthropic:MODEL, openai, openai:MODEL, openrouter/MODEL, demo-…)";
+    why = config::whyNobody(agent);
     return std::nullopt;
   }
   const auto found = entries_.find(parsed->provider);

@@ -275,7 +275,7 @@ class WhoIsAsked(unittest.TestCase):
             said = sandbox.run("validate-env", ARAGORA_DEMO="true").stdout
             self.assertIn("ARAGORA_DEMO: on in production", said)
             said = sandbox.run("validate-env", ARAGORA_DEMO="true", ARAGORA_DEFAULT_AGENTS="demo-a,claude,nobody,gpt-4o", check=78).stdout
-            for part in ("'demo-a' is a demo", "nobody speaks for 'nobody'", "'gpt-4o' cannot be asked: OPENAI_API_KEY is not configured"):
+            for part in ("'demo-a' is a demo", "'nobody' cannot be asked: nobody speaks for it", "'gpt-4o' cannot be asked: OPENAI_API_KEY is not configured"):
                 self.assertIn(part, said)
             with Daemon(sandbox, ARAGORA_DEMO="true") as daemon:
                 self.assertEqual(daemon.post("/api/debates", demo, **token)[0], 200)
