@@ -1,8 +1,23 @@
 # `cmake --install`: GNU directories, units where systemd looks for them.
+find_program(GZIP gzip REQUIRED)
+
+# Without name and time in it: the same bytes whenever it is built.
+set(compressed_folder ${CMAKE_BINARY_DIR}/compressed)
+file(MAKE_DIRECTORY ${compressed_folder})
+function(aragora_install_compressed from name destination)
+  add_custom_command(OUTPUT ${compressed_folder}/${name} DEPENDS ${from} VERBATIM
+    COMMAND ${GZIP} -9nc ${from} > ${compressed_folder}/${name})
+  set_property(GLOBAL APPEND PROPERTY aragora_compressed ${compressed_folder}/${name})
+  install(FILES ${compressed_folder}/${name} DESTINATION ${destination})
+endfunction()
+
 install(TARGETS aragora RUNTIME)
 foreach(section 5 7 8)
   file(GLOB pages ${CMAKE_SOURCE_DIR}/man/*.${section})
-  install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  foreach(page ${pages})
+    get_filename_component(name ${page} NAME)
+    aragora_install_compressed(${page} ${name}.gz ${CMAKE_INSTALL_MANDIR}/man${section})
+  endforeach()
 endforeach()
 file(GLOB units ${CMAKE_SOURCE_DIR}/systemd/*.service ${CMAKE_SOURCE_DIR}/systemd/*.timer)
 install(FILES ${units} DESTINATION lib/systemd/system)

@@ -1,7 +1,9 @@
 """A machine that really boots: systemd in systemd-nspawn on an overlay of this one's root, with the binary, the units and the
-users as a package installs them. Nothing of it stays. Needs root."""
+users as a package installs them, or without, for a package. Nothing of it stays. Needs root."""
 import os
 import pathlib
+import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +11,8 @@ import time
 
 from support import BINARY, SOURCE
 
+PASSWORD = "n0t-the-sample-pw"
+URL = f"postgresql://aragora:{PASSWORD}@127.0.0.1:5432/aragora"
 MOUNT = r"""
 set -e
 mount -t tmpfs -o size=2g booted "$1"
@@ -17,22 +21,25 @@ mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" booted "$1/ro
 cd "$1/root"
 rm -rf etc/systemd/system/*.wants/* etc/aragora etc/default/aragora var/lib/aragora etc/postgresql/15 var/lib/postgresql/15
 : > etc/machine-id
-install -m 0755 "$2" usr/bin/aragora
-install -m 0644 "$3"/systemd/*.service "$3"/systemd/*.timer lib/systemd/system
-install -m 0644 "$3/systemd/aragora.sysusers" usr/lib/sysusers.d/aragora.conf
-install -m 0644 "$3/systemd/aragora.tmpfiles" usr/lib/tmpfiles.d/aragora.conf
+rm -f usr/sbin/policy-rc.d
+if [ -n "$2" ]; then
+  install -m 0755 "$2" usr/bin/aragora
+  install -m 0644 "$3"/systemd/*.service "$3"/systemd/*.timer lib/systemd/system
+  install -m 0644 "$3/systemd/aragora.sysusers" usr/lib/sysusers.d/aragora.conf
+  install -m 0644 "$3/systemd/aragora.tmpfiles" usr/lib/tmpfiles.d/aragora.conf
+fi
 sed -i '/^aragora:/d' etc/passwd etc/group etc/shadow etc/gshadow
 """
 
 
 class Booted:
-    def __init__(self):
+    def __init__(self, installed=True):
         if os.geteuid() != 0:
             raise AssertionError("needs root: it boots a machine")
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="aragora-booted-", dir="/var/tmp"))
         self.process = None
         try:
-            subprocess.run(["bash", "-c", MOUNT, "mount", self.base, BINARY, SOURCE], check=True, capture_output=True, text=True)
+            subprocess.run(["bash", "-c", MOUNT, "mount", self.base, BINARY if installed else "", SOURCE], check=True, capture_output=True, text=True)
             self.log = open(self.base / "console", "w")
             self.process = subprocess.Popen(["systemd-nspawn", "--quiet", "-D", self.base / "root", "--register=no", "--keep-unit", "--private-network", "--settings=no", "--console=pipe", "-b",
                                              "systemd.unit=multi-user.target"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
@@ -81,6 +88,21 @@ class Booted:
 
     def status(self, text, user="root"):
         return int(self.run(f"set +e; ({text}) >/dev/null 2>&1; echo $?", user=user))
+
+    def configure_production(self):
+        """PostgreSQL, a configuration and its secrets, as `init --production` says; answers what that printed."""
+        self.run("pg_createcluster 15 main >/dev/null && systemctl start postgresql@15-main")
+        self.run(f"psql -q -c \"CREATE ROLE aragora LOGIN CREATEDB PASSWORD '{PASSWORD}'\" -c 'CREATE DATABASE aragora OWNER aragora'", user="postgres")
+        printed = self.run("aragora init --production")
+        for name, value in (("DATABASE_URL", URL), ("ANTHROPIC_API_KEY", f"sk-ant-api03-{secrets.token_hex(20)}")):
+            command = re.search(r"install -m .*DATABASE_URL", printed)[0].replace("DATABASE_URL", name)  # as it is printed
+            self.run(f"echo '{value}' | {command}")
+        self.run("sed -i -e 's|^allowed_origins = .*|allowed_origins = [\"https://aragora.example.org\"]|' -e 's|^# anthropic_api_key_file|anthropic_api_key_file|' /etc/aragora/aragora.toml")
+        self.run("aragora migrate")
+        return printed
+
+    def ready(self):
+        return self.status("curl -sf http://127.0.0.1:8080/api/ready") == 0
 
     def shows(self, unit, name):
         return self.run(f"systemctl show -P {name} {unit}").strip()

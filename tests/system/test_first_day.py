@@ -1,16 +1,11 @@
 """The first day of a sysadmin, as root and as the service's user, on a machine that booted: what is typed, what the units then
 do, and what happens when something is taken away from them."""
 import re
-import secrets
 import time
 import unittest
 
 from booted import Booted
 from support import main
-
-PASSWORD = "n0t-the-sample-pw"
-URL = f"postgresql://aragora:{PASSWORD}@127.0.0.1:5432/aragora"
-
 
 class FirstDay(unittest.TestCase):
     @classmethod
@@ -19,21 +14,14 @@ class FirstDay(unittest.TestCase):
         cls.addClassCleanup(cls.machine.__exit__)
         run = cls.machine.run
         run("systemd-sysusers && systemd-tmpfiles --create aragora.conf")
-        run("pg_createcluster 15 main >/dev/null && systemctl start postgresql@15-main")
-        run(f"psql -q -c \"CREATE ROLE aragora LOGIN CREATEDB PASSWORD '{PASSWORD}'\" -c 'CREATE DATABASE aragora OWNER aragora'", user="postgres")
-        cls.printed = run("aragora init --production")
-        for name, value in (("DATABASE_URL", URL), ("ANTHROPIC_API_KEY", f"sk-ant-api03-{secrets.token_hex(20)}")):
-            command = re.search(r"install -m .*DATABASE_URL", cls.printed)[0].replace("DATABASE_URL", name)  # as it is printed
-            run(f"echo '{value}' | {command}")
-        run("sed -i -e 's|^allowed_origins = .*|allowed_origins = [\"https://aragora.example.org\"]|' -e 's|^# anthropic_api_key_file|anthropic_api_key_file|' /etc/aragora/aragora.toml")
-        run("aragora migrate")
+        cls.printed = cls.machine.configure_production()
 
     def setUp(self):
         self.run = self.machine.run
         self.run("systemctl reset-failed; systemctl restart aragora")
 
     def ready(self):
-        return self.machine.status("curl -sf http://127.0.0.1:8080/api/ready") == 0
+        return self.machine.ready()
 
     def foreign(self):
         """What below the state directory is not the service's."""

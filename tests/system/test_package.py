@@ -1,0 +1,121 @@
+"""The Debian package: what is in it, that it comes out the same, and its life on a machine that booted."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from booted import Booted
+from support import BINARY, SOURCE, main
+
+PRESET = pathlib.Path(BINARY).parent.parent.name
+
+
+def package(folder, version="", **environment):
+    """Makes the package of what is built; answers its path."""
+    result = subprocess.run([SOURCE / "scripts/package", folder, PRESET], env={**os.environ, "PACKAGE_VERSION": version, **environment}, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return next(folder.glob("*.deb"))
+
+
+class Package(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="aragora-package-")))
+        cls.deb = package(cls.folder / "one")
+
+    def contents(self):
+        listing = subprocess.run(["dpkg-deb", "-c", self.deb], check=True, capture_output=True, text=True).stdout
+        return {line.split(maxsplit=5)[5].removeprefix("."): line.split() for line in listing.splitlines()}
+
+    def test_policy_has_no_complaint(self):
+        self.assertEqual(self.deb.name, f"aragora_{re.search(r'VERSION ([0-9.]+)', (SOURCE / 'CMakeLists.txt').read_text().split('project(')[1])[1]}_amd64.deb")
+        result = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning,pedantic", "--pedantic", self.deb], capture_output=True, text=True)
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+
+    def test_it_holds_what_is_promised_and_nothing_that_anybody_may_write(self):
+        contents = self.contents()
+        for path in (f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz" for page in (SOURCE / "man").iterdir()):
+            self.assertIn(path, contents)
+        for unit in (*(SOURCE / "systemd").glob("*.service"), *(SOURCE / "systemd").glob("*.timer")):
+            self.assertIn(f"/usr/lib/systemd/system/{unit.name}", contents)
+        for path in ("/usr/bin/aragora", "/etc/default/aragora", "/usr/lib/sysusers.d/aragora.conf", "/usr/lib/tmpfiles.d/aragora.conf", "/usr/share/bash-completion/completions/aragora",
+                     "/usr/share/zsh/site-functions/_aragora", "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):
+            self.assertIn(path, contents)
+        for path, (mode, owner, *_) in contents.items():
+            self.assertEqual(owner, "root/root", path)
+            self.assertEqual(mode, "drwxr-xr-x" if path.endswith("/") else "-rwxr-xr-x" if path == "/usr/bin/aragora" else "-rw-r--r--", path)
+        subprocess.run(["dpkg-deb", "-x", self.deb, self.folder / "out"], check=True)
+        sections = subprocess.run(["readelf", "-S", self.folder / "out/usr/bin/aragora"], check=True, capture_output=True, text=True).stdout
+        self.assertNotIn(".debug_info", sections)
+        self.assertIn("0.1", subprocess.run([self.folder / "out/usr/bin/aragora", "--version"], check=True, capture_output=True, text=True).stdout)
+
+    def test_the_same_bytes_wherever_it_is_made(self):
+        before = os.umask(0o077)
+        try:
+            other = package(self.folder / "another/place", TZ="Pacific/Kiritimati", LANG="C", LC_ALL="C", HOME="/nonexistent", USER="somebody")
+        finally:
+            os.umask(before)
+        self.assertEqual(other.read_bytes(), self.deb.read_bytes())
+
+
+class Life(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = Booted(installed=False)
+        cls.addClassCleanup(cls.machine.__exit__)
+        folder = cls.machine.path("/root/packages")
+        for name, version in (("first", ""), ("second", "9.1.0"), ("third", "9.2.0")):
+            shutil.copy(package(folder / name, version), folder / f"{name}.deb")
+
+    def test_install_upgrade_downgrade_remove_purge(self):
+        run, machine = self.machine.run, self.machine
+        printed = run("dpkg -i /root/packages/first.deb")
+        self.assertIn("aragora init --production", printed)
+        self.assertEqual(run("systemctl is-active aragora || true; systemctl is-enabled aragora || true").split(), ["inactive", "disabled"])
+        self.assertEqual(run("stat -c '%a %U %G %n' /etc/aragora /var/lib/aragora /etc/aragora/credentials"),
+                         "750 root aragora /etc/aragora\n750 aragora aragora /var/lib/aragora\n750 root aragora /etc/aragora/credentials\n")
+        machine.configure_production()
+        run("echo '# mine' >> /etc/default/aragora")
+        run("systemctl enable -q --now aragora aragora-backup.timer")
+        machine.wait(machine.ready)
+
+        # An upgrade restarts what runs, and keeps what the administrator changed.
+        first = machine.shows("aragora", "MainPID")
+        upgraded = run("dpkg -i /root/packages/second.deb")
+        machine.wait(machine.ready)
+        second = machine.shows("aragora", "MainPID")
+        self.assertNotEqual(second, first, upgraded)
+        self.assertIn("# mine", run("cat /etc/default/aragora"))
+        self.assertEqual(run("systemctl is-enabled aragora").strip(), "enabled")
+
+        # A configuration that the new version refuses leaves the old one running.
+        run("sed -i.good 's|^allowed_origins = .*|allowed_origins = [\"*\"]|' /etc/aragora/aragora.toml")
+        self.assertIn("The old one runs on", run("dpkg -i /root/packages/third.deb"))
+        self.assertEqual(machine.shows("aragora", "MainPID"), second)
+        self.assertTrue(machine.ready())
+        run("mv /etc/aragora/aragora.toml.good /etc/aragora/aragora.toml")
+
+        run("dpkg -i --force-downgrade /root/packages/first.deb")
+        machine.wait(machine.ready)
+        self.assertNotIn(machine.shows("aragora", "MainPID"), (first, second))
+
+        run("aragora backup")
+        run("systemctl is-active aragora-backup.timer")
+        run("dpkg -r aragora")
+        self.assertEqual(run("systemctl is-active aragora aragora-backup.timer || true").split(), ["inactive", "inactive"])
+        self.assertEqual(run("pgrep -x aragora", check=None), "")
+        run("test -s /etc/aragora/aragora.toml -a -d /var/lib/aragora/backups")
+
+        run("dpkg -i /root/packages/first.deb && systemctl enable -q --now aragora")
+        machine.wait(machine.ready)
+        printed = run("dpkg -P aragora")
+        self.assertIn("backups stay", printed)
+        self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
+        self.assertEqual(run("ls -d /etc/aragora /etc/default/aragora /etc/systemd/system/multi-user.target.wants/aragora.service 2>/dev/null", check=None), "")
+
+
+if __name__ == "__main__":
+    main()
