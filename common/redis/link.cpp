@@ -92,8 +92,7 @@ void Link::run(const std::stop_token& stop) {
 void Link::serve(const std::stop_token& stop) {
   const net::Limits limits{deadlineIn(options_.connect), options_.connect, stop};
   Wire wire(options_.address, limits);
-  for (const auto& channel : options_.channels)
-    requireGood(wire.call({"SUBSCRIBE", channel}, limits), options_.address, "SUBSCRIBE");
+  if (!options_.channels.empty()) subscribe(wire, limits);
   last_sent_ = Clock::now();
   {
     const std::lock_guard lock(mutex_);
@@ -111,6 +110,26 @@ void Link::serve(const std::stop_token& stop) {
     write(wire, stop);
     await(wire);
   }
+}
+
+// One confirmation a channel; a message on the first may come before the confirmation of the second.
+void Link::subscribe(Wire& wire, const net::Limits& limits) {
+  Command command{"SUBSCRIBE"};
+  command.insert(command.end(), options_.channels.begin(), options_.channels.end());
+  wire.write(format(command), limits);
+  for (std::size_t confirmed = 0; confirmed < options_.channels.size();) {
+    const auto reply = wire.receive(limits);
+    requireGood(reply, options_.address, "SUBSCRIBE");
+    if (!deliver(reply)) ++confirmed;
+  }
+}
+
+// Whether it is a message, which nobody asked for.
+bool Link::deliver(const Reply& reply) const {
+  const auto& parts = reply.elements;
+  if (options_.channels.empty() || parts.size() != 3 || parts[0].text != "message") return false;
+  if (on_message_) on_message_(parts[2].text);
+  return true;
 }
 
 void Link::await(Wire& wire) const {
@@ -140,11 +159,7 @@ void Link::read(Wire& wire) {
 }
 
 void Link::answer(const Reply& reply) {
-  const auto& parts = reply.elements;
-  if (!options_.channels.empty() && parts.size() == 3 && parts[0].text == "message") {
-    if (on_message_) on_message_(parts[2].text);
-    return;
-  }
+  if (deliver(reply)) return;
   if (unanswered_.empty()) throw Error(Code::Unreachable, "Redis answered what nobody asked");
   const auto one = std::move(unanswered_.front());
   unanswered_.pop_front();

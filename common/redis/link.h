@@ -21,6 +21,10 @@
 #include "common/redis/address.h"
 #include "common/redis/reply.h"
 
+namespace aragora::net {
+struct Limits;
+}
+
 namespace aragora::redis {
 
 class Wire;
@@ -78,6 +82,8 @@ class Link {
 
   void run(const std::stop_token& stop);
   void serve(const std::stop_token& stop);
+  void subscribe(Wire& wire, const net::Limits& limits);
+  bool deliver(const Reply& reply) const;
   void await(Wire& wire) const;
   void write(Wire& wire, const std::stop_token& stop);
   void read(Wire& wire);

@@ -99,6 +99,10 @@ void Wire::signIn(const net::Limits& limits) {
 
 Reply Wire::call(const Command& command, const net::Limits& limits) {
   write(format(command), limits);
+  return receive(limits);
+}
+
+Reply Wire::receive(const net::Limits& limits) {
   while (true) {
     if (auto reply = next()) return std::move(*reply);
     feed(speaking([&] { return stream_->read(buffer_, sizeof buffer_, limits); }));

@@ -24,6 +24,8 @@ class Wire {
   Wire(const Address& address, const net::Limits& limits);
 
   Reply call(const Command& command, const net::Limits& limits);
+  // The next whole reply, waited for.
+  Reply receive(const net::Limits& limits);
   void write(std::string_view bytes, const net::Limits& limits);
   // Takes what has come; without waiting.
   void takeWhatCame();

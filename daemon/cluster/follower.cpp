@@ -58,7 +58,8 @@ void Follower::setListening(bool listening) {
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(listening_, listening) == listening) return;
-    next_round_ = Clock::now();  // what was said meanwhile was not heard
+    next_round_ = Clock::now();
+    missed_ = true;
   }
   changed_.notify_all();
 }
@@ -72,7 +73,8 @@ void Follower::run(const std::stop_token& stop) {
       failing_ = false;
     } catch (const std::exception& error) {  // the thread's boundary
       const std::lock_guard lock(mutex_);
-      next_round_ = std::max(next_round_, Clock::now() + kWithoutHints);
+      next_round_ = Clock::now() + kWithoutHints;
+      missed_ = true;
       if (!std::exchange(failing_, true) && !stop.stop_requested())
         log::warning("what other instances write cannot be read: {}", error.what());
     }
@@ -86,7 +88,8 @@ Follower::Round Follower::next(const std::stop_token& stop) {
   Round round = std::exchange(waiting_, {});
   if (Clock::now() < next_round_) return round;
   round.all = true;
-  round.cancellations = round.cancellations || !listening_;
+  // What was said while nobody listened, or was lost with a round that failed, is not said again.
+  round.cancellations = round.cancellations || !listening_ || std::exchange(missed_, false);
   next_round_ = Clock::now() + (listening_ ? kWithHints : kWithoutHints);
   return round;
 }

@@ -59,6 +59,7 @@ class Follower {
   Clock::time_point next_round_{};
   std::map<std::string, std::int64_t> published_;  // the last of each debate that is watched
   bool failing_ = false;                           // told
+  bool missed_ = false;                            // hints
   interrupt::Switch at_once_;
   std::jthread thread_;
 };

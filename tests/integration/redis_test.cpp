@@ -5,6 +5,7 @@
 #include "common/redis/client.h"
 #include "common/redis/link.h"
 #include "tests/integration/services.h"
+#include "tests/unit/scripted_server.h"
 
 namespace aragora {
 namespace {
@@ -181,6 +182,39 @@ TEST(Link, HearsWhatIsPublishedOnItsChannelsOnly) {
   const std::lock_guard lock(mutex);
   EXPECT_EQ(heard.front(), "0");
   EXPECT_EQ(heard.back(), "99");
+}
+
+// A busy channel speaks before the next one is confirmed.
+TEST(Link, MessagesBetweenConfirmationsAreHeardAndBreakNothing) {
+  const auto array = [](const std::vector<std::string>& parts, const std::string& last) {
+    auto text = fmt::format("*{}\r\n", parts.size() + 1);
+    for (const auto& part : parts) text += fmt::format("${}\r\n{}\r\n", part.size(), part);
+    return text + last;
+  };
+  test::ScriptedServer busy([&](test::Connection& connection) {
+    connection.say(array({"subscribe", "one"}, ":1\r\n") + array({"message", "one"}, "$5\r\nfirst\r\n") +
+                   array({"subscribe", "two"}, ":2\r\n") + array({"message", "two"}, "$6\r\nsecond\r\n"));
+    connection.hold();
+  });
+  redis::LinkOptions options;
+  options.address = redis::parseUrl(Secret(fmt::format("redis://127.0.0.1:{}", busy.port())));
+  options.channels = {"one", "two"};
+  std::mutex mutex;
+  std::vector<std::string> heard;
+  Link link(options, {}, [&](const std::string& payload) {
+    const std::lock_guard lock(mutex);
+    heard.push_back(payload);
+  });
+  link.start();
+  link.awaitFirstAttempt(5s);
+  EXPECT_EQ(link.state(), LinkState::Connected);
+  EXPECT_TRUE(eventually([&] {
+    const std::lock_guard lock(mutex);
+    return heard.size() >= 2;
+  }));
+  EXPECT_EQ(busy.connections(), 1);
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(heard, (std::vector<std::string>{"first", "second"}));
 }
 
 TEST(RedisUrl, SaysEveryFormAndNeverQuotesAPassword) {
