@@ -109,6 +109,7 @@ void Connection::readMoreOfHead() {
   if (buffer_.size() >= kHeadLimit) return refuseMalformed(bhttp::error::header_limit);
   socket_.async_read_some(buffer_.prepare(std::min(kReadSize, kHeadLimit - buffer_.size())),
                           [self = shared_from_this()](beast::error_code error, std::size_t got) {
+                            if (self->state_ == State::Lingering) return self->discarded(error, got);
                             self->buffer_.commit(got);
                             if (!error) return self->parseHead();
                             if (error == net::error::eof && self->buffer_.size() > 0)
@@ -136,9 +137,13 @@ void Connection::checkDeadline(SteadyTime now) {
   }
   if (state_ == State::Working || now < deadline_) return;
   if (state_ == State::Head && head_started_) {
-    // The head took too long: said once, then closed.
+    // The head took too long. The read that waits for its rest goes on, for nobody.
     static const std::string answer = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     socket_.writeAtOnce(net::buffer(answer));
+    socket_.endSending();
+    state_ = State::Lingering;
+    deadline_ = now + kLingerTime;
+    return;
   }
   close();
 }
@@ -333,9 +338,13 @@ void Connection::linger() {
 void Connection::discard() {
   socket_.async_read_some(buffer_.prepare(kReadSize),
                           [self = shared_from_this()](beast::error_code error, std::size_t got) {
-                            self->lingered_ += got;
-                            if (!error && self->lingered_ < kLingerBytes) self->discard();
+                            self->discarded(error, got);
                           });
+}
+
+void Connection::discarded(beast::error_code error, std::size_t got) {
+  lingered_ += got;
+  if (!error && lingered_ < kLingerBytes) discard();
 }
 
 }  // namespace aragora::edge

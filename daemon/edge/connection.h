@@ -9,6 +9,7 @@
 
 #include <unordered_set>
 
+#include "daemon/edge/farewell.h"
 #include "daemon/edge/listener.h"
 #include "daemon/edge/occupancy.h"
 #include "daemon/edge/stream.h"
@@ -30,6 +31,8 @@ struct Shared {
   WorkerPool& workers;
   std::shared_ptr<Occupancy> occupancy;  // shared with the places of connections
   std::atomic<std::uint64_t> turned_away{0};
+  std::atomic<std::size_t> farewells{0};  // that are turned away and not gone yet
+  const std::size_t most_farewells = farewellsThatFit();
   std::atomic<std::uint64_t> idle_given_up{0};
   std::atomic<std::size_t> busy{0};  // between a complete head and its answer
   std::atomic<bool> draining{false};
@@ -74,6 +77,7 @@ class Door : public std::enable_shared_from_this<Door> {
   net::steady_timer sweep_timer_;
   bool closed_ = false;
   std::unordered_set<Connection*> connections_;
+  std::shared_ptr<Farewells> farewells_;  // shared with each of them
 };
 
 // Address of the other end; 127.0.0.1 for a local socket.
@@ -120,6 +124,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void upgrade(const std::function<void(Upgraded&&)>& take);
   void linger();
   void discard();
+  void discarded(beast::error_code error, std::size_t got);
 
   Stream socket_;
   std::shared_ptr<Door> door_;

@@ -10,7 +10,11 @@ constexpr std::size_t kShareThatLeaves = 32;
 }  // namespace
 
 Door::Door(IoThreads::Context& context, std::size_t thread, std::shared_ptr<Shared> shared)
-    : context_(context), thread_(thread), shared_(std::move(shared)), sweep_timer_(context) {}
+    : context_(context),
+      thread_(thread),
+      shared_(std::move(shared)),
+      sweep_timer_(context),
+      farewells_(std::make_shared<Farewells>(shared_->farewells, shared_->most_farewells)) {}
 
 net::ip::tcp::acceptor& Door::add(const Entrance& entrance) {
   gates_.push_back(std::make_unique<Gate>(context_, entrance));
@@ -70,7 +74,7 @@ bool Door::makeRoom() {
   return true;
 }
 
-// Says why, where that needs no handshake, and is gone: nobody waits for a client here.
+// Says why, where that needs no handshake.
 void Door::turnAway(net::ip::tcp::socket socket, const Entrance& entrance, const std::string& peer, Crowded crowded) {
   ++shared_->turned_away;
   if (entrance.tls != nullptr) return;
@@ -84,12 +88,7 @@ void Door::turnAway(net::ip::tcp::socket socket, const Entrance& entrance, const
   std::string answer;
   writeResponseHead(answer, response, false);
   answer += response.content();
-  beast::error_code ignored;
-  std::array<char, 4096> said{};
-  socket.non_blocking(true, ignored);
-  socket.read_some(net::buffer(said), ignored);  // what is not read would reset the connection before it is heard
-  socket.write_some(net::buffer(answer), ignored);
-  socket.shutdown(net::ip::tcp::socket::shutdown_send, ignored);
+  farewells_->bid(std::move(socket), answer);
 }
 
 void Door::sweep() {
@@ -127,6 +126,7 @@ void Door::closeAll() {
   sweep_timer_.cancel();
   const std::vector<Connection*> all(connections_.begin(), connections_.end());
   for (auto* connection : all) connection->close();
+  farewells_->closeAll();
 }
 
 }  // namespace aragora::edge

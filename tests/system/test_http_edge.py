@@ -216,6 +216,12 @@ class HttpEdge(unittest.TestCase):
             half[0].settimeout(15)
             received = half[0].recv(100)
             self.assertTrue(received == b"" or received.startswith(b"HTTP/1.1 408"), received)
+            # Whoever drips on meanwhile hears it, too: nothing is reset.
+            for _ in range(3):
+                half[1].sendall(b"x")
+                time.sleep(0.02)
+            half[1].settimeout(15)
+            self.assertTrue(half[1].recv(100).startswith(b"HTTP/1.1 408"))
         finally:
             for connection in idle + half:
                 connection.close()

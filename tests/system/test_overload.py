@@ -39,8 +39,12 @@ def until(condition, limit, said):
     return time.monotonic() - began
 
 
+def metric_of(text, name):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
 def metric(daemon, name):
-    return sum(float(line.rsplit(" ", 1)[1]) for line in daemon.request("GET", "/metrics")[2].decode().splitlines() if line.startswith(name))
+    return metric_of(daemon.request("GET", "/metrics")[2].decode(), name)
 
 
 class Overload(unittest.TestCase):
@@ -66,6 +70,65 @@ class Overload(unittest.TestCase):
             self.assertNotIn("Too many open files", daemon.text())
             self.assertGreater(metric(daemon, 'aragora_http_shed_total{reason="idle"}'), 0)
 
+    def taken(self, daemon, crowd):
+        """Every place, each by a request in the middle of its body: none of them makes room. Answers how many."""
+        begun = b"POST /api/debates HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+        number, refused = 0, 0
+        while refused < 3:  # whoever asked whether the daemon is ready may leave a place late
+            connection = crowd.enter_context(connect(daemon, f"127.0.1.{number // 8 + 1}"))
+            connection.sendall(begun)
+            if connection.recv(12) == b"HTTP/1.1 100":
+                number, refused = number + 1, 0
+                continue
+            refused += 1
+            time.sleep(0.1)
+        return number
+
+    def assert_told(self, connection, status=503):
+        told, headers, body = answer(connection)
+        self.assertEqual((told, headers["connection"], headers["retry-after"]), (status, "close", "1"))
+        self.assertIn("too many connections", json.loads(body)["error"])
+        self.assertEqual(connection.recv(1), b"", "an end, and no reset")
+
+    def test_who_does_not_fit_is_told_to_come_back_each_time(self):
+        with Sandbox() as sandbox, self.with_few_files(sandbox, ARAGORA_MAX_CONNECTIONS="32") as daemon, contextlib.ExitStack() as crowd:
+            self.assertGreater(self.taken(daemon, crowd), 28)
+            for turn in range(50):
+                with connect(daemon, "127.0.2.1") as late:
+                    late.sendall(HEALTH)
+                    self.assert_told(late)
+                with connect(daemon, "127.0.2.1") as slow:  # whose request comes in parts, after the answer to it
+                    for part in (HEALTH[:10], HEALTH[10:], b"x" * 20_000):
+                        time.sleep(0.005)
+                        slow.sendall(part)
+                    self.assert_told(slow)
+            self.assertGreaterEqual(metric_of(self.scraped(daemon, crowd), 'aragora_http_shed_total{reason="connections"}'), 100)
+            self.assertEqual(healthy_from(daemon, "127.0.2.1"), 200)
+
+    def test_a_crowd_that_does_not_fit_is_told_too_and_whoever_stays_is_let_go(self):
+        with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_MAX_CONNECTIONS="32") as daemon, contextlib.ExitStack() as crowd:
+            self.taken(daemon, crowd)
+            before = len(list(pathlib.Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+            late = [crowd.enter_context(connect(daemon, f"127.0.3.{number % 20 + 1}")) for number in range(150)]
+            for one in late:
+                one.sendall(HEALTH)
+            for one in late:
+                self.assert_told(one)
+            stays = crowd.enter_context(connect(daemon, "127.0.4.1"))
+            self.assert_told(stays)
+            # They do not close; we do.
+            descriptors = lambda: len(list(pathlib.Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+            self.assertLess(until(lambda: descriptors() <= before + 2, 5, "who was turned away keeps a descriptor"), 1.5)
+            with connect(daemon, "127.0.4.1") as endless, self.assertRaises(OSError):
+                for _ in range(1000):
+                    endless.sendall(b"x" * 65536)
+
+    @staticmethod
+    def scraped(daemon, crowd):
+        crowd.close()
+        until(lambda: Overload.answers(daemon), 5, "it did not recover")
+        return daemon.request("GET", "/metrics")[2].decode()
+
     def test_one_address_cannot_hold_every_connection(self):
         # The second is a trusted proxy, which stands for many clients: but a sixteenth of all stays free of it, too.
         for address, most in (("127.0.1.1", 50), ("127.0.0.1", 188)):
@@ -75,6 +138,12 @@ class Overload(unittest.TestCase):
                     connection.sendall(HEALTH)
                     status, headers, _ = answer(connection)
                     self.assertEqual((status, headers.get("retry-after")), (200, None) if number < most else (429, "1"), (address, number))
+                for _ in range(20):
+                    with connect(daemon, address) as slow:
+                        for part in (HEALTH[:10], HEALTH[10:], HEALTH):
+                            time.sleep(0.005)
+                            slow.sendall(part)
+                        self.assert_told(slow, 429)
                 self.assertEqual(healthy_from(daemon, "127.0.3.1"), 200)
                 self.assertEqual(daemon.process.poll(), None)
 
