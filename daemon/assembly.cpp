@@ -5,6 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
+#include "common/crypto/password.h"
 #include "common/database/sqlite/usage_lock.h"
 #include "common/deployment/deployment.h"
 #include "common/store/settings.h"

@@ -2,6 +2,7 @@
 
 #include "common/base/text.h"
 #include "common/base/version.h"
+#include "common/crypto/password.h"
 #include "common/deployment/shown_settings.h"
 #include "daemon/lifecycle/process_metrics.h"
 
@@ -29,6 +30,7 @@ void SelfReport::collect(metrics::Registry& registry) const {
   gauge("aragora_instances", of_.sisters.alive());
   gauge("aragora_ratelimit_fallback_active",
         of_.sisters.configured() && of_.sisters.state() != redis::LinkState::Connected);
+  registry.count("aragora_password_hashes_total", {}, static_cast<double>(crypto::takePasswordsComputed()));
   registry.count("aragora_db_errors_total", {}, static_cast<double>(of_.database.takeFailures()));
   gauge("aragora_db_pool_size", of_.database.pool().size);
   gauge("aragora_db_pool_available", of_.database.pool().available);

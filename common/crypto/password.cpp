@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <atomic>
 #include <semaphore>
 
 #include "common/base/error.h"
@@ -14,6 +15,7 @@ constexpr std::size_t kMemory = 19456U << 10;
 constexpr std::ptrdiff_t kAtOnce = 4;
 constexpr std::ptrdiff_t kInLine = 16;  // whoever waits keeps a thread from other work
 
+std::atomic<std::uint64_t> computed{0};
 std::counting_semaphore<kInLine> line(kInLine);
 std::counting_semaphore<kAtOnce> places(kAtOnce);
 
@@ -25,6 +27,7 @@ class Turn {
     if (initialised < 0) throw Error(Code::Internal, "libsodium does not start");
     if (!line.try_acquire()) throw Error(Code::Overloaded, "too many passwords are being checked");
     places.acquire();  // those ahead take some 25 ms each
+    ++computed;
   }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
@@ -48,6 +51,8 @@ bool passwordMatches(const Secret& password, const std::string& hash) {
   const Turn turn;
   return crypto_pwhash_str_verify(hash.c_str(), password.reveal().data(), password.size()) == 0;
 }
+
+std::uint64_t takePasswordsComputed() { return computed.exchange(0); }
 
 bool passwordNeedsRehash(const std::string& hash) {
   return hash.size() >= crypto_pwhash_STRBYTES || crypto_pwhash_str_needs_rehash(hash.c_str(), kPasses, kMemory) != 0;

@@ -3,6 +3,7 @@
 // wait; the next gets Error(Overloaded). Any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/base/secret.h"
@@ -14,5 +15,7 @@ std::string hashPassword(const Secret& password);
 bool passwordMatches(const Secret& password, const std::string& hash);
 // Whether the hash was made with other parameters than those of today.
 bool passwordNeedsRehash(const std::string& hash);
+// Hashes that were computed since the last time, for either purpose.
+std::uint64_t takePasswordsComputed();
 
 }  // namespace aragora::crypto

@@ -100,15 +100,16 @@ void Link::serve(const std::stop_token& stop) {
   }
   failures_ = 0;
   enter(LinkState::Connected);
+  bool readable = true;
   while (!stop.stop_requested()) {
-    read(wire);
+    if (readable) read(wire);
     if (Clock::now() >= next_look_) {
       next_look_ = Clock::now() + kLook;
       giveUpLate();
       keepAlive();
     }
     write(wire, stop);
-    await(wire);
+    readable = await(wire);
   }
 }
 
@@ -132,12 +133,13 @@ bool Link::deliver(const Reply& reply) const {
   return true;
 }
 
-void Link::await(Wire& wire) const {
+bool Link::await(Wire& wire) const {
   pollfd entries[] = {{wire.descriptor(), POLLIN, 0}, {wake_, POLLIN, 0}};
   const auto span = unanswered_.empty() ? kQuiet / 2 : kLook;
-  if (::poll(entries, std::size(entries), static_cast<int>(span.count())) <= 0 || entries[1].revents == 0) return;
+  if (::poll(entries, std::size(entries), static_cast<int>(span.count())) <= 0) return false;
   std::uint64_t count = 0;
-  (void)!::read(wake_, &count, sizeof count);
+  if (entries[1].revents != 0) (void)!::read(wake_, &count, sizeof count);
+  return entries[0].revents != 0;
 }
 
 void Link::write(Wire& wire, const std::stop_token& stop) {

@@ -84,7 +84,7 @@ class Link {
   void serve(const std::stop_token& stop);
   void subscribe(Wire& wire, const net::Limits& limits);
   bool deliver(const Reply& reply) const;
-  void await(Wire& wire) const;
+  bool await(Wire& wire) const;  // whether something has come
   void write(Wire& wire, const std::stop_token& stop);
   void read(Wire& wire);
   void answer(const Reply& reply);

@@ -114,7 +114,10 @@ void Wire::write(std::string_view bytes, const net::Limits& limits) {
 }
 
 void Wire::takeWhatCame() {
-  while (const auto got = speaking([&] { return stream_->readNow(buffer_, sizeof buffer_); })) feed(*got);
+  while (const auto got = speaking([&] { return stream_->readNow(buffer_, sizeof buffer_); })) {
+    feed(*got);
+    if (!address_.tls && *got < sizeof buffer_) return;  // what comes now is told by the next poll
+  }
 }
 
 void Wire::feed(std::size_t got) {

@@ -1,5 +1,6 @@
 #include "common/base/text.h"
 #include "daemon/api/account_requests.h"
+#include "daemon/web/errors.h"
 
 namespace aragora::api {
 
@@ -58,21 +59,46 @@ web::Response verify(const web::Request& request, const Services& services) {
   return renderLogin(services.accounts.proveSecondFactor(requireText(body, "pending_token"), requireText(body, "code"),
                                                          clientOf(request)));
 }
+
+// A code counts as a guess from this network until it was right. For one account the database counts them, too.
+web::Handler guessed(const Services& services, RouteHandler handler) {
+  return [&services, handler](const web::Request& request) {
+    constexpr std::int64_t kAccounts = 4;
+    const web::LimitsOf limits{{web::Bucket::SecondFactor,
+                                {services.options.logins_per_minute * kAccounts},
+                                web::networkKey(request.client_address)}};
+    const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
+    if (!web::admitted(standings)) return web::rateLimited(standings, "codes", request.request_id);
+    const auto giveBack = [&] { services.limits.countWaiting(limits, web::Counting::GiveBack); };
+    try {
+      auto response = handler(request, services);
+      giveBack();
+      return response;
+    } catch (const Error& error) {
+      if (error.code() != Code::Unauthorized) giveBack();
+      throw;
+    }
+  };
+}
 }  // namespace
 
 void addSecondFactorRoutes(web::Router& router, const Services& services) {
-  const auto own = [&](const char* path, RouteHandler handler) {
-    addRoute(router, services, "POST", path, Permission::OwnCredentials, handler);
+  const auto own = [&](const char* method, const char* path, RouteHandler handler) {
+    router.add({.method = method,
+                .pattern = path,
+                .permission = Permission::OwnCredentials,
+                .handler = guessed(services, handler),
+                .body_limit = kCredentialsBodyLimit});
   };
-  own("/api/auth/mfa/setup", setUp);
-  own("/api/auth/mfa/enable", enable);
-  own("/api/auth/mfa/step-up", stepUp);
-  own("/api/auth/mfa/disable", disable);
-  own("/api/auth/mfa/backup-codes", renewCodes);
-  addRoute(router, services, "DELETE", "/api/auth/mfa", Permission::OwnCredentials, disable);
+  addRoute(router, services, "POST", "/api/auth/mfa/setup", Permission::OwnCredentials, setUp);
+  own("POST", "/api/auth/mfa/enable", enable);
+  own("POST", "/api/auth/mfa/step-up", stepUp);
+  own("POST", "/api/auth/mfa/disable", disable);
+  own("POST", "/api/auth/mfa/backup-codes", renewCodes);
+  own("DELETE", "/api/auth/mfa", disable);
   router.add({.method = "POST",
               .pattern = "/api/auth/mfa/verify",
-              .handler = [&services](const web::Request& request) { return verify(request, services); },
+              .handler = guessed(services, verify),
               .body_limit = kCredentialsBodyLimit,
               .takes_credentials = true});
 }

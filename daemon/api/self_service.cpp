@@ -113,25 +113,27 @@ web::Response unlock(const web::Request& request, const Services& services) {
 
 void addSelfServiceRoutes(web::Router& router, const Services& services) {
   // What costs a hash or guesses a token is slow from one network.
-  const auto slowly = [&services](RouteHandler handler) -> web::Handler {
-    return [&services, handler](const web::Request& request) {
+  const auto slowly = [&services](web::Bucket bucket, RouteHandler handler) -> web::Handler {
+    return [&services, bucket, handler](const web::Request& request) {
       const auto standings = services.limits.countWaiting(
-          {{web::Bucket::Tries, {services.options.logins_per_minute}, web::networkKey(request.client_address)}},
+          {{bucket, {services.options.logins_per_minute}, web::networkKey(request.client_address)}},
           web::Counting::Take);
       if (!web::admitted(standings)) return web::rateLimited(standings, "tries", request.request_id);
       return handler(request, services);
     };
   };
-  const auto open = [&](const char* path, RouteHandler handler) {
+  using web::Bucket;
+  const auto open = [&](const char* path, Bucket bucket, RouteHandler handler) {
     router.add({.method = "POST",
                 .pattern = path,
-                .handler = slowly(handler),
+                .handler = slowly(bucket, handler),
                 .body_limit = kCredentialsBodyLimit,
                 .takes_credentials = true});
   };
-  open("/api/auth/register", enlist);
-  for (const auto* path : {"/api/auth/password/reset", "/api/auth/reset-password"}) open(path, resetPassword);
-  open("/api/auth/setup", setUp);
+  open("/api/auth/register", Bucket::Tries, enlist);
+  for (const auto* path : {"/api/auth/password/reset", "/api/auth/reset-password"})
+    open(path, Bucket::Reset, resetPassword);
+  open("/api/auth/setup", Bucket::Reset, setUp);
   router.add({.method = "GET",
               .pattern = "/api/auth/setup",
               .handler = [&services](const web::Request& request) { return showSetUp(request, services); },
@@ -141,7 +143,7 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
     router.add({.method = "POST",
                 .pattern = path,
                 .permission = Permission::OwnCredentials,
-                .handler = slowly(changePassword),
+                .handler = slowly(Bucket::Tries, changePassword),
                 .body_limit = kCredentialsBodyLimit});
   constexpr std::size_t kProfileLimit = 32 * 1024;
   for (const auto* method : {"PATCH", "PUT", "POST"})

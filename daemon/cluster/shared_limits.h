@@ -1,5 +1,6 @@
 // The counts of all instances, in Redis: one Lua script decides all buckets of a request in one step, by Redis's clock,
-// so that neither the clocks of instances nor their number matter. Thread-safe, never waits.
+// so that neither the clocks of instances nor their number matter. One call is under way at a time; what comes
+// meanwhile goes with the next, however much it is. Thread-safe, never waits.
 #pragma once
 
 #include "daemon/cluster/sisters.h"
@@ -9,17 +10,22 @@ namespace aragora::cluster {
 
 class SharedLimits : public web::SharedCounts {
  public:
-  // `instances` is how many the configuration speaks of.
+  // `instances` is how many the configuration speaks of. The sisters outlive what is still to be answered.
   SharedLimits(Sisters& sisters, std::size_t instances);
 
-  bool count(const std::vector<Question>& questions, web::Counting counting, Done done) override;
+  bool count(std::vector<Question> questions, web::Counting counting, Done done) override;
   std::size_t sharers() const override { return std::max(instances_, sisters_.alive()); }
 
  private:
+  struct Asked {
+    std::vector<Question> questions;
+    web::Counting counting;
+    Done done;
+  };
+  class Desk;
   Sisters& sisters_;
   std::size_t instances_;
-  redis::Script script_;
-  std::shared_ptr<std::atomic<bool>> refused_ = std::make_shared<std::atomic<bool>>(false);  // told; with answers
+  std::shared_ptr<Desk> desk_;  // shared with answers that are still to come
 };
 
 }  // namespace aragora::cluster

@@ -336,10 +336,9 @@ void Connection::linger() {
 }
 
 void Connection::discard() {
-  socket_.async_read_some(buffer_.prepare(kReadSize),
-                          [self = shared_from_this()](beast::error_code error, std::size_t got) {
-                            self->discarded(error, got);
-                          });
+  socket_.async_read_some(
+      buffer_.prepare(kReadSize),
+      [self = shared_from_this()](beast::error_code error, std::size_t got) { self->discarded(error, got); });
 }
 
 void Connection::discarded(beast::error_code error, std::size_t got) {

@@ -1,7 +1,7 @@
-// Private to daemon/edge: a client that is not taken in. It was told why, and its socket stays for a moment in which what
-// it still sends is read and thrown away: a socket that is closed with unread input sends a reset, which may reach the
-// client before the answer does. A second at most, 64 KiB at most, and only so many at once: where there are more, the
-// one that has been there for longest leaves. Lives in its door's I/O thread, kept by its own operations.
+// Private to daemon/edge: a client that is not taken in. It was told why, and its socket stays for a moment in which
+// what it still sends is read and thrown away: a socket that is closed with unread input sends a reset, which may reach
+// the client before the answer does. A second at most, 64 KiB at most, and only so many at once: where there are more,
+// the one that has been there for longest leaves. Lives in its door's I/O thread, kept by its own operations.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>

@@ -10,15 +10,17 @@
 namespace aragora::web {
 
 namespace {
-constexpr Names<Bucket, 9> kBuckets{{{Bucket::Address, "default"},
-                                     {Bucket::Account, "account"},
-                                     {Bucket::Refresh, "refresh"},
-                                     {Bucket::Debates, "debates"},
-                                     {Bucket::Handshakes, "websocket"},
-                                     {Bucket::LoginNetwork, "login"},
-                                     {Bucket::LoginPair, "login-account"},
-                                     {Bucket::LoginAccount, "login-everywhere"},
-                                     {Bucket::Tries, "tries"}}};
+constexpr Names<Bucket, 11> kBuckets{{{Bucket::Address, "default"},
+                                      {Bucket::Account, "account"},
+                                      {Bucket::Refresh, "refresh"},
+                                      {Bucket::Debates, "debates"},
+                                      {Bucket::Handshakes, "websocket"},
+                                      {Bucket::LoginNetwork, "login"},
+                                      {Bucket::LoginPair, "login-account"},
+                                      {Bucket::LoginAccount, "login-everywhere"},
+                                      {Bucket::SecondFactor, "mfa"},
+                                      {Bucket::Reset, "reset"},
+                                      {Bucket::Tries, "tries"}}};
 
 constexpr const char* kState = "RateLimit";
 
@@ -29,9 +31,11 @@ LimitKey keyHere(const Limit& limit) {
   return key;
 }
 
-std::int64_t secondsUntilMore(const Standing& standing) {
-  const auto& verdict = standing.verdict;
-  return wholeSeconds(!verdict.allowed || verdict.remaining == 0 ? verdict.wait : verdict.full);
+// Those that are counted before it is known whether they count: another instance may take one back at any time, so that
+// nothing that was heard of them is sure.
+bool mayBeGivenBack(Bucket bucket) {
+  return bucket == Bucket::LoginNetwork || bucket == Bucket::LoginPair || bucket == Bucket::LoginAccount ||
+         bucket == Bucket::SecondFactor;
 }
 }  // namespace
 
@@ -59,8 +63,8 @@ void addHeaders(const Standings& standings, edge::Response& response) {
     const auto shown = name(one.limit.bucket);
     policies.push_back(
         fmt::format("\"{}\";q={};w={}", shown, one.limit.rate.limit, wholeSeconds(one.limit.rate.window)));
-    states.push_back(
-        fmt::format("\"{}\";r={};t={}", shown, one.verdict.allowed ? one.verdict.remaining : 0, secondsUntilMore(one)));
+    states.push_back(fmt::format("\"{}\";r={};t={}", shown, one.verdict.allowed ? one.verdict.remaining : 0,
+                                 wholeSeconds(one.verdict.wait)));
   }
   const auto least = std::min_element(standings.begin(), standings.end(), [](const Standing& a, const Standing& b) {
     return std::pair(a.verdict.allowed, a.verdict.remaining) < std::pair(b.verdict.allowed, b.verdict.remaining);
@@ -72,7 +76,7 @@ void addHeaders(const Standings& standings, edge::Response& response) {
   add(kState, join(states, ", "));
   add("X-RateLimit-Limit", fmt::format("{}", least->limit.rate.limit));
   add("X-RateLimit-Remaining", fmt::format("{}", least->verdict.allowed ? least->verdict.remaining : 0));
-  add("X-RateLimit-Reset", fmt::format("{}", nowMicros() / 1'000'000 + secondsUntilMore(*least)));
+  add("X-RateLimit-Reset", fmt::format("{}", nowMicros() / 1'000'000 + wholeSeconds(least->verdict.wait)));
 }
 
 std::optional<Standings> Limits::count(LimitsOf limits, Counting counting, Done done) {
@@ -80,24 +84,40 @@ std::optional<Standings> Limits::count(LimitsOf limits, Counting counting, Done 
   if (limits.empty()) return Standings{};
   if (shared_ == nullptr) return countHere(limits, counting);
   const auto now = std::chrono::steady_clock::now();
+  std::vector<RateLimiter::Known> known;
   std::vector<SharedCounts::Question> questions;
-  std::vector<Span> known;
   for (const auto& limit : limits) {
-    known.push_back(std::max(here_.ahead(keyHere(limit), now), Span(0)));
-    questions.push_back({limit.key, limit.bucket, limit.rate, known.back()});
+    // Before the others hear of it: what is kept here is never more than what they have.
+    if (counting == Counting::GiveBack) here_.decide(keyHere(limit), limit.rate, now, counting);
+    known.push_back(mayBeGivenBack(limit.bucket) ? RateLimiter::Known{} : here_.known(keyHere(limit), limit.rate, now));
+    questions.push_back({limit.key, limit.bucket, limit.rate, known.back().least});
   }
-  // What is known here of what all counted only grows there: whoever is refused by it need not be asked about.
   if (counting != Counting::GiveBack) {
-    Standings standings;
-    for (std::size_t i = 0; i < limits.size(); ++i)
-      standings.push_back({limits[i], decide(limits[i].rate, known[i], Counting::Look)});
-    if (!admitted(standings)) return standings;
+    if (auto refused = refusedForSure(limits, known)) return refused;
   }
-  const auto answered = [this, limits, counting, done = std::move(done)](const std::vector<Span>& ahead) {
-    done(ahead.empty() ? countHere(limits, counting) : note(limits, ahead, counting));
+  const auto alone = counting == Counting::GiveBack ? Counting::Look : counting;
+  auto answered = [this, limits, counting, alone, now,
+                   done = std::move(done)](const std::vector<SharedCounts::Count>& counts) {
+    done(counts.empty() ? countHere(limits, alone) : note(limits, counts, counting, now));
   };
-  if (shared_->count(questions, counting, answered)) return std::nullopt;
-  return countHere(limits, counting);
+  if (shared_->count(std::move(questions), counting, std::move(answered))) return std::nullopt;
+  return countHere(limits, alone);
+}
+
+// Whoever was refused and told when to come again need not be asked about until then.
+std::optional<Standings> Limits::refusedForSure(const LimitsOf& limits,
+                                                const std::vector<RateLimiter::Known>& known) const {
+  if (std::all_of(known.begin(), known.end(), [](const auto& one) { return one.refused.count() == 0; }))
+    return std::nullopt;
+  Standings standings;
+  for (std::size_t i = 0; i < limits.size(); ++i) {
+    const auto& rate = limits[i].rate;
+    const bool refused = known[i].refused.count() > 0;
+    standings.push_back({limits[i],
+                         {!refused, refused ? 0 : std::max<std::int64_t>(rate.limit - known[i].least, 0),
+                          refused ? known[i].refused : rate.window}});
+  }
+  return standings;
 }
 
 Standings Limits::countWaiting(LimitsOf limits, Counting counting) {
@@ -124,15 +144,22 @@ Standings Limits::countHere(const LimitsOf& limits, Counting counting) {
   return standings;
 }
 
-Standings Limits::note(const LimitsOf& limits, const std::vector<Span>& ahead, Counting counting) {
-  const auto now = std::chrono::steady_clock::now();
+Standings Limits::note(const LimitsOf& limits, const std::vector<SharedCounts::Count>& counts, Counting counting,
+                       Time asked) {
   Standings standings;
   for (std::size_t i = 0; i < limits.size(); ++i)
-    standings.push_back({limits[i], decide(limits[i].rate, ahead[i], counting)});
-  const bool counted = admitted(standings) && counting != Counting::Look;
+    standings.push_back({limits[i], {counting == Counting::GiveBack || counts[i].events < limits[i].rate.limit}});
+  const bool taken = counting == Counting::Take && admitted(standings);
+  const std::int64_t more = taken ? 1 : counting == Counting::GiveBack ? -1 : 0;
+  const auto now = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < limits.size(); ++i) {
-    const auto kept = counted ? standings[i].verdict.ahead : ahead[i];
-    here_.set(keyHere(limits[i]), kept, now);
+    const auto& rate = limits[i].rate;
+    auto& verdict = standings[i].verdict;
+    verdict.remaining = std::max<std::int64_t>(rate.limit - counts[i].events - more, 0);
+    verdict.wait = taken && counts[i].events == 0 ? rate.window : counts[i].wait;
+    const auto key = keyHere(limits[i]);
+    if (taken) here_.counted(key, rate, asked);
+    if (verdict.remaining == 0 && !mayBeGivenBack(limits[i].bucket)) here_.refused(key, rate, now + verdict.wait);
   }
   return standings;
 }

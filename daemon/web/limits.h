@@ -14,7 +14,19 @@
 namespace aragora::web {
 
 // Each with its rate; the names are what clients read in RateLimit-Policy.
-enum class Bucket { Address, Account, Refresh, Debates, Handshakes, LoginNetwork, LoginPair, LoginAccount, Tries };
+enum class Bucket {
+  Address,
+  Account,
+  Refresh,
+  Debates,
+  Handshakes,
+  LoginNetwork,
+  LoginPair,
+  LoginAccount,
+  SecondFactor,
+  Reset,
+  Tries
+};
 std::string_view name(Bucket bucket);
 
 // One bucket of one client.
@@ -45,12 +57,16 @@ class SharedCounts {
     LimitKey key;
     Bucket bucket;
     Rate rate;
-    Span least;  // known to be kept already
+    std::int64_t least;  // events that must be there
   };
-  // How far ahead each was before it was counted, in the order of the questions; empty when no answer came in time.
-  using Done = std::function<void(const std::vector<Span>& ahead)>;
+  struct Count {
+    std::int64_t events = 0;  // that counted, before this one
+    Span wait{0};             // until one fewer does, or as many fewer as it takes to be allowed
+  };
+  // In the order of the questions; empty when no answer came in time.
+  using Done = std::function<void(const std::vector<Count>& counts)>;
   // False: not now, and `done` is never called. Otherwise once, in any thread. Counts all of them or none.
-  virtual bool count(const std::vector<Question>& questions, Counting counting, Done done) = 0;
+  virtual bool count(std::vector<Question> questions, Counting counting, Done done) = 0;
   // How many instances share a limit, at least one.
   virtual std::size_t sharers() const = 0;
 };
@@ -67,8 +83,10 @@ class Limits {
   Standings countWaiting(LimitsOf limits, Counting counting);
 
  private:
+  using Time = RateLimiter::Time;
+  std::optional<Standings> refusedForSure(const LimitsOf& limits, const std::vector<RateLimiter::Known>& known) const;
   Standings countHere(const LimitsOf& limits, Counting counting);
-  Standings note(const LimitsOf& limits, const std::vector<Span>& ahead, Counting counting);
+  Standings note(const LimitsOf& limits, const std::vector<SharedCounts::Count>& counts, Counting counting, Time asked);
 
   SharedCounts* shared_;
   RateLimiter here_;

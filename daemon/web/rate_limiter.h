@@ -1,6 +1,6 @@
-// What this process knows of how often clients came: a bounded table for GCRA (gcra.h). Keys have a fixed size, so that
-// what a client sends cannot fill memory. When the table is full, whoever has nothing to wait for is forgotten first,
-// then half of the rest. Thread-safe.
+// What this process knows of how often clients came to it: a bounded table of their events (sliding_window.h). Keys
+// have a fixed size, so that what a client sends cannot fill memory. When the table is full, whoever has nothing to
+// wait for is forgotten first, then half of the rest. Thread-safe.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "daemon/web/gcra.h"
+#include "daemon/web/sliding_window.h"
 
 namespace aragora::web {
 
@@ -33,22 +33,36 @@ class RateLimiter {
   using Time = std::chrono::steady_clock::time_point;
 
   Verdict decide(const LimitKey& key, const Rate& rate, Time now, Counting counting);
-  // What is kept of a client; nothing when it is negative or unknown.
-  Span ahead(const LimitKey& key, Time now);
-  // What others know of it.
-  void set(const LimitKey& key, Span ahead, Time now);
+
+  // Where all instances count together, their answers are noted here:
+  struct Known {
+    std::int64_t least = 0;  // events that came here and count there, too, for sure
+    Span refused{0};         // for so long whoever asks is refused
+  };
+  Known known(const LimitKey& key, const Rate& rate, Time now);
+  // One was counted there that was asked for then.
+  void counted(const LimitKey& key, const Rate& rate, Time asked);
+  void refused(const LimitKey& key, const Rate& rate, Time until);
 
  private:
   static constexpr std::size_t kShards = 16;
   static constexpr std::size_t kEntriesPerShard = 6400;
+  static constexpr std::size_t kGroupsPerShard = 128'000;
+  struct Client {
+    Events events;
+    Time refused_until{};
+    Time forgotten_at{};  // nothing counts any more
+  };
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<LimitKey, Time, LimitKeyHash> arrival;  // theoretical arrival time of the next event
+    std::unordered_map<LimitKey, Client, LimitKeyHash> clients;
+    std::size_t groups = 0;  // of events, of all clients
   };
   Shard& shardOf(const LimitKey& key) { return shards_[LimitKeyHash{}(key) % kShards]; }
-  static Span aheadIn(const Shard& shard, const LimitKey& key, Time now);
-  static void keep(Shard& shard, const LimitKey& key, Span ahead, Time now);
+  template <typename Change>
+  auto change(const LimitKey& key, const Rate& rate, Time now, const Change& change);
   static void makeRoom(Shard& shard, Time now);
+  static void forget(Shard& shard, const LimitKey& key);
   std::array<Shard, kShards> shards_;
 };
 

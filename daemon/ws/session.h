@@ -96,7 +96,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool held_ = false;
   bool replaying_ = false;  // one batch at a time, whatever it is of
   std::map<std::string, Subscription> subscriptions_;
-  std::chrono::steady_clock::time_point next_message_{};  // GCRA, as web::RateLimiter
+  std::chrono::steady_clock::time_point next_message_{};  // GCRA
   std::chrono::steady_clock::time_point next_scolding_{};
 };
 

@@ -74,8 +74,6 @@ def bench_creates_sqlite():
         row("POST /api/debates, SQLite, 64 clients", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"one commit an insert {single:,.0f}/s ({ours / single:.1f} x)", ">= 5 x", ours >= 5 * single)
 
 
-
-
 # One creation as aragora writes it, its audit entry included: the chain of the audit log takes one writer at a time.
 CREATION = """\\set r random(1, 1000000000000000)
 BEGIN;
@@ -109,16 +107,6 @@ def bench_creates_postgres():
 
 def posting(sandbox):
     return str(sandbox.write("post.lua", "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{\"task\": \"bench\", \"rounds\": 0}'\n"))
-
-
-def bench_limits():
-    """What it costs to ask Redis about each request, and how long the way to another instance is."""
-    with postgres_database() as url, Sandbox(DATABASE_URL=url, REDIS_URL=service("TEST_REDIS")) as sandbox:
-        sandbox.run("migrate", check=0)
-        with Daemon(sandbox) as free, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="1000000") as counting:
-            for name, path, clients in (("cached", "/api/leaderboard", 64), ("cached, two clients", "/api/leaderboard", 2), ("agents, from the database", "/api/agents", 64)):
-                (with_limits, p99), (without, other) = in_turn(lambda: wrk(f"http://127.0.0.1:{counting.port}{path}", clients), lambda: wrk(f"http://127.0.0.1:{free.port}{path}", clients))
-                row(f"limits in Redis: {name}", f"{with_limits:,.0f}/s, p99 {p99:.1f} ms", f"without limits {without:,.0f}/s, p99 {other:.1f} ms ({with_limits / without:.2f})", "said", True)
 
 
 def bench_session():
@@ -228,5 +216,5 @@ def run_http():
         bench_http(sandbox)
 
 
-PARTS = {"http": run_http, "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres, "session": bench_session, "limits": bench_limits,
+PARTS = {"http": run_http, "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres, "session": bench_session,
          "debates": bench_debates, "sockets": bench_sockets, "stop": bench_stop}

@@ -80,9 +80,9 @@ class Provider:
 
 
 class Sockets:
-    """`count` WebSockets that watch one debate."""
+    """`count` WebSockets that watch one debate, or nothing; with a context over TLS, for those that only have to be there."""
 
-    def __init__(self, port, debate_id, count):
+    def __init__(self, port, debate_id, count, context=None):
         self.sockets, self.poll = {}, select.epoll()
         key = base64.b64encode(os.urandom(16)).decode()
         for number in range(count):
@@ -91,7 +91,9 @@ class Sockets:
             # Several addresses of ours: one has 28,000 ports.
             one.bind((f"127.0.{1 + number // 5000}.1", 0))
             one.connect(("127.0.0.1", port))
-            one.sendall(f"GET /ws?debate_id={debate_id} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
+            if context:
+                one = context.wrap_socket(one, server_hostname="localhost")
+            one.sendall(f"GET /ws{f'?debate_id={debate_id}' if debate_id else ''} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
             self.sockets[one.fileno()] = one
         for fd in self.sockets:
             self.poll.register(fd, select.EPOLLIN)

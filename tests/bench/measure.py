@@ -18,7 +18,7 @@ def row(what, ours, peer, target, good):
     print(f"  {what}: {ours} | {peer} | target {target} | {'met' if good else 'MISSED'}", flush=True)
 
 
-def wrk(url, connections=64, script=None, headers=()):
+def wrk(url, connections=64, script=None, headers=(), refused=False):
     arguments = ["wrk", "-t2", f"-c{connections}", f"-d{SECONDS}s", "--latency", "--timeout", "10s"]
     if script:
         arguments += ["-s", script]
@@ -29,8 +29,8 @@ def wrk(url, connections=64, script=None, headers=()):
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     p99 = float(p99.group(1)) * {"us": 0.001, "ms": 1, "s": 1000}[p99.group(2)]
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    if bad:
-        raise AssertionError(f"{url}: {bad.group(0)}")
+    if bool(bad) != refused:
+        raise AssertionError(f"{url}: {bad.group(0) if bad else 'nothing was refused'}")
     return rate, p99
 
 

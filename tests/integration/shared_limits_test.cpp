@@ -1,5 +1,8 @@
 // The limits' script in a real Redis: the same decisions as the arithmetic in this process makes.
+#include <cmath>
+#include <cstring>
 #include <future>
+#include <random>
 
 #include "daemon/cluster/shared_limits.h"
 #include "tests/integration/services.h"
@@ -76,21 +79,104 @@ TEST_F(SharedLimits, AForgottenScriptIsLoadedAgainAndKeysRunOut) {
   EXPECT_TRUE(first.take(what));
   ASSERT_TRUE(first.ask({"SCRIPT", "FLUSH"}).has_value());
   for (int i = 0; i < 5; ++i) EXPECT_TRUE(first.take(what));
-  const auto key = first.sisters.key(fmt::format("limit:default:{}", web::textOf(what[0].key)));
+  const auto key = first.sisters.key(fmt::format("rate:default:{}", web::textOf(what[0].key)));
   const auto ttl = first.ask({"PTTL", key});
   ASSERT_TRUE(ttl.has_value());
-  EXPECT_GT(ttl->integer, 3000) << "seven of them were counted in Redis";
-  EXPECT_LE(ttl->integer, 7 * 600);
+  EXPECT_GT(ttl->integer, 30'000);
+  EXPECT_LE(ttl->integer, 60'000);
+}
+
+// As the script writes it: how many, and a group of events with the time of the last.
+std::string kept(std::uint32_t events, double at) {
+  std::string text(16, '\0');
+  std::memcpy(text.data(), &events, 4);
+  std::memcpy(text.data() + 4, &at, 8);
+  std::memcpy(text.data() + 12, &events, 4);
+  return text;
 }
 
 TEST_F(SharedLimits, AValueThatIsNoneOrOfAnotherDayHarmsNobody) {
-  const web::LimitsOf what{{Bucket::Address, {60}, web::digestKey({"c"})}};
-  const auto key = first.sisters.key(fmt::format("limit:default:{}", web::textOf(what[0].key)));
-  first.ask({"SET", key, "99999999999999999"});
-  EXPECT_FALSE(first.take(what));
-  EXPECT_LE(web::retryAfter(first.limits.countWaiting(what, Counting::Look)), 1) << "a clock that went back by years";
-  first.ask({"SET", key, "nonsense"});
-  EXPECT_TRUE(second.take(what));
+  const double now = static_cast<double>(nowMicros());
+  for (const auto& [value, left] : std::vector<std::pair<std::string, int>>{{"nonsense", 5},
+                                                                            {"99999999999999999", 5},
+                                                                            {"1800000000000000", 5},
+                                                                            {"", 5},
+                                                                            {kept(3, now - 90e6), 5},
+                                                                            {kept(3, now - 1e6), 2},
+                                                                            {kept(4'000'000'000U, now - 90e6), 5},
+                                                                            {kept(3, now + 1e15), 2},
+                                                                            {kept(9, std::nan("")), 0}}) {
+    const web::LimitsOf what{{Bucket::Address, {5}, web::digestKey({"c", value})}};
+    const auto key = first.sisters.key(fmt::format("rate:default:{}", web::textOf(what[0].key)));
+    first.ask({"SET", key, value});
+    EXPECT_LE(web::retryAfter(first.limits.countWaiting(what, Counting::Look)), 60)
+        << "a clock that went back by years";
+    int admitted = 0;
+    while (second.take(what)) ++admitted;
+    EXPECT_EQ(admitted, left) << toHex(value);
+  }
+}
+
+// Both arithmetics, the same arrivals: the script's clock is Redis's, so a short window and real time.
+TEST_F(SharedLimits, InNoWindowDoTwoInstancesAdmitMoreThanTheLimitAndOneMore) {
+  using Time = std::chrono::steady_clock::time_point;
+  for (const std::int64_t limit : {7, 60}) {
+    constexpr auto kWindow = 400ms;
+    const web::LimitsOf what{{Bucket::Address, {limit, kWindow}, web::digestKey({"window", std::to_string(limit)})}};
+    std::mutex mutex;
+    std::vector<std::pair<Time, Time>> admitted;  // asked and answered
+    {
+      std::vector<std::jthread> threads;
+      for (unsigned i = 0; i < 4; ++i)
+        threads.emplace_back([&, i, &at = i % 2 == 0 ? first : second] {
+          std::mt19937 random(i);
+          for (const auto until = std::chrono::steady_clock::now() + 3s; std::chrono::steady_clock::now() < until;) {
+            const auto asked = std::chrono::steady_clock::now();
+            const bool taken = at.take(what);
+            const auto answered = std::chrono::steady_clock::now();
+            if (taken && answered < asked + 90ms) {  // a machine that stalls has its instance count alone
+              const std::lock_guard lock(mutex);
+              admitted.emplace_back(asked, answered);
+            }
+            if (random() % 40 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(random() % 300));
+            if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+          }
+        });
+    }
+    // Those that were surely decided within one window: asked after it began, answered before it ended.
+    std::size_t most = 0;
+    for (const auto& [began, ignored] : admitted)
+      most =
+          std::max(most, static_cast<std::size_t>(std::count_if(admitted.begin(), admitted.end(), [&](const auto& one) {
+                     return one.first >= began && one.second < began + kWindow;
+                   })));
+    EXPECT_LE(most, static_cast<std::size_t>(limit) + 1);
+    EXPECT_GE(static_cast<double>(admitted.size()), 3.0 * static_cast<double>(limit)) << "and it does admit";
+  }
+}
+
+TEST_F(SharedLimits, WhoComesEvenlyAtTheLimitIsNotRefused) {
+  constexpr auto kWindow = 1000ms;
+  constexpr std::int64_t kLimit = 20;
+  const web::LimitsOf what{{Bucket::Address, {kLimit, kWindow}, web::digestKey({"evenly"})}};
+  int refused = 0;
+  auto next = std::chrono::steady_clock::now();
+  for (int i = 0; i < 60; ++i) {
+    refused += (i % 2 == 0 ? first : second).take(what) ? 0 : 1;
+    // At least so long after the last, as a client waits; a machine that is late does not hurry the next.
+    next = std::max(next + kWindow / kLimit + 3ms, std::chrono::steady_clock::now());
+    std::this_thread::sleep_until(next);
+  }
+  EXPECT_LE(refused, 1);
+}
+
+TEST_F(SharedLimits, AnEmptiedRedisFillsNoBucket) {
+  const auto what = hourly(30, "emptied");
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(first.take({what}) && second.take({what}));
+  first.ask({"DEL", first.sisters.key(fmt::format("rate:default:{}", web::textOf(what.key)))});
+  int admitted = 0;
+  while (admitted < 40 && (admitted % 2 == 0 ? first : second).take({what})) ++admitted;
+  EXPECT_EQ(admitted, 10) << "two instances had ten each";
 }
 
 TEST_F(SharedLimits, InstancesKnowHowManyTheyAre) {

@@ -126,6 +126,24 @@ TEST(Password, IsHashedWithArgon2idAndAFreshSalt) {
   EXPECT_TRUE(crypto::passwordNeedsRehash(weaker));
 }
 
+// Argon2id of the reference implementation's own tests (P-H-C/phc-winner-argon2, src/test.c). The example of RFC 9106
+// section 5.3 has four lanes, a secret and associated data, which libsodium does not have.
+TEST(Password, IsWhatTheReferenceComputes) {
+  const std::string salt = "$c29tZXNhbHQ$";
+  for (const auto& [password, hash] : {
+           std::pair<const char*, std::string>{
+               "password", "$argon2id$v=19$m=256,t=2,p=1" + salt + "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"},
+           {"password", "$argon2id$v=19$m=65536,t=1,p=1" + salt + "9qWtwbpyPd3vm1rB1GThgPzZ3/ydHL92zKL+15XZypg"},
+           {"password", "$argon2id$v=19$m=65536,t=4,p=1" + salt + "kCXUjmjvc5XMqQedpMTsOv+zyJEf5PhtGiUghW9jFyw"},
+           {"differentpassword",
+            "$argon2id$v=19$m=65536,t=2,p=1" + salt + "C4TWUs9rDEvq7w3+J4umqA32aWKB1+DSiRuBfYxFj94"},
+           {"password", "$argon2id$v=19$m=65536,t=2,p=1$ZGlmZnNhbHQ$vfMrBczELrFdWP0ZsfhWsRPaHppYdP3MVEMIVlqoFBw"},
+       }) {
+    EXPECT_TRUE(crypto::passwordMatches(Secret(password), hash)) << hash;
+    EXPECT_FALSE(crypto::passwordMatches(Secret(std::string(password) + "x"), hash)) << hash;
+  }
+}
+
 TEST(Base64Url, HasOneTextForEachContent) {
   EXPECT_EQ(toBase64Url("\xfb\xff"), "-_8");
   EXPECT_EQ(fromBase64Url("-_8"), "\xfb\xff");

@@ -15,72 +15,129 @@ using web::Counting;
 using web::Rate;
 using web::Span;
 
-TEST(Gcra, AllowsTheBurstAndThenTheRate) {
+TEST(SlidingWindow, AllowsTheLimitAtOnceAndThenWhatIsAWindowOld) {
   const Rate rate{60};
-  Span ahead{0};
+  web::Events events;
   for (int i = 0; i < 60; ++i) {
-    const auto verdict = web::decide(rate, ahead, Counting::Take);
+    const auto verdict = events.decide(rate, Span(i * 500ms), Counting::Take);
     EXPECT_TRUE(verdict.allowed) << i;
     EXPECT_EQ(verdict.remaining, 59 - i);
-    ahead = verdict.ahead;
+    EXPECT_EQ(verdict.wait, 60s - i * 500ms) << "until the first is a window old";
   }
-  const auto refused = web::decide(rate, ahead, Counting::Take);
+  const auto refused = events.decide(rate, 59s, Counting::Take);
   EXPECT_FALSE(refused.allowed);
-  EXPECT_EQ(refused.ahead, ahead) << "a refusal is not counted";
   EXPECT_EQ(web::wholeSeconds(refused.wait), 1);
-  EXPECT_TRUE(web::decide(rate, ahead - 1s, Counting::Take).allowed) << "what was promised";
-  EXPECT_FALSE(web::decide(rate, ahead - 1s + 1us, Counting::Take).allowed) << "not earlier";
+  EXPECT_FALSE(events.decide(rate, 60s - 1us, Counting::Take).allowed) << "a refusal is not counted; not earlier";
+  EXPECT_TRUE(events.decide(rate, 60s, Counting::Take).allowed) << "what was promised";
+  EXPECT_FALSE(events.decide(rate, 60s, Counting::Take).allowed);
 }
 
-TEST(Gcra, InAnyWindowNeverMoreThanTheBurstAndTheRate) {
+// What was admitted, in any window: the most that one holds.
+std::int64_t mostInAWindow(const std::vector<Span>& admitted, Span window) {
+  std::size_t first = 0;
+  std::size_t most = 0;
+  for (std::size_t last = 0; last < admitted.size(); ++last) {
+    while (admitted[first] <= admitted[last] - window) ++first;
+    most = std::max(most, last - first + 1);
+  }
+  return static_cast<std::int64_t>(most);
+}
+
+// Crowds, pauses and trickles, in any order; more than the limit on the whole.
+Span nextArrival(std::mt19937& random, Span between) {
+  if (random() % 256 == 0) return Span(random() % (between.count() * 100));
+  switch (random() % 4) {
+    case 0:
+      return between;
+    case 1:
+      return Span(random() % between.count());
+    default:
+      return Span(random() % 1000);
+  }
+}
+
+TEST(SlidingWindow, InNoWindowMoreThanTheLimitHoweverTheyCome) {
   std::mt19937 random(7);
-  for (const std::int64_t limit : {1, 7, 60, 120, 1000}) {
+  for (const std::int64_t limit : {1, 2, 7, 60, 120, 500, 1000, 5000}) {
     const Rate rate{limit};
+    web::Events events;
     std::vector<Span> admitted;
-    Span arrival{0};
     Span now{0};
-    for (int i = 0; i < 20'000; ++i) {
-      now += Span(random() % (2 * rate.emission().count()));
-      const auto verdict = web::decide(rate, arrival - now, Counting::Take);
-      if (!verdict.allowed) {
-        EXPECT_TRUE(web::decide(rate, arrival - now - verdict.wait, Counting::Look).allowed) << "an honest wait";
+    for (int i = 0; i < 60'000; ++i) {
+      now += nextArrival(random, rate.window / limit);
+      const auto verdict = events.decide(rate, now, Counting::Take);
+      if (verdict.allowed) {
+        admitted.push_back(now);
         continue;
       }
-      arrival = now + verdict.ahead;
-      admitted.push_back(now);
+      if (random() % 64 == 0) {
+        now += verdict.wait;
+        EXPECT_TRUE(events.decide(rate, now, Counting::Look).allowed) << "an honest wait";
+      }
     }
-    for (std::size_t first = 0; first + static_cast<std::size_t>(limit) + 1 < admitted.size(); ++first) {
-      const auto window = admitted[first + static_cast<std::size_t>(limit)] - admitted[first];
-      EXPECT_GE(window, rate.emission()) << "limit + 1 events need one emission at least";
-    }
+    EXPECT_LE(mostInAWindow(admitted, rate.window), limit);
+    EXPECT_GE(mostInAWindow(admitted, rate.window), limit - limit / 100) << "and not much less";
+    EXPECT_LE(events.size(), static_cast<std::size_t>(web::kGroupsInWindow + 1));
   }
 }
 
-TEST(Gcra, LookCountsNothingAndGivingBackUndoes) {
+TEST(SlidingWindow, WhoComesEvenlyAtTheLimitIsNeverRefused) {
+  std::mt19937 random(8);
+  for (const std::int64_t limit : {1, 2, 5, 7, 60, 119, 120, 500, 512}) {
+    const Rate rate{limit};
+    web::Events events;
+    const Span start(random() % 60'000'000);
+    const auto between = rate.window / limit + Span(rate.window.count() % limit == 0 ? 0 : 1);
+    for (int i = 0; i < 5000; ++i)
+      ASSERT_TRUE(events.decide(rate, start + i * between, Counting::Take).allowed) << limit << ' ' << i;
+  }
+}
+
+TEST(SlidingWindow, ManyEventsLoseNoMoreThanAGroup) {
+  const Rate rate{6000};
+  web::Events events;
+  int refused = 0;
+  for (int i = 0; i < 60'000; ++i) refused += events.decide(rate, Span(i * 10ms), Counting::Take).allowed ? 0 : 1;
+  EXPECT_LE(refused, 60'000 / 250);
+}
+
+TEST(SlidingWindow, LookCountsNothingAndGivingBackUndoes) {
   const Rate rate{5};
-  const auto taken = web::decide(rate, 0us, Counting::Take);
-  EXPECT_EQ(web::decide(rate, taken.ahead, Counting::Look).ahead, taken.ahead);
-  EXPECT_EQ(web::decide(rate, taken.ahead, Counting::GiveBack).ahead, Span(0));
-  EXPECT_EQ(web::decide(rate, Span(-5s), Counting::GiveBack).ahead, Span(0));
-  EXPECT_LE(web::decide(rate, Span(24h), Counting::Look).wait, rate.emission()) << "a clock that went back";
-  EXPECT_TRUE(web::decide({0}, Span(24h), Counting::Take).allowed) << "0 is no limit";
+  web::Events events;
+  events.decide(rate, 1s, Counting::Take);
+  EXPECT_EQ(events.decide(rate, 2s, Counting::Look).remaining, 4);
+  EXPECT_EQ(events.decide(rate, 2s, Counting::GiveBack).remaining, 5);
+  EXPECT_EQ(events.decide(rate, 2s, Counting::GiveBack).remaining, 5) << "there was nothing";
+  EXPECT_EQ(events.size(), 0U);
+  for (int i = 0; i < 3; ++i) events.decide(rate, 3s, Counting::Take);  // of one moment
+  EXPECT_EQ(events.decide(rate, 3s, Counting::GiveBack).remaining, 3);
+  EXPECT_TRUE(events.decide({0}, 3s, Counting::Take).allowed) << "0 is no limit";
+  const auto less = events.decide({1}, 3s, Counting::Take);
+  EXPECT_FALSE(less.allowed) << "the limit is another now";
+  EXPECT_EQ(less.wait, 60s);
 }
 
 // What several instances share, without a Redis: as the script does it.
 class Counts : public web::SharedCounts {
  public:
-  bool count(const std::vector<Question>& questions, Counting counting, Done done) override {
+  bool count(std::vector<Question> questions, Counting counting, Done done) override {
     ++asked;
     if (!there) return false;
-    std::vector<Span> ahead;
+    const auto now = std::chrono::duration_cast<Span>(std::chrono::steady_clock::now().time_since_epoch());
+    std::vector<Count> counts;
     bool allowed = true;
     for (const auto& one : questions) {
-      ahead.push_back(std::max(kept[textOf(one.key)], one.least));
-      allowed = allowed && web::decide(one.rate, ahead.back(), counting).allowed;
+      auto& events = kept[textOf(one.key)];
+      while (one.rate.limit - events.decide(one.rate, now, Counting::Look).remaining < one.least)
+        events.add(one.rate, now);
+      const auto verdict = events.decide(one.rate, now, Counting::Look);
+      counts.push_back({one.rate.limit - verdict.remaining, verdict.wait});
+      allowed = allowed && verdict.allowed;
     }
-    for (std::size_t i = 0; i < questions.size() && allowed; ++i)
-      kept[textOf(questions[i].key)] = web::decide(questions[i].rate, ahead[i], counting).ahead;
-    done(silent ? std::vector<Span>{} : ahead);
+    for (const auto& one : questions) {
+      if (allowed || counting == Counting::GiveBack) kept[textOf(one.key)].decide(one.rate, now, counting);
+    }
+    done(silent ? std::vector<Count>{} : counts);
     return true;
   }
   std::size_t sharers() const override { return 3; }
@@ -88,7 +145,7 @@ class Counts : public web::SharedCounts {
   bool there = true;
   bool silent = false;
   int asked = 0;
-  std::map<std::string, Span> kept;
+  std::map<std::string, web::Events> kept;
 };
 
 web::LimitsOf address(std::int64_t limit, const std::string& text = "192.0.2.1") {
@@ -121,9 +178,11 @@ TEST(Limits, WithoutOthersEachHasItsShareAndGoesOnFromWhatItKnew) {
   for (const bool silent : {false, true}) {
     Counts counts;
     web::Limits limits(&counts);
-    EXPECT_EQ(admittedOf(limits, address(30), 15), 15);
+    EXPECT_EQ(admittedOf(limits, address(30), 4), 4);
+    EXPECT_EQ(admittedOf(limits, address(30, "192.0.2.4"), 15), 15);
     (silent ? counts.silent : counts.there) = silent;
-    EXPECT_EQ(admittedOf(limits, address(30), 100), 5) << "half of ten was used up";
+    EXPECT_EQ(admittedOf(limits, address(30), 100), 6) << "four of its ten were used up";
+    EXPECT_EQ(admittedOf(limits, address(30, "192.0.2.4"), 100), 0) << "it had more than its share";
     EXPECT_EQ(admittedOf(limits, address(30, "192.0.2.2"), 100), 10);
     EXPECT_EQ(admittedOf(limits, address(2, "192.0.2.3"), 100), 1) << "never closed";
   }
@@ -135,6 +194,26 @@ TEST(Limits, WhatOthersForgotIsNotForgottenHere) {
   EXPECT_EQ(admittedOf(limits, address(30), 29), 29);
   counts.kept.clear();
   EXPECT_EQ(admittedOf(limits, address(30), 30), 1);
+}
+
+// Another instance may give one back, of which this one does not hear.
+TEST(Limits, WhatMayBeGivenBackIsAskedAboutEachTime) {
+  Counts counts;
+  web::Limits here(&counts);
+  web::Limits elsewhere(&counts);
+  const web::LimitsOf login{{Bucket::LoginNetwork, {3}, web::networkKey("192.0.2.1")}};
+  EXPECT_EQ(admittedOf(elsewhere, login, 3), 3);
+  EXPECT_EQ(admittedOf(here, login, 2), 0);
+  elsewhere.countWaiting(login, Counting::GiveBack);
+  EXPECT_EQ(admittedOf(here, login, 2), 1);
+}
+
+TEST(Limits, WhatIsGivenBackWithoutOthersIsGivenBackOnce) {
+  web::Limits limits;
+  const auto what = address(5);
+  EXPECT_EQ(admittedOf(limits, what, 9), 5);
+  limits.countWaiting(what, Counting::GiveBack);
+  EXPECT_EQ(admittedOf(limits, what, 9), 1);
 }
 
 TEST(Limits, SeveralBucketsCountAllOrNone) {
@@ -163,12 +242,12 @@ TEST(Limits, ClientsAreTold) {
   };
   web::addHeaders(limits.countWaiting(both, Counting::Take), response);
   EXPECT_EQ(told("RateLimit-Policy"), R"("default";q=120;w=60, "account";q=2;w=60)");
-  EXPECT_EQ(told("RateLimit"), R"("default";r=118;t=1, "account";r=0;t=30)");
+  EXPECT_EQ(told("RateLimit"), R"("default";r=118;t=60, "account";r=0;t=60)");
   EXPECT_EQ(told("X-RateLimit-Limit"), "2");
   EXPECT_EQ(told("X-RateLimit-Remaining"), "0");
   const auto refused = limits.countWaiting(both, Counting::Take);
   EXPECT_FALSE(web::admitted(refused));
-  EXPECT_EQ(web::retryAfter(refused), 30);
+  EXPECT_EQ(web::retryAfter(refused), 60);
   response = {};
   web::addHeaders({}, response);
   EXPECT_TRUE(response.headers.empty());
