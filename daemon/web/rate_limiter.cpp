@@ -75,6 +75,8 @@ auto RateLimiter::change(const LimitKey& key, const Rate& rate, Time now, const 
 Verdict RateLimiter::decide(const LimitKey& key, const Rate& rate, Time now, Counting counting) {
   return change(key, rate, now, [&](Client& client) {
     if (counting == Counting::GiveBack) client.refused_until = {};
+    // All of them together said no, and until when.
+    if (client.refused_until > now) return Verdict{false, 0, std::chrono::ceil<Span>(client.refused_until - now)};
     return client.events.decide(rate, clockOf(now), counting);
   });
 }

@@ -1,5 +1,5 @@
-// The daemon's real parts in one process, so that the sanitizers see its threads: listener, guard, hub, engine, store
-// and a provider that answers as scripted, started and stopped while clients come and go.
+// The daemon's real parts in one process, so that the sanitizers see its threads: listener with TLS and without, guard,
+// hub, engine, store and a provider that answers as scripted, started and stopped while clients come and go.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -11,6 +11,8 @@
 #include "common/base/log.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
+#include "common/net/failure.h"
+#include "common/net/stream.h"
 #include "common/store/debates.h"
 #include "daemon/assembly.h"
 #include "tests/daemon/scripted_provider.h"
@@ -36,6 +38,27 @@ config::Loaded configurationFor(const std::filesystem::path& state, const std::s
                                                      {"debates.default_agents", "openai:a,openai:b,openai:c"},
                                                      {"debates.max_concurrent", "8"}};
   for (const auto& [key, value] : values) loaded.config.add(key, {Secret(value), {config::Source::Flag, "test"}});
+  return loaded;
+}
+
+// A certificate for localhost that is its own authority.
+struct Certificate {
+  explicit Certificate(const std::filesystem::path& directory)
+      : file((directory / "cert.pem").string()), key((directory / "key.pem").string()) {
+    const auto command = fmt::format(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext "
+        "subjectAltName=DNS:localhost -keyout '{}' -out '{}' 2>/dev/null",
+        key, file);
+    if (std::system(command.c_str()) != 0) throw std::runtime_error("openssl makes no certificate");
+  }
+  std::string file;
+  std::string key;
+};
+
+config::Loaded withTls(config::Loaded loaded, const Certificate& certificate) {
+  for (const auto& [key, value] :
+       {std::pair("server.tls.certificate", certificate.file), {"server.tls.key", certificate.key}})
+    loaded.config.add(key, {Secret(value), {config::Source::Flag, "test"}});
   return loaded;
 }
 
@@ -126,6 +149,42 @@ void behaveAtRandom(std::uint16_t port, unsigned seed) {
   }
 }
 
+// Says something over TLS, listens or does not, and leaves: in order, in the middle, without a goodbye.
+// Whether it came to that.
+bool behaveOverTls(std::uint16_t port, unsigned seed, const std::string& authority) {
+  std::mt19937 random(seed);
+  const net::Limits limits{deadlineIn(std::chrono::milliseconds(500)), std::chrono::milliseconds(200)};
+  try {
+    net::Stream stream({"localhost", port, net::tlsContext({authority})}, limits);
+    char buffer[16384];
+    switch (random() % 5) {
+      case 0:
+        stream.write(upgradeTo(""), limits);
+        stream.read(buffer, sizeof buffer, limits);
+        break;
+      case 1:  // leaves without having listened
+        stream.write(post("/api/debates", R"({"task": "t", "rounds": 0})"), limits);
+        break;
+      case 2:
+        stream.write(post("/api/debates", R"({"task": "t"})").substr(0, random() % 120), limits);
+        break;
+      case 3: {  // more than one record each way
+        const std::string padding(20'000, ' ');
+        stream.write(post("/api/debates", R"({"task": "t", "rounds": 0)" + padding + "}"), limits);
+        while (stream.read(buffer, sizeof buffer, limits) > 0) {
+        }
+        break;
+      }
+      default:
+        stream.write("GET /api/debates HTTP/1.1\r\nHost: x\r\n\r\nGET /api/health HTTP/1.1\r\nHost: x\r\n\r\n", limits);
+        stream.read(buffer, sizeof buffer, limits);
+    }
+    return true;
+  } catch (const net::Failure&) {  // it is being stopped
+    return false;
+  }
+}
+
 class DaemonTest : public testing::Test {
  protected:
   DaemonTest() { log::configure(log::Level::Error, false); }
@@ -137,21 +196,32 @@ TEST_F(DaemonTest, StartsAndStopsAThousandTimesWhileClientsComeAndGo) {
     return std::chrono::milliseconds(std::hash<std::string>{}(body) % 16 == 0 ? 5000
                                                                               : 2);  // now and then nobody answers
   });
+  const Certificate certificate(directory_.path());
+  const auto plainly = configurationFor(directory_.path() / "plain", provider.url());
+  const auto secretly = withTls(configurationFor(directory_.path() / "tls", provider.url()), certificate);
   std::atomic<std::uint16_t> port{0};
+  std::atomic<bool> secure{false};
+  std::atomic<int> conversations{0};  // over TLS
   std::atomic<unsigned> seed{1};
   std::vector<std::jthread> clients;
   for (int i = 0; i < 3; ++i) {
     clients.emplace_back([&](const std::stop_token& stop) {
       while (!stop.stop_requested()) {
-        if (const auto open = port.load(); open != 0) behaveAtRandom(open, seed++);
+        const auto open = port.load();
+        if (open != 0 && secure && seed % 4 != 0)
+          conversations += behaveOverTls(open, seed++, certificate.file) ? 1 : 0;
+        else if (open != 0)  // to a port that speaks TLS, too
+          behaveAtRandom(open, seed++);
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
     });
   }
   std::chrono::steady_clock::duration longest{};
   for (int round = 0; round < rounds(); ++round) {
-    daemon::Assembly assembly(configurationFor(directory_.path(), provider.url()));
+    const bool over_tls = round % 2 == 1;
+    daemon::Assembly assembly(over_tls ? secretly : plainly);
     assembly.start();
+    secure = over_tls;
     port = assembly.port();
     std::this_thread::sleep_for(std::chrono::milliseconds(round % 40));
     const auto began = std::chrono::steady_clock::now();
@@ -161,6 +231,7 @@ TEST_F(DaemonTest, StartsAndStopsAThousandTimesWhileClientsComeAndGo) {
   }
   EXPECT_LT(std::chrono::duration<double>(longest).count(), 4.0) << "drain_seconds is 2";
   EXPECT_GT(provider.calls(), 0U);
+  EXPECT_GT(conversations, rounds() / 10);
 }
 
 // Stopped while the seats are asked in each phase; the next start goes on where this one stopped.

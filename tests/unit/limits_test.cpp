@@ -188,6 +188,16 @@ TEST(Limits, WithoutOthersEachHasItsShareAndGoesOnFromWhatItKnew) {
   }
 }
 
+TEST(Limits, WhoWasRefusedByAllIsRefusedByOneAlone) {
+  Counts counts;
+  web::Limits here(&counts);
+  web::Limits elsewhere(&counts);
+  EXPECT_EQ(admittedOf(elsewhere, address(30), 30), 30);
+  EXPECT_EQ(admittedOf(here, address(30), 1), 0);
+  counts.there = false;
+  EXPECT_EQ(admittedOf(here, address(30), 30), 0);
+}
+
 TEST(Limits, WhatOthersForgotIsNotForgottenHere) {
   Counts counts;
   web::Limits limits(&counts);
