@@ -67,6 +67,13 @@ Fd openForReading(const fs::path& path) {
               "name the file itself");
 }
 
+void refuseNamedPipe(std::string_view name, const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_fifo(path, ignored))
+    throw Error(Code::Config, fmt::format("{} {} is a named pipe, not a file", name, path.string()),
+                "name the file itself");
+}
+
 void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink) {
   std::vector<char> buffer(kReadBlock);
   const auto deadline = deadlineIn(kPatience);

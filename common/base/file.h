@@ -38,6 +38,9 @@ class Fd {
 // A file; or what a shell hands over in the place of one: the pipe of --config <(…), /dev/null. Never waits: a named
 // pipe and whatever else gives no bytes of its own is Error(Io).
 Fd openForReading(const fs::path& path);
+// For a file that a library opens by itself: a named pipe, which would hold it for good, is Error(Config). `name` is of
+// what names the file.
+void refuseNamedPipe(std::string_view name, const fs::path& path);
 // Feeds the file, from where the descriptor stands, to `sink` in blocks. Minds interrupts; a pipe or a terminal that
 // does not end within half a minute is Error(Io).
 void readThrough(const Fd& fd, const fs::path& path_for_errors, const ByteSink& sink);

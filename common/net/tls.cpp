@@ -1,9 +1,11 @@
 #include <Poco/Exception.h>
 
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
 #include "common/base/error.h"
+#include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/net/tls_context.h"
 
@@ -16,6 +18,10 @@ constexpr int kDepth = 9;
 }
 
 TlsContext::TlsContext(const TlsOptions& options) {
+  refuseNamedPipe("the authorities", options.authorities);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of ours sets it
+  if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr && options.authorities.empty())
+    refuseNamedPipe("SSL_CERT_FILE", file);
   try {
     context = new Context(Context::TLS_CLIENT_USE, options.authorities, Context::VERIFY_STRICT, kDepth,
                           options.authorities.empty());

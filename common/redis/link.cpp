@@ -14,8 +14,9 @@ namespace aragora::redis {
 namespace {
 constexpr Names<LinkState, 3> kStates{
     {{LinkState::Away, "away"}, {LinkState::Slow, "slow"}, {LinkState::Connected, "connected"}}};
-constexpr auto kLook = std::chrono::milliseconds(25);    // at what is late
-constexpr auto kQuiet = std::chrono::milliseconds(500);  // then it is asked whether it is there
+constexpr auto kLook = std::chrono::milliseconds(25);     // at what is late
+constexpr auto kProven = std::chrono::milliseconds(500);  // that a connection has lasted
+constexpr auto kQuiet = std::chrono::milliseconds(500);   // then it is asked whether it is there
 constexpr auto kProbeWhileSlow = std::chrono::milliseconds(200);
 
 int eventDescriptor() {
@@ -76,10 +77,9 @@ void Link::run(const std::stop_token& stop) {
     try {
       serve(stop);
     } catch (const std::exception& error) {  // the thread's boundary
-      if (state_ == LinkState::Away)
-        ++failures_;
-      else
-        pause = options_.first_pause;
+      if (state_ == LinkState::Away) ++failures_;
+      if (opened_) proven_ = Clock::now() - *std::exchange(opened_, std::nullopt) >= kProven;
+      if (proven_ && state_ != LinkState::Away) pause = options_.first_pause;
       lose(stop.stop_requested() ? "stopped" : error.what());
     }
     std::unique_lock lock(mutex_);
@@ -99,17 +99,19 @@ void Link::serve(const std::stop_token& stop) {
     open_ = true;
   }
   failures_ = 0;
-  enter(LinkState::Connected);
+  opened_ = Clock::now();
+  if (proven_) enter(LinkState::Connected);
   bool readable = true;
   while (!stop.stop_requested()) {
-    if (readable) read(wire);
+    const bool more = readable && read(wire);
     if (Clock::now() >= next_look_) {
       next_look_ = Clock::now() + kLook;
       giveUpLate();
       keepAlive();
+      prove();
     }
     write(wire, stop);
-    readable = await(wire);
+    readable = await(wire, more) || more;
   }
 }
 
@@ -133,9 +135,9 @@ bool Link::deliver(const Reply& reply) const {
   return true;
 }
 
-bool Link::await(Wire& wire) const {
+bool Link::await(Wire& wire, bool only_look) const {
   pollfd entries[] = {{wire.descriptor(), POLLIN, 0}, {wake_, POLLIN, 0}};
-  const auto span = unanswered_.empty() ? kQuiet / 2 : kLook;
+  const auto span = only_look ? std::chrono::milliseconds(0) : unanswered_.empty() ? kQuiet / 2 : kLook;
   if (::poll(entries, std::size(entries), static_cast<int>(span.count())) <= 0) return false;
   std::uint64_t count = 0;
   if (entries[1].revents != 0) (void)!::read(wake_, &count, sizeof count);
@@ -155,9 +157,10 @@ void Link::write(Wire& wire, const std::stop_token& stop) {
   wire.write(bytes, {deadlineIn(options_.silence), options_.silence, stop});
 }
 
-void Link::read(Wire& wire) {
-  wire.takeWhatCame();
+bool Link::read(Wire& wire) {
+  const bool more = wire.takeWhatCame();
   while (const auto reply = wire.next()) answer(*reply);
+  return more;
 }
 
 void Link::answer(const Reply& reply) {
@@ -186,6 +189,13 @@ void Link::giveUpLate() {
   if (!unanswered_.empty() && now - unanswered_.front().sent >= options_.silence)
     throw Error(Code::Unreachable,
                 fmt::format("Redis {}: no answer within {} ms", options_.address.text(), options_.silence.count()));
+}
+
+// After one that ended at once a connection has to last before it counts: whoever lets us in and then talks nonsense is
+// not there and away in turns.
+void Link::prove() {
+  if (state_ == LinkState::Away && Clock::now() - *opened_ >= kProven && unanswered_.empty())
+    enter(LinkState::Connected);
 }
 
 void Link::keepAlive() {

@@ -84,12 +84,13 @@ class Link {
   void serve(const std::stop_token& stop);
   void subscribe(Wire& wire, const net::Limits& limits);
   bool deliver(const Reply& reply) const;
-  bool await(Wire& wire) const;  // whether something has come
+  bool await(Wire& wire, bool only_look) const;  // whether something has come
   void write(Wire& wire, const std::stop_token& stop);
-  void read(Wire& wire);
+  bool read(Wire& wire);  // whether there may be more
   void answer(const Reply& reply);
   void giveUpLate();
   void keepAlive();
+  void prove();
   void probe();
   void lose(const std::string& reason);
   void enter(LinkState state, const std::string& reason = {});
@@ -110,6 +111,8 @@ class Link {
   std::size_t waiting_ = 0;  // unsent and unanswered
   // Of the thread only.
   std::deque<Waiting> unanswered_;
+  std::optional<Clock::time_point> opened_;  // the connection at hand
+  bool proven_ = true;                       // that the last one lasted
   Clock::time_point last_sent_{};
   Clock::time_point next_look_{};
   std::jthread thread_;

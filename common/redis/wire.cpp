@@ -9,6 +9,9 @@
 namespace aragora::redis {
 
 namespace {
+constexpr std::size_t kMostAtOnce = 64;  // reads: whoever sends without end must not keep us from everything else
+constexpr std::size_t kLongestAnswer = 4U << 20;  // bytes
+constexpr int kMostElements = 100'000;
 constexpr std::string_view kAdvice = "check that Redis runs and that REDIS_URL is right";
 
 Reply convert(const redisReply& reply) {
@@ -34,6 +37,21 @@ Reply convert(const redisReply& reply) {
       break;
   }
   return result;
+}
+
+// hiredis makes room for as many elements as an answer says it has, and walks over all of it to let it go.
+redisReplyObjectFunctions* boundedFunctions() {
+  static const auto* const original =
+      std::unique_ptr<redisReader, void (*)(redisReader*)>(redisReaderCreate(), redisReaderFree)
+          ->fn;  // the library's table
+  static redisReplyObjectFunctions bounded = [] {
+    auto functions = *original;
+    functions.createArray = [](const redisReadTask* task, auto elements) -> void* {
+      return elements > kMostElements ? nullptr : original->createArray(task, elements);
+    };
+    return functions;
+  }();
+  return &bounded;
 }
 
 // Runs what may throw net::Failure, and says it in the words of this room.
@@ -77,6 +95,7 @@ void requireGood(const Reply& reply, const Address& address, std::string_view co
 
 Wire::Wire(const Address& address, const net::Limits& limits)
     : address_(address), reader_(redisReaderCreate(), redisReaderFree) {
+  reader_->fn = boundedFunctions();
   speaking([&] {
     net::Target target{address.host, address.port, address.tls ? net::tlsContext() : nullptr, address.path};
     stream_ = std::make_unique<net::Stream>(std::move(target), limits);
@@ -113,15 +132,19 @@ void Wire::write(std::string_view bytes, const net::Limits& limits) {
   speaking([&] { stream_->write(bytes, limits); });
 }
 
-void Wire::takeWhatCame() {
-  while (const auto got = speaking([&] { return stream_->readNow(buffer_, sizeof buffer_); })) {
+bool Wire::takeWhatCame() {
+  for (std::size_t turn = 0; turn < kMostAtOnce; ++turn) {
+    const auto got = speaking([&] { return stream_->readNow(buffer_, sizeof buffer_); });
+    if (!got) return false;
     feed(*got);
-    if (!address_.tls && *got < sizeof buffer_) return;  // what comes now is told by the next poll
+    if (!address_.tls && *got < sizeof buffer_) return false;  // what comes now is told by the next poll
   }
+  return true;
 }
 
 void Wire::feed(std::size_t got) {
   if (got == 0) unreachable("the connection was closed");
+  if ((unread_ += got) > kLongestAnswer) unreachable("an answer without end");
   redisReaderFeed(reader_.get(), buffer_, got);
 }
 
@@ -130,6 +153,7 @@ std::optional<Reply> Wire::next() {
   if (redisReaderGetReply(reader_.get(), &reply) != REDIS_OK)
     unreachable(fmt::format("not a Redis server: {}", printable(reader_->errstr, 80)));
   if (reply == nullptr) return std::nullopt;
+  unread_ = 0;
   const std::unique_ptr<void, decltype(&freeReplyObject)> owner(reply, freeReplyObject);
   return convert(*static_cast<redisReply*>(reply));
 }

@@ -27,8 +27,8 @@ class Wire {
   // The next whole reply, waited for.
   Reply receive(const net::Limits& limits);
   void write(std::string_view bytes, const net::Limits& limits);
-  // Takes what has come; without waiting.
-  void takeWhatCame();
+  // Takes what has come; without waiting. Whether there may be more of it.
+  bool takeWhatCame();
   // The next whole reply of what was taken.
   std::optional<Reply> next();
   int descriptor() const { return stream_->descriptor(); }
@@ -41,6 +41,7 @@ class Wire {
   const Address& address_;
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_;
+  std::size_t unread_ = 0;  // of an answer that is not whole yet, in bytes
   char buffer_[16384];
 };
 

@@ -10,6 +10,7 @@ json::object componentsOf(const lifecycle::Probe& probe) {
 
 json::object withReason(json::object body, const lifecycle::Probe& probe) {
   if (!probe.read_only.empty()) body["reason"] = "the database takes no writes: " + probe.read_only;
+  if (!probe.away.empty()) body["reason"] = "the database cannot be used: " + probe.away;
   return body;
 }
 

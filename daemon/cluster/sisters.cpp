@@ -11,6 +11,7 @@ using redis::LinkState;
 namespace {
 constexpr auto kMinding = std::chrono::milliseconds(100);
 constexpr auto kNoWaiting = std::chrono::seconds(2);  // for those that did not listen
+constexpr auto kHiccup = std::chrono::milliseconds(400);  // of slowness, before it is told
 constexpr std::string_view kHints = "hints";
 constexpr auto kConnecting = std::chrono::milliseconds(1200);
 constexpr auto kBeatWithin = std::chrono::milliseconds(1000);
@@ -138,6 +139,7 @@ void Sisters::await(std::unique_lock<std::mutex>& lock, std::int64_t ticket) {
 
 void Sisters::beat(const std::string& about) {
   if (!configured() || stopping_) return;
+  noteState({});
   beat_.run(*speaking_, {key("beats"), key("instances")}, {options_.instance, about, std::string(kLifetime)},
             kBeatWithin, [this](const redis::Reply* reply) {
               if (reply == nullptr || reply->kind != redis::Reply::Kind::Array) return;
@@ -160,13 +162,20 @@ void Sisters::noteState(const std::string& reason) {
   if (settled_ && !stopping_) tellState();
 }
 
-// Under the lock. One line a change, whichever of the two connections it was.
+// Under the lock. One line when it begins not to be there for us and one when it is again, whichever of the two
+// connections it was, and whether it is slow first and then away. A moment is not worth one.
 void Sisters::tellState() {
   const auto now = state();
   // A connection that is back at the first attempt was not away; and that attempt knows best why it is.
   if (now == LinkState::Away && speaking_->failures() == 0 && listening_->failures() == 0) return;
-  if (std::exchange(told_, now) == now) return;
-  if (now == LinkState::Connected)
+  if (now != LinkState::Slow) slow_since_.reset();
+  if (now == LinkState::Slow) {
+    if (!slow_since_) slow_since_ = Clock::now();
+    if (Clock::now() - *slow_since_ < kHiccup) return;
+  }
+  const bool works = now == LinkState::Connected;
+  if (std::exchange(told_works_, works) == works) return;
+  if (works)
     log::info("Redis answers again");
   else
     log::warning(

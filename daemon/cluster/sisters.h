@@ -40,7 +40,7 @@ class Sisters {
   // Until all who listen have minded it: what a client does next, at another instance, finds it so. At most for a
   // moment, not while Redis is slow or away, nor just after one that listens did not.
   void tellAndWait(Hint hint);
-  // Once a second or so. `about` is JSON.
+  // Twice a second or so. `about` is JSON.
   void beat(const std::string& about);
   // Those that lived when it was last known, this one included; at least one.
   std::size_t alive() const { return std::max<std::size_t>(alive_, 1); }
@@ -75,7 +75,8 @@ class Sisters {
   std::int64_t last_ticket_ = 0;
   Clock::time_point no_waiting_until_{};
   bool settled_ = false;  // both have tried to connect
-  redis::LinkState told_ = redis::LinkState::Connected;
+  bool told_works_ = true;
+  std::optional<Clock::time_point> slow_since_;
   std::string reason_;  // the last
   Instances instances_;
   std::unique_ptr<redis::Link> speaking_;

@@ -15,6 +15,7 @@ std::string_view name(RedisState state);
 struct Probe {
   DatabaseState database = DatabaseState::Unknown;
   std::string read_only{};  // why, when it takes no writes
+  std::string away{};       // why, when it cannot be reached: "it does not answer"
   RedisState redis = RedisState::NotConfigured;
   config::AgentsState agents = config::AgentsState::None;
   bool redis_required = false;

@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
@@ -9,7 +10,8 @@
 namespace aragora::lifecycle {
 
 namespace {
-constexpr auto kInterval = std::chrono::seconds(1);
+// A database that goes silent is to be known within two seconds; a look at it takes one at most.
+constexpr auto kInterval = std::chrono::milliseconds(500);
 constexpr std::size_t kRoom = 65536;  // what there has to be space for, and nothing can make smaller
 }  // namespace
 
@@ -61,6 +63,8 @@ void Prober::look() {
     }
   } catch (const Error& error) {
     probe->database = DatabaseState::Unreachable;
+    const auto* details = error.details().if_object();
+    probe->away = details != nullptr ? jsonTextOr(*details, "reason", "") : "";
     log::debug("database probe: {}", error.what());
   }
   probe->database_ms = secondsSince(started) * 1000;
@@ -71,9 +75,9 @@ void Prober::look() {
   {
     const std::lock_guard lock(mutex_);
     const bool first = latest_->database == DatabaseState::Unknown;
+    const auto& why = probe->read_only.empty() ? probe->away : probe->read_only;
     if (latest_->database != probe->database && !first)
-      log::warning("database: {}{}", name(probe->database),
-                   probe->read_only.empty() ? "" : fmt::format(" ({})", probe->read_only));
+      log::warning("database: {}{}", name(probe->database), why.empty() ? "" : fmt::format(" ({})", why));
     latest_ = probe;
   }
   if (after_probe_) after_probe_(*probe);

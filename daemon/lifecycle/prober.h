@@ -1,5 +1,6 @@
-// Looks at the backends once a second in a thread of its own and keeps what it saw, so that health and readiness answer
-// at once and never pile load on a database in trouble. latest() is lock-free for readers' purposes and any thread's.
+// Looks at the backends twice a second in a thread of its own and keeps what it saw, so that health and readiness
+// answer at once and never pile load on a database in trouble. latest() is lock-free for readers' purposes and any
+// thread's.
 #pragma once
 
 #include <functional>

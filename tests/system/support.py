@@ -332,6 +332,9 @@ class Cluster:
         while subprocess.run(["pgrep", "-f", f"{self.data}|postgres: .*{self.port}"], stdout=subprocess.DEVNULL).returncode == 0 or self.listens():
             assert time.monotonic() < deadline, "the server's processes stay"
             time.sleep(0.05)
+        # What it would take for the files of a server that runs while nobody has waited for the killed process.
+        for lock in (self.data / "postmaster.pid", self.directory / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink(missing_ok=True)
 
     def listens(self):
         with socket.socket() as probe:

@@ -161,6 +161,8 @@ class Mistakes(unittest.TestCase):
             for name in ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"):
                 result = sandbox.run("migrate", DATABASE_URL=cluster.url + f"?sslmode=prefer&{name}={pipe}", check=78, timeout=10)
                 self.assertIn(f"{name} {pipe}", result.stderr)
+            result = sandbox.run("migrate", DATABASE_URL="postgresql:///?service=ara", PGSERVICEFILE=str(pipe), check=78, timeout=10)
+            self.assertIn(f"PGSERVICEFILE {pipe}", result.stderr)
 
     def test_a_password_that_is_not_encoded_is_not_shown(self):
         with Sandbox() as sandbox:

@@ -119,6 +119,17 @@ class Settings(unittest.TestCase):
                 self.assertEqual(daemon.stop(), 0)
                 self.assertLess(time.monotonic() - began, 5)
 
+    def test_authorities_that_are_a_pipe_hold_no_debate_and_no_stop(self):
+        with Sandbox(OPENAI_API_KEY="sk-test-0123456789abcdef", ARAGORA_OPENAI_BASE_URL="https://localhost:1/v1", ARAGORA_DRAIN_SECONDS="1") as sandbox:
+            pipe = sandbox.directory / "pipe"
+            os.mkfifo(pipe, 0o600)
+            with Daemon(sandbox, SSL_CERT_FILE=str(pipe)) as daemon:
+                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0})
+                self.assertEqual(daemon.wait_finished(made["debate_id"])["status"], "failed")
+                began = time.monotonic()
+                self.assertEqual(daemon.stop(), 0)
+                self.assertLess(time.monotonic() - began, 5)
+
     def test_a_start_that_waits_for_a_pipe_is_ended_by_a_signal(self):
         with Sandbox() as sandbox:
             reading, writing = os.pipe()

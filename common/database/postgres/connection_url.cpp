@@ -94,6 +94,9 @@ Parts parsed(const Secret& url) {
 // ends before a socket is opened, because one value is refused; what that value hides is asked a second time.
 Parts throughService(const Parts& named) {
   constexpr const char* kRefused = "what-does-the-service-say";
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of ours sets it
+  if (const char* services = std::getenv("PGSERVICEFILE"); services != nullptr)
+    refuseNamedPipe("PGSERVICEFILE", services);
   Parts result;
   for (const std::string hidden : {"target_session_attrs", "gssencmode"}) {
     auto asked = named;
@@ -117,13 +120,11 @@ Parts throughService(const Parts& named) {
   return result;
 }
 
-// A named pipe would hold libpq, and nothing would end that.
+// What libpq opens by itself.
 void requireNoPipes(const Parts& parts) {
   for (const auto* name : {"passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"}) {
     const auto* file = find(parts, name);
-    std::error_code ignored;
-    if (file != nullptr && fs::is_fifo(*file, ignored))
-      throw mistake(fmt::format("{} {} is a named pipe, not a file", name, *file), "name the file itself");
+    if (file != nullptr) refuseNamedPipe(fmt::format("the database URL: {}", name), *file);
   }
 }
 

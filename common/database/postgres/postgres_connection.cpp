@@ -75,11 +75,47 @@ void dropDatabase(Connection& admin, const std::string& name) {
   admin.query(fmt::format("DROP DATABASE IF EXISTS {}", quoteIdentifier(name)), {});
 }
 
-PostgresConnection::PostgresConnection(const Target& target)
-    : where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
-  auto connected = connectToOne(target, where_);
-  handle_ = connected.handle;
-  server_ = std::move(connected.server);
+PostgresConnection::PostgresConnection(const Target& target, const Company& company)
+    : company_(company), where_(describeUrl(target.url)), statement_timeout_(target.statement_timeout) {
+  try {
+    open(target);
+  } catch (...) {
+    drop();
+    throw;
+  }
+}
+
+void PostgresConnection::open(const Target& target) {
+  Wish wish{.company = company_};
+  while (true) {
+    auto connected = connectToOne(target, where_, wish);
+    handle_ = connected.handle;
+    server_ = std::move(connected.server);
+    setUp();
+    if (company_.outlook == nullptr) return;
+    if (!leftBehind()) return company_.outlook->setServer(connected.name);
+    drop();
+    wish.left_behind.insert(connected.name);
+  }
+}
+
+// A primary that was away while a standby took over, and is back: it takes what is written to it, and nobody ever sees
+// that again. A server that tells nothing of its history is taken as it is.
+bool PostgresConnection::leftBehind() {
+  try {
+    const auto rows = query(
+        "SELECT (SELECT system_identifier FROM pg_control_system()), CASE WHEN pg_is_in_recovery() THEN '' ELSE "
+        "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END",
+        {});
+    const auto& timeline = rows.at(0).text(1);
+    return !timeline.empty() && !company_.outlook->minds(rows.at(0).text(0), std::stoul(timeline, nullptr, 16));
+  } catch (const Error&) {
+    if (!usable()) throw;
+    return false;
+  }
+}
+
+void PostgresConnection::setUp() {
   PQsetnonblocking(handle_, 1);  // what is sent waits in nextResult(), with a deadline
   PQsetNoticeReceiver(
       handle_,
@@ -143,7 +179,7 @@ void PostgresConnection::giveUp(std::string_view what) {
 // What nobody waits for any more is not to go on there, and its answer not to be taken for the next one's.
 bool PostgresConnection::awaits(short events, Deadline deadline) {
   try {
-    return interrupt::waitFor(PQsocket(handle_), events, deadline);
+    return awaitServer(PQsocket(handle_), events, deadline, company_);
   } catch (...) {
     sendCancel(handle_);
     drop();
@@ -161,7 +197,7 @@ PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
   while (PQisBusy(handle_) == 1) {
     if (!awaits(POLLIN, deadline)) {
       // Not even to a cancel, or there is no time for one.
-      if (cancelled || std::chrono::steady_clock::now() >= end_by_) giveUp("stopped answering");
+      if (cancelled || remaining(end_by_).count() == 0 || countsAsAway(company_)) giveUp("stopped answering");
       cancelled = cancelled_ = true;
       deadline = deadlineIn(kCancelTime);
       sendCancel(handle_);
@@ -169,6 +205,7 @@ PostgresConnection::Result PostgresConnection::nextResult(Deadline deadline) {
     }
     if (PQconsumeInput(handle_) != 1) fail(nullptr);
   }
+  if (company_.outlook != nullptr) company_.outlook->heard();
   return Result(PQgetResult(handle_));
 }
 

@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/database/connection.h"
 #include "common/database/postgres/connection_url.h"
+#include "common/database/postgres/outlook.h"
 
 struct pg_conn;
 struct pg_result;
@@ -28,9 +29,16 @@ bool isReadOnly(const Error& error);
 // which only a superuser may; a plain DROP sends it away by itself and waits five seconds for everybody to be gone.
 void dropDatabase(Connection& admin, const std::string& name);
 
+// How a connection belongs to a pool.
+enum class Role { Works, Looks };  // whoever looks whether a server is back goes on while it counts as away
+struct Company {
+  Outlook* outlook = nullptr;  // outlives the connection
+  Role role = Role::Works;
+};
+
 class PostgresConnection : public Connection {
  public:
-  explicit PostgresConnection(const Target& target);
+  explicit PostgresConnection(const Target& target, const Company& company = {});
   ~PostgresConnection() override;
 
   Engine engine() const override { return Engine::Postgres; }
@@ -63,6 +71,9 @@ class PostgresConnection : public Connection {
   struct Result;
   Result wait(Deadline deadline);
   bool awaits(short events, Deadline deadline);
+  void open(const Target& target);
+  void setUp();
+  bool leftBehind();
   // The next result of what was sent, empty when there is none.
   Result nextResult(Deadline deadline);
   // Everything that waits; the result of the last.
@@ -75,6 +86,7 @@ class PostgresConnection : public Connection {
   [[noreturn]] void fail(pg_result* result);
   Deadline statementDeadline() const { return std::min(deadlineIn(statement_timeout_), end_by_); }
 
+  Company company_;
   pg_conn* handle_ = nullptr;
   Secret server_;
   std::string where_;

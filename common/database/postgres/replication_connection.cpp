@@ -30,7 +30,7 @@ ReplicationConnection::ReplicationConnection(const Target& target, const std::st
   streaming.application_name = "aragora_wal";
   streaming.connect_timeout = kConnectTime;
   try {
-    handle_ = connectToOne(streaming, where_, "stream from").handle;
+    handle_ = connectToOne(streaming, where_, {.what = "stream from"}).handle;
   } catch (const Error& error) {
     const std::string said = error.what();
     const auto reason = said.substr(std::min(said.size(), said.find(where_) + where_.size()));
