@@ -14,7 +14,8 @@ namespace aragora::redis {
 namespace {
 constexpr Names<LinkState, 3> kStates{
     {{LinkState::Away, "away"}, {LinkState::Slow, "slow"}, {LinkState::Connected, "connected"}}};
-constexpr auto kLook = std::chrono::milliseconds(25);     // at what is late
+constexpr auto kLook = std::chrono::milliseconds(25);  // at what is late
+constexpr int kManyBrief = 2;
 constexpr auto kProven = std::chrono::milliseconds(500);  // that a connection has lasted
 constexpr auto kQuiet = std::chrono::milliseconds(500);   // then it is asked whether it is there
 constexpr auto kProbeWhileSlow = std::chrono::milliseconds(200);
@@ -78,8 +79,8 @@ void Link::run(const std::stop_token& stop) {
       serve(stop);
     } catch (const std::exception& error) {  // the thread's boundary
       if (state_ == LinkState::Away) ++failures_;
-      if (opened_) proven_ = Clock::now() - *std::exchange(opened_, std::nullopt) >= kProven;
-      if (proven_ && state_ != LinkState::Away) pause = options_.first_pause;
+      if (opened_) brief_ = Clock::now() - *std::exchange(opened_, std::nullopt) < kProven ? brief_ + 1 : 0;
+      if (brief_ == 0 && state_ != LinkState::Away) pause = options_.first_pause;
       lose(stop.stop_requested() ? "stopped" : error.what());
     }
     std::unique_lock lock(mutex_);
@@ -100,7 +101,7 @@ void Link::serve(const std::stop_token& stop) {
   }
   failures_ = 0;
   opened_ = Clock::now();
-  if (proven_) enter(LinkState::Connected);
+  if (brief_ < kManyBrief) enter(LinkState::Connected);
   bool readable = true;
   while (!stop.stop_requested()) {
     const bool more = readable && read(wire);
@@ -191,8 +192,8 @@ void Link::giveUpLate() {
                 fmt::format("Redis {}: no answer within {} ms", options_.address.text(), options_.silence.count()));
 }
 
-// After one that ended at once a connection has to last before it counts: whoever lets us in and then talks nonsense is
-// not there and away in turns.
+// After some that ended at once a connection has to last before it counts: whoever lets us in and then talks nonsense
+// is not there and away in turns.
 void Link::prove() {
   if (state_ == LinkState::Away && Clock::now() - *opened_ >= kProven && unanswered_.empty())
     enter(LinkState::Connected);

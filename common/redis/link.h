@@ -112,7 +112,7 @@ class Link {
   // Of the thread only.
   std::deque<Waiting> unanswered_;
   std::optional<Clock::time_point> opened_;  // the connection at hand
-  bool proven_ = true;                       // that the last one lasted
+  int brief_ = 0;                            // connections in a row that ended soon
   Clock::time_point last_sent_{};
   Clock::time_point next_look_{};
   std::jthread thread_;

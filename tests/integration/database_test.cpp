@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
+#include "common/database/postgres/outlook.h"
 #include "common/database/postgres/replication_connection.h"
 #include "tests/integration/services.h"
 
@@ -382,6 +383,44 @@ TEST(Replication, AWaitForTheServerEndsWhenItIsToldTo) {
   const auto began = std::chrono::steady_clock::now();
   EXPECT_THROW(connection.row("IDENTIFY_SYSTEM"), Error);
   EXPECT_LT(secondsSince(began), 1);
+}
+
+TEST(Outlook, AHistoryThatOthersHaveGoneBeyondIsNotTaken) {
+  postgres::Outlook outlook;
+  EXPECT_TRUE(outlook.minds("7", 1));
+  EXPECT_TRUE(outlook.minds("7", 1));
+  EXPECT_TRUE(outlook.minds("7", 3));
+  EXPECT_FALSE(outlook.minds("7", 1));
+  EXPECT_FALSE(outlook.minds("7", 2));
+  EXPECT_TRUE(outlook.minds("7", 3));
+  EXPECT_TRUE(outlook.minds("8", 1)) << "another cluster: restored, or made anew";
+}
+
+TEST(PostgresPool, TheLookAtTheServerIsOneOfItsConnections) {
+  TestDatabase test(Engine::Postgres);
+  auto target = test.target();
+  target.pool_size = 2;
+  target.acquire_timeout = std::chrono::milliseconds(50);
+  const auto database = openDatabase(target);
+  database->ping();
+  EXPECT_EQ(database->whyReadOnly(), "");
+  database->read([&](Connection& connection) {
+    connection.query("SELECT 1", {});
+    EXPECT_THROW(database->query("SELECT 1"), Error) << "the other one is taken";
+    database->ping();  // looks all the same
+    EXPECT_EQ(database->pool().available, 0U);
+  });
+  EXPECT_EQ(database->pool().available, 1U);
+}
+
+TEST(PostgresPool, OfOneLooksAndWorksWithIt) {
+  TestDatabase test(Engine::Postgres);
+  auto target = test.target();
+  target.pool_size = 1;
+  const auto database = openDatabase(target);
+  database->ping();
+  EXPECT_EQ(database->query("SELECT 1")[0].integer(0), 1);
+  EXPECT_EQ(database->pool().available, 1U);
 }
 
 }  // namespace

@@ -15,11 +15,15 @@ from test_provider import KEY, Endpoint, speak
 @contextlib.contextmanager
 def slow_endpoint(pause):
     """Answers after a while, so that debates are in flight."""
+    times = []  # when it was asked
+
     def answer(_, body):
+        times.append(time.monotonic())
         time.sleep(pause)
         return speak(body)
 
     with Endpoint(answer) as endpoint:
+        endpoint.times = times
         yield endpoint
 
 

@@ -119,6 +119,25 @@ class Settings(unittest.TestCase):
                 self.assertEqual(daemon.stop(), 0)
                 self.assertLess(time.monotonic() - began, 5)
 
+    def test_a_reload_over_what_a_shell_handed_over_changes_nothing_and_holds_nothing(self):
+        """Process substitution gives what it has once; a reload that took the empty pipe for an empty file would undo the configuration."""
+        for given in ("--config <(echo '[server]'; echo 'drain_seconds = 7')", "--env-file <(env | grep ARAGORA_; echo ARAGORA_DRAIN_SECONDS=7)"):
+            with self.subTest(given), Sandbox() as sandbox:
+                sandbox.prefix = ["bash", "-c", f'exec "$0" {given} "$@"']
+                with Daemon(sandbox) as daemon:
+                    for turn in range(1, 3):
+                        daemon.process.send_signal(signal.SIGHUP)
+                        deadline = time.monotonic() + 10
+                        while daemon.text().count("the configuration was not reloaded") < turn:
+                            self.assertLess(time.monotonic(), deadline, daemon.text())
+                            time.sleep(0.02)
+                    self.assertIn("holds nothing", daemon.text())
+                    self.assertNotIn("after a restart only", daemon.text())
+                    self.assertEqual(daemon.get("/api/health")[0], 200)
+                    began = time.monotonic()
+                    self.assertEqual(daemon.stop(), 0)
+                    self.assertLess(time.monotonic() - began, 5)
+
     def test_authorities_that_are_a_pipe_hold_no_debate_and_no_stop(self):
         with Sandbox(OPENAI_API_KEY="sk-test-0123456789abcdef", ARAGORA_OPENAI_BASE_URL="https://localhost:1/v1", ARAGORA_DRAIN_SECONDS="1") as sandbox:
             pipe = sandbox.directory / "pipe"

@@ -279,7 +279,7 @@ std::string PostgresDatabase::version() { return "PostgreSQL " + query("SHOW ser
 
 Database::PoolState PostgresDatabase::pool() const {
   const std::lock_guard lock(mutex_);
-  return {capacity(), capacity() - open_ + idle_.size()};
+  return {target_.pool_size, capacity() - open_ + idle_.size()};
 }
 
 }  // namespace aragora::database::postgres
