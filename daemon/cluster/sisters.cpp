@@ -10,7 +10,7 @@ using redis::LinkState;
 
 namespace {
 constexpr auto kMinding = std::chrono::milliseconds(100);
-constexpr auto kNoWaiting = std::chrono::seconds(2);  // for those that did not listen
+constexpr auto kNoWaiting = std::chrono::seconds(2);      // for those that did not listen
 constexpr auto kHiccup = std::chrono::milliseconds(400);  // of slowness, before it is told
 constexpr std::string_view kHints = "hints";
 constexpr auto kConnecting = std::chrono::milliseconds(1200);

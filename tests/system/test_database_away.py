@@ -9,8 +9,9 @@ import signal
 import threading
 import time
 import unittest
+import urllib.parse
 
-from support import Cluster, Daemon, Sandbox, main
+from support import Cluster, Daemon, Sandbox, main, postgres_database, service
 from test_debates import until
 from test_outage import signal_all
 
@@ -172,6 +173,20 @@ class Away(Case):
                 self.assertEqual(daemons[0].get("/api/ready")[0], 200)
             self.assertEqual(traffic.other, [])
             self.assertGreater(len(traffic.acknowledged), 10 * len(traffic.refused), daemons[0].text()[-3000:])
+
+
+class Pooled(Case):
+    def test_looks_and_work_go_through_a_pooler_as_well(self):
+        """In transaction mode: each statement may meet another session of the server."""
+        with postgres_database() as url, Sandbox(DATABASE_URL=url, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)) as sandbox:
+            sandbox.run("migrate", check=0)
+            pooled = urllib.parse.urlsplit(url)._replace(netloc=urllib.parse.urlsplit(service("TEST_PGBOUNCER")).netloc).geturl()
+            with Daemon(sandbox, DATABASE_URL=pooled) as first, Daemon(sandbox, DATABASE_URL=pooled) as second:
+                with Traffic([first, second]) as traffic:
+                    until(lambda: len(traffic.acknowledged) > 100, 30)
+                self.assertEqual((traffic.refused, traffic.other), ([], []))
+                self.assert_works([first, second])
+                self.assert_lines([first, second], 0)
 
 
 class Failover(Case):

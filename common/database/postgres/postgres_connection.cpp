@@ -40,39 +40,9 @@ struct PostgresConnection::Result {
   ~Result() { PQclear(handle); }
 };
 
-Target pinned(const Target& target) {
-  auto one = target;
-  one.url = PostgresConnection(target).server();
-  return one;
-}
-
-Target maintenance(const Target& target) {
-  std::optional<Error> first;
-  const auto own = parseUrl(target.url)["dbname"];
-  for (const auto* database : {"postgres", "template1", ""}) {
-    if (own == database) continue;  // last, under its own name
-    auto admin = target;
-    if (*database != '\0') admin.url = withDatabase(target.url, database);
-    try {
-      return pinned(admin);
-    } catch (const Error& error) {
-      if (!first) first = error;
-    }
-  }
-  throw *first;
-}
-
 bool isReadOnly(const Error& error) {
   const auto* details = error.details().if_object();
   return details != nullptr && jsonTextOr(*details, "sqlstate", "") == kReadOnly;
-}
-
-void dropDatabase(Connection& admin, const std::string& name) {
-  admin.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' "
-      "AND pid <> pg_backend_pid()",
-      {name});
-  admin.query(fmt::format("DROP DATABASE IF EXISTS {}", quoteIdentifier(name)), {});
 }
 
 PostgresConnection::PostgresConnection(const Target& target, const Company& company)
