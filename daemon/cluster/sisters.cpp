@@ -56,7 +56,7 @@ Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard,
       how,
       [this](LinkState state, const std::string& reason) {
         noteState(reason);
-        on_listening_(state != LinkState::Away);
+        on_listening_(state == LinkState::Connected);  // what comes late may not come at all
       },
       [this](const std::string& line) { hear(line); });
 }
