@@ -25,6 +25,7 @@ constexpr Description kHelp[] = {
     {"aragora_http_request_duration_seconds", "Time from the parsed head to the finished answer."},
     {"aragora_http_connections", "Open client connections."},
     {"aragora_http_connections_most", "Client connections that are taken at most."},
+    {"aragora_password_hashes_total", "Argon2 hashes computed, to check a password or to keep one."},
     {"aragora_http_shed_total",
      "What was given up where there was no room: connections, idle connections, requests for memory or in the queue."},
     {"aragora_websocket_connections", "Open WebSocket connections."},

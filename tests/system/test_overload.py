@@ -109,7 +109,7 @@ class Overload(unittest.TestCase):
         with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_MAX_CONNECTIONS="32") as daemon, contextlib.ExitStack() as crowd:
             self.taken(daemon, crowd)
             before = len(list(pathlib.Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
-            late = [crowd.enter_context(connect(daemon, f"127.0.3.{number % 20 + 1}")) for number in range(150)]
+            late = [crowd.enter_context(connect(daemon, f"127.0.3.{number % 20 + 1}")) for number in range(40)]
             for one in late:
                 one.sendall(HEALTH)
             for one in late:
