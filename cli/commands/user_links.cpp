@@ -15,7 +15,12 @@ struct Options {
 // Where clients reach this deployment, as far as the configuration says it.
 std::string baseUrl(const config::Config& config) {
   auto url = config.text(key::kPublicUrl);
-  if (url.empty()) url = fmt::format("http://{}:{}", config.text(key::kBindHost), config.integer(key::kPort));
+  for (auto address : config.addresses(key::kListen)) {
+    if (!url.empty() || address.local()) continue;
+    if (address.host == "0.0.0.0" || address.host == "::") address.host = "localhost";
+    url = fmt::format("{}://{}", config.speaksTls() && !address.plain ? "https" : "http", address.text());
+  }
+  if (url.empty()) url = "http://localhost";  // a local socket alone: whatever is in front knows its name
   while (endsWith(url, "/")) url.pop_back();
   return url;
 }
@@ -83,7 +88,7 @@ int setupLink(Context& context, const Options&) {
   const Secret link(fmt::format("{}/api/auth/setup?token={}", baseUrl(context.config()), token.reveal()));
   out.marked(Mark::Ok, fmt::format("whoever has the link makes the first administrator, once, within {}",
                                    counted(accounts::SelfService::kSetupLives.count(), "hour")));
-  out.note("POST there {\"token\": …, \"email\": …, \"password\": …}");
+  out.note("Open it in a browser, or POST there {\"token\": …, \"email\": …, \"password\": …}");
   if (!out.json()) showOnce(out, "The link", link);
   json::object document;
   if (out.json()) document = {{"link", link.reveal()}, {"token", token.reveal()}};

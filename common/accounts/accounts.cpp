@@ -13,6 +13,7 @@ namespace aragora::accounts {
 namespace {
 constexpr std::string_view kRefreshPrefix = "rt_";
 constexpr Micros kUnlockedFor = 900'000'000;
+constexpr Micros kProofLasts = 300'000'000;
 
 std::int64_t nowSeconds() { return nowMicros() / 1'000'000; }
 
@@ -235,6 +236,31 @@ void Accounts::stepUp(const Access& access, const std::string& code, const Clien
   });
 }
 
+// A login with a code is older than its session: somebody who has taken the token since did not prove it.
+bool Accounts::steppedUpLately(const Access& access) {
+  return !database_
+              .query("SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND mfa_at > created_at AND mfa_at > $3",
+                     {access.session, access.user, nowMicros() - kProofLasts})
+              .empty();
+}
+
+void Accounts::proveAgain(const Access& access, const Secret& password, const std::string& code, const Client& client) {
+  const Doer doer{fmt::format("user:{}", access.user), client};
+  if (password.size() > 0) {
+    const auto rows = database_.query("SELECT password_hash FROM users WHERE id = $1", {access.user});
+    if (!rows.empty() && password.size() <= kLongestPassword && crypto::passwordMatches(password, rows[0].text(0)))
+      return;
+    database_.write([&](database::Connection& connection) {
+      accounts::record(connection, keyring_, doer, "session.prove", access.user, "failure");
+    });
+    throw Error(Code::Forbidden, "the password is wrong");
+  }
+  if (!code.empty()) return second_factor_.require(access.user, code, doer);
+  if (!steppedUpLately(access))
+    throw Error(Code::ProveAgain, "an access token is not enough for that",
+                "send your password as `password`, or a code of your second factor as `code`");
+}
+
 void Accounts::unlock(const std::string& given, const Doer& doer) {
   database_.write([&](database::Connection& connection) {
     const auto user = requireUser(connection, normalisedEmail(given));
@@ -361,6 +387,15 @@ std::vector<Session> Accounts::sessions(const std::string& user_id) {
     sessions.push_back(
         {row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6)});
   return sessions;
+}
+
+std::int64_t Accounts::endSessionsOf(const std::string& user_id, const Doer& doer) {
+  return database_.writing([&](database::Connection& connection) {
+    requireUserById(connection, user_id);
+    const auto ended = endSessions(connection, user_id);
+    accounts::record(connection, keyring_, doer, "session.revoke_all", user_id, "success", {{"sessions", ended}});
+    return ended;
+  });
 }
 
 void Accounts::endSession(const std::string& user_id, const std::string& session, const Doer& doer) {

@@ -71,6 +71,10 @@ class Accounts {
   Login proveSecondFactor(const std::string& pending_token, const std::string& code, const Client& client);
   // The session has proved it now. Error(Unauthorized | RateLimited | Conflict).
   void stepUp(const Access& access, const std::string& code, const Client& client);
+  // Whoever has a session proves again who they are: by the password, by a code of the second factor, or by a step-up
+  // of the last five minutes. Error(ProveAgain) without any of them, Error(Forbidden | Unauthorized | RateLimited |
+  // Conflict).
+  void proveAgain(const Access& access, const Secret& password, const std::string& code, const Client& client);
   // What the second factor of an account has counted and what its logins were refused is forgotten.
   void unlock(const std::string& email, const Doer& doer);
   // Whether that was lately: then a right password is taken from everywhere.
@@ -86,6 +90,8 @@ class Accounts {
   // Which of these have ended.
   std::vector<Access> ended(const std::vector<Access>& sessions);
   std::vector<Session> sessions(const std::string& user_id);
+  // Of somebody else: all of them, and how many there were. Error(NotFound) without such a user.
+  std::int64_t endSessionsOf(const std::string& user_id, const Doer& doer);
   // Error(NotFound) when there is none of theirs that lives.
   void endSession(const std::string& user_id, const std::string& session, const Doer& doer);
   void logOut(const Access& access, const Client& client);
@@ -102,6 +108,7 @@ class Accounts {
   };
   // nullopt when the account changed meanwhile.
   std::optional<Login> open(User user, const Proof& proof, const Client& client);
+  bool steppedUpLately(const Access& access);
   Login tokensFor(User user, const std::string& session, std::string refresh_token) const;
   void record(database::Connection& connection, const std::string& actor, const std::string& action,
               const std::string& user, const Client& client, const std::string& result = "success") const;

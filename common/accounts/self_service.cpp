@@ -52,6 +52,7 @@ User SelfService::enlist(const NewAccount& account, const Client& client) {
 
 User SelfService::change(const std::string& user_id, const ProfileChange& change, const Doer& doer) {
   if (change.name) requireName(*change.name);
+  const auto email = change.email ? std::optional(requireEmail(*change.email)) : std::nullopt;
   const auto preferences = change.preferences ? toJson(*change.preferences) : std::string();
   if (preferences.size() > kLongestPreferences)
     throw Error(Code::Validation, fmt::format("the preferences have more than {} bytes", kLongestPreferences));
@@ -59,6 +60,7 @@ User SelfService::change(const std::string& user_id, const ProfileChange& change
     if (change.name)
       connection.query("UPDATE users SET name = $1, updated_at = $2 WHERE id = $3",
                        {*change.name, nowMicros(), user_id});
+    if (email) changeEmail(connection, user_id, *email, doer);
     if (change.preferences)
       connection.query("UPDATE users SET preferences = $1, updated_at = $2 WHERE id = $3",
                        {preferences, nowMicros(), user_id});
@@ -66,6 +68,17 @@ User SelfService::change(const std::string& user_id, const ProfileChange& change
     record(connection, keyring_, doer, "user.profile", user_id);
     return user;
   });
+}
+
+void SelfService::changeEmail(database::Connection& connection, const std::string& user_id, const std::string& email,
+                              const Doer& doer) const {
+  const auto before = requireUserById(connection, user_id).email;
+  if (before == email) return;
+  if (findUser(connection, email)) throw Error(Code::Conflict, fmt::format("there is a user {} already", email));
+  connection.query("UPDATE users SET email = $1, email_verified = 0, updated_at = $2 WHERE id = $3",
+                   {email, nowMicros(), user_id});
+  connection.query("DELETE FROM one_time_tokens WHERE user_id = $1", {user_id});
+  record(connection, keyring_, doer, "user.email", user_id, "success", {{"from", before}, {"to", email}});
 }
 
 // Links that were handed out before are good no more either.

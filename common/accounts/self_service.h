@@ -12,6 +12,7 @@ namespace aragora::accounts {
 
 struct ProfileChange {
   std::optional<std::string> name;
+  std::optional<std::string> email;         // nobody answers for it then
   std::optional<json::object> preferences;  // in place of those of before
 };
 
@@ -33,6 +34,7 @@ class SelfService {
 
   // A member whose address nobody answers for. Error(Validation | Conflict).
   User enlist(const NewAccount& account, const Client& client);
+  // An address that is another one ends links that were handed out. Error(Validation | Conflict).
   User change(const std::string& user_id, const ProfileChange& change, const Doer& doer);
   // Ends every session. Error(Forbidden) for a wrong current password, Error(Validation) for the new one.
   void changePassword(const std::string& user_id, const Secret& current, const Secret& wanted, const Doer& doer);
@@ -49,6 +51,8 @@ class SelfService {
  private:
   User insert(database::Connection& connection, const NewAccount& account, const std::string& email,
               const std::string& hash, Role role, bool verified) const;
+  void changeEmail(database::Connection& connection, const std::string& user_id, const std::string& email,
+                   const Doer& doer) const;
   void replacePassword(database::Connection& connection, const std::string& user_id, const std::string& hash) const;
 
   database::Database& database_;

@@ -34,6 +34,8 @@ constexpr CodeInfo kCodes[] = {
     {Code::Overloaded, "SERVICE_UNAVAILABLE", 75, 503, "the daemon is full or stopping; try again"},
     {Code::Unauthorized, "AUTH_REQUIRED", 77, 401, "credentials are missing or wrong"},
     {Code::Forbidden, "FORBIDDEN", 77, 403, "this account may not do that"},
+    {Code::ProveAgain, "REAUTHENTICATION_REQUIRED", 77, 403, "the password or a code is asked for again"},
+    {Code::NotOffered, "NOT_IMPLEMENTED", 69, 501, "this server does not do that"},
     {Code::SecondFactor, "ADMIN_MFA_REQUIRED", 77, 403, "an administrator has to prove a second factor first"},
 };
 }  // namespace

@@ -43,6 +43,8 @@ enum class Code {
   Unauthorized,
   Forbidden,
   SecondFactor,
+  ProveAgain,
+  NotOffered,
 };
 
 struct CodeInfo {

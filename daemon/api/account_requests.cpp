@@ -1,6 +1,7 @@
 #include "daemon/api/account_requests.h"
 
 #include "common/base/text.h"
+#include "daemon/web/errors.h"
 
 namespace aragora::api {
 
@@ -41,6 +42,26 @@ std::int64_t requireInteger(const json::object& body, std::string_view field, st
   return *number;
 }
 
+std::optional<web::Response> refusalWithoutProof(const web::Request& request, const Services& services) {
+  const auto body = request.jsonBody();
+  const Secret password(jsonTextOr(body, "password", jsonTextOr(body, "current_password", "")));
+  const auto code = jsonTextOr(body, "code", jsonTextOr(body, "mfa_code", ""));
+  const auto prove = [&] { services.accounts.proveAgain(accessOf(request), password, code, clientOf(request)); };
+  if (password.size() == 0) {
+    prove();
+    return std::nullopt;
+  }
+  // Whoever has somebody's token must not guess the password with it; a right one costs nothing.
+  const web::LimitsOf limits{{web::Bucket::Tries,
+                              {services.options.logins_per_minute},
+                              web::digestKey({"proof", request.principal.user, request.client_address})}};
+  const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
+  if (!web::admitted(standings)) return web::rateLimited(standings, "wrong passwords", request.request_id);
+  prove();
+  services.limits.countWaiting(limits, web::Counting::GiveBack);
+  return std::nullopt;
+}
+
 json::object renderUser(const accounts::User& user) {
   json::object object{{"id", user.id},
                       {"email", user.email},
@@ -72,6 +93,27 @@ web::Response renderLogin(const accounts::Login& login, int status) {
   body["tokens"] = tokens;
   body["user"] = renderUser(login.user);
   return web::jsonResponse(body, status);
+}
+
+web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current) {
+  json::array array;
+  for (const auto& session : sessions) {
+    const bool own = session.id == current;
+    array.push_back(json::object{{"id", session.id},
+                                 {"session_id", session.id},
+                                 {"user_id", session.user},
+                                 {"device", session.device},
+                                 {"device_name", session.device},
+                                 {"ip_address", session.address},
+                                 {"created_at", toIso(session.created_at)},
+                                 {"last_active", toIso(session.last_used_at)},
+                                 {"last_activity", toIso(session.last_used_at)},
+                                 {"expires_at", toIso(session.expires_at)},
+                                 {"current", own},
+                                 {"is_current", own}});
+  }
+  const auto total = array.size();
+  return web::jsonResponse(json::object{{"sessions", std::move(array)}, {"total", total}});
 }
 
 void addRoute(web::Router& router, const Services& services, const char* method, const char* path,

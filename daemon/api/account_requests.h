@@ -20,10 +20,17 @@ std::optional<std::vector<std::string>> textsOf(const json::object& body, std::s
 std::int64_t requireInteger(const json::object& body, std::string_view field, std::int64_t fallback,
                             std::int64_t minimum, std::int64_t maximum);
 
+// For what an access token alone is not enough: the body's `password` (or `current_password`) or `code` proves who
+// sends it. The answer when too many were tried, else nullopt; throws what proveAgain() throws.
+std::optional<web::Response> refusalWithoutProof(const web::Request& request, const Services& services);
+
 json::object renderUser(const accounts::User& user);
 // The tokens twice: the clients of the original read them at the top or under `tokens`. A login that waits for its
 // second factor has a pending token instead.
 web::Response renderLogin(const accounts::Login& login, int status = 200);
+
+// Where somebody is logged in; `current` is the session that asks.
+web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current);
 
 using RouteHandler = web::Response (*)(const web::Request&, const Services&);
 // A route whose handler takes the services.

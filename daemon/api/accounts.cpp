@@ -73,24 +73,9 @@ web::Response me(const web::Request& request, const Services& services) {
 }
 
 web::Response sessions(const web::Request& request, const Services& services) {
-  json::array array;
-  for (const auto& session : services.accounts.sessions(request.principal.user)) {
-    const bool current = request.principal.access && request.principal.access->session == session.id;
-    array.push_back(json::object{{"id", session.id},
-                                 {"session_id", session.id},
-                                 {"user_id", session.user},
-                                 {"device", session.device},
-                                 {"device_name", session.device},
-                                 {"ip_address", session.address},
-                                 {"created_at", toIso(session.created_at)},
-                                 {"last_active", toIso(session.last_used_at)},
-                                 {"last_activity", toIso(session.last_used_at)},
-                                 {"expires_at", toIso(session.expires_at)},
-                                 {"current", current},
-                                 {"is_current", current}});
-  }
-  const auto total = array.size();
-  return web::jsonResponse(json::object{{"sessions", std::move(array)}, {"total", total}});
+  const auto& access = request.principal.access;
+  return renderSessions(services.accounts.sessions(request.principal.user),
+                        access ? std::string_view(access->session) : std::string_view());
 }
 
 web::Response endSession(const web::Request& request, const Services& services) {

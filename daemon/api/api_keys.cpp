@@ -60,6 +60,7 @@ std::chrono::hours lifetimeOf(const json::object& body) {
 }
 
 web::Response create(const web::Request& request, const Services& services) {
+  if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const auto body = request.jsonBody();
   accounts::NewApiKey wanted;
   wanted.name = jsonTextOr(body, "name", "");
@@ -73,6 +74,7 @@ web::Response list(const web::Request& request, const Services& services) {
 }
 
 web::Response rotate(const web::Request& request, const Services& services) {
+  if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const std::chrono::hours overlap(
       requireInteger(request.jsonBody(), "overlap_hours", 24, 0, accounts::ApiKeys::kLongestOverlap.count()));
   return renderMade(services.api_keys.rotate(idOf(request), request.principal.user, overlap, doerOf(request)));

@@ -22,6 +22,7 @@ web::Response renderCodes(const std::vector<Secret>& codes, std::string_view mes
 std::string codeOf(const web::Request& request) { return requireText(request.jsonBody(), "code"); }
 
 web::Response setUp(const web::Request& request, const Services& services) {
+  if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const auto enrolment = services.accounts.secondFactor().enrol(request.principal.user, doerOf(request));
   return web::jsonResponse(json::object{{"secret", enrolment.secret.reveal()},
                                         {"provisioning_uri", enrolment.uri.reveal()},

@@ -2,6 +2,7 @@
 
 #include "common/base/text.h"
 #include "daemon/api/account_requests.h"
+#include "daemon/api/setup_page.h"
 #include "daemon/web/errors.h"
 
 namespace aragora::api {
@@ -46,6 +47,16 @@ web::Response changeProfile(const web::Request& request, const Services& service
     change.name = std::string(name->get_string());
   }
   change.preferences = objectOf(body, "preferences");
+  if (const auto email = jsonTextOr(body, "email", ""); !email.empty()) {
+    // Clients send the whole profile back: the address that it is already is no change.
+    const auto now = services.database.reading([&](database::Connection& connection) {
+      return accounts::requireUserById(connection, request.principal.user).email;
+    });
+    if (accounts::normalisedEmail(email) != now) {
+      if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
+      change.email = email;
+    }
+  }
   const auto user = services.self_service.change(request.principal.user, change, doerOf(request));
   auto answer = renderUser(user);
   answer["user"] = renderUser(user);
@@ -67,7 +78,16 @@ web::Response resetPassword(const web::Request& request, const Services& service
   return web::jsonResponse(json::object{{"message", "the password is changed; log in with it"}});
 }
 
+// Whether there is such an account is not said, nor is a mail promised that nobody sends.
+web::Response forgot(const web::Request&, const Services&) {
+  throw Error(
+      Code::NotOffered, "this server sends no mail",
+      "ask an administrator for a token that is good once (aragora user reset), and send it with a new password "
+      "to POST /api/auth/password/reset");
+}
+
 web::Response setUp(const web::Request& request, const Services& services) {
+  if (request.isForm()) return setUpByForm(request, services);
   const auto body = request.jsonBody();
   const auto user = services.self_service.setUp(requireText(body, "token"), accountOf(body), clientOf(request));
   return web::jsonResponse(json::object{{"message", "log in, and enrol a second factor"}, {"user", renderUser(user)}},
@@ -75,7 +95,8 @@ web::Response setUp(const web::Request& request, const Services& services) {
 }
 
 // What the link itself shows: how it is used. It says nothing of whether the token is good.
-web::Response showSetUp(const web::Request&, const Services&) {
+web::Response showSetUp(const web::Request& request, const Services&) {
+  if (wantsPage(request)) return setUpPage(request.text("token"));
   return web::jsonResponse(json::object{
       {"message", "POST here creates the first administrator, once"},
       {"body", json::object{{"token", "of the link"}, {"email", "…"}, {"password", "15 characters or more"}}}});
@@ -103,6 +124,23 @@ web::Response reset(const web::Request& request, const Services& services) {
   return web::jsonResponse(json::object{{"token", token.reveal()},
                                         {"expires_in", accounts::SelfService::kResetLives.count() * 3600},
                                         {"message", "good once: POST /api/auth/password/reset"}});
+}
+
+web::Response sessionsOf(const web::Request& request, const Services& services) {
+  return renderSessions(services.accounts.sessions(userOf(request, services).id),
+                        request.principal.access.value().session);
+}
+
+web::Response endSessionsOf(const web::Request& request, const Services& services) {
+  const auto& user = request.parameters.at("id");
+  const auto ended = services.accounts.endSessionsOf(user, doerOf(request));
+  return web::jsonResponse(json::object{{"success", true}, {"user_id", user}, {"sessions_revoked", ended}});
+}
+
+web::Response endSessionOf(const web::Request& request, const Services& services) {
+  const auto& session = request.parameters.at("session");
+  services.accounts.endSession(userOf(request, services).id, session, doerOf(request));
+  return web::jsonResponse(json::object{{"success", true}, {"session_id", session}, {"message", "it has ended"}});
 }
 
 web::Response unlock(const web::Request& request, const Services& services) {
@@ -133,7 +171,13 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
   open("/api/auth/register", Bucket::Tries, enlist);
   for (const auto* path : {"/api/auth/password/reset", "/api/auth/reset-password"})
     open(path, Bucket::Reset, resetPassword);
-  open("/api/auth/setup", Bucket::Reset, setUp);
+  for (const auto* path : {"/api/auth/password/forgot", "/api/auth/forgot-password"}) open(path, Bucket::Reset, forgot);
+  router.add({.method = "POST",
+              .pattern = "/api/auth/setup",
+              .handler = slowly(Bucket::Reset, setUp),
+              .body_limit = kCredentialsBodyLimit,
+              .takes_credentials = true,
+              .own_page = true});
   router.add({.method = "GET",
               .pattern = "/api/auth/setup",
               .handler = [&services](const web::Request& request) { return showSetUp(request, services); },
@@ -154,6 +198,12 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
               .handler = [&services](const web::Request& request) { return users(request, services); },
               .query = {"limit", "offset"}});
   addRoute(router, services, "POST", "/api/admin/users/{id}/reset", Permission::Administer, reset);
+  const auto administer = [&](const char* method, const char* path, RouteHandler handler) {
+    addRoute(router, services, method, path, Permission::Administer, handler);
+  };
+  administer("GET", "/api/admin/users/{id}/sessions", sessionsOf);
+  administer("DELETE", "/api/admin/users/{id}/sessions", endSessionsOf);
+  administer("DELETE", "/api/admin/users/{id}/sessions/{session}", endSessionOf);
   addRoute(router, services, "POST", "/api/admin/users/{id}/unlock", Permission::Administer, unlock);
 }
 

@@ -39,6 +39,8 @@ struct Response {
   std::string body;
   std::shared_ptr<const std::string> shared_body;  // cached bodies, shared with the cache; used instead of `body`
   std::vector<std::pair<std::string, std::string>> headers;
+  // Of a page of our own, in place of the policy under which a browser runs, shows and sends nothing.
+  std::string content_policy = {};
   // Takes the connection over instead of an answer: called in its I/O thread.
   std::function<void(Upgraded&&)> upgrade;
 

@@ -11,15 +11,16 @@ namespace bhttp = boost::beast::http;
 namespace {
 constexpr std::string_view kSecurityHeaders =
     "Server: aragora\r\n"
-    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
     "Cache-Control: no-store\r\n"
     "X-Content-Type-Options: nosniff\r\n"
     "X-Frame-Options: DENY\r\n"
-    "Referrer-Policy: no-referrer\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n"
     "Cross-Origin-Opener-Policy: same-origin\r\n"
     "Permissions-Policy: camera=(), microphone=(), geolocation=()\r\n"
     "X-XSS-Protection: 0\r\n";
+constexpr std::string_view kNothing =
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'\r\n"
+    "Referrer-Policy: no-referrer\r\n";
 
 const std::string& dateHeader() {
   thread_local std::time_t at = 0;
@@ -48,6 +49,12 @@ void writeResponseHead(std::string& head, const Response& response, bool keep_al
   append(head, "HTTP/1.1 ", fmt::format_int(response.status).c_str(), " ", std::string_view(reason), "\r\n");
   head += dateHeader();
   head += kSecurityHeaders;
+  // With no-referrer a browser would not say either that a form of ours comes from here (Fetch, "append a request
+  // Origin header").
+  if (response.content_policy.empty())
+    head += kNothing;
+  else
+    append(head, "Content-Security-Policy: ", response.content_policy, "\r\nReferrer-Policy: strict-origin\r\n");
   if (response.status != 204)
     append(head, "Content-Type: ", response.content_type,
            "\r\nContent-Length: ", fmt::format_int(response.content().size()).c_str(), "\r\n");

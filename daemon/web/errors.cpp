@@ -25,7 +25,7 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
 
 // Clients never see internals: hosts, paths and SQL stay in the log.
 std::string textForCaller(const Error& error, int status) {
-  if (status < 500) return error.what();
+  if (status < 500 || error.code() == Code::NotOffered) return error.what();
   if (error.code() == Code::Overloaded) return "the server is busy";
   if (error.code() == Code::StorageFull) return "the database has no space left: nothing can be written at the moment";
   return status == 503 ? "a service this server needs is not available" : "internal server error";
@@ -34,7 +34,7 @@ std::string textForCaller(const Error& error, int status) {
 
 edge::Response errorResponse(const Error& error, const std::string& request_id) {
   const auto& entry = info(error.code());
-  const bool internal = entry.http_status >= 500;
+  const bool internal = entry.http_status >= 500 && error.code() != Code::NotOffered;
   const bool said = error.code() == Code::StorageFull;  // by the prober, once
   if (internal)
     log::write(said ? log::Level::Debug : log::Level::Warning, fmt::format("request {}: {}", request_id, error.what()));

@@ -100,7 +100,8 @@ class Guard::Exchange : public edge::Exchange {
       if (request_.method == "OPTIONS") return settings_->cors.preflight(origin);
       if (auto refused = findRoute()) return refused;
       // Another site's page must not change anything in the name of its visitor, nor listen in a WebSocket.
-      if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin))
+      if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin) &&
+          !(route_->own_page && sameOrigin(origin)))
         throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
       requireKnownQuery(*route_, request_);
       if (route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
@@ -180,6 +181,10 @@ class Guard::Exchange : public edge::Exchange {
   }
 
  private:
+  bool sameOrigin(std::string_view origin) const {
+    return origin == fmt::format("{}://{}", request_.secure ? "https" : "http", lower(request_.host));
+  }
+
   void identifyClient() {
     const auto client = net::clientOf(request_.peer, request_.lines("x-forwarded-for"), request_.lines("forwarded"),
                                       request_.list("x-forwarded-proto"), settings_->trusted_proxies);

@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "daemon/edge/target.h"
 
 namespace aragora::web {
 
@@ -16,6 +17,17 @@ json::object Request::jsonBody() const {
   if (!value.is_object())
     throw Error(Code::Validation, "the request body is not a JSON object", "send an object such as {\"task\": \"…\"}");
   return std::move(value.as_object());
+}
+
+bool Request::isForm() const {
+  const auto type = header("content-type");
+  return lower(trim(type.substr(0, type.find(';')))) == "application/x-www-form-urlencoded";
+}
+
+std::map<std::string, std::string> Request::form() const {
+  auto fields = edge::parseTarget(fmt::format("/?{}", trim(body)));
+  if (!fields) throw Error(Code::Validation, "the form cannot be read");
+  return std::move(fields->query);
 }
 
 std::int64_t Request::integer(std::string_view name, std::int64_t fallback, std::int64_t minimum,

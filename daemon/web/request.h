@@ -20,6 +20,9 @@ struct Request : edge::Request {
 
   // Body as a JSON object; an empty body is {}. Throws InvalidJson, UnsupportedMediaType or Validation.
   json::object jsonBody() const;
+  // A body as a page's form sends it; Error(Validation) for what cannot be read.
+  bool isForm() const;
+  std::map<std::string, std::string> form() const;
   // A query parameter; `fallback` without one. Above `maximum` it is `maximum`; throws Validation for what is no whole
   // number or below `minimum`.
   std::int64_t integer(std::string_view name, std::int64_t fallback, std::int64_t minimum, std::int64_t maximum) const;

@@ -26,6 +26,8 @@ struct Route {
   std::size_t body_limit = 1U << 20;
   std::optional<Bucket> strictly = {};  // besides, by a limit of its own
   bool takes_credentials = false;       // in its body; those that it refuses are audited
+  // A page of ours posts to it: from the same origin, listed or not. Never where being there is enough to be let in.
+  bool own_page = false;
   // Whoever shows none is let in as nobody, and asked for them there (a WebSocket's first message).
   bool credentials_later = false;
   // Made by add():

@@ -43,7 +43,7 @@ class ApiKeys(AccountTests):
         password, other = self.add(sandbox), self.add(sandbox, "eve@example.org")
         with Daemon(sandbox) as daemon:
             ada, eve = self.log_in(daemon, password), self.log_in(daemon, other, "eve@example.org")
-            status, made = daemon.post("/api/auth/api-keys", {"name": "nightly"}, **bearer(ada))
+            status, made = daemon.post("/api/auth/api-keys", {"name": "nightly", "password": password}, **bearer(ada))
             self.assertEqual(status, 201, made)
             key = made["key"]
             self.assertEqual((made["api_key"], made["prefix"], made["scopes"]), (key, key[:16], ["read", "write"]))
@@ -54,16 +54,16 @@ class ApiKeys(AccountTests):
             self.assertEqual(daemon.get("/api/auth/me", **bearer(key))[0], 403, "without the scope account")
             for method, path in (("POST", "/api/auth/api-keys"), ("POST", "/api/auth/logout"), ("POST", "/api/auth/mfa/setup"), ("GET", "/api/admin/api-keys")):
                 self.assertEqual(daemon.request(method, path, {} if method == "POST" else None, bearer(key))[0], 403, path)
-            reader = daemon.post("/api/auth/api-key", {"scopes": ["read", "account"], "expires_in_days": 1}, **bearer(ada))[1]["key"]
+            reader = daemon.post("/api/auth/api-key", {"scopes": ["read", "account"], "expires_in_days": 1, "password": password}, **bearer(ada))[1]["key"]
             self.assertEqual(daemon.get("/api/auth/me", **bearer(reader))[1]["email"], "ada@example.org")
             status, refused = daemon.post("/api/debates", {"task": "may it?"}, **bearer(reader))
             self.assertEqual((status, refused["code"]), (403, "FORBIDDEN"))
             self.assertIn("scope write", refused["error"])
-            until = daemon.post("/api/auth/api-keys", {"expires_at": "2028-01-13T10:00:00Z"}, **bearer(ada))[1]
+            until = daemon.post("/api/auth/api-keys", {"expires_at": "2028-01-13T10:00:00Z", "password": password}, **bearer(ada))[1]
             self.assertTrue(until["expires_at"] <= "2028-01-13T10:00:00" and until["expires_at"] > "2028-01-13T08", until)
             self.assertEqual(self.delete(daemon, f"/api/auth/api-keys/{until['id']}", ada), 200)
             for body in ({"expires_at": "yesterday"}, {"expires_at": "2020-01-01T00:00:00Z"}, {"scopes": ["root"]}, {"scopes": []}, {"scopes": "read"}, {"expires_in_days": 0}, {"expires_in_days": 4000}, {"name": "x" * 300}):
-                self.assertEqual(daemon.post("/api/auth/api-keys", body, **bearer(ada))[0], 400, body)
+                self.assertEqual(daemon.post("/api/auth/api-keys", {**body, "password": password}, **bearer(ada))[0], 400, body)
             # Shown once; the last use is noted.
             listed = daemon.get("/api/auth/api-keys", **bearer(ada))[1]
             self.assertEqual((listed["count"], [entry["active"] for entry in listed["keys"]].count(True)), (3, 2))
@@ -71,13 +71,13 @@ class ApiKeys(AccountTests):
             self.assertTrue({entry["id"]: entry for entry in listed["keys"]}[made["id"]]["last_used"])
             # Nobody else's.
             self.assertEqual(self.delete(daemon, f"/api/auth/api-keys/{made['id']}", eve), 404)
-            self.assertEqual(daemon.post(f"/api/auth/api-keys/{made['id']}/rotate", {}, **bearer(eve))[0], 404)
+            self.assertEqual(daemon.post(f"/api/auth/api-keys/{made['id']}/rotate", {"password": other}, **bearer(eve))[0], 404)
             # Rotation: both are good, then the old one is not.
-            status, second = daemon.post(f"/api/auth/api-keys/{made['prefix']}/rotate", {"overlap_hours": 1}, **bearer(ada))
+            status, second = daemon.post(f"/api/auth/api-keys/{made['prefix']}/rotate", {"overlap_hours": 1, "password": password}, **bearer(ada))
             self.assertEqual(status, 201, second)
             self.assertEqual([daemon.get("/api/debates", **bearer(one))[0] for one in (key, second["key"])], [200, 200])
-            self.assertEqual(daemon.post(f"/api/auth/api-keys/{made['id']}/rotate", {}, **bearer(ada))[0], 409, "once")
-            third = daemon.post(f"/api/auth/api-keys/{second['id']}/rotate", {"overlap_hours": 0}, **bearer(ada))[1]
+            self.assertEqual(daemon.post(f"/api/auth/api-keys/{made['id']}/rotate", {"password": password}, **bearer(ada))[0], 409, "once")
+            third = daemon.post(f"/api/auth/api-keys/{second['id']}/rotate", {"overlap_hours": 0, "password": password}, **bearer(ada))[1]
             self.assertEqual([daemon.get("/api/debates", **bearer(one))[0] for one in (second["key"], third["key"])], [401, 200])
             self.assertEqual(self.delete(daemon, f"/api/auth/api-keys/{third['id']}", ada), 200)
             self.assertEqual(daemon.get("/api/debates", **bearer(third["key"]))[0], 401)
@@ -114,7 +114,7 @@ class ApiKeys(AccountTests):
             password = self.add(sandbox)
             with Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="0") as daemon:
                 access = self.log_in(daemon, password)
-                key = daemon.post("/api/auth/api-keys", {}, **bearer(access))[1]["key"]
+                key = daemon.post("/api/auth/api-keys", {"password": password}, **bearer(access))[1]["key"]
                 ticket = daemon.post("/api/ws-ticket", None, **bearer(access))[1]["ticket"]
                 flipped = [key[:i] + ("A" if key[i] != "A" else "B") + key[i + 1:] for i in range(0, len(key), 2)]
                 another = lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
@@ -199,7 +199,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
         self.sandbox.environment["JWT_SECRET"] = strong_secret()
         self.daemon = self.stack.enter_context(Daemon(self.sandbox))
         self.access = self.log_in()
-        self.key = self.daemon.post("/api/auth/api-keys", {}, **bearer(self.access))[1]
+        self.key = self.daemon.post("/api/auth/api-keys", {"password": self.password}, **bearer(self.access))[1]
 
     def log_in(self):
         return self.daemon.post("/api/auth/login", {"email": "ada@example.org", "password": self.password})[1]["access_token"]
@@ -285,7 +285,7 @@ class Sockets(unittest.IsolatedAsyncioTestCase):
     async def test_a_socket_ends_with_its_session_or_key_wherever_that_ended(self):
         """Within two seconds: logged out, logged out everywhere, switched off, a new password, revoked, expired."""
         run = lambda *arguments: self.sandbox.run(*arguments, check=0)
-        revoked = self.daemon.post("/api/auth/api-keys", {}, **bearer(self.access))[1]
+        revoked = self.daemon.post("/api/auth/api-keys", {"password": self.password}, **bearer(self.access))[1]
         endings = [
             lambda token: self.assertEqual(self.daemon.post("/api/auth/logout", None, **bearer(token))[0], 200),
             lambda token: self.assertEqual(self.daemon.post("/api/auth/logout-all", None, **bearer(token))[0], 200),
@@ -359,7 +359,7 @@ class Instances(Sockets):
         self.daemon = self.stack.enter_context(Daemon(self.sandbox))
         self.other = self.stack.enter_context(Daemon(self.sandbox))
         self.access = self.log_in()
-        self.key = self.daemon.post("/api/auth/api-keys", {}, **bearer(self.access))[1]
+        self.key = self.daemon.post("/api/auth/api-keys", {"password": self.password}, **bearer(self.access))[1]
 
     test_a_key_and_a_token_open_a_socket_in_four_ways = None
     test_who_says_nothing_or_lies_is_closed = None

@@ -65,8 +65,10 @@ class SecondFactor(unittest.TestCase):
                 return [tuple(line.split("\t")) for line in answer.splitlines()]
             yield sandbox, sql
 
-    def enrol(self, daemon, login):
-        status, enrolment = daemon.post("/api/auth/mfa/setup", {}, **bearer(login))
+    def enrol(self, daemon, login, password):
+        status, refused = daemon.post("/api/auth/mfa/setup", {}, **bearer(login))
+        self.assertEqual((status, refused["code"]), (403, "REAUTHENTICATION_REQUIRED"), "a token alone is not enough")
+        status, enrolment = daemon.post("/api/auth/mfa/setup", {"password": password}, **bearer(login))
         self.assertEqual(status, 200, enrolment)
         self.assertIn(f"secret={enrolment['secret']}", enrolment["provisioning_uri"])
         self.assertTrue(enrolment["provisioning_uri"].startswith("otpauth://totp/Aragora:boss%40example.org?"))
@@ -77,7 +79,7 @@ class SecondFactor(unittest.TestCase):
         forget = lambda: sql("UPDATE users SET mfa_last_step = 0, mfa_tries = 0, mfa_tries_since = 0")
         with Daemon(sandbox) as daemon:
             login = self.log_in(daemon, password)
-            secret = self.enrol(daemon, login)
+            secret = self.enrol(daemon, login, password)
             now = settle()
             enable = lambda number: daemon.post("/api/auth/mfa/enable", {"code": number}, **bearer(login))
             self.assertEqual(enable("000000" if code(secret, now) != "000000" else "000001")[0], 401)
@@ -85,7 +87,7 @@ class SecondFactor(unittest.TestCase):
             status, enabled = enable(code(secret, now - 1))
             self.assertEqual((status, len(enabled["backup_codes"])), (200, 10), enabled)
             self.assertEqual(enable(code(secret, now))[0], 409, "on already")
-            self.assertEqual(daemon.post("/api/auth/mfa/setup", {}, **bearer(login))[0], 409, "and no other secret in its place")
+            self.assertEqual(daemon.post("/api/auth/mfa/setup", {"password": password}, **bearer(login))[0], 409, "and no other secret in its place")
             self.assertTrue(daemon.get("/api/auth/me", **bearer(login))[1]["mfa_enabled"])
             # The login is in two halves; the first one opens nothing.
             pending = self.log_in(daemon, password)
@@ -158,7 +160,7 @@ class SecondFactor(unittest.TestCase):
                     self.assertEqual((status, refused["code"]), (403, "ADMIN_MFA_REQUIRED"))
                     self.assertEqual(daemon.get(path, **bearer(ada))[1]["code"], "FORBIDDEN")
                     self.assertEqual(daemon.get(path, Authorization=f"Bearer {sandbox.environment['ARAGORA_API_TOKEN']}")[0], 401)
-                secret = self.enrol(daemon, login)
+                secret = self.enrol(daemon, login, password)
                 now = settle()
                 self.assertEqual(daemon.post("/api/auth/mfa/enable", {"code": code(secret, now - 1)}, **bearer(login))[0], 200)
                 self.assertEqual(daemon.get("/api/admin/users", **bearer(login))[0], 403, "this session has proved nothing")
@@ -168,7 +170,7 @@ class SecondFactor(unittest.TestCase):
                 self.assertEqual(daemon.get("/api/admin/users", **bearer(fresh))[0], 200, "it is the session's")
                 other = self.log_in(daemon, password, mfa_code=code(secret, now + 1))
                 self.assertEqual(daemon.get("/api/admin/users", **bearer(other))[0], 200, "proved at the login")
-                key = daemon.post("/api/auth/api-keys", {}, **bearer(ada))[1]
+                key = daemon.post("/api/auth/api-keys", {"password": member}, **bearer(ada))[1]
                 self.assertEqual(daemon.request("DELETE", f"/api/admin/api-keys/{key['id']}", headers=bearer(other))[0], 200)
                 self.assertEqual(daemon.get("/api/debates", Authorization=f"Bearer {key['key']}")[0], 401)
                 sql("UPDATE sessions SET mfa_at = mfa_at - 901000000")
@@ -184,7 +186,7 @@ class SecondFactor(unittest.TestCase):
             roomy = {"ARAGORA_LOGIN_RATE_LIMIT": "1000"}  # what the database counts is meant, not the network's codes
             with Daemon(sandbox, **roomy) as one, Daemon(sandbox, **roomy) as two:
                 login = self.log_in(one, password)
-                secret = self.enrol(one, login)
+                secret = self.enrol(one, login, password)
                 now = settle()
                 status, enabled = one.post("/api/auth/mfa/enable", {"code": code(secret, now - 1)}, **bearer(login))
                 self.assertEqual(status, 200, enabled)
