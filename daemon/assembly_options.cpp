@@ -11,6 +11,10 @@ namespace aragora::daemon {
 namespace key = config::key;
 
 namespace {
+// FileDescriptorName= of sockets that are not for everything.
+constexpr std::string_view kMetricsSocket = "metrics";
+constexpr std::string_view kRedirectSocket = "redirect";
+
 // What is not set follows from what one address may do; without that there are none.
 std::map<web::Bucket, std::int64_t> perMinute(const config::Config& config) {
   const auto whole = config.integer(key::kRateLimit);
@@ -51,6 +55,13 @@ std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config) {
   return config.speaksTls() ? std::make_unique<edge::TlsContext>(tlsFiles(config)) : nullptr;
 }
 
+bool metricsApart(const config::Config& config) {
+  const auto& inherited = systemd::inheritedSockets();
+  return config.isSet(key::kMetricsListen) ||
+         std::any_of(inherited.begin(), inherited.end(),
+                     [](const systemd::InheritedSocket& socket) { return socket.name == kMetricsSocket; });
+}
+
 edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsContext* tls, const Sites& sites) {
   edge::ListenerOptions options;
   options.max_connections = static_cast<std::size_t>(config.integer(key::kMaxConnections));
@@ -63,12 +74,19 @@ edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsCon
       options.entrances.push_back({std::move(address), here, site});
     }
   };
-  const auto inherited = systemd::inheritedSockets();
-  for (const auto& socket : inherited)
-    options.entrances.push_back({{}, socket.local ? nullptr : tls, nullptr, socket.descriptor});
-  if (inherited.empty()) add(key::kListen, tls, nullptr);
-  add(key::kMetricsListen, tls, sites.metrics);
-  add(key::kRedirectListen, nullptr, sites.redirect);
+  for (const auto& socket : systemd::inheritedSockets()) {
+    const bool redirects = socket.name == kRedirectSocket;
+    auto* const site = redirects ? sites.redirect : socket.name == kMetricsSocket ? sites.metrics : nullptr;
+    options.entrances.push_back({{}, socket.local || redirects ? nullptr : tls, site, socket.descriptor});
+  }
+  const auto none = [](edge::Site* site, const auto& entrances) {
+    return std::none_of(entrances.begin(), entrances.end(),
+                        [site](const edge::Entrance& entrance) { return entrance.site == site; });
+  };
+  const auto inherited = options.entrances;
+  if (none(nullptr, inherited)) add(key::kListen, tls, nullptr);
+  if (none(sites.metrics, inherited)) add(key::kMetricsListen, tls, sites.metrics);
+  if (none(sites.redirect, inherited)) add(key::kRedirectListen, nullptr, sites.redirect);
   return options;
 }
 

@@ -25,6 +25,8 @@ struct Sites {
   edge::Site* metrics = nullptr;
   edge::Site* redirect = nullptr;
 };
+// Whether /metrics has a door of its own.
+bool metricsApart(const config::Config& config);
 edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsContext* tls, const Sites& sites);
 // nullptr where no certificate is configured. Throws as edge::TlsContext does.
 std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config);

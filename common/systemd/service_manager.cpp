@@ -5,6 +5,8 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include <cstdlib>
+
 namespace aragora::systemd {
 
 namespace {
@@ -30,14 +32,25 @@ bool watchdogEnabled() {
 
 void notifyWatchdog() { notify("WATCHDOG=1"); }
 
-std::vector<InheritedSocket> inheritedSockets() {
+namespace {
+std::vector<InheritedSocket> takeInherited() {
   std::vector<InheritedSocket> sockets;
-  const int count = sd_listen_fds(1);
-  for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
+  char** names = nullptr;
+  const int count = sd_listen_fds_with_names(1, &names);
+  for (int i = 0; i < count; ++i) {
+    const int fd = SD_LISTEN_FDS_START + i;
     if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0)
-      sockets.push_back({fd, sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0});
+      sockets.push_back({fd, sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0, names[i]});
+    std::free(names[i]);
   }
+  std::free(names);
   return sockets;
+}
+}  // namespace
+
+const std::vector<InheritedSocket>& inheritedSockets() {
+  static const auto kSockets = takeInherited();
+  return kSockets;
 }
 
 }  // namespace aragora::systemd

@@ -19,7 +19,9 @@ void notifyWatchdog();
 struct InheritedSocket {
   int descriptor = -1;
   bool local = false;  // AF_UNIX
+  std::string name;    // FileDescriptorName= of its unit, or the unit's
 };
-std::vector<InheritedSocket> inheritedSockets();
+// The same answer each time: who asks takes them out of the environment, so that no child thinks they are its own.
+const std::vector<InheritedSocket>& inheritedSockets();
 
 }  // namespace aragora::systemd

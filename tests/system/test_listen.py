@@ -172,6 +172,22 @@ class Listen(unittest.TestCase):
                     process.terminate()
                     self.assertEqual(process.wait(40), 0)
 
+    def test_inherited_sockets_are_told_apart_by_their_names(self):
+        with Sandbox() as sandbox, contextlib.ExitStack() as stack:
+            first, second, third = sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+            move = " ".join(f"{100 + number}<&{one.fileno()}" for number, one in enumerate(sockets))
+            script = (f"exec {move}; exec 3<&100 4<&101 5<&102; export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES=aragora.socket:metrics:redirect; exec {BINARY} serve")
+            environment = {**sandbox.environment, "ARAGORA_BASE_URL": "https://localhost"}
+            process = subprocess.Popen(["bash", "-c", script], env=environment, pass_fds=[one.fileno() for one in sockets], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                port = lambda one: one.getsockname()[1]
+                self.assertEqual([ask(tcp(port(first)), path)[0] for path in ("/api/health", "/metrics")], [200, 404])
+                self.assertEqual([ask(tcp(port(second)), path)[0] for path in ("/api/health", "/metrics")], [404, 200])
+                self.assertIn(ask(tcp(port(third)), Host="localhost")[0], (301, 308))
+            finally:
+                process.terminate()
+                self.assertEqual(process.wait(40), 0)
+
 
 if __name__ == "__main__":
     main()
