@@ -13,6 +13,7 @@ std::span<const CommandEntry> commandTable() {
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},
+      {"audit", "Verify the audit log, and accept what was found against it", declareAudit},
       {"user", "Add, list, change, switch off and delete the people who may use the API", declareUser},
       {"init", "Write a first configuration and generate its secrets", declareInit},
       {"config", "Show effective settings and where they come from", declareConfig},

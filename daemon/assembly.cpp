@@ -8,6 +8,8 @@
 #include "common/crypto/password.h"
 #include "common/database/sqlite/usage_lock.h"
 #include "common/deployment/deployment.h"
+#include "common/storage/location.h"
+#include "common/store/key_use.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
@@ -116,7 +118,7 @@ struct Assembly::Parts {
         redirect(redirectOptions(config)),
         tls(tlsContext(config)),
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
-        audit_watch({config.stateDirectory()}, *database, keyring),
+        audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
         report({instance, *database, listener, workers, hub, engine, sisters, prober, audit_watch, recovery_metrics}) {
     bus.subscribe([this](const store::Event&) { lists.drop(); });
@@ -141,6 +143,7 @@ struct Assembly::Parts {
     auto opened = database::openDatabase(target);
     opened->write([this](database::Connection& connection) {
       store::requireSameKey(connection, keyring);
+      keyring = store::withKeptKeys(connection, keyring);
       identity = store::settingOrInsert(connection, store::kInstanceId, newUlid()) +
                  store::readSetting(connection, store::kDatabaseEpoch).value_or("");
     });
@@ -196,7 +199,7 @@ struct Assembly::Parts {
     api::addSelfServiceRoutes(router, services);
     api::addSecondFactorRoutes(router, services);
     api::addAdminRoutes(router, services);
-    api::addMetricsRoute(config.isSet(key::kMetricsListen) ? metrics_router : router, services);
+    api::addMetricsRoute(metricsApart(config) ? metrics_router : router, services);
     hub.addRoute(router);
 #ifdef ARAGORA_TEST_ENDPOINTS
     ws::addEchoRoute(router);

@@ -10,6 +10,7 @@ void declareServe(CommandLine line);
 void declareValidateEnv(CommandLine line);
 void declareMigrate(CommandLine line);
 void declareVerify(CommandLine line);
+void declareAudit(CommandLine line);
 void declareBackup(CommandLine line);
 void declareRestore(CommandLine line);
 void declareDrill(CommandLine line);

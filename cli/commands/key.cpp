@@ -2,41 +2,16 @@
 
 #include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
-#include "common/accounts/key_use.h"
-#include "common/backup/repository.h"
+#include "cli/key_places.h"
+#include "common/backup/audit_notes.h"
+#include "common/backup/told_heads.h"
 #include "common/base/text.h"
 #include "common/store/settings.h"
 
 namespace aragora::cli {
 
 namespace {
-accounts::KeyUse wholeUse(Context& context, database::Database& database) {
-  auto use = accounts::keyUse(database);
-  const auto directory = context.backups(std::nullopt, std::nullopt);
-  for (const auto kind : backup::allKinds()) {
-    for (const auto& entry : backup::Repository(directory, nullptr, kind).list())
-      if (entry.manifest) ++use["backups"][entry.manifest->key_id];
-  }
-  return use;
-}
-
-// Of «audit entries», «backups».
-std::string singular(const std::string& plural) {
-  constexpr std::string_view kIes = "ies";
-  if (endsWith(plural, kIes)) return plural.substr(0, plural.size() - kIes.size()) + "y";
-  return plural.substr(0, plural.size() - 1);
-}
-
-std::vector<std::string> whatNeeds(const accounts::KeyUse& use, const std::string& key_id) {
-  std::vector<std::string> needs;
-  for (const auto& [what, by_key] : use) {
-    if (const auto found = by_key.find(key_id); found != by_key.end())
-      needs.push_back(counted(found->second, singular(what)));
-  }
-  return needs;
-}
-
-json::object describe(const accounts::KeyUse& use) {
+json::object describe(const store::KeyUse& use) {
   json::object object;
   for (const auto& [what, by_key] : use) {
     json::object counts;
@@ -46,56 +21,92 @@ json::object describe(const accounts::KeyUse& use) {
   return object;
 }
 
-std::set<std::string> idsIn(const accounts::KeyUse& use) {
-  std::set<std::string> ids;
-  for (const auto& [what, by_key] : use)
-    for (const auto& [key_id, count] : by_key) ids.insert(key_id);
-  return ids;
+// Database and backups here under one roof, as the document has them.
+json::object describeHere(const drill::KeyState& state) {
+  auto all = describe(state.here);
+  for (auto& [what, counts] : describe(state.backups)) all[what] = counts;
+  return all;
 }
 
-// Backups elsewhere are not counted: who keeps some there keeps the key.
+Mark markOf(bool here, bool active) { return !here ? Mark::Failure : active ? Mark::Ok : Mark::Info; }
+
+std::string saidOf(const std::string& id, const drill::KeyState& state, const crypto::Keyring& ring) {
+  const auto needs = state.needs(id);
+  const auto needed_by = needs.empty() ? std::string("nothing needs it") : join(needs, ", ");
+  if (!ring.has(id))
+    return fmt::format("{} is not configured: {}\n    → add it to ARAGORA_ENCRYPTION_PREVIOUS_KEYS", id, needed_by);
+  if (id == ring.activeId()) return fmt::format("{} is active: {}", id, needed_by);
+  if (needs.empty() && !state.unknown.empty())
+    return fmt::format("{} may be needed: nothing here needs it, and elsewhere could not be looked at: {}", id,
+                       state.unknown);
+  return fmt::format("{} {}: {}", id, needs.empty() ? "may go" : "is needed", needed_by);
+}
+
+void sayWhatStays(const Output& out, const drill::KeyState& state) {
+  std::set<std::string> ids;
+  std::vector<std::string> what;
+  for (const auto& [name, by_key] : state.before) {
+    if (!by_key.empty()) what.push_back(name);
+    for (const auto& [id, count] : by_key) ids.insert(id);
+  }
+  if (!what.empty())
+    out.line(fmt::format("  signed under {}, and stays so: {}; kept keys verify it",
+                         join({ids.begin(), ids.end()}, ", "), join(what, ", ")));
+}
+
+void sayNext(const Output& out, const std::string& next) {
+  if (!next.empty()) out.line("  next: " + next);
+}
+
 int status(Context& context) {
   const auto& out = context.out();
   const auto& ring = context.keyring();
-  const auto database = database::openDatabase(context.target());
-  const auto use = wholeUse(context, *database);
-  auto ids = idsIn(use);
+  const auto state = drill::keyState(keyPlaces(context), ring);
+  auto ids = state.ids();
   const auto known = ring.ids();
   ids.insert(known.begin(), known.end());
   bool missing = false;
   json::object keys;
   for (const auto& id : ids) {
-    const auto needs = whatNeeds(use, id);
     const bool active = id == ring.activeId();
     const bool here = ring.has(id);
     missing = missing || !here;
-    keys[id] = json::object{{"active", active}, {"configured", here}, {"may_go", !active && here && needs.empty()}};
-    const auto needed_by = needs.empty() ? std::string("nothing here needs it") : join(needs, ", ");
-    if (!here)
-      out.marked(Mark::Failure, fmt::format("{} is not configured: {}\n    → add it to "
-                                            "ARAGORA_ENCRYPTION_PREVIOUS_KEYS",
-                                            id, needed_by));
-    else if (active)
-      out.marked(Mark::Ok, fmt::format("{} is active: {}", id, needed_by));
-    else
-      out.marked(Mark::Info, fmt::format("{} {}: {}", id, needs.empty() ? "may go" : "is needed", needed_by));
+    keys[id] = json::object{{"active", active}, {"configured", here}, {"may_go", state.mayGo(id, ring)}};
+    out.marked(markOf(here, active), saidOf(id, state, ring));
   }
-  out.document({{"active", ring.activeId()}, {"keys", std::move(keys)}, {"use", describe(use)}});
+  const auto next = drill::nextStep(state, ring);
+  sayWhatStays(out, state);
+  sayNext(out, next);
+  out.document({{"active", ring.activeId()},
+                {"keys", std::move(keys)},
+                {"use", describeHere(state)},
+                {"elsewhere", describe(state.elsewhere)},
+                {"elsewhere_unknown", state.unknown},
+                {"signed_before", describe(state.before)},
+                {"next", next}});
   return missing ? info(Code::CouldNotVerify).exit_status : 0;
 }
 
-// What was signed stays under the key it was signed with: it can be checked as long as that one is named.
 int rotate(Context& context) {
   const auto& out = context.out();
   const auto& ring = context.keyring();
   const auto database = database::openDatabase(context.target());
   database->write([&](database::Connection& connection) { store::requireSameKey(connection, ring); });
-  const auto resealed = accounts::resealSecondFactors(*database, ring);
-  record(context, "key.rotate", "key:" + ring.activeId(), {{"second_factors", resealed}});
-  out.marked(Mark::Ok, fmt::format("key {} is the database's; {} sealed for it", ring.activeId(),
-                                   counted(resealed, "second factor")));
-  out.line("  for the backups that exist: aragora backup rekey\n  whether the old key may go: aragora key status");
-  out.document({{"active", ring.activeId()}, {"second_factors", resealed}});
+  const auto resealed = store::resealEverything(*database, ring);
+  const auto notes =
+      backup::signNotesAnew(context.config().stateDirectory(), ring) + backup::signToldAnew(context.target(), ring);
+  record(context, "key.rotate", "key:" + ring.activeId(),
+         {{"second_factors", resealed.second_factors}, {"kept_keys", resealed.kept_keys}, {"notes", notes}});
+  out.marked(Mark::Ok, fmt::format("key {} is the database's; {}, {} and {} put under it", ring.activeId(),
+                                   counted(resealed.second_factors, "second factor"),
+                                   counted(resealed.kept_keys, "kept key"), counted(notes, "signed note")));
+  const auto next = drill::nextStep(drill::keyState(keyPlaces(context), ring), ring);
+  sayNext(out, next);
+  out.document({{"active", ring.activeId()},
+                {"second_factors", resealed.second_factors},
+                {"kept_keys", resealed.kept_keys},
+                {"notes", notes},
+                {"next", next}});
   return 0;
 }
 }  // namespace

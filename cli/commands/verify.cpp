@@ -1,12 +1,11 @@
 #include "common/verify/verify.h"
 
+#include "cli/audit_witnesses.h"
 #include "cli/commands/commands.h"
+#include "cli/key_places.h"
 #include "cli/output/shown_progress.h"
-#include "common/backup/audit_notes.h"
-#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
-#include "common/store/settings.h"
 
 namespace aragora::cli {
 
@@ -23,24 +22,14 @@ std::string_view name(verify::Outcome outcome) {
   return "error";
 }
 
-// A database that cannot be asked who it is gets its findings from the verification itself.
-std::string instanceOf(const database::Target& target) {
+// A rotation that is under way is no finding; what is next is worth a line.
+void sayWhatRotationNeeds(Context& context, const crypto::Keyring& keyring) {
   try {
-    return store::readSetting(*database::connect(target), store::kInstanceId).value_or("");
-  } catch (const Error&) {
-    return {};
+    if (const auto next = drill::nextStep(drill::keyState(keyPlaces(context), keyring), keyring); !next.empty())
+      context.out().marked(Mark::Info, "key rotation, next: " + next);
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;  // anything else is a finding above
   }
-}
-
-void addWitnesses(Context& context, const database::Target& target, const crypto::Keyring& keyring,
-                  verify::Options& how) {
-  const auto instance = instanceOf(target);
-  if (instance.empty()) return;
-  auto notes = backup::auditNotes(context.config().stateDirectory(), context.backups(std::nullopt, std::nullopt),
-                                  instance, keyring);
-  for (const auto& one : notes.unread) log::warning("the end of the audit log is not compared with: {}", one);
-  how.witnesses = std::move(notes.witnesses);
-  how.restored_at = notes.restored_at;
 }
 
 int verifyData(Context& context) {
@@ -51,7 +40,13 @@ int verifyData(Context& context) {
   auto shown = std::make_unique<ShownProgress>(out, "verify");
   how.progress = shown->get();
   auto target = context.target();
-  if (keyring) addWitnesses(context, target, *keyring, how);
+  if (keyring) {
+    auto notes = auditNotes(context, target, *keyring);
+    how.witnesses = std::move(notes.witnesses);
+    how.accepted_at = notes.accepted_at;
+    how.unread = std::move(notes.unread);
+    how.forged = std::move(notes.forged);
+  }
   target.statement_timeout = std::chrono::hours(1);
   const auto report = verify::verifyDatabase(target, how);
   shown.reset();
@@ -67,6 +62,7 @@ int verifyData(Context& context) {
                                                             : Mark::Warning,
                text);
   }
+  if (keyring && keyring->ids().size() > 1) sayWhatRotationNeeds(context, *keyring);
   const int status = report.exitStatus();
   out.document({{"database", database::describe(target)},
                 {"verified", status == 0},

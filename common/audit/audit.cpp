@@ -77,10 +77,10 @@ Head head(database::Connection& connection) {
 }
 
 std::optional<std::string> contradiction(database::Connection& connection, const std::vector<Witness>& witnesses,
-                                         Micros restored_at) {
+                                         Micros accepted_at) {
   const auto now = head(connection);
   for (const auto& witness : witnesses) {
-    if (witness.at < restored_at || witness.head.entries == 0) continue;
+    if (witness.at < accepted_at || witness.head.entries == 0) continue;
     if (witness.head.entries > now.entries)
       return fmt::format("the log ends at entry {}, but {} of {} saw {}", now.entries, witness.source,
                          toIso(witness.at), counted(witness.head.entries, "entry"));
@@ -134,7 +134,11 @@ ChainResult verifyChain(database::Connection& connection, const crypto::Keyring&
         result.reason = std::move(reason);
         return result;
       };
-      if (row.integer(0) != result.entries + 1) return bad(fmt::format("entry {} is missing", result.entries + 1));
+      if (row.integer(0) != result.entries + 1) {
+        bad("it is missing");
+        result.first_bad = result.entries + 1;
+        return result;
+      }
       if (row.text(10) != previous) return bad("it does not follow the entry before it");
       if (key_id != row.text(9)) key = keyring.auditKey(key_id = row.text(9));
       if (!key)

@@ -36,9 +36,9 @@ struct Witness {
   Head head;
 };
 // How the log contradicts the first of them that it does: entries are gone, or are not those that were there. What was
-// written down before `restored_at`, when an older state took the database's place, says nothing any more.
+// written down before `accepted_at`, when an older state took the database's place, says nothing any more.
 std::optional<std::string> contradiction(database::Connection& connection, const std::vector<Witness>& witnesses,
-                                         Micros restored_at);
+                                         Micros accepted_at);
 
 struct Recorded {
   std::int64_t seq = 0;

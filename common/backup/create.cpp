@@ -1,5 +1,7 @@
 #include "common/backup/create.h"
 
+#include <set>
+
 #include "common/backup/artifacts.h"
 #include "common/backup/configuration.h"
 #include "common/backup/ledger.h"
@@ -18,6 +20,7 @@
 #include "common/crypto/hash.h"
 #include "common/database/postgres/postgres_connection.h"
 #include "common/migrate/migrator.h"
+#include "common/store/key_use.h"
 #include "common/store/settings.h"
 
 namespace aragora::backup {
@@ -128,6 +131,20 @@ class Run {
   void noteAuditHead() {
     const auto connection = database::connect(options_.target);
     manifest_.audit_head = audit::head(*connection);
+    if (options_.kind == Kind::Full || options_.kind == Kind::Base) noteDataKeys(*connection);
+  }
+
+  void noteDataKeys(database::Connection& connection) {
+    std::set<std::string> ids{options_.keyring->activeId()};
+    try {
+      for (const auto& [what, by_key] : store::keyUse(connection, *options_.keyring)) {
+        for (const auto& [id, count] : by_key) ids.insert(id);
+      }
+    } catch (const Error& error) {  // an older schema lacks what is asked: then any of them may be needed
+      if (error.code() == Code::Interrupted) throw;
+      for (const auto& id : options_.keyring->ids()) ids.insert(id);
+    }
+    manifest_.data_keys.assign(ids.begin(), ids.end());
   }
 
   // Who may only read backs up all the same, once somebody who may write has been here.

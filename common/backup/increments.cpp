@@ -143,6 +143,14 @@ storage::Place incrementsDirectory(const Entry& full) {
 
 std::string incrementsPromise(const std::string& full_id) { return full_id + ".json"; }
 
+std::optional<std::pair<Micros, audit::Head>> auditHeadOfIncrements(const Entry& full, const crypto::Keyring& keyring) {
+  const auto promise = readSignedRecord(incrementsDirectory(full).parent(), incrementsPromise(full.id), keyring);
+  const auto* head = promise ? jsonObject(*promise, "audit_head") : nullptr;
+  if (head == nullptr) return std::nullopt;
+  return std::pair(jsonIntegerOr(*promise, "at", 0),
+                   audit::Head{jsonIntegerOr(*head, "entries", 0), jsonTextOr(*head, "hash", "")});
+}
+
 namespace {
 // The last ones leave no hole when they go.
 void requireAllThatWereMade(const Entry& full, const std::vector<Increment>& found, const crypto::Keyring& keyring,
@@ -284,6 +292,8 @@ Increment IncrementWriter::begin(const fs::path& database) {
                 fmt::format("{} is the database of another deployment ({}) than backup {} ({})", database.string(),
                             printable(increment.instance_id, 40), full_.id, full_.manifest->instance_id),
                 "give each deployment a backup directory of its own");
+  if (!watch_->query("SELECT 1 FROM sqlite_master WHERE name = 'audit_log'", {}).empty())
+    increment.audit_head = audit::head(*watch_);
   increment.number = number_ + 1;
   increment.page_size = page_size_;
   increment.previous_sha256 = last_sha256_;
@@ -360,7 +370,10 @@ void IncrementWriter::publish(Increment& increment, const fs::path& temporary) c
   renameDurably(temporary, directory / increment.file.path);
   writeFileAtomically(directory / recordName(increment.number), signedRecord(describe(increment, full_.id), keyring_),
                       0640);
-  const json::object promise{{"full", full_.id}, {"number", increment.number}, {"at", increment.at}};
+  json::object promise{{"full", full_.id}, {"number", increment.number}, {"at", increment.at}};
+  if (increment.audit_head.entries > 0)
+    promise["audit_head"] =
+        json::object{{"entries", increment.audit_head.entries}, {"hash", increment.audit_head.hash}};
   writeFileAtomically(directory.parent_path() / incrementsPromise(full_.id), signedRecord(promise, keyring_), 0640);
 }
 

@@ -26,10 +26,14 @@ struct Increment {
   // versions that did not say). The digests tell that a chain over a restore is whole.
   std::string instance_id;
   std::string epoch;
+  audit::Head audit_head;  // when it began
   FileRecord file;
 };
 
 storage::Place incrementsDirectory(const Entry& full);
+// When the newest increment was made, and where the audit log ended then; nullopt without any, or of a version that did
+// not say. Error(Damaged) when the record does not hold.
+std::optional<std::pair<Micros, audit::Head>> auditHeadOfIncrements(const Entry& full, const crypto::Keyring& keyring);
 // Beside that directory: how many increments were made of it, signed, written after each.
 std::string incrementsPromise(const std::string& full_id);
 // In order, at most up to `until`. Throws Error(Damaged) for a record whose signature, number or chain does not hold,

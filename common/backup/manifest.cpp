@@ -108,6 +108,8 @@ std::string serialise(const Manifest& manifest) {
                       {"tables", tables},
                       {"recipients", json::array(manifest.recipients.begin(), manifest.recipients.end())},
                       {"previous_sha256", manifest.previous_sha256}};
+  if (!manifest.data_keys.empty())
+    object["data_keys"] = json::array(manifest.data_keys.begin(), manifest.data_keys.end());
   if (manifest.sequence > 0) object["sequence"] = manifest.sequence;
   if (manifest.audit_head.entries > 0)
     object["audit_head"] = json::object{{"entries", manifest.audit_head.entries}, {"hash", manifest.audit_head.hash}};
@@ -167,6 +169,14 @@ Manifest parseManifest(std::string_view text) {
   for (const auto& element : needArray(object, "recipients")) {
     if (!element.is_string()) damaged("a recipient is not a text");
     manifest.recipients.emplace_back(element.get_string());
+  }
+  if (object.contains("data_keys")) {
+    for (const auto& element : needArray(object, "data_keys")) {
+      if (!element.is_string()) damaged("a key of the data is not a text");
+      manifest.data_keys.emplace_back(element.get_string());
+    }
+  } else if (manifest.kind == Kind::Full || manifest.kind == Kind::Base) {
+    manifest.data_keys = {manifest.key_id};  // of a version that did not say, and never sealed anew since
   }
   manifest.previous_sha256 = jsonTextOr(object, "previous_sha256", "");
   if (object.contains("sequence")) manifest.sequence = needNumber(object, "sequence");

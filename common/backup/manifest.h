@@ -60,6 +60,9 @@ struct Manifest {
   std::string tool_version;
   std::string instance_id;
   std::string key_id;
+  // Without which of the encryption keys what is inside is not whole, beside the one that opens it: sealing a backup
+  // anew does not reach in there. Empty for what holds no database.
+  std::vector<std::string> data_keys;
   Micros started_at = 0;
   Micros finished_at = 0;
   int migration_version = 0;

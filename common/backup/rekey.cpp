@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t kHeaderLimit = 64 * 1024;
 constexpr std::string_view kSealed = ".zst.age";
 constexpr std::string_view kRecord = ".json";
+constexpr std::string_view kDetached = ".json.sig";
+constexpr std::string_view kDetachedEnd = ".sig";
 
 // Both exist afterwards, each under the other's name.
 void exchange(const fs::path& a, const fs::path& b) {
@@ -49,6 +51,10 @@ class Rekeying {
       });
     }
     rekeyLog();
+    for (const auto& item : storage::Place(directory_).list()) {
+      if (!item.folder && endsWith(item.name, kRecord)) attempt(item.name, [&] { signAnew(directory_ / item.name); });
+    }
+    signEvidence();
     return std::move(report_);
   }
 
@@ -168,9 +174,24 @@ class Rekeying {
     return rewritten;
   }
 
+  // What nobody signed, or the active key, stays as it is.
   void signAnew(const fs::path& record) const {
-    if (const auto known = readSignedRecord(record.parent_path(), record.filename().string(), keyring_))
-      writeFileAtomically(record, signedRecord(*known, keyring_), 0640);
+    const auto text = readFileIfExists(record);
+    if (!text || !looksSigned(*text) || signerOf(*text, keyring_) == keyring_.activeId()) return;
+    writeFileAtomically(record, signedRecord(parseSignedRecord(*text, record.string(), keyring_), keyring_), 0640);
+  }
+
+  // Of drills: a text with its signature beside it.
+  void signEvidence() const {
+    const auto drills = directory_ / "drills";
+    for (const auto& item : storage::Place(drills).list()) {
+      if (!endsWith(item.name, kDetached)) continue;
+      const auto text = readFileIfExists(drills / item.name.substr(0, item.name.size() - kDetachedEnd.size()));
+      const auto signature = fromHex(trim(readFileIfExists(drills / item.name).value_or("")));
+      const auto signer = text && signature ? keyring_.signerOf(*text, *signature) : std::nullopt;
+      if (signer && *signer != keyring_.activeId())
+        writeFileAtomically(drills / item.name, toHex(keyring_.signManifest(*text)) + "\n", 0640);
+    }
   }
 
   void rekeyIncrements(const std::string& full) { report_.increments += rekeyFolder(directory_ / "increments" / full); }

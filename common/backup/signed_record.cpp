@@ -29,6 +29,19 @@ json::object parseSignedRecord(const std::string& text, const std::string& where
   return std::move(value->get_object());
 }
 
+bool looksSigned(const std::string& text) {
+  constexpr std::size_t kSignatureDigits = 128;
+  const auto end = text.find('\n');
+  return end != std::string::npos && text.size() == end + 1 + kSignatureDigits + 1 &&
+         fromHex(std::string_view(text).substr(end + 1, kSignatureDigits));
+}
+
+std::optional<std::string> signerOf(const std::string& text, const crypto::Keyring& keyring) {
+  const auto lines = split(text, '\n');
+  const auto signature = lines.size() >= 2 ? fromHex(lines[1]) : std::nullopt;
+  return signature ? keyring.signerOf(lines[0], *signature) : std::nullopt;
+}
+
 std::optional<json::object> readSignedRecord(const storage::Place& folder, const std::string& name,
                                              const crypto::Keyring& keyring) {
   const auto text = folder.text(name, kLimit);

@@ -15,6 +15,11 @@ std::optional<json::object> readSignedRecord(const storage::Place& folder, const
 // The same of a text that lies elsewhere; `where` names it in errors.
 json::object parseSignedRecord(const std::string& text, const std::string& where, const crypto::Keyring& keyring);
 
+// Whether it is one by its form: a line, and a line as long as a signature.
+bool looksSigned(const std::string& text);
+// Whose key signed it; nullopt for what no key at hand did.
+std::optional<std::string> signerOf(const std::string& text, const crypto::Keyring& keyring);
+
 json::object describeFile(const FileRecord& file);
 FileRecord describedFile(const json::object& record);
 

@@ -138,4 +138,41 @@ void tellHead(const database::Target& target, const storage::Place& place, Kind 
   }
 }
 
+namespace {
+// The records, by the name of their setting; beside an embedded database there is one.
+std::map<std::string, std::string> toldRecords(const database::Target& target) {
+  if (target.engine == database::Engine::Sqlite) {
+    const auto text = readFileIfExists(besideDatabase(target));
+    return text ? std::map<std::string, std::string>{{"", *text}} : std::map<std::string, std::string>();
+  }
+  std::map<std::string, std::string> records;
+  for (const auto& row :
+       database::connect(target)->query("SELECT name, value FROM settings WHERE starts_with(name, 'backup.head.')", {}))
+    records[row.text(0)] = row.text(1);
+  return records;
+}
+}  // namespace
+
+std::size_t signToldAnew(const database::Target& target, const crypto::Keyring& keyring) {
+  std::size_t count = 0;
+  for (const auto& [name, text] : toldRecords(target)) {
+    const auto signer = signerOf(text, keyring);
+    if (!signer || *signer == keyring.activeId()) continue;
+    const auto record = signedRecord(parseSignedRecord(text, name, keyring), keyring);
+    if (name.empty())
+      writeFileAtomically(besideDatabase(target), record, 0640);
+    else
+      database::connect(target)->query("UPDATE settings SET value = $1 WHERE name = $2 AND value = $3",
+                                       {record, name, text});
+    ++count;
+  }
+  return count;
+}
+
+std::map<std::string, std::int64_t> toldBy(const database::Target& target, const crypto::Keyring& keyring) {
+  std::map<std::string, std::int64_t> by;
+  for (const auto& [name, text] : toldRecords(target)) ++by[signerOf(text, keyring).value_or("?")];
+  return by;
+}
+
 }  // namespace aragora::backup

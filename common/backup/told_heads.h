@@ -32,4 +32,9 @@ ToldHeads toldHeads(database::Connection& connection, const storage::Place& plac
 void tellHead(const database::Target& target, const storage::Place& place, Kind kind, const Head& head,
               const crypto::Keyring& keyring);
 
+// Signs what was told with the active key, where another one of the ring did. How many there were.
+std::size_t signToldAnew(const database::Target& target, const crypto::Keyring& keyring);
+// By the key that signed it; what no key at hand did is of «?».
+std::map<std::string, std::int64_t> toldBy(const database::Target& target, const crypto::Keyring& keyring);
+
 }  // namespace aragora::backup

@@ -49,6 +49,7 @@ const std::vector<Check>& allChecks() {
       {.id = "secret_files", .title = "Secret files", .at_startup = true, .look = checkSecretFiles},
       {.id = "service_user", .title = "Service user", .look = checkServiceUser},
       {.id = "key_rotation", .title = "Key rotation", .at_startup = true, .look = checkKeyRotation},
+      {.id = "key_steps", .title = "Key steps", .needs_network = true, .look = checkKeySteps},
       {.id = "unknown_variables", .title = "Variables", .look = checkUnknownVariables},
       {.id = "cpu", .title = "CPU", .look = checkCores},
       {.id = "memory", .title = "Memory", .look = checkMemory},

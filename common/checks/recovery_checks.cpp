@@ -4,6 +4,7 @@
 #include "common/checks/facts.h"
 #include "common/checks/settings_checks.h"
 #include "common/deployment/deployment.h"
+#include "common/drill/key_rotation.h"
 #include "common/drill/recovery_findings.h"
 #include "common/storage/location.h"
 
@@ -78,6 +79,29 @@ std::vector<Finding> checkOffsite(const Context& context) {
     return {finding};
   }
   return said(context, drill::Subject::Offsite, "Copy elsewhere");
+}
+
+// A change of keys is begun by naming the old one, and over when that is gone again. Until then the next step is said.
+std::vector<Finding> checkKeySteps(const Context& context) {
+  const auto& config = context.config;
+  if (!config.isSet(key::kPreviousKeys)) return {ok("Key steps: no change of the encryption key is under way")};
+  if (context.offline || !config.resolved(key::kPreviousKeys) || !config.resolved(key::kEncryptionKey))
+    return {skipped("Key steps: not looked at (offline)")};
+  const auto origin = config.origin(key::kPreviousKeys).text;
+  try {
+    const auto keyring = deployment::requireKeyring(config);
+    auto target = deployment::databaseTarget(config);
+    target.connect_timeout = std::min<std::chrono::milliseconds>(target.connect_timeout, context.timeout);
+    const auto state = drill::keyState(
+        {target, config.stateDirectory(), config.backupDirectory(), storage::offsite(config), context.timeout / 2},
+        keyring);
+    const auto next = drill::nextStep(state, keyring);
+    if (next.empty()) return {ok("Key steps: every key that is named is the active one")};
+    return {warning("Key steps: a change of the encryption key is under way", origin, "next: " + next)};
+  } catch (const Error& error) {
+    return {{Level::Warning, fmt::format("Key steps: what is next could not be seen: {}", error.what()), origin,
+             error.hint(), Code::CouldNotVerify}};
+  }
 }
 
 std::vector<Finding> checkRecoveryWindow(const Context& context) {

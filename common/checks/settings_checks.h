@@ -67,5 +67,6 @@ std::vector<Finding> checkRecoveryTime(const Context& context);
 std::vector<Finding> checkSlotGuard(const Context& context);
 std::vector<Finding> checkLastCommits(const Context& context);
 std::vector<Finding> checkDrills(const Context& context);
+std::vector<Finding> checkKeySteps(const Context& context);
 
 }  // namespace aragora::checks

@@ -80,8 +80,18 @@ std::optional<std::string> Keyring::keyOf(std::string_view key_id, std::string_v
   for (const auto& key : keys_) {
     if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), "", label, 32);
   }
-  return std::nullopt;
+  const auto kept = kept_.find(key_id);
+  if (kept == kept_.end()) return std::nullopt;
+  const auto& keys = kept->second;
+  return (label == kAuditLabel ? keys.audit : label == kEventLabel ? keys.event : keys.token).reveal();
 }
+
+Keyring::Derived Keyring::derivedOf(std::string_view key_id) const {
+  const auto of = [&](std::string_view label) { return Secret(keyOf(key_id, label).value()); };
+  return {of(kAuditLabel), of(kEventLabel), of(kTokenLabel)};
+}
+
+void Keyring::keep(std::string key_id, Derived keys) { kept_.insert_or_assign(std::move(key_id), std::move(keys)); }
 
 std::string Keyring::configurationSalt() const {
   return hkdfSha256(keys_.front().signing_seed.reveal(), "", "aragora configuration digest v1", 32);
@@ -122,11 +132,15 @@ std::string Keyring::signManifest(std::string_view bytes) const {
   return ed25519Sign(keys_.front().signing_seed.reveal(), bytes);
 }
 
-bool Keyring::verifyManifest(std::string_view bytes, std::string_view signature) const {
+std::optional<std::string> Keyring::signerOf(std::string_view bytes, std::string_view signature) const {
   for (const auto& key : keys_) {
-    if (ed25519Verify(ed25519PublicKey(key.signing_seed.reveal()), bytes, signature)) return true;
+    if (ed25519Verify(ed25519PublicKey(key.signing_seed.reveal()), bytes, signature)) return key.id;
   }
-  return false;
+  return std::nullopt;
+}
+
+bool Keyring::verifyManifest(std::string_view bytes, std::string_view signature) const {
+  return signerOf(bytes, signature).has_value();
 }
 
 }  // namespace aragora::crypto

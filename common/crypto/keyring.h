@@ -1,7 +1,8 @@
 // The deployment's encryption key and what is derived from it, each use under its own label (HKDF-SHA256), so that no
-// two uses share a key. Immutable after construction, any thread.
+// two uses share a key. Immutable once it knows the kept keys, any thread.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,15 @@ class Keyring {
   bool has(std::string_view key_id) const;
   std::vector<std::string> ids() const;  // the active one first
 
+  // What outlives a key that is gone: it verifies what was signed, and opens nothing.
+  struct Derived {
+    Secret audit;
+    Secret event;
+    Secret token;
+  };
+  Derived derivedOf(std::string_view key_id) const;  // of one of ids()
+  void keep(std::string key_id, Derived keys);
+
   std::string auditKey() const { return derive(kAuditLabel); }
   // Of the key with this id, active or previous, for what was signed before a rotation.
   std::optional<std::string> auditKey(std::string_view key_id) const { return keyOf(key_id, kAuditLabel); }
@@ -55,6 +65,8 @@ class Keyring {
   std::vector<AgeIdentity> backupIdentities() const;  // what opens backups: of the active and the previous keys
   AgeIdentity backupIdentity() const { return backupIdentities().front(); }
   std::string signManifest(std::string_view bytes) const;
+  // The id of the key that signed it; nullopt when it was none of these.
+  std::optional<std::string> signerOf(std::string_view bytes, std::string_view signature) const;
   bool verifyManifest(std::string_view bytes, std::string_view signature) const;
 
  private:
@@ -73,6 +85,7 @@ class Keyring {
   std::string derive(std::string_view label) const;
   std::optional<std::string> keyOf(std::string_view key_id, std::string_view label) const;
   std::vector<Key> keys_;
+  std::map<std::string, Derived, std::less<>> kept_;
 };
 
 }  // namespace aragora::crypto

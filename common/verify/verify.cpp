@@ -10,6 +10,7 @@
 #include "common/migrate/migrator.h"
 #include "common/store/event_chain.h"
 #include "common/store/events.h"
+#include "common/store/key_use.h"
 #include "common/store/ratings.h"
 #include "common/store/settings.h"
 
@@ -76,6 +77,7 @@ class Verifier {
     }
     database_ = database::openDatabase(target_);
     database_->ping();
+    learnKeptKeys();
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
@@ -94,6 +96,18 @@ class Verifier {
   }
 
  private:
+  // Of keys that are gone. Without a table of settings there are none.
+  void learnKeptKeys() {
+    if (options_.keyring == nullptr) return;
+    ring_ = *options_.keyring;
+    try {
+      ring_ = database_->reading(
+          [&](Connection& connection) { return store::withKeptKeys(connection, *options_.keyring); });
+    } catch (const Error& error) {  // a step names what is missing
+      if (error.code() == Code::Interrupted) throw;
+    }
+  }
+
   enum class Subject { Schema, Data };
   struct Result {
     bool ok = true;
@@ -223,7 +237,7 @@ class Verifier {
         options_.progress->begin(
             {.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
       }
-      store::ChainWalk walk(options_.keyring);
+      store::ChainWalk walk(ring_ ? &*ring_ : nullptr);
       Heads heads;
       const auto count = walkChains(connection, walk, heads);
       std::int64_t unsealed = 0;
@@ -305,25 +319,32 @@ class Verifier {
   }
 
   const crypto::Keyring& keyring() const {
-    if (options_.keyring == nullptr)
+    if (!ring_)
       throw Error(Code::CouldNotVerify, "not looked at: no encryption key is configured", "set ARAGORA_ENCRYPTION_KEY");
-    return *options_.keyring;
+    return *ring_;
   }
 
   Result auditChain() {
     return database_->reading([&](Connection& connection) -> Result {
-      if (const auto said = audit::contradiction(connection, options_.witnesses, options_.restored_at))
+      constexpr const char* kAccept = "look at it, and at the log; then: aragora audit accept --reason …";
+      if (const auto said = audit::contradiction(connection, options_.witnesses, options_.accepted_at))
         return bad(*said, "somebody cut or replaced the log; compare with that backup");
-      if (connection.query("SELECT 1 FROM audit_log LIMIT 1", {}).empty()) return {true, "no entries yet"};
-      const auto chain = audit::verifyChain(connection, keyring());
+      if (!options_.forged.empty()) return bad(join(options_.forged, "; "), kAccept);
+      // An empty one needs no key.
+      const bool empty = connection.query("SELECT 1 FROM audit_log LIMIT 1", {}).empty();
+      const auto chain = empty ? audit::ChainResult() : audit::verifyChain(connection, keyring());
       if (chain.first_bad)
         return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
                    "somebody changed the log; compare with a backup");
-      return {true,
-              fmt::format("{}, chain holds{}", counted(chain.entries, "entry"),
-                          options_.witnesses.empty() ? ""
-                                                     : fmt::format(", nothing is missing that {} saw",
-                                                                   counted(options_.witnesses.size(), "witness")))};
+      const auto saw = options_.witnesses.empty() ? std::string()
+                                                  : fmt::format(", nothing is missing that {} saw",
+                                                                counted(options_.witnesses.size(), "witness"));
+      const auto held = chain.entries == 0 ? "no entries yet"
+                                           : fmt::format("{}, chain holds{}", counted(chain.entries, "entry"), saw);
+      if (!options_.unread.empty())
+        throw Error(Code::CouldNotVerify, fmt::format("{}; not compared with {}", held, join(options_.unread, "; ")),
+                    "try again when it answers");
+      return {true, held};
     });
   }
 
@@ -366,6 +387,7 @@ class Verifier {
   const database::Target& target_;
   const Options& options_;
   std::unique_ptr<database::Database> database_;
+  std::optional<crypto::Keyring> ring_;
   Report report_;
   int version_ = 0;
   bool pending_ = false;

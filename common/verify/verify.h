@@ -49,7 +49,9 @@ struct Options {
   int expected_version = 0;
   // Of a live database: what was written down elsewhere about the audit log's end.
   std::vector<audit::Witness> witnesses = {};
-  Micros restored_at = 0;
+  Micros accepted_at = 0;                // what they saw before was replaced by a restore, or accepted
+  std::vector<std::string> unread = {};  // which of them could not be asked, and why
+  std::vector<std::string> forged = {};  // which of them somebody else wrote
   Progress* progress = nullptr;
 };
 

@@ -44,9 +44,8 @@ class AuditLog : public testing::TestWithParam<Engine> {
     return log;
   }
 
-  // In a transaction that is rolled back.
-  ChainResult verified(const Log& log) {
-    ChainResult result;
+  // The first bad entry, by the chain or by what somebody wrote down of it. In a transaction that is rolled back.
+  std::optional<std::int64_t> firstBad(const Log& log, const std::vector<Witness>& witnesses) {
     const auto connection = database::connect(test_.target());
     const database::Transaction transaction(*connection, "BEGIN");
     connection->query("DELETE FROM audit_log");
@@ -57,11 +56,21 @@ class AuditLog : public testing::TestWithParam<Engine> {
       connection->query(fmt::format("INSERT INTO audit_log ({}) VALUES ({})", kColumns, values));
     }
     try {
-      result = verifyChain(*connection, keyring_);
-    } catch (const Error&) {  // of a key that nobody has
-      result.first_bad = 0;
+      if (const auto chain = verifyChain(*connection, keyring_); chain.first_bad) return chain.first_bad;
+    } catch (const Error& error) {  // of a key that nobody has: cannot be checked, which is no «holds» either
+      return numberIn(error.what(), "audit entry ");
     }
-    return result;
+    const auto said = contradiction(*connection, witnesses, 0);
+    if (!said) return std::nullopt;
+    if (const auto last = numberIn(*said, "ends at entry ")) return *last + 1;
+    return numberIn(*said, "entry ");
+  }
+
+  static std::optional<std::int64_t> numberIn(const std::string& text, const std::string& before) {
+    const auto at = text.find(before);
+    if (at == std::string::npos) return std::nullopt;
+    const auto digits = text.substr(at + before.size());
+    return parseInteger(digits.substr(0, digits.find_first_not_of("0123456789")));
   }
 
   TestDatabase test_;
@@ -74,32 +83,58 @@ struct Tampered {
   std::size_t place = 0;  // the first that is not as it was
 };
 
-Tampered tamper(Log log, std::mt19937& dice) {
+enum class Kind { Value, Gone, Swapped, MadeAnew, Inserted, Cut, Emptied, Replayed };
+constexpr std::size_t kKinds = 8;
+
+void renumber(Log& log) {
+  for (std::size_t i = 0; i < log.size(); ++i) log[i][0] = fmt::format("{}", i + 1);
+}
+
+Tampered tamper(Log log, Kind kind, std::mt19937& dice) {
   const auto any = [&](std::size_t below) { return std::uniform_int_distribution<std::size_t>(0, below - 1)(dice); };
   auto place = any(log.size());
-  switch (any(4)) {
-    case 0: {  // one value
+  const auto from = [&](std::size_t at) { return log.begin() + static_cast<std::ptrdiff_t>(at); };
+  switch (kind) {
+    case Kind::Value: {
       auto& value = log[place][1 + any(kHash)];
       value.back() = value.back() == '1' ? '2' : '1';
       break;
     }
-    case 1:  // an entry less; the last one is the business of witnesses
+    case Kind::Gone:  // with its number, or those behind it move up
       place = any(log.size() - 1);
-      log.erase(log.begin() + static_cast<std::ptrdiff_t>(place));
+      log.erase(from(place));
+      if (any(2) == 0) renumber(log);
       break;
-    case 2: {  // two in each other's place
+    case Kind::Swapped: {
       const auto other = (place + 1 + any(log.size() - 1)) % log.size();
       std::swap(log[place], log[other]);
       std::swap(log[place][0], log[other][0]);
       place = std::min(place, other);
       break;
     }
-    default:  // the chain made anew from there on, without the key
+    case Kind::MadeAnew:  // the chain, from there on, without the key
       for (auto later = place; later < log.size(); ++later) {
         log[later][2] = "forged";
         log[later][kHash] = std::string(64, "0123456789abcdef"[any(16)]);
         if (later + 1 < log.size()) log[later + 1][kPrevious] = log[later][kHash];
       }
+      break;
+    case Kind::Inserted: {  // anywhere, behind the last one too
+      place = any(log.size() + 1);
+      auto forged = log[any(log.size())];
+      forged[2] = "forged";
+      if (place > 0) forged[kPrevious] = log[place - 1][kHash];
+      log.insert(from(place), forged);
+      renumber(log);
+      break;
+    }
+    case Kind::Cut:
+    case Kind::Replayed:  // an older file: the log as it was once
+      log.resize(place);
+      break;
+    case Kind::Emptied:
+      place = 0;
+      log.clear();
   }
   return {std::move(log), place};
 }
@@ -107,17 +142,27 @@ Tampered tamper(Log log, std::mt19937& dice) {
 TEST_P(AuditLog, AThousandChangesAreAllFoundWithTheFirstBadEntry) {
   record(12);
   const auto log = read();
-  ASSERT_EQ(verified(log).first_bad, std::nullopt);
+  const std::vector<Witness> witnesses{{"a test", 1000, head(*database::connect(test_.target()))}};
+  ASSERT_EQ(firstBad(log, witnesses), std::nullopt);
   std::mt19937 dice(20261127);
   for (int i = 0; i < 1000; ++i) {
-    const auto tampered = tamper(log, dice);
-    const auto result = verified(tampered.log);
-    ASSERT_TRUE(result.first_bad) << i;
-    // A key id that nobody has cannot be checked, which is no «holds» either.
-    if (*result.first_bad == 0) continue;
-    const auto first = static_cast<std::int64_t>(tampered.place) + 1;
-    // Where one is missing, the next one is the first that does not fit.
-    EXPECT_TRUE(*result.first_bad == first || *result.first_bad == first + 1) << i << ": " << *result.first_bad;
+    const auto kind = static_cast<Kind>(static_cast<std::size_t>(i) % kKinds);
+    const auto tampered = tamper(log, kind, dice);
+    EXPECT_EQ(firstBad(tampered.log, witnesses), static_cast<std::int64_t>(tampered.place) + 1)
+        << i << ", kind " << static_cast<int>(kind);
+  }
+}
+
+// An older file of the database that goes on, with the key: the chain holds, and others saw another.
+TEST_P(AuditLog, AnOlderStateThatGoesOnIsMissed) {
+  record(6);
+  const auto connection = database::connect(test_.target());
+  std::vector<Witness> witnesses{{"a test", 1000, head(*connection)}};
+  for (const int kept : {0, 3, 5}) {
+    connection->query("DELETE FROM audit_log WHERE seq > $1", {std::int64_t{kept}});
+    record(20);
+    EXPECT_EQ(verifyChain(*connection, keyring_).first_bad, std::nullopt);
+    EXPECT_NE(contradiction(*connection, witnesses, 0).value_or("").find("entry 6 is not the one"), std::string::npos);
   }
 }
 

@@ -20,10 +20,10 @@ class Machine(Booted):
         self.run("systemd-sysusers && systemd-tmpfiles --create aragora.conf")
 
 
-def sections():
-    """The runbook: its titles with the blocks of each, and the user that the first line of a block names."""
+def sections(name="recovery.md"):
+    """A runbook: its titles with the blocks of each, and the user that the first line of a block names."""
     found, title, block = {}, None, None
-    for line in (SOURCE / "docs/runbooks/recovery.md").read_text().splitlines():
+    for line in (SOURCE / "docs/runbooks" / name).read_text().splitlines():
         if line.startswith("## "):
             title, block = line[3:], None
             found[title] = []

@@ -59,10 +59,10 @@ class Json(unittest.TestCase):
             keys = [sandbox.run_json("user", "key", "create", *root, check=0)["api_key"]["id"] for _ in range(2)]
             works = {("backup", "pin"): ["--input", made], ("backup", "unpin"): ["--input", made], ("restore",): ["--input", "latest", "--dry-run"], ("backup", "prune"): ["--dry-run"],
                      ("migrate", "down"): ["--to", "1", "--dry-run"], ("user", "add"): ["ada@example.org"], ("user", "password"): ["ada@example.org"], ("user", "disable"): ["ada@example.org"],
-                     ("user", "enable"): ["ada@example.org"], ("user", "role"): ["ada@example.org", "viewer"], ("user", "delete"): ["ada@example.org", "--yes"], ("config", "show"): ["server.port"],
+                     ("user", "enable"): ["ada@example.org"], ("user", "role"): ["ada@example.org", "viewer"], ("user", "delete"): ["ada@example.org", "--yes"], ("config", "show"): ["server.port"], ("audit", "accept"): ["--reason", "x"],
                      **{("user", name): root for name in ("reset", "unlock", "sessions")}, ("user", "key", "create"): root, ("user", "key", "rotate"): keys[:1], ("user", "key", "revoke"): keys[1:],
                      ("user", "mfa", "enrol"): root, ("user", "mfa", "remove"): root}
-            fails = {("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",)}
+            fails = {("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",), ("audit",)}
             for path, _, _ in COMMANDS:
                 if path in UNTIL_STOPPED:
                     continue

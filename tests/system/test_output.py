@@ -44,7 +44,7 @@ class CannotBeWritten(unittest.TestCase):
         email = ("--email", "ada@example.org")
         yield from ((arguments, None) for arguments in (
             ("validate-env",), ("validate-env", "--only", "environment"), ("migrate",), ("migrate", "up"), ("migrate", "status"), ("migrate", "plan"), ("migrate", "down", "--to", "1", "--dry-run"), ("migrate", "wait"),
-            ("verify",), ("backup",), ("backup", "create", "--due"), ("backup", "copy"), ("backup", "copy", "--init"), ("backup", "list"), ("backup", "status"), ("backup", "verify"), ("backup", "prune", "--dry-run"), ("backup", "prune", "--days", "1000"),
+            ("verify",), ("audit", "verify"), ("audit", "accept", "--reason", "x"), ("backup",), ("backup", "create", "--due"), ("backup", "copy"), ("backup", "copy", "--init"), ("backup", "list"), ("backup", "status"), ("backup", "verify"), ("backup", "prune", "--dry-run"), ("backup", "prune", "--days", "1000"),
             ("backup", "pin", "--input", id), ("backup", "forget"), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
             ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
@@ -87,7 +87,7 @@ class CannotBeWritten(unittest.TestCase):
                         sandbox.run(*before)
                     self.require_74(sandbox, (*arguments(), *json_too))
             # Those need what is not here (a changed migration, a database made otherwise), or a subcommand.
-            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
+            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("audit",), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)

@@ -113,6 +113,25 @@ TEST(Age, RecipientsAreBech32) {
   EXPECT_THROW(parseAgeRecipient("age1short"), Error);
 }
 
+TEST(Keyring, KeptKeysVerifyAndOpenNothing) {
+  const Secret old_key(toHex(randomBytes(32)));
+  const Keyring old(old_key);
+  Keyring ring(Secret(toHex(randomBytes(32))));
+  const auto& id = old.activeId();
+  EXPECT_EQ(ring.auditKey(id), std::nullopt);
+  ring.keep(id, old.derivedOf(id));
+  EXPECT_EQ(ring.auditKey(id), old.auditKey());
+  EXPECT_EQ(ring.eventKey(id), old.eventKey());
+  EXPECT_EQ(ring.tokenKey(id), old.tokenKey());
+  EXPECT_NE(ring.auditKey(), old.auditKey());
+  EXPECT_FALSE(ring.has(id));
+  EXPECT_THROW(ring.open(old.seal("value", "t|c|1"), "t|c|1"), Error);
+  EXPECT_FALSE(ring.verifyManifest("text", old.signManifest("text")));
+  EXPECT_EQ(ring.signerOf("text", old.signManifest("text")), std::nullopt);
+  EXPECT_EQ(ring.signerOf("text", ring.signManifest("text")), ring.activeId());
+  EXPECT_EQ(ring.backupIdentities().size(), 1);
+}
+
 TEST(Keyring, PreviousKeysOpenAndNeverSeal) {
   const Secret old_key(std::string(64, 'a'));
   const Secret new_key(toHex(randomBytes(32)));
