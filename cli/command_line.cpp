@@ -121,12 +121,29 @@ std::vector<std::string> namesOf(const CLI::Option& option) {
   return names;
 }
 
+// A word that stands where none belongs may be a secret that was pasted: what is longer than names are is not repeated.
+std::string shownWord(const std::string& word) {
+  constexpr std::size_t kLongestName = 24;
+  const bool path = startsWith(word, "/") || startsWith(word, ".") || startsWith(word, "~");
+  if (word.size() <= kLongestName || path) return printable(word, 60);
+  return fmt::format("‹{}›", counted(word.size(), "character"));
+}
+
+// CLI11 repeats what was typed.
+std::string withoutLongWords(std::string message, int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (const auto shown = shownWord(word); shown != word) message = replaceAll(message, word, shown);
+  }
+  return printable(message, 200);
+}
+
 [[noreturn]] void refuseCommand(const CLI::App& app, const std::string& word) {
   const auto close = nearest(word, commandNames(app));
   const bool root = app.get_parent() == nullptr;
   throw Error(Code::Usage,
-              root ? fmt::format("there is no command '{}'", printable(word, 60))
-                   : fmt::format("{} has no subcommand '{}'", pathOf(app), printable(word, 60)),
+              root ? fmt::format("there is no command '{}'", shownWord(word))
+                   : fmt::format("{} has no subcommand '{}'", pathOf(app), shownWord(word)),
               close ? fmt::format("did you mean {}?", root ? *close : pathOf(app) + " " + *close)
                     : fmt::format("see: {} --help", pathOf(app)));
 }
@@ -160,7 +177,7 @@ bool takesNextWord(const CLI::App& app, const std::string& word) {
       refuseCommand(*current, word);
     }
   }
-  throw Error(Code::Usage, fmt::format("{}: {}", pathOf(*current), printable(error.what(), 200)),
+  throw Error(Code::Usage, fmt::format("{}: {}", pathOf(*current), withoutLongWords(error.what(), argc, argv)),
               fmt::format("see: {} --help", pathOf(*current)));
 }
 

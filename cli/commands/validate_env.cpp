@@ -101,6 +101,13 @@ void printFindings(const Output& out, const checks::Report& report) {
   }
 }
 
+// What is written there and is none of them is not repeated.
+std::string environmentOf(const config::Config& config) {
+  const auto& known = config::findSetting(config::key::kEnvironment)->choices;
+  auto named = config.text(config::key::kEnvironment);
+  return std::find(known.begin(), known.end(), named) != known.end() ? named : std::string("unknown");
+}
+
 void printVerdict(const Output& out, const Tally& found, const std::string& environment, int status) {
   const auto warnings = found.warnings.empty() ? std::string() : ", " + counted(found.warnings.size(), "warning");
   const auto answered = found.acknowledged == 0 ? std::string() : fmt::format(", {} acknowledged", found.acknowledged);
@@ -137,7 +144,7 @@ int validate(Context& context, const Options& options) {
                                         {options.only, options.skip, false});
   const int status = report.exitStatus(options.strict);
   const auto found = tally(report, options.offline);
-  const auto environment = loaded.config.text(config::key::kEnvironment);
+  const auto environment = environmentOf(loaded.config);
   // What was not looked at is neither valid nor invalid.
   const auto valid = found.errors.empty() && !found.all() ? json::value(nullptr) : json::value(found.errors.empty());
   out.document({{"valid", valid},

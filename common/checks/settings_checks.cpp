@@ -38,7 +38,17 @@ std::optional<Finding> alreadySaid(const Context& context, std::string_view k, s
   return skipped(fmt::format("{}: what was configured cannot be read, see Configuration", title));
 }
 
+namespace {
+// What is written there and is none of them is not repeated.
+bool environmentIsKnown(const Context& context) {
+  return std::none_of(context.problems.begin(), context.problems.end(),
+                      [](const auto& problem) { return problem.setting == key::kEnvironment && !problem.warning; });
+}
+}  // namespace
+
 std::vector<Finding> checkEnvironment(const Context& context) {
+  if (!environmentIsKnown(context))
+    return {skipped("Environment: what was configured is none of them, see Configuration")};
   return {ok(fmt::format("Environment: {}", context.config.text(key::kEnvironment)))};
 }
 
@@ -139,7 +149,11 @@ std::vector<Finding> checkJwtSecret(const Context& context) {
                                      originOf(config, key::kJwtPrevious),
                                      "put the new secret into JWT_SECRET: openssl rand -hex 32"));
   else
-    findings.push_back(ok("JWT secret: tokens of the previous one are good until they expire"));
+    findings.push_back(
+        warning(fmt::format("{}: tokens of the previous secret are good until they expire", previous),
+                originOf(config, key::kJwtPrevious),
+                fmt::format("take it away {} after JWT_SECRET was changed, and restart: none lives longer",
+                            counted(config.integer(key::kAccessHours), "hour"))));
   return findings;
 }
 
@@ -164,7 +178,8 @@ std::vector<Finding> checkAccess(const Context& context) {
   if (config.anonymousAllowed()) return {ok("Access: anonymous, from this machine only (development)")};
   if (config.production()) return {skipped("Access: no credentials yet, see the JWT secret")};
   return {misconfigured(
-      fmt::format("Access: {} on {} needs credentials, and {} is not set", config.text(key::kEnvironment),
+      fmt::format("Access: {} on {} needs credentials, and {} is not set",
+                  environmentIsKnown(context) ? config.text(key::kEnvironment) : "an unknown environment",
                   listening(config), config.variable(key::kApiToken)),
       "not set", "set ARAGORA_API_TOKEN (openssl rand -hex 32) or JWT_SECRET, or bind development to 127.0.0.1")};
 }

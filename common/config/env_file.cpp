@@ -167,8 +167,13 @@ class Parser {
     }
   }
 
+  // Longer than a name is, it may be a secret that stands alone.
   void ignoreLine() {
-    warnAt(start_line_, fmt::format("'{}' is not an assignment and is ignored", printable(key_.take(), 40)));
+    constexpr std::size_t kLongestName = 24;
+    const auto line = key_.take();
+    const auto shown = line.size() > kLongestName ? fmt::format("a line of {}", counted(line.size(), "character"))
+                                                  : fmt::format("'{}'", printable(line, 40));
+    warnAt(start_line_, fmt::format("{} is not an assignment and is ignored", shown));
     state_ = State::PreKey;
   }
 

@@ -282,12 +282,17 @@ class Merger {
     const auto& text = all.front().text.reveal();
     const auto& origin = all.front().origin.text;
     const auto variable = result_.config.variable(setting.key);
-    const bool quotes_itself = setting.type == Type::Integer || setting.type == Type::Flag ||
-                               setting.type == Type::Choice || isList(setting.type);
+    const bool word = setting.type == Type::Integer || setting.type == Type::Flag || setting.type == Type::Choice;
+    const bool quotes_itself = word || isList(setting.type);
     if (const auto unseen = setting.secret || !quotes_itself ? invisibleIn(text) : std::nullopt)
       problem(setting, variable, fmt::format("the value {}", *unseen), origin,
               "remove it: whoever compares the value sees it, and nobody else does");
-    const auto shown = setting.secret ? std::string("the value") : fmt::format("'{}'", printable(text, 80));
+    // What is longer than any of these may be was meant for another setting, a secret perhaps.
+    constexpr std::size_t kLongestWord = 32;
+    const bool strayed = text.size() > kLongestWord && (word || setting.type == Type::Address);
+    const auto shown = setting.secret ? std::string("the value")
+                       : strayed      ? fmt::format("the value ({})", counted(text.size(), "character"))
+                                      : fmt::format("'{}'", printable(text, 80));
     switch (setting.type) {
       case Type::Address:
         if (const auto what = listenProblem(text))

@@ -26,8 +26,8 @@ ProgramConnection::ProgramConnection(const Secret& url)
   for (const auto& [name, value] : parseUrl(url)) parts.try_emplace(name, value);  // and what libpq would choose
   std::string text = fmt::format("[{}]\n", kService);
   for (const auto& [name, value] : parts) {
-    if (name == "password") {  // as it is, whatever is in it
-      environment_["PGPASSWORD"] = value;
+    if (name == "password") {
+      usePassword(value);
       continue;
     }
     if (name == "client_encoding") continue;
@@ -38,10 +38,23 @@ ProgramConnection::ProgramConnection(const Secret& url)
   environment_["PGSERVICEFILE"] = pathOf(service_);
 }
 
+// A service file drops blanks at its end, and who reads the environment of the program would see it there: in a file of
+// passwords it stands as it is. That has no way to write a line end, which no other has either.
+void ProgramConnection::usePassword(const std::string& password) {
+  if (password.find_first_of("\r\n") != std::string::npos)
+    throw Error(Code::Config, "the database URL: password has several lines",
+                "PostgreSQL's programs cannot be given that: change it");
+  const auto written = replaceAll(replaceAll(password, "\\", "\\\\"), ":", "\\:");
+  passwords_ = sealedInMemory("pgpass", Secret(fmt::format("*:*:*:*:{}\n", written)));
+  environment_["PGPASSFILE"] = pathOf(passwords_);
+  environment_["PGPASSWORD"] = "";  // of ours: nothing of it goes on
+}
+
 Command ProgramConnection::command(std::vector<std::string> argv) const {
   argv.push_back(fmt::format("--dbname=service={}", kService));
   Command command{std::move(argv), environment_, false};
   command.descriptors = {service_.get()};
+  if (passwords_.valid()) command.descriptors.push_back(passwords_.get());
   command.passes = {"PG*"};
   return command;
 }
