@@ -19,6 +19,13 @@ std::string requireText(const json::object& body, std::string_view field) {
   return text;
 }
 
+std::string optionalText(const json::object& body, std::string_view field) {
+  const auto* const value = body.if_contains(field);
+  if (value == nullptr || value->is_null()) return {};
+  if (!value->is_string()) throw Error(Code::Validation, fmt::format("{} is no text", field));
+  return std::string(value->get_string());
+}
+
 std::optional<std::vector<std::string>> textsOf(const json::object& body, std::string_view field) {
   const auto* const value = body.if_contains(field);
   if (value == nullptr || value->is_null()) return std::nullopt;

@@ -14,6 +14,8 @@ accounts::Doer doerOf(const web::Request& request);
 const accounts::Access& accessOf(const web::Request& request);
 // Error(Validation) when it is missing or no text.
 std::string requireText(const json::object& body, std::string_view field);
+// Empty without the field or with null; Error(Validation) for what is no text.
+std::string optionalText(const json::object& body, std::string_view field);
 // Every one of the texts; Error(Validation) for what is no list of texts. nullopt without the field.
 std::optional<std::vector<std::string>> textsOf(const json::object& body, std::string_view field);
 // Whole number within the bounds, or Error(Validation).

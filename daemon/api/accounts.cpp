@@ -31,7 +31,8 @@ web::Response logIn(const web::Request& request, const Services& services) {
   const auto email = accounts::normalisedEmail(requireText(body, "email"));
   const Secret password(requireText(body, "password"));
   // Both SDKs can send it at once.
-  const auto code = jsonTextOr(body, "mfa_code", jsonTextOr(body, "totp_code", ""));
+  auto code = optionalText(body, "mfa_code");
+  if (const auto other = optionalText(body, "totp_code"); code.empty()) code = other;
   const auto limits = loginLimits(email, request.client_address, services.options.logins_per_minute);
   const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
   const bool counted = web::admitted(standings);

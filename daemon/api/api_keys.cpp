@@ -52,8 +52,9 @@ std::string idOf(const web::Request& request) {
 
 // In days, or until when: the SDKs send a time.
 std::chrono::hours lifetimeOf(const json::object& body) {
-  const auto until = jsonTextOr(body, "expires_at", "");
-  if (until.empty()) return std::chrono::hours(24 * requireInteger(body, "expires_in_days", 365, 1, 3650));
+  const auto until = optionalText(body, "expires_at");
+  const auto days = requireInteger(body, "expires_in_days", 365, 1, 3650);
+  if (until.empty()) return std::chrono::hours(24 * days);
   const auto at = fromIso(until);
   if (!at) throw Error(Code::Validation, "expires_at is no time", "such as 2027-01-13T10:00:00Z");
   return std::chrono::floor<std::chrono::hours>(std::chrono::microseconds(*at - nowMicros()));
@@ -63,7 +64,7 @@ web::Response create(const web::Request& request, const Services& services) {
   if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const auto body = request.jsonBody();
   accounts::NewApiKey wanted;
-  wanted.name = jsonTextOr(body, "name", "");
+  wanted.name = optionalText(body, "name");
   if (const auto scopes = textsOf(body, "scopes")) wanted.scopes = accounts::requireScopes(*scopes);
   wanted.lifetime = lifetimeOf(body);
   return renderMade(services.api_keys.create(request.principal.user, wanted, doerOf(request)));

@@ -114,9 +114,9 @@ const json::array& batchOf(const json::object& body) {
 // What somebody who follows the debate has to say; who speaks is who asks, not what the body says.
 web::Response say(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
-  const auto role = jsonTextOr(body, "role", "user");
-  if (role != "user")
-    throw Error(Code::Validation, fmt::format("nobody can speak as '{}' here", printable(role, 40)),
+  const auto* role = body.if_contains("role");
+  if (role != nullptr && *role != json::value("user"))
+    throw Error(Code::Validation, fmt::format("nobody can speak as {} here", printable(toJson(*role), 40)),
                 "leave role away, or send \"user\"");
   const auto* content = body.if_contains("content");
   if (content == nullptr || trim(requireText(*content, "content", 8000)).empty())

@@ -48,8 +48,7 @@ web::Response timeline(const web::Request& request, const Services& services) {
 }
 
 json::object consensusOf(const store::Debate& debate) {
-  if (debate.consensus.empty()) return {{"reached", false}, {"final_answer", nullptr}};
-  return parseJson(debate.consensus, "the consensus of a debate").as_object();
+  return parseJson(wire::decisionText(debate), "the consensus of a debate").as_object();
 }
 
 web::Response consensus(const web::Request& request, const Services& services) {
@@ -100,8 +99,9 @@ web::Response exported(const web::Request& request, const Services& services, co
 }
 
 web::Response search(const web::Request& request, const Services& services) {
-  auto words = request.text("q");
-  if (words.empty()) words = request.text("query");
+  if (request.query.count("q") + request.query.count("query") > 1)
+    throw Error(Code::Validation, "q and query are one parameter: give one of them");
+  const auto words = request.text("q") + request.text("query");
   if (trim(words).empty()) throw Error(Code::Validation, "nothing to search for", "?q=WORDS");
   if (words.size() > 500) throw Error(Code::Validation, "the search is longer than 500 bytes");
   const auto limit = request.integer("limit", 20, 1, 100);

@@ -35,6 +35,13 @@ class Fields {
     return text;
   }
 
+  const json::object* object(std::string_view field) {
+    const auto* value = body_.if_contains(field);
+    if (value == nullptr || value->is_null()) return nullptr;
+    if (!value->is_object()) fail(field, "must be an object");
+    return value->if_object();
+  }
+
   std::int64_t integer(std::string_view field, std::int64_t fallback, std::int64_t minimum, std::int64_t maximum) {
     const auto* value = body_.if_contains(field);
     if (value == nullptr || value->is_null()) return fallback;
@@ -95,10 +102,10 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   store::Debate debate;
   debate.task = fields.text("task", kMaxTask);
   for (const auto* other : {"question", "topic"})
-    if (debate.task.empty()) debate.task = fields.text(other, kMaxTask);
+    if (auto text = fields.text(other, kMaxTask); debate.task.empty()) debate.task = std::move(text);
   if (trim(debate.task).empty()) fields.fail("task", "is required");
   debate.context = fields.text("context", kMaxContext);
-  const auto* protocol = jsonObject(body, "protocol");
+  const auto* protocol = fields.object("protocol");
   const auto asked =
       body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
   const auto max_rounds = services.options.max_rounds;

@@ -11,7 +11,7 @@ namespace {
 using accounts::Permission;
 
 accounts::NewAccount accountOf(const json::object& body) {
-  return {requireText(body, "email"), jsonTextOr(body, "name", ""), Secret(requireText(body, "password"))};
+  return {requireText(body, "email"), optionalText(body, "name"), Secret(requireText(body, "password"))};
 }
 
 web::Response enlist(const web::Request& request, const Services& services) {
@@ -42,10 +42,8 @@ std::optional<json::object> objectOf(const json::object& body, std::string_view 
 web::Response changeProfile(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   accounts::ProfileChange change;
-  if (const auto* name = body.if_contains("name"); name != nullptr && !name->is_null()) {
-    if (!name->is_string()) throw Error(Code::Validation, "name is no text");
-    change.name = std::string(name->get_string());
-  }
+  if (const auto* name = body.if_contains("name"); name != nullptr && !name->is_null())
+    change.name = optionalText(body, "name");
   change.preferences = objectOf(body, "preferences");
   if (const auto email = jsonTextOr(body, "email", ""); !email.empty()) {
     // Clients send the whole profile back: the address that it is already is no change.

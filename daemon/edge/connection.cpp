@@ -295,7 +295,7 @@ void Connection::dispatch() {
 
 void Connection::respond(Response response) {
   exchange_->finish(response, std::chrono::steady_clock::now() - started_);
-  if (response.upgrade) return upgrade(response.upgrade);
+  if (response.upgrade) return upgrade(response);
   // A body that was not read would be taken for the next request.
   const bool keep_alive = !body_pending_ && !shared_.draining && keep_alive_;
   response_ = std::move(response);
@@ -318,12 +318,13 @@ void Connection::respond(Response response) {
 }
 
 // The socket leaves; nobody reads what was sent ahead of our answer.
-void Connection::upgrade(const std::function<void(Upgraded&&)>& take) {
+void Connection::upgrade(Response& response) {
   if (shared_.draining || !socket_.is_open()) return close();
   auto request = parser_->release();
   // The parser adds trailers to the head, which they must not change (RFC 9110 section 6.5.1).
   if (before_trailers_) request.base() = std::move(*before_trailers_);
-  take({std::move(socket_), std::move(request), door_->thread(), std::move(place_)});
+  response.upgrade(
+      {std::move(socket_), std::move(request), door_->thread(), std::move(place_), std::move(response.headers)});
 }
 
 // Closing with unread input would send a reset, which may overtake the answer: read a little first.

@@ -121,7 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse(const Refusal& refusal);
   void dispatch();
   void respond(Response response);
-  void upgrade(const std::function<void(Upgraded&&)>& take);
+  void upgrade(Response& response);
   void linger();
   void discard();
   void discarded(beast::error_code error, std::size_t got);

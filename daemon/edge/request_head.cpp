@@ -106,6 +106,8 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   request.target = std::string(target);
   auto parsed = parseTarget(target);
   if (!parsed) return Refusal{400, "the request target is malformed"};
+  if (parsed->repeated)
+    return Refusal{400, fmt::format("query parameter {} is given more than once", printable(*parsed->repeated, 60))};
   request.path = std::move(parsed->path);
   request.query = std::move(parsed->query);
   if (request.method == "HEAD") {

@@ -60,7 +60,7 @@ std::optional<Target> parseTarget(std::string_view target) {
   const auto question = target.find('?');
   auto path = percentDecode(target.substr(0, question), false);
   if (!path) return std::nullopt;
-  Target result{canonicalPath(*path), {}};
+  Target result{canonicalPath(*path), {}, {}};
   if (question == std::string_view::npos) return result;
   for (const auto& pair : split(target.substr(question + 1), '&')) {
     const auto equals = pair.find('=');
@@ -68,7 +68,7 @@ std::optional<Target> parseTarget(std::string_view target) {
     auto value = equals == std::string::npos ? std::optional<std::string>("")
                                              : percentDecode(std::string_view(pair).substr(equals + 1), true);
     if (!name || !value) return std::nullopt;
-    result.query[*name] = *value;
+    if (!result.query.emplace(*name, *value).second && !result.repeated) result.repeated = std::move(name);
   }
   return result;
 }

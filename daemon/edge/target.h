@@ -11,6 +11,8 @@ namespace aragora::edge {
 struct Target {
   std::string path;
   std::map<std::string, std::string> query;
+  std::optional<std::string> repeated =
+      {};  // a parameter that is given more than once: which value is meant is a guess
 };
 // nullopt when it is malformed: bad escape, NUL, not UTF-8, no leading slash, a fragment.
 std::optional<Target> parseTarget(std::string_view target);

@@ -6,6 +6,8 @@
 #include <boost/beast/http/string_body.hpp>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "daemon/edge/stream.h"
 
@@ -14,8 +16,9 @@ namespace aragora::edge {
 struct Upgraded {
   Stream socket;
   boost::beast::http::request<boost::beast::http::string_body> request;
-  std::size_t thread = 0;       // whose I/O thread the socket lives in
-  std::shared_ptr<void> place;  // shared by nobody else: it is only counted
+  std::size_t thread = 0;                                    // whose I/O thread the socket lives in
+  std::shared_ptr<void> place;                               // shared by nobody else: it is only counted
+  std::vector<std::pair<std::string, std::string>> headers;  // of the answer
 };
 
 }  // namespace aragora::edge

@@ -34,7 +34,8 @@ void Cors::addHeaders(std::string_view origin, bool preflight, edge::Response& r
   response.headers.emplace_back("Access-Control-Allow-Credentials", "true");
   response.headers.emplace_back("Access-Control-Expose-Headers",
                                 "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, "
-                                "X-RateLimit-Remaining, X-RateLimit-Reset");
+                                "X-RateLimit-Remaining, X-RateLimit-Reset, Idempotent-Replayed, Content-Disposition, "
+                                "X-Next-Before, WWW-Authenticate");
   if (!preflight) return;
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   response.headers.emplace_back("Access-Control-Allow-Headers",

@@ -23,6 +23,14 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
   return {{"error", text}, {"code", code}, {"message", text}, {"request_id", request_id}, {"trace_id", request_id}};
 }
 
+// Of what was refused before anybody knew the route.
+std::string_view codeOf(int status) {
+  for (const auto code : {Code::MethodNotAllowed, Code::PayloadTooLarge, Code::RateLimited, Code::Overloaded}) {
+    if (info(code).http_status == status) return info(code).name;
+  }
+  return "BAD_REQUEST";
+}
+
 // Clients never see internals: hosts, paths and SQL stay in the log.
 std::string textForCaller(const Error& error, int status) {
   if (status < 500 || error.code() == Code::NotOffered) return error.what();
@@ -68,10 +76,9 @@ edge::Response currentErrorResponse(const std::string& request_id, std::string_v
 }
 
 edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id) {
-  const auto* const code = refusal.status == 413   ? "PAYLOAD_TOO_LARGE"
-                           : refusal.status == 503 ? "SERVICE_UNAVAILABLE"
-                                                   : "BAD_REQUEST";
-  return render(refusal.status, bodyOf(refusal.reason, code, request_id));
+  auto response = render(refusal.status, bodyOf(refusal.reason, codeOf(refusal.status), request_id));
+  if (refusal.status == 405) response.headers.emplace_back("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  return response;
 }
 
 edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id) {

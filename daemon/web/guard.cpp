@@ -170,6 +170,7 @@ class Guard::Exchange : public edge::Exchange {
   void finish(Response& response, std::chrono::steady_clock::duration taken) override {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
       guard_.refusals_.note(request_, route_->pattern);
+    if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 9110 section 15.5.2
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
     addHeaders(standings_, response);
@@ -204,11 +205,11 @@ class Guard::Exchange : public edge::Exchange {
       throw Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
                   "there are: " + join(known, ", "));
     }
+    const auto methods = join(match.allowed, ", ");
     auto response =
-        errorResponse(Error(Code::MethodNotAllowed,
-                            fmt::format("{} takes {}", printable(request_.path, 200), join(match.allowed, ", "))),
+        errorResponse(Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request_.path, 200), methods)),
                       request_.request_id);
-    response.headers.emplace_back("Allow", join(match.allowed, ", ") + ", OPTIONS");
+    response.headers.emplace_back("Allow", methods);
     return response;
   }
 
@@ -274,11 +275,7 @@ class Guard::Exchange : public edge::Exchange {
     return guard_.authenticator_.resolveNow(request_);
   }
 
-  Response refused(const Error& error) const {
-    auto response = errorResponse(error, request_.request_id);
-    if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return response;
-  }
+  Response refused(const Error& error) const { return errorResponse(error, request_.request_id); }
 
   // The dispatcher's catch-all.
   Response handle() {

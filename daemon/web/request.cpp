@@ -1,6 +1,7 @@
 #include "daemon/web/request.h"
 
 #include "common/base/error.h"
+#include "common/base/json_names.h"
 #include "common/base/text.h"
 #include "daemon/edge/target.h"
 
@@ -16,6 +17,8 @@ json::object Request::jsonBody() const {
   auto value = parseJson(body, "the request body");
   if (!value.is_object())
     throw Error(Code::Validation, "the request body is not a JSON object", "send an object such as {\"task\": \"…\"}");
+  if (const auto twice = repeatedName(body))
+    throw Error(Code::Validation, fmt::format("{} is given more than once", printable(*twice, 60)), "give it once");
   return std::move(value.as_object());
 }
 

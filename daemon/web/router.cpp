@@ -32,6 +32,14 @@ std::optional<std::map<std::string, std::string>> parametersOf(const std::vector
   }
   return parameters;
 }
+// Each once, and with what is answered wherever there is something.
+void completeMethods(std::vector<std::string>& methods) {
+  if (methods.empty()) return;
+  std::set<std::string> all(methods.begin(), methods.end());
+  if (all.count("GET") > 0) all.insert("HEAD");
+  all.insert("OPTIONS");
+  methods.assign(all.begin(), all.end());
+}
 }  // namespace
 
 void Router::add(Route route) {
@@ -53,6 +61,7 @@ Match Router::match(std::string_view method, std::string_view path) const {
       }
       result.allowed.push_back(routes_[index].method);
     }
+    completeMethods(result.allowed);
     return result;
   }
   const auto segments = segmentsOf(path);
@@ -67,6 +76,7 @@ Match Router::match(std::string_view method, std::string_view path) const {
     }
     result.allowed.push_back(route.method);
   }
+  completeMethods(result.allowed);
   return result;
 }
 

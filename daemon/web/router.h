@@ -30,6 +30,7 @@ struct Route {
   bool own_page = false;
   // Whoever shows none is let in as nobody, and asked for them there (a WebSocket's first message).
   bool credentials_later = false;
+  bool described = true;  // in the API's description; only what release builds do not have is left out
   // Made by add():
   std::vector<std::string> segments;
 };
@@ -37,7 +38,7 @@ struct Route {
 struct Match {
   const Route* route = nullptr;
   std::map<std::string, std::string> parameters;
-  std::vector<std::string> allowed;  // methods of the path, when none matched
+  std::vector<std::string> allowed;  // methods of the path, HEAD and OPTIONS among them, when none matched
 };
 
 class Router {

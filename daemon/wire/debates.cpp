@@ -24,7 +24,7 @@ void writeSummary(JsonObjectText& object, const store::Debate& debate) {
   object.integer("rounds_used", debate.rounds_used);
   object.text("consensus_kind", debate.consensus_kind);
   object.flag("consensus_reached", debate.consensus_reached.value_or(false));
-  object.raw("consensus", debate.consensus.empty() ? kUndecided : debate.consensus);
+  object.raw("consensus", decisionText(debate));
   object.number("confidence", debate.confidence);
   object.textOrNull("final_answer", debate.final_answer);
   object.textOrNull("conclusion", debate.final_answer);
@@ -40,6 +40,10 @@ void writeSummary(JsonObjectText& object, const store::Debate& debate) {
   if (!debate.error.empty()) object.text("error", debate.error);
 }
 }  // namespace
+
+std::string_view decisionText(const store::Debate& debate) {
+  return debate.consensus.empty() ? kUndecided : std::string_view(debate.consensus);
+}
 
 void appendDebateSummary(std::string& out, const store::Debate& debate) {
   JsonObjectText object(out);

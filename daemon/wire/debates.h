@@ -8,6 +8,8 @@
 namespace aragora::wire {
 
 void appendDebateSummary(std::string& out, const store::Debate& debate);
+// Its decision, as JSON text; before there is one, that of none.
+std::string_view decisionText(const store::Debate& debate);
 // Rounds with messages, critiques and votes, taken from its events.
 json::array renderRounds(const std::vector<store::Event>& events);
 json::array renderVotes(const std::vector<store::Event>& events);

@@ -65,7 +65,8 @@ void addEchoRoute(web::Router& router) {
                     return response;
                   },
               .inline_handler = true,
-              .counted = false});
+              .counted = false,
+              .described = false});
 }
 
 }  // namespace aragora::ws

@@ -81,9 +81,10 @@ Session::~Session() {
 
 void Session::start() {
   stream_.set_option(websocket::stream_base::timeout{std::chrono::seconds(10), std::chrono::seconds(60), true});
-  stream_.set_option(websocket::stream_base::decorator([protocol = opening_.protocol](auto& response) {
-    response.set(beast::http::field::server, "aragora");
-    if (!protocol.empty()) response.set(beast::http::field::sec_websocket_protocol, protocol);
+  upgraded_.headers.emplace_back("Server", "aragora");
+  if (!opening_.protocol.empty()) upgraded_.headers.emplace_back("Sec-WebSocket-Protocol", opening_.protocol);
+  stream_.set_option(websocket::stream_base::decorator([headers = std::move(upgraded_.headers)](auto& response) {
+    for (const auto& [name, value] : headers) response.set(name, value);
   }));
   stream_.read_message_max(kMaxMessage);
   stream_.auto_fragment(false);
@@ -91,6 +92,7 @@ void Session::start() {
   prepare(upgraded_);
   stream_.async_accept(upgraded_.request, [self = shared_from_this()](beast::error_code error) {
     self->upgraded_.request = {};
+    self->stream_.set_option(websocket::stream_base::decorator([](auto&) {}));  // lets go of the headers
     if (!error) self->opened();
   });
 }

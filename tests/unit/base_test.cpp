@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/interrupt.h"
+#include "common/base/json_names.h"
 #include "common/base/log.h"
 #include "common/base/memory_file.h"
 #include "common/base/redact.h"
@@ -75,6 +76,14 @@ TEST(Ids, UlidsSortByTimeAndDiffer) {
   std::this_thread::sleep_for(std::chrono::milliseconds(3));
   EXPECT_LT(first, newUlid());
   EXPECT_EQ(first.size(), 26U);
+}
+
+TEST(Json, ANameThatIsThereTwiceIsFound) {
+  for (const auto* twice : {R"({"a":1,"a":1})", R"({"a":1,"b":{},"\u0061":2})", R"([{"x":[{"a":{},"a":[]}]}])",
+                            R"({"x":{"a":1},"a":{"b":1,"c":{"a":1,"a":2}}})"})
+    EXPECT_EQ(repeatedName(twice), "a") << twice;
+  for (const auto* once : {"{}", "[]", "1", R"({"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}],"A":"a"})", R"(["a","a"])"})
+    EXPECT_FALSE(repeatedName(once)) << once;
 }
 
 TEST(Json, AnObjectWrittenAsTextParsesToTheSameValues) {

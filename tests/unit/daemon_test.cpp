@@ -6,6 +6,7 @@
 #include "common/config/catalogue.h"
 #include "common/migrate/migrator.h"
 #include "common/store/ratings.h"
+#include "daemon/api/openapi.h"
 #include "daemon/assembly.h"
 #include "daemon/debate/consensus.h"
 #include "daemon/edge/occupancy.h"
@@ -87,7 +88,7 @@ TEST(Router, VersionsAreOneRouteAndMethodsAreTold) {
   for (const auto* path : {"/api/debates", "/api/v1/debates", "/api/v2/debates/"})
     EXPECT_NE(router.match("GET", edge::canonicalPath(path)).route, nullptr) << path;
   EXPECT_EQ(router.match("GET", "/api/debates/x%/events").parameters.at("id"), "x%");
-  EXPECT_EQ(router.match("DELETE", "/api/debates").allowed, std::vector<std::string>{"GET"});
+  EXPECT_EQ(router.match("DELETE", "/api/debates").allowed, (std::vector<std::string>{"GET", "HEAD", "OPTIONS"}));
   EXPECT_TRUE(router.match("GET", "/api/nothing").allowed.empty());
 }
 
@@ -98,6 +99,9 @@ TEST(Router, TargetsAreDecodedStrictly) {
   EXPECT_EQ(target->query.at("status"), "a b");
   EXPECT_EQ(target->query.at("x"), "1 2");
   EXPECT_EQ(target->query.at("flag"), "");
+  EXPECT_FALSE(target->repeated);
+  for (const auto* twice : {"/a?x=1&x=2", "/a?x=1&x=1", "/a?y=&x&%78=", "/a?x&y&x&x"})
+    EXPECT_EQ(edge::parseTarget(twice)->repeated, "x") << twice;
   for (const auto* bad : {"", "api", "/%", "/%0", "/%zz", "/%00", "/a?b=%", "/%ff"})
     EXPECT_FALSE(edge::parseTarget(bad)) << bad;
 }
@@ -111,6 +115,49 @@ TEST(Router, AHostIsANameOrAnAddressWithAPort) {
        {"",    ":",  ":1", "a b", "a@b", "a/b",  "a:b",    "a:1:1", "a:0", "a:65536",    "a:99999999999999999999",
         "a%4", "a%", "[",  "[]",  "]",   "[::1", "[::1]1", "::1",   "[a]", "[::1%25lo]", "\xff"})
     EXPECT_FALSE(edge::parseAuthority(bad)) << bad;
+}
+
+json::object sampleDescription() {
+  return parseJson(R"({"components": {"parameters": {"limit": {"name": "limit", "in": "query"}}}, "paths": {
+      "/api/debates": {"get": {"parameters": [{"$ref": "#/components/parameters/limit"}, {"name": "X", "in": "header"}],
+                               "responses": {"200": {}, "404": {"$ref": "#/components/responses/NotFound"}}}},
+      "/api/debates/slug/{id}": {"get": {"responses": {}}},
+      "/api/debates/{id}/events": {"get": {"responses": {}}}}})",
+                   "a sample")
+      .as_object();
+}
+
+TEST(Description, IsThatOfTheRoutes) {
+  auto router = sampleRouter();
+  const auto one = [&router](const json::object& description) {
+    const auto found = api::differences(router, description);
+    return found.size() == 1 ? found[0] : fmt::format("{} differences", found.size());
+  };
+  EXPECT_EQ(one(sampleDescription()), "GET /api/debates takes other query parameters than it says");
+  router = web::Router();
+  const web::Handler handler = [](const web::Request&) { return web::Response{}; };
+  router.add({.method = "GET", .pattern = "/api/debates", .handler = handler, .query = {"limit"}});
+  router.add({.method = "GET", .pattern = "/api/debates/slug/{id}", .handler = handler});
+  EXPECT_EQ(one(sampleDescription()), "GET /api/debates/{id}/events is described, but no route");
+  router.add({.method = "GET", .pattern = "/api/debates/{id}/events", .handler = handler});
+  EXPECT_TRUE(api::differences(router, sampleDescription()).empty());
+  const auto described = api::describe(router, sampleDescription());
+  const auto& list = described.at("paths").at("/api/debates").at("get").as_object();
+  EXPECT_TRUE(list.at("responses").at("200").at("headers").as_object().contains("X-Request-ID"));
+  EXPECT_TRUE(list.at("responses").as_object().contains("429"));
+  router.add({.method = "PUT", .pattern = "/api/debates", .handler = handler});
+  EXPECT_EQ(one(sampleDescription()), "PUT /api/debates is not described");
+  EXPECT_THROW(api::describe(router, sampleDescription()), Error);
+}
+
+TEST(Description, AnotherNameIsACopy) {
+  const auto paths = api::mergedDescription().at("paths").as_object();
+  const auto& put = paths.at("/api/auth/me").at("put").as_object();
+  EXPECT_EQ(put.at("operationId"), "changeProfile_PUT_api_auth_me");
+  EXPECT_EQ(put.at("requestBody"), paths.at("/api/auth/me").at("patch").at("requestBody"));
+  for (const auto& [path, item] : paths) {
+    for (const auto& [method, operation] : item.as_object()) EXPECT_TRUE(operation.as_object().contains("responses"));
+  }
 }
 
 TEST(RateLimiter, Ipv6CountsByNetworkAndMappedAddressesAsIpv4) {
