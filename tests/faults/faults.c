@@ -1,6 +1,7 @@
 // Preloaded into aragora by tests: the Nth call that changes a file fails, or every one from the Nth on.
 //   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call
 //   FAULT_AT    N, from 1
+//   FAULT_WHILE  a path: enospc or eio of all that is written while it is there, whatever FAULT_AT says; files can be made
 //   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
 //   FAULT_LACKS  what every file system lacks: dirsync (EINVAL), symlink and hardlink (EPERM), flock (EOPNOTSUPP)
 //   FAULT_NAMES=silent  the name server takes every question and answers none
@@ -28,12 +29,14 @@ enum kind { NONE, ENOSPC_FROM, EIO_FROM, SHORT_ONCE, EINTR_ONCE, KILL };
 static enum kind kind;
 static long at;
 static atomic_long calls;
+static const char* while_there;
 
 __attribute__((constructor)) static void configure(void) {
   const char* name = getenv("FAULT_KIND");
   const char* number = getenv("FAULT_AT");
   if (name == NULL || number == NULL || strcmp(program_invocation_short_name, "aragora") != 0) return;
   at = atol(number);
+  while_there = getenv("FAULT_WHILE");
   if (strcmp(name, "enospc") == 0) kind = ENOSPC_FROM;
   if (strcmp(name, "eio") == 0) kind = EIO_FROM;
   if (strcmp(name, "short") == 0) kind = SHORT_ONCE;
@@ -49,6 +52,7 @@ static void mark(void) {
 // The errno to fail with, 0 to go on, -1 to write less.
 static int strike(int transfers) {
   if (kind == NONE) return 0;
+  if (while_there != NULL) return !transfers || access(while_there, F_OK) != 0 ? 0 : kind == EIO_FROM ? EIO : ENOSPC;
   if (!transfers && (kind == SHORT_ONCE || kind == EINTR_ONCE)) return 0;
   const long call = atomic_fetch_add(&calls, 1) + 1;
   if (call < at) return 0;
