@@ -119,6 +119,12 @@ std::int64_t countEntries(database::Database& database, const Filter& filter) {
 ChainResult verifyChain(database::Connection& connection, const crypto::Keyring& keyring) {
   constexpr std::int64_t kBatch = 1000;
   ChainResult result;
+  // Nobody of us counts from less than one.
+  for (const auto& row : connection.query("SELECT seq FROM audit_log WHERE seq < 1 ORDER BY seq LIMIT 1", {})) {
+    result.first_bad = row.integer(0);
+    result.reason = "no entry of ours has such a number";
+    return result;
+  }
   std::string previous = kGenesis;
   std::string key_id;
   std::optional<std::string> key;

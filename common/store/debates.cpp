@@ -242,6 +242,9 @@ Debates::Removed Debates::remove(Connection& connection, const std::string& deba
     throw Error(Code::Conflict, fmt::format("the debate is {}", name(status)), "cancel it first and wait for its end");
   const auto last = connection.query(
       "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {debate_id});
+  connection.execute("INSERT INTO removed_debates (debate_id, owner_id, created_at) SELECT id, owner_id, created_at FROM "
+                     "debates WHERE id = $1 AND owner_id IS NOT NULL",
+                     {debate_id});
   Ratings::forgetMatch(connection, debate_id);
   connection.execute("DELETE FROM debates WHERE id = $1", {debate_id});
   countUp(connection, kDebatesRemoved);
@@ -271,10 +274,11 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
   });
 }
 
-void Debates::forgetOldIdempotencyKeys() {
+void Debates::forgetAfterADay() {
   constexpr Micros kDay = 86'400'000'000LL;
   database_.write([&](Connection& connection) {
     connection.query("DELETE FROM idempotency_keys WHERE created_at < $1", {nowMicros() - kDay});
+    connection.query("DELETE FROM removed_debates WHERE created_at < $1", {nowMicros() - kDay});
   });
 }
 

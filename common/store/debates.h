@@ -136,8 +136,8 @@ class Debates {
   // What was asked by whoever held the lease before and has no answer will not get one: unknown from now on.
   void giveUpIntents(const Lease& lease);
   std::vector<Call> calls(const std::string& debate_id);
-  // Idempotency keys answer for a day.
-  void forgetOldIdempotencyKeys();
+  // Idempotency keys answer for a day; removed debates count for one.
+  void forgetAfterADay();
 
  private:
   database::Statement insertionOf(const Event& event, const std::string& prev_hash, std::string& hash) const;

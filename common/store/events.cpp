@@ -241,6 +241,31 @@ json::object toPayload(const EventBody& body) {
   return payload;
 }
 
+double fraction(std::int64_t percent) { return static_cast<double>(percent) / 100.0; }
+
+std::string shown(const Vote& vote) { return vote.choice.empty() ? std::string("abstain") : vote.choice; }
+
+json::object toSummary(const Consensus& consensus) {
+  json::array votes;
+  for (const auto& [seat, vote] : consensus.ballots) {
+    votes.push_back(json::object{{"agent_id", seat},
+                                 {"position", shown(vote)},
+                                 {"confidence", fraction(vote.confidence)},
+                                 {"reasoning", vote.reason}});
+  }
+  return {{"reached", consensus.reached},
+          {"agreement", consensus.agreement},
+          {"confidence", consensus.confidence},
+          {"final_answer", consensus.answer},
+          {"conclusion", consensus.answer},
+          {"supporting_agents", toArray(consensus.supporting)},
+          {"dissenting_agents", toArray(consensus.dissenting)},
+          {"votes", std::move(votes)},
+          {"method", consensus.method},
+          {"tied", consensus.tied},
+          {"leader", consensus.leader}};
+}
+
 EventBody fromPayload(std::string_view type, std::string_view payload) {
   auto value = tryParseJson(payload).value_or(nullptr);
   const auto kind = static_cast<std::size_t>(std::find(kNames.begin(), kNames.end(), type) - kNames.begin());

@@ -119,6 +119,11 @@ std::string_view eventName() {
 }
 
 json::object toPayload(const EventBody& body);
+// As it stands in the debate's row, where lists take it from: what clients see.
+json::object toSummary(const Consensus& consensus);
+// "abstain" where nothing was chosen.
+std::string shown(const Vote& vote);
+double fraction(std::int64_t percent);
 // Never fails: what cannot be read is an OtherEvent.
 EventBody fromPayload(std::string_view type, std::string_view payload);
 

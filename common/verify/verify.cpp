@@ -12,6 +12,7 @@
 #include "common/store/events.h"
 #include "common/store/key_use.h"
 #include "common/store/ratings.h"
+#include "common/verify/summaries.h"
 #include "common/store/settings.h"
 
 namespace aragora::verify {
@@ -242,26 +243,30 @@ class Verifier {
       const auto count = walkChains(connection, walk, heads);
       std::int64_t unsealed = 0;
       const bool all_sealed = keyed() && allSealed(connection);
-      const auto rows = connection.query(
-          fmt::format("SELECT id, last_seq, status, {} FROM debates", keyed() ? "chain_seal" : "NULL"), {});
-      for (const auto& row : rows) {
-        const auto head = heads.find(row.text(0));
-        if (head == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
-        if (const auto wrong = summaryWrong(row, head->second); !wrong.empty()) return bad(wrong);
-        if (!head->second.key_id.empty()) continue;
+      const auto debates = eachDebate(connection, [&](const database::Row& row) -> std::optional<Result> {
+        const auto found = heads.find(row.text(0));
+        if (found == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
+        const auto& [head, promise] = found->second;
+        if (const auto wrong = summaryWrong(row, head); !wrong.empty()) return bad(wrong);
+        if (const auto wrong = promise.wrongIn(row, 4); !wrong.empty())
+          return bad(fmt::format("debate {}: its row says otherwise than its events {}", row.text(0), wrong),
+                     "somebody changed it; compare with a backup");
+        if (!head.key_id.empty()) return std::nullopt;
         if (row.isNull(3) && !all_sealed)
           ++unsealed;
-        else if (!sealed(row.text(3), head->second))
+        else if (!sealed(row.text(3), head))
           return bad(fmt::format("debate {}: its chain has no key and not the seal it was given", row.text(0)),
                      "somebody made it anew; restore a backup");
-      }
+        return std::nullopt;
+      });
+      if (debates.wrong) return *debates.wrong;
       // The chains and summaries hold; only who wrote them cannot be told, and restored data came signed.
       followed_ = true;
       if (walk.unverified()) throw *walk.unverified();
       followed_ = false;
       return {
           true,
-          fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"), counted(rows.size(), "debate"),
+          fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"), counted(debates.count, "debate"),
                       unsealed == 0 ? ""
                                     : fmt::format("; {} without a key, sealed by the next start of the daemon",
                                                   counted(unsealed, "chain")))};
@@ -271,7 +276,35 @@ class Verifier {
   // Restored data may be of a version that had no keys yet.
   bool keyed() const { return version_ >= 4; }
 
-  using Heads = std::map<std::string, store::ChainedEvent>;  // the last event of each debate, without its payload
+  struct Walked {
+    store::ChainedEvent head;  // the last event, without its payload
+    Promise promise;
+  };
+  using Heads = std::map<std::string, Walked>;
+
+  struct Debates {
+    std::int64_t count = 0;
+    std::optional<Result> wrong;
+  };
+  // In batches: rows hold whole answers. Ends at the first that is wrong.
+  template <typename Look>
+  Debates eachDebate(Connection& connection, const Look& look) {
+    constexpr std::int64_t kBatch = 500;
+    Debates debates;
+    std::string last;
+    while (true) {
+      const auto rows = connection.query(
+          fmt::format("SELECT id, last_seq, status, {}, {} FROM debates WHERE id > $1 ORDER BY id LIMIT $2",
+                      keyed() ? "chain_seal" : "NULL", kSummaryColumns),
+          {last, kBatch});
+      for (const auto& row : rows) {
+        ++debates.count;
+        if ((debates.wrong = look(row))) return debates;
+      }
+      if (rows.size() < static_cast<std::size_t>(kBatch)) return debates;
+      last = rows.back().text(0);
+    }
+  }
 
   std::int64_t walkChains(Connection& connection, store::ChainWalk& walk, Heads& heads) {
     constexpr std::int64_t kBatch = 2000;
@@ -284,8 +317,10 @@ class Verifier {
           {walk.head().debate_id, walk.head().seq, kBatch});
       for (const auto& row : rows) {
         walk.take(store::toChained(row));
-        auto& head = heads[walk.head().debate_id] = walk.head();
-        head.payload.clear();
+        auto& walked = heads[walk.head().debate_id];
+        walked.promise.take(walk.head());
+        walked.head = walk.head();
+        walked.head.payload.clear();
       }
       count += static_cast<std::int64_t>(rows.size());
       add(options_.progress, rows.size());
@@ -336,6 +371,8 @@ class Verifier {
       if (chain.first_bad)
         return bad(fmt::format("audit entry {}: {}", *chain.first_bad, chain.reason),
                    "somebody changed the log; compare with a backup");
+      if (const auto wrong = debatesOfTheLog(connection); !wrong.empty())
+        return bad(wrong, "somebody changed it; compare with a backup");
       const auto saw = options_.witnesses.empty() ? std::string()
                                                   : fmt::format(", nothing is missing that {} saw",
                                                                 counted(options_.witnesses.size(), "witness"));
@@ -346,6 +383,23 @@ class Verifier {
                     "try again when it answers");
       return {true, held};
     });
+  }
+
+  // Who a debate belongs to, and that it is there: both are in the log since creations are.
+  static std::string debatesOfTheLog(Connection& connection) {
+    const std::string created = "FROM audit_log a LEFT JOIN debates d ON d.id = substr(a.object, 8) WHERE a.action = "
+                                "'debate.create' AND a.result = 'success' AND ";
+    for (const auto& row : connection.query(
+             "SELECT a.object, a.seq " + created +
+                 "d.id IS NULL AND a.object NOT IN (SELECT object FROM audit_log WHERE action = 'debate.delete') LIMIT 1",
+             {}))
+      return fmt::format("{} was created (entry {}) and never deleted, and is not there", row.text(0), row.text(1));
+    for (const auto& row : connection.query("SELECT d.id, a.actor, a.seq " + created +
+                                                "'api:' || coalesce(d.owner_id, '') <> a.actor LIMIT 1",
+                                            {}))
+      return fmt::format("debate {} is not owned by {}, who created it (entry {})", row.text(0),
+                         printable(row.text(1), 60), row.text(2));
+    return {};
   }
 
   Result encryption() {

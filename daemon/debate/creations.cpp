@@ -46,7 +46,9 @@ void Creations::requireRoom(database::Connection& connection, const std::string&
   if (quota.per_day > 0) {
     const auto now = nowMicros();
     const auto rows = connection.query(
-        "SELECT count(*), min(created_at) FROM debates WHERE owner_id = $1 AND created_at > $2", {owner, now - kDay});
+        "SELECT count(*), min(created_at) FROM (SELECT created_at FROM debates WHERE owner_id = $1 AND created_at > $2 "
+        "UNION ALL SELECT created_at FROM removed_debates WHERE owner_id = $1 AND created_at > $2) today",
+        {owner, now - kDay});
     if (rows.at(0).integer(0) >= quota.per_day)
       refuse("a day", quota.per_day, (rows.at(0).integer(1) + kDay - now) / 1'000'000 + 1);
   }

@@ -152,7 +152,7 @@ void Engine::keepHouse() {
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;
-  services_.debates.forgetOldIdempotencyKeys();
+  services_.debates.forgetAfterADay();
   next_cleaning_ = Clock::now() + kCleaning;
 }
 

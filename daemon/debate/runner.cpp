@@ -123,7 +123,7 @@ class Run {
       summary.consensus_reached = finish.consensus->reached;
       summary.confidence = finish.consensus->confidence;
       summary.final_answer = finish.consensus->answer;
-      summary.consensus = wire::renderConsensus(*finish.consensus);
+      summary.consensus = store::toSummary(*finish.consensus);
     }
     if (finish.match) services_.ratings.recordMatch(debate_.id, finish.match->agents, finish.match->scores);
     write(finish.events, summary);

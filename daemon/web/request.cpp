@@ -49,8 +49,8 @@ std::int64_t Request::integer(std::string_view name, std::int64_t fallback, std:
 }
 
 bool Request::flag(std::string_view name, bool fallback) const {
+  if (query.count(std::string(name)) == 0) return fallback;
   const auto given = text(name);
-  if (given.empty()) return fallback;
   if (given == "true" || given == "1") return true;
   if (given == "false" || given == "0") return false;
   throw Error(Code::Validation, fmt::format("query parameter {} must be true or false", name));

@@ -26,7 +26,7 @@ struct Request : edge::Request {
   // A query parameter; `fallback` without one. Above `maximum` it is `maximum`; throws Validation for what is no whole
   // number or below `minimum`.
   std::int64_t integer(std::string_view name, std::int64_t fallback, std::int64_t minimum, std::int64_t maximum) const;
-  // true, false, 1 or 0. Throws Validation for anything else.
+  // true, false, 1 or 0. Throws Validation for anything else, nothing among it.
   bool flag(std::string_view name, bool fallback) const;
   // Empty without one.
   std::string text(std::string_view name) const;

@@ -3,11 +3,10 @@
 namespace aragora::wire {
 
 namespace {
+using store::fraction;
+using store::shown;
+
 json::array arrayOf(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
-
-double fraction(std::int64_t percent) { return static_cast<double>(percent) / 100.0; }
-
-std::string shown(const store::Vote& vote) { return vote.choice.empty() ? std::string("abstain") : vote.choice; }
 
 struct Renderer {
   const store::Event& event;
@@ -75,7 +74,7 @@ struct Renderer {
             {"result", consensus.answer},
             {"method", consensus.method},
             {"dissent", std::move(dissent)},
-            {"consensus", renderConsensus(consensus)}};
+            {"consensus", store::toSummary(consensus)}};
   }
   json::object operator()(const store::DebateEnded& ended) const {
     return {{"status", store::name(ended.status)},
@@ -97,27 +96,6 @@ struct Renderer {
 }  // namespace
 
 json::object renderPayload(const store::Event& event) { return std::visit(Renderer{event}, event.body); }
-
-json::object renderConsensus(const store::Consensus& consensus) {
-  json::array votes;
-  for (const auto& [seat, vote] : consensus.ballots) {
-    votes.push_back(json::object{{"agent_id", seat},
-                                 {"position", shown(vote)},
-                                 {"confidence", fraction(vote.confidence)},
-                                 {"reasoning", vote.reason}});
-  }
-  return {{"reached", consensus.reached},
-          {"agreement", consensus.agreement},
-          {"confidence", consensus.confidence},
-          {"final_answer", consensus.answer},
-          {"conclusion", consensus.answer},
-          {"supporting_agents", arrayOf(consensus.supporting)},
-          {"dissenting_agents", arrayOf(consensus.dissenting)},
-          {"votes", std::move(votes)},
-          {"method", consensus.method},
-          {"tied", consensus.tied},
-          {"leader", consensus.leader}};
-}
 
 bool isMessage(const store::Event& event) {
   return std::holds_alternative<store::AgentMessage>(event.body) ||

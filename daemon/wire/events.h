@@ -12,7 +12,5 @@ json::object renderPayload(const store::Event& event);
 // Something that was said to all: by an agent, or by the audience.
 bool isMessage(const store::Event& event);
 json::object renderMessage(const store::Event& event, std::int64_t index);
-// As in a debate's summary.
-json::object renderConsensus(const store::Consensus& consensus);
 
 }  // namespace aragora::wire

@@ -1,1 +1,2 @@
+DROP TABLE removed_debates;
 DROP TABLE debate_batches;

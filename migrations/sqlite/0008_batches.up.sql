@@ -5,3 +5,11 @@ CREATE TABLE debate_batches (
   place INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX debate_batches_in_order ON debate_batches (batch_id, place);
+
+-- For a day after their creation, so that a quota is not had back by deleting.
+CREATE TABLE removed_debates (
+  debate_id TEXT PRIMARY KEY,
+  owner_id TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX removed_debates_by_owner ON removed_debates (owner_id, created_at);
