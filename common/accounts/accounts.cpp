@@ -38,6 +38,8 @@ std::optional<RefreshToken> parseRefreshToken(const std::string& text) {
 }
 
 bool endFamily(database::Connection& connection, const std::string& user, const std::string& session) {
+  // As endSessions() does.
+  connection.query(fmt::format("SELECT 1 FROM users u WHERE u.id = $1{}", lockingUser(connection)), {user});
   return connection.execute(
              "UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND family = $3 AND revoked_at IS NULL",
              {nowMicros(), user, session}) > 0;
@@ -50,6 +52,10 @@ void insertSession(database::Connection& connection, const RefreshToken& token, 
       "INSERT INTO sessions (id, user_id, family, refresh_digest, ip_address, device, created_at, last_used_at, "
       "expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)",
       {token.id, user, family, token.digest(), client.address, printable(client.device, 200), now, expires_at});
+}
+
+[[noreturn]] void refuseSession() {
+  throw Error(Code::Unauthorized, "the session has ended", "log in again: POST /api/auth/login");
 }
 
 [[noreturn]] void refuseRefresh() {
@@ -81,12 +87,7 @@ User Accounts::add(const std::string& given, const std::string& name, Role role,
   user.created_at = user.updated_at = nowMicros();
   const auto hash = crypto::hashPassword(password);
   database_.write([&](database::Connection& connection) {
-    if (findUser(connection, user.email))
-      throw Error(Code::Conflict, fmt::format("there is a user {} already", user.email), "see: aragora user list");
-    connection.query(
-        "INSERT INTO users (id, email, name, password_hash, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, "
-        "$6, $6)",
-        {user.id, user.email, user.name, hash, std::string(roleName(user.role)), user.created_at});
+    insertUser(connection, user, hash);
     record(connection, actor, "user.add", user.id, {});
   });
   return user;
@@ -104,22 +105,22 @@ void Accounts::setPassword(const std::string& given, const Secret& password, con
   requirePassword(password, email);
   const auto hash = crypto::hashPassword(password);
   database_.write([&](database::Connection& connection) {
-    const auto user = requireUser(connection, email);
+    const auto user = lockUser(connection, email);
     connection.query(
         "UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
         {hash, nowMicros(), user.id});
-    endSessions(connection, user.id);
+    endWhatWasHandedOut(connection, user.id);
     record(connection, actor, "user.password", user.id, {});
   });
 }
 
 void Accounts::setActive(const std::string& given, bool active, const std::string& actor) {
   database_.write([&](database::Connection& connection) {
-    const auto user = requireUser(connection, normalisedEmail(given));
+    const auto user = lockUser(connection, normalisedEmail(given));
     connection.query(
         "UPDATE users SET is_active = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
         {std::int64_t(active ? 1 : 0), nowMicros(), user.id});
-    endSessions(connection, user.id);
+    endWhatWasHandedOut(connection, user.id);
     record(connection, actor, active ? "user.enable" : "user.disable", user.id, {});
     requireAnAdmin(connection, user);
   });
@@ -127,11 +128,11 @@ void Accounts::setActive(const std::string& given, bool active, const std::strin
 
 bool Accounts::setRole(const std::string& given, Role role, const std::string& actor) {
   return database_.writing([&](database::Connection& connection) {
-    const auto user = requireUser(connection, normalisedEmail(given));
+    const auto user = lockUser(connection, normalisedEmail(given));
     if (user.role == role) return false;
     connection.query("UPDATE users SET role = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
                      {std::string(roleName(role)), nowMicros(), user.id});
-    endSessions(connection, user.id);
+    endWhatWasHandedOut(connection, user.id);
     accounts::record(connection, keyring_, {actor, {}}, "user.role", user.id, "success",
                      {{"from", roleName(user.role)}, {"to", roleName(role)}});
     requireAnAdmin(connection, user);
@@ -141,7 +142,7 @@ bool Accounts::setRole(const std::string& given, Role role, const std::string& a
 
 void Accounts::remove(const std::string& given, const std::string& actor) {
   database_.write([&](database::Connection& connection) {
-    const auto user = requireUser(connection, normalisedEmail(given));
+    const auto user = lockUser(connection, normalisedEmail(given));
     connection.query("DELETE FROM users WHERE id = $1", {user.id});  // sessions and API keys go with it
     record(connection, actor, "user.delete", user.id, {});
     requireAnAdmin(connection, user);
@@ -175,10 +176,8 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
     pending.user = std::move(user);
     return pending;
   }
-  const bool second_factor = user.second_factor;
-  if (second_factor) second_factor_.require(user.id, code, {fmt::format("address:{}", client.address), client});
   const auto rehashed = crypto::passwordNeedsRehash(hash) ? crypto::hashPassword(password) : hash;
-  auto login = open(std::move(user), {hash, rehashed, second_factor}, client);
+  auto login = open(std::move(user), {hash, rehashed, code}, client);
   if (!login) refuse();
   return std::move(*login);
 }
@@ -193,8 +192,8 @@ Login Accounts::proveSecondFactor(const std::string& pending_token, const std::s
   if (rows.empty()) refuse();
   auto user = userOf(rows[0]);
   if (!user.active || user.token_version != pending.token_version) refuse();
-  second_factor_.require(user.id, code, {fmt::format("address:{}", client.address), client});
-  auto login = open(std::move(user), {"", "", true}, client);
+  user.second_factor = true;  // or it has been removed: open() sees
+  auto login = open(std::move(user), {"", "", code}, client);
   if (!login) refuse();
   return std::move(*login);
 }
@@ -203,24 +202,35 @@ std::optional<Login> Accounts::open(User user, const Proof& proof, const Client&
   const auto token = newRefreshToken();
   const auto now = nowMicros();
   const auto expires_at = now + std::chrono::microseconds(refresh_lifetime_).count();
+  auto answer = SecondFactor::Answer::Right;
   const bool opened = database_.writing([&](database::Connection& connection) {
-    // Whoever changed the password or switched the account off meanwhile has ended this login, too.
+    // What a code costs must be committed, so nothing is thrown in here. Once it is proved nobody removes the factor
+    // before the session is there.
+    if (user.second_factor) {
+      answer =
+          second_factor_.prove(connection, user.id, proof.code, {fmt::format("address:{}", client.address), client});
+      if (answer != SecondFactor::Answer::Right) return false;
+    }
+    // Whoever changed the password, the factor or switched the account off meanwhile has ended this login, too.
+    const std::int64_t factor = user.second_factor ? 1 : 0;
     const auto current =
         proof.old_hash.empty()
-            ? connection.execute("UPDATE users SET last_login_at = $1 WHERE id = $2 AND token_version = $3",
-                                 {now, user.id, user.token_version})
+            ? connection.execute(
+                  "UPDATE users SET last_login_at = $1 WHERE id = $2 AND token_version = $3 AND mfa_enabled = $4",
+                  {now, user.id, user.token_version, factor})
             : connection.execute(
                   "UPDATE users SET last_login_at = $1, password_hash = $2 WHERE id = $3 AND "
-                  "password_hash = $4 AND token_version = $5",
-                  {now, proof.new_hash, user.id, proof.old_hash, user.token_version});
+                  "password_hash = $4 AND token_version = $5 AND mfa_enabled = $6",
+                  {now, proof.new_hash, user.id, proof.old_hash, user.token_version, factor});
     if (current == 0) return false;
     connection.query("DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2", {user.id, now});
     // A family has the name of its first token.
     insertSession(connection, token, user.id, token.id, expires_at, client);
-    if (proof.second_factor) connection.query("UPDATE sessions SET mfa_at = $1 WHERE id = $2", {now, token.id});
+    if (user.second_factor) connection.query("UPDATE sessions SET mfa_at = $1 WHERE id = $2", {now, token.id});
     record(connection, fmt::format("user:{}", user.id), "session.login", user.id, client);
     return true;
   });
+  SecondFactor::requireRight(answer);
   if (!opened) return std::nullopt;
   user.last_login_at = now;
   return tokensFor(std::move(user), token.id, token.text);
@@ -228,12 +238,20 @@ std::optional<Login> Accounts::open(User user, const Proof& proof, const Client&
 
 void Accounts::stepUp(const Access& access, const std::string& code, const Client& client) {
   const Doer doer{fmt::format("user:{}", access.user), client};
-  second_factor_.require(access.user, code, doer);
-  database_.write([&](database::Connection& connection) {
-    connection.query("UPDATE sessions SET mfa_at = $1 WHERE id = $2 AND user_id = $3",
-                     {nowMicros(), access.session, access.user});
-    accounts::record(connection, keyring_, doer, "session.step_up", access.user);
+  bool lives = false;
+  const auto answer = database_.writing([&](database::Connection& connection) {
+    // One transaction: who removes the factor waits for it, and takes the proof back.
+    const auto proved = second_factor_.prove(connection, access.user, code, doer);
+    if (proved != SecondFactor::Answer::Right) return proved;
+    lives = connection.execute(
+                "UPDATE sessions SET mfa_at = $1 WHERE id = $2 AND user_id = $3 AND revoked_at IS NULL AND expires_at "
+                "> $1 AND EXISTS (SELECT 1 FROM users u WHERE u.id = $3 AND u.mfa_enabled = 1)",
+                {nowMicros(), access.session, access.user}) > 0;
+    if (lives) accounts::record(connection, keyring_, doer, "session.step_up", access.user);
+    return proved;
   });
+  SecondFactor::requireRight(answer);
+  if (!lives) refuseSession();
 }
 
 // A login with a code is older than its session: somebody who has taken the token since did not prove it.
@@ -263,7 +281,7 @@ void Accounts::proveAgain(const Access& access, const Secret& password, const st
 
 void Accounts::unlock(const std::string& given, const Doer& doer) {
   database_.write([&](database::Connection& connection) {
-    const auto user = requireUser(connection, normalisedEmail(given));
+    const auto user = lockUser(connection, normalisedEmail(given));
     connection.query("UPDATE users SET mfa_tries = 0, mfa_tries_since = 0, unlocked_at = $1 WHERE id = $2",
                      {nowMicros(), user.id});
     accounts::record(connection, keyring_, doer, "user.unlock", user.id);
@@ -313,19 +331,24 @@ Login Accounts::refresh(const std::string& given, const Client& client) {
   };
   // What ends a session must be committed, so nothing is thrown in here.
   const auto outcome = database_.writing([&](database::Connection& connection) -> Outcome {
+    // Whoever ends sessions of the user waits for the new one, or has ended the old one before.
     const auto rows = connection.query(
-        fmt::format("SELECT {}, s.family, s.refresh_digest, s.expires_at, s.revoked_at FROM sessions s JOIN users u ON "
-                    "u.id = s.user_id WHERE s.id = $1",
-                    kUserColumns),
+        fmt::format("SELECT {}, s.family, s.refresh_digest, s.expires_at FROM sessions s JOIN users u ON u.id = "
+                    "s.user_id WHERE s.id = $1{}",
+                    kUserColumns, lockingUser(connection)),
         {old->id});
     if (rows.empty() || !crypto::constantTimeEqual(rows[0].text(kUserWidth + 1), old->digest())) return {};
     const auto user = userOf(rows[0]);
     const auto& family = rows[0].text(kUserWidth);
     const auto expires_at = rows[0].integer(kUserWidth + 2);
-    if (!user.active || !rows[0].isNull(kUserWidth + 3) || expires_at <= now) return {};
+    if (!user.active || expires_at <= now) return {};
     const auto rotated = connection.execute(
-        "UPDATE sessions SET rotated_at = $1, last_used_at = $1 WHERE id = $2 AND rotated_at IS NULL", {now, old->id});
-    if (rotated == 0) {  // it was used before: one of its two holders is a thief
+        "UPDATE sessions SET rotated_at = $1, last_used_at = $1 WHERE id = $2 AND rotated_at IS NULL AND revoked_at IS "
+        "NULL",
+        {now, old->id});
+    if (rotated == 0) {
+      if (connection.query("SELECT 1 FROM sessions WHERE id = $1 AND revoked_at IS NULL", {old->id}).empty()) return {};
+      // It was used before: one of its two holders is a thief.
       endFamily(connection, user.id, family);
       record(connection, fmt::format("address:{}", client.address), "session.reuse", user.id, client, "denied");
       return {};
@@ -350,7 +373,7 @@ LiveSession Accounts::requireSession(const Access& access) {
     if (user.id == access.user && user.active && user.token_version == access.token_version)
       return {std::move(user), rows[0].optionalInteger(kUserWidth)};
   }
-  throw Error(Code::Unauthorized, "the session has ended", "log in again: POST /api/auth/login");
+  refuseSession();
 }
 
 std::vector<Access> Accounts::ended(const std::vector<Access>& sessions) {

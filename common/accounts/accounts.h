@@ -55,8 +55,8 @@ class Accounts {
   User add(const std::string& email, const std::string& name, Role role, const Secret& password,
            const std::string& actor);
   std::vector<User> list();
-  // These end every session of the user. All but the first: Error(Conflict) when that would leave no administrator who
-  // may log in.
+  // These end every session of the user, and whatever else was handed out to them (users.h). All but the first:
+  // Error(Conflict) when that would leave no administrator who may log in.
   void setPassword(const std::string& email, const Secret& password, const std::string& actor);
   void setActive(const std::string& email, bool active, const std::string& actor);
   // False, and nothing done, when that is their role already.
@@ -104,9 +104,9 @@ class Accounts {
   struct Proof {           // of who logs in
     std::string old_hash;  // empty: the password was proved before
     std::string new_hash;
-    bool second_factor = false;
+    std::string code;  // of the second factor, where the account has one
   };
-  // nullopt when the account changed meanwhile.
+  // nullopt when the account changed meanwhile. What a wrong code throws otherwise.
   std::optional<Login> open(User user, const Proof& proof, const Client& client);
   bool steppedUpLately(const Access& access);
   Login tokensFor(User user, const std::string& session, std::string refresh_token) const;

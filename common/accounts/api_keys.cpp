@@ -33,6 +33,10 @@ ApiKey keyOf(const database::Row& row) {
   throw Error(Code::NotFound, fmt::format("there is no API key {}", printable(id, 40)), "see: aragora user key list");
 }
 
+[[noreturn]] void hasEnded(const ApiKey& key) {
+  throw Error(Code::Conflict, fmt::format("the API key {} has ended already", key.id));
+}
+
 Micros micros(std::chrono::hours hours) { return std::chrono::duration_cast<std::chrono::microseconds>(hours).count(); }
 
 void requireSensible(const NewApiKey& wanted) {
@@ -81,7 +85,7 @@ ApiKeys::Made ApiKeys::create(const std::string& user_id, const NewApiKey& wante
   requireSensible(wanted);
   const auto text = newApiKey();
   return database_.writing([&](database::Connection& connection) {
-    const auto user = requireUserById(connection, user_id);
+    const auto user = lockUserById(connection, user_id);  // of two at once the second counts the first
     requireRoom(connection, user);
     auto made = insert(connection, user, wanted, text);
     recordKey(connection, keyring_, doer, "key.create", made.key);
@@ -107,7 +111,7 @@ ApiKey ApiKeys::requireLiveRow(database::Connection& connection, const std::stri
   if (rows.empty()) noSuchKey(id);
   auto key = keyOf(rows[0]);
   if (owner && key.user != *owner) noSuchKey(id);
-  if (!key.live(nowMicros())) throw Error(Code::Conflict, fmt::format("the API key {} has ended already", key.id));
+  if (!key.live(nowMicros())) hasEnded(key);
   return key;
 }
 
@@ -118,6 +122,7 @@ ApiKeys::Made ApiKeys::rotate(const std::string& id, const std::optional<std::st
   const auto text = newApiKey();
   return database_.writing([&](database::Connection& connection) {
     const auto old = requireLiveRow(connection, id, owner);
+    const auto user = lockUserById(connection, old.user);  // before the key, which goes with them
     const auto now = nowMicros();
     const auto until = std::min(old.expires_at, now + micros(overlap));
     const std::chrono::microseconds lived(old.expires_at - old.created_at);
@@ -126,8 +131,7 @@ ApiKeys::Made ApiKeys::rotate(const std::string& id, const std::optional<std::st
                            "AND revoked_at IS NULL",
                            {text.id, until, old.id}) == 0)
       throw Error(Code::Conflict, fmt::format("the API key {} was rotated before", old.id), "rotate its successor");
-    auto made = insert(connection, requireUserById(connection, old.user),
-                       {old.name, old.scopes, std::chrono::ceil<std::chrono::hours>(lived)}, text);
+    auto made = insert(connection, user, {old.name, old.scopes, std::chrono::ceil<std::chrono::hours>(lived)}, text);
     record(connection, keyring_, doer, "key.rotate", old.user, "success",
            {{"key", old.id}, {"successor", text.id}, {"until", toIso(until)}});
     return made;
@@ -137,7 +141,9 @@ ApiKeys::Made ApiKeys::rotate(const std::string& id, const std::optional<std::st
 void ApiKeys::revoke(const std::string& id, const std::optional<std::string>& owner, const Doer& doer) {
   database_.write([&](database::Connection& connection) {
     const auto key = requireLiveRow(connection, id, owner);
-    connection.query("UPDATE api_keys SET revoked_at = $1 WHERE id = $2", {nowMicros(), key.id});
+    if (connection.execute("UPDATE api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL",
+                           {nowMicros(), key.id}) == 0)
+      hasEnded(key);
     recordKey(connection, keyring_, doer, "key.revoke", key);
   });
 }

@@ -142,22 +142,34 @@ std::vector<Secret> SecondFactor::confirm(const std::string& user_id, const std:
   return codes;
 }
 
-void SecondFactor::require(const std::string& user_id, const std::string& code, const Doer& doer) {
-  const auto answer =
-      database_.writing([&](database::Connection& connection) { return look(connection, user_id, code, false, doer); });
+SecondFactor::Answer SecondFactor::prove(database::Connection& connection, const std::string& user_id,
+                                         const std::string& code, const Doer& doer) {
+  return look(connection, user_id, code, false, doer);
+}
+
+void SecondFactor::requireRight(Answer answer) {
   if (answer == Answer::TooMany) refuseMore();
   if (answer == Answer::NoFactor) noFactor(false);
   if (answer == Answer::Wrong) refuseCode();
 }
 
-std::vector<Secret> SecondFactor::renewCodes(const std::string& user_id, const Doer& doer) {
+void SecondFactor::require(const std::string& user_id, const std::string& code, const Doer& doer) {
+  requireRight(
+      database_.writing([&](database::Connection& connection) { return prove(connection, user_id, code, doer); }));
+}
+
+std::vector<Secret> SecondFactor::renewCodes(const std::string& user_id, const Doer& doer,
+                                             const std::optional<std::string>& code) {
   auto codes = newCodes();
-  database_.write([&](database::Connection& connection) {
+  requireRight(database_.writing([&](database::Connection& connection) {
+    const auto proved = code ? prove(connection, user_id, *code, doer) : Answer::Right;
+    if (proved != Answer::Right) return proved;
     if (connection.execute("UPDATE users SET recovery_codes = $1, updated_at = $2 WHERE id = $3 AND mfa_enabled = 1",
                            {storedForm(user_id, codes), nowMicros(), user_id}) == 0)
-      noFactor(false);
+      return Answer::NoFactor;
     record(connection, keyring_, doer, "mfa.recovery_codes", user_id);
-  });
+    return Answer::Right;
+  }));
   return codes;
 }
 
@@ -169,15 +181,18 @@ std::size_t SecondFactor::codesLeft(const std::string& user_id) {
 }
 
 // Sessions that proved it have proved nothing any more.
-void SecondFactor::remove(const std::string& user_id, const Doer& doer) {
-  database_.write([&](database::Connection& connection) {
-    requireUserById(connection, user_id);
+void SecondFactor::remove(const std::string& user_id, const Doer& doer, const std::optional<std::string>& code) {
+  requireRight(database_.writing([&](database::Connection& connection) {
+    lockUserById(connection, user_id);
+    const auto proved = code ? prove(connection, user_id, *code, doer) : Answer::Right;
+    if (proved != Answer::Right) return proved;
     connection.query(
         "UPDATE users SET mfa_secret = NULL, mfa_enabled = 0, recovery_codes = NULL, updated_at = $1 WHERE id = $2",
         {nowMicros(), user_id});
     connection.query("UPDATE sessions SET mfa_at = NULL WHERE user_id = $1", {user_id});
     record(connection, keyring_, doer, "mfa.remove", user_id);
-  });
+    return proved;
+  }));
 }
 
 }  // namespace aragora::accounts

@@ -29,13 +29,20 @@ class SecondFactor {
   std::vector<Secret> confirm(const std::string& user_id, const std::string& code, const Doer& doer);
   // A code of the authenticator or a recovery code, which are spent. Error(Unauthorized | RateLimited | Conflict).
   void require(const std::string& user_id, const std::string& code, const Doer& doer);
-  // Ten new ones; those of before are good no more. Error(Conflict) without a factor.
-  std::vector<Secret> renewCodes(const std::string& user_id, const Doer& doer);
+  // The same inside a write transaction of the caller's, which must be committed whatever the answer is: tries count.
+  // Until its end nobody changes the factor. requireRight() then throws what require() does.
+  enum class Answer { Right, Wrong, TooMany, NoFactor };
+  Answer prove(database::Connection& connection, const std::string& user_id, const std::string& code, const Doer& doer);
+  static void requireRight(Answer answer);
+  // Ten new ones; those of before are good no more. Error(Conflict) without a factor. With a code whoever asks proves
+  // the factor by the way: Error(Unauthorized | RateLimited).
+  std::vector<Secret> renewCodes(const std::string& user_id, const Doer& doer,
+                                 const std::optional<std::string>& code = std::nullopt);
   std::size_t codesLeft(const std::string& user_id);
-  void remove(const std::string& user_id, const Doer& doer);
+  // The same of a code. Error(NotFound).
+  void remove(const std::string& user_id, const Doer& doer, const std::optional<std::string>& code = std::nullopt);
 
  private:
-  enum class Answer { Right, Wrong, TooMany, NoFactor };
   // `confirming`: the secret that does not count yet.
   Answer look(database::Connection& connection, const std::string& user_id, const std::string& code, bool confirming,
               const Doer& doer);

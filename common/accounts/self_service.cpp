@@ -13,8 +13,8 @@ namespace {
               "ask whoever gave it to you for another one");
 }
 
-void requireNoAdmin(database::Connection& connection) {
-  if (anyAdmin(connection))
+void requireNoAdmin(database::Connection& connection, const std::string& but = "") {
+  if (anyAdmin(connection, but))
     throw Error(Code::Conflict, "there is an administrator already",
                 "they add others: aragora user add ada@example.org --role admin");
 }
@@ -22,7 +22,6 @@ void requireNoAdmin(database::Connection& connection) {
 
 User SelfService::insert(database::Connection& connection, const NewAccount& account, const std::string& email,
                          const std::string& hash, Role role, bool verified) const {
-  if (findUser(connection, email)) throw Error(Code::Conflict, fmt::format("there is a user {} already", email));
   User user;
   user.id = newUlid();
   user.email = email;
@@ -30,11 +29,7 @@ User SelfService::insert(database::Connection& connection, const NewAccount& acc
   user.role = role;
   user.email_verified = verified;
   user.created_at = user.updated_at = nowMicros();
-  connection.query(
-      "INSERT INTO users (id, email, name, password_hash, role, email_verified, created_at, updated_at) VALUES ($1, "
-      "$2, $3, $4, $5, $6, $7, $7)",
-      {user.id, user.email, user.name, hash, std::string(roleName(role)), std::int64_t{verified ? 1 : 0},
-       user.created_at});
+  insertUser(connection, user, hash);
   return user;
 }
 
@@ -81,14 +76,18 @@ void SelfService::changeEmail(database::Connection& connection, const std::strin
   record(connection, keyring_, doer, "user.email", user_id, "success", {{"from", before}, {"to", email}});
 }
 
-// Links that were handed out before are good no more either.
 void SelfService::replacePassword(database::Connection& connection, const std::string& user_id,
-                                  const std::string& hash) const {
-  connection.query(
-      "UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
-      {hash, nowMicros(), user_id});
-  connection.query("DELETE FROM one_time_tokens WHERE user_id = $1", {user_id});
-  endSessions(connection, user_id);
+                                  const std::string* old_hash, const std::string& hash) {
+  database::Values values{hash, nowMicros(), user_id};
+  if (old_hash != nullptr) values.emplace_back(*old_hash);
+  // Of two at once the second proved a password that is the current one no more.
+  if (connection.execute(
+          fmt::format("UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE "
+                      "id = $3{}",
+                      old_hash != nullptr ? " AND password_hash = $4" : ""),
+          values) == 0)
+    throw Error(Code::Conflict, "the password was changed meanwhile");
+  endWhatWasHandedOut(connection, user_id);
 }
 
 void SelfService::changePassword(const std::string& user_id, const Secret& current, const Secret& wanted,
@@ -106,17 +105,14 @@ void SelfService::changePassword(const std::string& user_id, const Secret& curre
   requirePassword(wanted, rows[0].text(1));
   const auto hash = crypto::hashPassword(wanted);
   database_.write([&](database::Connection& connection) {
-    // Of two at once the second proved a password that is the current one no more.
-    if (connection.query("SELECT 1 FROM users WHERE id = $1 AND password_hash = $2", {user_id, old_hash}).empty())
-      throw Error(Code::Conflict, "the password was changed meanwhile");
-    replacePassword(connection, user_id, hash);
+    replacePassword(connection, user_id, &old_hash, hash);
     record(connection, keyring_, doer, "user.password", user_id);
   });
 }
 
 Secret SelfService::issueReset(const std::string& email, const Doer& doer) {
   return database_.writing([&](database::Connection& connection) {
-    const auto user = requireUser(connection, normalisedEmail(email));
+    const auto user = lockUser(connection, normalisedEmail(email));
     connection.query("DELETE FROM one_time_tokens WHERE user_id = $1 AND kind = 'reset'", {user.id});
     auto token = tokens_.issue(connection, TokenKind::Reset, user.id, {}, kResetLives);
     record(connection, keyring_, doer, "user.reset", user.id);
@@ -134,9 +130,11 @@ User SelfService::resetPassword(const std::string& token, const Secret& wanted, 
   requirePassword(wanted, found->email);
   const auto hash = crypto::hashPassword(wanted);
   return database_.writing([&](database::Connection& connection) {
+    // The account before the token, as whoever ends tokens does.
+    lockUserById(connection, found->id);
     const auto taken = tokens_.take(connection, TokenKind::Reset, token);
     if (!taken) refuseToken();
-    replacePassword(connection, taken->user, hash);
+    replacePassword(connection, taken->user, nullptr, hash);
     auto user = requireUserById(connection, taken->user);
     record(connection, keyring_, {fmt::format("address:{}", client.address), client}, "user.password", user.id,
            "success", {{"by", "reset"}});
@@ -167,6 +165,8 @@ User SelfService::setUp(const std::string& token, const NewAccount& account, con
     requireNoAdmin(connection);
     auto user = insert(connection, account, email, hash, Role::Admin, true);
     record(connection, keyring_, {fmt::format("address:{}", client.address), client}, "user.setup", user.id);
+    // The record holds the audit chain's lock: whoever became one at the same moment is seen now.
+    requireNoAdmin(connection, user.id);
     return user;
   });
 }

@@ -36,7 +36,8 @@ class SelfService {
   User enlist(const NewAccount& account, const Client& client);
   // An address that is another one ends links that were handed out. Error(Validation | Conflict).
   User change(const std::string& user_id, const ProfileChange& change, const Doer& doer);
-  // Ends every session. Error(Forbidden) for a wrong current password, Error(Validation) for the new one.
+  // Ends every session. Error(Forbidden) for a wrong current password, Error(Validation) for the new one,
+  // Error(Conflict) when somebody else changed it meanwhile.
   void changePassword(const std::string& user_id, const Secret& current, const Secret& wanted, const Doer& doer);
 
   // Replaces one that was handed out before. Error(NotFound).
@@ -53,7 +54,9 @@ class SelfService {
               const std::string& hash, Role role, bool verified) const;
   void changeEmail(database::Connection& connection, const std::string& user_id, const std::string& email,
                    const Doer& doer) const;
-  void replacePassword(database::Connection& connection, const std::string& user_id, const std::string& hash) const;
+  // nullptr: whatever the password is. Error(Conflict) when it is not the one of `old_hash` any more.
+  static void replacePassword(database::Connection& connection, const std::string& user_id, const std::string* old_hash,
+                              const std::string& hash);
 
   database::Database& database_;
   const crypto::Keyring& keyring_;

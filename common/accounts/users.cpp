@@ -67,9 +67,10 @@ User userOf(const database::Row& row) {
 }
 
 namespace {
-std::optional<User> findBy(database::Connection& connection, std::string_view column, const std::string& value) {
+std::optional<User> findBy(database::Connection& connection, std::string_view column, const std::string& value,
+                           std::string_view locking = "") {
   const auto rows =
-      connection.query(fmt::format("SELECT {} FROM users u WHERE u.{} = $1", kUserColumns, column), {value});
+      connection.query(fmt::format("SELECT {} FROM users u WHERE u.{} = $1{}", kUserColumns, column, locking), {value});
   return rows.empty() ? std::nullopt : std::optional(userOf(rows[0]));
 }
 
@@ -92,8 +93,32 @@ User requireUserById(database::Connection& connection, const std::string& user_i
   return require(findBy(connection, "id", user_id), user_id);
 }
 
-bool anyAdmin(database::Connection& connection) {
-  return !connection.query("SELECT 1 FROM users WHERE role = 'admin' AND is_active = 1 LIMIT 1", {}).empty();
+// No stronger than an UPDATE's: rows that refer to the user can be inserted beside it.
+std::string_view lockingUser(const database::Connection& connection) {
+  return connection.engine() == database::Engine::Postgres ? " FOR NO KEY UPDATE OF u" : "";
+}
+
+User lockUser(database::Connection& connection, const std::string& email) {
+  return require(findBy(connection, "email", email, lockingUser(connection)), email);
+}
+
+User lockUserById(database::Connection& connection, const std::string& user_id) {
+  return require(findBy(connection, "id", user_id, lockingUser(connection)), user_id);
+}
+
+void insertUser(database::Connection& connection, const User& user, const std::string& password_hash) {
+  const auto inserted = connection.query(
+      "INSERT INTO users (id, email, name, password_hash, role, email_verified, created_at, updated_at) VALUES ($1, "
+      "$2, $3, $4, $5, $6, $7, $7) ON CONFLICT (email) DO NOTHING RETURNING id",
+      {user.id, user.email, user.name, password_hash, std::string(roleName(user.role)),
+       std::int64_t{user.email_verified ? 1 : 0}, user.created_at});
+  if (inserted.empty())
+    throw Error(Code::Conflict, fmt::format("there is a user {} already", user.email), "see: aragora user list");
+}
+
+bool anyAdmin(database::Connection& connection, const std::string& but) {
+  return !connection.query("SELECT 1 FROM users WHERE role = 'admin' AND is_active = 1 AND id <> $1 LIMIT 1", {but})
+              .empty();
 }
 
 void requireAnAdmin(database::Connection& connection, const User& user) {
@@ -111,6 +136,8 @@ void record(database::Connection& connection, const crypto::Keyring& keyring, co
 }
 
 std::int64_t endSessions(database::Connection& connection, const std::string& user) {
+  // A refresh holds it, too: what it puts in the place of the old token is there when we look, or never will be.
+  connection.query(fmt::format("SELECT 1 FROM users u WHERE u.id = $1{}", lockingUser(connection)), {user});
   const auto now = nowMicros();
   const auto live = connection.query(
       "SELECT count(DISTINCT family) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND rotated_at IS NULL "
@@ -119,6 +146,12 @@ std::int64_t endSessions(database::Connection& connection, const std::string& us
       {user, now});
   connection.query("UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL", {now, user});
   return live[0].integer(0);
+}
+
+void endWhatWasHandedOut(database::Connection& connection, const std::string& user) {
+  endSessions(connection, user);
+  connection.query("DELETE FROM one_time_tokens WHERE user_id = $1", {user});
+  connection.query("UPDATE users SET mfa_secret = NULL WHERE id = $1 AND mfa_enabled = 0", {user});
 }
 
 }  // namespace aragora::accounts

@@ -71,17 +71,30 @@ std::optional<User> findUser(database::Connection& connection, const std::string
 User requireUser(database::Connection& connection, const std::string& email);        // Error(NotFound)
 User requireUserById(database::Connection& connection, const std::string& user_id);  // Error(NotFound)
 
+// The same, for whoever changes the account: nobody else does until the transaction ends, so that what was looked at
+// here still holds there. First of all that such a transaction locks. Error(NotFound).
+User lockUser(database::Connection& connection, const std::string& email);
+User lockUserById(database::Connection& connection, const std::string& user_id);
+// What a SELECT of `users u` ends with, to do so. SQLite has one writer.
+std::string_view lockingUser(const database::Connection& connection);
+
+// A row of its own, unless the address is somebody's already, however close behind us. Error(Conflict).
+void insertUser(database::Connection& connection, const User& user, const std::string& password_hash);
+
 // After `user` was changed, and recorded: the record holds the audit chain's lock, so that of two who take each other's
 // role away the second sees what the first did.
 void requireAnAdmin(database::Connection& connection, const User& user);
-// Whether somebody can administer at all.
-bool anyAdmin(database::Connection& connection);
+// Whether somebody else than `but` can administer at all.
+bool anyAdmin(database::Connection& connection, const std::string& but = "");
 
 void record(database::Connection& connection, const crypto::Keyring& keyring, const Doer& doer,
             const std::string& action, const std::string& user, const std::string& result = "success",
             json::object details = {});
 
-// Ends them, and answers how many there were.
+// Ends them, and answers how many there were. Those that are refreshed at the moment are among them.
 std::int64_t endSessions(database::Connection& connection, const std::string& user);
+// With them whatever else was handed out to the account as it was: links and tickets that are good once, and a second
+// factor that waits for its first code. API keys stay: programs hold them, and each does what the account may.
+void endWhatWasHandedOut(database::Connection& connection, const std::string& user);
 
 }  // namespace aragora::accounts

@@ -43,16 +43,14 @@ web::Response stepUp(const web::Request& request, const Services& services) {
 }
 
 web::Response disable(const web::Request& request, const Services& services) {
-  auto& factor = services.accounts.secondFactor();
-  factor.require(request.principal.user, codeOf(request), doerOf(request));
-  factor.remove(request.principal.user, doerOf(request));
+  services.accounts.secondFactor().remove(request.principal.user, doerOf(request), codeOf(request));
   return web::jsonResponse(json::object{{"message", "the second factor is off"}});
 }
 
 web::Response renewCodes(const web::Request& request, const Services& services) {
-  auto& factor = services.accounts.secondFactor();
-  factor.require(request.principal.user, codeOf(request), doerOf(request));
-  return renderCodes(factor.renewCodes(request.principal.user, doerOf(request)), "those of before are good no more");
+  return renderCodes(
+      services.accounts.secondFactor().renewCodes(request.principal.user, doerOf(request), codeOf(request)),
+      "those of before are good no more");
 }
 
 web::Response verify(const web::Request& request, const Services& services) {

@@ -100,6 +100,12 @@ class SelfService(AccountTests):
             self.assertEqual(change("chosen with a token", NEW), 200)
             self.assertEqual(reset(stale), 401)
             sandbox.run("user", "reset", "who@example.org", check=66)
+            # Whatever the operator does to the account ends links, too.
+            for commands in ((("disable",), ("enable",)), (("role", "viewer"), ("role", "member")), (("password",),)):
+                stale = ask()
+                said = [sandbox.run("user", name, "ada@example.org", *more, check=0).stdout for name, *more in commands]
+                self.assertEqual(reset(stale), 401, commands)
+            self.log_in(daemon, said[-1].strip().splitlines()[-1])
             for secret in (token, stale, NEW, "chosen with a token"):
                 self.assertNotIn(secret, daemon.text())
         self.assertIn("audit: ", sandbox.run("verify", check=0).stdout)
