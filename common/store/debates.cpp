@@ -115,7 +115,8 @@ std::optional<Replay> Debates::takeKey(Connection& connection, const Idempotency
   if (!inserted.empty()) return std::nullopt;
   const auto rows = connection.query("SELECT fingerprint, response FROM idempotency_keys WHERE owner = $1 AND key = $2",
                                      {idempotency.owner, idempotency.key});
-  return Replay{rows.at(0).text(0), rows.at(0).text(1)};
+  if (rows.empty()) return takeKey(connection, idempotency, now);  // too old, and forgotten at this moment
+  return Replay{rows[0].text(0), rows[0].text(1)};
 }
 
 void Debates::answerKey(Connection& connection, const Idempotency& idempotency) {
@@ -177,14 +178,6 @@ std::vector<std::string> Debates::cancelRequested(const std::vector<std::string>
   });
 }
 
-bool Debates::requestCancel(Connection& connection, const std::string& debate_id) {
-  return connection.execute(
-             fmt::format(
-                 "UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1 AND status NOT IN ({})",
-                 finalStatusesInSql()),
-             {debate_id, nowMicros()}) > 0;
-}
-
 std::optional<std::string> Debates::lockMetadata(Connection& connection, const std::string& debate_id) {
   const auto rows = connection.query(
       fmt::format("SELECT metadata FROM debates WHERE id = $1{}", lockingRow(connection)), {debate_id});
@@ -207,6 +200,13 @@ DebateStatus lockStatus(Connection& connection, const std::string& debate_id) {
   return *status;
 }
 }  // namespace
+
+void Debates::requestCancel(Connection& connection, const std::string& debate_id) {
+  if (const auto status = lockStatus(connection, debate_id); isFinal(status))
+    throw Error(Code::Conflict, fmt::format("the debate has ended as {}", name(status)));
+  connection.execute("UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1",
+                     {debate_id, nowMicros()});
+}
 
 // Behind the last event, for whoever holds the debate's row.
 std::vector<Event> Debates::extend(Connection& connection, const std::string& debate_id,
@@ -238,14 +238,19 @@ Event Debates::addMessage(Connection& connection, const std::string& debate_id, 
 }
 
 Debates::Removed Debates::remove(Connection& connection, const std::string& debate_id) {
+  return *remove(connection, debate_id, nullptr);
+}
+
+std::optional<Debates::Removed> Debates::remove(Connection& connection, const std::string& debate_id,
+                                                CountedMatches* without) {
   if (const auto status = lockStatus(connection, debate_id); !isFinal(status))
     throw Error(Code::Conflict, fmt::format("the debate is {}", name(status)), "cancel it first and wait for its end");
   const auto last = connection.query(
       "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {debate_id});
+  if (!Ratings::forgetMatch(connection, debate_id, without)) return std::nullopt;
   connection.execute("INSERT INTO removed_debates (debate_id, owner_id, created_at) SELECT id, owner_id, created_at FROM "
                      "debates WHERE id = $1 AND owner_id IS NOT NULL",
                      {debate_id});
-  Ratings::forgetMatch(connection, debate_id);
   connection.execute("DELETE FROM debates WHERE id = $1", {debate_id});
   countUp(connection, kDebatesRemoved);
   return last.empty() ? Removed{} : Removed{last[0].integer(0), last[0].text(1)};

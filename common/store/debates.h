@@ -84,6 +84,8 @@ struct Replay {
   std::string response;
 };
 
+struct CountedMatches;  // ratings.h
+
 class Debates {
  public:
   Debates(database::Database& database, const crypto::Keyring& keyring);
@@ -108,8 +110,9 @@ class Debates {
   std::map<std::string, std::int64_t> heads(const std::vector<std::string>& ids);
   // Those whose end somebody asked for.
   std::vector<std::string> cancelRequested(const std::vector<std::string>& ids);
-  // Inside a write transaction of the caller's. False when there is no such debate or it has ended.
-  static bool requestCancel(database::Connection& connection, const std::string& debate_id);
+  // Inside a write transaction of the caller's. Error(NotFound | Conflict) when there is no such debate or it has
+  // ended.
+  static void requestCancel(database::Connection& connection, const std::string& debate_id);
   // Inside a write transaction of the caller's: nobody else changes it until its end. nullopt: there is no such debate.
   static std::optional<std::string> lockMetadata(database::Connection& connection, const std::string& debate_id);
   static void setMetadata(database::Connection& connection, const std::string& debate_id, const std::string& metadata);
@@ -120,6 +123,9 @@ class Debates {
     std::int64_t events = 0;
     std::string last_hash;  // of its chain
   };
+  // With what was counted of the ratings before, where it still holds; nothing is done and answered when it does not.
+  static std::optional<Removed> remove(database::Connection& connection, const std::string& debate_id,
+                                       CountedMatches* without);
   static Removed remove(database::Connection& connection, const std::string& debate_id);
   // Of a batch, in its order.
   std::vector<Debate> batch(const std::string& batch_id);

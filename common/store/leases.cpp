@@ -62,12 +62,14 @@ void requireHeld(Connection& connection, const Lease& lease) {
 std::optional<Lease> Leases::acquire(const std::string& debate_id, std::chrono::milliseconds duration) {
   return database_.writing([&](Connection& connection) -> std::optional<Lease> {
     const auto rows = connection.query(
-        fmt::format("INSERT INTO debate_leases (debate_id, instance, epoch, expires_at) VALUES ($1, $2, 1, {0} + $3) "
-                    "ON CONFLICT (debate_id) DO UPDATE SET instance = excluded.instance, epoch = debate_leases.epoch + "
-                    "1, expires_at = excluded.expires_at WHERE (debate_leases.expires_at < {0} OR "
-                    "debate_leases.instance = excluded.instance) AND debate_leases.not_before <= {0} "
-                    "RETURNING epoch, failures",
-                    now(connection)),
+        fmt::format(
+            "INSERT INTO debate_leases (debate_id, instance, epoch, expires_at) SELECT id, $2, 1, {0} + $3 FROM "
+            "debates WHERE id = $1{1} "
+            "ON CONFLICT (debate_id) DO UPDATE SET instance = excluded.instance, epoch = debate_leases.epoch + "
+            "1, expires_at = excluded.expires_at WHERE (debate_leases.expires_at < {0} OR "
+            "debate_leases.instance = excluded.instance) AND debate_leases.not_before <= {0} "
+            "RETURNING epoch, failures",
+            now(connection), connection.engine() == Engine::Postgres ? " FOR KEY SHARE" : ""),
         {debate_id, instance_, micros(duration)});
     if (rows.empty()) return std::nullopt;
     return Lease{debate_id, instance_, rows[0].integer(0), rows[0].integer(1)};

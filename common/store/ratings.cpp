@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/store/settings.h"
 
 namespace aragora::store {
 
@@ -60,19 +61,37 @@ void oneAtATime(Connection& connection) {
     connection.query("SELECT pg_advisory_xact_lock($1)", {kMatchLock});
 }
 
-std::map<std::string, Rating> fromMatches(Connection& connection) {
-  std::map<std::string, Rating> ratings;
-  for (const auto& row :
-       connection.query("SELECT participants, scores, created_at FROM matches ORDER BY created_at, id", {})) {
-    std::vector<std::string> agents;
-    std::vector<double> scores;
-    const auto names = tryParseJson(row.text(0)).value_or(json::array{});
-    const auto values = tryParseJson(row.text(1)).value_or(json::array{});
-    for (const auto& value : names.as_array()) agents.emplace_back(value.as_string());
-    for (const auto& value : values.as_array()) scores.push_back(value.to_number<double>());
-    applyMatch(ratings, agents, scores, row.integer(2));
+// Goes on behind the last match that was counted. Each is recorded later than those before it (recordMatch), so that
+// none appears behind our back; `ask` may see each batch in a transaction of its own.
+template <typename Ask>
+void countOn(CountedMatches& counted, const Ask& ask) {
+  constexpr std::size_t kBatch = 1000;
+  // The number is in the text: a planner that does not know it may sort all there are.
+  static const auto kSql = fmt::format(
+      "SELECT participants, scores, created_at, id, debate_id FROM matches WHERE created_at >= $1 AND (created_at > $1 "
+      "OR id > $2) ORDER BY created_at, id LIMIT {}",
+      kBatch);
+  while (true) {
+    const database::Rows rows = ask(kSql, database::Values{counted.last_at, counted.last_id});
+    for (const auto& row : rows) {
+      if (row.text(4) == counted.left_out) continue;
+      std::vector<std::string> agents;
+      std::vector<double> scores;
+      const auto names = tryParseJson(row.text(0)).value_or(json::array{});
+      const auto values = tryParseJson(row.text(1)).value_or(json::array{});
+      for (const auto& value : names.as_array()) agents.emplace_back(value.as_string());
+      for (const auto& value : values.as_array()) scores.push_back(value.to_number<double>());
+      applyMatch(counted.ratings, agents, scores, row.integer(2));
+    }
+    if (rows.empty()) return;
+    counted.last_at = rows.back().integer(2);
+    counted.last_id = rows.back().text(3);
+    if (rows.size() < kBatch) return;
   }
-  return ratings;
+}
+
+void countOn(Connection& connection, CountedMatches& counted) {
+  countOn(counted, [&](std::string_view sql, const database::Values& values) { return connection.query(sql, values); });
 }
 
 json::array toArray(const std::vector<double>& values) {
@@ -86,6 +105,9 @@ void Ratings::recordMatch(const std::string& debate_id, const std::vector<std::s
                           const std::vector<double>& scores) {
   if (std::set<std::string>(agents.begin(), agents.end()).size() < 2) return;  // nobody to be compared with
   database_.write([&](Connection& connection) {
+    // The debate before the lock, as whoever removes it does; of one that is gone there is no match.
+    const std::string_view locking = connection.engine() == database::Engine::Postgres ? " FOR KEY SHARE" : "";
+    if (connection.query(fmt::format("SELECT 1 FROM debates WHERE id = $1{}", locking), {debate_id}).empty()) return;
     oneAtATime(connection);
     // Each later than the one before, whatever the clocks say.
     const auto last = connection.query("SELECT coalesce(max(created_at), 0) FROM matches", {})[0].integer(0);
@@ -138,19 +160,42 @@ std::vector<Rating> Ratings::leaderboard(std::int64_t limit, std::int64_t offset
 
 std::int64_t Ratings::count() { return database_.query("SELECT count(*) FROM ratings", {})[0].integer(0); }
 
-std::map<std::string, Rating> Ratings::recompute() { return database_.reading(fromMatches); }
+std::map<std::string, Rating> Ratings::recompute() {
+  return database_.reading([](Connection& connection) {
+    CountedMatches counted;
+    countOn(connection, counted);
+    return std::move(counted.ratings);
+  });
+}
 
-void Ratings::forgetMatch(Connection& connection, const std::string& debate_id) {
+CountedMatches Ratings::without(const std::string& debate_id) {
+  CountedMatches counted;
+  counted.left_out = debate_id;
+  counted.removed =
+      database_.reading([](Connection& connection) { return readSetting(connection, kDebatesRemoved).value_or("0"); });
+  if (database_.query("SELECT 1 FROM matches WHERE debate_id = $1", {debate_id}).empty()) return counted;
+  countOn(counted,
+          [this](std::string_view sql, const database::Values& values) { return database_.query(sql, values); });
+  return counted;
+}
+
+bool Ratings::forgetMatch(Connection& connection, const std::string& debate_id, CountedMatches* without) {
   oneAtATime(connection);
-  if (connection.query("DELETE FROM matches WHERE debate_id = $1 RETURNING id", {debate_id}).empty()) return;
+  if (connection.query("SELECT 1 FROM matches WHERE debate_id = $1", {debate_id}).empty()) return true;
+  if (without != nullptr && without->removed != readSetting(connection, kDebatesRemoved).value_or("0")) return false;
+  CountedMatches here;
+  here.left_out = debate_id;
+  auto& counted = without != nullptr ? *without : here;
+  countOn(connection, counted);
+  connection.execute("DELETE FROM matches WHERE debate_id = $1", {debate_id});
   connection.execute("DELETE FROM ratings", {});
   const auto now = nowMicros();
-  for (const auto& [agent, rating] : fromMatches(connection))
-    connection.query(
-        "INSERT INTO ratings (agent_name, elo, wins, losses, draws, matches, last_match_at, updated_at) VALUES ($1, "
-        "$2, "
-        "$3, $4, $5, $6, $7, $8)",
-        {agent, rating.elo, rating.wins, rating.losses, rating.draws, rating.matches, *rating.last_match_at, now});
+  for (const auto& [agent, rating] : counted.ratings)
+    connection.later(
+        {"INSERT INTO ratings (agent_name, elo, wins, losses, draws, matches, last_match_at, updated_at) VALUES ($1, "
+         "$2, $3, $4, $5, $6, $7, $8)",
+         {agent, rating.elo, rating.wins, rating.losses, rating.draws, rating.matches, *rating.last_match_at, now}});
+  return true;
 }
 
 }  // namespace aragora::store

@@ -29,8 +29,9 @@ void requireSameKey(database::Connection& connection, const crypto::Keyring& key
   const auto stored = settingOrInsert(connection, kKeyCheck, keyring.checkValue());
   if (stored == keyring.checkValue()) return;
   if (keyring.knows(stored)) {  // rotated: the old one is named among the previous keys
-    connection.query("UPDATE settings SET value = $1, updated_at = $2 WHERE name = $3",
-                     {keyring.checkValue(), nowMicros(), std::string(kKeyCheck)});
+    if (connection.execute("UPDATE settings SET value = $1, updated_at = $2 WHERE name = $3 AND value = $4",
+                           {keyring.checkValue(), nowMicros(), std::string(kKeyCheck), stored}) == 0)
+      requireSameKey(connection, keyring);  // somebody else rotated at this moment: maybe to another key
     return;
   }
   throw Error(Code::Config,

@@ -37,10 +37,11 @@ void Creations::takeTurns(database::Connection& connection, const std::vector<Jo
 
 void Creations::requireRoom(database::Connection& connection, const std::string& owner, const Quota& quota) {
   if (quota.at_once > 0) {
-    const auto rows =
-        connection.query(fmt::format("SELECT count(*) FROM debates WHERE owner_id = $1 AND status NOT IN ({})",
-                                     store::finalStatusesInSql()),
-                         {owner});
+    // As the index `debates_open` has it: costs what the owner has open, not what they ever had.
+    const auto rows = connection.query(
+        fmt::format("SELECT count(*) FROM debates WHERE coalesce(owner_id, '') = $1 AND status IN ({})",
+                    store::openStatusesInSql()),
+        {owner});
     if (rows.at(0).integer(0) >= quota.at_once) refuse("at once", quota.at_once, 5);
   }
   if (quota.per_day > 0) {

@@ -5,6 +5,7 @@
 #include "common/base/ids.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "common/store/ratings.h"
 
 namespace aragora::debate {
 
@@ -70,8 +71,6 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
 
 store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   auto debate = requireToChange(id, caller);
-  if (debate.finished())
-    throw Error(Code::Conflict, fmt::format("the debate has ended as {}", store::name(debate.status)));
   parts_.database.write([&](database::Connection& connection) {
     store::Debates::requestCancel(connection, debate.id);
     audit::append(connection, parts_.keyring, entryOf(caller, "debate.cancel", debate.id));
@@ -131,16 +130,22 @@ Service::Removed Service::remove(const std::string& id, const Caller& caller, bo
                   "cancel it first and wait for its end");
     return {debate.id, debate.last_seq};
   }
-  Removed removed{debate.id, 0};
-  parts_.database.write([&](database::Connection& connection) {
-    const auto gone = store::Debates::remove(connection, debate.id);
-    removed.events = gone.events;
-    audit::append(
-        connection, parts_.keyring,
-        entryOf(caller, "debate.delete", debate.id, {{"events", gone.events}, {"last_hash", gone.last_hash}}));
-  });
+  // Ratings follow from all matches: counted here, where nobody waits for it, as long as that is of use.
+  constexpr int kOutside = 4;
+  std::optional<store::Debates::Removed> gone;
+  for (int attempt = 1; !gone; ++attempt) {
+    auto without =
+        attempt <= kOutside ? std::optional(store::Ratings(parts_.database).without(debate.id)) : std::nullopt;
+    parts_.database.write([&](database::Connection& connection) {
+      gone = store::Debates::remove(connection, debate.id, without ? &*without : nullptr);
+      if (!gone) return;
+      audit::append(
+          connection, parts_.keyring,
+          entryOf(caller, "debate.delete", debate.id, {{"events", gone->events}, {"last_hash", gone->last_hash}}));
+    });
+  }
   parts_.changed(Change::Removed, debate.id);
-  return removed;
+  return {debate.id, gone->events};
 }
 
 store::Debate Service::requireToChange(const std::string& id, const Caller& caller) {
