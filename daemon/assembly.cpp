@@ -110,6 +110,7 @@ struct Assembly::Parts {
                  prober,
                  keyring,
                  lists,
+                 reports,
                  limits,
                  [this] { return *shown_settings.get(); },
                  [this] { return report.livingInstances(); }},
@@ -275,6 +276,7 @@ struct Assembly::Parts {
   metrics::Registry metrics;
   lifecycle::RecoveryMetrics recovery_metrics;
   api::ListCache lists;
+  api::Reports reports;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
   std::uint64_t workers_taken = 0;
@@ -316,7 +318,7 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kHandshakeRate, key::kRefreshRate},
+        key::kReportRate, key::kHandshakeRate, key::kRefreshRate},
        [](Parts& parts, const config::Config& config) {
          parts.guard.reload(guardSettings(config));
          parts.listener.trust(guardSettings(config).trusted_proxies);

@@ -26,6 +26,7 @@ std::map<web::Bucket, std::int64_t> perMinute(const config::Config& config) {
   };
   set(web::Bucket::Account, key::kAccountRate, 1);
   set(web::Bucket::Debates, key::kDebateRate, 4);
+  set(web::Bucket::Reports, key::kReportRate, 12);
   set(web::Bucket::Handshakes, key::kHandshakeRate, 2);
   set(web::Bucket::Refresh, key::kRefreshRate, 4);
   return limits;

@@ -115,6 +115,9 @@ const std::vector<Setting>& table() {
       reloadable(integer(kDebateRate, {"ARAGORA_DEBATE_RATE_LIMIT"}, "0", 0, 1000000,
                          "Debates a minute that one account or API key may create; 0 is a quarter of "
                          "server.rate_limit.")),
+      reloadable(integer(kReportRate, {"ARAGORA_REPORT_RATE_LIMIT"}, "0", 0, 1000000,
+                         "Searches and other looks at all debates a minute for one account or API key; 0 is a twelfth "
+                         "of server.rate_limit.")),
       reloadable(integer(kHandshakeRate, {"ARAGORA_HANDSHAKE_RATE_LIMIT"}, "0", 0, 1000000,
                          "WebSockets a minute that one client address may open; 0 is half of server.rate_limit.")),
       reloadable(integer(kRefreshRate, {"ARAGORA_REFRESH_RATE_LIMIT"}, "0", 0, 1000000,

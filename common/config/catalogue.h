@@ -61,6 +61,7 @@ inline constexpr std::string_view kTlsKey = "server.tls.key";
 inline constexpr std::string_view kRateLimit = "server.rate_limit";
 inline constexpr std::string_view kAccountRate = "server.account_rate_limit";
 inline constexpr std::string_view kDebateRate = "server.debate_rate_limit";
+inline constexpr std::string_view kReportRate = "server.report_rate_limit";
 inline constexpr std::string_view kHandshakeRate = "server.handshake_rate_limit";
 inline constexpr std::string_view kRefreshRate = "server.refresh_rate_limit";
 inline constexpr std::string_view kLogLevel = "log.level";

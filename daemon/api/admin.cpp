@@ -83,6 +83,7 @@ web::Response exportAudit(const web::Request& request, const Services& services)
 }
 
 web::Response verifyAudit(const web::Request&, const Services& services) {
+  const Reports::Place place(services.reports);  // all of the log
   const auto chain = services.database.reading(
       [&](database::Connection& connection) { return audit::verifyChain(connection, services.keyring); });
   json::array errors;

@@ -10,6 +10,7 @@
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
 #include "daemon/api/list_cache.h"
+#include "daemon/api/reports.h"
 #include "daemon/debate/service.h"
 #include "daemon/lifecycle/prober.h"
 #include "daemon/web/router.h"
@@ -39,6 +40,7 @@ struct Services {
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
   ListCache& lists;
+  Reports& reports;
   web::Limits& limits;
   std::function<json::object()> shown_settings;  // in effect, secrets as fingerprints
   std::function<json::array()> instances;        // that live, this one among them

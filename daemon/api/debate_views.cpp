@@ -106,7 +106,10 @@ web::Response search(const web::Request& request, const Services& services) {
   if (words.size() > 500) throw Error(Code::Validation, "the search is longer than 500 bytes");
   const auto limit = request.integer("limit", 20, 1, 100);
   const auto offset = request.integer("offset", 0, 0, 1'000'000);
-  const auto found = store::searchDebates(services.database, words, limit, offset);
+  const auto found = [&] {
+    const Reports::Place place(services.reports);
+    return store::searchDebates(services.database, words, limit, offset);
+  }();
   std::string items = "[";
   for (const auto& debate : found.debates) {
     if (items.size() > 1) items += ',';
@@ -152,8 +155,14 @@ std::string statistics(const Services& services) {
 
 web::Response stats(const web::Request&, const Services& services) {
   web::Response response;
-  response.shared_body = services.lists.get("statistics", [&] { return statistics(services); });
+  response.shared_body = services.reports.statistics([&] { return statistics(services); });
   return response;
+}
+
+std::optional<web::Response> keptStats(const Services& services) {
+  web::Response response;
+  response.shared_body = services.reports.freshStatistics();
+  return response.shared_body ? std::optional(std::move(response)) : std::nullopt;
 }
 
 // From what its debates are now. A paused debate waits, as one does that has not begun.
@@ -203,7 +212,11 @@ web::Response queueStatus(const web::Request&, const Services& services) {
 web::Response disagreements(const web::Request& request, const Services& services) {
   const auto limit = request.integer("limit", 20, 1, 100);
   json::array list;
-  for (const auto& debate : store::disagreements(services.database, limit)) {
+  const auto found = [&] {
+    const Reports::Place place(services.reports);
+    return store::disagreements(services.database, limit);
+  }();
+  for (const auto& debate : found) {
     const auto decided = consensusOf(debate);
     const auto* dissenting = decided.if_contains("dissenting_agents");
     const auto* cast = decided.if_contains("votes");
@@ -250,10 +263,22 @@ void addDebateViewRoutes(web::Router& router, const Services& services) {
   add("/api/debates/{id}/export/{format}", [](const web::Request& request, const Services& the_services) {
     return exported(request, the_services, request.parameters.at("format"));
   });
-  add("/api/search", search, {"q", "query", "limit", "offset"});
-  add("/api/debates/stats", stats);
-  add("/api/debates/statistics", stats);
-  add("/api/analytics/disagreements", disagreements, {"limit"});
+  const auto report = [&](const char* path, Handler handler, std::vector<std::string_view> query) {
+    router.add({.method = "GET",
+                .pattern = path,
+                .permission = accounts::Permission::ReadDebates,
+                .handler = [&services, handler](const web::Request& request) { return handler(request, services); },
+                .query = std::move(query),
+                .strictly = web::Bucket::Reports});
+  };
+  report("/api/search", search, {"q", "query", "limit", "offset"});
+  report("/api/analytics/disagreements", disagreements, {"limit"});
+  for (const auto* path : {"/api/debates/stats", "/api/debates/statistics"})
+    router.add({.method = "GET",
+                .pattern = path,
+                .permission = accounts::Permission::ReadDebates,
+                .handler = [&services](const web::Request& request) { return stats(request, services); },
+                .cached = [&services](const web::Request&) { return keptStats(services); }});
 }
 
 }  // namespace aragora::api

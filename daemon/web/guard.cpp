@@ -223,7 +223,7 @@ class Guard::Exchange : public edge::Exchange {
     const bool may = !caller || accounts::permits(*caller, route_->permission);
     const bool known = route_->strictly != Bucket::Handshakes || request_.client_address != request_.peer ||
                        !net::anyContains(settings_->trusted_proxies, request_.peer);
-    if (route_->strictly && route_->strictly != Bucket::Debates && may && known)
+    if (route_->strictly && !ofCaller(*route_->strictly) && may && known)
       limits.push_back(limitOf(*route_->strictly, networkKey(request_.client_address)));
     return limits;
   }
@@ -232,8 +232,8 @@ class Guard::Exchange : public edge::Exchange {
     const auto key = digestKey({caller.name()});
     if (caller.caller != Caller::Nobody && caller.caller != Caller::Anonymous && caller.caller != Caller::Monitor)
       limits.push_back(limitOf(Bucket::Account, key));
-    if (route_->strictly == Bucket::Debates && accounts::permits(caller, route_->permission))
-      limits.push_back(limitOf(Bucket::Debates, key));
+    if (route_->strictly && ofCaller(*route_->strictly) && accounts::permits(caller, route_->permission))
+      limits.push_back(limitOf(*route_->strictly, key));
   }
 
   Limit limitOf(Bucket bucket, const LimitKey& key) const {
@@ -243,8 +243,8 @@ class Guard::Exchange : public edge::Exchange {
 
   bool oneMore() {
     LimitsOf limits;
-    if (route_->strictly == Bucket::Debates)
-      limits.push_back(limitOf(Bucket::Debates, digestKey({request_.principal.name()})));
+    if (ofCaller(*route_->strictly))
+      limits.push_back(limitOf(*route_->strictly, digestKey({request_.principal.name()})));
     const auto standings = guard_.limits_.countWaiting(std::move(limits), Counting::Take);
     return web::admitted(standings);
   }

@@ -10,10 +10,11 @@
 namespace aragora::web {
 
 namespace {
-constexpr Names<Bucket, 11> kBuckets{{{Bucket::Address, "default"},
+constexpr Names<Bucket, 12> kBuckets{{{Bucket::Address, "default"},
                                       {Bucket::Account, "account"},
                                       {Bucket::Refresh, "refresh"},
                                       {Bucket::Debates, "debates"},
+                                      {Bucket::Reports, "reports"},
                                       {Bucket::Handshakes, "websocket"},
                                       {Bucket::LoginNetwork, "login"},
                                       {Bucket::LoginPair, "login-account"},

@@ -19,6 +19,7 @@ enum class Bucket {
   Account,
   Refresh,
   Debates,
+  Reports,
   Handshakes,
   LoginNetwork,
   LoginPair,
@@ -28,6 +29,8 @@ enum class Bucket {
   Tries
 };
 std::string_view name(Bucket bucket);
+// Whether it is of the caller, wherever they come from, and not of an address.
+constexpr bool ofCaller(Bucket bucket) { return bucket == Bucket::Debates || bucket == Bucket::Reports; }
 
 // One bucket of one client.
 struct Limit {

@@ -1,12 +1,15 @@
 """What clients of the original call beside creating and listing: the views of a debate, search, statistics, changes."""
+import concurrent.futures
 import contextlib
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import unittest
 
 from support import Daemon, Sandbox, main, postgres_database
+from test_debates import until
 
 
 class Routes:
@@ -244,6 +247,68 @@ class Routes:
         for path in ("/api/search", "/api/debates/batch", "/api/debates/{id}/fork", "/api/health/db"):
             self.assertIn("x-permission", json.dumps(described[path]), path)
         self.assertEqual(described["/api/debates/{id}"].keys(), {"get", "patch", "put", "delete"})
+
+
+class AllDebates(unittest.TestCase):
+    """What costs a look at all debates: a few times a minute, two at once, and never at the cost of the others."""
+    REPORTS = ("/api/search?q=x", "/api/analytics/disagreements")
+
+    @contextlib.contextmanager
+    def locked(self, url):
+        """Whoever looks at debates waits until it is left."""
+        with subprocess.Popen(["psql", "-XAtq", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            holder.stdin.write("BEGIN; LOCK TABLE debates IN ACCESS EXCLUSIVE MODE; SELECT 'held';\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline(), "held\n")
+            try:
+                yield
+            finally:
+                holder.stdin.close()
+
+    def waiting(self, url):
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%debates%'"
+        return int(subprocess.run(["psql", "-XAt", url, "-c", sql], capture_output=True, text=True, check=True).stdout)
+
+    def test_two_at_once_and_the_others_are_told(self):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="0", ARAGORA_MAX_CONCURRENT_DEBATES="1") as daemon, concurrent.futures.ThreadPoolExecutor(8) as pool:
+                with self.locked(url):
+                    held = [pool.submit(daemon.request, "GET", path) for path in self.REPORTS]
+                    until(lambda: self.waiting(url) >= 2, 20)
+                    for path in self.REPORTS * 10 + ("/api/debates/stats",) * 10:
+                        status, headers, body = daemon.request("GET", path)
+                        self.assertEqual((status, int(headers["retry-after"]) > 0, json.loads(body)["code"]), (503, True, "SERVICE_UNAVAILABLE"), path)
+                    self.assertEqual({daemon.get(path)[0] for path in ("/api/agents", "/api/leaderboard") * 20}, {200})
+                    self.assertEqual([one.done() for one in held], [False, False])
+                self.assertEqual([one.result()[0] for one in held], [200, 200])
+                for path in self.REPORTS:
+                    self.assertEqual(daemon.get(path)[0], 200, "the places are given back")
+
+    def test_statistics_are_counted_by_one_and_kept(self):
+        with postgres_database() as url, Sandbox(DATABASE_URL=url) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="0") as daemon:
+                counted = daemon.get("/api/debates/stats")[1]
+                daemon.post("/api/debates", {"task": "one more", "rounds": 0})
+                with self.locked(url):
+                    for path in ("/api/debates/stats", "/api/v1/debates/statistics") * 20:
+                        self.assertEqual(daemon.get(path)[:2], (200, counted), "kept, whatever was written since")
+
+    def test_a_few_a_minute_for_each_caller(self):
+        with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="120") as daemon:
+            answers = [daemon.request("GET", self.REPORTS[turn % 2]) for turn in range(14)]
+            self.assertEqual([status for status, _, _ in answers], [200] * 10 + [429] * 4)
+            self.assertIn('"reports";q=10;w=60', answers[0][1]["ratelimit-policy"])
+            self.assertEqual({daemon.get("/api/debates/stats")[0] for _ in range(20)}, {200})
+            self.assertEqual(daemon.get("/api/debates")[0], 200)
+        with Sandbox() as sandbox:
+            path = sandbox.write("here.toml", "[server]\nreport_rate_limit = 3\n")
+            with Daemon(sandbox, ARAGORA_CONFIG=str(path), ARAGORA_IP_RATE_LIMIT="10000") as daemon:
+                self.assertEqual([daemon.get(self.REPORTS[0])[0] for _ in range(4)], [200] * 3 + [429])
+                path.write_text("[server]\nreport_rate_limit = 600\n")
+                daemon.process.send_signal(signal.SIGHUP)
+                until(lambda: daemon.get(self.REPORTS[0])[0] == 200, 10)
 
 
 COUNT = "SELECT count(*) FROM audit_log WHERE action = '{}'"
