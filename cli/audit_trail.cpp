@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "common/audit/audit.h"
+#include "common/base/account.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/database/postgres/postgres_connection.h"
@@ -24,9 +25,11 @@ bool hasLog(const database::Target& target) {
 }  // namespace
 
 std::string operatorName() {
-  const char* name = std::getenv("SUDO_USER");
-  if (name == nullptr) name = std::getenv("USER");
-  return fmt::format("cli:{}", name != nullptr ? printable(name, 80) : fmt::format("uid {}", ::getuid()));
+  const auto uid = ::getuid();
+  const auto account = findAccount(uid);
+  const char* behind = std::getenv("SUDO_USER");
+  return fmt::format("cli:{} uid {}{}", account ? account->name : "unnamed", uid,
+                     behind != nullptr ? " sudo " + printable(behind, 80) : "");
 }
 
 void record(Context& context, const std::string& action, const std::string& object, json::object details,

@@ -6,7 +6,8 @@
 
 namespace aragora::cli {
 
-// Who types: "cli:ada", also behind sudo.
+// Who types, as the kernel has it: "cli:ada uid 1000". Behind sudo "cli:root uid 0 sudo ada": who that is says the
+// environment, which whoever may become root may have written.
 std::string operatorName();
 
 // `details` hold no secret. Where there is no log yet, no key to write it with or no right to, nothing is recorded; an

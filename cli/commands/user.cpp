@@ -1,6 +1,3 @@
-#include <unistd.h>
-
-#include <cstdlib>
 #include <iostream>
 
 #include "cli/commands/user.h"
@@ -57,8 +54,9 @@ int add(Context& context, const Options& options) {
   const auto email = requireEmail(options.email);
   bool made = false;
   const auto password = passwordFor(options, made);
-  const auto user = OpenedAccounts(context).accounts.add(
-      email, options.name.value_or(""), accounts::requireRole(options.role.value_or("member")), password, actor());
+  const auto user = OpenedAccounts(context).accounts.add(email, options.name.value_or(""),
+                                                         accounts::requireRole(options.role.value_or("member")),
+                                                         password, operatorName());
   const auto& out = context.out();
   out.marked(Mark::Ok, fmt::format("{} was added ({})", user.email, accounts::roleName(user.role)));
   auto document = describe(user);
@@ -86,7 +84,7 @@ int password(Context& context, const Options& options) {
   const auto email = requireEmail(options.email);
   bool made = false;
   const auto password = passwordFor(options, made);
-  OpenedAccounts(context).accounts.setPassword(email, password, actor());
+  OpenedAccounts(context).accounts.setPassword(email, password, operatorName());
   const auto& out = context.out();
   out.marked(Mark::Ok, fmt::format("{} has a new password; every session of theirs has ended", email));
   json::object document{{"email", email}};
@@ -98,7 +96,7 @@ int password(Context& context, const Options& options) {
 
 int setActive(Context& context, const Options& options, bool active) {
   const auto email = requireEmail(options.email);
-  OpenedAccounts(context).accounts.setActive(email, active, actor());
+  OpenedAccounts(context).accounts.setActive(email, active, operatorName());
   context.out().marked(Mark::Ok, active ? fmt::format("{} may log in", email)
                                         : fmt::format("{} is switched off; every session of theirs has ended", email));
   context.out().document({{"email", email}, {"active", active}});
@@ -110,7 +108,8 @@ int role(Context& context, const Options& options) {
   if (!options.role)
     throw Error(Code::Usage, "the role is missing",
                 fmt::format("such as: aragora user role {} viewer", printable(email, 80)));
-  const bool changed = OpenedAccounts(context).accounts.setRole(email, accounts::requireRole(*options.role), actor());
+  const bool changed =
+      OpenedAccounts(context).accounts.setRole(email, accounts::requireRole(*options.role), operatorName());
   context.out().marked(Mark::Ok, fmt::format("{} is {}{}", email, *options.role,
                                              changed ? " now; every session of theirs has ended" : " already"));
   context.out().document({{"email", email}, {"role", *options.role}, {"changed", changed}});
@@ -124,7 +123,7 @@ int remove(Context& context, const Options& options) {
     throw Error(Code::Usage, "deleting an account needs --yes where nobody can be asked",
                 "user disable switches it off and can be undone");
   if (!options.yes && !ask(question)) throw Error(Code::Interrupted, "not confirmed; nothing was changed");
-  OpenedAccounts(context).accounts.remove(email, actor());
+  OpenedAccounts(context).accounts.remove(email, operatorName());
   context.out().marked(Mark::Ok, fmt::format("{} is deleted; debates stay", email));
   context.out().document({{"email", email}, {"deleted", true}});
   return 0;
@@ -150,11 +149,6 @@ accounts::User OpenedAccounts::user(const std::string& email) {
   return database->reading([&](database::Connection& connection) {
     return accounts::requireUser(connection, accounts::normalisedEmail(email));
   });
-}
-
-std::string actor() {
-  const char* name = std::getenv("SUDO_USER");
-  return fmt::format("cli:{}", name != nullptr ? printable(name, 80) : fmt::format("uid {}", ::getuid()));
 }
 
 std::string requireEmail(const std::optional<std::string>& email) {

@@ -2,6 +2,7 @@
 // them.
 #pragma once
 
+#include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
 #include "common/accounts/accounts.h"
 #include "common/accounts/api_keys.h"
@@ -19,9 +20,7 @@ struct OpenedAccounts {
   accounts::User user(const std::string& email);
 };
 
-// "cli:root", or who called sudo.
-std::string actor();
-inline accounts::Doer doer() { return {actor(), {}}; }
+inline accounts::Doer doer() { return {operatorName(), {}}; }
 std::string requireEmail(const std::optional<std::string>& email);
 // A secret that is shown this once: to be caught from standard output, with what it is on standard error.
 void showOnce(const Output& out, std::string_view what, const Secret& secret);
