@@ -12,6 +12,7 @@ Secret Tickets::issue(const Principal& principal) {
                                       {"expires_at", principal.access->expires_at}};
   if (principal.key) subject["key"] = principal.key->id;
   return database_.writing([&](database::Connection& connection) {
+    if (!principal.user.empty()) lockUserById(connection, principal.user);
     return tokens_.issue(connection, TokenKind::Ticket, principal.user, subject, kLifetime);
   });
 }

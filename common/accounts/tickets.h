@@ -17,6 +17,7 @@ class Tickets {
   Tickets(database::Database& database, const crypto::Keyring& keyring, Accounts& accounts, ApiKeys& keys)
       : database_(database), tokens_(keyring), accounts_(accounts), keys_(keys) {}
 
+  // Error(NotFound) when the account is gone.
   Secret issue(const Principal& principal);
   // Error(Unauthorized) for whatever is wrong with it, or with what it stands for.
   Principal redeem(std::string_view ticket);

@@ -51,11 +51,12 @@ std::map<DebateStatus, std::int64_t> countOpenDebates(database::Database& databa
   return counts;
 }
 
-DebateCounts countDebates(database::Database& database) {
+namespace {
+DebateCounts countIn(Connection& connection) {
   DebateCounts counts;
-  for (const auto& row : database.query("SELECT status, count(*) FROM debates GROUP BY status"))
+  for (const auto& row : connection.query("SELECT status, count(*) FROM debates GROUP BY status"))
     if (const auto status = parseDebateStatus(row.text(0))) counts.by_status[*status] = row.integer(1);
-  const auto row = database.query(
+  const auto row = connection.query(
       fmt::format("SELECT count(*), coalesce(sum(CASE WHEN consensus_reached = 1 THEN 1 ELSE 0 END), 0), "
                   "coalesce(avg(CASE WHEN consensus_reached = 1 THEN confidence END), 0), "
                   "coalesce(avg(rounds_used * 1.0), 0), coalesce(avg((completed_at - started_at) / 1000000.0), 0) FROM "
@@ -68,6 +69,9 @@ DebateCounts countDebates(database::Database& database) {
   counts.mean_seconds = row.number(4);
   return counts;
 }
+}  // namespace
+
+DebateCounts countDebates(database::Database& database) { return database.reading(countIn); }
 
 std::vector<Debate> disagreements(database::Database& database, std::int64_t limit) {
   return database.reading([&](Connection& connection) {

@@ -87,10 +87,13 @@ std::optional<bool> sealHolds(const crypto::Keyring& keyring, std::string_view s
 }
 
 std::int64_t sealChains(database::Connection& connection, const crypto::Keyring& keyring, std::int64_t limit) {
+  // What is sealed is still the head when it is; of two instances each seals what the other has not.
+  const std::string_view locking = connection.engine() == database::Engine::Postgres ? " FOR UPDATE OF d" : "";
   const auto rows = connection.query(
-      "SELECT e.debate_id, e.seq, e.type, e.round, e.agent, e.at, e.payload, e.prev_hash, e.key_id, e.hash "
-      "FROM debates d JOIN debate_events e ON e.debate_id = d.id AND e.seq = d.last_seq "
-      "WHERE d.chain_seal IS NULL AND e.key_id = '' LIMIT $1",
+      fmt::format("SELECT e.debate_id, e.seq, e.type, e.round, e.agent, e.at, e.payload, e.prev_hash, e.key_id, e.hash "
+                  "FROM debates d JOIN debate_events e ON e.debate_id = d.id AND e.seq = d.last_seq "
+                  "WHERE d.chain_seal IS NULL AND e.key_id = '' LIMIT $1{}",
+                  locking),
       {limit});
   for (const auto& row : rows) {
     const auto head = toChained(row);

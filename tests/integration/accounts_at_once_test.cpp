@@ -3,6 +3,7 @@
 
 #include "common/accounts/api_keys.h"
 #include "common/accounts/self_service.h"
+#include "common/accounts/tickets.h"
 #include "common/accounts/totp.h"
 #include "common/migrate/migrator.h"
 #include "tests/integration/between.h"
@@ -250,6 +251,10 @@ TEST_P(AccountsAtOnce, WhoIsDeletedIsDeletedOnceAndGetsNothingMore) {
       {"DELETE FROM users", [&](const User&) { first_.remove(kAda, "test"); }},
       {"INSERT INTO api_keys", [&](const User& user) { first_keys_.create(user.id, {.name = "late"}, kDoer); }},
       {"INSERT INTO one_time_tokens", [&](const User&) { first_self_.issueReset(kAda, kDoer); }},
+      {"INSERT INTO one_time_tokens",
+       [&](const User& user) {
+         Tickets(between_, keyring_, second_, second_keys_).issue({Caller::User, user.id, user.role, {}, {}});
+       }},
       {"UPDATE users SET mfa_secret", [&](const User& user) { first_.secondFactor().remove(user.id, kDoer); }}};
   for (const auto& [moment, other] : others) {
     const auto user = add();

@@ -3,6 +3,7 @@
 
 #include "common/crypto/hash.h"
 #include "common/migrate/migrator.h"
+#include "common/store/event_chain.h"
 #include "common/verify/verify.h"
 #include "daemon/debate/service.h"
 #include "tests/integration/between.h"
@@ -212,6 +213,22 @@ TEST_P(ManyMatches, AreNotCountedForEverByWhoIsAlwaysLate) {
   EXPECT_LE(disturbed_.writes, 6U);
   EXPECT_GT(readWhileOthersWait(), 2000U) << "in the end while others wait";
   expectRatingsToFollow();
+}
+
+TEST_P(DebatesAtOnce, EachOldChainIsSealedByOneOfTwo) {
+  for (int i = 0; i < 7; ++i) create();
+  sql("UPDATE debates SET chain_seal = NULL");
+  sql("UPDATE debate_events SET key_id = ''");
+  const auto seal = [&](database::Database& database) {
+    return database.writing([&](Connection& connection) { return store::sealChains(connection, keyring_, 5); });
+  };
+  std::int64_t theirs = 0;
+  between_.before("UPDATE debates SET chain_seal", [&] { theirs = seal(*database_); });
+  const auto ours = seal(between_);
+  EXPECT_TRUE(between_.join());
+  EXPECT_EQ(ours, 5);
+  EXPECT_EQ(theirs, 2);
+  EXPECT_EQ(count("debates WHERE chain_seal IS NULL"), 0);
 }
 
 TEST_P(DebatesAtOnce, OfADebateThatIsGoneThereIsNoLeaseAndNoMatch) {
