@@ -76,17 +76,12 @@ void SelfService::changeEmail(database::Connection& connection, const std::strin
   record(connection, keyring_, doer, "user.email", user_id, "success", {{"from", before}, {"to", email}});
 }
 
+// Links that were handed out before are good no more either.
 void SelfService::replacePassword(database::Connection& connection, const std::string& user_id,
-                                  const std::string* old_hash, const std::string& hash) {
-  database::Values values{hash, nowMicros(), user_id};
-  if (old_hash != nullptr) values.emplace_back(*old_hash);
-  // Of two at once the second proved a password that is the current one no more.
-  if (connection.execute(
-          fmt::format("UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE "
-                      "id = $3{}",
-                      old_hash != nullptr ? " AND password_hash = $4" : ""),
-          values) == 0)
-    throw Error(Code::Conflict, "the password was changed meanwhile");
+                                  const std::string& hash) const {
+  connection.query(
+      "UPDATE users SET password_hash = $1, token_version = token_version + 1, updated_at = $2 WHERE id = $3",
+      {hash, nowMicros(), user_id});
   endWhatWasHandedOut(connection, user_id);
 }
 
@@ -105,7 +100,14 @@ void SelfService::changePassword(const std::string& user_id, const Secret& curre
   requirePassword(wanted, rows[0].text(1));
   const auto hash = crypto::hashPassword(wanted);
   database_.write([&](database::Connection& connection) {
-    replacePassword(connection, user_id, &old_hash, hash);
+    // Of two at once the second waits, and proved a password that is the current one no more.
+    if (connection
+            .query(fmt::format("SELECT 1 FROM users u WHERE u.id = $1 AND u.password_hash = $2{}",
+                               lockingUser(connection)),
+                   {user_id, old_hash})
+            .empty())
+      throw Error(Code::Conflict, "the password was changed meanwhile");
+    replacePassword(connection, user_id, hash);
     record(connection, keyring_, doer, "user.password", user_id);
   });
 }
@@ -134,7 +136,7 @@ User SelfService::resetPassword(const std::string& token, const Secret& wanted, 
     lockUserById(connection, found->id);
     const auto taken = tokens_.take(connection, TokenKind::Reset, token);
     if (!taken) refuseToken();
-    replacePassword(connection, taken->user, nullptr, hash);
+    replacePassword(connection, taken->user, hash);
     auto user = requireUserById(connection, taken->user);
     record(connection, keyring_, {fmt::format("address:{}", client.address), client}, "user.password", user.id,
            "success", {{"by", "reset"}});

@@ -54,9 +54,7 @@ class SelfService {
               const std::string& hash, Role role, bool verified) const;
   void changeEmail(database::Connection& connection, const std::string& user_id, const std::string& email,
                    const Doer& doer) const;
-  // nullptr: whatever the password is. Error(Conflict) when it is not the one of `old_hash` any more.
-  static void replacePassword(database::Connection& connection, const std::string& user_id, const std::string* old_hash,
-                              const std::string& hash);
+  void replacePassword(database::Connection& connection, const std::string& user_id, const std::string& hash) const;
 
   database::Database& database_;
   const crypto::Keyring& keyring_;
