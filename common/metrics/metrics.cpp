@@ -6,7 +6,6 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <set>
 #include <shared_mutex>
 #include <tuple>
 
@@ -70,6 +69,7 @@ constexpr Description kHelp[] = {
     {"aragora_recovery_rpo_objective_seconds", "Objective: how much may be lost."},
     {"aragora_recovery_state_failures_total", "Times that the state of recovery could not be read."},
     {"aragora_worker_queue_length", "Requests waiting for a worker."},
+    {"aragora_metrics_dropped_total", "What was not recorded because its family has too many series; a bug of ours."},
     {"aragora_build_info", "Always 1; version and commit as labels."},
     {"process_resident_memory_bytes", "Resident memory."},
     {"process_cpu_seconds_total", "User and system CPU time."},
@@ -86,17 +86,22 @@ std::string helpOf(const std::string& name) {
 
 const prometheus::Histogram::BucketBoundaries kBuckets = {.005, .01, .025, .05, .1, .2, .25, .5,  1,
                                                           2,    2.5, 5,    10,  30, 60, 120, 300, 600};
+constexpr const char* kDropped = "aragora_metrics_dropped_total";
 }  // namespace
 
 struct Registry::Impl {
+  template <typename Metric>
+  struct Family {
+    prometheus::Family<Metric>* kept = nullptr;
+    std::map<Labels, Metric*> series;
+  };
+
   prometheus::Registry registry;
   std::vector<std::function<void(Registry&)>> collectors;
   std::mutex mutex;
-  // Families are looked up by name once; the library's own lookup by labels is a hash map under its lock.
-  std::map<std::string, prometheus::Family<prometheus::Counter>*> counters;
-  std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges;
-  std::map<std::string, prometheus::Family<prometheus::Histogram>*> histograms;
-  std::map<std::string, std::set<prometheus::Gauge*>> set;  // gauges, by name
+  std::map<std::string, Family<prometheus::Counter>> counters;
+  std::map<std::string, Family<prometheus::Gauge>> gauges;
+  std::map<std::string, Family<prometheus::Histogram>> histograms;
 
   struct RequestSeries {
     prometheus::Counter* count;
@@ -117,12 +122,24 @@ struct Registry::Impl {
   };
   std::map<RequestKey, RequestSeries, ByView> requests;
 
-  template <typename Family, typename Builder>
-  Family& family(std::map<std::string, Family*>& families, const std::string& name, Builder builder) {
-    const std::lock_guard lock(mutex);
-    auto& entry = families[name];
-    if (entry == nullptr) entry = &builder.Name(name).Help(helpOf(name)).Register(registry);
-    return *entry;
+  // With the lock held. Null when the family is full.
+  template <typename Metric, typename Builder, typename... Buckets>
+  Metric* series(std::map<std::string, Family<Metric>>& families, Builder builder, const std::string& name,
+                 const Labels& labels, const Buckets&... buckets) {
+    auto& family = families[name];
+    if (family.kept == nullptr) family.kept = &builder.Name(name).Help(helpOf(name)).Register(registry);
+    if (const auto found = family.series.find(labels); found != family.series.end()) return found->second;
+    if (family.series.size() >= kMostSeries) {
+      counter(kDropped, {{"family", name}})->Increment();
+      return nullptr;
+    }
+    return family.series[labels] = &family.kept->Add(labels, buckets...);
+  }
+  prometheus::Counter* counter(const std::string& name, const Labels& labels) {
+    return series(counters, prometheus::BuildCounter(), name, labels);
+  }
+  prometheus::Histogram* histogram(const std::string& name, const Labels& labels) {
+    return series(histograms, prometheus::BuildHistogram(), name, labels, kBuckets);
   }
 };
 
@@ -130,28 +147,27 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
 void Registry::count(const std::string& name, const Labels& labels, double by) {
-  impl_->family(impl_->counters, name, prometheus::BuildCounter()).Add(labels).Increment(by);
+  const std::lock_guard lock(impl_->mutex);
+  if (auto* const counter = impl_->counter(name, labels)) counter->Increment(by);
 }
 
 void Registry::gauge(const std::string& name, double value, const Labels& labels) {
-  auto& family = impl_->family(impl_->gauges, name, prometheus::BuildGauge());
-  auto& series = family.Add(labels);
-  series.Set(value);
   const std::lock_guard lock(impl_->mutex);
-  impl_->set[name].insert(&series);
+  if (auto* const gauge = impl_->series(impl_->gauges, prometheus::BuildGauge(), name, labels)) gauge->Set(value);
 }
 
 void Registry::forgetGauges(std::string_view prefix) {
   const std::lock_guard lock(impl_->mutex);
-  for (auto& [name, series] : impl_->set) {
+  for (auto& [name, family] : impl_->gauges) {
     if (!startsWith(name, prefix)) continue;
-    for (auto* one : series) impl_->gauges.at(name)->Remove(one);
-    series.clear();
+    for (const auto& [labels, gauge] : family.series) family.kept->Remove(gauge);
+    family.series.clear();
   }
 }
 
 void Registry::observe(const std::string& name, double seconds, const Labels& labels) {
-  impl_->family(impl_->histograms, name, prometheus::BuildHistogram()).Add(labels, kBuckets).Observe(seconds);
+  const std::lock_guard lock(impl_->mutex);
+  if (auto* const histogram = impl_->histogram(name, labels)) histogram->Observe(seconds);
 }
 
 void Registry::request(std::string_view route, std::string_view method, int status, double seconds) {
@@ -169,14 +185,17 @@ void Registry::request(std::string_view route, std::string_view method, int stat
                       {"endpoint", pattern},
                       {"handler", pattern},
                       {"status", fmt::format("{}", status)}};
-  auto& counter = impl_->family(impl_->counters, "aragora_http_requests_total", prometheus::BuildCounter()).Add(labels);
-  auto& histogram =
-      impl_->family(impl_->histograms, "aragora_http_request_duration_seconds", prometheus::BuildHistogram())
-          .Add(labels, kBuckets);
-  counter.Increment();
-  histogram.Observe(seconds);
+  Impl::RequestSeries series{};
+  {
+    const std::lock_guard lock(impl_->mutex);
+    series.count = impl_->counter("aragora_http_requests_total", labels);
+    series.seconds = impl_->histogram("aragora_http_request_duration_seconds", labels);
+  }
+  if (series.count == nullptr || series.seconds == nullptr) return;
+  series.count->Increment();
+  series.seconds->Observe(seconds);
   const std::unique_lock lock(impl_->requests_mutex);
-  impl_->requests[std::make_tuple(pattern, std::string(method), status)] = {&counter, &histogram};
+  impl_->requests[std::make_tuple(pattern, std::string(method), status)] = series;
 }
 
 void Registry::onCollect(std::function<void(Registry&)> collector) {

@@ -14,7 +14,8 @@ namespace aragora::edge {
 struct Upgraded;  // upgrade.h
 
 struct Request {
-  std::string method;  // upper case; HEAD arrives as GET with `head` set
+  // One of those that are taken, in upper case; empty when it was none. HEAD arrives as GET with `head` set.
+  std::string method;
   bool head = false;
   std::string target;                        // as it was sent, without the authority
   std::string path;                          // decoded, without the version segment: /api/v1/debates is /api/debates

@@ -98,10 +98,12 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   std::string target(head.target());
   if (target.size() > kTargetLimit) return Refusal{414, "the request target is too long"};
   if (auto refusal = readHost(target, request)) return refusal;
-  request.method = std::string(head.method_string());
-  static const std::set<std::string> kMethods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
-  if (kMethods.count(request.method) == 0)
+  static const std::set<std::string, std::less<>> kMethods = {"GET",   "HEAD",   "POST",   "PUT",
+                                                              "PATCH", "DELETE", "OPTIONS"};
+  const auto method = kMethods.find(std::string_view(head.method_string().data(), head.method_string().size()));
+  if (method == kMethods.end())
     return Refusal{head.method() == bhttp::verb::unknown ? 501 : 405, "this method is not taken here"};
+  request.method = *method;
   if (request.method == "OPTIONS" && target == "*") target = "/";
   request.target = std::string(target);
   auto parsed = parseTarget(target);

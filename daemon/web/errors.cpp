@@ -7,6 +7,21 @@
 namespace aragora::web {
 
 namespace {
+// Of requests that were not understood or not served, by their status. Where an Error has the same status, its name.
+constexpr std::pair<int, std::string_view> kRefusals[] = {
+    {400, "BAD_REQUEST"},         {405, "METHOD_NOT_ALLOWED"},
+    {413, "PAYLOAD_TOO_LARGE"},   {414, "URI_TOO_LONG"},
+    {426, "UPGRADE_REQUIRED"},    {429, "RATE_LIMITED"},
+    {431, "HEADERS_TOO_LARGE"},   {501, "NOT_IMPLEMENTED"},
+    {503, "SERVICE_UNAVAILABLE"}, {505, "HTTP_VERSION_NOT_SUPPORTED"}};
+
+std::string_view refusalName(int status) {
+  for (const auto& [known, name] : kRefusals) {
+    if (known == status) return name;
+  }
+  return "BAD_REQUEST";
+}
+
 edge::Response render(int status, json::object body) {
   edge::Response response;
   response.status = status;
@@ -76,17 +91,19 @@ edge::Response currentErrorResponse(const std::string& request_id, std::string_v
 }
 
 edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id) {
-  auto response = render(refusal.status, bodyOf(refusal.reason, codeOf(refusal.status), request_id));
+  auto response = render(refusal.status, bodyOf(refusal.reason, refusalName(refusal.status), request_id));
   if (refusal.status == 405) response.headers.emplace_back("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   return response;
 }
 
 edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id) {
-  std::int64_t limit = 0;
+  Rate rate;
   for (const auto& one : standings) {
-    if (!one.verdict.allowed) limit = one.limit.rate.limit;
+    if (!one.verdict.allowed) rate = one.limit.rate;
   }
-  auto body = bodyOf(fmt::format("more than {} {} a minute", limit, what), info(Code::RateLimited).name, request_id);
+  const auto* const window = rate.window > std::chrono::minutes(1) ? "an hour" : "a minute";
+  auto body =
+      bodyOf(fmt::format("more than {} {} {}", rate.limit, what, window), info(Code::RateLimited).name, request_id);
   body["hint"] = body["suggestion"] = "slow down";
   body["retry_after"] = retryAfter(standings);
   auto response = render(429, std::move(body));

@@ -11,7 +11,7 @@ namespace aragora::web {
 edge::Response errorResponse(const Error& error, const std::string& request_id);
 // Renders the exception that is being handled. What the database says is ours alone: 5xx for callers, whole in the log.
 edge::Response currentErrorResponse(const std::string& request_id, std::string_view what);
-// For requests that were not understood or not let in: the code is BAD_REQUEST where there is no better one.
+// For requests that were not understood or not served; each status has a code of its own.
 edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& request_id);
 // 429 with the headers that say when to come back. `what` is counted: "requests".
 edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id);

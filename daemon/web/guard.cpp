@@ -93,29 +93,24 @@ class Guard::Exchange : public edge::Exchange {
     request_.client_address = request_.peer;
   }
 
+  // What the head alone decides is answered once it was counted, like everything else: see admitted().
   std::optional<Response> admit() override {
     try {
       identifyClient();
-      const auto origin = request_.header("origin");
-      if (request_.method == "OPTIONS") return settings_->cors.preflight(origin);
-      if (auto refused = findRoute()) return refused;
-      // Another site's page must not change anything in the name of its visitor, nor listen in a WebSocket.
-      if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin) &&
-          !(route_->own_page && sameOrigin(origin)))
-        throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
-      requireKnownQuery(*route_, request_);
-      if (route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
-        guard_.metrics_.count("aragora_http_shed_total", {{"reason", "memory"}});
-        return refuse({503, "the server is short of memory"});
-      }
-      return std::nullopt;
     } catch (const Error& error) {
+      if (auto too_often = countStray()) return too_often;
       return errorResponse(error, request_.request_id);
     }
+    by_head_ = decideByHead();
+    if (!by_head_ && route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
+      guard_.metrics_.count("aragora_http_shed_total", {{"reason", "memory"}});
+      return refuse({503, "the server is short of memory"});
+    }
+    return std::nullopt;
   }
 
   bool ask(std::function<void()> go_on) override {
-    if (!route_->counted) return false;
+    if (!counted()) return false;
     auto now =
         guard_.limits_.count(limitsByHead(), Counting::Take, [this, go_on = std::move(go_on)](Standings standings) {
           standings_ = std::move(standings);
@@ -125,7 +120,10 @@ class Guard::Exchange : public edge::Exchange {
     return !now;
   }
 
-  std::optional<Response> admitted() override { return refusalByLimits(); }
+  std::optional<Response> admitted() override {
+    if (auto refused = refusalByLimits()) return refused;
+    return by_head_ ? std::optional(by_head_()) : std::nullopt;
+  }
 
   std::size_t bodyLimit() const override { return route_ != nullptr ? route_->body_limit : kDefaultBodyLimit; }
   void setBody(std::string body) override { request_.body = std::move(body); }
@@ -165,7 +163,11 @@ class Guard::Exchange : public edge::Exchange {
     return handle();
   }
 
-  Response refuse(const edge::Refusal& refusal) override { return refusalResponse(refusal, request_.request_id); }
+  Response refuse(const edge::Refusal& refusal) override {
+    const bool ours = refusal.status == 503 || refusal.status == 429;  // there was no room
+    if (auto too_often = ours || judged_ ? std::nullopt : countStray()) return std::move(*too_often);
+    return refusalResponse(refusal, request_.request_id);
+  }
 
   void finish(Response& response, std::chrono::steady_clock::duration taken) override {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
@@ -176,9 +178,8 @@ class Guard::Exchange : public edge::Exchange {
     addHeaders(standings_, response);
     if (request_.secure)
       response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
-    guard_.metrics_.request(route_ != nullptr ? route_->pattern : std::string_view("unmatched"),
-                            request_.head ? "HEAD" : request_.method, response.status,
-                            std::chrono::duration<double>(taken).count());
+    guard_.metrics_.request(route_ != nullptr ? route_->pattern : std::string_view("unmatched"), methodSeen(),
+                            response.status, std::chrono::duration<double>(taken).count());
   }
 
  private:
@@ -193,36 +194,92 @@ class Guard::Exchange : public edge::Exchange {
     request_.secure = request_.secure || client.secure;
   }
 
-  std::optional<Response> findRoute() {
+  // Empty when the head alone decides nothing. What answers is made later, if at all: it may be long.
+  std::function<Response()> decideByHead() {
+    const auto origin = std::string(request_.header("origin"));
+    if (request_.method == "OPTIONS")
+      return [this, origin] { return orError([&] { return settings_->cors.preflight(origin); }); };
     auto match = guard_.router_.match(request_.method, request_.path);
-    if (match.route != nullptr) {
-      route_ = match.route;
-      request_.parameters = std::move(match.parameters);
-      return std::nullopt;
+    if (match.route == nullptr)
+      return [this, allowed = std::move(match.allowed)] { return allowed.empty() ? notFound() : notTaken(allowed); };
+    route_ = match.route;
+    request_.parameters = std::move(match.parameters);
+    try {
+      // Another site's page must not change anything in the name of its visitor, nor listen in a WebSocket.
+      if (!origin.empty() && (request_.method != "GET" || request_.path == "/ws") && !settings_->cors.allows(origin) &&
+          !(route_->own_page && sameOrigin(origin)))
+        throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
+      requireKnownQuery(*route_, request_);
+    } catch (const Error& error) {
+      return [this, error] { return errorResponse(error, request_.request_id); };
     }
-    if (match.allowed.empty()) {
-      const auto known = guard_.router_.near(request_.path);
-      throw Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
-                  "there are: " + join(known, ", "));
+    return {};
+  }
+
+  template <typename Function>
+  Response orError(Function&& function) const {
+    try {
+      return function();
+    } catch (const Error& error) {
+      return errorResponse(error, request_.request_id);
     }
-    const auto methods = join(match.allowed, ", ");
-    auto response =
-        errorResponse(Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request_.path, 200), methods)),
-                      request_.request_id);
-    response.headers.emplace_back("Allow", methods);
+  }
+
+  Response notFound() const {
+    const auto known = guard_.router_.near(request_.path);
+    return errorResponse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
+                               "there are: " + join(known, ", ")),
+                         request_.request_id);
+  }
+
+  Response notTaken(const std::vector<std::string>& allowed) const {
+    auto response = errorResponse(
+        Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request_.path, 200), join(allowed, ", "))),
+        request_.request_id);
+    response.headers.emplace_back("Allow", join(allowed, ", ") + ", OPTIONS");
     return response;
   }
 
+  // A label of metrics: never what a client made up.
+  std::string_view methodSeen() const {
+    if (request_.head) return "HEAD";
+    return request_.method.empty() ? std::string_view("other") : std::string_view(request_.method);
+  }
+
+  // Some routes are not; what leads nowhere is.
+  bool counted() const { return route_ == nullptr || route_->counted; }
+
+  // Whether it is known for whom it asks: many proxies do not say it of WebSockets, or of what they could not read.
+  bool clientIsKnown() const {
+    return request_.client_address != request_.peer || !net::anyContains(settings_->trusted_proxies, request_.peer);
+  }
+
+  // A request that was not understood: by its address, and without waiting for other instances. Its refusal when there
+  // were too many; what another instance says after it, the next one hears.
+  std::optional<Response> countStray() {
+    judged_ = true;
+    try {
+      identifyClient();
+    } catch (const Error&) {  // then it is of the other end
+    }
+    if (!clientIsKnown()) return std::nullopt;
+    auto now = guard_.limits_.count({limitOf(Bucket::Address, networkKey(request_.client_address))}, Counting::Take,
+                                    [](const Standings&) {});
+    if (now) standings_ = std::move(*now);
+    return refusalByLimits();
+  }
+
   // What the head alone says of who asks: the address, and the caller when that needs no look-up.
-  LimitsOf limitsByHead() const {
+  LimitsOf limitsByHead() {
+    judged_ = true;
     LimitsOf limits{limitOf(Bucket::Address, networkKey(request_.client_address))};
+    if (by_head_) return limits;
     const auto caller = callerNow();
     if (caller) appendLimitsOf(*caller, limits);
     // Handshakes that are refused anyway are counted as requests only; and so are those of a proxy that does not say
-    // for whom it asks, as many do for WebSockets: they are of all its clients.
+    // for whom it asks: they are of all its clients.
     const bool may = !caller || accounts::permits(*caller, route_->permission);
-    const bool known = route_->strictly != Bucket::Handshakes || request_.client_address != request_.peer ||
-                       !net::anyContains(settings_->trusted_proxies, request_.peer);
+    const bool known = route_->strictly != Bucket::Handshakes || clientIsKnown();
     if (route_->strictly && !ofCaller(*route_->strictly) && may && known)
       limits.push_back(limitOf(*route_->strictly, networkKey(request_.client_address)));
     return limits;
@@ -283,7 +340,8 @@ class Guard::Exchange : public edge::Exchange {
       if (route_->strictly) request_.one_more = [this] { return oneMore(); };
       return route_->handler(request_);
     } catch (...) {
-      return currentErrorResponse(request_.request_id, fmt::format("{} {}", request_.method, request_.path));
+      return currentErrorResponse(request_.request_id,
+                                  fmt::format("{} {}", request_.method, printable(request_.path, 200)));
     }
   }
 
@@ -291,7 +349,9 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
+  std::function<Response()> by_head_;
   Standings standings_;
+  bool judged_ = false;  // by the limit of its address
   bool resolved_ = false;
 };
 

@@ -1,7 +1,8 @@
-// What stands between a parsed request and its handler, in this order: request id, client address, route, origin, query
-// parameters, rate limits, asked of all instances; then, in a worker where it takes the database, the caller, its
-// permission and its own limits. Around every answer: CORS and security headers, errors rendered in one place, metrics.
-// Thread-safe; reload() swaps the settings.
+// What stands between a parsed request and its handler, in this order: request id, client address, rate limits, asked
+// of all instances, for whatever is not a route that is never counted; route, origin, query parameters; then, in a
+// worker where it takes the database, the caller, its permission and its own limits. What is malformed counts as well.
+// Around every answer: CORS and security headers, errors rendered in one place, metrics. Thread-safe; reload() swaps
+// the settings.
 #pragma once
 
 #include <atomic>

@@ -135,5 +135,16 @@ class Hints(unittest.TestCase):
         self.assertGreater(commands, 15)
 
 
+class Documents(unittest.TestCase):
+    def test_what_the_security_page_names_is_there(self):
+        named = re.findall(r"`((?:daemon|common|cli|systemd|tests|docs|scripts|man)/[^`]*|test_[a-z_]+)`", (SOURCE / "docs/security.md").read_text())
+        self.assertGreater(len(named), 30)
+        for name in named:
+            with self.subTest(name):
+                path = f"tests/system/{name}.py" if name.startswith("test_") else name
+                # A module is named by the beginning of its files.
+                self.assertTrue((SOURCE / path).exists() or list(SOURCE.glob(path + ("" if "*" in path else ".*"))), "nothing is there")
+
+
 if __name__ == "__main__":
     main()

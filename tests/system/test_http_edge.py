@@ -186,6 +186,28 @@ class HttpEdge(unittest.TestCase):
         status, _, data = self.daemon.request("POST", "/api/debates", b"x=1", {"Content-Type": "application/x-www-form-urlencoded"})
         self.assertEqual(status, 415)
 
+    def test_each_status_has_a_code_of_its_own(self):
+        head = lambda line, *more: "\r\n".join((line, "Host: x", *more, "", "")).encode()
+        for sent, status, code in ((b"nonsense\r\n\r\n", 400, "BAD_REQUEST"), (head("TRACE / HTTP/1.1"), 405, "METHOD_NOT_ALLOWED"), (head("BREW / HTTP/1.1"), 501, "NOT_IMPLEMENTED"),
+                                   (head("POST /api/debates HTTP/1.1", "Transfer-Encoding: gzip"), 501, "NOT_IMPLEMENTED"), (head("GET / HTTP/1.1", *(f"H{i}: x" for i in range(150))), 431, "HEADERS_TOO_LARGE"),
+                                   (head("GET / HTTP/1.1", "Long: " + "x" * 40_000), 431, "HEADERS_TOO_LARGE"), (head("GET /" + "x" * 9000 + " HTTP/1.1"), 414, "URI_TOO_LONG"),
+                                   (head("GET / HTTP/2.0"), 505, "HTTP_VERSION_NOT_SUPPORTED"), (head("GET /ws HTTP/1.1"), 426, "UPGRADE_REQUIRED"),
+                                   (head("POST /api/auth/login HTTP/1.1", "Content-Length: 9000"), 413, "PAYLOAD_TOO_LARGE")):
+            answer = self.daemon.raw(sent, timeout=1)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), (sent[:60], answer[:200]))
+            self.assertEqual(json.loads(answer[answer.index(b"\r\n\r\n"):])["code"], code, sent[:60])
+
+    def test_no_label_is_what_a_client_made_up(self):
+        head = b" /api/%b HTTP/1.1\r\nHost: %b\r\nUser-Agent: %b\r\nX-Request-ID: %b\r\nOrigin: https://%b\r\n\r\n"
+        for number in range(200):
+            made_up = b"MADEUP%d" % number
+            for method in (made_up + b"X" * 20_000, b"GET", b"TRACE"):
+                self.daemon.raw(method + head % ((made_up,) * 5) if method != b"GET" else b"GET" + head[:-2] % ((made_up,) * 5) + b"Connection: close\r\n\r\n")
+        text = self.daemon.request("GET", "/metrics")[2].decode()
+        self.assertLess(len(text), 1_000_000)
+        self.assertNotIn("MADEUP", text)
+        self.assertRegex(text, r'aragora_http_requests_total{endpoint="unmatched",handler="unmatched",method="other",status="501"} \d{3}')
+
     def test_an_empty_body_is_an_empty_object_and_does_not_hang(self):
         started = time.monotonic()
         status, _, data = self.daemon.request("POST", "/api/debates")

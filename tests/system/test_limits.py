@@ -75,8 +75,6 @@ class Shared(unittest.TestCase):
             for left, (path, expected) in zip((59, 58, 57), (("/api/agents", 200), ("/api/debates/none", 404), ("/api/agents?odd=1", 400))):
                 _, headers, _ = answer = ask(daemons[left % 2], path=path)
                 self.assertEqual(answer[0], expected)
-                if expected == 400:
-                    continue  # refused by its head alone
                 self.assertEqual(headers["ratelimit-policy"], '"default";q=60;w=60')
                 self.assertRegex(headers["ratelimit"], f'^"default";r={left};t=(60|59|58|57)$')
                 self.assertEqual((headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]), ("60", str(left)))
@@ -133,6 +131,46 @@ class Shared(unittest.TestCase):
         with instances(2, service("TEST_REDIS")) as (sandbox, daemons):
             password = sandbox.run("user", "add", "--email", "ada@example.org", "--role", "member", check=0).stdout.strip().splitlines()[-1]
             self.assertEqual({daemons[turn % 2].post("/api/auth/login", {"email": "ada@example.org", "password": password})[0] for turn in range(12)}, {200})
+
+
+class Strays(unittest.TestCase):
+    """What is refused before it reaches a route costs its sender as much as the rest."""
+
+    KINDS = {"nothing there": (404, "GET /api/nothing/there HTTP/1.1"), "another method": (405, "DELETE /api/agents HTTP/1.1"), "another question": (400, "GET /api/agents?odd=1 HTTP/1.1"),
+             "a foreign origin": (403, "POST /api/debates HTTP/1.1", "Origin: https://evil.example"), "a preflight": (403, "OPTIONS /api/debates HTTP/1.1", "Origin: https://evil.example"),
+             "a good preflight": (204, "OPTIONS /api/debates HTTP/1.1", "Origin: http://localhost:3000"), "no method of ours": (501, "BREW /api/agents HTTP/1.1"),
+             "two hosts": (400, "GET /api/agents HTTP/1.1", "Host: y"), "no target": (400, "GET /% HTTP/1.1"), "another version": (505, "GET / HTTP/2.0")}
+
+    @staticmethod
+    def status(daemon, address, line, *more):
+        answer = daemon.raw("\r\n".join((line, "Host: x", f"X-Forwarded-For: {address}", "Connection: close", *more, "", "")).encode())
+        return int(answer.split()[1]), answer
+
+    def test_they_are_counted_with_everything_else(self):
+        with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="10") as daemon:
+            for number, (kind, (expected, *lines)) in enumerate(self.KINDS.items()):
+                if kind == "another version":
+                    continue  # its fields are not read: by the address of its connection, below
+                address = f"203.0.113.{number}"
+                statuses = [self.status(daemon, address, *lines)[0] for _ in range(14)]
+                self.assertEqual((statuses[:10], set(statuses[11:])), ([expected] * 10, {429}), kind)
+                self.assertEqual(ask(daemon, address)[0], 429, kind)
+                self.assertEqual(ask(daemon, address, "/api/health")[0], 200, "never counted")
+            _, answer = self.status(daemon, "203.0.113.0", "GET /api/nothing/there HTTP/1.1")
+            self.assertIn(b"RATE_LIMITED", answer)
+            self.assertNotIn(b"/api/debates", answer, "the list of routes is not even made")
+            self.assertEqual({self.status(daemon, "203.0.113.99", *self.KINDS["another version"][1:])[0] for _ in range(30)}, {505}, "a trusted proxy's is of all its clients")
+        with Sandbox() as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="10", ARAGORA_TRUSTED_PROXIES="192.0.2.1") as daemon:
+            statuses = [self.status(daemon, "203.0.113.99", *self.KINDS["another version"][1:])[0] for _ in range(14)]
+            self.assertEqual((statuses[:9], set(statuses[11:])), ([505] * 9, {429}), statuses)  # one was spent on being ready, maybe
+
+    def test_over_all_instances(self):
+        with instances(2, service("TEST_REDIS"), ARAGORA_IP_RATE_LIMIT="60") as (_, daemons):
+            for number, kind in enumerate(("nothing there", "no method of ours")):
+                statuses = [self.status(daemons[turn % 2], f"203.0.113.{number}", *self.KINDS[kind][1:])[0] for turn in range(100)]
+                passed = 100 - statuses.count(429)
+                self.assertGreaterEqual(passed, 59, kind)
+                self.assertLessEqual(passed, 70, kind)
 
 
 class Troubled(unittest.TestCase):
