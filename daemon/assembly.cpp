@@ -357,6 +357,7 @@ void Assembly::start() {
   parts.refusals.start();
   parts.audit_watch.start();
   parts.started = true;
+  parts.hub.start();
   parts.io.start();
   parts.listener.start();
   parts.backups.start();

@@ -35,7 +35,13 @@ std::vector<std::string> Watched::all() const {
 }
 
 Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
-    : options_(options), watched_(std::make_shared<Watched>()) {
+    : options_(options),
+      callers_(std::make_shared<Callers>(services.authenticator,
+                                         [this](const std::set<Credential>& gone) {
+                                           for (const auto& shard : shards_) shard->end(gone);
+                                         })),
+      watched_(std::make_shared<Watched>()) {
+  services.callers = callers_;
   services.place_of = [places = places_, most = options.sockets_per_account](const accounts::Principal& principal) {
     return enterAccount(places, principal, most);
   };
@@ -45,7 +51,9 @@ Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
   }
 }
 
-Hub::~Hub() = default;
+Hub::~Hub() { callers_->stop(); }
+
+void Hub::start() { callers_->start(); }
 
 void Hub::addRoute(web::Router& router) {
   router.add({.method = "GET",
@@ -120,6 +128,7 @@ std::size_t Hub::clients() const {
 }
 
 void Hub::closeAll() {
+  callers_->stop();
   for (const auto& shard : shards_) shard->closeAll();
 }
 

@@ -25,6 +25,8 @@ struct HubOptions {
   std::int64_t messages_per_minute = 600;  // from one client; 0 is no limit
 };
 
+class Callers;
+
 struct HubServices {
   store::Debates& debates;
   edge::WorkerPool& workers;
@@ -35,6 +37,7 @@ struct HubServices {
   std::function<void(const std::string& address, const std::string& request_id)> refused;
   // The hub's own: a place among the sockets of an account; nullptr when there are too many.
   std::function<std::shared_ptr<void>(const accounts::Principal&)> place_of = {};
+  std::shared_ptr<Callers> callers = {};  // the hub's own, with the shards
 };
 
 class Shard;
@@ -60,6 +63,7 @@ class Hub {
 
   // GET /ws: the same way as every other request until its connection is taken over.
   void addRoute(web::Router& router);
+  void start();  // looking whose sessions end
   void publish(const store::Event& event);
   bool watches(const std::string& debate_id) const { return watched_->any(debate_id); }
   std::vector<std::string> watched() const { return watched_->all(); }
@@ -79,6 +83,7 @@ class Hub {
                                             std::size_t most);
 
   HubOptions options_;
+  std::shared_ptr<Callers> callers_;            // with the shards
   std::shared_ptr<Watched> watched_;            // with the shards, which outlive the hub while clients leave
   std::vector<std::shared_ptr<Shard>> shards_;  // with the sessions
   std::shared_ptr<Places> places_ = std::make_shared<Places>();  // with whoever holds a place

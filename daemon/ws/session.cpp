@@ -69,6 +69,7 @@ Session::Session(edge::Upgraded&& upgraded, std::shared_ptr<Shard> shard, Openin
       upgraded_(std::move(upgraded)),
       shard_(std::move(shard)),
       opening_(std::move(opening)),
+      shown_(shard_->services().callers->enter(opening_.principal)),
       hold_back_(shard_->context()),
       retry_(shard_->context()) {
   shard_->enter(*this);
@@ -132,13 +133,15 @@ void Session::live(const FramePtr& frame) {
   if (frame->seq <= subscription.last_seq) return;
   subscription.more = true;
   if (subscription.behind) return;
-  if (frame->seq == subscription.last_seq + 1) {
+  if (frame->seq == subscription.last_seq + 1 && !unsure()) {
     subscription.last_seq = frame->seq;
     return send(frame);
   }
-  subscription.behind = true;  // a gap: the store has what is missing
+  subscription.behind = true;  // a gap, or not to be said yet: the store has what is missing
   replayNext();
 }
+
+bool Session::unsure() const { return shown_ && shard_->services().callers->overdue(); }
 
 void Session::close() { closeWith(websocket::close_code::going_away, "the server is stopping"); }
 
@@ -274,6 +277,7 @@ void Session::authenticated(std::optional<accounts::Principal> principal, bool f
   if (first) opening_.by_account = shard_->services().place_of(*principal);
   if (!opening_.by_account) return end("too many WebSockets of this account");
   opening_.principal = std::move(*principal);
+  shown_ = shard_->services().callers->enter(opening_.principal);
   send(makeFrame({{"type", "authenticated"}, {"data", json::object{{"authenticated", true}}}}));
   if (first && !opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since);
 }
@@ -305,6 +309,7 @@ void Session::replayNext() {
       std::find_if(subscriptions_.begin(), subscriptions_.end(), [](const auto& entry) { return entry.second.behind; });
   if (found == subscriptions_.end()) return;
   replaying_ = true;
+  if (unsure()) return replayed(found->first, {}, true, true);
   found->second.more = false;
   // The one reference goes to the worker and comes back with the batch, so that it is never dropped over there.
   const bool accepted = shard_->services().workers.post(
@@ -319,7 +324,7 @@ void Session::replayNext() {
 }
 
 void Session::replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed) {
-  if (failed) {  // the database is away or the workers are busy: again in a while
+  if (failed || unsure()) {  // the database is away or the workers are busy: again in a while
     retry_.expires_after(kReplayAgain);
     return retry_.async_wait([self = shared_from_this()](beast::error_code error) {
       self->replaying_ = false;

@@ -78,11 +78,14 @@ class Session : public std::enable_shared_from_this<Session> {
   void replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed);
   void push(FramePtr frame);
   void write();
+  // Whether it is not known at the moment that its session or key is good: then nothing of a debate is said.
+  bool unsure() const;
 
   boost::beast::websocket::stream<edge::Stream> stream_;
   edge::Upgraded upgraded_;  // without its socket
   std::shared_ptr<Shard> shard_;
   Opening opening_;
+  std::shared_ptr<void> shown_;  // while it is held it is asked whether they are good; null for whom nobody ends
   boost::asio::steady_timer hold_back_;
   boost::asio::steady_timer retry_;
   boost::beast::flat_buffer buffer_;

@@ -2,9 +2,6 @@
 
 #include <boost/asio/post.hpp>
 
-#include <map>
-#include <set>
-
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "daemon/ws/session.h"
@@ -15,14 +12,7 @@ namespace net = boost::asio;
 
 namespace {
 constexpr auto kHeartbeat = std::chrono::seconds(15);
-constexpr auto kLooksAtCallers = std::chrono::seconds(1);
-
-// What may end of a caller; nothing of those that the configuration names.
-using Credential = std::pair<std::string, std::int64_t>;
-Credential credentialOf(const accounts::Principal& caller) {
-  if (caller.key) return {caller.key->id, 0};
-  return caller.access ? Credential{caller.access->session, caller.access->token_version} : Credential{};
-}
+constexpr auto kSweep = std::chrono::seconds(1);
 
 // A copy: whoever is dropped leaves the set while it is walked.
 std::vector<Session*> copyOf(const std::unordered_set<Session*>& sessions) {
@@ -37,12 +27,12 @@ Shard::Shard(edge::IoThreads::Context& context, HubOptions options, HubServices 
       services_(std::move(services)),
       watched_(std::move(watched)),
       heartbeat_timer_(context),
-      callers_timer_(context) {}
+      sweep_timer_(context) {}
 
 void Shard::start() {
   net::post(context_, [self = shared_from_this()] {
     self->heartbeat();
-    self->lookAtCallers();
+    self->sweep();
   });
 }
 
@@ -63,7 +53,7 @@ void Shard::closeAll() {
 void Shard::dropAll() {
   net::post(context_, [self = shared_from_this()] {
     self->heartbeat_timer_.cancel();
-    self->callers_timer_.cancel();
+    self->sweep_timer_.cancel();
     for (auto* session : copyOf(self->sessions_)) session->drop();
   });
 }
@@ -88,70 +78,43 @@ void Shard::forget(const std::string& debate_id, Session& session) {
   watched_->remove(debate_id);
 }
 
+// Armed again first, as sweep() is: whatever one of them throws, there is a next one.
 void Shard::heartbeat() {
   heartbeat_timer_.expires_after(kHeartbeat);
   heartbeat_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
     if (error) return;
-    if (!self->sessions_.empty()) {
-      const auto frame = makeFrame({{"type", "heartbeat"},
-                                    {"data", json::object{{"server_time", static_cast<double>(nowMicros()) / 1e6},
-                                                          {"active_debates", self->services_.active_debates()},
-                                                          {"connected_clients", self->clients()}}}});
-      for (auto* session : copyOf(self->sessions_)) session->send(frame);
-    }
     self->heartbeat();
+    if (self->sessions_.empty()) return;
+    const auto frame = makeFrame({{"type", "heartbeat"},
+                                  {"data", json::object{{"server_time", static_cast<double>(nowMicros()) / 1e6},
+                                                        {"active_debates", self->services_.active_debates()},
+                                                        {"connected_clients", self->clients()}}}});
+    for (auto* session : copyOf(self->sessions_)) session->send(frame);
   });
 }
 
-void Shard::lookAtCallers() {
-  callers_timer_.expires_after(kLooksAtCallers);
-  callers_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+void Shard::sweep() {
+  sweep_timer_.expires_after(kSweep);
+  sweep_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
     if (error) return;
+    self->sweep();
     const auto now = nowMicros();
-    std::map<Credential, accounts::Principal> callers;
     for (auto* session : copyOf(self->sessions_)) {
       if (!session->open()) {
         if (session->lingers(now)) session->drop();
       } else if (const auto why = session->overdue(now); !why.empty()) {
         session->end(why);
-      } else if (const auto credential = credentialOf(session->principal()); !credential.first.empty()) {
-        callers.emplace(credential, session->principal());
       }
     }
-    std::vector<accounts::Principal> list;
-    list.reserve(callers.size());
-    for (auto& [credential, caller] : callers) list.push_back(std::move(caller));
-    if (!list.empty() && !self->asking_) self->askAbout(std::move(list));
-    self->lookAtCallers();
   });
 }
 
-// While the database cannot say it, nobody gets anything new to read either.
-void Shard::askAbout(std::vector<accounts::Principal> callers) {
-  asking_ = services_.workers.post([self = shared_from_this(), callers = std::move(callers)](edge::Turn turn) mutable {
-    std::vector<bool> ended(callers.size(), false);
-    try {
-      if (turn == edge::Turn::InTime) ended = self->services_.authenticator.ended(callers);
-    } catch (const std::exception& error) {
-      log::debug("whether sessions of WebSockets have ended could not be asked: {}", error.what());
+void Shard::end(const std::set<Credential>& gone) {
+  net::post(context_, [self = shared_from_this(), gone] {
+    for (auto* session : copyOf(self->sessions_)) {
+      if (session->open() && gone.count(credentialOf(session->principal())) > 0) session->end("the session has ended");
     }
-    auto& context = self->context_;
-    net::post(context, [self = std::move(self), callers = std::move(callers), ended = std::move(ended)] {
-      self->asking_ = false;
-      self->endCallers(callers, ended);
-    });
   });
-}
-
-void Shard::endCallers(const std::vector<accounts::Principal>& callers, const std::vector<bool>& ended) {
-  std::set<Credential> gone;
-  for (std::size_t i = 0; i < callers.size(); ++i) {
-    if (ended[i]) gone.insert(credentialOf(callers[i]));
-  }
-  if (gone.empty()) return;
-  for (auto* session : copyOf(sessions_)) {
-    if (session->open() && gone.count(credentialOf(session->principal())) > 0) session->end("the session has ended");
-  }
 }
 
 }  // namespace aragora::ws

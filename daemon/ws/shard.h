@@ -1,11 +1,12 @@
-// Private to daemon/ws: the clients of one I/O thread. Everything but deliver(), clients(), closeAll() and dropAll()
-// runs in that thread. Kept by the hub and by its sessions.
+// Private to daemon/ws: the clients of one I/O thread. Everything but deliver(), clients(), closeAll(), dropAll() and
+// end() runs in that thread. Kept by the hub and by its sessions.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
 
 #include <unordered_set>
 
+#include "daemon/ws/callers.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::ws {
@@ -21,6 +22,8 @@ class Shard : public std::enable_shared_from_this<Shard> {
   std::size_t clients() const { return count_.load(std::memory_order_relaxed); }
   void closeAll();
   void dropAll();
+  // Whose session or key has ended, here or elsewhere, is let go.
+  void end(const std::set<Credential>& gone);
 
   edge::IoThreads::Context& context() { return context_; }
   const HubServices& services() const { return services_; }
@@ -32,18 +35,15 @@ class Shard : public std::enable_shared_from_this<Shard> {
 
  private:
   void heartbeat();
-  // Every second: whoever's session or key has ended, here or elsewhere, is let go.
-  void lookAtCallers();
-  void askAbout(std::vector<accounts::Principal> callers);
-  void endCallers(const std::vector<accounts::Principal>& callers, const std::vector<bool>& ended);
+  // Every second: whose time is over, and who lingers.
+  void sweep();
 
   edge::IoThreads::Context& context_;
   HubOptions options_;
   HubServices services_;
   std::shared_ptr<Watched> watched_;  // with the hub
   boost::asio::steady_timer heartbeat_timer_;
-  boost::asio::steady_timer callers_timer_;
-  bool asking_ = false;
+  boost::asio::steady_timer sweep_timer_;
   std::unordered_set<Session*> sessions_;
   std::unordered_map<std::string, std::unordered_set<Session*>> subscribers_;
   std::atomic<std::size_t> count_{0};

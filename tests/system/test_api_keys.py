@@ -8,6 +8,7 @@ import secrets
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 import unittest
 import zlib
@@ -402,6 +403,88 @@ class Instances(Sockets):
                 return False
         opened = await asyncio.gather(*[open_at(daemon) for daemon in [self.daemon, self.other] * 6])
         self.assertEqual(opened.count(True), 1)
+
+
+class Unsure(unittest.IsolatedAsyncioTestCase):
+    """Sockets of sessions while the daemon cannot look, or has other things to do."""
+    frame, closes_within, url, log_in = Sockets.frame, Sockets.closes_within, Sockets.url, Sockets.log_in
+
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.database = self.stack.enter_context(postgres_database())
+        self.token = strong_secret()
+        self.sandbox = self.stack.enter_context(Sandbox(DATABASE_URL=self.database, ARAGORA_API_TOKEN=self.token, JWT_SECRET=strong_secret(), ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)))
+        self.sandbox.run("migrate", check=0)
+        self.password = self.sandbox.run("user", "add", "ada@example.org", check=0).stdout.strip().splitlines()[-1]
+
+    def start(self, **environment):
+        self.daemon = self.stack.enter_context(Daemon(self.sandbox, **environment))
+
+    @contextlib.contextmanager
+    def locked(self, table):
+        holder = subprocess.Popen(["psql", "-qAtX", self.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 1;\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline(), "1\n")
+            yield
+        finally:
+            holder.communicate("ROLLBACK;\n")
+
+    async def test_a_session_that_ends_while_every_worker_is_busy_closes_its_socket(self):
+        self.start(ARAGORA_WORKERS="1", ARAGORA_QUEUE_MS="300")
+        debate = self.daemon.post("/api/debates", {"task": "t", "rounds": 0}, **bearer(self.token))[1]["debate_id"]
+        self.daemon.sandbox.run("user", "list", check=0)
+        done = threading.Event()
+
+        def flood():
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    self.daemon.request("GET", f"/api/debates/{debate}/events", headers=bearer(self.token), timeout=60)
+
+        async with websockets.connect(self.url(), extra_headers=bearer(self.log_in())) as socket:
+            await self.frame(socket, "connection_info")
+            with self.locked("debates, debate_events"):
+                threads = [threading.Thread(target=flood) for _ in range(8)]
+                for thread in threads:
+                    thread.start()
+                try:
+                    await asyncio.sleep(0.5)
+                    await asyncio.to_thread(self.sandbox.run, "user", "disable", "ada@example.org", check=0)
+                    await self.closes_within(socket, 2)
+                finally:
+                    done.set()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+
+    async def test_while_nobody_can_say_whether_a_session_lives_it_hears_nothing_and_then_everything(self):
+        self.start()
+        access = self.log_in()
+        key = self.daemon.post("/api/auth/api-keys", {}, **bearer(access))[1]["key"]
+        async with websockets.connect(self.url(), extra_headers=bearer(access)) as session, websockets.connect(self.url(), extra_headers=bearer(key)) as keyed, \
+                websockets.connect(self.url(), extra_headers=bearer(self.token)) as operator:
+            with self.locked("sessions, api_keys"):
+                await asyncio.sleep(2.2)  # the promise: what was known before is not worth more
+                debate = self.daemon.post("/api/debates", {"task": "unheard", "rounds": 0}, **bearer(self.token))[1]["debate_id"]
+                for socket in (session, keyed, operator):
+                    await socket.send(json.dumps({"type": "subscribe", "debate_id": debate}))
+                await self.frame(operator, "debate_end")
+                for socket in (session, keyed):
+                    await self.frame(socket, "subscribed")
+                    with self.assertRaises(TimeoutError):
+                        async with asyncio.timeout(1):
+                            while True:
+                                self.assertNotIn("seq", json.loads(await socket.recv()))
+            for socket in (session, keyed):
+                heard = []
+                async with asyncio.timeout(20):
+                    while not heard or heard[-1]["type"] != "debate_end":
+                        frame = json.loads(await socket.recv())
+                        heard += [frame] if "seq" in frame else []
+                self.assertEqual([frame["seq"] for frame in heard], list(range(1, len(heard) + 1)))
+            self.daemon.post("/api/auth/logout", None, **bearer(access))
+            await self.closes_within(session, 2)
 
 
 if __name__ == "__main__":
