@@ -30,8 +30,8 @@ void Door::accept(Gate& gate) {
   gate.acceptor.async_accept([self = shared_from_this(), &gate](beast::error_code error, net::ip::tcp::socket socket) {
     if (error == net::error::operation_aborted || self->closed_) return;
     if (!error) {
-      self->welcome(std::move(socket), gate.entrance);
-      return self->accept(gate);
+      self->accept(gate);  // first: what a welcome throws ends the one who came, not the door
+      return self->welcome(std::move(socket), gate.entrance);
     }
     // Out of descriptors, most likely: take a breath instead of spinning.
     gate.pause.expires_after(kPauseAfterFailure);
@@ -95,12 +95,12 @@ void Door::sweep() {
   sweep_timer_.expires_after(kSweep);
   sweep_timer_.async_wait([self = shared_from_this()](beast::error_code error) {
     if (error) return;
+    self->sweep();  // first: whatever this one throws, there is a next one
     const auto now = std::chrono::steady_clock::now();
     self->shared_->workers.turnAwayLate();
     // A copy: a closed connection leaves the set while it is walked.
     const std::vector<Connection*> all(self->connections_.begin(), self->connections_.end());
     for (auto* connection : all) connection->checkDeadline(now);
-    self->sweep();
   });
 }
 

@@ -80,9 +80,9 @@ void WorkerPool::run(std::stop_token stop) {
   const interrupt::Minding minding(at_once_);
   while (const auto waiting = next(stop)) {
     ++taken_;
-    if (at_once_.turned()) continue;
     ++busy_;
-    const bool too_late = late(*waiting);
+    // At the end, too: what a task holds goes back to where it belongs only when it runs.
+    const bool too_late = at_once_.turned() || late(*waiting);
     if (too_late) ++turned_away_;
     waiting->task(too_late ? Turn::TooLate : Turn::InTime);
     --busy_;

@@ -37,7 +37,7 @@ class WorkerPool {
   // Tasks that were taken from the queue so far: when it does not grow while tasks wait, nobody works.
   std::uint64_t taken() const { return taken_; }
   // Runs what is queued, then ends the threads. What waits longer than `patience` for a database or another host is
-  // ended, and what is still queued is not run.
+  // ended, and what is still queued is told that it is too late.
   void stop(std::chrono::milliseconds patience);
 
  private:
