@@ -231,7 +231,7 @@ struct Assembly::Parts {
   }
 
   // A certificate that cannot be used is no reason not to apply the rest.
-  void reloadCertificate(const config::Config& fresh) const {
+  void reloadCertificate(const config::Config& fresh) {
     if (tls == nullptr || !fresh.speaksTls()) {
       if (config.speaksTls() != fresh.speaksTls())
         log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
@@ -239,9 +239,21 @@ struct Assembly::Parts {
     }
     try {
       tls->reload(tlsFiles(fresh));
+      auto options = redirect.options();
+      options.certificate = crypto::inspectCertificate(tlsFiles(fresh).certificate, tlsFiles(fresh).key);
+      redirect.reload(std::move(options));
     } catch (const Error& error) {
       log::error("the certificate stays what it was: {}", error.what());
     }
+  }
+
+  void reloadOrigins(const config::Config& fresh) {
+    guard.reload(guardSettings(fresh));
+    metrics_guard.reload(guardSettings(fresh));
+    listener.trust(guardSettings(fresh).trusted_proxies);
+    auto options = redirect.options();
+    options.hosts = redirectHosts(config, fresh);
+    redirect.reload(std::move(options));
   }
 
   // A database that is away does not keep a reload from taking effect.
@@ -318,12 +330,8 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kReportRate, key::kHandshakeRate, key::kRefreshRate},
-       [](Parts& parts, const config::Config& config) {
-         parts.guard.reload(guardSettings(config));
-         parts.listener.trust(guardSettings(config).trusted_proxies);
-         parts.metrics_guard.reload(guardSettings(config));
-       }},
+        key::kReportRate,key::kHandshakeRate, key::kRefreshRate},
+       [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
       {{key::kTlsCertificate, key::kTlsKey},
        [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
       {{key::kDefaultAgents},

@@ -91,15 +91,19 @@ edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsCon
   return options;
 }
 
+std::vector<std::string> redirectHosts(const config::Config& at_start, const config::Config& now) {
+  auto urls = now.list(key::kAllowedOrigins);
+  if (at_start.isSet(key::kPublicUrl)) urls.push_back(at_start.text(key::kPublicUrl));
+  for (auto& url : urls) {
+    const auto authority = url.substr(url.find("://") + 3);
+    url = web::hostWithoutPort(authority.substr(0, authority.find('/')));
+  }
+  return urls;
+}
+
 web::RedirectOptions redirectOptions(const config::Config& config) {
   web::RedirectOptions options;
-  const auto hostOf = [](const std::string& url) {
-    const auto authority = url.substr(url.find("://") + 3);
-    return web::hostWithoutPort(authority.substr(0, authority.find('/')));
-  };
-  auto urls = config.list(key::kAllowedOrigins);
-  if (config.isSet(key::kPublicUrl)) urls.push_back(config.text(key::kPublicUrl));
-  for (const auto& url : urls) options.hosts.push_back(hostOf(url));
+  options.hosts = redirectHosts(config, config);
   if (config.speaksTls())
     options.certificate = crypto::inspectCertificate(config.text(key::kTlsCertificate), config.text(key::kTlsKey));
   for (const auto& address : config.addresses(key::kListen)) {

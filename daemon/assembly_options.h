@@ -32,6 +32,8 @@ edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsCon
 std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config);
 edge::TlsFiles tlsFiles(const config::Config& config);
 web::RedirectOptions redirectOptions(const config::Config& config);
+// Whose names are sent on: of the origins as they are now, and of the public URL as it was at the start.
+std::vector<std::string> redirectHosts(const config::Config& at_start, const config::Config& now);
 ws::HubOptions hubOptions(const config::Config& config);
 lifecycle::ProberOptions proberOptions(const config::Config& config, std::function<lifecycle::RedisState()> redis);
 // `identity` is of the database, so that those who share it find each other.

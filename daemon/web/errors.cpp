@@ -39,13 +39,6 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
 }
 
 // Of what was refused before anybody knew the route.
-std::string_view codeOf(int status) {
-  for (const auto code : {Code::MethodNotAllowed, Code::PayloadTooLarge, Code::RateLimited, Code::Overloaded}) {
-    if (info(code).http_status == status) return info(code).name;
-  }
-  return "BAD_REQUEST";
-}
-
 // Clients never see internals: hosts, paths and SQL stay in the log.
 std::string textForCaller(const Error& error, int status) {
   if (status < 500 || error.code() == Code::NotOffered) return error.what();

@@ -236,7 +236,7 @@ class Guard::Exchange : public edge::Exchange {
     auto response = errorResponse(
         Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request_.path, 200), join(allowed, ", "))),
         request_.request_id);
-    response.headers.emplace_back("Allow", join(allowed, ", ") + ", OPTIONS");
+    response.headers.emplace_back("Allow", join(allowed, ", "));
     return response;
   }
 

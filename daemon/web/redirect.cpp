@@ -44,12 +44,13 @@ std::unique_ptr<edge::Exchange> Redirect::open(edge::Request request) {
 
 std::optional<std::string> Redirect::locationOf(const edge::Request& request) const {
   const auto host = hostWithoutPort(request.host);
-  const bool ours = std::find(options_.hosts.begin(), options_.hosts.end(), host) != options_.hosts.end() ||
-                    (options_.certificate && options_.certificate->covers(host));
+  const auto options = options_.get();
+  const bool ours = std::find(options->hosts.begin(), options->hosts.end(), host) != options->hosts.end() ||
+                    (options->certificate && options->certificate->covers(host));
   if (host.empty() || !ours) return std::nullopt;
   const bool v6 = host.find(':') != std::string::npos;
   const auto authority = v6 ? "[" + host + "]" : host;
-  const auto port = options_.port == 0 || options_.port == 443 ? std::string() : fmt::format(":{}", options_.port);
+  const auto port = options->port == 0 || options->port == 443 ? std::string() : fmt::format(":{}", options->port);
   return fmt::format("https://{}{}{}", authority, port, request.target);
 }
 

@@ -1,5 +1,5 @@
 // Sends whoever comes without TLS to https (308: the method stays): only for hosts that are ours, so that nobody is
-// sent anywhere by a Host of somebody else's. Immutable.
+// sent anywhere by a Host of somebody else's. Thread-safe; reload() swaps the options.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/reloadable.h"
 #include "common/crypto/certificate.h"
 #include "daemon/edge/exchange.h"
 
@@ -25,11 +26,13 @@ class Redirect : public edge::Site {
  public:
   explicit Redirect(RedirectOptions options) : options_(std::move(options)) {}
   std::unique_ptr<edge::Exchange> open(edge::Request request) override;
+  void reload(RedirectOptions options) { options_.set(std::move(options)); }
+  RedirectOptions options() const { return *options_.get(); }
 
  private:
   class Exchange;
   std::optional<std::string> locationOf(const edge::Request& request) const;
-  RedirectOptions options_;
+  Reloadable<RedirectOptions> options_;
 };
 
 }  // namespace aragora::web

@@ -320,6 +320,33 @@ class Certificates(unittest.TestCase):
                     self.assertIsNone(response.getheader("Strict-Transport-Security"))
                     connection.close()
 
+    def test_a_reload_changes_who_is_sent_to_https(self):
+        with Authority() as authority, Authority(name="www.new.example") as another, Sandbox() as sandbox:
+            redirect = free_port()
+            settings = '[server]\nredirect_listen = "127.0.0.1:%d"\nallowed_origins = ["https://%s"]\n'
+            sandbox.write("empty.toml", settings % (redirect, "one.example"))
+            with TlsDaemon(sandbox, authority) as daemon:
+                def sent_on(*hosts):
+                    found = []
+                    for host in hosts:
+                        connection = http.client.HTTPConnection("127.0.0.1", redirect, timeout=10)
+                        connection.request("GET", "/", headers={"Host": host})
+                        found.append(connection.getresponse().status == 308)
+                        connection.close()
+                    return found
+                names = ("one.example", "two.example", "localhost", "www.new.example")
+                self.assertEqual(sent_on(*names), [True, False, True, False])
+                sandbox.write("empty.toml", settings % (redirect, "two.example"))
+                daemon.reload(lambda: sent_on("two.example") == [True])
+                self.assertEqual(sent_on(*names), [False, True, True, False])
+                daemon.key.write_text("no key")
+                daemon.certificate.write_bytes(another.certificate.read_bytes())
+                daemon.reload(lambda: "the certificate stays what it was" in daemon.text())
+                self.assertEqual(sent_on(*names), [False, True, True, False], "the names of the one that is spoken with")
+                daemon.install(another)
+                daemon.reload(lambda: sent_on("www.new.example") == [True])
+                self.assertEqual(sent_on(*names), [False, True, False, True])
+
     def test_a_stop_finishes_what_is_under_way(self):
         with Authority() as authority, Sandbox() as sandbox:
             daemon = TlsDaemon(sandbox, authority)
