@@ -58,7 +58,10 @@ std::string SelfReport::aboutMe() const {
 
 json::array SelfReport::livingInstances() const {
   json::array list;
-  for (const auto& one : of_.sisters.instances()) list.push_back(parseJson(one, "what an instance says of itself"));
+  for (const auto& one : of_.sisters.instances()) {
+    auto said = tryParseJson(one);  // whoever shares the Redis can write there
+    if (said && said->is_object()) list.push_back(std::move(*said));
+  }
   if (list.empty()) list.push_back(parseJson(aboutMe(), "what this instance says of itself"));
   return list;
 }

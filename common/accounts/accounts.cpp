@@ -14,6 +14,9 @@ namespace {
 constexpr std::string_view kRefreshPrefix = "rt_";
 constexpr Micros kUnlockedFor = 900'000'000;
 constexpr Micros kProofLasts = 300'000'000;
+constexpr std::string_view kLiveSessions =
+    "FROM sessions s JOIN sessions f ON f.id = s.family WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.rotated_at "
+    "IS NULL AND s.expires_at > $2";
 
 std::int64_t nowSeconds() { return nowMicros() / 1'000'000; }
 
@@ -93,12 +96,16 @@ User Accounts::add(const std::string& given, const std::string& name, Role role,
   return user;
 }
 
-std::vector<User> Accounts::list() {
+std::vector<User> Accounts::list(const Page& page) {
   std::vector<User> users;
-  for (const auto& row : database_.query(fmt::format("SELECT {} FROM users u ORDER BY u.email", kUserColumns)))
+  for (const auto& row :
+       database_.query(fmt::format("SELECT {} FROM users u ORDER BY u.email LIMIT $1 OFFSET $2", kUserColumns),
+                       {page.limit, page.offset}))
     users.push_back(userOf(row));
   return users;
 }
+
+std::int64_t Accounts::count() { return database_.query("SELECT count(*) FROM users")[0].integer(0); }
 
 void Accounts::setPassword(const std::string& given, const Secret& password, const std::string& actor) {
   const auto email = normalisedEmail(given);
@@ -288,12 +295,12 @@ void Accounts::unlock(const std::string& given, const Doer& doer) {
   });
 }
 
-bool Accounts::unlockedLately(const std::string& given) {
+std::optional<Micros> Accounts::unlockedLately(const std::string& given) {
   const auto email = normalisedEmail(given);
-  if (!isAddress(email)) return false;
-  return !database_
-              .query("SELECT 1 FROM users WHERE email = $1 AND unlocked_at > $2", {email, nowMicros() - kUnlockedFor})
-              .empty();
+  if (!isAddress(email)) return std::nullopt;
+  const auto rows = database_.query("SELECT unlocked_at FROM users WHERE email = $1 AND unlocked_at > $2",
+                                    {email, nowMicros() - kUnlockedFor});
+  return rows.empty() ? std::nullopt : std::optional(rows[0].integer(0));
 }
 
 Login Accounts::tokensFor(User user, const std::string& session, std::string refresh_token) const {
@@ -400,13 +407,13 @@ std::vector<Access> Accounts::ended(const std::vector<Access>& sessions) {
   return result;
 }
 
-std::vector<Session> Accounts::sessions(const std::string& user_id) {
+std::vector<Session> Accounts::sessions(const std::string& user_id, const Page& page) {
   std::vector<Session> sessions;
   for (const auto& row : database_.query(
-           "SELECT s.family, s.user_id, s.ip_address, s.device, f.created_at, s.last_used_at, s.expires_at FROM "
-           "sessions s JOIN sessions f ON f.id = s.family WHERE s.user_id = $1 AND s.revoked_at IS NULL AND "
-           "s.rotated_at IS NULL AND s.expires_at > $2 ORDER BY s.last_used_at DESC, s.id DESC",
-           {user_id, nowMicros()}))
+           fmt::format("SELECT s.family, s.user_id, s.ip_address, s.device, f.created_at, s.last_used_at, s.expires_at "
+                       "{} ORDER BY s.last_used_at DESC, s.id DESC LIMIT $3 OFFSET $4",
+                       kLiveSessions),
+           {user_id, nowMicros(), page.limit, page.offset}))
     sessions.push_back(
         {row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4), row.integer(5), row.integer(6)});
   return sessions;
@@ -419,6 +426,10 @@ std::int64_t Accounts::endSessionsOf(const std::string& user_id, const Doer& doe
     accounts::record(connection, keyring_, doer, "session.revoke_all", user_id, "success", {{"sessions", ended}});
     return ended;
   });
+}
+
+std::int64_t Accounts::countSessions(const std::string& user_id) {
+  return database_.query(fmt::format("SELECT count(*) {}", kLiveSessions), {user_id, nowMicros()})[0].integer(0);
 }
 
 void Accounts::endSession(const std::string& user_id, const std::string& session, const Doer& doer) {

@@ -54,7 +54,8 @@ class Accounts {
   // Error(Conflict) for an address that is taken, Error(NotFound).
   User add(const std::string& email, const std::string& name, Role role, const Secret& password,
            const std::string& actor);
-  std::vector<User> list();
+  std::vector<User> list(const Page& page = {});
+  std::int64_t count();
   // These end every session of the user, and whatever else was handed out to them (users.h). All but the first:
   // Error(Conflict) when that would leave no administrator who may log in.
   void setPassword(const std::string& email, const Secret& password, const std::string& actor);
@@ -77,8 +78,8 @@ class Accounts {
   void proveAgain(const Access& access, const Secret& password, const std::string& code, const Client& client);
   // What the second factor of an account has counted and what its logins were refused is forgotten.
   void unlock(const std::string& email, const Doer& doer);
-  // Whether that was lately: then a right password is taken from everywhere.
-  bool unlockedLately(const std::string& email);
+  // When that was, if it was lately: then a right password is taken from everywhere.
+  std::optional<Micros> unlockedLately(const std::string& email);
   // Where sessions of this account were opened from, the newest first; empty for an unknown address.
   std::vector<std::string> addressesOf(const std::string& email);
   Login refresh(const std::string& refresh_token, const Client& client);
@@ -89,7 +90,9 @@ class Accounts {
   LiveSession requireSession(const Access& access);
   // Which of these have ended.
   std::vector<Access> ended(const std::vector<Access>& sessions);
-  std::vector<Session> sessions(const std::string& user_id);
+  // The last used first.
+  std::vector<Session> sessions(const std::string& user_id, const Page& page = {});
+  std::int64_t countSessions(const std::string& user_id);
   // Of somebody else: all of them, and how many there were. Error(NotFound) without such a user.
   std::int64_t endSessionsOf(const std::string& user_id, const Doer& doer);
   // Error(NotFound) when there is none of theirs that lives.

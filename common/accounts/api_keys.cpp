@@ -93,15 +93,23 @@ ApiKeys::Made ApiKeys::create(const std::string& user_id, const NewApiKey& wante
   });
 }
 
-std::vector<ApiKey> ApiKeys::list(const std::optional<std::string>& user_id) {
+std::vector<ApiKey> ApiKeys::list(const std::optional<std::string>& user_id, const Page& page) {
+  database::Values values{page.limit, page.offset};
+  if (user_id) values.emplace_back(*user_id);
   std::vector<ApiKey> keys;
-  const auto select = fmt::format("SELECT {} FROM api_keys k JOIN users u ON u.id = k.user_id", kColumns);
-  const auto rows = user_id
-                        ? database_.query(select + " WHERE k.user_id = $1 ORDER BY k.created_at DESC, k.id", {*user_id})
-                        : database_.query(select + " ORDER BY k.created_at DESC, k.id");
-  keys.reserve(rows.size());
-  for (const auto& row : rows) keys.push_back(keyOf(row));
+  for (const auto& row : database_.query(
+           fmt::format("SELECT {} FROM api_keys k JOIN users u ON u.id = k.user_id {} ORDER BY k.created_at DESC, k.id "
+                       "LIMIT $1 OFFSET $2",
+                       kColumns, user_id ? "WHERE k.user_id = $3" : ""),
+           values))
+    keys.push_back(keyOf(row));
   return keys;
+}
+
+std::int64_t ApiKeys::count(const std::optional<std::string>& user_id) {
+  const auto rows = user_id ? database_.query("SELECT count(*) FROM api_keys WHERE user_id = $1", {*user_id})
+                            : database_.query("SELECT count(*) FROM api_keys");
+  return rows[0].integer(0);
 }
 
 ApiKey ApiKeys::requireLiveRow(database::Connection& connection, const std::string& id,

@@ -50,7 +50,8 @@ class ApiKeys {
   // Error(Validation | NotFound | Conflict).
   Made create(const std::string& user_id, const NewApiKey& wanted, const Doer& doer);
   // Newest first; of one user, or of all.
-  std::vector<ApiKey> list(const std::optional<std::string>& user_id);
+  std::vector<ApiKey> list(const std::optional<std::string>& user_id, const Page& page = {});
+  std::int64_t count(const std::optional<std::string>& user_id);
   // With an owner it must be theirs. The successor has name, scopes and lifetime of the old key, which is good for
   // `overlap` more at most. Error(NotFound | Conflict).
   Made rotate(const std::string& id, const std::optional<std::string>& owner, std::chrono::hours overlap,

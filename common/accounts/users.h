@@ -43,6 +43,12 @@ struct Doer {
   Client client;
 };
 
+// A part of a list; all of it when nothing is said.
+struct Page {
+  std::int64_t limit = INT64_MAX;
+  std::int64_t offset = 0;
+};
+
 // Under which an account is found, however its address was typed. Limits must count by it, too.
 std::string normalisedEmail(const std::string& email);
 // Whether it can be one at all: what is none is not looked for.

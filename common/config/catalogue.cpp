@@ -171,7 +171,8 @@ const std::vector<Setting>& table() {
       integer(
           kLoginRate, {"ARAGORA_LOGIN_RATE_LIMIT"}, "5", 0, 10000,
           "Failed logins a minute from one address, and for one account from it; 0 is no limit. Over all addresses an "
-          "account takes 20 times as many, and a right password from where it was used before is always taken."),
+          "account takes 20 times as many. A right password from where it was used before is taken all the same, until "
+          "that network failed six times as often within an hour."),
       typed(Type::Flag, kRegistration, {"ARAGORA_REGISTRATION"}, "",
             "Whether anybody may make an account, as a member. Default: yes, but not in production."),
       integer(kDebatesPerDay, {"ARAGORA_DEBATES_PER_DAY"}, "0", 0, 1000000,

@@ -102,7 +102,18 @@ web::Response renderLogin(const accounts::Login& login, int status) {
   return web::jsonResponse(body, status);
 }
 
-web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current) {
+accounts::Page pageOf(const web::Request& request) {
+  return {request.integer("limit", 50, 1, 200), request.integer("offset", 0, 0, 100'000'000)};
+}
+
+void addPage(json::object& body, const accounts::Page& page, std::int64_t total) {
+  body["total"] = total;
+  body["limit"] = page.limit;
+  body["offset"] = page.offset;
+}
+
+web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current,
+                             const accounts::Page& page, std::int64_t total) {
   json::array array;
   for (const auto& session : sessions) {
     const bool own = session.id == current;
@@ -119,8 +130,18 @@ web::Response renderSessions(const std::vector<accounts::Session>& sessions, std
                                  {"current", own},
                                  {"is_current", own}});
   }
-  const auto total = array.size();
-  return web::jsonResponse(json::object{{"sessions", std::move(array)}, {"total", total}});
+  json::object body{{"sessions", std::move(array)}};
+  addPage(body, page, total);
+  return web::jsonResponse(body);
+}
+
+void addList(web::Router& router, const Services& services, const char* path, accounts::Permission permission,
+             RouteHandler handler) {
+  router.add({.method = "GET",
+              .pattern = path,
+              .permission = permission,
+              .handler = [&services, handler](const web::Request& request) { return handler(request, services); },
+              .query = {"limit", "offset"}});
 }
 
 void addRoute(web::Router& router, const Services& services, const char* method, const char* path,

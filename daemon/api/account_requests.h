@@ -31,10 +31,18 @@ json::object renderUser(const accounts::User& user);
 // second factor has a pending token instead.
 web::Response renderLogin(const accounts::Login& login, int status = 200);
 
-// Where somebody is logged in; `current` is the session that asks.
-web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current);
+// Of a list that may be long: ?limit= (50, at most 200) and ?offset=.
+accounts::Page pageOf(const web::Request& request);
+// `limit` and `offset` as they were taken, and how many there are in all.
+void addPage(json::object& body, const accounts::Page& page, std::int64_t total);
+// Where somebody is logged in; `current` is the session that asks; `total` of all pages.
+web::Response renderSessions(const std::vector<accounts::Session>& sessions, std::string_view current,
+                             const accounts::Page& page, std::int64_t total);
 
 using RouteHandler = web::Response (*)(const web::Request&, const Services&);
+// A GET that answers a page.
+void addList(web::Router& router, const Services& services, const char* path, accounts::Permission permission,
+             RouteHandler handler);
 // A route whose handler takes the services.
 void addRoute(web::Router& router, const Services& services, const char* method, const char* path,
               accounts::Permission permission, RouteHandler handler, std::size_t body_limit = kCredentialsBodyLimit);

@@ -11,7 +11,8 @@ web::LimitKey pairKey(const std::string& email, const std::string& address) {
 
 // Guessing is slow from one network and, over all of them, for one account. Counted before the password is looked at,
 // so that guesses at the same moment do not pass together, and given back when it was right. An account cannot be
-// locked by strangers: a right password from a network that has logged in to it before is always taken.
+// locked by strangers: a right password from a network that has logged in to it before, or after an administrator has
+// unlocked it, is not held to these.
 web::LimitsOf loginLimits(const std::string& email, const std::string& address, std::int64_t per_minute) {
   constexpr std::int64_t kNetworks = 20;
   using web::Bucket;
@@ -20,11 +21,56 @@ web::LimitsOf loginLimits(const std::string& email, const std::string& address, 
           {Bucket::LoginAccount, {per_minute * kNetworks}, web::digestKey({email})}};
 }
 
+// What holds for those, too: a network that logged in once may guess no more than so often, and only itself is held.
+web::LimitsOf hourlyLimit(const web::LimitKey& pair, std::int64_t per_minute) {
+  constexpr std::int64_t kMinutes = 6;
+  return {{web::Bucket::LoginHourly, {per_minute * kMinutes, std::chrono::hours(1)}, pair}};
+}
+
 bool hasLoggedInFrom(const std::string& email, const std::string& address, accounts::Accounts& accounts) {
   const auto known = accounts.addressesOf(email);
   return std::any_of(known.begin(), known.end(),
                      [&](const auto& other) { return web::networkKey(other) == web::networkKey(address); });
 }
+
+// One try at a password: what it counted, and gives back unless it was a guess.
+class Try {
+ public:
+  Try(const Services& services, const std::string& email, const std::string& address) : limits_(services.limits) {
+    const auto per_minute = services.options.logins_per_minute;
+    const auto hourly = hourlyLimit(pairKey(email, address), per_minute);
+    if (!take(hourly)) {
+      // An unlocked account has as many again.
+      const auto unlocked = services.accounts.unlockedLately(email);
+      if (!unlocked) return;
+      const auto again = web::digestKey({email, web::textOf(pairKey(email, address)), fmt::format("{}", *unlocked)});
+      if (!take(hourlyLimit(again, per_minute))) return;
+    }
+    strictly_ = take(loginLimits(email, address, per_minute));
+    allowed_ = strictly_ || hasLoggedInFrom(email, address, services.accounts) ||
+               services.accounts.unlockedLately(email).has_value();
+    if (!allowed_) giveBack();
+  }
+  bool allowed() const { return allowed_; }
+  bool strictly() const { return strictly_; }  // within every limit
+  const web::Standings& standings() const { return standings_; }
+  void giveBack() {
+    for (const auto& taken : std::exchange(taken_, {})) limits_.countWaiting(taken, web::Counting::GiveBack);
+  }
+
+ private:
+  bool take(const web::LimitsOf& limits) {
+    standings_ = limits_.countWaiting(limits, web::Counting::Take);
+    if (!web::admitted(standings_)) return false;
+    taken_.push_back(limits);
+    return true;
+  }
+  web::Limits& limits_;
+  std::vector<web::LimitsOf> taken_;
+  web::Standings standings_;  // of the last that was asked
+  bool strictly_ = false;
+  bool allowed_ = false;
+};
 
 web::Response logIn(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
@@ -33,20 +79,17 @@ web::Response logIn(const web::Request& request, const Services& services) {
   // Both SDKs can send it at once.
   auto code = optionalText(body, "mfa_code");
   if (const auto other = optionalText(body, "totp_code"); code.empty()) code = other;
-  const auto limits = loginLimits(email, request.client_address, services.options.logins_per_minute);
-  const auto standings = services.limits.countWaiting(limits, web::Counting::Take);
-  const bool counted = web::admitted(standings);
-  if (!counted && !hasLoggedInFrom(email, request.client_address, services.accounts) &&
-      !services.accounts.unlockedLately(email))
-    return web::rateLimited(standings, "failed logins", request.request_id);
+  Try one(services, email, request.client_address);
+  const auto tooMany = [&] { return web::rateLimited(one.standings(), "failed logins", request.request_id); };
+  if (!one.allowed()) return tooMany();
   try {
     auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request), code));
-    if (counted) services.limits.countWaiting(limits, web::Counting::GiveBack);
+    one.giveBack();
     return response;
   } catch (const Error& error) {
     const bool wrong = error.code() == Code::Unauthorized;
-    if (!wrong && counted) services.limits.countWaiting(limits, web::Counting::GiveBack);
-    if (wrong && !counted) return web::rateLimited(standings, "failed logins", request.request_id);
+    if (!wrong) one.giveBack();
+    if (wrong && !one.strictly()) return tooMany();
     throw;
   }
 }
@@ -74,9 +117,11 @@ web::Response me(const web::Request& request, const Services& services) {
 }
 
 web::Response sessions(const web::Request& request, const Services& services) {
+  const auto page = pageOf(request);
   const auto& access = request.principal.access;
-  return renderSessions(services.accounts.sessions(request.principal.user),
-                        access ? std::string_view(access->session) : std::string_view());
+  return renderSessions(services.accounts.sessions(request.principal.user, page),
+                        access ? std::string_view(access->session) : std::string_view(), page,
+                        services.accounts.countSessions(request.principal.user));
 }
 
 web::Response endSession(const web::Request& request, const Services& services) {
@@ -104,7 +149,7 @@ void addAccountRoutes(web::Router& router, const Services& services) {
   for (const auto* path : {"/api/auth/me", "/api/auth/profile"})
     addRoute(router, services, "GET", path, Permission::OwnAccount, me);
   for (const auto* path : {"/api/auth/sessions", "/api/auth/sessions/active"})
-    addRoute(router, services, "GET", path, Permission::OwnAccount, sessions);
+    addList(router, services, path, Permission::OwnAccount, sessions);
   addRoute(router, services, "DELETE", "/api/auth/sessions/{id}", Permission::OwnCredentials, endSession);
 }
 

@@ -38,21 +38,22 @@ audit::Filter filterOf(const web::Request& request, std::int64_t most) {
 
 json::object render(const audit::Recorded& recorded) {
   const auto& entry = recorded.entry;
-  return {{"id", recorded.seq},
-          {"seq", recorded.seq},
-          {"timestamp", toIso(recorded.at)},
-          {"actor", entry.actor},
-          {"actor_id", entry.actor},
-          {"action", entry.action},
-          {"object", entry.object},
-          {"resource_id", entry.object},
-          {"result", entry.result},
-          {"outcome", entry.result},
-          {"ip_address", entry.ip_address},
-          {"request_id", entry.request_id},
-          {"correlation_id", entry.request_id},
-          {"details", parseJson(recorded.details, "the details of an audit entry")},
-          {"event_hash", recorded.hash}};
+  return {
+      {"id", recorded.seq},
+      {"seq", recorded.seq},
+      {"timestamp", toIso(recorded.at)},
+      {"actor", entry.actor},
+      {"actor_id", entry.actor},
+      {"action", entry.action},
+      {"object", entry.object},
+      {"resource_id", entry.object},
+      {"result", entry.result},
+      {"outcome", entry.result},
+      {"ip_address", entry.ip_address},
+      {"request_id", entry.request_id},
+      {"correlation_id", entry.request_id},
+      {"details", tryParseJson(recorded.details).value_or(json::value(recorded.details))},  // what was tampered with
+      {"event_hash", recorded.hash}};
 }
 
 web::Response listAudit(const web::Request& request, const Services& services) {

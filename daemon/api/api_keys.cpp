@@ -33,15 +33,19 @@ web::Response renderMade(const accounts::ApiKeys::Made& made) {
   return web::jsonResponse(body, 201);
 }
 
-web::Response renderList(const std::vector<accounts::ApiKey>& keys, bool with_owner) {
+// Everybody's without an owner.
+web::Response renderList(const web::Request& request, const Services& services,
+                         const std::optional<std::string>& owner) {
+  const auto page = pageOf(request);
   json::array array;
-  for (const auto& key : keys) {
+  for (const auto& key : services.api_keys.list(owner, page)) {
     auto object = renderKey(key);
-    if (with_owner) object["user"] = json::object{{"id", key.user}, {"email", key.email}};
+    if (!owner) object["user"] = json::object{{"id", key.user}, {"email", key.email}};
     array.push_back(std::move(object));
   }
-  const auto count = array.size();
-  return web::jsonResponse(json::object{{"keys", array}, {"items", array}, {"count", count}});
+  json::object body{{"keys", array}, {"items", array}, {"count", array.size()}};
+  addPage(body, page, services.api_keys.count(owner));
+  return web::jsonResponse(body);
 }
 
 // By id, or by what lists show as its prefix.
@@ -71,7 +75,7 @@ web::Response create(const web::Request& request, const Services& services) {
 }
 
 web::Response list(const web::Request& request, const Services& services) {
-  return renderList(services.api_keys.list(request.principal.user), false);
+  return renderList(request, services, request.principal.user);
 }
 
 web::Response rotate(const web::Request& request, const Services& services) {
@@ -90,8 +94,8 @@ web::Response revokeOwn(const web::Request& request, const Services& services) {
   return revoke(request, services, request.principal.user);
 }
 
-web::Response listAll(const web::Request&, const Services& services) {
-  return renderList(services.api_keys.list(std::nullopt), true);
+web::Response listAll(const web::Request& request, const Services& services) {
+  return renderList(request, services, std::nullopt);
 }
 
 web::Response revokeAny(const web::Request& request, const Services& services) {
@@ -110,10 +114,10 @@ void addApiKeyRoutes(web::Router& router, const Services& services) {
   };
   add("POST", "/api/auth/api-keys", Permission::OwnCredentials, create);
   add("POST", "/api/auth/api-key", Permission::OwnCredentials, create);
-  add("GET", "/api/auth/api-keys", Permission::OwnAccount, list);
+  addList(router, services, "/api/auth/api-keys", Permission::OwnAccount, list);
   add("POST", "/api/auth/api-keys/{id}/rotate", Permission::OwnCredentials, rotate);
   add("DELETE", "/api/auth/api-keys/{id}", Permission::OwnCredentials, revokeOwn);
-  add("GET", "/api/admin/api-keys", Permission::Administer, listAll);
+  addList(router, services, "/api/admin/api-keys", Permission::Administer, listAll);
   add("DELETE", "/api/admin/api-keys/{id}", Permission::Administer, revokeAny);
   add("POST", "/api/ws-ticket", Permission::ReadDebates, ticket);
 }

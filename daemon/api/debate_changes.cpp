@@ -111,7 +111,7 @@ const json::array& batchOf(const json::object& body) {
   throw Error(Code::Validation, "no debates in the body", "{\"items\": [{\"task\": …}]}");
 }
 
-// What somebody who follows the debate has to say; who speaks is who asks, not what the body says.
+// What its owner or an administrator has to say to it; who speaks is who asks, not what the body says.
 web::Response say(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   const auto* role = body.if_contains("role");

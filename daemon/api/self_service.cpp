@@ -107,14 +107,12 @@ accounts::User userOf(const web::Request& request, const Services& services) {
 }
 
 web::Response users(const web::Request& request, const Services& services) {
-  const auto limit = request.integer("limit", 50, 1, 200);
-  const auto offset = request.integer("offset", 0, 0, 100'000'000);
-  const auto all = services.accounts.list();
+  const auto page = pageOf(request);
   json::array array;
-  for (std::size_t i = static_cast<std::size_t>(offset); i < all.size() && array.size() < std::size_t(limit); ++i)
-    array.push_back(renderUser(all[i]));
-  return web::jsonResponse(
-      json::object{{"users", std::move(array)}, {"total", all.size()}, {"limit", limit}, {"offset", offset}});
+  for (const auto& user : services.accounts.list(page)) array.push_back(renderUser(user));
+  json::object body{{"users", std::move(array)}};
+  addPage(body, page, services.accounts.count());
+  return web::jsonResponse(body);
 }
 
 web::Response reset(const web::Request& request, const Services& services) {
@@ -125,8 +123,10 @@ web::Response reset(const web::Request& request, const Services& services) {
 }
 
 web::Response sessionsOf(const web::Request& request, const Services& services) {
-  return renderSessions(services.accounts.sessions(userOf(request, services).id),
-                        request.principal.access.value().session);
+  const auto page = pageOf(request);
+  const auto user = userOf(request, services);
+  return renderSessions(services.accounts.sessions(user.id, page), request.principal.access.value().session, page,
+                        services.accounts.countSessions(user.id));
 }
 
 web::Response endSessionsOf(const web::Request& request, const Services& services) {
@@ -190,11 +190,7 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
   constexpr std::size_t kProfileLimit = 32 * 1024;
   for (const auto* method : {"PATCH", "PUT", "POST"})
     addRoute(router, services, method, "/api/auth/me", Permission::OwnCredentials, changeProfile, kProfileLimit);
-  router.add({.method = "GET",
-              .pattern = "/api/admin/users",
-              .permission = Permission::Administer,
-              .handler = [&services](const web::Request& request) { return users(request, services); },
-              .query = {"limit", "offset"}});
+  addList(router, services, "/api/admin/users", Permission::Administer, users);
   addRoute(router, services, "POST", "/api/admin/users/{id}/reset", Permission::Administer, reset);
   const auto administer = [&](const char* method, const char* path, RouteHandler handler) {
     addRoute(router, services, method, path, Permission::Administer, handler);

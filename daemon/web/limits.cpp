@@ -10,7 +10,7 @@
 namespace aragora::web {
 
 namespace {
-constexpr Names<Bucket, 12> kBuckets{{{Bucket::Address, "default"},
+constexpr Names<Bucket, 13> kBuckets{{{Bucket::Address, "default"},
                                       {Bucket::Account, "account"},
                                       {Bucket::Refresh, "refresh"},
                                       {Bucket::Debates, "debates"},
@@ -19,6 +19,7 @@ constexpr Names<Bucket, 12> kBuckets{{{Bucket::Address, "default"},
                                       {Bucket::LoginNetwork, "login"},
                                       {Bucket::LoginPair, "login-account"},
                                       {Bucket::LoginAccount, "login-everywhere"},
+                                      {Bucket::LoginHourly, "login-hourly"},
                                       {Bucket::SecondFactor, "mfa"},
                                       {Bucket::Reset, "reset"},
                                       {Bucket::Tries, "tries"}}};
@@ -36,7 +37,7 @@ LimitKey keyHere(const Limit& limit) {
 // nothing that was heard of them is sure.
 bool mayBeGivenBack(Bucket bucket) {
   return bucket == Bucket::LoginNetwork || bucket == Bucket::LoginPair || bucket == Bucket::LoginAccount ||
-         bucket == Bucket::SecondFactor;
+         bucket == Bucket::LoginHourly || bucket == Bucket::SecondFactor;
 }
 }  // namespace
 

@@ -24,6 +24,7 @@ enum class Bucket {
   LoginNetwork,
   LoginPair,
   LoginAccount,
+  LoginHourly,
   SecondFactor,
   Reset,
   Tries

@@ -168,6 +168,38 @@ class Accounts(AccountTests):
                 self.assertIn(429, codes[20:])
                 self.assertEqual(daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": password}, {"X-Forwarded-For": "192.0.2.1"})[0], 200)
 
+    def test_a_network_that_logged_in_once_may_not_guess_for_ever(self):
+        with Sandbox() as sandbox:
+            sandbox.run("migrate", check=0)
+            password = self.add(sandbox)
+
+            def checked():
+                with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db", timeout=20)) as database:
+                    return database.execute("SELECT count(*) FROM audit_log WHERE action = 'session.login' AND result = 'failure'").fetchone()[0]
+
+            with Daemon(sandbox, ARAGORA_TRUSTED_PROXIES="127.0.0.1") as daemon:
+                def log_in(secret, number):
+                    return daemon.request("POST", "/api/auth/login", {"email": "ada@example.org", "password": secret}, {"X-Forwarded-For": f"192.0.2.{number}"})
+                self.assertEqual(log_in(password, 1)[0], 200)
+                began = time.monotonic()
+                self.assertEqual({log_in("wrong", 1)[0] for _ in range(45)}, {401, 429})
+                one_more = int((time.monotonic() - began) // 120) + 1
+                self.assertLessEqual(checked(), 30 + one_more, "guesses that were held against the password")
+                self.assertGreaterEqual(checked(), 30)
+                status, headers, body = log_in(password, 1)
+                self.assertEqual((status, json.loads(body)["error"]), (429, "more than 30 failed logins an hour"))
+                self.assertLessEqual(int(headers["retry-after"]), 120)
+                self.assertEqual(log_in(password, 2)[0], 200, "the owner from elsewhere")
+                # An administrator lets them in from there, too; and that is no licence either.
+                sandbox.run("user", "unlock", "ada@example.org", check=0)
+                self.assertEqual(log_in(password, 1)[0], 200)
+                before = checked()
+                for _ in range(45):
+                    log_in("wrong", 1)
+                one_more = int((time.monotonic() - began) // 120) + 1
+                self.assertLessEqual(checked() - before, 30 + 2 * one_more)
+                self.assertEqual([log_in(password, 1)[0], log_in(password, 3)[0]], [429, 200])
+
     def test_refused_credentials_are_audited_and_cannot_fill_the_log(self):
         """API tokens, access tokens, refresh tokens and the one of a WebSocket; 300 guesses of one address are a few entries."""
         with Sandbox(ARAGORA_API_TOKEN=strong_secret()) as sandbox:

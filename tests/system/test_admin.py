@@ -3,10 +3,13 @@ import contextlib
 import json
 import secrets
 import signal
+import sqlite3
+import subprocess
 import time
 import unittest
 
-from support import Daemon, Sandbox, main, postgres_database
+from support import Daemon, RedisServer, Sandbox, main, postgres_database
+from test_debates import until
 
 
 class Administration(unittest.TestCase):
@@ -97,6 +100,51 @@ class Administration(unittest.TestCase):
             self.assertEqual(body["total"], 1)
             self.assertGreaterEqual(body["instances"][0]["connections"], 1)
             self.assertEqual(body["instances"][0]["version"], self.ask("/api/version")["version"])
+
+    def test_what_others_write_beside_an_instance_hides_none(self):
+        with RedisServer() as redis, self.deployment(REDIS_URL=redis.url):
+            until(lambda: redis.cli("KEYS", "*instances"), 10)
+            hash_of, beats = redis.cli("KEYS", "*instances"), redis.cli("KEYS", "*beats")
+            score = redis.cli("ZRANGE", beats, "0", "0", "WITHSCORES").splitlines()[1]
+            for number, value in enumerate(("{", "", "null", "[1]", "7", "\xff", "{" * 5000)):
+                redis.cli("HSET", hash_of, f"ghost{number}", value)
+                redis.cli("ZADD", beats, float(score) * 2, f"ghost{number}")
+            until(lambda: "\naragora_instances 8\n" in self.daemon.request("GET", "/metrics")[2].decode(), 10)
+            body = self.ask("/api/admin/instances")
+            self.assertEqual((body["total"], body["instances"][0]["version"]), (1, self.ask("/api/version")["version"]))
+
+    def test_lists_of_people_and_keys_are_read_in_pages(self):
+        with postgres_database() as url:
+            for environment in ({}, {"DATABASE_URL": url}):
+                with self.subTest(environment=bool(environment)), self.deployment(**environment) as sandbox:
+                    self.pages(sandbox, environment.get("DATABASE_URL"))
+
+    def pages(self, sandbox, url):
+        mine = [self.daemon.post("/api/auth/api-keys", {}, Authorization=f"Bearer {self.tokens['member']}")[1]["id"] for _ in range(3)]
+        rows = lambda columns, table, form: "INSERT INTO {0} ({1}) ".format(table, columns) + form
+        many = [rows("id, email, password_hash, role, created_at, updated_at", "users", "SELECT 'u' || n, 'p' || n || '@example.org', 'x', 'member', 1, 1 FROM numbers"),
+                rows("id, user_id, name, prefix, digest, key_id, scopes, created_at, expires_at", "api_keys", "SELECT 'k' || n, 'u' || n, '', 'ara_k' || n, 'x' || n, 'x', 'read', n, 9 FROM numbers")]
+        for statement in many:
+            table, _, form = statement.partition(") ")
+            sql = f"{table}) WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 300) {form}"
+            if url:
+                subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", url, "-c", sql], check=True)
+            else:
+                with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db", timeout=20)) as database, database:
+                    database.execute(sql)
+        for path, items, total in (("/api/admin/users", "users", 302), ("/api/admin/api-keys", "keys", 303)):
+            first = self.ask(path)
+            self.assertEqual((len(first[items]), first["total"], first["limit"], first["offset"]), (50, total, 50, 0), path)
+            self.assertEqual(len(self.ask(f"{path}?limit=100000")[items]), 200, "clamped")
+            seen = [one["id"] for offset in range(0, total, 70) for one in self.ask(f"{path}?limit=70&offset={offset}")[items]]
+            self.assertEqual((len(seen), len(set(seen))), (total, total), path)
+            self.assertEqual(self.ask(f"{path}?limit=7&offset={total}")[items], [])
+            for wrong in ("limit=0", "offset=-1", "page=2"):
+                self.ask(f"{path}?{wrong}", status=400)
+        own = self.ask("/api/auth/api-keys?limit=2&offset=1", "member")
+        self.assertEqual(([key["id"] for key in own["keys"]], own["total"]), (mine[::-1][1:], 3))
+        sessions = self.ask("/api/auth/sessions?limit=1", "member")
+        self.assertEqual((len(sessions["sessions"]), sessions["total"]), (1, 1))
 
     def test_nobody_else_looks(self):
         token = secrets.token_hex(32)
