@@ -113,6 +113,16 @@ class Administration(unittest.TestCase):
             body = self.ask("/api/admin/instances")
             self.assertEqual((body["total"], body["instances"][0]["version"]), (1, self.ask("/api/version")["version"]))
 
+    def test_an_entry_that_was_tampered_with_hides_none(self):
+        with self.deployment() as sandbox:
+            total = self.ask("/api/admin/audit")["total"]
+            with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db", timeout=20)) as database, database:
+                database.execute("UPDATE audit_log SET details = '{' WHERE seq = 2")
+            shown = {entry["seq"]: entry for entry in self.ask("/api/admin/audit")["events"]}
+            self.assertEqual((len(shown), shown[2]["details"]), (total, "{"))
+            self.assertEqual(len(self.ask("/api/admin/audit/export").splitlines()), total)
+            self.assertFalse(self.ask("/api/admin/audit/verify")["verified"])
+
     def test_lists_of_people_and_keys_are_read_in_pages(self):
         with postgres_database() as url:
             for environment in ({}, {"DATABASE_URL": url}):
