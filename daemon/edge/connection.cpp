@@ -186,8 +186,12 @@ void Connection::onHead(const std::optional<Refusal>& raw_refusal) {
   if (!refusal) refusal = raw_refusal;
   head_only_ = request.head;
   exchange_ = site_.open(std::move(request));
-  if (refusal) return refuse(*refusal);
+  if (refusal) return misread(*refusal);
   if (auto answer = exchange_->admit()) return respond(std::move(*answer));
+  askFirst();
+}
+
+void Connection::askFirst() {
   state_ = State::Working;
   // As with a worker, the one reference goes along and comes back.
   const bool asked = exchange_->ask([self = shared_from_this()]() mutable {
@@ -266,11 +270,17 @@ void Connection::refuseMalformed(beast::error_code error) {
   setBusy(true);
   started_ = std::chrono::steady_clock::now();
   exchange_ = site_.open(newRequest());
-  if (error == net::error::no_protocol_option) return refuse({400, "this port speaks HTTPS: use https://"});
+  if (error == net::error::no_protocol_option) return misread({400, "this port speaks HTTPS: use https://"});
   if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow)
-    return refuse({431, "the header is larger than 32 KiB"});
-  if (error == bhttp::error::bad_version) return refuse({505, "only HTTP/1.1 and HTTP/1.0 are spoken here"});
-  refuse({400, fmt::format("malformed request: {}", error.message())});
+    return misread({431, "the header is larger than 32 KiB"});
+  if (error == bhttp::error::bad_version) return misread({505, "only HTTP/1.1 and HTTP/1.0 are spoken here"});
+  misread({400, fmt::format("malformed request: {}", error.message())});
+}
+
+void Connection::misread(const Refusal& refusal) {
+  body_pending_ = true;  // as for every refusal
+  if (auto answer = exchange_->misread(refusal)) return respond(std::move(*answer));
+  askFirst();
 }
 
 void Connection::refuse(const Refusal& refusal) {

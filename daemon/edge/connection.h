@@ -113,11 +113,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void readMoreOfHead();
   void parseHead();
   void onHead(const std::optional<Refusal>& raw_refusal);
+  void askFirst();
   void onAdmitted();
   void readBody();
   void readMoreOfBody();
   void parseBody();
   void refuseMalformed(beast::error_code error);
+  void misread(const Refusal& refusal);
   void refuse(const Refusal& refusal);
   void dispatch();
   void respond(Response response);

@@ -22,6 +22,9 @@ class Exchange {
   virtual ~Exchange() = default;
   // I/O thread, once the head is there: the answer when the head alone decides, nothing when the request may go on.
   virtual std::optional<Response> admit() = 0;
+  // I/O thread, in place of admit() when the head was not understood: the refusal, or nothing when ask() and admitted()
+  // are to follow; the latter then has one.
+  virtual std::optional<Response> misread(const Refusal& refusal) { return refuse(refusal); }
   // I/O thread, when admit() had no answer: whether somebody else has to be asked first. Then `go_on` is called once,
   // in any thread; admitted() follows, at once or after it, and answers when the request may not go on.
   virtual bool ask(std::function<void()> go_on) {

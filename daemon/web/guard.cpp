@@ -98,13 +98,24 @@ class Guard::Exchange : public edge::Exchange {
     try {
       identifyClient();
     } catch (const Error& error) {
-      if (auto too_often = countStray()) return too_often;
-      return errorResponse(error, request_.request_id);
+      stray_ = true;
+      by_head_ = answerOf(error);
+      return std::nullopt;
     }
     by_head_ = decideByHead();
     if (!by_head_ && route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
       guard_.metrics_.count("aragora_http_shed_total", {{"reason", "memory"}});
       return refuse({503, "the server is short of memory"});
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Response> misread(const edge::Refusal& refusal) override {
+    stray_ = true;
+    by_head_ = [this, refusal] { return refuse(refusal); };
+    try {
+      identifyClient();
+    } catch (const Error&) {  // then it is of the other end
     }
     return std::nullopt;
   }
@@ -163,11 +174,7 @@ class Guard::Exchange : public edge::Exchange {
     return handle();
   }
 
-  Response refuse(const edge::Refusal& refusal) override {
-    const bool ours = refusal.status == 503 || refusal.status == 429;  // there was no room
-    if (auto too_often = ours || judged_ ? std::nullopt : countStray()) return std::move(*too_often);
-    return refusalResponse(refusal, request_.request_id);
-  }
+  Response refuse(const edge::Refusal& refusal) override { return refusalResponse(refusal, request_.request_id); }
 
   void finish(Response& response, std::chrono::steady_clock::duration taken) override {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
@@ -196,9 +203,8 @@ class Guard::Exchange : public edge::Exchange {
 
   // Empty when the head alone decides nothing. What answers is made later, if at all: it may be long.
   std::function<Response()> decideByHead() {
-    const auto origin = std::string(request_.header("origin"));
-    if (request_.method == "OPTIONS")
-      return [this, origin] { return orError([&] { return settings_->cors.preflight(origin); }); };
+    const auto origin = request_.header("origin");
+    if (request_.method == "OPTIONS") return preflight(origin);
     auto match = guard_.router_.match(request_.method, request_.path);
     if (match.route == nullptr)
       return [this, allowed = std::move(match.allowed)] { return allowed.empty() ? notFound() : notTaken(allowed); };
@@ -211,18 +217,21 @@ class Guard::Exchange : public edge::Exchange {
         throw Error(Code::Forbidden, "this origin may not call the API", "add it to server.allowed_origins");
       requireKnownQuery(*route_, request_);
     } catch (const Error& error) {
-      return [this, error] { return errorResponse(error, request_.request_id); };
+      return answerOf(error);
     }
     return {};
   }
 
-  template <typename Function>
-  Response orError(Function&& function) const {
+  std::function<Response()> preflight(std::string_view origin) const {
     try {
-      return function();
+      return [answer = settings_->cors.preflight(origin)] { return answer; };
     } catch (const Error& error) {
-      return errorResponse(error, request_.request_id);
+      return answerOf(error);
     }
+  }
+
+  std::function<Response()> answerOf(const Error& error) const {
+    return [this, error] { return errorResponse(error, request_.request_id); };
   }
 
   Response notFound() const {
@@ -246,32 +255,16 @@ class Guard::Exchange : public edge::Exchange {
     return request_.method.empty() ? std::string_view("other") : std::string_view(request_.method);
   }
 
-  // Some routes are not; what leads nowhere is.
-  bool counted() const { return route_ == nullptr || route_->counted; }
+  // Some routes are not; what leads nowhere is. What was not understood is, when it is known whose it is.
+  bool counted() const { return stray_ ? clientIsKnown() : route_ == nullptr || route_->counted; }
 
   // Whether it is known for whom it asks: many proxies do not say it of WebSockets, or of what they could not read.
   bool clientIsKnown() const {
     return request_.client_address != request_.peer || !net::anyContains(settings_->trusted_proxies, request_.peer);
   }
 
-  // A request that was not understood: by its address, and without waiting for other instances. Its refusal when there
-  // were too many; what another instance says after it, the next one hears.
-  std::optional<Response> countStray() {
-    judged_ = true;
-    try {
-      identifyClient();
-    } catch (const Error&) {  // then it is of the other end
-    }
-    if (!clientIsKnown()) return std::nullopt;
-    auto now = guard_.limits_.count({limitOf(Bucket::Address, networkKey(request_.client_address))}, Counting::Take,
-                                    [](const Standings&) {});
-    if (now) standings_ = std::move(*now);
-    return refusalByLimits();
-  }
-
   // What the head alone says of who asks: the address, and the caller when that needs no look-up.
-  LimitsOf limitsByHead() {
-    judged_ = true;
+  LimitsOf limitsByHead() const {
     LimitsOf limits{limitOf(Bucket::Address, networkKey(request_.client_address))};
     if (by_head_) return limits;
     const auto caller = callerNow();
@@ -351,7 +344,7 @@ class Guard::Exchange : public edge::Exchange {
   const Route* route_ = nullptr;
   std::function<Response()> by_head_;
   Standings standings_;
-  bool judged_ = false;  // by the limit of its address
+  bool stray_ = false;  // it was not understood
   bool resolved_ = false;
 };
 

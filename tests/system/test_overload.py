@@ -54,7 +54,7 @@ class Overload(unittest.TestCase):
 
     def test_a_thousand_clients_and_256_open_files(self):
         with Sandbox() as sandbox, self.with_few_files(sandbox) as daemon:
-            self.assertIn("no more files may be open", daemon.text())
+            until(lambda: "no more files may be open" in daemon.text(), 5, "it does not say so")
             with contextlib.ExitStack() as crowd:
                 held = []
                 for number in range(1000):
