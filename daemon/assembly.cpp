@@ -330,7 +330,7 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kReportRate,key::kHandshakeRate, key::kRefreshRate},
+        key::kReportRate, key::kHandshakeRate, key::kRefreshRate},
        [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
       {{key::kTlsCertificate, key::kTlsKey},
        [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},

@@ -248,9 +248,10 @@ std::optional<Debates::Removed> Debates::remove(Connection& connection, const st
   const auto last = connection.query(
       "SELECT seq, hash FROM debate_events WHERE debate_id = $1 ORDER BY seq DESC LIMIT 1", {debate_id});
   if (!Ratings::forgetMatch(connection, debate_id, without)) return std::nullopt;
-  connection.execute("INSERT INTO removed_debates (debate_id, owner_id, created_at) SELECT id, owner_id, created_at FROM "
-                     "debates WHERE id = $1 AND owner_id IS NOT NULL",
-                     {debate_id});
+  connection.execute(
+      "INSERT INTO removed_debates (debate_id, owner_id, created_at) SELECT id, owner_id, created_at FROM "
+      "debates WHERE id = $1 AND owner_id IS NOT NULL",
+      {debate_id});
   connection.execute("DELETE FROM debates WHERE id = $1", {debate_id});
   countUp(connection, kDebatesRemoved);
   return last.empty() ? Removed{} : Removed{last[0].integer(0), last[0].text(1)};

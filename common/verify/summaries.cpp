@@ -12,8 +12,8 @@ constexpr std::size_t kShort = 15;  // bytes that a string holds within itself; 
 std::string digestOf(const json::array& parts) { return crypto::sha256(toJson(parts)).substr(0, kShort); }
 
 std::string digestOf(const store::DebateCreated& event) {
-  return digestOf({event.task, json::array(event.agents.begin(), event.agents.end()), event.rounds, event.consensus,
-                   event.seed});
+  return digestOf(
+      {event.task, json::array(event.agents.begin(), event.agents.end()), event.rounds, event.consensus, event.seed});
 }
 
 // Rows of the first version have fewer fields in their consensus.

@@ -1,5 +1,5 @@
-// Private to common/verify: whether the row of a debate says what its events say. The row is what lists, exports and the
-// API show; the events are the truth. Memory: about 100 bytes a debate.
+// Private to common/verify: whether the row of a debate says what its events say. The row is what lists, exports and
+// the API show; the events are the truth. Memory: about 100 bytes a debate.
 #pragma once
 
 #include <string>

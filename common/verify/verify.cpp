@@ -12,8 +12,8 @@
 #include "common/store/events.h"
 #include "common/store/key_use.h"
 #include "common/store/ratings.h"
-#include "common/verify/summaries.h"
 #include "common/store/settings.h"
+#include "common/verify/summaries.h"
 
 namespace aragora::verify {
 
@@ -264,12 +264,12 @@ class Verifier {
       followed_ = true;
       if (walk.unverified()) throw *walk.unverified();
       followed_ = false;
-      return {
-          true,
-          fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"), counted(debates.count, "debate"),
-                      unsealed == 0 ? ""
-                                    : fmt::format("; {} without a key, sealed by the next start of the daemon",
-                                                  counted(unsealed, "chain")))};
+      return {true,
+              fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"),
+                          counted(debates.count, "debate"),
+                          unsealed == 0 ? ""
+                                        : fmt::format("; {} without a key, sealed by the next start of the daemon",
+                                                      counted(unsealed, "chain")))};
     });
   }
 
@@ -387,16 +387,16 @@ class Verifier {
 
   // Who a debate belongs to, and that it is there: both are in the log since creations are.
   static std::string debatesOfTheLog(Connection& connection) {
-    const std::string created = "FROM audit_log a LEFT JOIN debates d ON d.id = substr(a.object, 8) WHERE a.action = "
-                                "'debate.create' AND a.result = 'success' AND ";
-    for (const auto& row : connection.query(
-             "SELECT a.object, a.seq " + created +
-                 "d.id IS NULL AND a.object NOT IN (SELECT object FROM audit_log WHERE action = 'debate.delete') LIMIT 1",
-             {}))
-      return fmt::format("{} was created (entry {}) and never deleted, and is not there", row.text(0), row.text(1));
-    for (const auto& row : connection.query("SELECT d.id, a.actor, a.seq " + created +
-                                                "'api:' || coalesce(d.owner_id, '') <> a.actor LIMIT 1",
+    const std::string created =
+        "FROM audit_log a LEFT JOIN debates d ON d.id = substr(a.object, 8) WHERE a.action = "
+        "'debate.create' AND a.result = 'success' AND ";
+    for (const auto& row : connection.query("SELECT a.object, a.seq " + created +
+                                                "d.id IS NULL AND a.object NOT IN (SELECT object FROM audit_log WHERE "
+                                                "action = 'debate.delete') LIMIT 1",
                                             {}))
+      return fmt::format("{} was created (entry {}) and never deleted, and is not there", row.text(0), row.text(1));
+    for (const auto& row : connection.query(
+             "SELECT d.id, a.actor, a.seq " + created + "'api:' || coalesce(d.owner_id, '') <> a.actor LIMIT 1", {}))
       return fmt::format("debate {} is not owned by {}, who created it (entry {})", row.text(0),
                          printable(row.text(1), 60), row.text(2));
     return {};

@@ -144,8 +144,7 @@ web::Response say(const web::Request& request, const Services& services) {
 }
 
 web::Response remove(const web::Request& request, const Services& services) {
-  if (!request.body.empty())
-    throw Error(Code::Validation, "a deletion takes no body", "to look only: ?dry_run=true");
+  if (!request.body.empty()) throw Error(Code::Validation, "a deletion takes no body", "to look only: ?dry_run=true");
   const bool dry_run = request.flag("dry_run", false);
   const auto removed = services.debating.remove(request.parameters.at("id"), callerOf(request, services), dry_run);
   return web::jsonResponse(json::object{{"deleted", !dry_run},

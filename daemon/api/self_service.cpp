@@ -195,7 +195,7 @@ void addSelfServiceRoutes(web::Router& router, const Services& services) {
   const auto administer = [&](const char* method, const char* path, RouteHandler handler) {
     addRoute(router, services, method, path, Permission::Administer, handler);
   };
-  administer("GET", "/api/admin/users/{id}/sessions", sessionsOf);
+  addList(router, services, "/api/admin/users/{id}/sessions", Permission::Administer, sessionsOf);
   administer("DELETE", "/api/admin/users/{id}/sessions", endSessionsOf);
   administer("DELETE", "/api/admin/users/{id}/sessions/{session}", endSessionOf);
   addRoute(router, services, "POST", "/api/admin/users/{id}/unlock", Permission::Administer, unlock);

@@ -133,7 +133,7 @@ TEST_P(DebatesAtOnce, AnIdempotencyKeyThatIsForgottenAtThatMomentIsTakenAnew) {
   };
   EXPECT_FALSE(take());
   EXPECT_TRUE(take());
-  between_.before("SELECT fingerprint", [&] { debates_.forgetOldIdempotencyKeys(); });
+  between_.before("SELECT fingerprint", [&] { debates_.forgetAfterADay(); });
   EXPECT_NO_THROW(take());
   EXPECT_TRUE(between_.join());
   EXPECT_LE(count("idempotency_keys"), 1);
