@@ -11,6 +11,7 @@
 #include "common/config/strength.h"
 #include "common/crypto/keyring.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/net/address.h"
 
 namespace aragora::checks {
 
@@ -245,15 +246,42 @@ std::vector<Finding> checkHttps(const Context& context) {
   return findings;
 }
 
-std::vector<Finding> checkRateLimit(const Context& context) {
-  const auto limit = context.config.integer(key::kRateLimit);
-  if (limit == 0) {
-    auto finding =
-        warning(context.config.variable(key::kRateLimit) + ": rate limiting is off",
-                originOf(context.config, key::kRateLimit), "remove the setting; the default is 120 a minute");
-    return {context.config.production() ? finding : ok("Rate limit: off")};
+namespace {
+// What takes the limits away without being one.
+std::vector<Finding> openDoors(const config::Config& config) {
+  std::vector<Finding> findings;
+  constexpr int kLeastBits = 8;
+  for (const auto& text : config.list(key::kTrustedProxies)) {
+    const auto block = net::Block::parse(text);
+    if (!block || block->bits >= kLeastBits) continue;
+    findings.push_back(warning(
+        fmt::format("{}: {} trusts much of the world as a proxy, and whoever is trusted chooses the address that is "
+                    "counted and logged",
+                    config.variable(key::kTrustedProxies), printable(text, 60)),
+        originOf(config, key::kTrustedProxies), "name the addresses of your proxies"));
   }
-  return {ok(fmt::format("Rate limit: {} a minute for each address", counted(limit, "request")))};
+  if (config.integer(key::kLoginRate) == 0)
+    findings.push_back(warning(config.variable(key::kLoginRate) + ": passwords may be guessed without limit",
+                               originOf(config, key::kLoginRate), "remove the setting; the default is 5 a minute"));
+  if (config.isSet(key::kRegistration) && config.flag(key::kRegistration))
+    findings.push_back(warning(config.variable(key::kRegistration) + ": anybody may make an account",
+                               originOf(config, key::kRegistration),
+                               "remove the setting unless this is meant; aragora user add makes accounts"));
+  return findings;
+}
+}  // namespace
+
+std::vector<Finding> checkRateLimit(const Context& context) {
+  const auto& config = context.config;
+  const auto limit = config.integer(key::kRateLimit);
+  const auto said = limit == 0 ? std::string("off") : counted(limit, "request") + " a minute for each address";
+  if (!config.production()) return {ok("Rate limit: " + said)};
+  auto findings = openDoors(config);
+  if (limit == 0)
+    findings.push_back(warning(config.variable(key::kRateLimit) + ": rate limiting is off",
+                               originOf(config, key::kRateLimit), "remove the setting; the default is 120 a minute"));
+  if (findings.empty()) findings.push_back(ok("Rate limit: " + said));
+  return findings;
 }
 
 std::vector<Finding> checkKeyRotation(const Context& context) {

@@ -1,5 +1,9 @@
 """Rows that say otherwise than what is signed: whoever writes to the database changes what a debate seems to have decided, whose
 it is, or that it ever was; `verify` names it. Both engines."""
+import contextlib
+import shutil
+import sqlite3
+import subprocess
 import unittest
 
 from support import Daemon, Sandbox, main, postgres_database
@@ -48,37 +52,55 @@ class Forged:
 
 
 class OnSqlite(Forged, unittest.TestCase):
-    @staticmethod
-    def database():
+    @classmethod
+    def database(cls):
         return Sandbox()
 
-    def sql(self, text):
-        import sqlite3
-        with sqlite3.connect(self.sandbox.database) as connection:
+    def sql(self, text, *values):
+        with contextlib.closing(sqlite3.connect(self.sandbox.directory / "state/aragora.db", isolation_level=None)) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
-            return connection.execute(text).fetchall()
+            return connection.execute(text, values).fetchall()
 
     def restore(self, column, before, target):
-        import sqlite3
-        with sqlite3.connect(self.sandbox.database) as connection:
-            connection.execute(f"UPDATE debates SET {column} = ? WHERE id = ?", (before[0][0], target))
+        self.sql(f"UPDATE debates SET {column} = ? WHERE id = ?", before[0][0], target)
 
     def within(self, statements):
         """What `verify` says after them; they are undone."""
-        import shutil
-        import sqlite3
-        with sqlite3.connect(self.sandbox.database) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        kept = self.sandbox.directory / "kept.db"
-        shutil.copy(self.sandbox.database, kept)
+        database = self.sandbox.directory / "state/aragora.db"
+        self.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        kept = shutil.copy(database, self.sandbox.directory / "kept.db")
         try:
             for statement in statements.split(";"):
                 self.sql(statement)
             return self.verified(65)
         finally:
-            for suffix in ("-wal", "-shm"):
-                self.sandbox.database.with_name(self.sandbox.database.name + suffix).unlink(missing_ok=True)
-            shutil.copy(kept, self.sandbox.database)
+            self.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(kept, database)
+
+
+class OnPostgres(Forged, unittest.TestCase):
+    @classmethod
+    def database(cls):
+        cls.url = cls.enterClassContext(postgres_database())
+        return Sandbox(DATABASE_URL=cls.url)
+
+    def sql(self, text):
+        return subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url, "-c", text], capture_output=True, text=True, check=True).stdout
+
+    def restore(self, column, before, target):
+        self.sql(f"UPDATE debates d SET {column} = b.{column} FROM kept_debates b WHERE b.id = d.id AND d.id = '{target}'")
+
+    def setUp(self):
+        self.sql("CREATE TABLE kept_debates AS SELECT * FROM debates; CREATE TABLE kept_events AS SELECT * FROM debate_events; CREATE TABLE kept_matches AS SELECT * FROM matches")
+        self.addCleanup(self.sql, "DROP TABLE kept_debates, kept_events, kept_matches")
+
+    def within(self, statements):
+        self.sql(statements)
+        try:
+            return self.verified(65)
+        finally:
+            self.sql("DELETE FROM audit_log WHERE seq < 1; INSERT INTO debates SELECT * FROM kept_debates ON CONFLICT DO NOTHING; INSERT INTO debate_events SELECT * FROM kept_events ON CONFLICT DO NOTHING; "
+                     "INSERT INTO matches SELECT * FROM kept_matches ON CONFLICT DO NOTHING")
 
 
 if __name__ == "__main__":

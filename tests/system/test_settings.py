@@ -39,6 +39,15 @@ class Settings(unittest.TestCase):
                 file.chmod(0o600)
                 self.assertEqual([], [f for f in findings(sandbox, ARAGORA_API_TOKEN_FILE=str(file)) if "TOKEN" in f["message"]])
 
+    def test_what_takes_the_limits_away_is_said_in_production(self):
+        with Sandbox() as sandbox:
+            for name, value, said in (("TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1", "128.0.0.0/1 trusts much of the world"), ("TRUSTED_PROXIES", "::/0", "::/0 trusts much"), ("TRUSTED_PROXIES", "10.0.0.0/8", ""),
+                                      ("LOGIN_RATE_LIMIT", "0", "guessed without limit"), ("REGISTRATION", "true", "anybody may make an account"), ("IP_RATE_LIMIT", "0", "rate limiting is off")):
+                with self.subTest(value=value):
+                    messages = [f["message"] for f in findings(sandbox, "--only", "rate_limit", ARAGORA_ENV="production", **{f"ARAGORA_{name}": value})]
+                    self.assertEqual([message for message in messages if said and said in message][:1] != [], said != "", messages)
+                    self.assertEqual(len(messages) > 0, said != "", messages)
+
     def test_a_finding_names_what_was_written_and_once(self):
         with Sandbox() as sandbox:
             toml = sandbox.write("aragora.toml", '# ours\n[server]\nport = 70000\n[auth]\njwt_secret_file = "/no/such/secret"\n')
