@@ -69,18 +69,19 @@ json::array securityOf(const web::Route& route) {
 }
 
 // What any route like this one may answer, whatever it is about.
-std::vector<std::pair<const char*, const char*>> usualErrors(const web::Route& route, bool has_body) {
+std::vector<std::pair<const char*, const char*>> usualErrors(const web::Route& route, const json::object& operation) {
   const bool is_public = route.permission == Permission::Public;
   const bool changes = route.method != "GET";
+  const bool offered = !operation.at("responses").as_object().contains("501");  // else it writes nothing
   std::vector<std::pair<const char*, const char*>> errors = {{"400", "BadRequest"}};
   if (!is_public) errors.emplace_back("401", "Unauthorized");
   if (!is_public || changes) errors.emplace_back("403", "Forbidden");  // the role, or the origin of a page
   if (route.pattern.find('{') != std::string::npos) errors.emplace_back("404", "NotFound");
   errors.emplace_back("413", "TooLarge");
-  if (has_body) errors.emplace_back("415", "UnsupportedMediaType");
+  if (operation.contains("requestBody")) errors.emplace_back("415", "UnsupportedMediaType");
   if (route.counted) errors.emplace_back("429", "TooManyRequests");
   if (route.counted || !route.inline_handler) errors.emplace_back("503", "Unavailable");
-  if (changes) errors.emplace_back("507", "StorageFull");
+  if (changes && offered) errors.emplace_back("507", "StorageFull");
   return errors;
 }
 
@@ -103,7 +104,7 @@ void describeOperation(const web::Route& route, json::object& operation) {
   operation["security"] = securityOf(route);
   auto& responses = operation["responses"].as_object();
   for (auto& [status, response] : responses) addHeaders(route, response.as_object());
-  for (const auto& [status, name] : usualErrors(route, operation.contains("requestBody"))) {
+  for (const auto& [status, name] : usualErrors(route, operation)) {
     if (!responses.contains(status)) responses[status] = ref("responses", name);
   }
   operation["x-permission"] = accounts::permissionName(route.permission);
