@@ -395,8 +395,10 @@ class Verifier {
                                                 "action = 'debate.delete') LIMIT 1",
                                             {}))
       return fmt::format("{} was created (entry {}) and never deleted, and is not there", row.text(0), row.text(1));
-    for (const auto& row : connection.query(
-             "SELECT d.id, a.actor, a.seq " + created + "'api:' || coalesce(d.owner_id, '') <> a.actor LIMIT 1", {}))
+    for (const auto& row :
+         connection.query("SELECT d.id, a.actor, a.seq " + created +
+                              "d.id IS NOT NULL AND 'api:' || coalesce(d.owner_id, '') <> a.actor LIMIT 1",
+                          {}))
       return fmt::format("debate {} is not owned by {}, who created it (entry {})", row.text(0),
                          printable(row.text(1), 60), row.text(2));
     return {};

@@ -88,19 +88,19 @@ class OnPostgres(Forged, unittest.TestCase):
         return subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url, "-c", text], capture_output=True, text=True, check=True).stdout
 
     def restore(self, column, before, target):
-        self.sql(f"UPDATE debates d SET {column} = b.{column} FROM kept_debates b WHERE b.id = d.id AND d.id = '{target}'")
+        self.sql(f"UPDATE debates d SET {column} = b.{column} FROM kept.debates b WHERE b.id = d.id AND d.id = '{target}'")
 
     def setUp(self):
-        self.sql("CREATE TABLE kept_debates AS SELECT * FROM debates; CREATE TABLE kept_events AS SELECT * FROM debate_events; CREATE TABLE kept_matches AS SELECT * FROM matches")
-        self.addCleanup(self.sql, "DROP TABLE kept_debates, kept_events, kept_matches")
+        self.sql("CREATE SCHEMA kept; CREATE TABLE kept.debates AS SELECT * FROM debates; CREATE TABLE kept.events AS SELECT * FROM debate_events; CREATE TABLE kept.matches AS SELECT * FROM matches")
+        self.addCleanup(self.sql, "DROP SCHEMA kept CASCADE")
 
     def within(self, statements):
         self.sql(statements)
         try:
             return self.verified(65)
         finally:
-            self.sql("DELETE FROM audit_log WHERE seq < 1; INSERT INTO debates SELECT * FROM kept_debates ON CONFLICT DO NOTHING; INSERT INTO debate_events SELECT * FROM kept_events ON CONFLICT DO NOTHING; "
-                     "INSERT INTO matches SELECT * FROM kept_matches ON CONFLICT DO NOTHING")
+            self.sql("DELETE FROM audit_log WHERE seq < 1; INSERT INTO debates SELECT * FROM kept.debates ON CONFLICT DO NOTHING; INSERT INTO debate_events SELECT * FROM kept.events ON CONFLICT DO NOTHING; "
+                     "INSERT INTO matches SELECT * FROM kept.matches ON CONFLICT DO NOTHING")
 
 
 if __name__ == "__main__":
