@@ -266,7 +266,7 @@ std::vector<Finding> openDoors(const config::Config& config) {
   if (config.isSet(key::kRegistration) && config.flag(key::kRegistration))
     findings.push_back(warning(config.variable(key::kRegistration) + ": anybody may make an account",
                                originOf(config, key::kRegistration),
-                               "remove the setting unless this is meant; aragora user add makes accounts"));
+                               "remove the setting unless this is meant; accounts are made by: aragora user add"));
   return findings;
 }
 }  // namespace

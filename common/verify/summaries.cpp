@@ -28,7 +28,8 @@ json::array summaryParts(const json::object& summary) {
 }
 
 std::string digestOf(bool reached, double confidence, std::string_view answer, const json::object& summary) {
-  return digestOf({reached, fmt::format("{}", confidence), answer, summaryParts(summary)});
+  // SQLite says fifteen digits of a number.
+  return digestOf({reached, fmt::format("{:.12g}", confidence), answer, summaryParts(summary)});
 }
 
 std::string digestOf(const store::Consensus& event) {

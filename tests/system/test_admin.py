@@ -18,7 +18,7 @@ class Administration(unittest.TestCase):
         self.key = secrets.token_hex(32)
         with Sandbox(ARAGORA_ENCRYPTION_KEY=self.key, **environment) as sandbox:
             sandbox.run("migrate", check=0)
-            passwords = {role: sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("admin", "member")}
+            self.passwords = passwords = {role: sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("admin", "member")}
             with Daemon(sandbox) as daemon:
                 self.daemon = daemon
                 self.tokens = {role: daemon.post("/api/auth/login", {"email": f"{role}@example.org", "password": password})[1]["access_token"] for role, password in passwords.items()}
@@ -130,7 +130,7 @@ class Administration(unittest.TestCase):
                     self.pages(sandbox, environment.get("DATABASE_URL"))
 
     def pages(self, sandbox, url):
-        mine = [self.daemon.post("/api/auth/api-keys", {}, Authorization=f"Bearer {self.tokens['member']}")[1]["id"] for _ in range(3)]
+        mine = [self.daemon.post("/api/auth/api-keys", {"password": self.passwords["member"]}, Authorization=f"Bearer {self.tokens['member']}")[1]["id"] for _ in range(3)]
         rows = lambda columns, table, form: "INSERT INTO {0} ({1}) ".format(table, columns) + form
         many = [rows("id, email, password_hash, role, created_at, updated_at", "users", "SELECT 'u' || n, 'p' || n || '@example.org', 'x', 'member', 1, 1 FROM numbers"),
                 rows("id, user_id, name, prefix, digest, key_id, scopes, created_at, expires_at", "api_keys", "SELECT 'k' || n, 'u' || n, '', 'ara_k' || n, 'x' || n, 'x', 'read', n, 9 FROM numbers")]
