@@ -51,8 +51,13 @@ std::int64_t requireInteger(const json::object& body, std::string_view field, st
 
 std::optional<web::Response> refusalWithoutProof(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
-  const Secret password(jsonTextOr(body, "password", jsonTextOr(body, "current_password", "")));
-  const auto code = jsonTextOr(body, "code", jsonTextOr(body, "mfa_code", ""));
+  const auto either = [&](const char* field, const char* another) {
+    auto text = optionalText(body, field);
+    auto other = optionalText(body, another);
+    return text.empty() ? other : text;
+  };
+  const Secret password(either("password", "current_password"));
+  const auto code = either("code", "mfa_code");
   const auto prove = [&] { services.accounts.proveAgain(accessOf(request), password, code, clientOf(request)); };
   if (password.size() == 0) {
     prove();

@@ -45,7 +45,7 @@ web::Response changeProfile(const web::Request& request, const Services& service
   if (const auto* name = body.if_contains("name"); name != nullptr && !name->is_null())
     change.name = optionalText(body, "name");
   change.preferences = objectOf(body, "preferences");
-  if (const auto email = jsonTextOr(body, "email", ""); !email.empty()) {
+  if (const auto email = optionalText(body, "email"); !email.empty()) {
     // Clients send the whole profile back: the address that it is already is no change.
     const auto now = services.database.reading([&](database::Connection& connection) {
       return accounts::requireUserById(connection, request.principal.user).email;

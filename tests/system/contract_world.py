@@ -4,6 +4,7 @@ import os
 import pathlib
 import secrets
 import time
+import urllib.parse
 
 from contract import Contract
 from support import Daemon, TinyDisk, strong_secret
@@ -31,8 +32,8 @@ class Ask:
 class Answer(dict):
     """What an answer holds, where it holds something, its status and its headers."""
 
-    def __init__(self, status, headers):
-        self.status, self.headers = status, headers
+    def __init__(self, status, headers, text):
+        self.status, self.headers, self.text = status, headers, text
 
 
 class World:
@@ -75,7 +76,7 @@ class World:
         query = "&".join(part for part in (ask.query, more) if part)
         headers = {**bearer(self.tokens.get(ask.who, ask.who)), **ask.headers}
         status, got, body = (daemon or self.daemon).request(method, path + ("?" + query if query else ""), ask.body, headers)
-        answer = Answer(status, got)
+        answer = Answer(status, got, body)
         with self.subTest(f"{name} as {str(ask.who)[:20]}, for {expect}"):  # one fault does not hide the next
             value = self.contract.check(name, status, got, body)
             answer.update(value if isinstance(value, dict) else {})
@@ -98,7 +99,7 @@ class World:
 
     def with_factor(self, person=None):
         person = person or self.fresh()
-        secret = self.ask("POST /api/auth/mfa/setup", Ask(person["who"]), 200)["secret"]
+        secret = self.ask("POST /api/auth/mfa/setup", Ask(person["who"], {"password": PASSWORD}), 200)["secret"]
         number = code(secret, int(time.time()) // 30)
         person["codes"] = self.ask("POST /api/auth/mfa/enable", Ask(person["who"], {"code": number}), 200)["backup_codes"]
         return person
@@ -116,12 +117,14 @@ class World:
         """The first administrator comes by a link; wrong ones, and one for an address that is taken, are refused before."""
         link = self.sandbox.run("user", "setup-link", check=0).stdout
         token = link.split("token=")[1].split()[0]
-        taken = self.fresh()["email"]
+        self.taken = self.fresh()["email"]
         new = {"token": token, "email": "admin@example.org", "password": PASSWORD, "name": "Ada"}
         self.ask("POST /api/auth/setup", Ask(body={**new, "token": "of nobody"}), 401)
-        self.ask("POST /api/auth/setup", Ask(body={**new, "email": taken}), 409)
+        self.ask("POST /api/auth/setup", Ask(body={**new, "email": self.taken}), 409)
+        for wrong, status in (({"token": "of nobody"}, 401), ({"email": self.taken}, 409), ({"password": "short"}, 400), ({"email": "nobody"}, 400)):
+            self.assertIn(b"<form ", self.fill_in({**new, **wrong}, status))
         self.before_the_first(Ask(body=new))
-        self.ask("POST /api/auth/setup", Ask(body=new), 201)
+        self.first(new)
         first = self.ask("POST /api/auth/login", Ask(body={"email": new["email"], "password": PASSWORD}), 200)
         self.admin = self.with_factor({"who": first["access_token"], "email": new["email"]})
         self.passwords = {role: self.sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("viewer", "member")}
@@ -131,8 +134,16 @@ class World:
         self.debate = self.ask("POST /api/debates", Ask("member", DEBATE), 200)["debate_id"]
         self.wait(lambda: self.ask("GET /api/debates/{id}", Ask("viewer", id=self.debate), 200)["status"] == "completed")
 
+    def fill_in(self, fields, status):
+        """The page behind the link; what it answers is a page, too."""
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.ask("POST /api/auth/setup", Ask(body=urllib.parse.urlencode(fields).encode(), headers=form), status).text
+
+    def proof(self, who):
+        return {"password": self.passwords.get(who, PASSWORD)}
+
     def make_key(self, who, **body):
-        return self.ask("POST /api/auth/api-keys", Ask(who, body), 201)
+        return self.ask("POST /api/auth/api-keys", Ask(who, {**self.proof(who), **body}), 201)
 
     def ended_debate(self):
         debate = self.ask("POST /api/debates", Ask("member", {"task": "short", **TWO}), 200)["debate_id"]
@@ -171,22 +182,26 @@ class World:
             "POST /api/auth/refresh": lambda: Ask(body={"refresh_token": self.fresh()["refresh"]}),
             "POST /api/auth/logout": lambda: Ask(self.fresh()["who"]),
             "POST /api/auth/logout-all": lambda: Ask(self.fresh()["who"]),
-            "PATCH /api/auth/me": lambda: Ask("member", {"name": "Ada", "preferences": {"theme": "dark"}}),
+            "PATCH /api/auth/me": lambda: Ask(self.fresh()["who"], {"name": "Ada", "preferences": {"theme": "dark"}, "email": f"{secrets.token_hex(6)}@example.org", "password": PASSWORD}),
             "DELETE /api/auth/sessions/{id}": self.of_a_session,
             "POST /api/auth/register": lambda: Ask(body={"email": f"{secrets.token_hex(6)}@example.org", "password": PASSWORD, "name": "Eve"}),
             "POST /api/auth/password/change": lambda: Ask(self.fresh()["who"], {"current_password": PASSWORD, "new_password": PASSWORD + "!"}),
             "POST /api/auth/password/reset": lambda: Ask(body={"token": self.reset_token(), "new_password": PASSWORD + "!"}),
+            "POST /api/auth/password/forgot": Ask,
             "POST /api/auth/setup": None,  # seen when the administrator was made: there is one only
-            "POST /api/auth/mfa/setup": lambda: Ask(self.fresh()["who"]),
+            "POST /api/auth/mfa/setup": lambda: Ask(self.fresh()["who"], {"password": PASSWORD}),
             "POST /api/auth/mfa/enable": self.of_an_enrolment,
             "POST /api/auth/mfa/disable": self.of_a_code,
             "POST /api/auth/mfa/backup-codes": self.of_a_code,
             "POST /api/auth/mfa/step-up": self.of_a_code,
             "POST /api/auth/mfa/verify": self.of_half_a_login,
-            "POST /api/auth/api-keys": lambda: Ask("viewer", {"name": "nightly", "scopes": ["read"], "expires_in_days": 1}),
+            "POST /api/auth/api-keys": lambda: Ask("viewer", {**self.proof("viewer"), "name": "nightly", "scopes": ["read"], "expires_in_days": 1}),
             "DELETE /api/auth/api-keys/{id}": lambda: Ask("member", id=self.make_key("member")["id"]),
-            "POST /api/auth/api-keys/{id}/rotate": lambda: Ask("member", {"overlap_hours": 1}, id=self.make_key("member")["id"]),
+            "POST /api/auth/api-keys/{id}/rotate": lambda: Ask("member", {**self.proof("member"), "overlap_hours": 1}, id=self.make_key("member")["id"]),
             "DELETE /api/admin/api-keys/{id}": lambda: Ask("admin", id=self.make_key("member")["id"]),
+            "GET /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
+            "DELETE /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
+            "DELETE /api/admin/users/{id}/sessions/{session}": self.of_their_session,
             "POST /api/admin/users/{id}/reset": lambda: Ask("admin", id=self.fresh()["id"]),
             "POST /api/admin/users/{id}/unlock": lambda: Ask("admin", id=self.fresh()["id"]),
         }
@@ -196,9 +211,13 @@ class World:
         person = self.fresh()
         return Ask(person["who"], id=self.ask("GET /api/auth/sessions", Ask(person["who"]), 200)["sessions"][0]["id"])
 
+    def of_their_session(self):
+        user = self.fresh()["id"]
+        return Ask("admin", id=user, session=self.ask("GET /api/admin/users/{id}/sessions", Ask("admin", id=user), 200)["sessions"][0]["id"])
+
     def of_an_enrolment(self):
         who = self.fresh()["who"]
-        secret = self.ask("POST /api/auth/mfa/setup", Ask(who), 200)["secret"]
+        secret = self.ask("POST /api/auth/mfa/setup", Ask(who, {"password": PASSWORD}), 200)["secret"]
         return Ask(who, {"code": code(secret, int(time.time()) // 30)})
 
     def of_a_code(self):
