@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/json_names.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -22,6 +23,7 @@ constexpr std::string_view kIssuer = "aragora";
 constexpr std::size_t kLimit = 8192;
 constexpr std::int64_t kSkew = 30;
 constexpr std::int64_t kPendingLifetime = 300;
+constexpr std::int64_t kLongestLife = 168 * 3600;  // that the setting allows
 
 [[noreturn]] void refuse() {
   throw Error(Code::Unauthorized, "the access token is not valid", "log in again: POST /api/auth/login");
@@ -30,7 +32,7 @@ constexpr std::int64_t kPendingLifetime = 300;
 json::object objectOf(std::string_view part) {
   const auto bytes = fromBase64Url(part);
   const auto value = bytes ? tryParseJson(*bytes) : std::nullopt;
-  if (!value || !value->is_object()) refuse();
+  if (!value || !value->is_object() || repeatedName(*bytes)) refuse();
   return value->get_object();
 }
 }  // namespace
@@ -94,7 +96,9 @@ json::object AccessTokens::open(const Kind& kind, std::string_view token, std::i
   const auto issued = jsonInteger(claims, "iat");
   const auto expires = jsonInteger(claims, "exp");
   if (!issued || !expires || !jsonInteger(claims, "ver") || jsonTextOr(claims, "sub", "").empty()) refuse();
-  if (*issued > now + kSkew || *expires <= now - kSkew) refuse();
+  if (*issued > now + kSkew || *expires <= now - kSkew || *expires - *issued > kLongestLife) refuse();
+  // Ours have a name, and no hour before which they are not good (RFC 7519 section 4.1).
+  if (jsonTextOr(claims, "jti", "").empty() || claims.contains("nbf")) refuse();
   return claims;
 }
 

@@ -11,7 +11,6 @@
 #include "common/config/strength.h"
 #include "common/crypto/keyring.h"
 #include "common/database/postgres/postgres_connection.h"
-#include "common/net/address.h"
 
 namespace aragora::checks {
 
@@ -252,8 +251,8 @@ std::vector<Finding> openDoors(const config::Config& config) {
   std::vector<Finding> findings;
   constexpr int kLeastBits = 8;
   for (const auto& text : config.list(key::kTrustedProxies)) {
-    const auto block = net::Block::parse(text);
-    if (!block || block->bits >= kLeastBits) continue;
+    const auto slash = text.find('/');
+    if (slash == std::string::npos || parseInteger(text.substr(slash + 1)).value_or(0) >= kLeastBits) continue;
     findings.push_back(warning(
         fmt::format("{}: {} trusts much of the world as a proxy, and whoever is trusted chooses the address that is "
                     "counted and logged",

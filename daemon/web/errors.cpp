@@ -38,7 +38,6 @@ json::object bodyOf(const std::string& text, std::string_view code, const std::s
   return {{"error", text}, {"code", code}, {"message", text}, {"request_id", request_id}, {"trace_id", request_id}};
 }
 
-// Of what was refused before anybody knew the route.
 // Clients never see internals: hosts, paths and SQL stay in the log.
 std::string textForCaller(const Error& error, int status) {
   if (status < 500 || error.code() == Code::NotOffered) return error.what();

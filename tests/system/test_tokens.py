@@ -86,6 +86,11 @@ class Forged(unittest.TestCase):
         for name, value in (("iss", "Aragora"), ("aud", "aragora-mfa"), ("aud", ["aragora-api", "x"]), ("exp", now - 31), ("exp", str(now + 999)), ("iat", now + 120), ("ver", claims["ver"] + 1), ("ver", str(claims["ver"])),
                             ("sub", other["sub"]), ("sid", other["sid"]), ("sid", claims["sid"].lower()), ("sub", claims["sub"] + "\0"), ("sid", "%"), ("sub", "' OR '1'='1")):
             yield f"{name} {value}", signed(header, {**claims, name: value}, secret)
+        for name, value in (("nbf", now + 999), ("nbf", now - 1), ("jti", ""), ("jti", 1), ("exp", now + 30 * 365 * 86400)):
+            yield f"{name} {value}, rightly signed", signed(header, {**claims, name: value}, secret)
+        yield "no jti", signed(header, without(claims, "jti"), secret)
+        part = b64(json.dumps(header).encode()) + "." + b64(json.dumps(claims)[:-1].encode() + b', "sub": "' + other["sub"].encode() + b'"}')
+        yield "a claim twice", part + "." + b64(hmac.digest(secret.encode(), part.encode(), "sha256"))
         for claim in ([], "claims", 1, None):
             yield f"claims {claim}", signed(header, claim, secret)
             yield f"header {claim}", signed(claim, claims, secret)
