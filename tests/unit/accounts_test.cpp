@@ -126,8 +126,8 @@ TEST(Password, IsHashedWithArgon2idAndAFreshSalt) {
   EXPECT_TRUE(crypto::passwordNeedsRehash(weaker));
 }
 
-// As the reference implementation's program computes them (argon2 of Debian 12). The example of RFC 9106 section 5.3 has
-// four lanes, a secret and associated data, which libsodium does not have.
+// As the reference implementation's program computes them (argon2 of Debian 12). The example of RFC 9106 section 5.3
+// has four lanes, a secret and associated data, which libsodium does not have.
 TEST(Password, IsWhatTheReferenceComputes) {
   const std::string salt = "$c29tZXNhbHQ$";
   for (const auto& [password, hash] : {
