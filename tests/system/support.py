@@ -231,7 +231,10 @@ def postgres_database():
         subprocess.run([*psql, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE '{name}%' AND backend_type = 'client backend'"], check=True, stdout=subprocess.DEVNULL)
         listed = subprocess.run([*psql, f"SELECT datname FROM pg_database WHERE datname LIKE '{name}%'"], check=True, capture_output=True, text=True)
         for database in listed.stdout.split():
-            subprocess.run([*psql, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'], check=True)
+            for patience in range(10, -1, -1):  # whoever was ended above may take a moment to leave
+                if subprocess.run([*psql, f'DROP DATABASE IF EXISTS "{database}"'], check=patience == 0).returncode == 0:
+                    break
+                time.sleep(0.5)
 
 
 class Authority:
