@@ -135,6 +135,18 @@ void record(database::Connection& connection, const crypto::Keyring& keyring, co
                  std::move(details)});
 }
 
+bool endSession(database::Connection& connection, const std::string& user, const std::string& session) {
+  // As endSessions() does.
+  connection.query(fmt::format("SELECT 1 FROM users u WHERE u.id = $1{}", lockingUser(connection)), {user});
+  return connection.execute(
+             "UPDATE sessions SET revoked_at = $1 WHERE user_id = $2 AND family = $3 AND revoked_at IS NULL",
+             {nowMicros(), user, session}) > 0;
+}
+
+[[noreturn]] void refuseSession() {
+  throw Error(Code::Unauthorized, "the session has ended", "log in again: POST /api/auth/login");
+}
+
 std::int64_t endSessions(database::Connection& connection, const std::string& user) {
   // A refresh holds it, too: what it puts in the place of the old token is there when we look, or never will be.
   connection.query(fmt::format("SELECT 1 FROM users u WHERE u.id = $1{}", lockingUser(connection)), {user});

@@ -97,6 +97,9 @@ void record(database::Connection& connection, const crypto::Keyring& keyring, co
             const std::string& action, const std::string& user, const std::string& result = "success",
             json::object details = {});
 
+// Whether it was alive. Of one that is refreshed at the moment, the new one too.
+bool endSession(database::Connection& connection, const std::string& user, const std::string& session);
+[[noreturn]] void refuseSession();
 // Ends them, and answers how many there were. Those that are refreshed at the moment are among them.
 std::int64_t endSessions(database::Connection& connection, const std::string& user);
 // With them whatever else was handed out to the account as it was: links and tickets that are good once, and a second
