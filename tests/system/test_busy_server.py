@@ -1,5 +1,5 @@
 """Backups of a server that is not idle: the schema changes meanwhile, the log is recycled under the copy, the source is a
-standby. BUSY_ROUNDS sets how many backups are made while the schema changes (default 6)."""
+standby. BUSY_ROUNDS sets how many backups are made while the schema changes (default 3)."""
 import contextlib
 import os
 import random
@@ -13,7 +13,7 @@ import unittest
 from recovery import deployment
 from support import BINARY, Cluster, Daemon, Sandbox, main, postgres_database
 
-ROUNDS = int(os.environ.get("BUSY_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("BUSY_ROUNDS", "3"))
 
 
 def psql(url, text, check=True):

@@ -1,9 +1,11 @@
-"""The Nth call that changes a file fails or never returns, for every N: what was there stays, what is incomplete never
-passes for a backup, and the next run cleans up."""
+"""The Nth call that changes a file fails or never returns: what was there stays, what is incomplete never passes for a
+backup, and the next run cleans up. FAULT_STEP says how many calls lie between two that are struck (1: every one); where
+each sweep begins is left to chance, so that all are struck in the course of some runs."""
 import contextlib
 import json
 import os
 import pathlib
+import random
 import secrets
 import sqlite3
 import subprocess
@@ -17,21 +19,26 @@ from support import BINARY, Sandbox, main, postgres_database
 tempfile.tempdir = "/dev/shm"  # thousands of fsyncs; the disk is not what is tested
 LIBRARY = os.environ["FAULTS_LIBRARY"]
 MOST = 200
+STEP = int(os.environ.get("FAULT_STEP", "4"))
 STRIKES = ["enospc", "eio", "short", "eintr", "kill"]
 
 
+def calls(step):
+    return range(random.randint(1, step), MOST + 1, step)
+
+
 class Faults(Sandbox):
-    def sweep(self, kind, *arguments, step=1, before=None):
+    def sweep(self, kind, *arguments, step=STEP, before=None):
         """Runs the command once for each N until the fault no longer strikes; yields N and the result."""
         mark = self.directory / "struck"
-        for number in range(1, MOST + 1, step):
+        for number in calls(step):
             if before:
                 before()
             mark.unlink(missing_ok=True)
             # Well below any deadline of the product: a broken disk is not waited for.
             result = self.run(*arguments, timeout=15, LD_PRELOAD=LIBRARY, FAULT_KIND=kind, FAULT_AT=str(number), FAULT_MARK=str(mark))
             if not mark.exists():
-                assert number > 1, f"{kind} never struck: is {LIBRARY} loaded?\n{result.stderr}"
+                assert number > step, f"{kind} never struck: is {LIBRARY} loaded?\n{result.stderr}"
                 return
             yield number, result
 
@@ -48,7 +55,7 @@ class Faults(Sandbox):
 
 
 class BackupFaults(unittest.TestCase):
-    def create_sweep(self, sandbox, kinds, step):
+    def create_sweep(self, sandbox, kinds, step=STEP):
         sandbox.run("backup", "--output", sandbox.backups(), check=0)
         create = ("backup", "create", "--output", sandbox.backups())
         struck = 0
@@ -78,12 +85,12 @@ class BackupFaults(unittest.TestCase):
         with Faults() as sandbox:
             sandbox.run("migrate", check=0)
             sandbox.fill(2)
-            self.assertGreater(self.create_sweep(sandbox, STRIKES, 1), 200)
+            self.assertGreater(self.create_sweep(sandbox, STRIKES), 200 // STEP)
 
     def test_create_from_postgres(self):
         with postgres_database() as url, Faults(DATABASE_URL=url) as sandbox:
             sandbox.run("migrate", check=0)
-            self.assertGreater(self.create_sweep(sandbox, ["enospc", "kill"], 3), 10)
+            self.assertGreater(self.create_sweep(sandbox, ["enospc", "kill"]), 30 // STEP)
 
     def test_prune_removes_a_backup_as_a_whole_or_not_at_all(self):
         with Faults() as sandbox:
@@ -145,8 +152,7 @@ class RestoreFaults(unittest.TestCase):
 
 
 class WalFaults(unittest.TestCase):
-    """WAL_FAULT_STEP sets how many calls lie between two strikes (default 9)."""
-    STEP = int(os.environ.get("WAL_FAULT_STEP", "9"))
+    STEP = 4 * STEP  # a receiver is started for each
 
     def test_a_receiver_that_fails_at_the_nth_call_loses_nothing_and_the_next_goes_on(self):
         with deployment(max_slot_wal_keep_size="-1") as (cluster, sandbox):
@@ -163,7 +169,7 @@ class WalFaults(unittest.TestCase):
                     cluster.sql("SELECT pg_switch_wal()", user="postgres")
 
             for kind in STRIKES:
-                for number in range(1, MOST + 1, self.STEP):
+                for number in calls(self.STEP):
                     mark.unlink(missing_ok=True)
                     with Receiver(sandbox, "--seal-interval", "1", wait=False, LD_PRELOAD=LIBRARY, FAULT_KIND=kind, FAULT_AT=str(number), FAULT_MARK=str(mark)) as receiver:
                         deadline = time.monotonic() + 3
@@ -207,7 +213,7 @@ class IncrementFaults(unittest.TestCase):
             sandbox.run("backup", "create", "--due", check=0)
             mark, struck = sandbox.directory / "struck", 0
             for kind in STRIKES:
-                for number in range(1, MOST + 1, 13):
+                for number in calls(6 * STEP):
                     mark.unlink(missing_ok=True)
                     process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env={**sandbox.environment, "LD_PRELOAD": LIBRARY, "FAULT_KIND": kind, "FAULT_AT": str(number), "FAULT_MARK": str(mark)},
                                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -221,7 +227,7 @@ class IncrementFaults(unittest.TestCase):
                     process.wait()
                     struck += mark.exists()
                     sandbox.run("backup", "verify", "--level", "1", check=0)
-            self.assertGreater(struck, 15)
+            self.assertGreater(struck, 30 // STEP)
             live = sandbox.directory / "state/aragora.db"
             process = subprocess.Popen([BINARY, "backup", "run", "--interval", "1"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(2.5)

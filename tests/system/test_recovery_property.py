@@ -1,5 +1,5 @@
 """Random lives of a small cluster: after each step what `backup status` claims is held against what a restore really
-returns. PROPERTY_SEQUENCES sets how many (20; nightly 500), PROPERTY_SEED repeats one."""
+returns. PROPERTY_SEQUENCES sets how many (8; nightly 500), PROPERTY_SEED repeats one."""
 import concurrent.futures
 import datetime
 import json
@@ -15,7 +15,7 @@ from recovery import lsn
 from recovery_world import SameNumber, Template, World
 from support import main
 
-SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "20"))
+SEQUENCES = int(os.environ.get("PROPERTY_SEQUENCES", "8"))
 SEED = os.environ.get("PROPERTY_SEED")
 STEPS = ("commit",) * 6 + ("base", "receiver", "receiver", "end", "switch", "crash", "promote", "swap", "swap", "clock", "prune", "damage", "verify", "drill")
 REFUSALS = (64, 65, 66, 69)
