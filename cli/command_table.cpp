@@ -7,6 +7,7 @@ namespace aragora::cli {
 std::span<const CommandEntry> commandTable() {
   static constexpr CommandEntry kTable[] = {
       {"serve", "Run the daemon: HTTP API, WebSocket, debates, metrics", declareServe},
+      {"reload", "Have the running daemon read its configuration anew, and say what came of it", declareReload},
       {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
       {"verify", "Prove the live data: schema, integrity, chains, key, ratings", declareVerify},

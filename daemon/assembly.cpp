@@ -230,21 +230,31 @@ struct Assembly::Parts {
     return now - workers_moved < kProgressPatience;
   }
 
-  // A certificate that cannot be used is no reason not to apply the rest.
+  // Throws, having changed nothing, for one that cannot be used.
   void reloadCertificate(const config::Config& fresh) {
     if (tls == nullptr || !fresh.speaksTls()) {
       if (config.speaksTls() != fresh.speaksTls())
         log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
       return;
     }
-    try {
-      tls->reload(tlsFiles(fresh));
-      auto options = redirect.options();
-      options.certificate = crypto::inspectCertificate(tlsFiles(fresh).certificate, tlsFiles(fresh).key);
-      redirect.reload(std::move(options));
-    } catch (const Error& error) {
-      log::error("the certificate stays what it was: {}", error.what());
-    }
+    auto options = redirect.options();
+    options.certificate = crypto::inspectCertificate(tlsFiles(fresh).certificate, tlsFiles(fresh).key);
+    tls->reload(tlsFiles(fresh));
+    redirect.reload(std::move(options));
+  }
+
+  void reloadTokens(const config::Config& fresh) {
+    auto options = authenticatorOptions(fresh);
+    options.anonymous = authenticatorOptions(config).anonymous;  // follows from addresses, which stay
+    authenticator.reload(std::move(options));
+    accounts.reload(fresh.secret(key::kJwtSecret), fresh.secret(key::kJwtPrevious));
+  }
+
+  void reloadProviders(const config::Config& fresh) {
+    const auto changed = [&](std::string_view name) { return differs(name, current, fresh); };
+    if (changed(key::kAnthropicKey) || changed(key::kOpenAiKey) || changed(key::kOpenRouterKey))
+      providers.reload(withKeysOf(fresh, config));
+    providers.setDefaultAgents(config::defaultAgents(fresh));
   }
 
   void reloadOrigins(const config::Config& fresh) {
@@ -257,11 +267,10 @@ struct Assembly::Parts {
   }
 
   // A database that is away does not keep a reload from taking effect.
-  void recordReload() {
+  void recordReload(const std::string& actor) {
     try {
-      database->write([this](database::Connection& connection) {
-        audit::append(connection, keyring,
-                      {"signal:SIGHUP", "configuration.reload", "configuration", "success", {}, {}, {}});
+      database->write([&](database::Connection& connection) {
+        audit::append(connection, keyring, {actor, "configuration.reload", "configuration", "success", {}, {}, {}});
       });
     } catch (const Error& error) {
       log::warning("the reload is not in the audit log: {}", error.what());
@@ -269,7 +278,8 @@ struct Assembly::Parts {
   }
 
   config::Loaded loaded;
-  const config::Config& config;
+  const config::Config& config;     // as it was at the start
+  config::Config current = config;  // of the last reload
   crypto::Keyring keyring;
   database::Target target;
   std::optional<database::sqlite::UsageLock> usage_lock;
@@ -328,16 +338,17 @@ struct Assembly::Taker {
 
 const std::vector<Assembly::Taker>& Assembly::takers() {
   static const std::vector<Taker> all = {
+      // The only one that can still fail, and so the first.
+      {{key::kTlsCertificate, key::kTlsKey},
+       [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
         key::kReportRate, key::kHandshakeRate, key::kRefreshRate},
        [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
-      {{key::kTlsCertificate, key::kTlsKey},
-       [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
-      {{key::kDefaultAgents},
-       [](Parts& parts, const config::Config& config) {
-         parts.providers.setDefaultAgents(config::defaultAgents(config));
-       }},
+      {{key::kJwtSecret, key::kJwtPrevious, key::kApiToken, key::kMetricsToken},
+       [](Parts& parts, const config::Config& config) { parts.reloadTokens(config); }},
+      {{key::kDefaultAgents, key::kAnthropicKey, key::kOpenAiKey, key::kOpenRouterKey},
+       [](Parts& parts, const config::Config& config) { parts.reloadProviders(config); }},
   };
   return all;
 }
@@ -377,23 +388,29 @@ void Assembly::start() {
   systemd::notifyReady(parts.report.statusLine());
 }
 
-void Assembly::reload(const std::function<config::Loaded()>& load) {
+Assembly::Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
   systemd::notifyReloading();
+  Reloaded result;
   try {
     auto fresh = load();
     config::requireNoProblems(fresh.problems);
     deployment::loadGeneratedSecrets(fresh.config);
+    requireStartable(fresh, Occasion::Reload);
     for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
     parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
-    parts_->recordReload();
+    parts_->recordReload(actor);
     parts_->shown_settings.set(settingsInEffect(parts_->config, fresh.config));
-    log::info("configuration reloaded");
-    if (const auto changed = needingARestart(parts_->config, fresh.config); !changed.empty())
-      log::warning("these take effect after a restart only: {}", join(changed, ", "));
+    result.applied = appliedAtOnce(std::exchange(parts_->current, fresh.config), fresh.config);
+    result.after_restart = needingARestart(parts_->config, fresh.config);
+    log::info("configuration reloaded{}{}", result.applied.empty() ? "" : ": ", join(result.applied, ", "));
+    if (!result.after_restart.empty())
+      log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
   } catch (const Error& error) {
     log::error("the configuration was not reloaded: {}", error.what());
+    result.refused = error;
   }
   systemd::notifyReady(parts_->report.statusLine());
+  return result;
 }
 
 void Assembly::stop() {
@@ -405,7 +422,8 @@ void Assembly::stop() {
   systemd::extendStop((drain.count() + 10) * 1'000'000);
   parts.prober.setDraining();
   parts.listener.stopAccepting();
-  parts.engine.stop();  // others go on with the debates at once, whatever the requests still take
+  (void)parts.io.responsive(kCut);  // they have counted who is to be waited for
+  parts.engine.stop();              // others go on with the debates at once, whatever the requests still take
   if (!parts.listener.waitUntilIdle(drained))
     log::warning("requests were still running after {} s and were cut", drain.count());
   parts.hub.closeAll();

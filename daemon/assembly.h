@@ -3,16 +3,20 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/config/loader.h"
 #include "common/database/connection.h"
 
 namespace aragora::daemon {
 
 void configureLog(const config::Config& config);
-// The start-up checks of validate-env. Throws with all failures: Config, Permission or Unreachable.
-void requireStartable(const config::Loaded& loaded);
+// The start-up checks of validate-env, for a reload those that ask no backend. Throws with all failures: Config,
+// Permission or Unreachable.
+enum class Occasion { Start, Reload };
+void requireStartable(const config::Loaded& loaded, Occasion occasion = Occasion::Start);
 // Outside production the embedded database migrates itself; everything else is an operator's decision.
 void prepareDatabase(const config::Config& config, const database::Target& target);
 
@@ -23,8 +27,13 @@ class Assembly {
   ~Assembly();
 
   void start();
-  // A configuration that cannot be loaded changes nothing.
-  void reload(const std::function<config::Loaded()>& load);
+  struct Reloaded {
+    std::vector<std::string> applied;        // settings, by name
+    std::vector<std::string> after_restart;  // those that only a restart applies, with both values
+    std::optional<Error> refused;            // then nothing was changed
+  };
+  // Everything is looked at before anything is changed. `actor` is who asked for it, for the audit log.
+  Reloaded reload(const std::function<config::Loaded()>& load, const std::string& actor);
   // Not ready, no new connections, requests finished, debates handed back. Within server.drain_seconds and two more.
   void stop();
 

@@ -173,6 +173,16 @@ providers::ProvidersOptions providersOptions(const config::Config& config) {
   return options;
 }
 
+providers::ProvidersOptions withKeysOf(const config::Config& now, const config::Config& at_start) {
+  auto options = providersOptions(at_start);
+  const auto fresh = providersOptions(now);
+  for (std::size_t i = 0; i < options.remotes.size(); ++i) {
+    options.remotes[i].api_key = fresh.remotes[i].api_key;
+    options.remotes[i].why_not = fresh.remotes[i].why_not;
+  }
+  return options;
+}
+
 api::Options apiOptions(const config::Config& config) {
   return {.logins_per_minute = config.integer(key::kLoginRate),
           .max_rounds = config.integer(key::kMaxRounds),

@@ -41,6 +41,8 @@ cluster::SistersOptions sistersOptions(const config::Config& config, const std::
                                        const std::string& identity);
 accounts::AccountsOptions accountsOptions(const config::Config& config);
 providers::ProvidersOptions providersOptions(const config::Config& config);
+// The keys as they are now, the rest as it was at the start.
+providers::ProvidersOptions withKeysOf(const config::Config& now, const config::Config& at_start);
 api::Options apiOptions(const config::Config& config);
 // The keyring must outlive what is told.
 backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,

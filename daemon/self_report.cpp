@@ -82,10 +82,22 @@ json::object settingsInEffect(const config::Config& at_start, const config::Conf
   return all;
 }
 
+bool differs(std::string_view key, const config::Config& one, const config::Config& other) {
+  return one.secret(key).reveal() != other.secret(key).reveal();
+}
+
+std::vector<std::string> appliedAtOnce(const config::Config& before, const config::Config& now) {
+  std::vector<std::string> changed;
+  for (const auto& setting : config::catalogue()) {
+    if (setting.reloadable && differs(setting.key, before, now)) changed.emplace_back(setting.key);
+  }
+  return changed;
+}
+
 std::vector<std::string> needingARestart(const config::Config& at_start, const config::Config& now) {
   std::vector<std::string> changed;
   for (const auto& setting : config::catalogue()) {
-    if (setting.reloadable || at_start.secret(setting.key).reveal() == now.secret(setting.key).reveal()) continue;
+    if (setting.reloadable || !differs(setting.key, at_start, now)) continue;
     changed.push_back(setting.secret ? std::string(setting.key)
                                      : fmt::format("{} ({} now, {} in the configuration)", setting.key,
                                                    printable(at_start.text(setting.key), 80),

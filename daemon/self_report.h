@@ -49,6 +49,10 @@ class SelfReport {
 
 // What a reload does not apply is as it was at the start.
 json::object settingsInEffect(const config::Config& at_start, const config::Config& now);
+// Whether the setting has another value in the one than in the other.
+bool differs(std::string_view key, const config::Config& one, const config::Config& other);
+// Of what differs, what a reload applies; by name.
+std::vector<std::string> appliedAtOnce(const config::Config& before, const config::Config& now);
 // Of what differs, what a reload does not apply; secrets by name only.
 std::vector<std::string> needingARestart(const config::Config& at_start, const config::Config& now);
 

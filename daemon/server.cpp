@@ -12,36 +12,79 @@
 #include "common/base/error.h"
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
+#include "common/base/redact.h"
 #include "common/base/signals.h"
+#include "common/deployment/control_socket.h"
 #include "common/deployment/deployment.h"
 #include "daemon/assembly.h"
+#include "daemon/control.h"
 
 namespace aragora::daemon {
 
 namespace {
-// Signals that came and were not dealt with yet.
+// What is to be done next: a signal, or what somebody asked for over the control socket.
+struct Errand {
+  int signal = 0;
+  std::string actor{};
+  std::promise<json::object> answer{};
+};
+
+// Errands that came and were not done yet.
 class Inbox {
  public:
-  void put(int signal) {
+  void put(Errand errand) {
     {
       const std::lock_guard lock(mutex_);
-      signals_.push_back(signal);
+      errands_.push_back(std::move(errand));
     }
     arrived_.notify_one();
   }
-  int take() {
+  Errand take() {
     std::unique_lock lock(mutex_);
-    arrived_.wait(lock, [this] { return !signals_.empty(); });
-    const int signal = signals_.front();
-    signals_.pop_front();
-    return signal;
+    arrived_.wait(lock, [this] { return !errands_.empty(); });
+    auto errand = std::move(errands_.front());
+    errands_.pop_front();
+    return errand;
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable arrived_;
-  std::deque<int> signals_;
+  std::deque<Errand> errands_;
 };
+
+json::object asJson(const Assembly::Reloaded& reloaded) {
+  const auto list = [](const std::vector<std::string>& texts) {
+    json::array array;
+    for (const auto& text : texts) array.push_back(json::string(redact(text)));
+    return array;
+  };
+  json::object result{{"reloaded", !reloaded.refused},
+                      {"applied", list(reloaded.applied)},
+                      {"after_restart", list(reloaded.after_restart)}};
+  if (reloaded.refused)
+    result["error"] = json::object{{"code", info(reloaded.refused->code()).name},
+                                   {"message", redact(reloaded.refused->what())},
+                                   {"hint", redact(reloaded.refused->hint())},
+                                   {"details", reloaded.refused->details()}};
+  return result;
+}
+
+// Nobody needs it but `aragora reload`: a daemon that cannot have one serves all the same.
+std::unique_ptr<Control> makeControl(const config::Config& config, Inbox& inbox) {
+  try {
+    return std::make_unique<Control>(deployment::controlSocket(config), [&inbox](const std::string& actor) {
+      Errand errand{SIGHUP, actor};
+      auto promised = errand.answer.get_future();
+      inbox.put(std::move(errand));
+      return promised;
+    });
+  } catch (const Error& error) {
+    interrupt::check();
+    log::info("there is no control socket, a reload is asked for by SIGHUP: {}", error.what());
+    return nullptr;
+  }
+}
 
 bool stops(int signal) { return signal == SIGTERM || signal == SIGINT; }
 
@@ -52,7 +95,13 @@ void raiseOpenFileLimit() {
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
 }
-std::unique_ptr<Assembly> started(const std::function<config::Loaded()>& load) {
+
+struct Running {
+  std::unique_ptr<Assembly> assembly;
+  std::unique_ptr<Control> control;  // may be absent
+};
+
+Running started(const std::function<config::Loaded()>& load, Inbox& inbox) {
   auto loaded = load();
   configureLog(loaded.config);
   if (loaded.problems.empty()) {
@@ -62,9 +111,11 @@ std::unique_ptr<Assembly> started(const std::function<config::Loaded()>& load) {
     deployment::loadGeneratedSecrets(loaded.config);  // what is there is not to be called missing
   }
   requireStartable(loaded);
-  auto assembly = std::make_unique<Assembly>(std::move(loaded));
-  assembly->start();
-  return assembly;
+  const auto config = loaded.config;
+  Running running{std::make_unique<Assembly>(std::move(loaded)), nullptr};
+  running.control = makeControl(config, inbox);  // who is told that we are ready may ask at once
+  running.assembly->start();
+  return running;
 }
 }  // namespace
 
@@ -73,32 +124,33 @@ int serve(const std::function<config::Loaded()>& load) {
   Inbox inbox;
   const Signals signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}, [&](int signal) {
     if (stops(signal)) stopping.turn();
-    inbox.put(signal);
+    inbox.put({signal, fmt::format("signal:{}", signal == SIGHUP ? "SIGHUP" : std::to_string(signal))});
   });
   // Thousands of short-lived threads must not each get an arena.
   ::mallopt(M_ARENA_MAX, 4);
   raiseOpenFileLimit();
-  std::unique_ptr<Assembly> assembly;
+  Running running;
   try {
     const interrupt::Minding minding(stopping);
-    assembly = started(load);
+    running = started(load, inbox);
   } catch (const Error&) {
     if (!stopping.turned()) throw;
     log::info("stopped before it had started");
     return 0;
   }
   while (true) {
-    const int signal = inbox.take();
-    if (stops(signal)) {
-      log::info("stopping on signal {}", signal);
-      assembly->stop();
+    auto errand = inbox.take();
+    if (stops(errand.signal)) {
+      log::info("stopping on signal {}", errand.signal);
+      running.control.reset();
+      running.assembly->stop();
       return 0;
     }
     const interrupt::Minding minding(stopping);
-    if (signal == SIGHUP)
-      assembly->reload(load);
+    if (errand.signal == SIGHUP)
+      errand.answer.set_value(asJson(running.assembly->reload(load, errand.actor)));
     else
-      log::info("signal {} means nothing here; SIGHUP reloads, SIGTERM stops", signal);
+      log::info("signal {} means nothing here; SIGHUP reloads, SIGTERM stops", errand.signal);
   }
 }
 

@@ -14,9 +14,9 @@ void configureLog(const config::Config& config) {
 }
 
 // The same checks as validate-env, those tagged for start-up. Throws with all failures.
-void requireStartable(const config::Loaded& loaded) {
+void requireStartable(const config::Loaded& loaded, Occasion occasion) {
   const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
-                                         "", false, std::chrono::seconds(5), nullptr},
+                                         "", occasion == Occasion::Reload, std::chrono::seconds(5), nullptr},
                                         {{}, {}, true});
   std::vector<std::string> failures;
   for (const auto& outcome : report.outcomes) {
@@ -34,8 +34,9 @@ void requireStartable(const config::Loaded& loaded) {
     if (report.exitStatus(false) == info(cause).exit_status) code = cause;
   }
   throw Error(code,
-              fmt::format("the daemon does not start: {} failed\n  {}", counted(failures.size(), "check"),
-                          join(failures, "\n  ")),
+              fmt::format("{}: {} failed\n  {}",
+                          occasion == Occasion::Start ? "the daemon does not start" : "the configuration is refused",
+                          counted(failures.size(), "check"), join(failures, "\n  ")),
               config::hintToValidate());
 }
 

@@ -52,8 +52,14 @@ Accounts::Accounts(database::Database& database, const crypto::Keyring& keyring,
     : database_(database),
       keyring_(keyring),
       second_factor_(database, keyring),
-      tokens_(std::move(options.token_secret), options.access_lifetime, std::move(options.previous_token_secret)),
+      access_lifetime_(options.access_lifetime),
+      tokens_(AccessTokens(std::move(options.token_secret), options.access_lifetime,
+                           std::move(options.previous_token_secret))),
       refresh_lifetime_(options.refresh_lifetime) {}
+
+void Accounts::reload(Secret token_secret, Secret previous_token_secret) {
+  tokens_.set(AccessTokens(std::move(token_secret), access_lifetime_, std::move(previous_token_secret)));
+}
 
 void Accounts::record(database::Connection& connection, const std::string& actor, const std::string& action,
                       const std::string& user, const Client& client, const std::string& result) const {
@@ -161,7 +167,7 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
   auto user = userOf(found[0]);
   if (user.second_factor && code.empty()) {
     Login pending;
-    pending.pending_token = tokens_.issuePending({user.id, "", user.token_version, 0}, nowSeconds());
+    pending.pending_token = tokens_.get()->issuePending({user.id, "", user.token_version, 0}, nowSeconds());
     pending.user = std::move(user);
     return pending;
   }
@@ -172,7 +178,7 @@ Login Accounts::logIn(const std::string& given, const Secret& password, const Cl
 }
 
 Login Accounts::proveSecondFactor(const std::string& pending_token, const std::string& code, const Client& client) {
-  const auto pending = tokens_.readPending(pending_token, nowSeconds());
+  const auto pending = tokens_.get()->readPending(pending_token, nowSeconds());
   const auto rows =
       database_.query(fmt::format("SELECT {} FROM users u WHERE u.id = $1", kUserColumns), {pending.user});
   const auto refuse = [] {
@@ -288,7 +294,7 @@ std::optional<Micros> Accounts::unlockedLately(const std::string& given) {
 Login Accounts::tokensFor(User user, const std::string& session, std::string refresh_token) const {
   Login login;
   Access access{user.id, session, user.token_version, 0};
-  login.access_token = tokens_.issue(access, nowSeconds());
+  login.access_token = tokens_.get()->issue(access, nowSeconds());
   login.access_expires_at = access.expires_at;
   login.refresh_token = std::move(refresh_token);
   login.user = std::move(user);
@@ -349,6 +355,6 @@ Login Accounts::refresh(const std::string& given, const Client& client) {
   return tokensFor(*outcome.user, outcome.family, next.text);
 }
 
-Access Accounts::readAccessToken(std::string_view token) const { return tokens_.read(token, nowSeconds()); }
+Access Accounts::readAccessToken(std::string_view token) const { return tokens_.get()->read(token, nowSeconds()); }
 
 }  // namespace aragora::accounts

@@ -10,6 +10,7 @@
 
 #include "common/accounts/second_factor.h"
 #include "common/accounts/users.h"
+#include "common/base/reloadable.h"
 
 namespace aragora::accounts {
 
@@ -49,6 +50,8 @@ class Accounts {
  public:
   // Database and keyring must outlive it.
   Accounts(database::Database& database, const crypto::Keyring& keyring, AccountsOptions options = {});
+  // Other secrets for access tokens, from the next one on; the lifetimes stay.
+  void reload(Secret token_secret, Secret previous_token_secret);
 
   // For administrators; `actor` is who did it. Error(Validation) for an address, role or password that will not do,
   // Error(Conflict) for an address that is taken, Error(NotFound).
@@ -119,7 +122,8 @@ class Accounts {
   database::Database& database_;
   const crypto::Keyring& keyring_;
   SecondFactor second_factor_;
-  AccessTokens tokens_;
+  std::chrono::hours access_lifetime_;
+  Reloadable<AccessTokens> tokens_;
   std::chrono::hours refresh_lifetime_;
 };
 

@@ -127,8 +127,9 @@ const std::vector<Setting>& table() {
                         "Least important level that is logged.")),
       reloadable(choice(kLogFormat, {"ARAGORA_LOG_FORMAT"}, "text", {"text", "json"},
                         "One line of text or one JSON object an event.")),
-      secret(kMetricsToken, {"ARAGORA_METRICS_TOKEN"}, "",
-             "Bearer token for GET /metrics. Without one only loopback addresses may read metrics in production."),
+      reloadable(
+          secret(kMetricsToken, {"ARAGORA_METRICS_TOKEN"}, "",
+                 "Bearer token for GET /metrics. Without one only loopback addresses may read metrics in production.")),
       secret(kDatabaseUrl, {"DATABASE_URL", "ARAGORA_POSTGRES_DSN"}, "production, or database.required",
              "PostgreSQL connection URL, or libpq's keywords (host=… dbname=…). Without one the embedded SQLite "
              "database is "
@@ -157,15 +158,15 @@ const std::vector<Setting>& table() {
             "false", "Require Redis whatever the environment."),
       integer(kInstanceCount, {"ARAGORA_INSTANCE_COUNT"}, "1", 1, 1000,
               "Daemons that share the database; pool sizes are checked against max_connections with it."),
-      secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production",
-             "Signs access tokens; 32 characters or more, at least 128 bits."),
-      secret(kJwtPrevious, {"JWT_SECRET_PREVIOUS", "ARAGORA_JWT_SECRET_PREVIOUS"}, "",
-             "The secret before a change: what it signed is good until it expires. Leave it out after "
-             "auth.access_token_hours."),
-      secret(
+      reloadable(secret(kJwtSecret, {"JWT_SECRET", "ARAGORA_JWT_SECRET"}, "production",
+                        "Signs access tokens; 32 characters or more, at least 128 bits.")),
+      reloadable(secret(kJwtPrevious, {"JWT_SECRET_PREVIOUS", "ARAGORA_JWT_SECRET_PREVIOUS"}, "",
+                        "The secret before a change: what it signed is good until it expires. Leave it out after "
+                        "auth.access_token_hours.")),
+      reloadable(secret(
           kApiToken, {"ARAGORA_API_TOKEN"}, "",
           "Bearer token for programs. But in development on a loopback address nothing except health answers without "
-          "it or an access token (aragora-user)."),
+          "it or an access token (aragora-user).")),
       integer(kAccessHours, {"ARAGORA_JWT_EXPIRY_HOURS"}, "24", 1, 168, "Lifetime of an access token."),
       integer(kRefreshDays, {"ARAGORA_REFRESH_TOKEN_EXPIRY_DAYS"}, "30", 1, 90, "Lifetime of a refresh token."),
       integer(
@@ -187,11 +188,11 @@ const std::vector<Setting>& table() {
            "Date (YYYY-MM-DD) on which the encryption key was last changed."),
       integer(kKeyRotationDays, {"ARAGORA_ENCRYPTION_ROTATION_DAYS"}, "365", 1, 3650,
               "Age at which validate-env asks for a new encryption key."),
-      secret(kAnthropicKey, {"ANTHROPIC_API_KEY"}, "production, unless another provider is configured",
-             "Anthropic API key."),
-      secret(kOpenAiKey, {"OPENAI_API_KEY"}, "production, unless another provider is configured",
-             "OpenAI API key, or the key of a compatible server."),
-      secret(kOpenRouterKey, {"OPENROUTER_API_KEY"}, "", "OpenRouter API key, recommended as a fallback."),
+      reloadable(secret(kAnthropicKey, {"ANTHROPIC_API_KEY"}, "production, unless another provider is configured",
+                        "Anthropic API key.")),
+      reloadable(secret(kOpenAiKey, {"OPENAI_API_KEY"}, "production, unless another provider is configured",
+                        "OpenAI API key, or the key of a compatible server.")),
+      reloadable(secret(kOpenRouterKey, {"OPENROUTER_API_KEY"}, "", "OpenRouter API key, recommended as a fallback.")),
       typed(Type::Url, kOpenAiBaseUrl, {"OPENAI_BASE_URL"}, "https://api.openai.com/v1",
             "Base URL of the OpenAI-compatible API, /v1 included."),
       text(kOpenAiModel, {"ARAGORA_OPENAI_MODEL"}, "gpt-4o-mini", "Model asked of the OpenAI-compatible API."),

@@ -35,6 +35,7 @@ class Merger {
         addIndirections(setting);
       }
       addToml(setting, toml, config_file);
+      if (setting.secret) addHandedOver(setting);
       refuseEmpty(setting);
       validate(setting);
     }
@@ -125,6 +126,21 @@ class Merger {
         addSecretFile(setting, path.string(), path.string(),
                       {Source::Credential, fmt::format("credential {}", path.string())});
       }
+    }
+  }
+
+  // The units hand over all of /etc/aragora/credentials. That comes last: what a setting names is read again by a
+  // reload, these are as they were when the unit was started.
+  void addHandedOver(const Setting& setting) {
+    for (const auto name : setting.environment) {
+      if (result_.config.isSet(setting.key)) return;
+      const auto id = fmt::format("{}{}", kHandedOver, name);
+      if (addUnitCredential(setting, std::string(name), id) || credentials_.empty()) continue;
+      const auto path = fs::path(credentials_) / id;
+      std::error_code ignored;
+      if (fs::exists(path, ignored))
+        addSecretFile(setting, std::string(name), path.string(),
+                      {Source::Credential, fmt::format("credential {}", path.string())});
     }
   }
 

@@ -108,14 +108,16 @@ std::string renderManPage() {
       "What is read, this file, that of\n.Fl -env-file\nor one with a secret, is a file, or the pipe that a shell "
       "hands\nover in its place:\n.Li --config <(sops -d aragora.toml) .\nSuch a pipe can be read once: not again for "
       "a "
-      "reload.\nA named pipe is refused.\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
+      "reload.\nA named pipe is refused.\n.Pp\nThe units hand over every file of\n.Pa /etc/aragora/credentials\n"
+      "that bears the name of a secret's variable; it is used where nothing here\nnames another, as it was when the "
+      "unit was started.\nWhat is named here is read again by a reload.\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
   for (const auto& setting : catalogue()) {
     out += fmt::format(".It Sy {}\n{}\n.Pp\n{}\n", setting.key, roff(setting.description),
                        roff(fmt::format("Takes: {}.", allowed(setting))));
     if (!setting.fallback.empty()) out += roff(fmt::format("Default: {}.", setting.fallback)) + "\n";
     if (!setting.required_when.empty()) out += roff(fmt::format("Required in: {}.", setting.required_when)) + "\n";
     if (setting.secret) out += "Secret.\n";
-    if (setting.reloadable) out += "Applied on SIGHUP.\n";
+    if (setting.reloadable) out += "Applied by a reload.\n";
     out += roff(fmt::format("Environment: {}.", fmt::join(setting.environment, ", "))) + "\n";
   }
   out +=

@@ -213,8 +213,12 @@ class Reader {
       sources_[id] = {path, encrypted, origin};
       return;
     }
-    for (const auto& entry : fs::directory_iterator(path, ignored))
+    for (const auto& entry : fs::directory_iterator(path, ignored)) {
+      // Nothing reads what bears no setting's name: it may be unreadable.
+      const bool ours = id + "_" == kHandedOver;
+      if (ours && findByEnvironment(entry.path().filename().string()) == nullptr) continue;
       sources_[id + "_" + entry.path().filename().string()] = {entry.path().string(), encrypted, origin};
+    }
   }
 
   void readCredential(const std::string& id, const Source& source) {

@@ -8,6 +8,9 @@
 
 namespace aragora::config {
 
+// LoadCredential=aragora:DIRECTORY hands over each file of it under this prefix.
+inline constexpr std::string_view kHandedOver = "aragora_";
+
 struct UnitCredential {
   std::optional<Secret> content;  // nullopt: it could not be read, and a problem says so
   std::string origin;

@@ -160,6 +160,18 @@ SteadyTime Connection::makesRoomFrom() const {
   return SteadyTime::max();
 }
 
+// A request that was sent before we said that we go is answered.
+void Connection::drain() {
+  if (!served_any_ && (state_ == State::Handshake || state_ == State::Head))
+    setBusy(true);
+  else if (idle())
+    close();
+}
+
+bool Connection::silentNewcomer() const {
+  return !served_any_ && (state_ == State::Handshake || (state_ == State::Head && buffer_.size() == 0));
+}
+
 void Connection::giveUp() {
   close();
   place_.reset();

@@ -34,7 +34,7 @@ struct Shared {
   std::atomic<std::size_t> farewells{0};  // that are turned away and not gone yet
   const std::size_t most_farewells = farewellsThatFit();
   std::atomic<std::uint64_t> idle_given_up{0};
-  std::atomic<std::size_t> busy{0};  // between a complete head and its answer
+  std::atomic<std::size_t> busy{0};  // between a complete head and its answer; while draining, newcomers too
   std::atomic<bool> draining{false};
 };
 
@@ -51,8 +51,9 @@ class Door : public std::enable_shared_from_this<Door> {
   // Before open(): the acceptor of another address, not bound yet. The entrance outlives the door.
   net::ip::tcp::acceptor& add(const Entrance& entrance);
   void open();
-  void closeIdle();  // and take nobody new
-  void closeAll();   // and end the sweep: the context has nothing more to do for this door
+  // Takes nobody new. Who has been served and is silent goes; who has just come may still say what they want.
+  void closeIdle();
+  void closeAll();  // and end the sweep: the context has nothing more to do for this door
   void enter(Connection& connection) { connections_.insert(&connection); }
   void leave(Connection& connection) { connections_.erase(&connection); }
 
@@ -75,7 +76,9 @@ class Door : public std::enable_shared_from_this<Door> {
   std::shared_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Gate>> gates_;
   net::steady_timer sweep_timer_;
+  net::steady_timer introduction_timer_;
   bool closed_ = false;
+  bool ended_ = false;
   std::unordered_set<Connection*> connections_;
   std::shared_ptr<Farewells> farewells_;  // shared with each of them
 };
@@ -100,6 +103,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // say what it wants. Never while it is answered.
   std::chrono::steady_clock::time_point makesRoomFrom() const;
   void close();
+  // While the daemon drains: its first request is waited for.
+  void drain();
+  // It has said nothing yet.
+  bool silentNewcomer() const;
   // Its place is free at once, not when the last of its operations has ended.
   void giveUp();
 

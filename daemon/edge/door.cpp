@@ -5,6 +5,7 @@ namespace aragora::edge {
 
 namespace {
 constexpr auto kSweep = std::chrono::seconds(1);
+constexpr auto kIntroduction = std::chrono::seconds(1);  // of who had just come when the drain began
 constexpr auto kPauseAfterFailure = std::chrono::milliseconds(100);
 constexpr std::size_t kShareThatLeaves = 32;
 }  // namespace
@@ -14,6 +15,7 @@ Door::Door(IoThreads::Context& context, std::size_t thread, std::shared_ptr<Shar
       thread_(thread),
       shared_(std::move(shared)),
       sweep_timer_(context),
+      introduction_timer_(context),
       farewells_(std::make_shared<Farewells>(shared_->farewells, shared_->most_farewells)) {}
 
 net::ip::tcp::acceptor& Door::add(const Entrance& entrance) {
@@ -28,7 +30,9 @@ void Door::open() {
 
 void Door::accept(Gate& gate) {
   gate.acceptor.async_accept([self = shared_from_this(), &gate](beast::error_code error, net::ip::tcp::socket socket) {
-    if (error == net::error::operation_aborted || self->closed_) return;
+    if (self->ended_ || (error && self->closed_)) return;
+    if (!error && self->closed_) return self->welcome(std::move(socket), gate.entrance);
+    if (error == net::error::operation_aborted) return;
     if (!error) {
       self->accept(gate);  // first: what a welcome throws ends the one who came, not the door
       return self->welcome(std::move(socket), gate.entrance);
@@ -42,7 +46,6 @@ void Door::accept(Gate& gate) {
 }
 
 void Door::welcome(net::ip::tcp::socket socket, const Entrance& entrance) {
-  if (shared_->draining) return;
   auto peer = peerOf(socket);
   auto entered = shared_->occupancy->enter(peer);
   if (entered.crowded == Crowded::AllTaken && makeRoom()) entered = shared_->occupancy->enter(peer);
@@ -53,9 +56,10 @@ void Door::welcome(net::ip::tcp::socket socket, const Entrance& entrance) {
     socket.native_non_blocking(true, failed);
     tls = entrance.tls->accept(socket.native_handle());
   }
-  std::make_shared<Connection>(Stream(std::move(socket), std::move(tls)), shared_from_this(), *entrance.site,
-                               std::move(peer), std::move(entered.place))
-      ->start();
+  const auto connection = std::make_shared<Connection>(Stream(std::move(socket), std::move(tls)), shared_from_this(),
+                                                       *entrance.site, std::move(peer), std::move(entered.place));
+  connection->start();
+  if (closed_) connection->drain();
 }
 
 // Those that have been silent for longest make room: a share of them at once, so that a crowd at the door does not have
@@ -116,14 +120,22 @@ void Door::stopAccepting() {
 void Door::closeIdle() {
   stopAccepting();
   const std::vector<Connection*> all(connections_.begin(), connections_.end());
-  for (auto* connection : all) {
-    if (connection->idle()) connection->close();
-  }
+  for (auto* connection : all) connection->drain();
+  introduction_timer_.expires_after(kIntroduction);
+  introduction_timer_.async_wait([self = shared_from_this()](beast::error_code error) {
+    if (error) return;
+    const std::vector<Connection*> left(self->connections_.begin(), self->connections_.end());
+    for (auto* connection : left) {
+      if (connection->silentNewcomer()) connection->close();
+    }
+  });
 }
 
 void Door::closeAll() {
   stopAccepting();
+  ended_ = true;
   sweep_timer_.cancel();
+  introduction_timer_.cancel();
   const std::vector<Connection*> all(connections_.begin(), connections_.end());
   for (auto* connection : all) connection->close();
   farewells_->closeAll();

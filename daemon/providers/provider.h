@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -86,8 +87,9 @@ class Providers {
 
   // Of a debate that names none; empty when there is nobody to ask.
   std::vector<std::string> defaultAgents() const { return *default_agents_.get(); }
-  // Keys and URLs are for the next start.
   void setDefaultAgents(std::vector<std::string> agents) { default_agents_.set(std::move(agents)); }
+  // Other keys, from the next question on; what is being asked goes on with the key it has.
+  void reload(ProvidersOptions options);
 
  private:
   struct Entry {
@@ -95,8 +97,12 @@ class Providers {
     std::string model;                   // the default
     std::string why;
   };
+  using Entries = std::map<config::Provider, Entry>;
+  Entries entriesOf(ProvidersOptions options) const;
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
-  std::map<config::Provider, Entry> entries_;
+  mutable std::mutex mutex_;
+  Entries entries_;
+  std::vector<Entries> retired_;  // seats of debates that run may still point there
   Reloadable<std::vector<std::string>> default_agents_;
 };
 

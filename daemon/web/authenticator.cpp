@@ -43,8 +43,9 @@ std::string_view credentialOf(const Request& request) {
 }
 
 std::optional<Principal> Authenticator::configured(std::string_view token) const {
-  if (equal(token, options_.api_token)) return Principal{.caller = Caller::Operator};
-  if (equal(token, options_.metrics_token)) return Principal{.caller = Caller::Monitor};
+  const auto options = options_.get();
+  if (equal(token, options->api_token)) return Principal{.caller = Caller::Operator};
+  if (equal(token, options->metrics_token)) return Principal{.caller = Caller::Monitor};
   return std::nullopt;
 }
 
@@ -56,8 +57,9 @@ std::optional<Principal> Authenticator::resolveNow(const Request& request) const
   if (accounts::meantAsApiKey(token) && accounts::parseApiKey(token)) return std::nullopt;
   if (ticket || accounts::meantAsApiKey(token)) return Principal{};
   if (accounts::AccessTokens::looksLikeOne(token)) return std::nullopt;
-  if (options_.anonymous && options_.api_token.empty()) return Principal{.caller = Caller::Anonymous};
-  if (options_.metrics_token.empty() && token.empty() && fromLoopback(request))
+  const auto options = options_.get();
+  if (options->anonymous && options->api_token.empty()) return Principal{.caller = Caller::Anonymous};
+  if (options->metrics_token.empty() && token.empty() && fromLoopback(request))
     return Principal{.caller = Caller::Monitor};
   return Principal{};
 }

@@ -1,7 +1,9 @@
-// Credentials to a Principal: the one place that reads them. Thread-safe.
+// Credentials to a Principal: the one place that reads them. Thread-safe; reload() swaps the tokens of the
+// configuration.
 #pragma once
 
 #include "common/accounts/tickets.h"
+#include "common/base/reloadable.h"
 #include "common/base/secret.h"
 #include "daemon/web/request.h"
 
@@ -25,6 +27,8 @@ class Authenticator {
   Authenticator(AuthenticatorOptions options, Credentials credentials)
       : options_(std::move(options)), credentials_(credentials) {}
 
+  void reload(AuthenticatorOptions options) { options_.set(std::move(options)); }
+
   // What can be said without waiting: also that what looks like an API key cannot be one. nullopt: the credentials are
   // an access token, an API key or a ticket, which resolve() looks up.
   std::optional<accounts::Principal> resolveNow(const Request& request) const;
@@ -40,7 +44,7 @@ class Authenticator {
   std::optional<accounts::Principal> configured(std::string_view token) const;
   accounts::Principal lookUp(std::string_view token) const;
 
-  AuthenticatorOptions options_;
+  Reloadable<AuthenticatorOptions> options_;
   Credentials credentials_;
 };
 

@@ -24,7 +24,7 @@ rm -rf etc/systemd/system/*.wants/* etc/aragora etc/default/aragora var/lib/arag
 rm -f usr/sbin/policy-rc.d
 if [ -n "$2" ]; then
   install -m 0755 "$2" usr/bin/aragora
-  install -m 0644 "$3"/systemd/*.service "$3"/systemd/*.timer lib/systemd/system
+  install -m 0644 "$3"/systemd/*.service "$3"/systemd/*.timer "$3"/systemd/*.socket lib/systemd/system
   install -m 0644 "$3/systemd/aragora.sysusers" usr/lib/sysusers.d/aragora.conf
   install -m 0644 "$3/systemd/aragora.tmpfiles" usr/lib/tmpfiles.d/aragora.conf
 fi

@@ -39,7 +39,7 @@ class Package(unittest.TestCase):
         contents = self.contents()
         for path in (f"/usr/share/man/man{page.suffix[1:]}/{page.name}.gz" for page in (SOURCE / "man").iterdir()):
             self.assertIn(path, contents)
-        for unit in (*(SOURCE / "systemd").glob("*.service"), *(SOURCE / "systemd").glob("*.timer")):
+        for unit in (*(SOURCE / "systemd").glob("*.service"), *(SOURCE / "systemd").glob("*.timer"), *(SOURCE / "systemd").glob("*.socket")):
             self.assertIn(f"/usr/lib/systemd/system/{unit.name}", contents)
         for path in ("/usr/bin/aragora", "/etc/default/aragora", "/usr/lib/sysusers.d/aragora.conf", "/usr/lib/tmpfiles.d/aragora.conf", "/usr/share/bash-completion/completions/aragora",
                      "/usr/share/zsh/site-functions/_aragora", "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):

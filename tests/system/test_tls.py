@@ -281,11 +281,11 @@ class Certificates(unittest.TestCase):
                 daemon.key.write_bytes(key)
                 told = daemon.text().count(said)
                 daemon.reload(lambda: daemon.text().count(said) > told)
-                self.assertIn("the certificate stays what it was", daemon.text())
+                self.assertIn("the configuration was not reloaded", daemon.text())
                 self.assertEqual(daemon.serial(), before)
             daemon.certificate.write_bytes(right[0])
             daemon.key.unlink()
-            daemon.reload(lambda: f"{daemon.key}" in daemon.text().rsplit("stays what it was", 1)[-1])
+            daemon.reload(lambda: f"{daemon.key}" in daemon.text().rsplit("was not reloaded", 1)[-1])
             self.assertEqual(daemon.serial(), before)
 
     def test_serve_does_not_start_with_one_that_cannot_be_used(self):
@@ -341,7 +341,7 @@ class Certificates(unittest.TestCase):
                 self.assertEqual(sent_on(*names), [False, True, True, False])
                 daemon.key.write_text("no key")
                 daemon.certificate.write_bytes(another.certificate.read_bytes())
-                daemon.reload(lambda: "the certificate stays what it was" in daemon.text())
+                daemon.reload(lambda: "the configuration was not reloaded" in daemon.text())
                 self.assertEqual(sent_on(*names), [False, True, True, False], "the names of the one that is spoken with")
                 daemon.install(another)
                 daemon.reload(lambda: sent_on("www.new.example") == [True])

@@ -223,6 +223,28 @@ TEST(Unit, EnvironmentFilesDropInsAndCredentialsOfAServiceAreSeen) {
   EXPECT_EQ(loaded.config.secret(key::kRedisUrl).reveal(), "redis://x");
 }
 
+TEST(Unit, WhatItHandsOverOfADirectoryComesLastAndOnlySettingsCount) {
+  const UnitDirectory units;
+  const auto secret = units.write("secrets/JWT_SECRET", "handed over\n");
+  units.write("secrets/JWT_SECRET.old", "nobody asks\n");
+  units.write("aragora.service", fmt::format("[Service]\nLoadCredential=aragora:{}\nSetCredential=aragora:none\n",
+                                             secret.parent_path().string()));
+  units.write("bare.service", "[Service]\nLoadCredential=aragora:/no/such\nSetCredential=aragora:none\n");
+  const auto unit = readUnit("aragora");
+  EXPECT_EQ(unit.credentials.count("aragora_JWT_SECRET.old"), 0U);
+  EXPECT_EQ(loadFrom({}, unit.environment, "", "", &unit).config.secret(key::kJwtSecret).reveal(), "handed over");
+  EXPECT_TRUE(readUnit("bare").problems.empty());
+  // As the service itself finds it; what aragora.toml names is read anew by a reload and so comes first.
+  units.write("handed/aragora_JWT_SECRET", "handed over\n");
+  const auto given = (secret.parent_path().parent_path() / "handed").string();
+  EXPECT_EQ(loadFrom({}, {}, "", given).config.secret(key::kJwtSecret).reveal(), "handed over");
+  const auto named = units.write("named", "named\n");
+  const auto file = units.write("aragora.toml", fmt::format("[auth]\njwt_secret_file = \"{}\"\n", named.string()));
+  const auto both = loadFrom({}, {}, file.string(), given);
+  EXPECT_EQ(both.config.secret(key::kJwtSecret).reveal(), "named");
+  EXPECT_TRUE(both.problems.empty());
+}
+
 TEST(Unit, WhatSystemdCannotStartIsSaid) {
   const UnitDirectory units;
   EXPECT_FALSE(readUnit("aragora").found);

@@ -1,0 +1,269 @@
+"""The units as systemd runs them, on a machine that booted: started, watched, told of, reloaded, restarted under load, stopped, and
+left alone when nothing can be done."""
+import json
+import re
+import subprocess
+import unittest
+
+from booted import Booted
+from support import SOURCE, main
+
+UNITS = sorted(path.name for kind in ("service", "timer", "socket") for path in (SOURCE / "systemd").glob(f"*.{kind}"))
+# What `aragora notify unit` would send is written down instead.
+TELL = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo \"%i $MONITOR_SERVICE_RESULT $MONITOR_EXIT_STATUS\" >> /var/lib/aragora/told'\n"
+# Four clients, a connection a request, until /root/enough is there.
+CLIENTS = """
+import http.client, json, os, threading
+token = open("/etc/aragora/credentials/ARAGORA_API_TOKEN").read().strip()
+lock, answers, wrong = threading.Lock(), [0], []
+def ask():
+    while not os.path.exists("/root/enough"):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
+            connection.request("GET", "/api/debates?limit=1", headers={"Authorization": "Bearer " + token})
+            response = connection.getresponse()
+            response.read()
+            said = response.status
+            connection.close()
+        except Exception as error:
+            said = repr(error)
+        with lock:
+            answers[0] += 1
+            if said != 200: wrong.append(said)
+threads = [threading.Thread(target=ask) for _ in range(4)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+json.dump({"answers": answers[0], "wrong": wrong[:20]}, open("/root/answers", "w"))
+"""
+# Half a request; the rest once the daemon says that it drains.
+HALF = """
+import socket, subprocess, time
+token = open("/etc/aragora/credentials/ARAGORA_API_TOKEN").read().strip()
+body = b'{"task": "said while it stops", "agents": ["anthropic", "anthropic"]}'
+connection = socket.create_connection(("127.0.0.1", 8080), timeout=30)
+connection.sendall(("POST /api/debates HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\nContent-Length: %d\\r\\n\\r\\n" % (token, len(body))).encode() + body[:9])
+time.sleep(0.3)
+subprocess.run(["systemctl", "stop", "--no-block", "aragora"], check=True)
+deadline = time.monotonic() + 20
+while b"draining" not in subprocess.run(["systemctl", "show", "-P", "StatusText", "aragora"], capture_output=True).stdout and time.monotonic() < deadline: time.sleep(0.02)
+connection.sendall(body[9:])
+print(connection.recv(4096).split(b"\\r\\n")[0].decode())
+"""
+
+
+class Units(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = Booted()
+        cls.addClassCleanup(cls.machine.__exit__)
+        cls.machine.run("systemd-sysusers && systemd-tmpfiles --create aragora.conf")
+        cls.machine.configure_production()
+        cls.drop_in("aragora-notify@", TELL)
+        cls.machine.run("sed -i 's|^behind_proxy|rate_limit = 1000000\\nbehind_proxy|' /etc/aragora/aragora.toml; cp -a /etc/aragora /root/good")
+
+    def setUp(self):
+        self.run = self.machine.run
+        self.machine.wait(lambda: not self.run("systemctl --plain --no-legend list-units --state=activating 'aragora-notify@*'"))
+        self.run("rm -rf /etc/aragora; cp -a /root/good /etc/aragora; rm -f /var/lib/aragora/told; systemctl reset-failed; systemctl start aragora")
+
+    @classmethod
+    def drop_in(cls, unit, text):
+        folder = cls.machine.path(f"/etc/systemd/system/{unit}.service.d")
+        folder.mkdir(exist_ok=True)
+        (folder / "test.conf").write_text(text)
+        cls.machine.run("systemctl daemon-reload")
+
+    def take_back(self, unit):
+        self.run(f"rm -r /etc/systemd/system/{unit}.service.d; systemctl daemon-reload")
+
+    def shows(self, unit, name):
+        return self.machine.shows(unit, name)
+
+    def told(self):
+        return self.run("cat /var/lib/aragora/told 2>/dev/null", check=None)
+
+    def status(self, text, user="root"):
+        return self.machine.status(text, user)
+
+    def edit(self, old, new):
+        self.run(f"sed -i 's|{old}|{new}|' /etc/aragora/aragora.toml")
+
+    def asked(self, path, token=None, method="GET"):
+        token = token or self.run("cat /etc/aragora/credentials/ARAGORA_API_TOKEN").strip()
+        return self.run(f"curl -s -o /dev/null -w '%{{http_code}}' -X {method} -H 'Authorization: Bearer {token}' http://127.0.0.1:8080{path}", check=None)
+
+    def test_systemd_has_nothing_to_say_against_any(self):
+        for unit in UNITS:
+            name = unit.replace("@.", "@8080.")
+            with self.subTest(unit):
+                self.assertEqual(self.run(f"systemd-analyze verify --man=no {name}"), "")
+                if unit.endswith(".service"):
+                    self.run(f"systemd-analyze security --threshold=12 {name} >/dev/null")
+
+    def test_it_is_ready_once_it_was_started_and_has_what_it_needs(self):
+        self.run("systemctl stop aragora && systemctl start aragora && curl -sf http://127.0.0.1:8080/api/ready >/dev/null")
+        self.machine.wait(lambda: self.shows("aragora", "StatusText").startswith("serving"))
+        self.assertEqual([self.shows("aragora", name) for name in ("TasksMax", "MemoryMax", "LimitNOFILE", "User")], ["8192", str(2 << 30), "65536", "aragora"])
+        pid = self.shows("aragora", "MainPID")
+        secrets = self.run("cat /etc/aragora/credentials/*").split()
+        environment = self.run(f"cat /proc/{pid}/environ").replace("\0", "\n")
+        for secret in secrets:
+            self.assertNotIn(secret, environment)
+        self.assertEqual(self.run(f"stat -c '%a' /run/credentials/aragora.service/aragora_JWT_SECRET"), "400\n")
+        # Root's own, and named nowhere: systemd hands it over all the same.
+        self.run("chmod 0600 /etc/aragora/credentials/JWT_SECRET && chgrp root /etc/aragora/credentials/JWT_SECRET && sed -i '/^jwt_secret_file/d' /etc/aragora/aragora.toml && systemctl restart aragora")
+        self.assertTrue(self.machine.ready())
+        self.assertIn("All production requirements met", self.run("aragora validate-env --unit aragora"))
+        self.run("systemctl restart aragora-validate")
+        # Without the directory it is the daemon that says what is missing.
+        self.run("mv /etc/aragora/credentials /root/away")
+        self.assertNotEqual(self.status("systemctl restart aragora"), 0)
+        self.assertEqual(self.shows("aragora", "ExecMainStatus"), "78")
+        self.run("mv /root/away /etc/aragora/credentials")
+
+    def test_one_that_hangs_is_killed_and_started_anew(self):
+        self.drop_in("aragora", "[Service]\nWatchdogSec=4\nRestartSec=100ms\n")
+        try:
+            self.run("systemctl restart aragora")
+            before = self.shows("aragora", "MainPID")
+            self.run(f"kill -STOP {before}")
+            self.machine.wait(lambda: self.shows("aragora", "MainPID") not in (before, "0") and self.machine.ready(), 60)
+            self.assertIn("Watchdog timeout", self.run("journalctl -q -u aragora -n 60 --no-pager -o cat"))
+            self.assertEqual(self.told(), "", "it runs again: nobody is woken up")
+        finally:
+            self.take_back("aragora")
+
+    def test_a_refused_configuration_is_told_once_and_not_tried_again(self):
+        self.edit("^allowed_origins = .*", 'allowed_origins = ["*"]')
+        self.assertNotEqual(self.status("systemctl restart aragora"), 0)
+        self.assertEqual([self.shows("aragora", name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")], ["failed", "78", "0"])
+        self.assertNotEqual(self.status("systemctl start aragora-validate"), 0)
+        self.machine.wait(lambda: len(self.told().splitlines()) == 2)
+        self.assertEqual(self.told(), "aragora.service exit-code 78\naragora-validate.service exit-code 78\n")
+        self.assertIn("ExecStart=/usr/bin/aragora notify unit %i\n", self.run("systemctl cat aragora-notify@aragora.service"))
+        # Nor by those who connect.
+        since = self.run("systemctl reset-failed; systemctl start aragora.socket; sleep 1; date +%s").strip()
+        try:
+            self.machine.wait(lambda: self.status("curl -s -m 5 http://127.0.0.1:8080/api/health") == 7, 60)  # refused
+            self.assertEqual(self.shows("aragora.socket", "Result"), "trigger-limit-hit")
+            starts = self.run(f"journalctl -q -u aragora --no-pager -o cat --since @{since}").count("does not start")
+            self.assertLessEqual(starts, 6)
+        finally:
+            self.run("systemctl stop aragora.socket; systemctl reset-failed")
+
+    def test_a_database_that_is_away_is_waited_for_without_an_end(self):
+        """Ten minutes at two seconds are some 200 starts: here they come faster, and 15 are three times what systemd allows by itself."""
+        self.drop_in("aragora", "[Service]\nRestartSec=50ms\n")
+        try:
+            self.run("systemctl stop postgresql@15-main")
+            self.status("systemctl restart --no-block aragora")
+            self.machine.wait(lambda: int(self.shows("aragora", "NRestarts")) >= 15, 120)
+            self.assertNotEqual(self.shows("aragora", "ActiveState"), "failed")
+            self.assertEqual(self.told(), "")
+            self.run("systemctl start postgresql@15-main")
+            self.machine.wait(self.machine.ready)
+        finally:
+            self.run("systemctl start postgresql@15-main")
+            self.take_back("aragora")
+
+    def test_timers_catch_up_and_no_night_is_skipped(self):
+        for name in ("backup", "validate", "drill"):  # as they are, they spread what they make up for over a quarter of an hour
+            self.run(f"mkdir -p /etc/systemd/system/aragora-{name}.timer.d; printf '[Timer]\\nRandomizedDelaySec=0\\n' > /etc/systemd/system/aragora-{name}.timer.d/now.conf")
+        self.run("systemctl daemon-reload; mkdir -p /var/lib/systemd/timers; cd /var/lib/systemd/timers; touch -d '-200 days' stamp-aragora-backup.timer stamp-aragora-validate.timer")
+        self.run("systemctl start aragora-backup.timer aragora-validate.timer")
+        for name in ("backup", "validate"):
+            self.machine.wait(lambda: self.shows(f"aragora-{name}.timer", "LastTriggerUSec") and self.shows(f"aragora-{name}", "ActiveState") == "inactive" and self.shows(f"aragora-{name}", "ExecMainExitTimestampMonotonic") != "0", 60)
+            self.assertEqual(self.shows(f"aragora-{name}", "Result"), "success", name)
+        self.assertIn("full", self.run("aragora backup list"))
+        self.run("touch -d '-200 days' /var/lib/systemd/timers/stamp-aragora-drill.timer; systemctl start aragora-drill.timer")
+        self.machine.wait(lambda: self.shows("aragora-drill", "ActiveState") == "inactive" and self.shows("aragora-drill", "ExecMainExitTimestampMonotonic") != "0", 60)
+        self.assertEqual(self.shows("aragora-drill", "Result"), "success")
+        # What was backed up is out of the daemon's reach, whoever is inside of it.
+        self.run("systemctl restart aragora")
+        pid = self.shows("aragora", "MainPID")
+        self.assertIn("Read-only file system", self.run(f"nsenter -t {pid} -m -- rm -rf /var/lib/aragora/backups/full 2>&1", check=1))
+        self.run(f"nsenter -t {pid} -m -- touch /var/lib/aragora/mine; rm /var/lib/aragora/mine; aragora backup verify --level 1")
+        # Berlin's nights when the hour from 2 to 3 does not exist, and when it comes twice.
+        for unit in ("backup", "validate"):
+            when = re.search(r"OnCalendar=(.*)", (SOURCE / f"systemd/aragora-{unit}.timer").read_text())[1]
+            for day in ("2027-03-26", "2027-10-29"):
+                shown = subprocess.run(["systemd-analyze", "calendar", "--iterations=5", f"--base-time={day} 12:00:00", when], env={"TZ": "Europe/Berlin", "PATH": "/usr/bin"}, capture_output=True, text=True, check=True).stdout
+                hours = [int(d) * 24 + int(h) + int(m) / 60 for d, h, m in re.findall(r"\(in UTC\): \w+ \d+-\d+-(\d+) (\d+):(\d+)", shown)]
+                self.assertEqual([b - a for a, b in zip(hours, hours[1:]) if b > a], [24.0] * sum(b > a for a, b in zip(hours, hours[1:])), shown)
+                self.assertGreaterEqual(len(hours), 5, shown)
+
+    def test_a_restart_behind_its_socket_fails_nobody(self):
+        self.run("systemctl stop aragora; systemctl start aragora.socket aragora; rm -f /root/enough /root/answers")
+        self.machine.path("/root/clients.py").write_text(CLIENTS)
+        try:
+            self.run("setsid -f /usr/bin/python3 /root/clients.py > /root/clients.log 2>&1 < /dev/null")
+            seen = {self.shows("aragora", "MainPID")}
+            for _ in range(3):
+                self.run("sleep 1; systemctl restart aragora")
+                seen.add(self.shows("aragora", "MainPID"))
+            self.assertEqual(len(seen), 4)
+            self.run("sleep 1.5; touch /root/enough")
+            self.machine.wait(lambda: self.machine.path("/root/answers").exists() and self.run("cat /root/answers").endswith("}"), 60)
+            result = json.loads(self.run("cat /root/answers"))
+            self.assertEqual(result["wrong"], [])
+            self.assertGreaterEqual(result["answers"], 1000)
+            self.assertIn("an inherited socket", self.run("journalctl -q -u aragora -n 50 --no-pager -o cat"))
+        finally:
+            self.run("touch /root/enough; systemctl stop aragora.socket aragora")
+
+    def test_a_stop_finishes_what_is_under_way(self):
+        self.machine.path("/root/half.py").write_text(HALF)
+        self.assertRegex(self.run("/usr/bin/python3 /root/half.py"), r"HTTP/1.1 20[012]")
+        self.machine.wait(lambda: self.shows("aragora", "ActiveState") == "inactive")
+        self.assertEqual([self.shows("aragora", name) for name in ("Result", "ExecMainStatus")], ["success", "0"])
+        self.assertEqual(self.told(), "")
+
+    def test_a_reload_changes_all_or_nothing_and_is_done_when_it_returns(self):
+        pid = self.shows("aragora", "MainPID")
+        old = self.run("cat /etc/aragora/credentials/ARAGORA_API_TOKEN").strip()
+        # Nothing, for whatever reason.
+        line = self.run("grep -n ^allowed_origins /etc/aragora/aragora.toml").split(":")[0]
+        for wrong, where in (('["*"]', f"aragora.toml:{line}"), ("[", "aragora.toml:")):
+            self.edit("^allowed_origins = .*", f"allowed_origins = {wrong}")
+            self.run("printf %s 0123456789abcdef0123456789ABCDEFnew > /etc/aragora/credentials/ARAGORA_API_TOKEN")
+            for user in ("root", "aragora"):
+                said = self.run("aragora reload", user=user, check=78)
+                self.assertIn(where, said)
+                self.assertIn("nothing was changed", said)
+            self.assertNotEqual(self.status("systemctl reload aragora"), 0)
+            self.assertEqual((self.asked("/api/debates", old), self.asked("/api/debates")), ("200", "401"))
+        self.run("rm -rf /etc/aragora; cp -a /root/good /etc/aragora")
+        # All at once: the token and the keys that debates are held with, and what waits for a restart by its name.
+        self.edit("^behind_proxy", "port = 9090\\nbehind_proxy")
+        self.run("openssl rand -hex 32 > /etc/aragora/credentials/ARAGORA_API_TOKEN; echo sk-ant-api03-ffffffffffffffffffffffffffffffffffffffff > /etc/aragora/credentials/ANTHROPIC_API_KEY")
+        new = self.run("cat /etc/aragora/credentials/ARAGORA_API_TOKEN").strip()
+        self.run("systemctl reload aragora")
+        self.assertEqual((self.asked("/api/debates", old), self.asked("/api/debates", new)), ("401", "200"))
+        told = json.loads(self.run("aragora reload --json", user="aragora"))
+        self.assertEqual((told["reloaded"], told["applied"]), (True, []))
+        self.assertEqual(told["after_restart"], ["server.port (8080 now, 9090 in the configuration)"])
+        said = self.run("journalctl -q -u aragora -n 30 --no-pager -o cat")
+        self.assertRegex(said, "configuration reloaded: .*auth.api_token.*providers.anthropic_api_key")
+        self.assertNotIn(new, said)
+        self.assertEqual(self.shows("aragora", "MainPID"), pid)
+        self.assertEqual(self.shows("aragora", "ActiveState"), "active")
+        # Nobody else, and nobody there.
+        self.assertEqual(self.status("runuser -u nobody -- aragora reload --socket /run/aragora/control.sock"), 77)
+        self.run("systemctl stop aragora")
+        self.assertIn("no daemon runs here", self.run("aragora reload", check=69))
+
+    def test_three_instances_share_a_machine(self):
+        self.run("systemctl stop aragora; systemctl start redis-server; echo redis://127.0.0.1:6379/0 > /etc/aragora/credentials/REDIS_URL; chmod 0600 /etc/aragora/credentials/REDIS_URL; sed -i '/^single_instance/d' /etc/aragora/aragora.toml")
+        try:
+            self.run("systemctl start aragora@8080 aragora@8081 aragora@8082")
+            for port in (8080, 8081, 8082):
+                self.assertIn('"healthy"', self.run(f"curl -sf http://127.0.0.1:{port}/api/health"))
+            self.run("aragora validate-env --unit aragora@8081; systemctl reload aragora@8081; aragora reload --socket /run/aragora-8082/control.sock")
+            self.run("systemctl restart aragora@8081")
+            self.assertEqual(self.run("systemctl is-active aragora@8080 aragora@8081 aragora@8082").split(), ["active"] * 3)
+        finally:
+            self.run("systemctl stop aragora@8080 aragora@8081 aragora@8082 redis-server")
+
+
+if __name__ == "__main__":
+    main()
