@@ -25,6 +25,7 @@
 #include "daemon/web/guard.h"
 #include "daemon/ws/echo.h"
 #include "daemon/ws/hub.h"
+#include "daemon/zero_counts.h"
 
 namespace aragora::daemon {
 
@@ -121,7 +122,21 @@ struct Assembly::Parts {
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
-        report({instance, *database, listener, workers, hub, engine, sisters, prober, audit_watch, recovery_metrics}) {
+        report({instance,
+                *database,
+                listener,
+                workers,
+                hub,
+                engine,
+                sisters,
+                prober,
+                audit_watch,
+                recovery_metrics,
+                refusals,
+                memory.scarce(),
+                certificate_ends,
+                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}}}) {
+    if (tls != nullptr) noteCertificate(config);
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
     bus.subscribe([this](const store::Event& event) {
@@ -129,6 +144,9 @@ struct Assembly::Parts {
       sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
     });
     report.feed(metrics);
+    for (const auto* one : {&router, &metrics_router}) beginAtZero(metrics, *one);
+    beginAtZero(metrics, providers);
+    beginAtZero(metrics);
   }
   // What runs in threads of theirs uses everything else.
   ~Parts() {
@@ -230,6 +248,12 @@ struct Assembly::Parts {
     return now - workers_moved < kProgressPatience;
   }
 
+  crypto::CertificateReport noteCertificate(const config::Config& from) {
+    auto report_of = crypto::inspectCertificate(tlsFiles(from).certificate, tlsFiles(from).key);
+    certificate_ends = report_of.not_after;
+    return report_of;
+  }
+
   // Throws, having changed nothing, for one that cannot be used.
   void reloadCertificate(const config::Config& fresh) {
     if (tls == nullptr || !fresh.speaksTls()) {
@@ -238,7 +262,7 @@ struct Assembly::Parts {
       return;
     }
     auto options = redirect.options();
-    options.certificate = crypto::inspectCertificate(tlsFiles(fresh).certificate, tlsFiles(fresh).key);
+    options.certificate = noteCertificate(fresh);
     tls->reload(tlsFiles(fresh));
     redirect.reload(std::move(options));
   }
@@ -324,6 +348,7 @@ struct Assembly::Parts {
   web::Guard metrics_guard;
   web::Redirect redirect;
   std::unique_ptr<edge::TlsContext> tls;
+  std::atomic<Micros> certificate_ends{0};
   edge::Listener listener;
   lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;

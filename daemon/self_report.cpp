@@ -4,7 +4,6 @@
 #include "common/base/version.h"
 #include "common/crypto/password.h"
 #include "common/deployment/shown_settings.h"
-#include "daemon/lifecycle/process_metrics.h"
 
 namespace aragora::daemon {
 
@@ -24,19 +23,36 @@ void SelfReport::collect(metrics::Registry& registry) const {
   shed("connections", of_.listener.takeTurnedAway());
   shed("idle", of_.listener.takeGivenUp());
   shed("queue", of_.workers.takeTurnedAway());
+  gauge("aragora_worker_threads", of_.workers.threads());
+  gauge("aragora_worker_threads_busy", of_.workers.busy());
   gauge("aragora_worker_queue_length", of_.workers.queued());
   gauge("aragora_websocket_connections", of_.hub.clients());
   gauge("aragora_active_debates", of_.engine.active());
-  gauge("aragora_instances", of_.sisters.alive());
-  gauge("aragora_ratelimit_fallback_active",
-        of_.sisters.configured() && of_.sisters.state() != redis::LinkState::Connected);
+  gauge("aragora_active_debates_most", of_.engine.mostActive());
+  gauge("aragora_memory_scarce", of_.memory_scarce.load());
+  registry.countTo("aragora_auth_failures_total", static_cast<double>(of_.refusals.noted()));
   registry.count("aragora_password_hashes_total", {}, static_cast<double>(crypto::takePasswordsComputed()));
+  gauge("aragora_audit_log_broken", of_.audit_watch.broken());
+  if (const Micros ends = of_.certificate_ends; ends > 0)
+    gauge("aragora_tls_certificate_expiry_timestamp_seconds", ends / 1'000'000);
+  collectBackends(registry);
+  lifecycle::collectProcessMetrics(registry, of_.host);
+  of_.recovery.collect(registry);
+}
+
+void SelfReport::collectBackends(metrics::Registry& registry) const {
+  const auto gauge = [&](const char* name, auto value) { registry.gauge(name, static_cast<double>(value)); };
+  const auto probe = of_.prober.latest();
+  gauge("aragora_ready", probe->usable() && !of_.prober.draining());
+  gauge("aragora_db_connected", probe->database == lifecycle::DatabaseState::Connected);
   registry.count("aragora_db_errors_total", {}, static_cast<double>(of_.database.takeFailures()));
   gauge("aragora_db_pool_size", of_.database.pool().size);
   gauge("aragora_db_pool_available", of_.database.pool().available);
-  gauge("aragora_audit_log_broken", of_.audit_watch.broken());
-  lifecycle::collectProcessMetrics(registry);
-  of_.recovery.collect(registry);
+  gauge("aragora_instances", of_.sisters.alive());
+  const bool redis = of_.sisters.state() == redis::LinkState::Connected;
+  gauge("aragora_ratelimit_fallback_active", of_.sisters.configured() && !redis);
+  if (of_.sisters.configured()) gauge("aragora_redis_connected", redis);
+  registry.countTo("aragora_redis_connection_errors_total", static_cast<double>(of_.sisters.connectionErrors()));
 }
 
 std::string SelfReport::statusLine() const {

@@ -9,7 +9,9 @@
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/prober.h"
+#include "daemon/lifecycle/process_metrics.h"
 #include "daemon/lifecycle/recovery_metrics.h"
+#include "daemon/web/refusal_log.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::daemon {
@@ -26,6 +28,10 @@ struct Subjects {
   const lifecycle::Prober& prober;
   const lifecycle::AuditWatch& audit_watch;
   lifecycle::RecoveryMetrics& recovery;
+  const web::RefusalLog& refusals;
+  const std::atomic<bool>& memory_scarce;
+  const std::atomic<Micros>& certificate_ends;  // 0: no TLS here
+  lifecycle::HostView host;
 };
 
 class SelfReport {
@@ -43,6 +49,7 @@ class SelfReport {
 
  private:
   void collect(metrics::Registry& registry) const;
+  void collectBackends(metrics::Registry& registry) const;
   Subjects of_;
   Micros started_at_ = nowMicros();
 };

@@ -10,82 +10,32 @@
 #include <tuple>
 
 #include "common/base/text.h"
+#include "common/metrics/catalogue.h"
 
 namespace aragora::metrics {
 
 namespace {
-struct Description {
-  const char* name;
-  const char* help;
-};
-// What each series means; a series without an entry is a bug that the metrics test finds.
-constexpr Description kHelp[] = {
-    {"aragora_http_requests_total", "Requests answered, by method, route and status."},
-    {"aragora_http_request_duration_seconds", "Time from the parsed head to the finished answer."},
-    {"aragora_http_connections", "Open client connections."},
-    {"aragora_http_connections_most", "Client connections that are taken at most."},
-    {"aragora_password_hashes_total", "Argon2 hashes computed, to check a password or to keep one."},
-    {"aragora_http_shed_total",
-     "What was given up where there was no room: connections, idle connections, requests for memory or in the queue."},
-    {"aragora_websocket_connections", "Open WebSocket connections."},
-    {"aragora_websocket_messages_total", "WebSocket messages, by direction."},
-    {"aragora_websocket_slow_clients_total", "WebSocket clients that were dropped because they did not read."},
-    {"aragora_active_debates", "Debates running on this instance."},
-    {"aragora_debates_started_total", "Debates started on this instance."},
-    {"aragora_debates_total", "Debates that ended, by status and outcome."},
-    {"aragora_debate_duration_seconds", "Time from start to end of a debate."},
-    {"aragora_consensus_reached_total", "Debates that ended with consensus."},
-    {"aragora_agent_calls_total", "Provider calls, by agent and status."},
-    {"aragora_agent_latency_seconds", "Duration of provider calls."},
-    {"aragora_rate_limit_hits_total", "Requests refused by the rate limit."},
-    {"aragora_ratelimit_fallback_active", "1 while this instance counts limits for itself: Redis is away or slow."},
-    {"aragora_instances", "Instances on this database that say in Redis that they live."},
-    {"aragora_db_pool_size", "Configured database connections."},
-    {"aragora_db_pool_available", "Database connections that are free or may be opened."},
-    {"aragora_audit_log_broken", "1 when the audit log lacks what was written down about it elsewhere."},
-    {"aragora_db_errors_total", "Reads and writes that the database failed, by whomever; its own state is readiness."},
-    {"aragora_backup_failures_total", "Backups and increments that the daemon could not make."},
-    {"aragora_backup_count", "Backups here, by kind."},
-    {"aragora_backup_not_good", "Backups here that are damaged or failed verification, by kind."},
-    {"aragora_backup_last_success_timestamp_seconds", "When the newest good backup was finished; absent: never."},
-    {"aragora_backup_last_proven_timestamp_seconds", "When a backup was last proved by a restore; absent: never."},
-    {"aragora_backup_last_increment_timestamp_seconds", "When the newest increment was made; absent: never."},
-    {"aragora_backup_offsite_last_success_timestamp_seconds", "When the copy elsewhere was last complete."},
-    {"aragora_backup_bytes", "Stored size of the newest good backup, by kind."},
-    {"aragora_backup_repository_free_bytes", "Free space where backups are kept."},
-    {"aragora_backup_saving_failures", "Rounds of continuous saving in a row that failed."},
-    {"aragora_backup_dated_in_the_future", "Backups here dated ahead of the clock, by kind."},
-    {"aragora_wal_slot_retained_bytes", "Log that the server keeps for the receiver."},
-    {"aragora_wal_receiver_timestamp_seconds", "When the receiver of the log last said something."},
-    {"aragora_recovery_loss_seconds", "Age of the oldest commit that is not yet safe at the place."},
-    {"aragora_recovery_problems", "What backup status calls a failure, by subject."},
-    {"aragora_recovery_window_seconds", "How far recovery to a moment reaches back."},
-    {"aragora_recovery_window_gap", "1 when the log after the oldest base backup has a gap."},
-    {"aragora_recovery_drill_timestamp_seconds", "When the last recovery drill was held; absent: never."},
-    {"aragora_recovery_drill_passed", "1 when the last recovery drill passed."},
-    {"aragora_recovery_predicted_rto_seconds",
-     "How long a recovery from the place would take; measured by a drill or not."},
-    {"aragora_recovery_rto_objective_seconds", "Objective: time to recover."},
-    {"aragora_recovery_rpo_objective_seconds", "Objective: how much may be lost."},
-    {"aragora_recovery_state_failures_total", "Times that the state of recovery could not be read."},
-    {"aragora_worker_queue_length", "Requests waiting for a worker."},
-    {"aragora_metrics_dropped_total", "What was not recorded because its family has too many series; a bug of ours."},
-    {"aragora_build_info", "Always 1; version and commit as labels."},
-    {"process_resident_memory_bytes", "Resident memory."},
-    {"process_cpu_seconds_total", "User and system CPU time."},
-    {"process_open_fds", "Open file descriptors."},
-    {"process_start_time_seconds", "Start of the process since the epoch."},
-};
-
 std::string helpOf(const std::string& name) {
-  for (const auto& entry : kHelp) {
-    if (name == entry.name) return entry.help;
-  }
-  return "Undocumented.";
+  const auto* const known = find(name);
+  return known != nullptr ? std::string(known->help) : "Undocumented.";
 }
 
-const prometheus::Histogram::BucketBoundaries kBuckets = {.005, .01, .025, .05, .1, .2, .25, .5,  1,
-                                                          2,    2.5, 5,    10,  30, 60, 120, 300, 600};
+// Whole bounds as Python's client and Prometheus 3 write them ("1.0", not "1"): what asks for one finds it.
+std::string withFloatingBounds(const std::string& text) {
+  constexpr std::string_view kBound = "le=\"";
+  std::string result;
+  result.reserve(text.size() + text.size() / 64);
+  std::size_t done = 0;
+  for (auto at = text.find(kBound); at != std::string::npos; at = text.find(kBound, at + 1)) {
+    if (at == 0 || (text[at - 1] != '{' && text[at - 1] != ',')) continue;
+    const auto end = text.find_first_not_of("0123456789", at + kBound.size());
+    if (end == at + kBound.size() || end == std::string::npos || text[end] != '"') continue;
+    result.append(text, done, end - done).append(".0");
+    done = end;
+  }
+  return result.append(text, done);
+}
+
 constexpr const char* kDropped = "aragora_metrics_dropped_total";
 }  // namespace
 
@@ -139,12 +89,41 @@ struct Registry::Impl {
     return series(counters, prometheus::BuildCounter(), name, labels);
   }
   prometheus::Histogram* histogram(const std::string& name, const Labels& labels) {
-    return series(histograms, prometheus::BuildHistogram(), name, labels, kBuckets);
+    const auto* const known = find(name);
+    return series(histograms, prometheus::BuildHistogram(), name, labels,
+                  bounds(known != nullptr ? known->buckets : Buckets::Requests));
   }
 };
 
-Registry::Registry() : impl_(std::make_unique<Impl>()) {}
+void Counter::add(double by) const {
+  if (kept_ != nullptr) static_cast<prometheus::Counter*>(kept_)->Increment(by);
+}
+
+Registry::Registry() : impl_(std::make_unique<Impl>()) {
+  const std::lock_guard lock(impl_->mutex);
+  for (const auto& series : catalogue()) {
+    if (!series.labels.empty()) continue;
+    if (series.kind == Kind::Counter) impl_->counter(std::string(series.name), {});
+    if (series.kind == Kind::Histogram) impl_->histogram(std::string(series.name), {});
+  }
+}
 Registry::~Registry() = default;
+
+Counter Registry::counter(const std::string& name, const Labels& labels) {
+  const std::lock_guard lock(impl_->mutex);
+  return Counter(impl_->counter(name, labels));
+}
+
+void Registry::countTo(const std::string& name, double total, const Labels& labels) {
+  const std::lock_guard lock(impl_->mutex);
+  auto* const counter = impl_->counter(name, labels);
+  if (counter != nullptr && total > counter->Value()) counter->Increment(total - counter->Value());
+}
+
+void Registry::histogramAtZero(const std::string& name, const Labels& labels) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->histogram(name, labels);
+}
 
 void Registry::count(const std::string& name, const Labels& labels, double by) {
   const std::lock_guard lock(impl_->mutex);
@@ -170,6 +149,19 @@ void Registry::observe(const std::string& name, double seconds, const Labels& la
   if (auto* const histogram = impl_->histogram(name, labels)) histogram->Observe(seconds);
 }
 
+namespace {
+Labels requestLabels(std::string_view route, std::string_view method, int status) {
+  return {{"method", std::string(method)},
+          {"endpoint", std::string(route)},
+          {"handler", std::string(route)},
+          {"status", fmt::format("{}", status)}};
+}
+}  // namespace
+
+void Registry::requestAtZero(std::string_view route, std::string_view method, int status) {
+  counter("aragora_http_requests_total", requestLabels(route, method, status));
+}
+
 void Registry::request(std::string_view route, std::string_view method, int status, double seconds) {
   const Impl::RequestView key(route, method, status);
   {
@@ -181,10 +173,7 @@ void Registry::request(std::string_view route, std::string_view method, int stat
     }
   }
   const std::string pattern(route);
-  const Labels labels{{"method", std::string(method)},
-                      {"endpoint", pattern},
-                      {"handler", pattern},
-                      {"status", fmt::format("{}", status)}};
+  const auto labels = requestLabels(route, method, status);
   Impl::RequestSeries series{};
   {
     const std::lock_guard lock(impl_->mutex);
@@ -204,7 +193,7 @@ void Registry::onCollect(std::function<void(Registry&)> collector) {
 
 std::string Registry::expose() {
   for (const auto& collector : impl_->collectors) collector(*this);
-  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+  return withFloatingBounds(prometheus::TextSerializer().Serialize(impl_->registry.Collect()));
 }
 
 }  // namespace aragora::metrics

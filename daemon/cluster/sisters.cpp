@@ -50,12 +50,13 @@ Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard,
   if (!configured()) return;
   redis::LinkOptions how;
   how.address = *options_.redis;
-  speaking_ = std::make_unique<redis::Link>(how, [this](LinkState, const std::string& reason) { noteState(reason); });
+  speaking_ = std::make_unique<redis::Link>(
+      how, [this](LinkState state, const std::string& reason) { noteState(state, reason); });
   how.channels = {key(kHints), key(ownChannel(options_.instance))};
   listening_ = std::make_unique<redis::Link>(
       how,
       [this](LinkState state, const std::string& reason) {
-        noteState(reason);
+        noteState(state, reason);
         on_listening_(state == LinkState::Connected);  // what comes late may not come at all
       },
       [this](const std::string& line) { hear(line); });
@@ -139,7 +140,10 @@ void Sisters::await(std::unique_lock<std::mutex>& lock, std::int64_t ticket) {
 
 void Sisters::beat(const std::string& about) {
   if (!configured() || stopping_) return;
-  noteState({});
+  {
+    const std::lock_guard lock(mutex_);
+    if (settled_) tellState();
+  }
   beat_.run(*speaking_, {key("beats"), key("instances")}, {options_.instance, about, std::string(kLifetime)},
             kBeatWithin, [this](const redis::Reply* reply) {
               if (reply == nullptr || reply->kind != redis::Reply::Kind::Array) return;
@@ -156,7 +160,8 @@ Instances Sisters::instances() const {
   return instances_;
 }
 
-void Sisters::noteState(const std::string& reason) {
+void Sisters::noteState(LinkState state, const std::string& reason) {
+  if (state == LinkState::Away && !stopping_) ++connection_errors_;
   const std::lock_guard lock(mutex_);
   if (!reason.empty()) reason_ = reason;
   if (settled_ && !stopping_) tellState();

@@ -36,6 +36,8 @@ class Sisters {
   bool configured() const { return options_.redis.has_value(); }
   // Of both connections, the worse one.
   redis::LinkState state() const;
+  // Connections that were lost or could not be made, since the start.
+  std::uint64_t connectionErrors() const { return connection_errors_; }
   void tell(const Hint& hint);
   // Until all who listen have minded it: what a client does next, at another instance, finds it so. At most for a
   // moment, not while Redis is slow or away, nor just after one that listens did not.
@@ -60,7 +62,7 @@ class Sisters {
   bool publish(std::string_view channel, const Hint& hint, redis::Link::Done done);
   void hear(const std::string& line);
   void await(std::unique_lock<std::mutex>& lock, std::int64_t ticket);
-  void noteState(const std::string& reason);
+  void noteState(redis::LinkState state, const std::string& reason);
   void tellState();
 
   SistersOptions options_;
@@ -69,6 +71,7 @@ class Sisters {
   redis::Script beat_;
   std::atomic<std::size_t> alive_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> connection_errors_{0};
   mutable std::mutex mutex_;
   std::condition_variable minded_;
   std::map<std::int64_t, Ticket> tickets_;  // that somebody waits for

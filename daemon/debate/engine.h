@@ -41,6 +41,7 @@ class Engine {
   // The same, of those that somebody asked for at another instance. Waits for the database; throws what that throws.
   void lookForCancellations();
   std::size_t active() const;
+  std::size_t mostActive() const { return options_.max_concurrent; }
   // How long the scheduler has not come round: in trouble a few seconds, with a database that is silent as long as
   // its deadlines.
   std::chrono::milliseconds silence() const;

@@ -21,6 +21,13 @@ std::string kept(const std::string& answer) {
   while (!validUtf8(text)) text.pop_back();  // cut inside a character, or not UTF-8 at all
   return replaceAll(std::move(text), std::string(1, '\0'), "");
 }
+
+// As kErrorTypes has them; a label of metrics.
+std::string errorType(const Error& error, Deadline deadline, bool broken_off) {
+  if (broken_off) return "cancelled";
+  if (remaining(deadline).count() == 0) return "timeout";
+  return error.code() == Code::Unreachable ? "unreachable" : "other";
+}
 }  // namespace
 
 ProviderCalls::ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,
@@ -103,10 +110,17 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     call.model = answer.model;
     call.tokens_in = answer.tokens_in;
     call.tokens_out = answer.tokens_out;
+    services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "in"}},
+                            static_cast<double>(answer.tokens_in));
+    services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "out"}},
+                            static_cast<double>(answer.tokens_out));
   } catch (const Error& error) {
     const bool broken_off = stop_.stop_requested();
     if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;
     call.state = store::CallState::Failed;
+    services_.metrics.count(
+        "aragora_agent_errors_total",
+        {{"agent", call.provider}, {"error_type", errorType(error, question.deadline, broken_off)}});
     call.error = broken_off ? "the debate ended before there was an answer" : printable(redact(error.what()), 300);
   }
   services_.debates.recordResult(call);

@@ -7,6 +7,9 @@
 
 namespace aragora::debate {
 
+// Why calls fail, as metrics tell it.
+inline constexpr std::array<std::string_view, 4> kErrorTypes{"timeout", "unreachable", "cancelled", "other"};
+
 class ProviderCalls {
  public:
   ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,

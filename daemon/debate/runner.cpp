@@ -131,6 +131,10 @@ class Run {
                                                       {"outcome", ended.outcome},
                                                       {"consensus_type", debate_.consensus_kind}});
     services_.metrics.observe("aragora_debate_duration_seconds", ended.seconds, {{"outcome", ended.outcome}});
+    services_.metrics.observe("aragora_debate_rounds", static_cast<double>(ended.rounds));
+    if (ended.status == store::DebateStatus::Completed)
+      services_.metrics.count("aragora_debates_completed_total", {{"outcome", ended.outcome}});
+    if (ended.status == store::DebateStatus::Failed) services_.metrics.count("aragora_debate_failures_total");
     if (ended.consensus_reached) services_.metrics.count("aragora_consensus_reached_total");
     return false;
   }

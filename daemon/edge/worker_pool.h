@@ -34,6 +34,8 @@ class WorkerPool {
   bool someThreadIsFree() const { return busy_ < threads_.size(); }
   std::uint64_t takeTurnedAway() { return turned_away_.exchange(0); }  // since the last time
   std::size_t queued() const;
+  std::size_t threads() const { return threads_.size(); }
+  std::size_t busy() const { return busy_; }
   // Tasks that were taken from the queue so far: when it does not grow while tasks wait, nobody works.
   std::uint64_t taken() const { return taken_; }
   // Runs what is queued, then ends the threads. What waits longer than `patience` for a database or another host is

@@ -15,7 +15,7 @@ double seconds(Micros at) { return static_cast<double>(at) / 1e6; }
 void expose(metrics::Registry& registry, const drill::RecoveryState& state) {
   for (const auto& kind : state.kinds) {
     const metrics::Labels labels{{"kind", name(kind.rule.kind)}};
-    registry.gauge("aragora_backup_count", static_cast<double>(kind.count), labels);
+    registry.gauge("aragora_backups", static_cast<double>(kind.count), labels);
     registry.gauge("aragora_backup_not_good", static_cast<double>(kind.bad.size()), labels);
     registry.gauge("aragora_backup_dated_in_the_future", static_cast<double>(kind.future.size()), labels);
     if (kind.newest) {
@@ -71,7 +71,7 @@ void RecoveryMetrics::collect(metrics::Registry& registry) {
   const auto now = std::chrono::steady_clock::now();
   if (looked_at_ != std::chrono::steady_clock::time_point{} && now - looked_at_ < kEvery) return;
   looked_at_ = now;
-  for (const auto* prefix : {"aragora_backup_", "aragora_wal_", "aragora_recovery_"}) registry.forgetGauges(prefix);
+  for (const auto* prefix : {"aragora_backup", "aragora_wal_", "aragora_recovery_"}) registry.forgetGauges(prefix);
   const auto& objectives = options_.objectives;
   registry.gauge("aragora_recovery_rto_objective_seconds", static_cast<double>(objectives.rto.count()));
   registry.gauge("aragora_recovery_rpo_objective_seconds", static_cast<double>(objectives.rpo.count()));

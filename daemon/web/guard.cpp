@@ -104,7 +104,7 @@ class Guard::Exchange : public edge::Exchange {
     }
     by_head_ = decideByHead();
     if (!by_head_ && route_->counted && guard_.memory_scarce_ != nullptr && *guard_.memory_scarce_) {
-      guard_.metrics_.count("aragora_http_shed_total", {{"reason", "memory"}});
+      guard_.shed_for_memory_.add();
       return refuse({503, "the server is short of memory"});
     }
     return std::nullopt;
@@ -112,6 +112,7 @@ class Guard::Exchange : public edge::Exchange {
 
   std::optional<Response> misread(const edge::Refusal& refusal) override {
     stray_ = true;
+    pattern_ = guard_.router_.match(request_.method, request_.path).pattern;
     by_head_ = [this, refusal] { return refuse(refusal); };
     try {
       identifyClient();
@@ -137,7 +138,10 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   std::size_t bodyLimit() const override { return route_ != nullptr ? route_->body_limit : kDefaultBodyLimit; }
-  void setBody(std::string body) override { request_.body = std::move(body); }
+  void setBody(std::string body) override {
+    guard_.received_.add(static_cast<double>(body.size()));
+    request_.body = std::move(body);
+  }
 
   std::optional<Response> answerNow() override {
     auto caller = callerNow();
@@ -185,11 +189,25 @@ class Guard::Exchange : public edge::Exchange {
     addHeaders(standings_, response);
     if (request_.secure)
       response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
-    guard_.metrics_.request(route_ != nullptr ? route_->pattern : std::string_view("unmatched"), methodSeen(),
-                            response.status, std::chrono::duration<double>(taken).count());
+    count(response, std::chrono::duration<double>(taken).count());
   }
 
  private:
+  // The route's pattern, also of what was refused; never what a client made up.
+  std::string_view endpoint() const { return pattern_.empty() ? kNowhere : pattern_; }
+
+  void count(const Response& response, double seconds) const {
+    guard_.metrics_.request(endpoint(), methodSeen(), response.status, seconds);
+    if (!request_.head) guard_.sent_.add(static_cast<double>(response.content().size()));
+    if (response.status != 429) return;
+    const auto refusing =
+        std::find_if(standings_.begin(), standings_.end(), [](const Standing& one) { return !one.verdict.allowed; });
+    guard_.metrics_.count(
+        "aragora_rate_limit_hits_total",
+        {{"endpoint", std::string(endpoint())},
+         {"limit_type", std::string(refusing == standings_.end() ? kOfRoute : name(refusing->limit.bucket))}});
+  }
+
   bool sameOrigin(std::string_view origin) const {
     return origin == fmt::format("{}://{}", request_.secure ? "https" : "http", lower(request_.host));
   }
@@ -204,8 +222,9 @@ class Guard::Exchange : public edge::Exchange {
   // Empty when the head alone decides nothing. What answers is made later, if at all: it may be long.
   std::function<Response()> decideByHead() {
     const auto origin = request_.header("origin");
-    if (request_.method == "OPTIONS") return preflight(origin);
     auto match = guard_.router_.match(request_.method, request_.path);
+    pattern_ = match.pattern;
+    if (request_.method == "OPTIONS") return preflight(origin);
     if (match.route == nullptr)
       return [this, allowed = std::move(match.allowed)] { return allowed.empty() ? notFound() : notTaken(allowed); };
     route_ = match.route;
@@ -311,7 +330,6 @@ class Guard::Exchange : public edge::Exchange {
 
   std::optional<Response> refusalByLimits() const {
     if (web::admitted(standings_)) return std::nullopt;
-    guard_.metrics_.count("aragora_rate_limit_hits_total");
     return rateLimited(standings_, "requests", request_.request_id);
   }
 
@@ -342,6 +360,7 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
+  std::string_view pattern_;  // of the path, whatever the method
   std::function<Response()> by_head_;
   Standings standings_;
   bool stray_ = false;  // it was not understood
@@ -356,6 +375,9 @@ Guard::Guard(GuardSettings settings, const Authenticator& authenticator, const R
       refusals_(refusals),
       metrics_(metrics),
       memory_scarce_(memory_scarce),
+      received_(metrics.counter("aragora_http_request_body_bytes_total")),
+      sent_(metrics.counter("aragora_http_response_body_bytes_total")),
+      shed_for_memory_(metrics.counter("aragora_http_shed_total", {{"reason", "memory"}})),
       settings_(std::move(settings)) {}
 
 void Guard::reload(GuardSettings settings) { settings_.set(std::move(settings)); }

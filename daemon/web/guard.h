@@ -30,6 +30,10 @@ struct GuardSettings {
   bool step_up = false;  // administrators have to prove a second factor
 };
 
+// The endpoint of what leads nowhere, and the limit of what a route's own code refuses, as labels of metrics.
+inline constexpr std::string_view kNowhere = "unmatched";
+inline constexpr std::string_view kOfRoute = "route";
+
 class Guard : public edge::Site {
  public:
   // All of them outlive it.
@@ -48,6 +52,9 @@ class Guard : public edge::Site {
   RefusalLog& refusals_;
   metrics::Registry& metrics_;
   const std::atomic<bool>* memory_scarce_;
+  metrics::Counter received_;
+  metrics::Counter sent_;
+  metrics::Counter shed_for_memory_;
   Reloadable<GuardSettings> settings_;
 };
 

@@ -37,6 +37,7 @@ void RefusalLog::note(const Request& request, std::string_view route) {
 
 void RefusalLog::note(const std::string& address, const std::string& request_id, std::string_view route) {
   const auto now = nowMicros();
+  ++noted_;
   const std::lock_guard lock(mutex_);
   add({address, request_id, std::string(route), 1, now, now});
   changed_.notify_all();

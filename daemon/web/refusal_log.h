@@ -3,6 +3,7 @@
 // written is tried again, and at the end said in the log. note() is thread-safe and never waits for the database.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -27,6 +28,7 @@ class RefusalLog {
   void stop();
   void note(const Request& request, std::string_view route);
   void note(const std::string& address, const std::string& request_id, std::string_view route);
+  std::uint64_t noted() const { return noted_; }  // since the start
 
  private:
   struct Refused {
@@ -46,6 +48,7 @@ class RefusalLog {
 
   database::Database& database_;
   const crypto::Keyring& keyring_;
+  std::atomic<std::uint64_t> noted_{0};
   std::mutex mutex_;
   std::condition_variable_any changed_;
   Table refused_;

@@ -54,6 +54,7 @@ void Router::add(Route route) {
 Match Router::match(std::string_view method, std::string_view path) const {
   Match result;
   if (const auto found = spelled_out_.find(std::string(path)); found != spelled_out_.end()) {
+    result.pattern = found->first;
     for (const auto index : found->second) {
       if (routes_[index].method == method) {
         result.route = &routes_[index];
@@ -69,6 +70,7 @@ Match Router::match(std::string_view method, std::string_view path) const {
     const auto& route = routes_[index];
     auto parameters = parametersOf(route.segments, segments);
     if (!parameters) continue;
+    if (result.pattern.empty() || route.method == method) result.pattern = route.pattern;
     if (route.method == method) {
       result.route = &route;
       result.parameters = std::move(*parameters);

@@ -39,6 +39,7 @@ struct Match {
   const Route* route = nullptr;
   std::map<std::string, std::string> parameters;
   std::vector<std::string> allowed;  // methods of the path, HEAD and OPTIONS among them, when none matched
+  std::string_view pattern = {};     // of the path, also when no method matched; empty: it leads nowhere
 };
 
 class Router {

@@ -9,7 +9,8 @@ namespace aragora::ws {
 
 struct Frame {
   std::string debate_id;
-  std::int64_t seq = 0;
+  std::int64_t seq = 0;      // 0: of no event
+  Micros at = 0;             // of the event
   bool ends_stream = false;  // debate_end: held back a little, see session.cpp
   std::string text;
 };

@@ -47,6 +47,19 @@ Batch fetch(store::Debates& debates, const std::string& debate_id, std::int64_t 
   return batch;
 }
 
+// Not the end of a connection that was to be expected: closed, by us or by the client, or simply left.
+bool isFailure(beast::error_code error) {
+  return error != websocket::error::closed && error != net::error::operation_aborted && error != net::error::eof &&
+         error != net::error::connection_reset;
+}
+
+Heard typeOf(std::string_view type) {
+  if (type == "ping") return Heard::Ping;
+  if (type == "auth" || type == "authenticate") return Heard::Authenticate;
+  if (type == "subscribe") return Heard::Subscribe;
+  return type == "unsubscribe" ? Heard::Unsubscribe : Heard::Unknown;
+}
+
 bool knownUser(const accounts::Principal& principal) {
   return principal.caller != accounts::Caller::Anonymous && principal.caller != accounts::Caller::Nobody;
 }
@@ -100,6 +113,7 @@ void Session::start() {
 
 void Session::opened() {
   open_ = true;
+  shard_->counters().opened.add();
   send(makeFrame(
       {{"type", "connection_info"},
        {"data", json::object{{"authenticated", knownUser(opening_.principal)},
@@ -114,13 +128,14 @@ void Session::opened() {
 void Session::send(FramePtr frame) {
   if (!open_) return;
   if (queued_bytes_ + frame->text.size() > kMaxQueueBytes) {
-    shard_->services().metrics.count("aragora_websocket_slow_clients_total");
+    shard_->counters().slow.add();
     return drop();
   }
   push(std::move(frame));
 }
 
 void Session::push(FramePtr frame) {
+  (frame->seq > 0 ? shard_->counters().event : shard_->counters().control).add();
   queued_bytes_ += frame->text.size();
   queue_.push_back(std::move(frame));
   if (!writing_) write();
@@ -178,11 +193,13 @@ void Session::drop() {
 
 void Session::read() {
   stream_.async_read(buffer_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-    if (error) return self->drop();
+    if (error) {
+      if (isFailure(error)) self->shard_->counters().failed.add();
+      return self->drop();
+    }
     const auto text = beast::buffers_to_string(self->buffer_.data());
     self->buffer_.consume(self->buffer_.size());
-    self->shard_->services().metrics.count("aragora_websocket_messages_total", {{"direction", "in"}});
-    if (!self->tooFast()) self->handle(text);
+    if (!self->tooFast()) self->shard_->counters().heard(self->handle(text));
     if (self->open_) self->read();
   });
 }
@@ -205,27 +222,38 @@ bool Session::tooFast() {
   return true;
 }
 
-void Session::handle(const std::string& text) {
+Heard Session::handle(const std::string& text) {
   const auto value = tryParseJson(text);
-  if (!value || !value->is_object()) return warn("INVALID_JSON", "send one JSON object a frame");
+  if (!value || !value->is_object()) {
+    warn("INVALID_JSON", "send one JSON object a frame");
+    return Heard::Unknown;
+  }
   const auto& message = value->get_object();
   const auto type = jsonTextOr(message, "type", "");
   const auto debate_id = jsonText(message, "debate_id").value_or(jsonTextOr(message, "loop_id", ""));
+  const auto what = typeOf(type);
   if (debate_id.size() > kLongestId)
-    return warn("INVALID_VALUE", fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
-  if (type == "ping") return answerPing(message);
-  if (type == "auth" || type == "authenticate") return authenticate(jsonTextOr(message, "token", ""));
-  if (opening_.principal.caller == accounts::Caller::Nobody)
-    return warn("UNAUTHORIZED", "say who you are first, in a message of type auth");
-  if (type == "subscribe") {
-    if (debate_id.empty()) return warn("MISSING_FIELD", "subscribe needs debate_id");
-    return subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
-  }
-  if (type == "unsubscribe") {
-    forget(debate_id);
-    return send(makeFrame({{"type", "unsubscribed"}, {"debate_id", debate_id}}));
-  }
-  warn("INVALID_VALUE", fmt::format("unknown message type '{}'", printable(type, 40)));
+    warn("INVALID_VALUE", fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
+  else if (what == Heard::Ping)
+    answerPing(message);
+  else if (what == Heard::Authenticate)
+    authenticate(jsonTextOr(message, "token", ""));
+  else if (opening_.principal.caller == accounts::Caller::Nobody)
+    warn("UNAUTHORIZED", "say who you are first, in a message of type auth");
+  else if (what == Heard::Subscribe && debate_id.empty())
+    warn("MISSING_FIELD", "subscribe needs debate_id");
+  else if (what == Heard::Subscribe)
+    subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
+  else if (what == Heard::Unsubscribe)
+    unsubscribe(debate_id);
+  else
+    warn("INVALID_VALUE", fmt::format("unknown message type '{}'", printable(type, 40)));
+  return what;
+}
+
+void Session::unsubscribe(const std::string& debate_id) {
+  forget(debate_id);
+  send(makeFrame({{"type", "unsubscribed"}, {"debate_id", debate_id}}));
 }
 
 void Session::answerPing(const json::object& message) {

@@ -66,13 +66,14 @@ class Session : public std::enable_shared_from_this<Session> {
   void opened();
   void closeWith(std::uint16_t code, std::string_view why);
   void read();
-  void handle(const std::string& text);
+  Heard handle(const std::string& text);
   bool tooFast();
   void answerPing(const json::object& message);
   void warn(std::string_view code, const std::string& message);
   void authenticate(std::string token);
   void authenticated(std::optional<accounts::Principal> principal, bool failed);
   void subscribe(const std::string& debate_id, std::int64_t since);
+  void unsubscribe(const std::string& debate_id);
   void forget(const std::string& debate_id);
   void replayNext();
   void replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed);

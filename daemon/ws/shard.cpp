@@ -25,6 +25,7 @@ Shard::Shard(edge::IoThreads::Context& context, HubOptions options, HubServices 
     : context_(context),
       options_(options),
       services_(std::move(services)),
+      counters_(services_.metrics),
       watched_(std::move(watched)),
       heartbeat_timer_(context),
       sweep_timer_(context) {}
@@ -41,6 +42,8 @@ void Shard::deliver(FramePtr frame) {
     const auto found = self->subscribers_.find(frame->debate_id);
     if (found == self->subscribers_.end()) return;
     for (auto* session : copyOf(found->second)) session->live(frame);
+    self->services_.metrics.observe("aragora_websocket_delivery_seconds",
+                                    static_cast<double>(std::max<Micros>(nowMicros() - frame->at, 0)) / 1e6);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "daemon/ws/callers.h"
+#include "daemon/ws/counters.h"
 #include "daemon/ws/hub.h"
 
 namespace aragora::ws {
@@ -28,6 +29,7 @@ class Shard : public std::enable_shared_from_this<Shard> {
   edge::IoThreads::Context& context() { return context_; }
   const HubServices& services() const { return services_; }
   const HubOptions& options() const { return options_; }
+  const Counters& counters() const { return counters_; }
   void enter(Session& session);
   void leave(Session& session);
   void watch(const std::string& debate_id, Session& session);
@@ -41,6 +43,7 @@ class Shard : public std::enable_shared_from_this<Shard> {
   edge::IoThreads::Context& context_;
   HubOptions options_;
   HubServices services_;
+  Counters counters_;
   std::shared_ptr<Watched> watched_;  // with the hub
   boost::asio::steady_timer heartbeat_timer_;
   boost::asio::steady_timer sweep_timer_;

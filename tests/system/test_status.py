@@ -709,7 +709,7 @@ class State(unittest.TestCase):
                 self.assertLess(float(after['aragora_recovery_loss_seconds{place="local"}']), 15)
                 self.assertIn('aragora_recovery_loss_seconds{place="offsite"}', after)
                 self.assertAlmostEqual(float(after['aragora_recovery_predicted_rto_seconds{measured="yes",place="local"}']), status["predicted_rto_seconds"])
-                used = set(re.findall(r"aragora_\w+", "".join(line for line in (SOURCE / "docs/prometheus/recovery.rules.yml").read_text().splitlines() if "expr:" in line)))
+                used = set(re.findall(r"aragora_\w+", "".join(line for line in (SOURCE / "deploy/prometheus/recovery.rules.yml").read_text().splitlines() if "expr:" in line)))
                 self.assertGreater(len(used), 12)
                 self.assertEqual(used - {name.split("{")[0] for name in after} - {"aragora_backup_failures_total", "aragora_recovery_state_failures_total", "aragora_backup_saving_failures"}, set(), "rules on what nobody exposes")
                 checks = sandbox.run_json("validate-env", check=0)["checks"]
