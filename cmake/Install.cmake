@@ -24,6 +24,10 @@ install(FILES ${units} DESTINATION lib/systemd/system)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.sysusers DESTINATION lib/sysusers.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.tmpfiles DESTINATION lib/tmpfiles.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# What runs beside the daemon, or around it, to be copied from.
+foreach(part nginx)
+  install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/${part} DESTINATION ${CMAKE_INSTALL_DATADIR}/aragora/deploy USE_SOURCE_PERMISSIONS)
+endforeach()
 # Where bash-completion, zsh and fish look.
 install(FILES ${CMAKE_BINARY_DIR}/completions/aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${CMAKE_BINARY_DIR}/completions/_aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)

@@ -1,102 +1,48 @@
-"""Three instances behind nginx as the checklist configures it: one service, whichever instance answers, comes or goes."""
+"""Three instances behind nginx as deploy/nginx configures it: one service, whichever instance answers, comes or goes."""
 import asyncio
 import contextlib
+import http.client
 import json
-import subprocess
-import tempfile
+import socket
 import threading
 import time
 import unittest
 
 import websockets
 
-from support import Daemon, free_port, main, service
+from proxies import HOST, Nginx, fetch
+from support import Daemon, Sandbox, main, service
 from test_debates import until
 from test_sisters import create, sisters
 
-CONFIGURATION = """
-worker_processes 1; daemon off; pid {directory}/pid; error_log {directory}/error.log;
-events {{ worker_connections 1000; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  upstream aragora {{
-    least_conn;
-{servers}
-  }}
-  server {{
-    listen 127.0.0.1:{port};
-    location /ws {{
-      proxy_pass http://aragora;
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection "upgrade";
-      proxy_set_header Host $host;
-      proxy_read_timeout 86400;
-    }}
-    location / {{
-      proxy_pass http://aragora;
-      proxy_set_header Host $host;
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-    }}
-  }}
-}}
-"""
-
-
-class Front(Daemon):
-    """What a client sees: nginx. Speaks to it as to a daemon."""
-
-    def __init__(self, daemons):
-        self.directory = tempfile.TemporaryDirectory(prefix="aragora-nginx-")
-        self.port = free_port()
-        servers = "\n".join(f"    server 127.0.0.1:{daemon.port};" for daemon in daemons)
-        path = f"{self.directory.name}/nginx.conf"
-        with open(path, "w") as file:
-            file.write(CONFIGURATION.format(directory=self.directory.name, port=self.port, servers=servers))
-        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", path, "-p", self.directory.name], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.started = time.monotonic()
-        self.wait_ready()
-
-    def text(self):
-        return "nginx"
-
-    def stop(self, limit=20):
-        self.process.terminate()
-        self.process.wait(limit)
-        self.directory.cleanup()
-
-
 @contextlib.contextmanager
 def front(**how):
-    with sisters(3, service("TEST_REDIS"), **how) as (endpoint, daemons), Front(daemons) as nginx:
+    with sisters(3, service("TEST_REDIS"), **how) as (endpoint, daemons), Nginx(daemon.port for daemon in daemons) as nginx:
         yield daemons, nginx
 
 
-async def events(port, debate_id, since=0):
+async def events(nginx, debate_id, since=0):
     """The numbers of events until the end of the debate or of the socket, and the code of its close."""
     numbers = []
-    async with websockets.connect(f"ws://127.0.0.1:{port}/ws?debate_id={debate_id}&since={since}") as socket:
+    async with websockets.connect(**nginx.socket(f"debate_id={debate_id}&since={since}")) as connection:
         try:
-            async for text in socket:
+            async for text in connection:
                 frame = json.loads(text)
                 numbers += [frame["seq"]] if "seq" in frame else []
                 if frame["type"] == "debate_end":
                     return numbers, None
         except websockets.ConnectionClosed:
             pass
-        return numbers, socket.close_code
+        return numbers, connection.close_code
 
 
-async def to_the_end(port, debate_id, limit=60):
+async def to_the_end(nginx, debate_id, limit=60):
     """As a client does it that comes back: how often it was told that a server is going away, and every number."""
     seen, farewells = [], 0
     async with asyncio.timeout(limit):
         while True:
             try:
-                numbers, code = await events(port, debate_id, seen[-1] if seen else 0)
+                numbers, code = await events(nginx, debate_id, seen[-1] if seen else 0)
             except (OSError, websockets.InvalidHandshake):
                 await asyncio.sleep(0.05)
                 continue
@@ -107,12 +53,12 @@ async def to_the_end(port, debate_id, limit=60):
 
 
 class Load:
-    """So many requests a second, every twentieth of which creates a debate, over connections that stay."""
+    """So many requests a second, every twentieth of which may create a debate, over connections that stay."""
 
     CLIENTS, RATE, LIMIT = 12, 300, 20
 
-    def __init__(self, port):
-        self.port, self.asked, self.failed, self.ending, self.began = port, 0, [], threading.Event(), time.monotonic()
+    def __init__(self, nginx, creates=True):
+        self.nginx, self.creates, self.context, self.asked, self.failed, self.ending, self.began = nginx, creates, nginx.context(), 0, [], threading.Event(), time.monotonic()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.all_clients()))
 
     def __enter__(self):
@@ -137,8 +83,8 @@ class Load:
             turn, due = turn + 1, max(due + self.CLIENTS / self.RATE, time.monotonic() - 1)
             try:
                 async with asyncio.timeout(self.LIMIT):
-                    connection = connection or await asyncio.open_connection("127.0.0.1", self.port)
-                    status, stays = await self.ask(*connection, turn % 20 == 0)
+                    connection = connection or await asyncio.open_connection("127.0.0.1", self.nginx.port, ssl=self.context, server_hostname=HOST)
+                    status, stays = await self.ask(*connection, self.creates and turn % 20 == 0)
                 if status != 200:
                     self.failed.append((round(time.monotonic() - self.began, 2), status))
             except (OSError, EOFError, asyncio.IncompleteReadError, ValueError) as error:
@@ -161,8 +107,8 @@ class Load:
 
 class BehindNginx(unittest.TestCase):
     def test_whoever_creates_lists_and_streams_through_it_meets_one_service(self):
-        async def streams(port, ids):
-            return await asyncio.gather(*(to_the_end(port, debate_id) for debate_id in ids))
+        async def streams(nginx, ids):
+            return await asyncio.gather(*(to_the_end(nginx, debate_id) for debate_id in ids))
 
         with front() as (_, nginx):
             ids = []
@@ -170,7 +116,7 @@ class BehindNginx(unittest.TestCase):
                 ids.append(create(nginx, rounds=1))
                 listed = [debate["id"] for debate in nginx.get("/api/debates?limit=100")[1]["debates"]]
                 self.assertIn(ids[-1], listed)
-            for seen, _ in asyncio.run(streams(nginx.port, ids)):
+            for seen, _ in asyncio.run(streams(nginx, ids)):
                 self.assertEqual(seen, list(range(1, len(seen) + 1)))
 
     def test_thirty_debates_of_a_killed_instance_are_completed_within_15_seconds_and_none_is_doubled(self):
@@ -196,9 +142,9 @@ class BehindNginx(unittest.TestCase):
 
     def test_a_rolling_restart_under_300_requests_a_second_fails_none_and_loses_no_event(self):
         async def watching(ids):
-            return await asyncio.gather(*(to_the_end(nginx.port, debate_id, 120) for debate_id in ids))
+            return await asyncio.gather(*(to_the_end(nginx, debate_id, 120) for debate_id in ids))
 
-        with front(pause=0.5) as (daemons, nginx), Load(nginx.port) as load:
+        with front(pause=0.5) as (daemons, nginx), contextlib.ExitStack() as stack, Load(nginx) as load:
             watched = [create(nginx, rounds=10) for _ in range(6)]
             seen = []
             watcher = threading.Thread(target=lambda: seen.extend(asyncio.run(watching(watched))))
@@ -208,10 +154,10 @@ class BehindNginx(unittest.TestCase):
                 daemon.stop()
                 fresh = Daemon(daemon.sandbox, wait=False, ARAGORA_PORT=str(daemon.port))
                 fresh.port = daemon.port
-                self.addCleanup(fresh.stop)
+                stack.callback(fresh.stop)
                 fresh.wait_ready()
                 if number < 2:
-                    time.sleep(10.5)  # nginx passes a server by for ten seconds that did not answer once
+                    time.sleep(2.5)  # nginx passes a server by for two seconds that did not answer once
             until(lambda: load.asked >= 6000, 60)
             load.end()
             watcher.join()
@@ -221,6 +167,129 @@ class BehindNginx(unittest.TestCase):
             for numbers, _ in seen:
                 self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
             self.assertGreater(sum(farewells for _, farewells in seen), 0, "no socket was told 1001")
+
+    def test_a_killed_instance_fails_no_request_that_may_be_asked_twice(self):
+        with front() as (daemons, nginx):
+            create(nginx, rounds=0)
+            with Load(nginx, creates=False) as load:
+                until(lambda: load.asked >= 600, 60)
+                asked = spread(nginx)
+                self.assertEqual(set(asked), {str(daemon.port) for daemon in daemons})
+                self.assertGreater(min(asked.values()), max(asked.values()) / 3, asked)
+                daemons[1].kill()
+                until(lambda: load.asked >= 2400, 60)
+                load.end()
+            print(f"\n{load.asked} requests, {len(load.failed)} failed; {spread(nginx)}")
+            self.assertEqual(load.failed, [])
+
+    def test_a_post_that_an_instance_took_is_given_to_no_other(self):
+        """Instances that read what they are asked and hang up."""
+        for method, tries in (("POST", 1), ("PATCH", 1), ("GET", 3)):
+            with Rude() as first, Rude() as second, Rude() as third, Nginx([first.port, second.port, third.port]) as nginx:
+                self.assertEqual(nginx.request(method, "/api/debates", {"task": "x"} if tries == 1 else None)[0], 502)
+                self.assertEqual([*first.asked, *second.asked, *third.asked], [method.encode()] * tries)
+
+
+def spread(nginx):
+    """How many requests each instance was asked, by its port."""
+    counted = {}
+    for line in (nginx.directory / "aragora.log").read_text().splitlines():
+        for port in [word.rsplit(":", 1)[1].rstrip(",") for word in line.rsplit('" ', 1)[1].split() if word.startswith("127.0.0.1:")]:
+            counted[port] = counted.get(port, 0) + 1
+    return counted
+
+
+class Rude:
+    def __init__(self):
+        self.listener, self.asked = socket.create_server(("127.0.0.1", 0)), []
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                with client:
+                    self.asked.append(client.recv(65536).split(b" ", 1)[0])
+
+
+class Fences(unittest.TestCase):
+    """What nginx keeps in and out; one daemon behind it, which counts."""
+
+    TOKEN = "tok3n-that-must-be-written-nowhere-at-all"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.environment = {"ARAGORA_API_TOKEN": cls.TOKEN, "ARAGORA_BEHIND_PROXY": "true"}
+        cls.daemon = cls.stack.enter_context(Daemon(cls.stack.enter_context(Sandbox()), **cls.environment))
+        cls.nginx = cls.stack.enter_context(Nginx([cls.daemon.port]))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.close()
+
+    def test_metrics_lead_nowhere_however_they_are_written(self):
+        self.assertIn(b"aragora_", self.daemon.request("GET", "/metrics/")[2])
+        for path in ("/metrics", "/metrics/", "/%6detrics", "/metrics%2f", "//metrics", "/x/../metrics", "/api/v1/../../metrics", "/metrics?a=b", "/metrics%3fa", "/./metrics", "/metrics;a"):
+            status, _, body = self.nginx.ask(path)
+            self.assertEqual(status, 404, path)
+            self.assertNotIn(b"aragora_", body.replace(b"aragora.", b""), path)
+
+    def test_the_client_is_who_came_to_nginx_whatever_it_says(self):
+        with Sandbox(**self.environment) as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="20") as limited, Nginx([limited.port]) as nginx:
+            bearer = {"Authorization": f"Bearer {self.TOKEN}"}
+            seen = []
+            for turn in range(25):
+                forged = {"X-Forwarded-For": f"203.0.113.{turn}", "Forwarded": f"for=203.0.113.{turn}", "X-Real-IP": f"203.0.113.{turn}"}
+                seen.append(nginx.ask("/api/agents", source="127.0.0.2", **bearer, **forged)[0])
+            self.assertEqual(seen, [200] * 20 + [429] * 5)
+            self.assertEqual(nginx.ask("/api/agents", source="127.0.0.3")[0], 401, "another client, who was not counted yet")
+            self.assertIn("max-age", nginx.ask("/healthz", source="127.0.0.3")[1]["strict-transport-security"], "the daemon does not know that the client speaks TLS")
+
+    def test_bodies_are_as_long_as_the_daemon_takes_them_and_no_longer(self):
+        bearer = {"Authorization": f"Bearer {self.TOKEN}"}
+        for size, statuses in ((1 << 20, (400,)), ((1 << 20) + 1, (413,))):
+            body = json.dumps({"task": "x"}).encode()
+            body += b" " * (size - len(body))
+            headers = {**bearer, "Content-Type": "application/json"}
+            self.assertEqual(self.daemon.request("POST", "/api/debates", body, headers)[0] == 413, statuses == (413,))
+            self.assertEqual(self.nginx.request("POST", "/api/debates", body, headers)[0] == 413, statuses == (413,), size)
+
+    def test_http_is_sent_to_https_and_lets_the_authority_in(self):
+        def plain(path):
+            connection = http.client.HTTPConnection("127.0.0.1", self.nginx.plain_port, timeout=10)
+            return fetch(connection, "GET", path, headers={"Host": "evil.example"})
+
+        status, headers, _ = plain("/api/debates?limit=5")
+        self.assertEqual((status, headers["location"]), (308, f"https://{HOST}/api/debates?limit=5"))
+        self.nginx.write("html/.well-known/acme-challenge/token", "the answer")
+        self.assertEqual(plain("/.well-known/acme-challenge/token")[2], b"the answer")
+
+    def test_tokens_are_in_no_log(self):
+        async def connect(query):
+            async with websockets.connect(**self.nginx.socket(query)) as connection:
+                self.assertEqual(json.loads(await connection.recv())["type"], "connection_info")
+
+        asyncio.run(connect(f"token={self.TOKEN}"))
+        self.nginx.ask(f"/api/debates?token={self.TOKEN}", Authorization=f"Bearer {self.TOKEN}", Referer=f"https://{HOST}/ws?token={self.TOKEN}")
+        with Nginx([1]) as broken:  # nobody there
+            for path in (f"/ws?token={self.TOKEN}", f"/api/debates?token={self.TOKEN}"):
+                self.assertEqual(broken.ask(path)[0], 502)
+            written = broken.everything_written()
+            self.assertIn('"GET /ws HTTP/1.1" 502', written)
+            self.assertNotIn(self.TOKEN, written)
+        written = self.nginx.everything_written()
+        self.assertIn('"GET /ws HTTP/1.1" 101', written)
+        self.assertIn('"GET /api/debates HTTP/1.1"', written)
+        self.assertNotIn(self.TOKEN, written)
 
 
 if __name__ == "__main__":
