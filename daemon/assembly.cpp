@@ -96,6 +96,7 @@ struct Assembly::Parts {
              }},
             io),
         refusals(*database, keyring),
+        router(config.text(key::kBasePath)),
         services{apiOptions(config),
                  accounts,
                  api_keys,
@@ -262,8 +263,8 @@ struct Assembly::Parts {
       return;
     }
     auto options = redirect.options();
-    options.certificate = noteCertificate(fresh);
     tls->reload(tlsFiles(fresh));
+    options.certificate = noteCertificate(fresh);
     redirect.reload(std::move(options));
   }
 

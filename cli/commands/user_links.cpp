@@ -22,6 +22,10 @@ std::string baseUrl(const config::Config& config) {
   }
   if (url.empty()) url = "http://localhost";  // a local socket alone: whatever is in front knows its name
   while (endsWith(url, "/")) url.pop_back();
+  // The public URL may say the path already.
+  const auto path = url.find('/', url.find("://") + 3);
+  const auto base = config.text(key::kBasePath);
+  if (path == std::string::npos || !endsWith(url.substr(path), base)) url += base;
   return url;
 }
 

@@ -49,6 +49,23 @@ std::optional<std::string> networkProblem(std::string_view text) {
   return fmt::format("has no prefix length from 0 to {}", family == AF_INET ? 32 : 128);
 }
 
+std::optional<std::string> urlPathProblem(std::string_view text) {
+  constexpr std::size_t kLongest = 128;
+  if (!startsWith(text, "/")) return "does not start with /";
+  if (endsWith(text, "/")) return "ends with /";
+  if (text.size() > kLongest) return fmt::format("is longer than {}", counted(kLongest, "character"));
+  // Nothing that a proxy, a browser or this daemon might write in another way.
+  if (text.find("//") != std::string_view::npos ||
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/") !=
+          std::string_view::npos)
+    return "is not of letters, digits, - and _ between single slashes";
+  for (const std::string_view version : {"/api/v1", "/api/v2"}) {
+    if (text == version || startsWith(text, std::string(version) + "/"))
+      return "reads like a version of the API, which is dropped from paths";
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> canonicalOrigin(std::string_view given) {
   auto text = lower(given);
   while (endsWith(text, "/")) text.pop_back();

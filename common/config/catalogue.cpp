@@ -69,6 +69,10 @@ const std::vector<Setting>& table() {
             "Addresses, such as 0.0.0.0:80, that send browsers to https; for hosts of the certificate, of "
             "server.allowed_origins and of server.public_url."),
       typed(Type::Url, kPublicUrl, {"ARAGORA_BASE_URL"}, "", "The URL under which clients reach this deployment."),
+      typed(
+          Type::UrlPath, kBasePath, {"ARAGORA_BASE_PATH"}, "",
+          "Path below which everything is served, such as /aragora, when a proxy shares a host among several services "
+          "and hands the path on; elsewhere nothing answers but health and readiness. Empty: at the root."),
       typed(Type::Path, kStateDirectory, {"ARAGORA_STATE_DIR"}, "",
             "Where the embedded database and generated secrets live. Default: $STATE_DIRECTORY, /var/lib/aragora for "
             "root and its owner, else ~/.local/state/aragora."),

@@ -9,7 +9,7 @@
 
 namespace aragora::config {
 
-enum class Type { Text, Integer, Flag, Choice, List, Path, Url, Address, Listen, Networks, Origins };
+enum class Type { Text, Integer, Flag, Choice, List, Path, Url, UrlPath, Address, Listen, Networks, Origins };
 
 struct Setting {
   std::string_view key;                       // TOML: section.name
@@ -43,6 +43,7 @@ inline constexpr std::string_view kListen = "server.listen";
 inline constexpr std::string_view kMetricsListen = "server.metrics_listen";
 inline constexpr std::string_view kRedirectListen = "server.redirect_listen";
 inline constexpr std::string_view kPublicUrl = "server.public_url";
+inline constexpr std::string_view kBasePath = "server.base_path";
 inline constexpr std::string_view kStateDirectory = "server.state_directory";
 inline constexpr std::string_view kWorkers = "server.workers";
 inline constexpr std::string_view kQueueLimit = "server.queue_limit";

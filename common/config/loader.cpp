@@ -366,6 +366,10 @@ class Merger {
                   "a URL starts with a scheme such as https:// or postgresql://");
         break;
       }
+      case Type::UrlPath:
+        if (const auto what = urlPathProblem(text))
+          problem(setting, variable, fmt::format("{} {}", shown, *what), origin, "write it like /aragora");
+        break;
       case Type::Path:
         if (text.front() != '/')
           problem(setting, variable, fmt::format("{} is not an absolute path", shown), origin, "start it with /");

@@ -22,6 +22,8 @@ std::string_view typeName(const Setting& setting) {
       return "absolute path";
     case Type::Url:
       return "URL";
+    case Type::UrlPath:
+      return "path of a URL";
     case Type::Address:
       return "IP address or localhost";
     case Type::Listen:

@@ -98,16 +98,21 @@ web::Response version() {
 }  // namespace
 
 void addHealthRoutes(web::Router& router, const Services& services) {
-  const auto add = [&](const char* path, web::Handler handler) {
-    router.add(
-        {.method = "GET", .pattern = path, .handler = std::move(handler), .inline_handler = true, .counted = false});
+  const auto add = [&](const char* path, web::Handler handler, bool everywhere = true) {
+    router.add({.method = "GET",
+                .pattern = path,
+                .handler = std::move(handler),
+                .inline_handler = true,
+                .counted = false,
+                .everywhere = everywhere});
   };
   for (const auto* path : {"/api/health", "/api/health/detailed", "/health"})
     add(path, [&services](const web::Request&) { return health(services); });
   for (const auto* path : {"/api/health/db", "/api/health/database"})
     add(path, [&services](const web::Request&) { return databaseHealth(services); });
   add("/api/health/redis", [&services](const web::Request&) { return redisHealth(services); });
-  add("/api/version", [](const web::Request&) { return version(); });
+  add(
+      "/api/version", [](const web::Request&) { return version(); }, false);
   for (const auto* path : {"/api/ready", "/api/readiness", "/api/health/ready", "/ready", "/readyz"})
     add(path, [&services](const web::Request&) { return ready(services); });
   for (const auto* path : {"/healthz", "/api/health/live"})

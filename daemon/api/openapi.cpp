@@ -197,6 +197,7 @@ void addOpenApiRoutes(web::Router& router) {
   auto description = mergedDescription();
   const bool metrics_elsewhere = router.match("GET", "/metrics").route == nullptr;  // server.metrics_listen
   if (metrics_elsewhere) description.at("paths").as_object().erase("/metrics");
+  if (!router.basePath().empty()) description.at("servers").as_array().at(0).as_object()["url"] = router.basePath();
   *body = toJson(describe(router, std::move(description)));
 }
 

@@ -91,6 +91,7 @@ class Guard::Exchange : public edge::Exchange {
     const bool usable = given.size() == 1 && validRequestId(given.front());
     request_.request_id = usable ? std::string(given.front()) : newRequestId();
     request_.client_address = request_.peer;
+    inside_ = guard.router_.enter(request_.path);
   }
 
   // What the head alone decides is answered once it was counted, like everything else: see admitted().
@@ -223,8 +224,10 @@ class Guard::Exchange : public edge::Exchange {
   std::function<Response()> decideByHead() {
     const auto origin = request_.header("origin");
     auto match = guard_.router_.match(request_.method, request_.path);
-    pattern_ = match.pattern;
+    const bool here = inside_ || (match.route != nullptr && match.route->everywhere);
+    if (here) pattern_ = match.pattern;
     if (request_.method == "OPTIONS") return preflight(origin);
+    if (!here) return [this] { return outside(); };
     if (match.route == nullptr)
       return [this, allowed = std::move(match.allowed)] { return allowed.empty() ? notFound() : notTaken(allowed); };
     route_ = match.route;
@@ -253,16 +256,24 @@ class Guard::Exchange : public edge::Exchange {
     return [this, error] { return errorResponse(error, request_.request_id); };
   }
 
+  std::string asked() const { return guard_.router_.basePath() + request_.path; }
+
+  Response outside() const {
+    return errorResponse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
+                               fmt::format("everything is below {}/", guard_.router_.basePath())),
+                         request_.request_id);
+  }
+
   Response notFound() const {
     const auto known = guard_.router_.near(request_.path);
-    return errorResponse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(request_.path, 200)),
+    return errorResponse(Error(Code::NotFound, fmt::format("there is nothing at {}", printable(asked(), 200)),
                                "there are: " + join(known, ", ")),
                          request_.request_id);
   }
 
   Response notTaken(const std::vector<std::string>& allowed) const {
     auto response = errorResponse(
-        Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(request_.path, 200), join(allowed, ", "))),
+        Error(Code::MethodNotAllowed, fmt::format("{} takes {}", printable(asked(), 200), join(allowed, ", "))),
         request_.request_id);
     response.headers.emplace_back("Allow", join(allowed, ", "));
     return response;
@@ -363,6 +374,7 @@ class Guard::Exchange : public edge::Exchange {
   std::string_view pattern_;  // of the path, whatever the method
   std::function<Response()> by_head_;
   Standings standings_;
+  bool inside_ = true;  // the base path
   bool stray_ = false;  // it was not understood
   bool resolved_ = false;
 };

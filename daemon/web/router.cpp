@@ -3,6 +3,7 @@
 #include <set>
 
 #include "common/base/text.h"
+#include "daemon/edge/target.h"
 
 namespace aragora::web {
 
@@ -41,6 +42,15 @@ void completeMethods(std::vector<std::string>& methods) {
   methods.assign(all.begin(), all.end());
 }
 }  // namespace
+
+bool Router::enter(std::string& path) const {
+  if (base_path_.empty()) return true;
+  if (!startsWith(path, base_path_)) return false;
+  const auto below = path.substr(base_path_.size());
+  if (!below.empty() && below.front() != '/') return false;
+  path = below.empty() ? "/" : edge::canonicalPath(below);
+  return true;
+}
 
 void Router::add(Route route) {
   route.segments = segmentsOf(route.pattern);
@@ -87,10 +97,10 @@ std::vector<std::string> Router::near(std::string_view path) const {
   std::set<std::string> same;
   std::set<std::string> all;
   for (const auto& route : routes_) {
-    all.insert(route.pattern);
+    all.insert(base_path_ + route.pattern);
     if (segments.size() > 1 && route.segments.size() > 1 && route.segments[0] == segments[0] &&
         route.segments[1] == segments[1])
-      same.insert(route.pattern);
+      same.insert(base_path_ + route.pattern);
   }
   const auto& chosen = same.empty() ? all : same;
   return {chosen.begin(), chosen.end()};

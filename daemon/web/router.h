@@ -30,7 +30,8 @@ struct Route {
   bool own_page = false;
   // Whoever shows none is let in as nobody, and asked for them there (a WebSocket's first message).
   bool credentials_later = false;
-  bool described = true;  // in the API's description; only what release builds do not have is left out
+  bool everywhere = false;  // outside the base path, too: who probes a daemon asks it directly
+  bool described = true;    // in the API's description; only what release builds do not have is left out
   // Made by add():
   std::vector<std::string> segments;
 };
@@ -44,14 +45,21 @@ struct Match {
 
 class Router {
  public:
+  // Everything is served below `base_path` (/aragora), or at the root. Patterns are written without it.
+  explicit Router(std::string base_path = {}) : base_path_(std::move(base_path)) {}
+  const std::string& basePath() const { return base_path_; }
+  // Takes the base path off. False for a path outside of it, which stays as it is.
+  bool enter(std::string& path) const;
   // A path that is spelled out wins over one with {parameters}, whatever was added first.
   void add(Route route);
   Match match(std::string_view method, std::string_view path) const;
-  // What there is below the same first two segments (/api/debates), or everywhere; sorted, each once.
+  // What there is below the same first two segments (/api/debates), or everywhere; sorted, each once, with the base
+  // path.
   std::vector<std::string> near(std::string_view path) const;
   const std::vector<Route>& routes() const { return routes_; }
 
  private:
+  std::string base_path_;
   std::vector<Route> routes_;
   std::unordered_map<std::string, std::vector<std::size_t>> spelled_out_;  // by path: its methods
   std::vector<std::size_t> patterns_;

@@ -92,6 +92,27 @@ TEST(Router, VersionsAreOneRouteAndMethodsAreTold) {
   EXPECT_TRUE(router.match("GET", "/api/nothing").allowed.empty());
 }
 
+TEST(Router, TakesItsBasePathOffAndNothingElse) {
+  const web::Router below("/a/b");
+  const std::pair<const char*, const char*> inside[] = {{"/a/b", "/"},
+                                                        {"/a/b/api/debates", "/api/debates"},
+                                                        {"/a/b/api/v1/debates/", "/api/debates"},
+                                                        {"/a/b//api", "//api"}};
+  for (const auto& [asked, found] : inside) {
+    auto path = edge::canonicalPath(asked);
+    EXPECT_TRUE(below.enter(path)) << asked;
+    EXPECT_EQ(path, found);
+  }
+  for (const std::string asked : {"/", "/a", "/a/bc", "/a/bapi", "/A/b/api", "/api/debates", "//a/b/api"}) {
+    auto path = asked;
+    EXPECT_FALSE(below.enter(path)) << asked;
+    EXPECT_EQ(path, asked);
+  }
+  std::string path = "/a/b";
+  EXPECT_TRUE(web::Router().enter(path));
+  EXPECT_EQ(path, "/a/b");
+}
+
 TEST(Router, TargetsAreDecodedStrictly) {
   const auto target = edge::parseTarget("/api/v1/debates?status=a%20b&x=1+2&flag");
   ASSERT_TRUE(target);

@@ -44,6 +44,18 @@ TEST(Addresses, AreTheOnesThatServeUnderstands) {
     EXPECT_TRUE(networkProblem(bad)) << bad;
 }
 
+TEST(Addresses, BasePathsAreThoseThatNobodyWritesInAnotherWay) {
+  for (const auto* good : {"/aragora", "/a/b-c_D", "/api", "/api/v10", "/x/api/v1"})
+    EXPECT_FALSE(urlPathProblem(good)) << good;
+  const std::string long_one = "/" + std::string(128, 'a');
+  for (const auto* bad : {"", "/", "aragora", "/aragora/", "/a//b", "/a/../b", "/a.b", "/a%20b", "/a b", "/ä", "/a?x",
+                          "/a#x", "/api/v1", "/api/v2/x", "https://host/a", long_one.c_str()})
+    EXPECT_TRUE(urlPathProblem(bad)) << bad;
+  const auto loaded = loadFrom({}, {{"ARAGORA_BASE_PATH", {"/aragora/", "env ARAGORA_BASE_PATH"}}}, "", "");
+  ASSERT_EQ(loaded.problems.size(), 1U);
+  EXPECT_EQ(loaded.problems[0].message, "'/aragora/' ends with /");
+}
+
 TEST(Addresses, OfListenersAreReadAndWrittenAlike) {
   for (const auto* good : {"127.0.0.1:8080", "0.0.0.0:0", "[::]:65535", "[::1]:80", "localhost:1", "unix:/run/a.sock",
                            "[fe80::1%eth0]:1", "http://127.0.0.1:1", "http://[::1]:1"}) {
