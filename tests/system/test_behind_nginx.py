@@ -10,8 +10,8 @@ import unittest
 
 import websockets
 
-from proxies import HOST, Nginx, fetch
-from support import Daemon, Sandbox, main, service
+from proxies import HOST, Fences, Load, Nginx, fetch
+from support import Daemon, main, service
 from test_debates import until
 from test_sisters import create, sisters
 
@@ -50,59 +50,6 @@ async def to_the_end(nginx, debate_id, limit=60):
             if code is None:
                 return seen, farewells
             farewells += code == 1001
-
-
-class Load:
-    """So many requests a second, every twentieth of which may create a debate, over connections that stay."""
-
-    CLIENTS, RATE, LIMIT = 12, 300, 20
-
-    def __init__(self, nginx, creates=True):
-        self.nginx, self.creates, self.context, self.asked, self.failed, self.ending, self.began = nginx, creates, nginx.context(), 0, [], threading.Event(), time.monotonic()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.all_clients()))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.end()
-
-    def end(self):
-        if not self.ending.is_set():
-            self.took = time.monotonic() - self.began
-        self.ending.set()
-        self.thread.join()
-
-    async def all_clients(self):
-        await asyncio.gather(*(self.client(number) for number in range(self.CLIENTS)))
-
-    async def client(self, number):
-        connection, due, turn = None, time.monotonic() + number * 0.003, number
-        while not self.ending.is_set():
-            turn, due = turn + 1, max(due + self.CLIENTS / self.RATE, time.monotonic() - 1)
-            try:
-                async with asyncio.timeout(self.LIMIT):
-                    connection = connection or await asyncio.open_connection("127.0.0.1", self.nginx.port, ssl=self.context, server_hostname=HOST)
-                    status, stays = await self.ask(*connection, self.creates and turn % 20 == 0)
-                if status != 200:
-                    self.failed.append((round(time.monotonic() - self.began, 2), status))
-            except (OSError, EOFError, asyncio.IncompleteReadError, ValueError) as error:
-                self.failed.append((round(time.monotonic() - self.began, 2), repr(error)))
-                stays = False
-            self.asked += 1
-            if not stays and connection:
-                connection[1].close()
-                connection = None
-            await asyncio.sleep(max(0, due - time.monotonic()))
-
-    async def ask(self, reader, writer, creates):
-        body = json.dumps({"task": "x", "rounds": 0, "agents": ["demo-a", "demo-b"]}) if creates else ""
-        head = f"POST /api/debates HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}" if creates else "GET /api/debates?limit=5 HTTP/1.1"
-        writer.write(f"{head}\r\nHost: aragora\r\n\r\n{body}".encode())
-        answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        await reader.readexactly(int(answer.split("content-length:")[1].split("\r\n")[0]))
-        return int(answer.split()[1]), "connection: close" not in answer
 
 
 class BehindNginx(unittest.TestCase):
@@ -220,76 +167,18 @@ class Rude:
                     self.asked.append(client.recv(65536).split(b" ", 1)[0])
 
 
-class Fences(unittest.TestCase):
-    """What nginx keeps in and out; one daemon behind it, which counts."""
-
-    TOKEN = "tok3n-that-must-be-written-nowhere-at-all"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = contextlib.ExitStack()
-        cls.environment = {"ARAGORA_API_TOKEN": cls.TOKEN, "ARAGORA_BEHIND_PROXY": "true"}
-        cls.daemon = cls.stack.enter_context(Daemon(cls.stack.enter_context(Sandbox()), **cls.environment))
-        cls.nginx = cls.stack.enter_context(Nginx([cls.daemon.port]))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.stack.close()
-
-    def test_metrics_lead_nowhere_however_they_are_written(self):
-        self.assertIn(b"aragora_", self.daemon.request("GET", "/metrics/")[2])
-        for path in ("/metrics", "/metrics/", "/%6detrics", "/metrics%2f", "//metrics", "/x/../metrics", "/api/v1/../../metrics", "/metrics?a=b", "/metrics%3fa", "/./metrics", "/metrics;a"):
-            status, _, body = self.nginx.ask(path)
-            self.assertEqual(status, 404, path)
-            self.assertNotIn(b"aragora_", body.replace(b"aragora.", b""), path)
-
-    def test_the_client_is_who_came_to_nginx_whatever_it_says(self):
-        with Sandbox(**self.environment) as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="20") as limited, Nginx([limited.port]) as nginx:
-            bearer = {"Authorization": f"Bearer {self.TOKEN}"}
-            seen = []
-            for turn in range(25):
-                forged = {"X-Forwarded-For": f"203.0.113.{turn}", "Forwarded": f"for=203.0.113.{turn}", "X-Real-IP": f"203.0.113.{turn}"}
-                seen.append(nginx.ask("/api/agents", source="127.0.0.2", **bearer, **forged)[0])
-            self.assertEqual(seen, [200] * 20 + [429] * 5)
-            self.assertEqual(nginx.ask("/api/agents", source="127.0.0.3")[0], 401, "another client, who was not counted yet")
-            self.assertIn("max-age", nginx.ask("/healthz", source="127.0.0.3")[1]["strict-transport-security"], "the daemon does not know that the client speaks TLS")
-
-    def test_bodies_are_as_long_as_the_daemon_takes_them_and_no_longer(self):
-        bearer = {"Authorization": f"Bearer {self.TOKEN}"}
-        for size, statuses in ((1 << 20, (400,)), ((1 << 20) + 1, (413,))):
-            body = json.dumps({"task": "x"}).encode()
-            body += b" " * (size - len(body))
-            headers = {**bearer, "Content-Type": "application/json"}
-            self.assertEqual(self.daemon.request("POST", "/api/debates", body, headers)[0] == 413, statuses == (413,))
-            self.assertEqual(self.nginx.request("POST", "/api/debates", body, headers)[0] == 413, statuses == (413,), size)
+class NginxFences(Fences, unittest.TestCase):
+    PROXY = Nginx
+    LOGGED = ('"GET /ws HTTP/1.1" 101', '"GET /api/debates HTTP/1.1"', '"GET /ws HTTP/1.1" 502')
 
     def test_http_is_sent_to_https_and_lets_the_authority_in(self):
         def plain(path):
-            connection = http.client.HTTPConnection("127.0.0.1", self.nginx.plain_port, timeout=10)
-            return fetch(connection, "GET", path, headers={"Host": "evil.example"})
+            return fetch(http.client.HTTPConnection("127.0.0.1", self.proxy.plain_port, timeout=10), "GET", path, headers={"Host": "evil.example"})
 
         status, headers, _ = plain("/api/debates?limit=5")
         self.assertEqual((status, headers["location"]), (308, f"https://{HOST}/api/debates?limit=5"))
-        self.nginx.write("html/.well-known/acme-challenge/token", "the answer")
+        self.proxy.write("html/.well-known/acme-challenge/token", "the answer")
         self.assertEqual(plain("/.well-known/acme-challenge/token")[2], b"the answer")
-
-    def test_tokens_are_in_no_log(self):
-        async def connect(query):
-            async with websockets.connect(**self.nginx.socket(query)) as connection:
-                self.assertEqual(json.loads(await connection.recv())["type"], "connection_info")
-
-        asyncio.run(connect(f"token={self.TOKEN}"))
-        self.nginx.ask(f"/api/debates?token={self.TOKEN}", Authorization=f"Bearer {self.TOKEN}", Referer=f"https://{HOST}/ws?token={self.TOKEN}")
-        with Nginx([1]) as broken:  # nobody there
-            for path in (f"/ws?token={self.TOKEN}", f"/api/debates?token={self.TOKEN}"):
-                self.assertEqual(broken.ask(path)[0], 502)
-            written = broken.everything_written()
-            self.assertIn('"GET /ws HTTP/1.1" 502', written)
-            self.assertNotIn(self.TOKEN, written)
-        written = self.nginx.everything_written()
-        self.assertIn('"GET /ws HTTP/1.1" 101', written)
-        self.assertIn('"GET /api/debates HTTP/1.1"', written)
-        self.assertNotIn(self.TOKEN, written)
 
 
 if __name__ == "__main__":
