@@ -21,6 +21,7 @@
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/memory_watch.h"
+#include "daemon/lifecycle/problem_watch.h"
 #include "daemon/self_report.h"
 #include "daemon/web/guard.h"
 #include "daemon/ws/echo.h"
@@ -123,6 +124,7 @@ struct Assembly::Parts {
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
+        problem_watch(problemWatchOptions(loaded, target, keyring), audit_watch),
         report({instance,
                 *database,
                 listener,
@@ -353,6 +355,7 @@ struct Assembly::Parts {
   edge::Listener listener;
   lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;
+  lifecycle::ProblemWatch problem_watch;
   SelfReport report;
 };
 
@@ -406,6 +409,7 @@ void Assembly::start() {
   parts.io.start();
   parts.listener.start();
   parts.backups.start();
+  parts.problem_watch.start();
   log::info("aragora {} listens on {} ({}, {})", kVersion, parts.report.listensOn(),
             parts.config.text(key::kEnvironment), database::describe(parts.target));
   if (const auto most = parts.listener.mostConnections();
@@ -463,6 +467,7 @@ void Assembly::stop() {
   parts.hub.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
   parts.refusals.stop();
+  parts.problem_watch.stop();
   parts.audit_watch.stop();
   parts.backups.stop();
   parts.memory.stop();

@@ -156,6 +156,14 @@ drill::StateOptions recoveryOptions(const config::Config& config, const database
           .live = target};
 }
 
+lifecycle::ProblemWatchOptions problemWatchOptions(const config::Loaded& loaded, const database::Target& target,
+                                                   const crypto::Keyring& keyring) {
+  return {.tell = notify::optionsOf(loaded.config),
+          .recovery = recoveryOptions(loaded.config, target, keyring),
+          .loaded = loaded,
+          .interval = std::chrono::seconds(loaded.config.integer(key::kNotifyInterval))};
+}
+
 accounts::AccountsOptions accountsOptions(const config::Config& config) {
   return {config.secret(key::kJwtSecret), std::chrono::hours(config.integer(key::kAccessHours)),
           std::chrono::hours(24 * config.integer(key::kRefreshDays)), config.secret(key::kJwtPrevious)};

@@ -3,13 +3,14 @@
 
 #include "common/accounts/accounts.h"
 #include "common/backup/continuous.h"
-#include "common/config/config.h"
+#include "common/config/loader.h"
 #include "common/drill/recovery_state.h"
 #include "daemon/api/api.h"
 #include "daemon/cluster/sisters.h"
 #include "daemon/edge/listener.h"
 #include "daemon/edge/tls.h"
 #include "daemon/lifecycle/prober.h"
+#include "daemon/lifecycle/problem_watch.h"
 #include "daemon/providers/provider.h"
 #include "daemon/web/authenticator.h"
 #include "daemon/web/guard.h"
@@ -49,5 +50,7 @@ backup::ContinuousOptions backupOptions(const config::Config& config, const data
                                         const crypto::Keyring& keyring);
 drill::StateOptions recoveryOptions(const config::Config& config, const database::Target& target,
                                     const crypto::Keyring& keyring);
+lifecycle::ProblemWatchOptions problemWatchOptions(const config::Loaded& loaded, const database::Target& target,
+                                                   const crypto::Keyring& keyring);
 
 }  // namespace aragora::daemon

@@ -1,6 +1,7 @@
 #include "cli/commands/backup.h"
 
 #include "cli/audit_trail.h"
+#include "cli/notices.h"
 
 #include <chrono>
 
@@ -202,18 +203,25 @@ void declareBackup(CommandLine line) {
   const auto runs = [options](int (*function)(Context&, const Options&)) {
     return [options, function](Context& context) { return function(context, *options); };
   };
+  const auto tells = [options](Job job, int (*function)(Context&, const Options&)) {
+    return [options, job = std::move(job), function](Context& context) {
+      return watched(context, job, [&] { return function(context, *options); });
+    };
+  };
+  const Job creating{notify::Kind::Backup, "aragora backup create", notify::Channel::BackupPing};
+  const Job proving{notify::Kind::Proof, "aragora backup verify", notify::Channel::BackupPing, false};
   const char* from = "Read them there instead: offsite, s3://bucket/prefix, or a directory";
   line.option("--output", options->output, "Directory of the backups (default backup.directory)", directory())
       .option("--max-rate", options->max_rate, "Write at most this many bytes a second, such as 20M")
       .option("--wait", options->wait, "Seconds to wait for another run to end (default 600)");
-  line.run(runs(create));
+  line.run(tells(creating, create));
   auto create_line = line.subcommand("create", "Make a backup, and copy it elsewhere when backup.offsite is set");
   create_line
       .option("--kind", options->kind,
               "full (default); base: the whole PostgreSQL cluster, for recovery to a moment; configuration; artifacts",
               oneOf(backup::kindNames()))
       .flag("--due", options->due, "Everything that the schedule says is due now")
-      .run(runs(create));
+      .run(tells(creating, create));
   line.subcommand("run", "Make backups until stopped: what is due, and for SQLite increments in between")
       .option("--interval", options->interval, "Seconds between increments (default backup.interval_seconds)")
       .run(runs(runAll));
@@ -234,7 +242,7 @@ void declareBackup(CommandLine line) {
       .flag("--every-kind", options->every_kind, "The newest of every kind that there is")
       .option("--level", options->level, "0 digests, 1 structure, 2 restore (default)")
       .option("--from", options->from, from, place())
-      .run(runs(backups::verify));
+      .run(tells(proving, backups::verify));
   auto prune_line = line.subcommand("prune", "Remove backups past retention, here and at backup.offsite");
   prune_line.option("--days", options->days, "Retention in days (default by kind: backup.*retention_days)")
       .flag("--dry-run", options->dry_run, "Only show the plan")

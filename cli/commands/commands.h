@@ -17,6 +17,7 @@ void declareRestore(CommandLine line);
 void declareDrill(CommandLine line);
 void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
+void declareNotify(CommandLine line);
 void declareKey(CommandLine line);
 void declareUser(CommandLine line);
 void declareCompletion(CommandLine line);

@@ -1,5 +1,6 @@
 #include "cli/commands/backup.h"
 #include "cli/commands/commands.h"
+#include "cli/notices.h"
 #include "cli/output/shown_progress.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
@@ -134,7 +135,10 @@ void declareDrill(CommandLine line) {
       .option("--scratch", options->scratch,
               "Restore below this directory (default scratch in the state directory; as root TMPDIR or /var/tmp)",
               directory());
-  line.run(runs(drill));
+  line.run([options](Context& context) {
+    return watched(context, {notify::Kind::Drill, "aragora drill", notify::Channel::DrillPing},
+                   [&] { return drill(context, *options); });
+  });
   line.subcommand("list", "Show earlier drills and whether their signatures hold").run(runs(list));
 }
 

@@ -58,6 +58,8 @@ void Output::line(std::string_view text) const {
 }
 
 void Output::marked(Mark mark, std::string_view text) const {
+  constexpr std::size_t kRemembered = 20;
+  if (mark == Mark::Failure && failures_.size() < kRemembered) failures_.emplace_back(text);
   if (options_.json) return;
   const bool bad = mark == Mark::Failure || mark == Mark::Warning;
   if (options_.quiet && !bad) return;

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/error.h"
 
@@ -29,8 +30,10 @@ class Output {
 
   void line(std::string_view text) const;               // a result; nothing under --json or -q
   void marked(Mark mark, std::string_view text) const;  // ✓ ✗ ! -; failures and warnings also with -q
-  void raw(std::string_view text) const;                // a result asked for by name: always printed
-  void note(std::string_view text) const;               // standard error; not under -q
+  // The failures that were marked, the first twenty, also where they were not shown.
+  const std::vector<std::string>& failures() const { return failures_; }
+  void raw(std::string_view text) const;   // a result asked for by name: always printed
+  void note(std::string_view text) const;  // standard error; not under -q
   // A result that is a text of its own: as it is, or a member of the document.
   void text(const char* member, std::string_view text) const;
   // Under --json: members of the one document of this run, which error() or finish() prints, whichever comes first;
@@ -47,6 +50,7 @@ class Output {
   std::string coloured(std::string_view text, const char* code, bool on_terminal) const;
   OutputOptions options_;
   mutable json::object document_;
+  mutable std::vector<std::string> failures_;
   mutable bool finished_ = false;
   bool out_terminal_ = false;
   bool err_terminal_ = false;

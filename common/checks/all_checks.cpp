@@ -70,6 +70,8 @@ const std::vector<Check>& allChecks() {
       {.id = "slot_guard", .title = "Slot guard", .needs_network = true, .look = checkSlotGuard},
       {.id = "last_commits", .title = "Last commits", .needs_network = true, .look = checkLastCommits},
       {.id = "recovery_drill", .title = "Recovery drill", .look = checkDrills},
+      {.id = "notify", .title = "Notifications", .look = checkNotify},
+      {.id = "notify_reach", .title = "Notifications reached", .needs_network = true, .look = checkNotifyReach},
   };
   return checks;
 }

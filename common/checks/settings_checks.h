@@ -69,4 +69,7 @@ std::vector<Finding> checkLastCommits(const Context& context);
 std::vector<Finding> checkDrills(const Context& context);
 std::vector<Finding> checkKeySteps(const Context& context);
 
+std::vector<Finding> checkNotify(const Context& context);
+std::vector<Finding> checkNotifyReach(const Context& context);
+
 }  // namespace aragora::checks

@@ -132,6 +132,19 @@ inline constexpr std::string_view kSealInterval = "backup.seal_interval_seconds"
 inline constexpr std::string_view kBackupEveryHours = "backup.every_hours";
 inline constexpr std::string_view kBackupRecipients = "backup.recipients";
 inline constexpr std::string_view kBackupCompression = "backup.compression_level";
+inline constexpr std::string_view kWebhookUrl = "notify.webhook_url";
+inline constexpr std::string_view kWebhookKey = "notify.webhook_key";
+inline constexpr std::string_view kEmailTo = "notify.email_to";
+inline constexpr std::string_view kEmailFrom = "notify.email_from";
+inline constexpr std::string_view kSmtpHost = "notify.smtp_host";
+inline constexpr std::string_view kSmtpPort = "notify.smtp_port";
+inline constexpr std::string_view kSmtpTls = "notify.smtp_tls";
+inline constexpr std::string_view kSmtpUser = "notify.smtp_user";
+inline constexpr std::string_view kSmtpPassword = "notify.smtp_password";
+inline constexpr std::string_view kBackupPing = "notify.backup_ping_url";
+inline constexpr std::string_view kDrillPing = "notify.drill_ping_url";
+inline constexpr std::string_view kNotifyInterval = "notify.interval_seconds";
+inline constexpr std::string_view kRemindHours = "notify.remind_hours";
 }  // namespace key
 
 }  // namespace aragora::config

@@ -12,6 +12,8 @@ enum class Cause {
   TooLate,     // no answer within the deadline or the patience
   Broken,      // the connection ended before the answer did
   Malformed,   // what came is not what the protocol says
+  Busy,        // it asks to come again
+  Refused,     // it understood, and does not do it
 };
 
 class Failure : public Error {
@@ -19,7 +21,9 @@ class Failure : public Error {
   Failure(Cause cause, const std::string& message, std::string hint = {})
       : Error(Code::Unreachable, message, std::move(hint)), cause_(cause) {}
   Cause cause() const { return cause_; }
-  bool worthAnotherTry() const { return cause_ != Cause::Untrusted && cause_ != Cause::Malformed; }
+  bool worthAnotherTry() const {
+    return cause_ != Cause::Untrusted && cause_ != Cause::Malformed && cause_ != Cause::Refused;
+  }
 
  private:
   Cause cause_;

@@ -168,6 +168,11 @@ Stream::Stream(Target target, const Limits& limits) : target_(std::move(target))
 
 Stream::~Stream() = default;
 
+void Stream::startTls(std::shared_ptr<const TlsContext> tls, const Limits& limits) {
+  target_.tls = std::move(tls);
+  socket_->startTls(limits, endOf(limits));
+}
+
 std::size_t Stream::read(char* buffer, std::size_t size, const Limits& limits) {
   checkStopped(limits.stop);
   auto& socket = *socket_;

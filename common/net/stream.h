@@ -29,6 +29,8 @@ class Stream {
   ~Stream();
 
   const Target& target() const { return target_; }
+  // From here on (STARTTLS); nothing may have come that belongs to what follows.
+  void startTls(std::shared_ptr<const TlsContext> tls, const Limits& limits);
   // At least one byte; 0 when the other side ended it.
   std::size_t read(char* buffer, std::size_t size, const Limits& limits);
   // What is there already; nullopt when nothing is, 0 when the other side ended it. Never waits.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-login.h>
 #include <time.h>
 
 #include <cstdlib>
@@ -31,6 +32,14 @@ bool watchdogEnabled() {
 }
 
 void notifyWatchdog() { notify("WATCHDOG=1"); }
+
+std::string ownUnit() {
+  char* unit = nullptr;
+  if (std::getenv("INVOCATION_ID") == nullptr || sd_pid_get_unit(0, &unit) < 0) return {};
+  std::string name(unit);
+  std::free(unit);
+  return name;
+}
 
 namespace {
 std::vector<InheritedSocket> takeInherited() {

@@ -15,6 +15,8 @@ void extendStop(std::int64_t microseconds);
 // Whether WatchdogSec= is set; then notifyWatchdog() must come in time, from a thread that proves progress.
 bool watchdogEnabled();
 void notifyWatchdog();
+// The unit that this process was started for, such as aragora-backup.service; empty when systemd started none.
+std::string ownUnit();
 // Listening sockets handed over by a socket unit.
 struct InheritedSocket {
   int descriptor = -1;

@@ -1,0 +1,52 @@
+// Tells people (common/notify) of what nobody else would: a backup that is late, a place of the backups that cannot be
+// read, a certificate that ends, an audit log that was cut. Looks again and again in a thread of its own, only where
+// somebody is to be told; what it sees twice running counts. What was told is on the disk: a restart tells nothing
+// twice.
+#pragma once
+
+#include <map>
+#include <thread>
+
+#include "common/base/interrupt.h"
+#include "common/config/loader.h"
+#include "common/drill/recovery_state.h"
+#include "common/notify/notifier.h"
+#include "daemon/lifecycle/audit_watch.h"
+
+namespace aragora::lifecycle {
+
+struct ProblemWatchOptions {
+  notify::Options tell;
+  drill::StateOptions recovery;
+  config::Loaded loaded;
+  std::chrono::milliseconds interval = std::chrono::minutes(1);
+};
+
+class ProblemWatch {
+ public:
+  ProblemWatch(ProblemWatchOptions options, const AuditWatch& audit);
+  ~ProblemWatch() { stop(); }
+  void start();
+  void stop();
+
+ private:
+  void watch();
+  void look();
+  std::vector<notify::Problem> problems();
+  void addRecovery(std::vector<notify::Problem>& found);
+  void addCertificate(std::vector<notify::Problem>& found) const;
+  void report(const std::vector<notify::Problem>& found);
+  void settleOthers(const std::vector<notify::Problem>& found);
+  void say(const std::vector<notify::Outcome>& outcomes, const std::string& what);
+
+  ProblemWatchOptions options_;
+  const AuditWatch& audit_;
+  notify::Notifier notifier_;
+  std::map<std::string, int, std::less<>> seen_;      // how often running
+  std::map<std::string, int, std::less<>> missed_;    // of what was told
+  std::chrono::steady_clock::time_point asked_at_{};  // the place elsewhere
+  interrupt::Switch stopping_;
+  std::jthread thread_;
+};
+
+}  // namespace aragora::lifecycle
