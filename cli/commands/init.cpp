@@ -7,20 +7,31 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/config/addresses.h"
 #include "common/config/render.h"
-#include "common/crypto/hash.h"
 #include "common/deployment/deployment.h"
+#include "common/deployment/platforms.h"
 
 namespace aragora::cli {
 
 namespace {
 struct Options {
   bool production = false;
+  bool overwrite = false;
+  std::optional<std::string> target;
+  std::optional<std::string> host;
   std::optional<std::string> directory;
 };
 
-fs::path defaultDirectory(bool production) {
-  if (production || ::geteuid() == 0) return "/etc/aragora";
+// What the units of this machine read.
+bool forService(const Options& options) {
+  return options.target ? deployment::parsePlatform(*options.target) == deployment::Platform::Systemd
+                        : options.production;
+}
+
+fs::path defaultDirectory(const Options& options) {
+  if (options.target && !forService(options)) return fs::absolute("aragora");
+  if (forService(options) || ::geteuid() == 0) return "/etc/aragora";
   const char* xdg = std::getenv("XDG_CONFIG_HOME");
   if (xdg != nullptr && *xdg == '/') return fs::path(xdg) / "aragora";
   const char* home = std::getenv("HOME");
@@ -34,45 +45,59 @@ std::string stateDirectory(Context& context) {
   return ::geteuid() == 0 ? "/var/lib/aragora" : context.loaded().config.stateDirectory().string();
 }
 
-std::string productionFile(const fs::path& credentials, const std::string& state) {
-  return fmt::format(
-      "# Written by: aragora init --production. Every setting: man aragora.toml, or aragora config example\n"
-      "environment = \"production\"\n\n"
-      "[server]\n# The exact origins of your web pages, such as \"https://aragora.example.org\"\nallowed_origins = "
-      "[]\nbehind_proxy = true\nstate_directory = \"{2}\"\n\n"
-      "[database]\n# postgresql://user:password@host:5432/name, in a file that the service may read\nurl_file = "
-      "\"{0}/DATABASE_URL\"\n\n"
-      "[redis]\n# url_file = \"{0}/REDIS_URL\"   # needed unless cluster.single_instance is true\n\n"
-      "[cluster]\nsingle_instance = true\n\n"
-      "[auth]\njwt_secret_file = \"{0}/JWT_SECRET\"\napi_token_file = \"{0}/ARAGORA_API_TOKEN\"\n\n"
-      "[encryption]\nkey_file = \"{0}/ARAGORA_ENCRYPTION_KEY\"\nrotated_at = {1}\n\n"
-      "[providers]\n# anthropic_api_key_file = \"{0}/ANTHROPIC_API_KEY\"\n# openrouter_api_key_file = "
-      "\"{0}/OPENROUTER_API_KEY\"\n",
-      credentials.string(), toIso(nowMicros()).substr(0, 10), state);
-}
-
-// Never overwrites: what is there stays, and is said to.
-void writeNew(const Output& out, json::array& written, json::array& present, const fs::path& path,
-              std::string_view content, unsigned mode, bool services) {
-  std::error_code ignored;
-  if (fs::exists(path, ignored)) {
-    out.marked(Mark::Info, fmt::format("{} exists, left as it is", path.string()));
-    present.push_back(json::string(path.string()));
-    return;
+// Writes what is not there yet, says of each file what became of it, and remembers both.
+class Writer {
+ public:
+  Writer(const Output& out, fs::path directory, bool overwrite, bool services)
+      : out_(out), directory_(std::move(directory)), overwrite_(overwrite), services_(services) {
+    makeDirectory(directory_, 0755);
   }
-  createFileExclusively(path, content, mode);
-  const bool shared = services && shareWithService(path, 0640);
-  out.marked(Mark::Ok, shared ? fmt::format("{} written (root:{}, mode 0640)", path.string(), kServiceUser)
-                              : fmt::format("{} written (mode {:04o})", path.string(), mode));
-  written.push_back(json::string(path.string()));
-}
 
-// Only what is made here is given a mode: somebody else's directory keeps its own.
-void makeDirectory(const fs::path& directory, unsigned mode, bool services) {
-  if (fileExists(directory)) return;
-  makeDirectories(directory, mode);
-  if (services) shareWithService(directory, 0750);
-}
+  void write(const deployment::PlannedFile& file) {
+    const auto path = directory_ / file.path;
+    if (path.parent_path() != directory_) makeDirectory(path.parent_path(), isPrivate(file.path) ? 0700 : 0755);
+    std::error_code ignored;
+    const bool there = fs::exists(path, ignored);
+    if (there && (file.secret || !overwrite_)) {
+      out_.marked(Mark::Info, fmt::format("{} exists, left as it is", path.string()));
+      present_.push_back(json::string(path.string()));
+      return;
+    }
+    if (there)
+      writeFileAtomically(path, file.content, file.mode);
+    else
+      createFileExclusively(path, file.content, file.mode);
+    const bool shared = services_ && isShared(file) && shareWithService(path, 0640);
+    out_.marked(Mark::Ok, shared ? fmt::format("{} written (root:{}, mode 0640)", path.string(), kServiceUser)
+                                 : fmt::format("{} written (mode {:04o})", path.string(), file.mode));
+    written_.push_back(json::string(path.string()));
+  }
+  void note(const fs::path& path) { written_.push_back(json::string(path.string())); }
+
+  json::object document() const { return {{"written", written_}, {"left_as_they_are", present_}}; }
+
+ private:
+  static bool isPrivate(const std::string& path) {
+    return startsWith(path, "credentials/") || startsWith(path, "secrets/");
+  }
+  // What the service reads: its file and its secrets.
+  static bool isShared(const deployment::PlannedFile& file) {
+    return isPrivate(file.path) || file.path == "aragora.toml";
+  }
+  // Only what is made here is given a mode: somebody else's directory keeps its own.
+  void makeDirectory(const fs::path& directory, unsigned mode) {
+    if (fileExists(directory)) return;
+    makeDirectories(directory, mode);
+    if (services_) shareWithService(directory, 0750);
+  }
+
+  const Output& out_;
+  fs::path directory_;
+  bool overwrite_;
+  bool services_;
+  json::array written_;
+  json::array present_;
+};
 
 std::string nextStep(const fs::path& directory, const fs::path& file) {
   const bool root = ::geteuid() == 0;
@@ -88,31 +113,54 @@ std::string nextStep(const fs::path& directory, const fs::path& file) {
       root ? " --unit aragora" : "");
 }
 
+std::string nextSteps(const deployment::Plan& plan, const Options& options) {
+  auto text =
+      fmt::format("Next, and keep a copy of the encryption key elsewhere (backups cannot be opened without it):");
+  for (std::size_t i = 0; i < plan.next.size(); ++i) text += fmt::format("\n  {}. {}", i + 1, plan.next[i]);
+  if (!options.host) text += "\nNobody said by which host clients come: --host, or write it into the files yourself";
+  return text;
+}
+
+std::string requireHost(const Options& options) {
+  if (!options.host) return "";
+  const auto origin = "https://" + *options.host;
+  if (config::canonicalOrigin(origin) == origin && options.host->find(':') == std::string::npos) return *options.host;
+  throw Error(Code::Usage,
+              fmt::format("--host {} is not the name of a host in lower case", printable(*options.host, 80)),
+              "write it like aragora.example.org");
+}
+
 int init(Context& context, const Options& options) {
   const auto& out = context.out();
-  const fs::path directory = options.directory ? fs::path(*options.directory) : defaultDirectory(options.production);
-  json::array written;
-  json::array present;
-  makeDirectory(directory, 0755, options.production);
+  const auto host = requireHost(options);
+  const fs::path directory = options.directory ? fs::path(*options.directory) : defaultDirectory(options);
+  Writer writer(out, directory, options.overwrite, forService(options));
   const auto file = directory / "aragora.toml";
-  if (options.production) {
-    const auto credentials = fs::absolute(directory) / "credentials";
-    makeDirectory(credentials, 0700, true);
-    for (const auto* name : {"JWT_SECRET", "ARAGORA_ENCRYPTION_KEY", "ARAGORA_API_TOKEN"}) {
-      writeNew(out, written, present, credentials / name, toHex(crypto::randomBytes(32)) + "\n", 0600, true);
-    }
-    writeNew(out, written, present, file, productionFile(credentials, stateDirectory(context)), 0640, true);
+  deployment::Plan plan;
+  if (options.production || options.target) {
+    const deployment::Site site{fs::absolute(directory), host, stateDirectory(context),
+                                toIso(nowMicros()).substr(0, 10)};
+    plan = options.target ? deployment::planFor(
+                                deployment::parsePlatform(*options.target), site,
+                                [&](const std::string& path) { return readFileIfExists(directory / path, 1 << 16); })
+                          : deployment::productionPlan(site);
+    for (const auto& planned : plan.files) writer.write(planned);
   } else {
-    writeNew(out, written, present, file, config::renderExampleFile(), 0640, false);
+    writer.write({"aragora.toml", config::renderExampleFile(), 0640});
     auto& config = context.loaded().config;
     for (const auto& path : deployment::ensureGeneratedSecrets(config)) {
       out.marked(Mark::Ok, fmt::format("{} generated (mode 0600)", path.string()));
-      written.push_back(json::string(path.string()));
+      writer.note(path);
     }
     out.line(fmt::format("Data and secrets: {}", config.stateDirectory().string()));
   }
-  out.document({{"written", written}, {"left_as_they_are", present}, {"config_file", file.string()}});
-  out.line(options.production ? nextStep(directory, file) : "Next: aragora validate-env, then aragora serve");
+  auto document = writer.document();
+  if (!options.target || forService(options)) document["config_file"] = file.string();
+  if (options.target) document["next"] = json::array(plan.next.begin(), plan.next.end());
+  out.document(std::move(document));
+  out.line(options.target       ? nextSteps(plan, options)
+           : options.production ? nextStep(directory, file)
+                                : "Next: aragora validate-env, then aragora serve");
   return 0;
 }
 }  // namespace
@@ -120,8 +168,12 @@ int init(Context& context, const Options& options) {
 void declareInit(CommandLine line) {
   auto options = std::make_shared<Options>();
   line.flag("--production", options->production, "Production settings, secrets as files below the configuration")
-      .option("--directory", options->directory, "Where to write (default /etc/aragora, or ~/.config/aragora)",
-              directory());
+      .option("--target", options->target, "Where it is to run: its files for this machine, with generated secrets",
+              oneOf(deployment::platformNames()))
+      .option("--host", options->host, "The host by which clients come, such as aragora.example.org")
+      .option("--directory", options->directory,
+              "Where to write (default /etc/aragora or ~/.config/aragora; ./aragora for containers)", directory())
+      .flag("--overwrite", options->overwrite, "Write files anew that exist; secrets never");
   line.run([options](Context& context) { return init(context, *options); });
 }
 

@@ -1,0 +1,45 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "common/deployment/platforms.h"
+
+namespace aragora::deployment {
+namespace {
+
+TEST(Platforms, EachHasFilesAndThreeCommandsWithoutASecretInThem) {
+  const Site site{"/srv/aragora", "debate.example.net", "/var/lib/aragora", "2026-11-28"};
+  for (const std::string name : {"systemd", "docker"}) {
+    const auto plan = planFor(parsePlatform(name), site, [](const std::string&) { return std::nullopt; });
+    EXPECT_EQ(plan.next.size(), 3U) << name;
+    std::set<std::string> paths;
+    bool host = false;
+    for (const auto& file : plan.files) {
+      EXPECT_TRUE(paths.insert(file.path).second) << file.path << " twice";
+      EXPECT_EQ(file.content.find("aragora.example.org\"]"), std::string::npos) << file.path;
+      host = host || file.content.find(site.host) != std::string::npos;
+      for (const auto& command : plan.next)
+        EXPECT_FALSE(file.secret && command.find(file.content) != std::string::npos);
+    }
+    EXPECT_TRUE(host) << name;
+  }
+}
+
+TEST(Platforms, WhatIsThereIsRepeatedAndNotMadeAgain) {
+  const Site site{"/srv/aragora", "", "/var/lib/aragora", "2026-11-28"};
+  const auto kept = [](const std::string& path) -> std::optional<std::string> {
+    if (path == "database.sql") return "CREATE ROLE aragora LOGIN PASSWORD 'kept';\n";
+    if (path == "secrets/postgres_password") return "kept\n";
+    if (path == "secrets/redis_conf") return "appendonly yes\nrequirepass kept\n";
+    return std::nullopt;
+  };
+  for (const auto platform : {Platform::Systemd}) {
+    int found = 0;
+    for (const auto& file : planFor(platform, site, kept).files)
+      found += file.content.find(":kept@") != std::string::npos;
+    EXPECT_EQ(found, platform == Platform::Systemd ? 1 : 2);
+  }
+}
+
+}  // namespace
+}  // namespace aragora::deployment
