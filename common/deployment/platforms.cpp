@@ -89,7 +89,7 @@ void addProxy(Plan& plan, const Site& site) {
   plan.files.push_back({"certbot/aragora", deployFile("deploy/certbot/aragora"), 0755});
   plan.files.push_back({"certbot/settings",
                         fmt::format("# /etc/default/aragora-certbot, for certbot/aragora beside this file\nDOMAIN={}\n"
-                                    "RELOAD='nginx -t -q && systemctl reload nginx'\n",
+                                    "RELOAD='nginx -t -q && systemctl reload-or-restart nginx'\n",
                                     site.host)});
 }
 
@@ -105,15 +105,15 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
     plan.files.push_back({"database.sql",
                           fmt::format("-- For the server on this machine, once; then this file may go.\n"
                                       "CREATE ROLE aragora LOGIN CREATEDB PASSWORD '{}';\n"
-                                      "CREATE DATABASE aragora OWNER aragora;\n",
+                                      "CREATE DATABASE aragora OWNER aragora ENCODING 'UTF8' TEMPLATE template0;\n",
                                       password),
                           kPrivate, true});
     plan.files.push_back(secretFile("credentials/DATABASE_URL",
                                     fmt::format("postgresql://aragora:{}@127.0.0.1:5432/aragora", password)));
   }
   if (!site.host.empty()) addProxy(plan, site);
-  plan.next = {fmt::format("runuser -u postgres -- psql -q <{}/database.sql", directory), key,
-               fmt::format("aragora validate-env --unit {0} && aragora migrate && systemctl enable --now {0} "
+  plan.next = {fmt::format("cd / && runuser -u postgres -- psql -q <{}/database.sql", directory), key,
+               fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0} "
                            "{0}-backup.timer {0}-drill.timer",
                            kServiceUser)};
   return plan;
@@ -151,12 +151,12 @@ Plan dockerPlan(const Site& site) {
       "--env-file {0}/aragora.env -v {0}/secrets:/run/secrets:ro --read-only --tmpfs /tmp "
       "--cap-drop ALL --security-opt no-new-privileges",
       site.directory.string());
-  plan.next = {
-      intoSecrets(site, "database_url") + " && " + intoSecrets(site, "anthropic_api_key"),
-      fmt::format("docker run --rm {} {} migrate", run, kImage),
-      fmt::format("docker run -d --name aragora --restart unless-stopped {} -v aragora-data:/var/lib/aragora -p "
-                  "127.0.0.1:8080:8080 {}",
-                  run, kImage)};
+  plan.next = {intoSecrets(site, "database_url") + " && " + intoSecrets(site, "anthropic_api_key"),
+               fmt::format("docker run --rm {} {} migrate", run, kImage),
+               fmt::format("docker run -d --name aragora --restart unless-stopped --stop-timeout 30 {} -v "
+                           "aragora-data:/var/lib/aragora -p "
+                           "127.0.0.1:8080:8080 {}",
+                           run, kImage)};
   return plan;
 }
 
@@ -168,10 +168,8 @@ Plan composePlan(const Site& site, const Kept& kept) {
   plan.files.push_back(secretFile("secrets/postgres_password", database, kMounted));
   plan.files.push_back(secretFile("secrets/database_url",
                                   fmt::format("postgresql://aragora:{}@postgres:5432/aragora", database), kMounted));
-  plan.files.push_back(
-      secretFile("secrets/redis_conf", fmt::format("appendonly yes\nrequirepass {}", redis), kMounted));
-  plan.files.push_back(
-      secretFile("secrets/redis_url", fmt::format("redis://default:{}@redis:6379/0", redis), kMounted));
+  plan.files.push_back(secretFile("secrets/redis_conf", "requirepass " + redis, kMounted));
+  plan.files.push_back(secretFile("secrets/redis_url", fmt::format("redis://:{}@redis:6379/0", redis), kMounted));
   // Here are no sources to build the image of.
   plan.files.push_back({"compose.yaml", filledIn(deployFile("deploy/docker/compose.yaml"),
                                                  "    build:\n      context: ../..\n      dockerfile: "
