@@ -47,6 +47,7 @@ void prepareDatabase(const config::Config& config, const database::Target& targe
   migrate::Migrator migrator(target, options);
   if (target.engine == database::Engine::Sqlite && !config.production()) migrator.up();
   const auto status = migrator.status();
+  migrate::refuseNewer(status);
   if (!status.current())
     throw Error(Code::Config,
                 fmt::format("{} {} pending", counted(status.pending.size(), "migration"),

@@ -15,50 +15,66 @@ std::string completed(const std::string& value) {
   return value == "DIRECTORY" || value == "PLACE" ? "directory" : "nothing";
 }
 
-// What may follow a path of commands: the words, and for each option that takes a value what that is.
-struct Following {
-  std::vector<std::string> words;
-  std::vector<std::string> values;  // --kind=full,base
+struct Word {
+  std::string text;
+  std::string description;
 };
 
-void addCases(const json::object& command, const std::string& path, const Following& inherited, std::string& out,
-              std::string_view format) {
-  Following own;
-  std::vector<std::string> words;
-  for (const auto& sub : command.at("commands").as_array()) words.push_back(textOf(sub.as_object(), "name"));
+// What may follow a path of commands: the words, and for each option that takes a value what that is.
+struct Case {
+  std::string path;
+  std::vector<Word> words;
+  std::vector<std::string> values;  // --kind=full,base; =file is of no option: the words themselves
+};
+
+void addCases(const json::object& command, const std::string& path, const Case& inherited, std::vector<Case>& cases) {
+  Case options;
+  Case own{path, {}, {}};
+  for (const auto& sub : command.at("commands").as_array())
+    own.words.push_back({textOf(sub.as_object(), "name"), textOf(sub.as_object(), "description")});
   for (const auto& argument : command.at("arguments").as_array()) {
     const auto how = completed(std::string(argument.as_string()));
     if (how == "file" || how == "directory")
-      own.values.push_back("=file");  // of no option: the words themselves
+      options.values.push_back("=file");
     else if (how != "nothing")
-      for (auto& choice : split(how, ',')) words.push_back(std::move(choice));
+      for (auto& choice : split(how, ',')) own.words.push_back({std::move(choice), ""});
   }
   for (const auto& option : command.at("options").as_array()) {
     const auto& object = option.as_object();
-    own.words.push_back(textOf(object, "name"));
+    options.words.push_back({textOf(object, "name"), textOf(object, "description")});
     const auto value = textOf(object, "value");
-    if (!value.empty()) own.values.push_back(fmt::format("{}={}", own.words.back(), completed(value)));
+    if (!value.empty()) options.values.push_back(fmt::format("{}={}", options.words.back().text, completed(value)));
   }
-  own.words.insert(own.words.end(), inherited.words.begin(), inherited.words.end());
-  own.values.insert(own.values.end(), inherited.values.begin(), inherited.values.end());
-  words.insert(words.end(), own.words.begin(), own.words.end());
-  out += fmt::format(fmt::runtime(format), path, join(words, " "), join(own.values, " "));
-  for (const auto& sub : command.at("commands").as_array()) {
-    const auto& object = sub.as_object();
-    addCases(object, path + " " + textOf(object, "name"), own, out, format);
-  }
+  options.words.insert(options.words.end(), inherited.words.begin(), inherited.words.end());
+  options.values.insert(options.values.end(), inherited.values.begin(), inherited.values.end());
+  own.words.insert(own.words.end(), options.words.begin(), options.words.end());
+  own.values = options.values;
+  cases.push_back(std::move(own));
+  for (const auto& sub : command.at("commands").as_array())
+    addCases(sub.as_object(), path + " " + textOf(sub.as_object(), "name"), options, cases);
 }
 
-constexpr const char* kCase = "    \"{}\") list=\"{}\"; values=\"{}\" ;;\n";
+std::vector<Case> casesOf(const json::object& root) {
+  std::vector<Case> cases;
+  addCases(root, "aragora", {}, cases);
+  return cases;
+}
+
+// A function that sets list and values for a path of commands, or fails; for bash and zsh.
+std::string posixCases(const json::object& root) {
+  std::string out = "_aragora_at() {\n  case \"$1\" in\n";
+  for (const auto& one : casesOf(root)) {
+    std::vector<std::string> words;
+    for (const auto& word : one.words) words.push_back(word.text);
+    out +=
+        fmt::format("    \"{}\") list=\"{}\"; values=\"{}\" ;;\n", one.path, join(words, " "), join(one.values, " "));
+  }
+  return out + "    *) return 1 ;;\n  esac\n}\n";
+}
 
 // Walks the words before the one that is completed: a command leads on, an option may take the word behind it.
 std::string bash(const json::object& root) {
-  std::string cases;
-  addCases(root, "aragora", {}, cases, kCase);
-  return "# bash completion of aragora; from: aragora completion bash\n"
-         "_aragora_at() {\n  case \"$1\" in\n" +
-         cases +
-         "    *) return 1 ;;\n  esac\n}\n"
+  return "# bash completion of aragora; from: aragora completion bash\n" + posixCases(root) +
          "_aragora() {\n"
          "  local path=aragora word list= values= awaited= current=${COMP_WORDS[COMP_CWORD]}\n"
          "  _aragora_at \"$path\"\n"
@@ -87,12 +103,7 @@ std::string bash(const json::object& root) {
 }
 
 std::string zsh(const json::object& root) {
-  std::string cases;
-  addCases(root, "aragora", {}, cases, kCase);
-  return "#compdef aragora\n# zsh completion of aragora; from: aragora completion zsh\n"
-         "_aragora_at() {\n  case \"$1\" in\n" +
-         cases +
-         "    *) return 1 ;;\n  esac\n}\n"
+  return "#compdef aragora\n# zsh completion of aragora; from: aragora completion zsh\n" + posixCases(root) +
          "_aragora() {\n"
          "  local at=aragora word list= values= awaited=\n"
          "  _aragora_at \"$at\"\n"
@@ -104,6 +115,10 @@ std::string zsh(const json::object& root) {
          "      at=\"$at $word\"\n"
          "    fi\n"
          "  done\n"
+         "  if [[ -z $awaited && $PREFIX == --*=* && \" $values \" == *\" ${PREFIX%%=*}=\"* ]]; then\n"
+         "    awaited=${${${:-\" $values \"}#* ${PREFIX%%=*}=}%% *}\n"
+         "    compset -P '*='\n"
+         "  fi\n"
          "  case $awaited in\n"
          "    ('') compadd -- ${=list}; [[ \" $values \" == *\" =file \"* ]] && _files ;;\n"
          "    (file) _files ;;\n"
@@ -115,39 +130,59 @@ std::string zsh(const json::object& root) {
          "if [[ $funcstack[1] == _aragora ]]; then _aragora; else compdef _aragora aragora; fi\n";
 }
 
-std::string fishOption(const json::object& option) {
-  const auto value = textOf(option, "value");
-  const auto how = value.empty() ? std::string() : completed(value);
-  std::string line = " -l " + textOf(option, "name").substr(2);
-  if (how.empty()) return line;
-  if (how == "file" || how == "directory") return line + " -r -F";
-  return line + (how == "nothing" ? " -x" : fmt::format(" -x -a '{}'", replaceAll(how, ",", " ")));
+std::string fishWord(const Word& word) {
+  const auto quoted = [](const std::string& text) {
+    return "'" + replaceAll(replaceAll(text, "\\", "\\\\"), "'", "\\'") + "'";
+  };
+  return word.description.empty() ? quoted(word.text) : quoted(word.text) + "\\t" + quoted(word.description);
 }
 
 std::string fish(const json::object& root) {
-  std::string out = "# fish completion of aragora; from: aragora completion fish\ncomplete -c aragora -f\n";
-  for (const auto& option : root.at("options").as_array())
-    out += fmt::format("complete -c aragora{}\n", fishOption(option.as_object()));
-  for (const auto& command : root.at("commands").as_array()) {
-    const auto& object = command.as_object();
-    const auto name = textOf(object, "name");
-    const auto seen = fmt::format("complete -c aragora -n '__fish_seen_subcommand_from {}'", name);
-    out += fmt::format("complete -c aragora -n __fish_use_subcommand -a {} -d '{}'\n", name,
-                       replaceAll(textOf(object, "description"), "'", "\\'"));
-    for (const auto& option : object.at("options").as_array()) out += seen + fishOption(option.as_object()) + "\n";
-    for (const auto& argument : object.at("arguments").as_array()) {
-      const auto how = completed(std::string(argument.as_string()));
-      if (how.find(',') != std::string::npos) out += fmt::format("{} -a '{}'\n", seen, replaceAll(how, ",", " "));
-    }
-    for (const auto& sub : object.at("commands").as_array()) {
-      const auto sub_name = textOf(sub.as_object(), "name");
-      out += fmt::format("{} -a {}\n", seen, sub_name);
-      for (const auto& option : sub.as_object().at("options").as_array())
-        out += fmt::format("complete -c aragora -n '__fish_seen_subcommand_from {}'{}\n", sub_name,
-                           fishOption(option.as_object()));
-    }
+  std::string cases;
+  for (const auto& one : casesOf(root)) {
+    std::vector<std::string> words;
+    for (const auto& word : one.words) words.push_back(fishWord(word));
+    cases += fmt::format("    case '{}'\n      set -g __aragora_list {}\n      set -g __aragora_values {}\n", one.path,
+                         join(words, " "), join(one.values, " "));
   }
-  return out;
+  return "# fish completion of aragora; from: aragora completion fish\n"
+         "function __aragora_at\n  switch $argv[1]\n" +
+         cases +
+         "    case '*'\n      return 1\n  end\nend\n"
+         "function __aragora_awaited\n"
+         "  string replace -- \"$argv[1]=\" '' (string match -- \"$argv[1]=*\" $__aragora_values)[1]\n"
+         "end\n"
+         "function __aragora_complete\n"
+         "  set -l at aragora\n"
+         "  set -l awaited ''\n"
+         "  set -l current (commandline -ct)\n"
+         "  __aragora_at $at\n"
+         "  for word in (commandline -opc)[2..-1]\n"
+         "    if test -n \"$awaited\"\n"
+         "      set awaited ''\n"
+         "    else if string match -q -- '-*' $word\n"
+         "      set awaited (__aragora_awaited $word)\n"
+         "    else if test \"$word\" != help; and __aragora_at \"$at $word\"\n"
+         "      set at \"$at $word\"\n"
+         "    end\n"
+         "  end\n"
+         "  set -l before ''\n"
+         "  if test -z \"$awaited\"; and string match -q -- '--*=*' $current\n"
+         "    set before (string replace -r -- '=.*' '=' $current)\n"
+         "    set awaited (__aragora_awaited (string replace -- '=' '' $before))\n"
+         "    set current (string replace -r -- '^[^=]*=' '' $current)\n"
+         "  end\n"
+         "  switch \"$awaited\"\n"
+         "    case ''\n"
+         "      printf '%s\\n' $__aragora_list\n"
+         "      if contains -- =file $__aragora_values; __fish_complete_path $current; end\n"
+         "    case file\n      printf '%s\\n' $before(__fish_complete_path $current)\n"
+         "    case directory\n      printf '%s\\n' $before(__fish_complete_directories $current '')\n"
+         "    case nothing\n"
+         "    case '*'\n      printf '%s\\n' $before(string split , -- $awaited)\n"
+         "  end\n"
+         "end\n"
+         "complete -c aragora -f -a '(__aragora_complete)'\n";
 }
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/migrate_guard.h"
 #include "cli/output/shown_progress.h"
 #include "common/base/text.h"
 #include "common/migrate/migrator.h"
@@ -13,6 +14,7 @@ struct Options {
   bool dry_run = false;
   bool exit_code = false;
   bool allow_data_loss = false;
+  bool no_backup = false;
   std::optional<std::int64_t> accept;
   std::optional<std::string> reason;
   std::optional<std::int64_t> timeout;
@@ -65,7 +67,12 @@ int plan(Context& context, const Options& options) {
     array.push_back(
         json::object{{"version", plan.migration.version}, {"name", plan.migration.name}, {"statements", statements}});
   }
-  out.document({{"plan", array}});
+  const auto guard = plans.empty() ? BackupGuard{} : lookForBackup(context);
+  if (guard.wanted && guard.met())
+    out.marked(Mark::Ok, fmt::format("Backup: {}", guard.proof));
+  else if (guard.wanted)
+    out.marked(Mark::Warning, fmt::format("Backup: {}: up refuses without --no-backup", guard.lack));
+  out.document({{"plan", array}, {"backup", describe(guard)}});
   return 0;
 }
 
@@ -74,15 +81,24 @@ int up(Context& context, const Options& options) {
   if (options.dry_run) return plan(context, options);
   auto shown = std::make_unique<ShownProgress>(out, "migrate");
   auto migrator = migratorFor(context, options, shown->get());
-  const auto applied = migrator.up(static_cast<int>(options.to.value_or(0)));
+  const auto to = static_cast<int>(options.to.value_or(0));
+  BackupGuard guard;
+  if (const auto before = migrator.status(); !before.pending.empty() && (to == 0 || before.pending[0].version <= to))
+    guard = lookForBackup(context);
+  if (!options.no_backup) guard.require();
+  const auto applied = migrator.up(to);
   shown.reset();
   for (const auto& m : applied)
     out.marked(Mark::Ok, fmt::format("{:04}_{} applied in {}", m.version, m.name,
                                      humanDuration(std::chrono::milliseconds(m.duration_ms))));
   const auto status = migrator.status();
-  if (!applied.empty()) record(context, "migrate.up", fmt::format("version:{}", status.version()));
+  if (!applied.empty())
+    record(context, "migrate.up", fmt::format("version:{}", status.version()), {{"backup", describe(guard)}});
   if (applied.empty()) out.marked(Mark::Ok, fmt::format("Nothing to do: version {}", status.version()));
-  out.document({{"applied", describe(applied)}, {"version", status.version()}, {"pending", describe(status.pending)}});
+  out.document({{"applied", describe(applied)},
+                {"version", status.version()},
+                {"pending", describe(status.pending)},
+                {"backup", describe(guard)}});
   return 0;
 }
 
@@ -163,7 +179,8 @@ void declareMigrate(CommandLine line) {
   };
   line.option("--to", options->to, "Stop at this version")
       .option("--lock-wait", options->lock_wait, "Seconds to wait for another run (default 120)")
-      .flag("--dry-run", options->dry_run, "Show what would be done");
+      .flag("--dry-run", options->dry_run, "Show what would be done")
+      .flag("--no-backup", options->no_backup, "In production: without a proved backup of the last 24 hours");
   line.run(runs(up));
   line.subcommand("up", "Apply pending migrations").run(runs(up));
   auto status_line = line.subcommand("status", "Show applied and pending migrations");

@@ -155,7 +155,7 @@ std::vector<Finding> checkMigrations(const Context& context) {
   if (!facts.migrations->unknown.empty()) {
     return {misconfigured(fmt::format("Migrations: the database has version {}, this aragora does not know it",
                                       facts.migrations->unknown.back().version),
-                          "aragora_migrations", "run the newer aragora")};
+                          "aragora_migrations", migrate::wayBack(facts.migrations->known))};
   }
   if (!facts.migrations->pending.empty()) {
     const auto message = fmt::format("Migrations: {} pending, the first is {:04}_{}", facts.migrations->pending.size(),

@@ -76,8 +76,25 @@ void requireCreate(Connection& connection) {
 }
 }  // namespace
 
+std::string wayBack(int known) {
+  return fmt::format(
+      "run the newer aragora; or go back with this one, which aragora migrate down --to {} --dry-run shows and the "
+      "same "
+      "without --dry-run does",
+      known);
+}
+
+void refuseNewer(const Status& status) {
+  if (status.unknown.empty()) return;
+  throw Error(Code::Config,
+              fmt::format("the database has migration {} ({}), which this version of aragora does not know",
+                          status.unknown.back().version, status.unknown.back().name),
+              wayBack(status.known));
+}
+
 Status Migrator::read(Connection& connection) {
   Status status;
+  status.known = options_.migrations.back().version;
   status.applied = history::read(connection);
   std::map<int, const Applied*> by_version;
   for (const auto& applied : status.applied) by_version[applied.version] = &applied;
@@ -100,6 +117,7 @@ Status Migrator::status() {
   if (target_.engine == Engine::Sqlite) {
     if (!fileExists(target_.path)) {  // looking must not create it
       Status status;
+      status.known = options_.migrations.back().version;
       status.pending = options_.migrations;
       return status;
     }
@@ -109,14 +127,7 @@ Status Migrator::status() {
 }
 
 void Migrator::refuseDrift(const Status& status) {
-  if (!status.unknown.empty()) {
-    throw Error(Code::Config,
-                fmt::format("the database has migration {} ({}), which this version of aragora does not know",
-                            status.unknown.back().version, status.unknown.back().name),
-                fmt::format("run the newer aragora; what going back with it would undo, data included: aragora migrate "
-                            "down --to {} --dry-run",
-                            options_.migrations.back().version));
-  }
+  refuseNewer(status);
   if (!status.drifted.empty()) {
     const auto& first = status.drifted.front();
     throw Error(Code::Damaged,
@@ -194,9 +205,11 @@ void Migrator::applyTransactional(Connection& connection, const Migration& migra
       record.version = 0;  // another run was first
       return;
     }
-    if (!sqlite)
+    if (!sqlite) {
       connection.executeScript(
           fmt::format("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = 0", options_.lock_timeout.count()));
+      if (const auto first = lockFirst(statements); !first.empty()) connection.executeScript(first);
+    }
     for (std::size_t i = 0; i < statements.size(); ++i) {
       reach(migration, i, statements.size());
       connection.executeScript(statements[i].text, true);
@@ -258,7 +271,7 @@ void Migrator::withLockRetries(const Migration& migration, const std::function<v
       // The backend of an earlier run that was killed may still be building the same index.
       const bool raced = sqlState(error) == "40P01";
       if ((!locked && !raced) || attempt >= options_.lock_tries) {
-        if (locked) {
+        if (locked || raced) {
           throw Error(Code::Busy,
                       fmt::format("migration {} could not lock its table in {}; blocked by: {}", migration.name,
                                   counted(attempt, "try"), describeBlockers(target_)),

@@ -20,9 +20,15 @@ struct Status {
   std::vector<Migration> pending;  // an incomplete one included
   std::vector<Applied> drifted;    // applied with another content than this binary has
   std::vector<Applied> unknown;    // applied by a newer binary
+  int known = 0;                   // the newest that this binary has
   int version() const { return applied.empty() ? 0 : applied.back().version; }
   bool current() const { return pending.empty() && drifted.empty(); }
 };
+
+// What can be done about a database that a newer binary migrated: the command that goes back is in it.
+std::string wayBack(int known);
+// Throws Error(Config) when the database is newer than this binary.
+void refuseNewer(const Status& status);
 
 struct PlannedStatement {
   std::string sql;

@@ -1,5 +1,9 @@
 #include "common/migrate/table_locks.h"
 
+#include <algorithm>
+#include <regex>
+#include <set>
+
 #include "common/base/text.h"
 
 namespace aragora::migrate {
@@ -24,6 +28,22 @@ std::string describeLock(Engine engine, const std::string& sql) {
   if (startsWith(text, "INSERT") || startsWith(text, "UPDATE") || startsWith(text, "DELETE"))
     return "RowExclusive: only writers of the same rows wait";
   return "unknown: read it";
+}
+
+std::string lockFirst(const std::vector<Statement>& statements) {
+  static const std::regex kChanged(
+      R"(^(ALTER|DROP|CREATE)\s+TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?("?[A-Za-z0-9_]+"?))", std::regex::icase);
+  std::set<std::string> made;
+  std::vector<std::string> changed;
+  for (const auto& statement : statements) {
+    std::smatch match;
+    if (!std::regex_search(statement.text, match, kChanged)) continue;
+    if (lower(match[1].str()) == "create")
+      made.insert(match[2].str());
+    else if (made.count(match[2].str()) == 0 && std::find(changed.begin(), changed.end(), match[2]) == changed.end())
+      changed.push_back(match[2].str());
+  }
+  return changed.empty() ? "" : fmt::format("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", join(changed, ", "));
 }
 
 std::string describeBlockers(const database::Target& target) {

@@ -5,6 +5,7 @@
 #include "common/base/text.h"
 #include "common/migrate/migrator.h"
 #include "common/migrate/run_lock.h"
+#include "common/migrate/table_locks.h"
 
 namespace aragora::migrate {
 
@@ -62,8 +63,10 @@ std::vector<Applied> Migrator::down(const DownOptions& options) {
       std::optional<Transaction> transaction;
       if (transactional)
         transaction.emplace(*connection, target_.engine == Engine::Sqlite ? "BEGIN IMMEDIATE" : "BEGIN");
-      if (transactional && target_.engine == Engine::Postgres)
+      if (transactional && target_.engine == Engine::Postgres) {
         connection->executeScript(fmt::format("SET LOCAL lock_timeout = {}", options_.lock_timeout.count()));
+        if (const auto first = lockFirst(statements); !first.empty()) connection->executeScript(first);
+      }
       for (std::size_t i = 0; i < statements.size(); ++i) {
         connection->executeScript(statements[i].text, true);
         if (options_.progress != nullptr) options_.progress->reach(i + 1);

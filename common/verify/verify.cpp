@@ -152,7 +152,7 @@ class Verifier {
                  "see: aragora migrate status");
     if (!status.unknown.empty())
       return bad(fmt::format("migration {} is unknown to this version", status.unknown[0].version),
-                 "run the newer aragora", false);
+                 migrate::wayBack(status.known), false);
     if (version_ < options_.expected_version) {
       auto lost = bad(fmt::format("the backup was of version {}, what is seen here is of version {}",
                                   options_.expected_version, version_),

@@ -49,6 +49,7 @@ class Sandbox:
 
     def __init__(self, **environment):
         self.prefix = []  # before the binary: faketime, nsenter
+        self.binary = BINARY
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aragora-system-"))
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "ARAGORA_STATE_DIR": str(self.directory / "state"),
                             "ARAGORA_CONFIG": str(self.write("empty.toml", "")), **environment}
@@ -69,7 +70,7 @@ class Sandbox:
     def run(self, *arguments, check=None, timeout=120, clock=None, **environment):
         if clock:
             environment = {**clock_at(clock), **environment}
-        result = subprocess.run([*self.prefix, BINARY, *map(str, arguments)], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+        result = subprocess.run([*self.prefix, self.binary, *map(str, arguments)], env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
                                 capture_output=True, text=True, timeout=timeout)
         if check is not None and result.returncode != check:
             raise AssertionError(f"aragora {' '.join(map(str, arguments))}: exit {result.returncode}, not {check}\n{result.stdout}\n{result.stderr}")
@@ -135,7 +136,7 @@ class Daemon:
         self.log_path = sandbox.directory / f"serve-{self.port}.log"
         self.log = open(self.log_path, "w")
         self.started = time.monotonic()
-        self.process = subprocess.Popen([*sandbox.prefix, BINARY, "serve"], env={**sandbox.environment, "ARAGORA_PORT": str(self.port), "ARAGORA_IP_RATE_LIMIT": "0", **environment},
+        self.process = subprocess.Popen([*sandbox.prefix, sandbox.binary, "serve"], env={**sandbox.environment, "ARAGORA_PORT": str(self.port), "ARAGORA_IP_RATE_LIMIT": "0", **environment},
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
         self.ready_after = None
         if wait:

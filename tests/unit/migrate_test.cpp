@@ -4,6 +4,7 @@
 #include "common/base/scratch.h"
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migration.h"
+#include "common/migrate/table_locks.h"
 
 namespace aragora::migrate {
 namespace {
@@ -79,6 +80,14 @@ TEST(ExpectedSchema, IsBuiltInMemoryAndLeavesNoFile) {
   database::connect(memory, database::OpenMode::Create)->query("CREATE TABLE t (a)", {});
   fs::current_path(before);
   EXPECT_TRUE(fs::is_empty(directory.path()));
+}
+
+TEST(Locks, TheStrongestOnTablesThatAreThereComesFirst) {
+  const auto first = [](std::string_view sql) { return lockFirst(splitStatements(sql, "test")); };
+  EXPECT_EQ(first("CREATE TABLE a (b text REFERENCES debates (id)); ALTER TABLE debates ADD COLUMN c integer; "
+                  "ALTER TABLE a ADD COLUMN d integer; DROP TABLE IF EXISTS users; ALTER TABLE debates DROP COLUMN e"),
+            "LOCK TABLE debates, users IN ACCESS EXCLUSIVE MODE");
+  EXPECT_EQ(first("CREATE TABLE IF NOT EXISTS a (b text); CREATE INDEX c ON a (b)"), "");
 }
 
 }  // namespace
