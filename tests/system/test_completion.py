@@ -30,7 +30,7 @@ while IFS= read -r line <&3; do
   print -r -- "${(j:	:)captured}" >&4
 done
 """
-FISH = 'while read -l line; string join \\t -- (complete -C "$line" | string replace -r "\\t.*" ""); or echo; end; true'
+FISH = r'for line in (cat); echo (complete -C "$line" | string replace -r "\t.*" "" | string join \t); end; true'
 
 
 class Shell:
@@ -75,7 +75,7 @@ class Zsh(Shell):
 class Fish(Shell):
     def ask(self, lines):
         result = subprocess.run(["fish", "-c", FISH], input="\n".join(lines) + "\n", capture_output=True, text=True, cwd=self.directory, timeout=240,
-                                env={"PATH": f"{self.share}:{os.environ['PATH']}", "HOME": str(self.share), "XDG_DATA_DIRS": f"{self.share}:/usr/share"})
+                                env={"PATH": f"{self.share.parent / 'bin'}:{os.environ['PATH']}", "HOME": str(self.share), "XDG_DATA_DIRS": f"{self.share}:/usr/share"})
         assert result.returncode == 0 and not result.stderr, result.stderr[-2000:]
         return self.answers(result.stdout, lines)
 
