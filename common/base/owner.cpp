@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -48,8 +49,15 @@ std::string commandLine() {
   return join(words, " ");
 }
 
+// Nobody typed the command line of a service, and nobody is to: it would run as root beside the unit.
+bool startedByUnit() {
+  const char* pid = std::getenv("SYSTEMD_EXEC_PID");
+  return pid != nullptr && std::to_string(::getpid()) == pid;
+}
+
 std::string lineFor(uid_t owner) {
   if (owner == ::geteuid() || owner == kUnmapped) return "run as a user who may, or change the owner or mode";
+  if (startedByUnit()) return fmt::format("change its owner, group or mode so that {} may", userName(::geteuid()));
   return owner == 0 ? fmt::format("sudo {}", commandLine())
                     : fmt::format("sudo -u {} {}", shellWord(userName(owner)), commandLine());
 }

@@ -10,6 +10,7 @@
 namespace aragora::checks {
 
 namespace {
+constexpr std::string_view kFile = "config_file";  // what loader.cpp calls the file as a whole
 constexpr auto kTotalSlack = std::chrono::milliseconds(500);
 constexpr auto kLookForStop = std::chrono::milliseconds(50);
 
@@ -46,6 +47,13 @@ void requireKnown(const std::vector<std::string>& ids) {
     throw Error(Code::Usage, fmt::format("there is no check '{}'", printable(id, 60)),
                 close ? fmt::format("did you mean {}?", *close) : "see: aragora validate-env --list");
   }
+}
+
+// What a file says that could not be read is not missing: a line that calls for a new key would cost the old one.
+Selection whatCanBeSeen(const Context& context, const Selection& selection) {
+  const bool unread = std::any_of(context.problems.begin(), context.problems.end(),
+                                  [](const auto& problem) { return problem.setting == kFile && !problem.warning; });
+  return unread ? Selection{{"configuration"}, {}, false} : selection;
 }
 
 // What is shown goes to terminals, tickets and monitoring.
@@ -119,9 +127,10 @@ int Report::exitStatus(bool strict) const {
   return 0;
 }
 
-Report runChecks(const Context& given, const Selection& selection) {
-  requireKnown(selection.only);
-  requireKnown(selection.skip);
+Report runChecks(const Context& given, const Selection& wanted) {
+  requireKnown(wanted.only);
+  requireKnown(wanted.skip);
+  const auto selection = whatCanBeSeen(given, wanted);
   const auto contains = [](const std::vector<std::string>& ids, std::string_view id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   };

@@ -47,10 +47,12 @@ class Remote : public Provider {
         reason = failure.what();
         again = failure.worthAnotherTry();
       }
-      if (again && !outcome.shown && retry.again(outcome.asked))
+      if (again && !outcome.shown && retry.again(outcome.asked)) {
         log::info("{}: {}; trying again", question.agent, reason);
-      else
-        throw Error(Code::Unreachable, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
+        continue;
+      }
+      if (!question.stop.stop_requested()) log::warning("{}: {}; given up", question.agent, printable(reason, 200));
+      throw Error(Code::Unreachable, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
     }
   }
 

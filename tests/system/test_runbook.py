@@ -7,9 +7,9 @@ import re
 import secrets
 import shutil
 import time
-import unittest
 
-from machine import Machine, sections
+from machine import Machine
+from runbooks import Book, RunbookTests
 from support import main
 
 PASSWORD = "n0t-the-sample-pw"
@@ -24,18 +24,12 @@ LEAKED = "A key leaked, or somebody left who knew it"
 WITHOUT = "Without Aragora"
 
 
-class Runbook(unittest.TestCase):
-    sections = sections()
-    ran = set()
+class Runbook(RunbookTests):
+    book = Book("recovery.md")
+    books = [book]
 
     def type(self, machine, title, only=None, **environment):
-        """The blocks of a section in their order, or those with these numbers."""
-        out = []
-        for number, (user, block) in enumerate(self.sections[title]):
-            if only is None or number in only:
-                out.append(machine.run(block, user=user, **environment))
-                self.ran.add((title, number))
-        return "\n".join(out)
+        return self.book.type(machine.run, title, only, **environment)
 
     def configure(self, machine, postgres):
         """What an operator writes: settings, and secrets in files of the services' user."""
@@ -146,7 +140,7 @@ class Runbook(unittest.TestCase):
             self.insert(new, "goes on")
             self.wait_for_log(new)
             # Nothing is overwritten, and a stranger's key opens nothing.
-            user, again = self.sections[GONE][0]
+            again = self.book.sections[GONE][0].text
             self.assertIn("exists already", new.run(again.splitlines()[-1], check=73))
             new.run("aragora backup keygen --out /root/other.key")
             new.run("aragora restore --configuration --from /mnt/backups --identity /root/other.key --to /root/none", check=65)
@@ -162,9 +156,9 @@ class Runbook(unittest.TestCase):
             self.assertIn("before", self.names(machine, "-d new"))
             self.type(machine, WITHOUT, only=[2])
             # What fails on the way must end the recovery, not the log.
-            user, whole = self.sections[WITHOUT][3]
+            whole = self.book.sections[WITHOUT][3]
             machine.run("cd /var/lib/postgresql/15; mv log/*[0-9A-F] /root; mkdir kept; mv log kept; mkdir -m 700 log; cp kept/log/base.tar.zst log; chown -R postgres log; for name in /root/0*; do mkdir log/$(basename $name); done; chmod -R a+rX log")
-            failed = machine.run(whole, user=user, check=None)
+            failed = machine.run(whole.text, user=whole.user, check=None)
             self.assertNotIn("count", failed)
             log = machine.path("/var/lib/postgresql/15/look.log").read_text()
             self.assertIn("exit code 200", log)
@@ -201,17 +195,6 @@ class Runbook(unittest.TestCase):
             self.assertEqual(len(list(database.parent.glob("aragora.db.pre-restore-*"))), 1)
             self.type(machine, WITHOUT, only=[4])
             self.assertEqual(machine.path("/root/aragora.db").read_bytes()[:15], b"SQLite format 3")
-
-    @classmethod
-    def tearDownClass(cls):
-        if len(cls.ran_tests) == 4:
-            missing = [(title, number) for title, blocks in cls.sections.items() for number in range(len(blocks)) if (title, number) not in cls.ran]
-            assert not missing, f"nobody typed {missing}"
-
-    ran_tests = set()
-
-    def setUp(self):
-        self.ran_tests.add(self.id())
 
 
 if __name__ == "__main__":
