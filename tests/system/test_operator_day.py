@@ -1,0 +1,156 @@
+"""The first day of an operator, typed as README says: from a signed apt repository to the purge, on a machine that booted, with
+nginx, PostgreSQL, Redis, a provider of models on loopback, and the next release, with a migration of its own, in the repository."""
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import tempfile
+
+from machine import Machine
+from runbooks import Book, RunbookTests
+from support import BINARY, SOURCE, main
+from test_incidents import PROVIDERS
+from test_release import gpg, make_key, run
+
+HOST = "aragora.example.org"
+TITLE = "An operator's first day"
+PRESET = pathlib.Path(BINARY).parents[1].name
+NEXT = pathlib.Path(BINARY).parents[1] / "tests/aragora_next"
+README = Book("../../README.md")
+
+
+def repository(folder):
+    """This release as scripts/release makes it, and beside it the next one."""
+    keys = make_key(folder, "releases of a test")
+    run("minisign", "-G", "-W", "-p", folder / "minisign.pub", "-s", folder / "minisign.key")
+    run(SOURCE / "scripts/release", "--minisign-key", folder / "minisign.key", "--gpg-key", keys / "secret", "--preset", PRESET, "--output", folder / "release", "--dirty")
+    apt = folder / "release/apt"
+    run(SOURCE / "scripts/package", folder, PRESET, env={**os.environ, "PACKAGE_VERSION": "9.1.0"})
+    run("dpkg-deb", "-R", folder / "aragora_9.1.0_amd64.deb", folder / "next")
+    run("strip", "-o", folder / "next/usr/bin/aragora", NEXT)
+    run("bash", "-c", "find . -type f -not -path './DEBIAN/*' -printf '%P\\0' | xargs -0 md5sum >DEBIAN/md5sums", cwd=folder / "next")
+    run("dpkg-deb", "-Z", "gzip", "-b", folder / "next", apt / "aragora_9.1.0_amd64.deb")
+    for name in ("Packages.gz", "Release.gpg", "InRelease", "Release"):
+        (apt / name).unlink()
+    run("bash", "-c", "apt-ftparchive packages . >Packages && gzip -9nk Packages && apt-ftparchive release . >../Release && mv ../Release Release", cwd=apt)
+    gpg(keys, "--output", apt / "InRelease", "--clearsign", apt / "Release")
+    return apt
+
+
+class OperatorDay(RunbookTests):
+    books = [README]
+
+    @classmethod
+    def setUpClass(cls):
+        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="aragora-day-", dir="/var/tmp")))
+        apt = repository(folder)
+        cls.machine = Machine(installed=False)
+        cls.addClassCleanup(cls.machine.__exit__)
+        cls.machine.install_postgresql()
+        shutil.copytree(apt, cls.machine.path("/srv/apt"))
+        cls.machine.run("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* && mkdir -p /etc/apt/keyrings && cp /srv/apt/aragora-archive-keyring.pgp /etc/apt/keyrings")
+        sources = cls.machine.path("/srv/apt/aragora.sources").read_text()
+        cls.machine.path("/etc/apt/sources.list.d/aragora.sources").write_text(re.sub("(?m)^URIs: .*", "URIs: file:/srv/apt/", sources))
+        cls.provider()
+        cls.certificate()
+
+    @classmethod
+    def provider(cls):
+        """What the administrator has been given: a key, and for this test an address of a provider that is not the internet."""
+        run, path = cls.machine.run, cls.machine.path
+        key = f"sk-ant-api03-{secrets.token_hex(20)}"
+        path("/root/anthropic.key").write_text(key + "\n")
+        path("/root/redis.url").write_text("redis://127.0.0.1:6379/0\n")
+        path("/root/providers.py").write_text(PROVIDERS)
+        run(f"mkdir /run/provider; echo '401 {key}' >/run/provider/9000; systemctl start redis-server; systemd-run -q /usr/bin/python3 /root/providers.py 9000")
+
+    @classmethod
+    def certificate(cls):
+        """As certbot would have left it, of an authority that this machine trusts."""
+        live = f"/etc/letsencrypt/live/{HOST}"
+        cls.machine.run(f"""mkdir -p {live} /etc/nginx/conf.d; cd {live}; echo '127.0.0.1 {HOST}' >>/etc/hosts
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj /CN={HOST} -addext subjectAltName=DNS:{HOST} -keyout privkey.pem -out fullchain.pem 2>/dev/null
+            cp fullchain.pem /usr/local/share/ca-certificates/aragora.crt; update-ca-certificates >/dev/null 2>&1; rm -f /etc/nginx/sites-enabled/*; systemctl start nginx""")
+
+    def type(self, *numbers, **how):
+        return README.type(self.machine.run, TITLE, numbers, **how)
+
+    def sql(self, text):
+        return self.machine.run(f"cd /; psql -qAt -d aragora -c \"{text}\"", user="postgres").strip()
+
+    def test_the_day(self):
+        machine, run = self.machine, self.machine.run
+        self.type(0, 1)
+        self.assertEqual(run("systemctl is-active aragora", check=3).strip(), "inactive")
+        self.type(2)
+        run("sed -i 's|^\\[providers\\]|[providers]\\nanthropic_base_url = \"http://127.0.0.1:9000\"|' /etc/aragora/aragora.toml")
+        self.type(3, 4)
+        machine.wait(machine.ready)
+        debates = int(self.sql("SELECT count(*) FROM debates"))
+        self.type(5)
+        self.assertEqual(int(self.sql("SELECT count(*) FROM debates")), debates, "the test debate was deleted")
+        self.the_night()
+        self.type(6)
+        self.the_checklist(machine.path("/root/checklist.md").read_text())
+        self.the_next_release()
+        self.and_back()
+        self.type(9)
+        self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
+        self.assertEqual(run("ls -d /etc/aragora /usr/bin/aragora 2>/dev/null", check=2), "")
+
+    def the_night(self):
+        """The timer itself fires, at a time that comes sooner."""
+        run = self.machine.run
+        before = run("aragora backup list --json | grep -c '\"full\"' || true")
+        run("""mkdir -p /etc/systemd/system/aragora-backup.timer.d
+            printf '[Timer]\\nOnCalendar=\\nOnCalendar=*:*:*\\nRandomizedDelaySec=0\\nAccuracySec=1s\\n' >/etc/systemd/system/aragora-backup.timer.d/soon.conf
+            systemctl daemon-reload; systemctl restart aragora-backup.timer""")
+        self.machine.wait(lambda: self.machine.shows("aragora-backup", "ExecMainStartTimestampMonotonic") not in ("", "0"), 30)
+        run("rm -r /etc/systemd/system/aragora-backup.timer.d; systemctl daemon-reload; systemctl restart aragora-backup.timer")
+        self.machine.wait(lambda: self.machine.shows("aragora-backup", "ActiveState") == "inactive", 90)
+        self.assertEqual(self.machine.shows("aragora-backup", "Result"), "success")
+        self.assertNotEqual(run("aragora backup list --json | grep -c '\"full\"' || true"), before)
+
+    def the_checklist(self, report):
+        self.report = report
+        self.assertIn("aragora", report)
+        kept = os.environ.get("KEEP_CHECKLIST")
+        if kept:
+            pathlib.Path(kept).write_text(report)
+
+    def the_next_release(self):
+        """Nobody who asks is refused from the installation to the restart, and what was written then is there after the way back, too."""
+        run = self.machine.run
+        run("""cat >/root/load.sh <<'END'
+token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
+while [ ! -e /root/enough ]; do
+  curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8080/api/health
+  curl -s -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "load", "rounds": 0}' -o /root/answer -w '%{http_code}\\n' http://127.0.0.1:8080/api/debates
+  sed -n 's/.*"debate_id":"\\([^"]*\\)".*/\\1/p' /root/answer >>/root/acknowledged; sleep 0.2
+done >/root/codes
+END
+systemd-run -q --unit=load bash /root/load.sh""")
+        self.machine.wait(lambda: run("cat /root/acknowledged 2>/dev/null || true").strip())
+        before = self.machine.shows("aragora", "MainPID")
+        self.type(7)
+        self.machine.wait(self.machine.ready)
+        self.assertNotEqual(self.machine.shows("aragora", "MainPID"), before)
+        self.assertIn("9.1.0", run("curl -s http://127.0.0.1:8080/api/health"))
+        run("touch /root/enough; while systemctl -q is-active load; do sleep 0.1; done")
+        codes = run("sort /root/codes | uniq -c")
+        self.assertEqual(set(re.findall(r"(\d+)\n", codes)) - {"200"}, set(), codes)
+        self.acknowledged = set(run("cat /root/acknowledged").split())
+        self.assertGreater(len(self.acknowledged), 5)
+
+    def and_back(self):
+        run = self.machine.run
+        self.type(8)
+        self.machine.wait(self.machine.ready)
+        self.assertIn('"0.1', run("curl -s http://127.0.0.1:8080/api/health"))
+        there = set(self.sql("SELECT id FROM debates").split())
+        self.assertEqual(self.acknowledged - there, set())
+
+
+if __name__ == "__main__":
+    main()
