@@ -372,7 +372,7 @@ const std::vector<Assembly::Taker>& Assembly::takers() {
        [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
       {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
       {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kReportRate, key::kHandshakeRate, key::kRefreshRate},
+        key::kReportRate, key::kHandshakeRate, key::kRefreshRate, key::kLogAccess},
        [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
       {{key::kJwtSecret, key::kJwtPrevious, key::kApiToken, key::kMetricsToken},
        [](Parts& parts, const config::Config& config) { parts.reloadTokens(config); }},
@@ -410,8 +410,8 @@ void Assembly::start() {
   parts.listener.start();
   parts.backups.start();
   parts.problem_watch.start();
-  log::info("aragora {} listens on {} ({}, {})", kVersion, parts.report.listensOn(),
-            parts.config.text(key::kEnvironment), database::describe(parts.target));
+  log::tell(log::Event::Started, log::Level::Info, "aragora {} listens on {} ({}, {})", kVersion,
+            parts.report.listensOn(), parts.config.text(key::kEnvironment), database::describe(parts.target));
   if (const auto most = parts.listener.mostConnections();
       most < static_cast<std::size_t>(parts.config.integer(key::kMaxConnections)))
     log::warning("at most {} are taken: no more files may be open (LimitNOFILE)", counted(most, "connection"));
@@ -432,11 +432,12 @@ Assembly::Reloaded Assembly::reload(const std::function<config::Loaded()>& load,
     parts_->shown_settings.set(settingsInEffect(parts_->config, fresh.config));
     result.applied = appliedAtOnce(std::exchange(parts_->current, fresh.config), fresh.config);
     result.after_restart = needingARestart(parts_->config, fresh.config);
-    log::info("configuration reloaded{}{}", result.applied.empty() ? "" : ": ", join(result.applied, ", "));
+    log::tell(log::Event::Reloaded, log::Level::Info, "configuration reloaded{}{}", result.applied.empty() ? "" : ": ",
+              join(result.applied, ", "));
     if (!result.after_restart.empty())
       log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
   } catch (const Error& error) {
-    log::error("the configuration was not reloaded: {}", error.what());
+    log::tell(log::Event::ReloadRefused, log::Level::Error, "the configuration was not reloaded: {}", error.what());
     result.refused = error;
   }
   systemd::notifyReady(parts_->report.statusLine());
@@ -472,7 +473,7 @@ void Assembly::stop() {
   parts.backups.stop();
   parts.memory.stop();
   parts.prober.stop();
-  log::info("stopped");
+  log::tell(log::Event::Stopped, log::Level::Info, "stopped");
 }
 
 }  // namespace aragora::daemon

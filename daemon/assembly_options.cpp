@@ -41,6 +41,7 @@ web::GuardSettings guardSettings(const config::Config& config) {
   }
   settings.per_minute = perMinute(config);
   settings.step_up = config.production();
+  settings.access_log = config.flag(key::kLogAccess);
   return settings;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/self_report.h"
 
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/crypto/password.h"
@@ -35,6 +36,7 @@ void SelfReport::collect(metrics::Registry& registry) const {
   gauge("aragora_audit_log_broken", of_.audit_watch.broken());
   if (const Micros ends = of_.certificate_ends; ends > 0)
     gauge("aragora_tls_certificate_expiry_timestamp_seconds", ends / 1'000'000);
+  registry.countTo("aragora_log_dropped_total", static_cast<double>(log::dropped()));
   collectBackends(registry);
   lifecycle::collectProcessMetrics(registry, of_.host);
   of_.recovery.collect(registry);

@@ -126,6 +126,7 @@ int serve(const std::function<config::Loaded()>& load) {
     if (stops(signal)) stopping.turn();
     inbox.put({signal, fmt::format("signal:{}", signal == SIGHUP ? "SIGHUP" : std::to_string(signal))});
   });
+  log::Service logging;
   // Thousands of short-lived threads must not each get an arena.
   ::mallopt(M_ARENA_MAX, 4);
   raiseOpenFileLimit();
@@ -141,7 +142,8 @@ int serve(const std::function<config::Loaded()>& load) {
   while (true) {
     auto errand = inbox.take();
     if (stops(errand.signal)) {
-      log::info("stopping on signal {}", errand.signal);
+      log::tell(log::Event::Stopping, log::Level::Info, "stopping on signal {}", errand.signal);
+      logging.leaveJournal();
       running.control.reset();
       running.assembly->stop();
       return 0;

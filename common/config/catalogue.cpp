@@ -131,6 +131,8 @@ const std::vector<Setting>& table() {
                         "Least important level that is logged.")),
       reloadable(choice(kLogFormat, {"ARAGORA_LOG_FORMAT"}, "text", {"text", "json"},
                         "One line of text or one JSON object an event.")),
+      reloadable(typed(Type::Flag, kLogAccess, {"ARAGORA_LOG_ACCESS"}, "true",
+                       "A line for each request, of level info: method, route, status, bytes, duration, client, id.")),
       reloadable(
           secret(kMetricsToken, {"ARAGORA_METRICS_TOKEN"}, "",
                  "Bearer token for GET /metrics. Without one only loopback addresses may read metrics in production.")),

@@ -67,6 +67,7 @@ inline constexpr std::string_view kHandshakeRate = "server.handshake_rate_limit"
 inline constexpr std::string_view kRefreshRate = "server.refresh_rate_limit";
 inline constexpr std::string_view kLogLevel = "log.level";
 inline constexpr std::string_view kLogFormat = "log.format";
+inline constexpr std::string_view kLogAccess = "log.access";
 inline constexpr std::string_view kMetricsToken = "metrics.token";
 inline constexpr std::string_view kDatabaseUrl = "database.url";
 inline constexpr std::string_view kDatabaseRequired = "database.required";

@@ -137,6 +137,7 @@ const std::vector<Series>& catalogue() {
       {"aragora_host_filesystem_free_bytes", G, "place", "What is free there for others than root."},
       {"aragora_host_network_receive_bytes_total", C, "device", "Bytes that a network device received."},
       {"aragora_host_network_transmit_bytes_total", C, "device", "Bytes that a network device sent."},
+      {"aragora_log_dropped_total", C, "", "Lines of the log that found no room: nobody reads as fast as they come."},
       {"aragora_metrics_dropped_total", C, "family",
        "What was not recorded because its family has too many series; a bug of ours."},
       {"aragora_build_info", G, "version, commit", "Always 1."},

@@ -87,12 +87,13 @@ database::Statement Debates::insertionOf(const Event& event, const std::string& 
 
 std::vector<database::Statement> Debates::creationOf(const Debate& debate) const {
   std::string hash;
-  const Event event{debate.id,
-                    1,
-                    0,
-                    "",
-                    debate.created_at,
-                    DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed}};
+  const Event event{
+      debate.id,
+      1,
+      0,
+      "",
+      debate.created_at,
+      DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
        "owner_id, created_at, updated_at, last_seq) "

@@ -42,6 +42,7 @@ struct Debate {
     std::int64_t place = 0;
   };
   std::optional<Batch> batch;  // that creates it; not read back
+  std::string request_id{};    // likewise; its first event has it
 
   bool finished() const { return isFinal(status); }
 };

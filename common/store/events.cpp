@@ -30,11 +30,13 @@ Role roleOf(const json::object& payload) {
 // One writer a kind; the readers below take what these make.
 struct Writer {
   json::object operator()(const DebateCreated& event) const {
-    return {{"task", event.task},
-            {"agents", toArray(event.agents)},
-            {"rounds", event.rounds},
-            {"consensus", event.consensus},
-            {"seed", event.seed}};
+    json::object payload{{"task", event.task},
+                         {"agents", toArray(event.agents)},
+                         {"rounds", event.rounds},
+                         {"consensus", event.consensus},
+                         {"seed", event.seed}};
+    if (!event.request_id.empty()) payload["request_id"] = event.request_id;
+    return payload;
   }
   json::object operator()(const DebateStarted& event) const {
     return {{"task", event.task}, {"seats", toArray(event.seats)}, {"rounds", event.rounds}};
@@ -124,8 +126,9 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
   const auto status = parseDebateStatus(jsonTextOr(object, "status", ""));
   switch (kind) {
     case 0:
-      return DebateCreated{jsonTextOr(object, "task", ""), texts(object, "agents"), jsonIntegerOr(object, "rounds", 0),
-                           jsonTextOr(object, "consensus", ""), jsonIntegerOr(object, "seed", 0)};
+      return DebateCreated{jsonTextOr(object, "task", ""),     texts(object, "agents"),
+                           jsonIntegerOr(object, "rounds", 0), jsonTextOr(object, "consensus", ""),
+                           jsonIntegerOr(object, "seed", 0),   jsonTextOr(object, "request_id", "")};
     case 1:
       return DebateStarted{jsonTextOr(object, "task", ""), texts(object, "seats"), jsonIntegerOr(object, "rounds", 0)};
     case 2:

@@ -18,6 +18,7 @@ struct DebateCreated {
   std::int64_t rounds = 0;
   std::string consensus;
   std::int64_t seed = 0;
+  std::string request_id{};  // of the request that asked for it; for the log, not shown
 };
 struct DebateStarted {
   std::string task;

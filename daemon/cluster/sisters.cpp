@@ -181,12 +181,12 @@ void Sisters::tellState() {
   const bool works = now == LinkState::Connected;
   if (std::exchange(told_works_, works) == works) return;
   if (works)
-    log::info("Redis answers again");
+    log::tell(log::Event::RedisState, log::Level::Info, "Redis answers again");
   else
-    log::warning(
-        "Redis is {} ({}): until it is back each instance counts limits for itself and reads the database for "
-        "what the others do",
-        redis::name(now), reason_);
+    log::tell(log::Event::RedisState, log::Level::Warning,
+              "Redis is {} ({}): until it is back each instance counts limits for itself and reads the database for "
+              "what the others do",
+              redis::name(now), reason_);
 }
 
 }  // namespace aragora::cluster

@@ -183,6 +183,7 @@ bool Engine::launch(const std::string& id) {
 }
 
 void Engine::runOne(const std::string& id, Running& running) {
+  const log::Scope scope({"", id});
   try {
     if (auto lease = services_.leases.acquire(id, options_.lease)) {
       {

@@ -49,7 +49,8 @@ void ProviderCalls::tried(const Place& place, std::int64_t attempt) {
 void ProviderCalls::start(Inquiry inquiry) {
   const auto attempt = ++attempts_[inquiry.place];
   try {
-    threads_.emplace_back([this, inquiry, attempt, stop = interrupt::minded()] {
+    threads_.emplace_back([this, inquiry, attempt, stop = interrupt::minded(), about = log::about()] {
+      const log::Scope scope(about);
       ::pthread_setname_np(::pthread_self(), "debate call");
       const interrupt::Minding minding(stop);
       make(inquiry, attempt);
@@ -125,6 +126,12 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   }
   services_.debates.recordResult(call);
   const bool done = call.state == store::CallState::Done;
+  if (done)
+    log::debug("{} answered ({}, {}) after {:.1f} s", place.seat, store::name(place.phase), call.model,
+               secondsSince(started));
+  else
+    log::info("{} did not answer ({}) after {:.1f} s: {}", place.seat, store::name(place.phase), secondsSince(started),
+              call.error);
   services_.metrics.observe("aragora_agent_latency_seconds", secondsSince(started), {{"agent", call.provider}});
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});

@@ -1,6 +1,7 @@
 #include "daemon/debate/runner.h"
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/provider_calls.h"
 #include "daemon/wire/events.h"
@@ -81,6 +82,7 @@ class Run {
   // What was recorded by others since: the audience speaks at any instance.
   void catchUp(std::int64_t events) {
     for (const auto& event : services_.debates.events(debate_.id, last_seq_, events)) {
+      if (const auto* created = std::get_if<store::DebateCreated>(&event.body)) log::setRequest(created->request_id);
       protocol_.recorded(event);
       last_seq_ = event.seq;
     }
@@ -135,6 +137,8 @@ class Run {
     if (ended.status == store::DebateStatus::Completed)
       services_.metrics.count("aragora_debates_completed_total", {{"outcome", ended.outcome}});
     if (ended.status == store::DebateStatus::Failed) services_.metrics.count("aragora_debate_failures_total");
+    log::tell(log::Event::DebateEnded, log::Level::Info, "debate {} ended: {}, {}, after {:.1f} s", debate_.id,
+              store::name(ended.status), ended.outcome, ended.seconds);
     if (ended.consensus_reached) services_.metrics.count("aragora_consensus_reached_total");
     return false;
   }

@@ -102,7 +102,8 @@ void AuditWatch::compare(database::Connection& connection) {
   }
   if (!said || broken_) return;
   broken_ = true;
-  log::error("the audit log was cut or replaced: {}; see: aragora audit verify", *said);
+  log::tell(log::Event::AuditLogBroken, log::Level::Error,
+            "the audit log was cut or replaced: {}; see: aragora audit verify", *said);
 }
 
 // Somebody may have looked at it meanwhile: `aragora audit accept`.

@@ -22,7 +22,7 @@ Backups::Backups(backup::ContinuousOptions options, bool continuous, metrics::Re
   options_.on_failure = [this](const std::string& reason) {
     if (stopping_.turned()) return;
     metrics_.count("aragora_backup_failures_total");
-    log::error("backup: {}; tried again after the interval", reason);
+    log::tell(log::Event::BackupFailed, log::Level::Error, "backup: {}; tried again after the interval", reason);
   };
 }
 

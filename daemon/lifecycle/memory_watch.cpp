@@ -111,10 +111,10 @@ void MemoryWatch::look() {
   scarce_ = now;
   const auto share = fmt::format("{:.0f} % of the {} bytes that it may have are used", use.share() * 100, use.limit);
   if (now)
-    log::warning("memory is scarce: {}; new work is refused (503) until it is below {:.0f} %", share,
-                 kEnoughBelow * 100);
+    log::tell(log::Event::MemoryState, log::Level::Warning,
+              "memory is scarce: {}; new work is refused (503) until it is below {:.0f} %", share, kEnoughBelow * 100);
   else
-    log::info("memory is enough again: {}", share);
+    log::tell(log::Event::MemoryState, log::Level::Info, "memory is enough again: {}", share);
 }
 
 }  // namespace aragora::lifecycle

@@ -77,7 +77,8 @@ void Prober::look() {
     const bool first = latest_->database == DatabaseState::Unknown;
     const auto& why = probe->read_only.empty() ? probe->away : probe->read_only;
     if (latest_->database != probe->database && !first)
-      log::warning("database: {}{}", name(probe->database), why.empty() ? "" : fmt::format(" ({})", why));
+      log::tell(log::Event::DatabaseState, log::Level::Warning, "database: {}{}", name(probe->database),
+                why.empty() ? "" : fmt::format(" ({})", why));
     latest_ = probe;
   }
   if (after_probe_) after_probe_(*probe);

@@ -4,6 +4,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/log.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "daemon/web/errors.h"
 
@@ -88,7 +89,8 @@ class Guard::Exchange : public edge::Exchange {
   Exchange(Guard& guard, edge::Request request) : guard_(guard), settings_(guard.settings_.get()) {
     static_cast<edge::Request&>(request_) = std::move(request);
     const auto given = request_.lines("x-request-id");
-    const bool usable = given.size() == 1 && validRequestId(given.front());
+    // One that looks like a secret would stand in the log and in the audit log.
+    const bool usable = given.size() == 1 && validRequestId(given.front()) && redact(given.front()) == given.front();
     request_.request_id = usable ? std::string(given.front()) : newRequestId();
     request_.client_address = request_.peer;
     inside_ = guard.router_.enter(request_.path);
@@ -145,6 +147,7 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   std::optional<Response> answerNow() override {
+    const log::Scope scope({request_.request_id, ""});
     auto caller = callerNow();
     if (!caller) return std::nullopt;
     try {
@@ -167,6 +170,7 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   Response answer() override {
+    const log::Scope scope({request_.request_id, ""});
     if (!resolved_) {
       try {
         request_.principal = guard_.authenticator_.resolve(request_);
@@ -190,7 +194,9 @@ class Guard::Exchange : public edge::Exchange {
     addHeaders(standings_, response);
     if (request_.secure)
       response.headers.emplace_back("Strict-Transport-Security", "max-age=63072000; includeSubDomains");
-    count(response, std::chrono::duration<double>(taken).count());
+    const auto seconds = std::chrono::duration<double>(taken).count();
+    count(response, seconds);
+    if (settings_->access_log && log::enabled(log::Level::Info)) tellAccess(response, seconds);
   }
 
  private:
@@ -207,6 +213,23 @@ class Guard::Exchange : public edge::Exchange {
         "aragora_rate_limit_hits_total",
         {{"endpoint", std::string(endpoint())},
          {"limit_type", std::string(refusing == standings_.end() ? kOfRoute : name(refusing->limit.bucket))}});
+  }
+
+  // The route in place of the path, no query and no header but the id: nothing that could be a secret or is long.
+  void tellAccess(const Response& response, double seconds) const {
+    const log::Scope scope({request_.request_id, ""});
+    const auto bytes = request_.head || response.upgrade ? 0 : static_cast<std::int64_t>(response.content().size());
+    const auto method = methodSeen();
+    log::writePlain(log::Level::Info,
+                    fmt::format("{} {} {} {} B {:.1f} ms {}", method, endpoint(), response.status, bytes,
+                                seconds * 1000, request_.client_address),
+                    log::Event::Access,
+                    {{"method", method},
+                     {"route", endpoint()},
+                     {"status", std::int64_t{response.status}},
+                     {"bytes", bytes},
+                     {"duration_seconds", seconds},
+                     {"client", std::string_view(request_.client_address)}});
   }
 
   bool sameOrigin(std::string_view origin) const {

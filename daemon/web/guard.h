@@ -27,6 +27,7 @@ struct GuardSettings {
   std::vector<net::Block> trusted_proxies;
   // Requests a minute of each client; 0 is no limit.
   std::map<Bucket, std::int64_t> per_minute = {{Bucket::Address, 120}};
+  bool access_log = true;
   bool step_up = false;  // administrators have to prove a second factor
 };
 

@@ -273,6 +273,7 @@ void Session::authenticate(std::string token) {
   authenticating_ = true;
   const bool accepted = shard_->services().workers.post(
       [self = shared_from_this(), secret = Secret(std::move(token))](edge::Turn turn) mutable {
+        const log::Scope scope({self->opening_.request_id, ""});
         std::optional<accounts::Principal> principal;
         bool failed = turn == edge::Turn::TooLate;
         try {
@@ -342,6 +343,7 @@ void Session::replayNext() {
   // The one reference goes to the worker and comes back with the batch, so that it is never dropped over there.
   const bool accepted = shard_->services().workers.post(
       [self = shared_from_this(), debate_id = found->first, since = found->second.last_seq](edge::Turn turn) mutable {
+        const log::Scope scope({self->opening_.request_id, debate_id});
         auto batch = turn == edge::Turn::InTime ? fetch(self->shard_->services().debates, debate_id, since) : Batch{};
         auto& context = self->shard_->context();
         net::post(context, [self = std::move(self), debate_id = std::move(debate_id), batch = std::move(batch)] {
