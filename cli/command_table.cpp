@@ -16,6 +16,7 @@ std::span<const CommandEntry> commandTable() {
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},
       {"audit", "Verify the audit log, and accept what was found against it", declareAudit},
       {"notify", "Tell people of failures; try whether they would be told", declareNotify},
+      {"support-bundle", "Write one archive for whoever helps; secrets taken out, nothing sent", declareSupportBundle},
       {"user", "Add, list, change, switch off and delete the people who may use the API", declareUser},
       {"init", "Write a first configuration and generate its secrets", declareInit},
       {"config", "Show effective settings and where they come from", declareConfig},

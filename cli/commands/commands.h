@@ -18,6 +18,7 @@ void declareDrill(CommandLine line);
 void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
 void declareNotify(CommandLine line);
+void declareSupportBundle(CommandLine line);
 void declareKey(CommandLine line);
 void declareUser(CommandLine line);
 void declareCompletion(CommandLine line);

@@ -140,6 +140,8 @@ class MailReceiver:
                             self.say("500 what?")
                 except (OSError, ssl.SSLError, AttributeError):
                     return
+                finally:
+                    self.request.close()
 
             def say(self, text):
                 self.request.sendall(text.encode() + b"\r\n")

@@ -17,6 +17,7 @@ import urllib.parse
 
 import s3_store
 from accounts import AccountTests
+from receivers import Receiver
 from support import BINARY, Authority, Cluster, Daemon, RedisServer, Sandbox, free_port, main, production_environment, strong_secret
 from test_every_command import COMMANDS, UNTIL_STOPPED
 from test_provider import Endpoint
@@ -134,6 +135,7 @@ class Deployment(AccountTests):
             cls.redis = stack.enter_context(RedisServer(password=plant("Redis password", secrets.token_urlsafe(24))))
             cls.store = stack.enter_context(s3_store.Store())
             cls.provider = stack.enter_context(Endpoint(lambda number, body: (401, {}, json.dumps({"error": {"message": f"{cls.canaries.planted['OpenAI key']} is wrong"}}).encode())))
+            cls.receiver = stack.enter_context(Receiver())
             cls.authority = stack.enter_context(Authority())
             plant("TLS key", "".join(cls.authority.key.read_text().splitlines()[1:-1]), cls.authority.key.read_text().splitlines()[1])
             cls.sandbox = stack.enter_context(Sandbox())
@@ -159,6 +161,9 @@ class Deployment(AccountTests):
                             "ARAGORA_API_TOKEN": plant("API token", secrets.token_urlsafe(32)), "ARAGORA_METRICS_TOKEN": plant("metrics token", secrets.token_urlsafe(32)),
                             "ANTHROPIC_API_KEY": plant("Anthropic key", "sk-ant-api03-" + secrets.token_hex(20)), "OPENROUTER_API_KEY": plant("OpenRouter key", "sk-or-v1-" + secrets.token_hex(20)),
                             "OPENAI_API_KEY": plant("OpenAI key", "sk-proj-" + secrets.token_hex(20)), "OPENAI_BASE_URL": cls.provider.url, "ARAGORA_DEMO": "true", "ARAGORA_LOG_LEVEL": "debug",
+                            "ARAGORA_NOTIFY_WEBHOOK_URL": f"{cls.receiver.url}/{plant('webhook address', secrets.token_urlsafe(24))}", "ARAGORA_NOTIFY_WEBHOOK_KEY": plant("webhook key", secrets.token_urlsafe(40)),
+                            "ARAGORA_NOTIFY_BACKUP_PING_URL": f"{cls.receiver.url}/{plant('backup ping', secrets.token_urlsafe(24))}", "ARAGORA_NOTIFY_DRILL_PING_URL": f"{cls.receiver.url}/{plant('drill ping', secrets.token_urlsafe(24))}",
+                            "ARAGORA_NOTIFY_SMTP_PASSWORD": plant("SMTP password", secrets.token_urlsafe(24)), "ARAGORA_NOTIFY_INTERVAL_SECONDS": "1",
                             "ARAGORA_BACKUP_DIR": str(cls.sandbox.directory / "backups"), **cls.store.environment})
         return environment
 
@@ -241,7 +246,7 @@ class Everything(Deployment):
         id = json.loads(run("backup", "list", "--json", check=0).stdout)["backups"][-1]["id"]
         boss, new = ["boss@example.org"], lambda: f"{secrets.token_hex(4)}@example.org"
         arguments = {("backup", "pin"): ["--input", id, "--reason", "x"], ("backup", "unpin"): ["--input", id], ("restore",): ["--input", "latest", "--dry-run"], ("backup", "prune"): ["--dry-run"], ("migrate", "down"): ["--to", "1", "--dry-run"],
-                     ("user", "add"): [new], ("user", "unlock"): boss, ("user", "sessions"): boss, ("user", "key", "create"): boss, ("audit", "accept"): ["--reason", "x"],
+                     ("user", "add"): [new], ("user", "unlock"): boss, ("user", "sessions"): boss, ("user", "key", "create"): boss, ("audit", "accept"): ["--reason", "x"], ("notify", "unit"): ["aragora.service"], ("support-bundle",): [lambda: "--output", lambda: str(self.sandbox.directory / secrets.token_hex(4))],
                      ("init",): ["--directory", lambda: str(self.sandbox.directory / secrets.token_hex(4))], ("backup", "keygen"): ["--out", lambda: str(self.sandbox.directory / secrets.token_hex(4))]}
         watched = self.watch_programs()
         walked = 0

@@ -38,7 +38,7 @@ class Json(unittest.TestCase):
         return document
 
     def where(self, sandbox, path):
-        return ["--directory", sandbox.directory / "etc"] if path == ("init",) else []  # never into /etc
+        return {("init",): ["--directory", sandbox.directory / "etc"], ("support-bundle",): ["--output", sandbox.directory / "bundle.tar.gz"]}.get(path, [])  # never into /etc
 
     def test_of_a_failure(self):
         with Sandbox(ARAGORA_PORT="abc") as sandbox:
@@ -61,8 +61,8 @@ class Json(unittest.TestCase):
                      ("migrate", "down"): ["--to", "1", "--dry-run"], ("user", "add"): ["ada@example.org"], ("user", "password"): ["ada@example.org"], ("user", "disable"): ["ada@example.org"],
                      ("user", "enable"): ["ada@example.org"], ("user", "role"): ["ada@example.org", "viewer"], ("user", "delete"): ["ada@example.org", "--yes"], ("config", "show"): ["server.port"], ("audit", "accept"): ["--reason", "x"],
                      **{("user", name): root for name in ("reset", "unlock", "sessions")}, ("user", "key", "create"): root, ("user", "key", "rotate"): keys[:1], ("user", "key", "revoke"): keys[1:],
-                     ("user", "mfa", "enrol"): root, ("user", "mfa", "remove"): root}
-            fails = {("reload",), ("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",), ("audit",)}
+                     ("user", "mfa", "enrol"): root, ("user", "mfa", "remove"): root, ("notify", "unit"): ["aragora.service"]}
+            fails = {("reload",), ("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",), ("audit",), ("notify",), ("notify", "test")}
             for path, _, _ in COMMANDS:
                 if path in UNTIL_STOPPED:
                     continue

@@ -237,7 +237,8 @@ class Failures(unittest.TestCase):
             self.assertNotIn(ping, made.stdout + failed.stdout + failed.stderr + state)
 
     def test_a_failure_whose_notice_failed_says_both_and_the_notice_comes_later(self):
-        with Receiver(KEY) as receiver, self.deployment(receiver, ARAGORA_BACKUP_DIR="/proc/no/such") as sandbox:
+        with Receiver(KEY) as receiver, self.deployment(receiver) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
             receiver.answers = [500] * 3
             failed = sandbox.run("backup", "create", "-q")
             self.assertIn("/proc/no", failed.stderr)
@@ -251,9 +252,12 @@ class Failures(unittest.TestCase):
             self.assertEqual([(e["kind"], e["state"]) for e in receiver.events()], [("backup", "problem")])
 
     def test_at_a_terminal_nobody_else_is_told(self):
-        with Receiver(KEY) as receiver, self.deployment(receiver, ARAGORA_BACKUP_DIR="/proc/no/such") as sandbox:
+        with Receiver(KEY) as receiver, self.deployment(receiver) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
             subprocess.run(["script", "-qec", f"{os.environ['ARAGORA_BINARY']} backup create", "/dev/null"], env=sandbox.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
             self.assertEqual(receiver.requests, [])
+            self.assertNotEqual(sandbox.run("backup", "create").returncode, 0)
+            self.assertEqual(len(receiver.requests), 1, "the same without a terminal")
 
     def test_a_drill_that_fails_and_a_configuration_that_is_wrong(self):
         with Receiver(KEY) as receiver, Receiver() as switch, self.deployment(receiver, ARAGORA_NOTIFY_DRILL_PING_URL=switch.url + "/d") as sandbox:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import unittest
 
+from receivers import Receiver
 from support import BINARY, Sandbox, main
 
 
@@ -48,13 +49,15 @@ class CannotBeWritten(unittest.TestCase):
             ("backup", "pin", "--input", id), ("backup", "forget"), ("backup", "keygen"), ("backup", "rekey"), ("restore", "--input", "latest", "--dry-run"), ("restore", "--input", "latest", "--yes"), ("restore", "--latest", "--dry-run"),
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
             ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
-            ("key", "show"), ("key", "status"), ("key", "rotate"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v")))
+            ("key", "show"), ("key", "status"), ("key", "rotate"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v"),
+            ("notify", "test"), ("notify", "unit", "aragora.service"), ("notify", "status")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)
         yield lambda: ("user", "add", "--email", f"{name()}@example.org"), None
         key = lambda: sandbox.run_json("user", "key", "create", *email, check=0)["api_key"]["id"]
         yield lambda: ("user", "key", "rotate", key()), None
         yield lambda: ("user", "key", "revoke", key()), None
         yield lambda: ("init", "--directory", sandbox.directory / name()), None
+        yield lambda: ("support-bundle", "--output", sandbox.directory / name()), None
         yield lambda: ("restore", "--configuration", "--input", "latest-configuration", "--to", sandbox.directory / name()), None
         yield lambda: ("backup", "keygen", "--out", sandbox.directory / name()), None
 
@@ -64,8 +67,9 @@ class CannotBeWritten(unittest.TestCase):
             yield from self.paths(sub, (*before, sub["name"]))
 
     def test_every_command_that_prints(self):
-        with deployment() as sandbox:
+        with Receiver() as receiver, deployment() as sandbox:
             sandbox.run("backup", "create", "--kind", "configuration", check=0)
+            sandbox.environment.update({"ARAGORA_NOTIFY_WEBHOOK_URL": receiver.url, "ARAGORA_NOTIFY_WEBHOOK_KEY": secrets.token_hex(32)})
             every = set(self.paths(json.loads(sandbox.run("completion", "json", check=0).stdout)))
             ran = set()
             for command, before in self.commands(sandbox):
@@ -87,7 +91,7 @@ class CannotBeWritten(unittest.TestCase):
                         sandbox.run(*before)
                     self.require_74(sandbox, (*arguments(), *json_too))
             # Those need what is not here (a changed migration, a database made otherwise), or a subcommand.
-            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("audit",), ("config",), ("key",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
+            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("audit",), ("config",), ("key",), ("notify",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)

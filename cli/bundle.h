@@ -1,0 +1,48 @@
+// A support bundle as it comes together: a directory of files that becomes one archive, each file redacted, bounded and
+// written down with where it came from; what could not be had is written down, too. One owner.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/base/scratch.h"
+
+namespace aragora::cli {
+
+struct Piece {
+  std::string name;       // of the file in it
+  std::string source;     // "aragora validate-env --json"
+  std::string missing{};  // why it is not there; empty when it is
+  int status = 0;         // of the program that said it
+  std::size_t bytes = 0;
+};
+
+class Bundle {
+ public:
+  // Everything together, from now on.
+  explicit Bundle(std::chrono::seconds whole) : deadline_(deadlineIn(whole)) {}
+
+  // Redacted; of more than two megabytes the end is kept.
+  void add(const std::string& name, const std::string& source, std::string text, int status = 0);
+  void miss(const std::string& name, const std::string& source, const std::string& why);
+  // What a program prints; it gets the whole environment of this process.
+  void addOutput(const std::string& name, const std::string& source, const std::vector<std::string>& argv,
+                 std::chrono::seconds patience);
+  // The end of a file.
+  void addFile(const std::string& name, const fs::path& path);
+
+  const std::vector<Piece>& pieces() const { return pieces_; }
+  json::object contents() const;
+  // With contents.json in it; mode 0600. Error(CannotCreate) when there is such a file.
+  void write(const fs::path& archive);
+
+ private:
+  fs::path place(const std::string& name) const;
+  Deadline deadline_;
+  TemporaryDirectory directory_;
+  std::vector<Piece> pieces_;
+};
+
+}  // namespace aragora::cli

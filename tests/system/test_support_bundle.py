@@ -1,0 +1,102 @@
+"""The support bundle: what is in it, with everything alive and with everything dead, and that no secret is."""
+import json
+import os
+import secrets
+import subprocess
+import tarfile
+import time
+import unittest
+import urllib.parse
+import uuid
+
+from receivers import Receiver
+from support import Daemon, Sandbox, free_port, main, sqlite_deployment, strong_secret
+from test_canaries import Canaries, password
+
+PIECES = {"version.json", "settings.json", "checks.json", "migrations.json", "backups.json", "backup-status.json", "drills.json", "keys.json", "notify.json"}
+
+
+class Bundle:
+    def __init__(self, sandbox, *arguments, **environment):
+        self.file = sandbox.directory / f"case-{secrets.token_hex(4)}.tar.gz"
+        started = time.monotonic()
+        self.result = sandbox.run("support-bundle", "--output", self.file, *arguments, "--json", check=0, timeout=180, **environment)
+        self.seconds = time.monotonic() - started
+        self.document = json.loads(self.result.stdout)
+        self.files = {}
+        with tarfile.open(self.file) as archive:
+            for member in archive.getmembers():
+                assert member.isfile() or member.isdir(), member
+                assert not member.name.startswith(("/", "..")) and member.mode & 0o077 == 0, member
+                if member.isfile():
+                    self.files[member.name.split("/", 1)[1]] = archive.extractfile(member).read()
+
+    def json(self, name):
+        return json.loads(self.files[name])
+
+    def missing(self):
+        return {one["name"]: one["why"] for one in self.json("contents.json")["not_taken"]}
+
+
+class SupportBundle(unittest.TestCase):
+    def programs(self, sandbox, journal):
+        """systemd's, which a test's machine may not run: what they say has secrets in it."""
+        directory = sandbox.directory / "programs"
+        sandbox.write("programs/journal.txt", journal)
+        sandbox.write("programs/journalctl", f'#!/bin/sh\nexec cat "{directory}/journal.txt"\n', 0o755)
+        sandbox.write("programs/systemctl", '#!/bin/sh\necho "Id=aragora.service\nActiveState=failed"\n', 0o755)
+        return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+    def test_it_has_what_is_said_of_a_living_daemon_and_no_secret_wherever_it_was_planted(self):
+        canaries = Canaries()
+        plant = canaries.plant
+        database, ping = plant("database password", password()), plant("ping", str(uuid.uuid4()))
+        token, unset, metrics = plant("API token", strong_secret()), plant("a key of a provider", "sk-ant-api03-" + secrets.token_hex(20)), plant("metrics token", strong_secret())
+        credential = plant("a credential", secrets.token_urlsafe(32))
+        with Receiver() as receiver, sqlite_deployment(ARAGORA_API_TOKEN=token, ARAGORA_METRICS_TOKEN=metrics, ARAGORA_NOTIFY_BACKUP_PING_URL=f"{receiver.url}/{ping}") as sandbox:
+            plant("encryption key", sandbox.environment["ARAGORA_ENCRYPTION_KEY"], bytes.fromhex(sandbox.environment["ARAGORA_ENCRYPTION_KEY"]))
+            toml = sandbox.write("aragora.toml", f'[auth]\njwt_secret = "{plant("JWT secret", secrets.token_urlsafe(40))}"\n[notify]\nsmtp_password = "{plant("SMTP password", password())}"\n')
+            sandbox.write("credentials/OPENROUTER_API_KEY", credential)
+            sandbox.environment.update({"ARAGORA_CONFIG": str(toml), "CREDENTIALS_DIRECTORY": str(sandbox.directory / "credentials"), "SOMEBODY_ELSES_SECRET": unset})
+            sandbox.run("backup", "create", check=0)
+            escaped = urllib.parse.quote(database, safe="")
+            lines = [f"connecting to postgresql://aragora:{escaped}@db/aragora", f"host=db user=aragora password='{database}' dbname=aragora", f"Authorization: Bearer {token}", f"x-api-key: {unset}", f"GET /{ping} failed",
+                     f'{{"token": "{metrics}"}}', f"the key is {sandbox.environment['ARAGORA_ENCRYPTION_KEY']}!", f"login {canaries.planted['SMTP password']}", f"?key={urllib.parse.quote(canaries.planted['SMTP password'], safe='')}", f"{credential} in the middle", "an ordinary line stays"]
+            log = sandbox.write("app.log", "\n".join(lines) + "\n" + "x" * 3_000_000 + "\n" + "\n".join(lines) + "\n")
+            path = self.programs(sandbox, "\n".join(f"2026-11-28T02:30:01+0000 host aragora[7]: {line}" for line in lines) + "\n")
+            with Daemon(sandbox) as daemon:
+                bundle = Bundle(sandbox, "--log", log, ARAGORA_PORT=str(daemon.port), **path)
+            self.assertEqual(bundle.file.stat().st_mode & 0o777, 0o600)
+            for name, data in {**bundle.files, "output": bundle.result.stdout.encode() + bundle.result.stderr.encode()}.items():
+                self.assertEqual(canaries.found(data), set(), f"{name}:\n{data.decode(errors='replace')[:3000]}")
+            self.assertLessEqual(PIECES | {"metrics.txt", "health.json", "ready.json", "units.txt", "logs/aragora.service.txt", "logs/1-app.log", "contents.json"}, set(bundle.files), bundle.missing())
+            self.assertEqual(bundle.json("settings.json")["settings"]["auth.jwt_secret"]["origin"], f"{toml}:2")
+            self.assertIn(b"aragora_backup_count", bundle.files["metrics.txt"])
+            self.assertEqual(bundle.json("health.json")["status"], "healthy")
+            self.assertEqual(len(bundle.json("backups.json")["backups"]), 1)
+            self.assertIn("checks_total", bundle.json("checks.json"))
+            self.assertIn(b"an ordinary line stays", bundle.files["logs/aragora.service.txt"])
+            self.assertTrue(bundle.files["logs/1-app.log"].startswith(b"[the first "))
+            self.assertLess(len(bundle.files["logs/1-app.log"]), 2_200_000)
+            self.assertEqual({one["name"] for one in bundle.json("contents.json")["taken"]}, set(bundle.files) - {"contents.json"})
+            self.assertEqual(receiver.paths(), [f"/{ping}/start", f"/{ping}"], "nothing goes out but what the backup said")
+            sandbox.run("support-bundle", "--output", bundle.file, check=73)
+
+    def test_it_is_made_with_everything_dead_and_says_so(self):
+        with Sandbox(ARAGORA_ENV="production", DATABASE_URL=f"postgresql://aragora:n0t-the-sample-pw@127.0.0.1:{free_port()}/aragora", ARAGORA_PORT=str(free_port()), ARAGORA_ENCRYPTION_KEY=strong_secret()) as sandbox:
+            bundle = Bundle(sandbox, "--log", "/no/such/log", PATH="/usr/bin:/bin")
+            self.assertIn("Connection refused", bundle.missing()["metrics.txt"])
+            self.assertIn("/no/such/log", bundle.missing()["logs/1-log"])
+            self.assertEqual(bundle.json("migrations.json")["error"]["code"], "DEPENDENCY_UNREACHABLE")
+            self.assertFalse(bundle.json("checks.json")["final_valid"])
+            self.assertLess(bundle.seconds, 100)
+        with Sandbox() as sandbox:
+            sandbox.environment["ARAGORA_CONFIG"] = str(sandbox.write("broken.toml", f"[server\nport = 1\n[auth]\njwt_secret = '{(secret := strong_secret())}'\n"))
+            bundle = Bundle(sandbox)
+            self.assertTrue(bundle.json("settings.json")["problems"])
+            self.assertEqual(bundle.json("migrations.json")["error"]["code"], "CONFIG_INVALID")
+            self.assertFalse(any(secret.encode() in data for data in bundle.files.values()))
+
+
+if __name__ == "__main__":
+    main()
