@@ -33,11 +33,11 @@ void requireStartable(const config::Loaded& loaded, Occasion occasion) {
   for (const auto cause : {Code::Permission, Code::Config}) {
     if (report.exitStatus(false) == info(cause).exit_status) code = cause;
   }
+  // The reason comes last: what shows one line of a container or unit that ended shows that one.
   throw Error(code,
-              fmt::format("{}: {} failed\n  {}",
+              fmt::format("{}: {} failed ({})\n  {}",
                           occasion == Occasion::Start ? "the daemon does not start" : "the configuration is refused",
-                          counted(failures.size(), "check"), join(failures, "\n  ")),
-              config::hintToValidate());
+                          counted(failures.size(), "check"), config::hintToValidate(), join(failures, "\n  ")));
 }
 
 // Outside production the embedded database migrates itself; everything else is an operator's decision.
