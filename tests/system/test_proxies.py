@@ -119,6 +119,19 @@ class Renewal(unittest.TestCase):
         self.assertEqual(self.serial_in_place(), serial_of(self.old))
         self.assertEqual(len([path for path in self.tls.iterdir() if not path.is_symlink()]), 1, "something was left")
 
+    def test_the_one_before_is_kept_and_older_ones_go_but_nothing_that_is_not_its_own(self):
+        for name in ("private", "ABCDEF", "A" * 64):
+            self.sandbox.write(f"tls/{name}/precious", "x")
+        with Authority(HOST) as third:
+            for authority in (self.new, third, third):
+                self.renew(authority)
+                self.assertEqual(self.hook(RELOAD="true", PROBE="none").returncode, 0)
+            kept = {serial_of_file(path) for path in self.tls.glob("*/fullchain.pem")}
+            self.assertEqual(kept, {serial_of(third), serial_of(self.new)})
+            self.assertEqual(self.serial_in_place(), serial_of(third))
+        for name in ("private", "ABCDEF", "A" * 64):
+            self.assertTrue((self.tls / name / "precious").exists(), name)
+
     def test_one_that_is_in_place_already_is_no_mistake_and_the_key_is_kept_private(self):
         self.assertIn("does not show it", self.hook(RELOAD="true", PROBE="127.0.0.1:1", PATIENCE="1").stderr)
         for name, mode in (("privkey.pem", 0o640), ("combined.pem", 0o640), ("fullchain.pem", 0o644), (".", 0o750)):
