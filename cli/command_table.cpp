@@ -10,7 +10,7 @@ std::span<const CommandEntry> commandTable() {
       {"reload", "Have the running daemon read its configuration anew, and say what came of it", declareReload},
       {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
-      {"verify", "Prove the live data: schema, integrity, chains, key, ratings", declareVerify},
+      {"verify", "Prove the live data, or look at a running deployment (--url)", declareVerify},
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},

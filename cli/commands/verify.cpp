@@ -2,6 +2,7 @@
 
 #include "cli/audit_witnesses.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/verify_url.h"
 #include "cli/key_places.h"
 #include "cli/output/shown_progress.h"
 #include "common/base/text.h"
@@ -76,6 +77,15 @@ int verifyData(Context& context) {
 }
 }  // namespace
 
-void declareVerify(CommandLine line) { line.run(verifyData); }
+void declareVerify(CommandLine line) {
+  auto options = std::make_shared<VerifyUrlOptions>();
+  declareUrl(line, *options, "Look at a running deployment from outside instead");
+  line.flag("--quick", options->quick, "With --url: health and readiness only");
+  line.run([options](Context& context) {
+    requireUrl(*options);
+    if (options->url) return verifyUrl(context, *options);
+    return verifyData(context);
+  });
+}
 
 }  // namespace aragora::cli

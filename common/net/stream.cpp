@@ -5,6 +5,7 @@
 #include <Poco/Net/SSLException.h>
 #include <Poco/Net/SecureStreamSocket.h>
 #include <Poco/Net/StreamSocketImpl.h>
+#include <Poco/Net/X509Certificate.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -171,6 +172,19 @@ Stream::~Stream() = default;
 void Stream::startTls(std::shared_ptr<const TlsContext> tls, const Limits& limits) {
   target_.tls = std::move(tls);
   socket_->startTls(limits, endOf(limits));
+}
+
+std::optional<PeerCertificate> Stream::peer() const {
+  if (!socket_->secure) return std::nullopt;
+  try {
+    const auto shown = socket_->secure->peerCertificate();
+    const auto micros = [](const Poco::DateTime& at) { return at.timestamp().epochMicroseconds(); };
+    return PeerCertificate{printable(shown.subjectName(), 300), printable(shown.issuerName(), 300),
+                           micros(shown.validFrom()), micros(shown.expiresOn())};
+  } catch (const Poco::Exception& error) {
+    socket_->fail(Cause::Malformed,
+                  fmt::format("its certificate cannot be read ({})", printable(error.displayText(), 120)));
+  }
 }
 
 std::size_t Stream::read(char* buffer, std::size_t size, const Limits& limits) {

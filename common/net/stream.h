@@ -20,6 +20,14 @@ struct Target {
   std::string text() const;                         // "host:port", or "unix:/path"
 };
 
+// What the other side showed of itself.
+struct PeerCertificate {
+  std::string subject;
+  std::string issuer;
+  Micros not_before = 0;
+  Micros not_after = 0;
+};
+
 class Stream {
  public:
   // Connects to the first address of the name that answers.
@@ -31,6 +39,7 @@ class Stream {
   const Target& target() const { return target_; }
   // From here on (STARTTLS); nothing may have come that belongs to what follows.
   void startTls(std::shared_ptr<const TlsContext> tls, const Limits& limits);
+  std::optional<PeerCertificate> peer() const;  // nullopt in clear
   // At least one byte; 0 when the other side ended it.
   std::size_t read(char* buffer, std::size_t size, const Limits& limits);
   // What is there already; nullopt when nothing is, 0 when the other side ended it. Never waits.

@@ -8,8 +8,12 @@
 
 namespace aragora::net {
 
+// The last two verify nothing, and nothing may be said over them: they are for looking at what a server shows.
+enum class TlsPurpose { Speak, LookAtCertificate, TryOldProtocols };
+
 struct TlsOptions {
   std::string authorities;  // a PEM file; empty: the system's, or SSL_CERT_FILE and SSL_CERT_DIR
+  TlsPurpose purpose = TlsPurpose::Speak;
   auto operator<=>(const TlsOptions&) const = default;
 };
 

@@ -1,0 +1,134 @@
+#include "cli/commands/verify_url.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "common/base/redact.h"
+#include "common/base/text.h"
+#include "common/config/secret_file.h"
+#include "common/probe/visit.h"
+
+namespace aragora::cli {
+
+namespace {
+constexpr auto kQuickly = std::chrono::milliseconds(5000);
+
+Mark markOf(probe::Outcome outcome) {
+  switch (outcome) {
+    case probe::Outcome::Proved:
+      return Mark::Ok;
+    case probe::Outcome::Failed:
+      return Mark::Failure;
+    case probe::Outcome::Warning:
+    case probe::Outcome::Unverified:
+      return Mark::Warning;
+  }
+  return Mark::Failure;
+}
+
+net::Url urlOf(const std::string& text) {
+  auto url = net::Url::parse(text);
+  if (!url || (url->scheme != "http" && url->scheme != "https") || !url->user_info.empty() || !url->query.empty())
+    throw Error(Code::Usage, "--url takes the address of a deployment", "for example https://aragora.example.org");
+  return *url;
+}
+
+// Never from the command line, where every user of the machine can read it.
+Secret keyOf(const VerifyUrlOptions& options) {
+  if (options.key_file) {
+    const auto read = config::readSecretFile(*options.key_file, false);
+    for (const auto& trouble : read.troubles) {
+      if (!trouble.warning)
+        throw Error(trouble.forbidden ? Code::Permission : Code::Config, "--key-file: " + trouble.message,
+                    trouble.hint);
+    }
+    if (!read.text || read.text->empty())
+      throw Error(Code::Config, fmt::format("--key-file: {} is empty", *options.key_file), "write the key into it");
+    return Secret(*read.text);
+  }
+  const char* given = std::getenv("ARAGORA_VERIFY_KEY");  // NOLINT(concurrency-mt-unsafe): nothing of ours sets it
+  return Secret(given != nullptr ? given : "");
+}
+
+probe::VisitOptions visitOf(const VerifyUrlOptions& options) {
+  probe::VisitOptions how{
+      .site = {.url = urlOf(*options.url), .key = keyOf(options), .authorities = options.authorities.value_or("")}};
+  if (const auto bad = how.site.key.reveal().find_first_not_of(
+          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=");
+      bad != std::string::npos)
+    throw Error(Code::Config, "the key has a character that no key has", "write the key alone, in one line");
+  neverShow(how.site.key.reveal());
+  if (options.clear_port) {
+    if (*options.clear_port < 1 || *options.clear_port > 65535)
+      throw Error(Code::Usage, "--http-port takes 1 to 65535");
+    how.clear_port = static_cast<std::uint16_t>(*options.clear_port);
+  }
+  how.quick = options.quick;
+  how.debate = !options.no_debate;
+  if (options.quick) {
+    how.site.deadline = deadlineIn(kQuickly);
+    how.site.each = kQuickly;
+  }
+  return how;
+}
+
+std::size_t count(const std::vector<probe::Box>& boxes, probe::Outcome outcome) {
+  return static_cast<std::size_t>(
+      std::count_if(boxes.begin(), boxes.end(), [&](const auto& box) { return box.seen.outcome == outcome; }));
+}
+}  // namespace
+
+void declareUrl(CommandLine& line, VerifyUrlOptions& options, const std::string& url_description) {
+  line.option("--url", options.url, url_description, {"URL", {}})
+      .option("--key-file", options.key_file, "With --url: a file with an API key to show", file())
+      .option("--ca", options.authorities, "With --url: trust the certificates of this PEM file", file())
+      .option("--http-port", options.clear_port, "With --url: where HTTP is to lead to HTTPS (default 80)")
+      .flag("--no-debate", options.no_debate, "With --url: hold no test debate");
+}
+
+void requireUrl(const VerifyUrlOptions& options) {
+  if (!options.url &&
+      (options.quick || options.no_debate || options.key_file || options.authorities || options.clear_port))
+    throw Error(Code::Usage, "these options belong to --url", "write: --url https://aragora.example.org");
+}
+
+std::vector<probe::Box> lookAtUrl(const VerifyUrlOptions& options) {
+  const interrupt::Obligation unwinds([] {});  // a signal ends the waits, and the debate is deleted
+  return probe::visit(visitOf(options));
+}
+
+int verifyUrl(Context& context, const VerifyUrlOptions& options) {
+  const auto& out = context.out();
+  const auto boxes = lookAtUrl(options);
+  json::array findings;
+  for (const auto& box : boxes) {
+    findings.push_back(json::object{{"id", box.id},
+                                    {"title", box.title},
+                                    {"status", probe::name(box.seen.outcome)},
+                                    {"message", box.seen.message},
+                                    {"hint", box.seen.hint},
+                                    {"seconds", box.seconds}});
+    auto text = fmt::format("{}: {}", box.title, box.seen.message);
+    if (box.seen.outcome != probe::Outcome::Proved) {
+      text += out.dim(fmt::format("  [{}]", box.id));
+      if (!box.seen.hint.empty()) text += fmt::format("\n    → {}", box.seen.hint);
+    }
+    out.marked(markOf(box.seen.outcome), text);
+  }
+  const int status = probe::exitStatus(boxes);
+  out.document({{"url", *options.url},
+                {"quick", options.quick},
+                {"verified", status == 0},
+                {"findings", findings},
+                {"exit_status", status}});
+  const auto unseen = count(boxes, probe::Outcome::Unverified);
+  if (const auto bad = count(boxes, probe::Outcome::Failed); bad > 0)
+    out.marked(Mark::Failure, fmt::format("{} of {} failed", bad, counted(boxes.size(), "box")));
+  else if (unseen > 0)
+    out.marked(Mark::Warning, fmt::format("{} of {} could not be verified", unseen, counted(boxes.size(), "box")));
+  else
+    out.marked(Mark::Ok, options.quick ? "The deployment is up" : "The deployment is as it should be");
+  return status;
+}
+
+}  // namespace aragora::cli

@@ -1,0 +1,212 @@
+// What a deployment is for: a debate that is created, followed live and read back, and how long its answers take.
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "common/base/text.h"
+#include "common/net/limits.h"
+#include "common/probe/look.h"
+
+namespace aragora::probe {
+
+namespace {
+using std::chrono::milliseconds;
+constexpr auto kLongestDebate = std::chrono::minutes(3);  // of real models, two rounds
+constexpr auto kLongestPause = milliseconds(2000);        // between looks without a socket: they count against limits
+constexpr std::int64_t kAsked = 20;                       // requests for one figure
+constexpr std::chrono::duration<double> kLongestMeasurement(3);
+constexpr std::size_t kFewest = 5;  // below it a p95 says nothing
+
+// The checklist's figures: what is aimed at, and what somebody is woken for.
+struct Target {
+  milliseconds aim;
+  milliseconds alarm;
+};
+constexpr Target kHealth{milliseconds(50), milliseconds(200)};
+constexpr Target kList{milliseconds(200), milliseconds(500)};
+constexpr Target kCreate{milliseconds(500), milliseconds(2000)};
+constexpr Target kLeaderboard{milliseconds(100), milliseconds(300)};
+constexpr Target kHandshake{milliseconds(1000), milliseconds(3000)};
+constexpr Target kDelivery{milliseconds(100), milliseconds(500)};
+
+Seen judged(double seconds, const Target& target, const std::string& measured) {
+  const auto text =
+      fmt::format("{} (target {}, alert {})", measured, humanDuration(target.aim), humanDuration(target.alarm));
+  if (seconds * 1000 <= static_cast<double>(target.aim.count())) return proved(text);
+  const std::string hint =
+      "ask from a machine beside it, then see aragora_http_request_duration_seconds in the metrics";
+  return {seconds * 1000 <= static_cast<double>(target.alarm.count()) ? Outcome::Warning : Outcome::Failed, text, hint};
+}
+
+// Nearest rank.
+double percentile(const std::vector<double>& sorted, double share) {
+  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(sorted.size())));
+  return sorted[std::max<std::size_t>(rank, 1) - 1];
+}
+
+// A measurement leaves at least half of the limit to others behind the same address.
+bool limitIsNear(const Answer& answer) {
+  const auto limit = parseInteger(answer.field("x-ratelimit-limit"));
+  const auto left = parseInteger(answer.field("x-ratelimit-remaining"));
+  return limit && left && *left * 2 < *limit;
+}
+
+Seen measure(Visit& visit, const std::string& path, As as, const Target& target) {
+  std::vector<double> taken;
+  const auto started = std::chrono::steady_clock::now();
+  for (std::int64_t i = 0; i < kAsked; ++i) {
+    const auto answer = visit.site.get(path, as);
+    if (auto obstacle = inTheWay(visit, answer)) {
+      if (answer.status != 429 || taken.size() < kFewest) return *obstacle;
+      break;
+    }
+    if (answer.status != 200)
+      return failed(fmt::format("GET {} {}", path, said(answer)), "see the log of the deployment");
+    taken.push_back(answer.seconds);
+    const bool long_enough = secondsSince(started) > kLongestMeasurement.count();
+    if ((limitIsNear(answer) || long_enough) && taken.size() >= kFewest) break;
+  }
+  std::sort(taken.begin(), taken.end());
+  const auto p95 = percentile(taken, 0.95);
+  return judged(p95, target,
+                fmt::format("p50 {}, p95 {} of {}", humanDuration(percentile(taken, 0.5)), humanDuration(p95),
+                            counted(taken.size(), "request")));
+}
+
+// What comes over the socket until the debate's last event.
+void follow(Visit& visit, Deadline deadline) {
+  auto& debate = *visit.debate;
+  auto limits = visit.site.limits();
+  limits.deadline = deadline;
+  limits.patience = std::chrono::minutes(1);  // a model may think
+  visit.socket->send(toJson(json::object{{"type", "subscribe"}, {"debate_id", debate.id}}), limits);
+  while (!debate.socket_ended) {
+    const auto text = visit.socket->receive(limits);
+    if (!text) return;
+    const auto value = tryParseJson(*text);
+    if (!value || !value->is_object()) continue;
+    const auto& frame = value->get_object();
+    if (const auto seq = jsonInteger(frame, "seq")) debate.seen.push_back(*seq);
+    debate.socket_ended = jsonTextOr(frame, "type", "") == "debate_end";
+    if (jsonTextOr(frame, "type", "") == "error") return;
+  }
+}
+
+// Asked less and less often: each time counts against the limit.
+json::object awaitEnd(Visit& visit, Deadline deadline) {
+  auto wait = milliseconds(100);
+  while (true) {
+    const auto answer = visit.site.get("/api/debates/" + visit.debate->id, As::Caller);
+    if (answer.status != 200 && answer.status != 429)
+      throw Error(Code::CheckFailed, fmt::format("GET /api/debates/{{id}} {}", said(answer)));
+    const auto debate = answer.object();
+    if (answer.status == 200 && !jsonFlagOr(debate, "in_progress", true)) return debate;
+    if (remaining(deadline).count() == 0)
+      throw Error(Code::CheckFailed, "the debate did not end in time", "see: aragora validate-env --only ai_providers");
+    net::pause(wait, visit.site.limits().stop);
+    wait = std::min(wait * 2, kLongestPause);
+  }
+}
+
+std::string decisionOf(const json::object& debate) {
+  const auto kind = printable(jsonTextOr(debate, "consensus_kind", ""), 40);
+  const auto rounds = counted(jsonIntegerOr(debate, "rounds_used", 0), "round");
+  return jsonFlagOr(debate, "consensus_reached", false)
+             ? fmt::format("consensus ({}) with confidence {:.2f} after {}", kind,
+                           jsonNumberOr(debate, "confidence", 0), rounds)
+             : fmt::format("no consensus after {}", rounds);
+}
+}  // namespace
+
+Seen openSocket(Visit& visit) {
+  const auto started = std::chrono::steady_clock::now();
+  try {
+    visit.socket.emplace(visit.site.socketAt("/ws"), visit.site.limits());
+  } catch (const Error& error) {
+    if (error.code() == Code::CheckFailed)
+      return failed(error.what(), "let the proxy pass Upgrade and Connection on /ws, in HTTP/1.1");
+    throw;
+  }
+  const auto first = visit.socket->receive(visit.site.limits());
+  if (!first) return failed("it was closed at once", "see the log of the deployment");
+  const auto seconds = secondsSince(started);
+  return judged(seconds, kHandshake, fmt::format("open after {}", humanDuration(seconds)));
+}
+
+Seen holdDebate(Visit& visit) {
+  if (!visit.options.debate) return unverified("left out (--no-debate)");
+  const auto deadline = deadlineIn(kLongestDebate);
+  const auto answer = visit.site.ask("POST", "/api/debates", As::Caller, {},
+                                     {{"task", "Does this deployment work? Answer in one sentence."}, {"rounds", 1}});
+  if (auto obstacle = inTheWay(visit, answer)) return *obstacle;
+  const auto id = jsonTextOr(answer.object(), "debate_id", "");
+  if (answer.status >= 300 || id.empty() || id.find_first_of("/?#% ") != std::string::npos)
+    return failed(fmt::format("POST /api/debates {}", said(answer)), "see the log of the deployment");
+  visit.debate = Visit::Debate{.id = id, .create_seconds = answer.seconds, .seen = {}};
+  if (visit.socket) {
+    try {
+      follow(visit, deadline);
+    } catch (const net::Failure& failure) {
+      visit.debate->trouble = failure.what();  // is said of the delivery; the debate goes on without a listener
+    }
+  }
+  const auto debate = awaitEnd(visit, deadline);
+  visit.debate->ended = true;
+  const auto status = jsonTextOr(debate, "status", "");
+  if (status != "completed")
+    return failed(fmt::format("the debate is {}{}", printable(status, 40),
+                              jsonText(debate, "error") ? ": " + printable(jsonTextOr(debate, "error", ""), 200) : ""),
+                  "see: aragora validate-env --only ai_providers");
+  return proved(fmt::format("completed: {}", decisionOf(debate)));
+}
+
+Seen lookAtDelivery(Visit& visit) {
+  if (!visit.debate) return unverified("there was no debate to follow");
+  if (!visit.socket) return unverified("there is no socket over which anything could come");
+  const auto& debate = *visit.debate;
+  if (debate.seen.empty() && !debate.socket_ended)
+    return failed("no event of the debate came over /ws", "let the proxy pass WebSockets, without a buffer");
+  for (std::size_t i = 0; i < debate.seen.size(); ++i) {
+    if (debate.seen[i] != static_cast<std::int64_t>(i) + 1)
+      return failed(fmt::format("event {} came where event {} was due", debate.seen[i], i + 1), "report this as a bug");
+  }
+  if (!debate.socket_ended)
+    return failed(
+        fmt::format("the socket ended after {}, before the debate did{}", counted(debate.seen.size(), "event"),
+                    debate.trouble.empty() ? "" : fmt::format(" ({})", debate.trouble)),
+        "raise the proxy's time limit for /ws");
+  const auto started = std::chrono::steady_clock::now();
+  visit.socket->send(R"({"type":"ping"})", visit.site.limits());
+  while (true) {
+    const auto text = visit.socket->receive(visit.site.limits());
+    if (!text) return failed("the socket was closed", "see the log of the deployment");
+    const auto value = tryParseJson(*text);
+    if (value && value->is_object() && jsonTextOr(value->get_object(), "type", "") == "pong") break;
+  }
+  const auto seconds = secondsSince(started);
+  return judged(seconds, kDelivery,
+                fmt::format("{} in order; a message and its answer in {}", counted(debate.seen.size(), "event"),
+                            humanDuration(seconds)));
+}
+
+Seen deleteDebate(Visit& visit) {
+  if (!visit.debate) return unverified("there was no debate to delete");
+  const auto path = "/api/debates/" + visit.debate->id;
+  const auto answer = visit.site.ask("DELETE", path, As::Caller);
+  if (answer.status != 200) return failed(fmt::format("DELETE {} {}", path, said(answer)), "delete it by hand");
+  const auto after = visit.site.get(path, As::Caller);
+  if (after.status != 404) return failed(fmt::format("GET {} {} afterwards", path, said(after)), "delete it by hand");
+  return proved("it is gone");
+}
+
+Seen measureHealth(Visit& visit) { return measure(visit, "/api/health", As::Stranger, kHealth); }
+Seen measureDebates(Visit& visit) { return measure(visit, "/api/debates", As::Caller, kList); }
+Seen measureLeaderboard(Visit& visit) { return measure(visit, "/api/leaderboard", As::Caller, kLeaderboard); }
+
+Seen measureCreation(Visit& visit) {
+  if (!visit.debate) return unverified("no debate was created");
+  const auto seconds = visit.debate->create_seconds;
+  return judged(seconds, kCreate, fmt::format("{} of 1 request", humanDuration(seconds)));
+}
+
+}  // namespace aragora::probe

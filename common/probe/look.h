@@ -1,0 +1,54 @@
+// Private to common/probe: one visit under way, and the functions that the table in visit.cpp names.
+#pragma once
+
+#include "common/probe/visit.h"
+
+namespace aragora::probe {
+
+struct Visit {
+  const VisitOptions& options;
+  Site site;
+  std::optional<net::WebSocket> socket{};
+  struct Debate {
+    std::string id;
+    bool ended = false;  // and was read back
+    double create_seconds = 0;
+    std::string trouble{};           // what ended the socket
+    std::vector<std::int64_t> seen;  // numbers of the events that came over the socket
+    bool socket_ended = false;       // its last event came
+  };
+  std::optional<Debate> debate{};
+};
+
+Seen proved(std::string message);
+Seen failed(std::string message, std::string hint);
+Seen unverified(std::string message, std::string hint = {});
+// What a status says that stands in the way of looking: 401 and 403 without a key or with one, 429.
+std::optional<Seen> inTheWay(const Visit& visit, const Answer& answer);
+// "answered 502: Bad Gateway", of what should have been something else.
+std::string said(const Answer& answer);
+
+Seen lookAtHealth(Visit& visit);
+Seen lookAtReadiness(Visit& visit);
+Seen lookAtVersion(Visit& visit);
+Seen lookAtCertificate(Visit& visit);
+Seen lookAtOldProtocols(Visit& visit);
+Seen lookAtRedirect(Visit& visit);
+Seen lookAtContentPolicy(Visit& visit);
+Seen lookAtTransportSecurity(Visit& visit);
+Seen lookAtOtherHeaders(Visit& visit);
+Seen lookAtForeignOrigins(Visit& visit);
+Seen lookAtMetrics(Visit& visit);
+Seen lookAtLimits(Visit& visit);
+Seen lookAtAdministration(Visit& visit);
+
+Seen openSocket(Visit& visit);
+Seen holdDebate(Visit& visit);
+Seen lookAtDelivery(Visit& visit);
+Seen deleteDebate(Visit& visit);
+Seen measureHealth(Visit& visit);
+Seen measureDebates(Visit& visit);
+Seen measureLeaderboard(Visit& visit);
+Seen measureCreation(Visit& visit);
+
+}  // namespace aragora::probe

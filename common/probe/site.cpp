@@ -1,0 +1,67 @@
+#include "common/probe/site.h"
+
+#include "common/base/text.h"
+#include "common/config/config.h"
+
+namespace aragora::probe {
+
+namespace {
+constexpr std::size_t kLongestAnswer = 4U << 20;
+}  // namespace
+
+json::object Answer::object() const {
+  const auto value = tryParseJson(body);
+  return value && value->is_object() ? value->get_object() : json::object{};
+}
+
+Site::Site(SiteOptions options) : options_(std::move(options)), tls_{options_.authorities}, client_({.tls = tls_}) {}
+
+bool Site::local() const { return config::loopbackHost(options_.url.host); }
+
+net::Limits Site::limits() const {
+  return {std::min(options_.deadline, deadlineIn(options_.each)), options_.each, options_.stop};
+}
+
+net::Url Site::at(const std::string& path) const {
+  auto url = options_.url;
+  const auto question = path.find('?');
+  url.query = question == std::string::npos ? "" : path.substr(question + 1);
+  while (endsWith(url.path, "/")) url.path.pop_back();
+  url.path += path.substr(0, question);
+  url.user_info.clear();
+  return url;
+}
+
+Answer Site::exchange(const net::Request& request) const {
+  Answer answer;
+  const auto started = std::chrono::steady_clock::now();
+  answer.head = client_.exchange(request, {.body = [&](std::string_view bytes) {
+                                   if (answer.body.size() + bytes.size() > kLongestAnswer)
+                                     throw net::Failure(net::Cause::Malformed, "the answer is too long");
+                                   answer.body += bytes;
+                                 }});
+  answer.seconds = secondsSince(started);
+  answer.status = answer.head.status;
+  return answer;
+}
+
+Answer Site::ask(const std::string& method, const std::string& path, As as, Headers headers,
+                 const json::object& body) const {
+  net::Request request{.method = method, .url = at(path), .headers = std::move(headers), .limits = limits()};
+  if (as == As::Caller && showsKey()) request.headers.emplace_back("Authorization", "Bearer " + options_.key.reveal());
+  if (!body.empty()) {
+    request.headers.emplace_back("Content-Type", "application/json");
+    request.content = net::Content::of(toJson(body));
+  }
+  return exchange(request);
+}
+
+Answer Site::getElsewhere(const net::Url& url) const { return exchange({.url = url, .limits = limits()}); }
+
+net::WebSocketOptions Site::socketAt(const std::string& path) const {
+  net::WebSocketOptions how{.url = at(path), .tls = tls_};
+  if (showsKey()) how.headers.emplace_back("Authorization", "Bearer " + options_.key.reveal());
+  return how;
+}
+
+}  // namespace aragora::probe

@@ -1,0 +1,38 @@
+// The checklist's smoke test and post-deployment boxes, looked at from outside as a client does. Every box is looked
+// at, or said not to be: nothing is passed that was not seen. Changes nothing but for one debate, which it deletes.
+#pragma once
+
+#include "common/probe/site.h"
+
+namespace aragora::probe {
+
+enum class Outcome { Proved, Warning, Failed, Unverified };
+std::string_view name(Outcome outcome);  // ok, warning, error, not_verified: as validate-env and verify say it
+
+struct Seen {
+  Outcome outcome = Outcome::Unverified;
+  std::string message;
+  std::string hint{};
+};
+
+struct Box {
+  std::string_view id;     // stable
+  std::string_view title;  // what an operator reads
+  Seen seen;
+  double seconds = 0;
+};
+
+struct VisitOptions {
+  SiteOptions site;
+  bool quick = false;                       // health and readiness only
+  bool debate = true;                       // hold one
+  std::optional<std::uint16_t> clear_port;  // where HTTP is to lead to HTTPS; 80 when HTTPS has its own port
+};
+
+std::vector<Box> visit(const VisitOptions& options);
+// 1 when a box failed, 69 when one could not be verified, 0.
+int exitStatus(const std::vector<Box>& boxes);
+// What visit() looks at, without looking: ids and titles in order.
+std::vector<std::pair<std::string_view, std::string_view>> boxesOfVisit();
+
+}  // namespace aragora::probe

@@ -1,0 +1,215 @@
+"""A running deployment looked at from outside: each property of it is broken in turn, and its box fails and no other."""
+import json
+import re
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import unittest
+
+from fronts import Front
+from support import BINARY, Authority, Daemon, Sandbox, free_port, main
+
+TOKEN = secrets.token_hex(32)
+MEASURED = ("latency.", "websocket.handshake")  # a busy machine may be slower than the checklist wants
+
+
+class World(unittest.TestCase):
+    """A daemon that wants a key, and a front with TLS before it as an operator has one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.sandbox = Sandbox(ARAGORA_API_TOKEN=TOKEN, ARAGORA_TRUSTED_PROXIES="127.0.0.1")
+        cls.daemon = Daemon(cls.sandbox, ARAGORA_IP_RATE_LIMIT="100000", ARAGORA_DEBATE_RATE_LIMIT="1000")
+        cls.key = str(cls.sandbox.write("key", TOKEN + "\n"))
+        cls.to_https = Front(None, rule=lambda method, path: {"status": 308, "add": {"Location": f"https://localhost{path}"}})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.to_https.__exit__()
+        cls.daemon.stop()
+        cls.sandbox.__exit__()
+        cls.authority.__exit__()
+
+    def front(self, rule=None):
+        return Front(self.daemon.port, self.authority.context(), rule)
+
+    def verify(self, front, *arguments, key=True, ca=True, clear=None, **how):
+        words = ["--url", f"https://localhost:{front.port}", "--http-port", clear or self.to_https.port, *(["--key-file", self.key] if key else []), *(["--ca", self.authority.file] if ca else [])]
+        result = self.sandbox.run("verify", *words, *arguments, "--json", **how)
+        document = json.loads(result.stdout)
+        self.assertEqual(document["exit_status"], result.returncode)
+        self.assertNotIn(TOKEN, result.stdout + result.stderr)
+        boxes = {finding["id"]: finding for finding in document["findings"]}
+        statuses = {finding["status"] for finding in boxes.values()}
+        self.assertEqual(result.returncode, 1 if "error" in statuses else 69 if "not_verified" in statuses else 0)
+        self.assertEqual(document["verified"], result.returncode == 0)
+        return boxes
+
+    def debates(self):
+        return self.daemon.get("/api/debates", Authorization=f"Bearer {TOKEN}")[1]["total"]
+
+    def having(self, boxes, status, measured=False):
+        return {name for name, box in boxes.items() if box["status"] == status and (measured or not name.startswith(MEASURED))}
+
+
+class EveryBox(World):
+    def test_of_a_deployment_as_it_should_be_each_is_proved_with_what_was_seen(self):
+        before = self.debates()
+        with self.front() as front:
+            boxes = self.verify(front)
+        calm = {name for name in boxes if not name.startswith(MEASURED)}
+        self.assertEqual(self.having(boxes, "ok") | {"tls.certificate"}, calm, boxes)
+        self.assertIn("valid for 1 day", boxes["tls.certificate"]["message"])  # which is a warning
+        self.assertRegex(boxes["debate.completed"]["message"], r"^completed: (consensus \(\w+\) with confidence|no consensus)")
+        self.assertRegex(boxes["websocket.delivery"]["message"], r"^\d+ events in order")
+        self.assertRegex(boxes["latency.health"]["message"], r"^p50 \S+ .+, p95 \S+ .+ of \d+ requests \(target 50 ms, alert 200 ms\)$")
+        self.assertFalse({name for name, box in boxes.items() if box["status"] == "not_verified"})
+        self.assertEqual(self.debates(), before, "the test debate is gone")
+
+    def test_what_is_broken_fails_and_nothing_else(self):
+        public = {"status": 200, "body": "# TYPE x counter\nx 1\n"}
+        at = lambda wanted, **what: lambda method, path: what if path == wanted else None
+        everywhere = lambda **what: lambda method, path: what
+        broken = {
+            "health": [at("/api/health", replace=("healthy", "poorly!"))],
+            "ready": [at("/api/ready", status=503, body='{"status":"not_ready","database":"disconnected","agents":"available"}')],
+            "version": [at("/api/version", status=200, body='{"name":"another"}')],
+            "headers.csp": [everywhere(drop=["Content-Security-Policy"]), everywhere(drop=["Content-Security-Policy"], add={"Content-Security-Policy": "default-src 'self' 'unsafe-eval'"})],
+            "headers.hsts": [everywhere(drop=["Strict-Transport-Security"]), everywhere(drop=["Strict-Transport-Security"], add={"Strict-Transport-Security": "max-age=600"})],
+            "headers.others": [everywhere(drop=["X-Content-Type-Options"])],
+            "cors.foreign": [everywhere(add={"Access-Control-Allow-Origin": "*"})],
+            "metrics.private": [at("/metrics", **public)],
+            "limits.headers": [everywhere(drop=["RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"])],
+            "admin.guarded": [at("/api/admin/audit", status=200)],
+        }
+        for box, rules in broken.items():
+            for rule in rules:
+                with self.subTest(box), self.front(rule) as front:
+                    boxes = self.verify(front, "--no-debate")
+                    self.assertEqual(self.having(boxes, "error"), {box})
+                    self.assertTrue(boxes[box]["hint"])
+                    self.assertLessEqual(self.having(boxes, "not_verified"), {"debate.completed", "websocket.delivery", "debate.deleted"})
+
+    def test_a_socket_that_is_refused_or_cut_and_a_debate_that_fails(self):
+        for box, rule in (("websocket.handshake", lambda m, path: {"status": 502} if path == "/ws" else None),
+                          ("websocket.delivery", lambda m, path: {"cut": 0} if path == "/ws" else None),
+                          ("debate.completed", lambda method, path: {"status": 500} if (method, path) == ("POST", "/api/debates") else None),
+                          ("debate.deleted", lambda method, path: {"status": 500} if method == "DELETE" else None)):
+            with self.subTest(box), self.front(rule) as front:
+                boxes = self.verify(front)
+                self.assertEqual(self.having(boxes, "error", measured=True) - {name for name in boxes if name.startswith("latency.")}, {box}, boxes)
+
+    def test_slow_answers_fail_the_measurement(self):
+        with self.front(lambda m, path: {"delay": 0.35} if path == "/api/leaderboard" else None) as front:
+            box = self.verify(front, "--no-debate")["latency.leaderboard"]
+        self.assertEqual(box["status"], "error")
+        self.assertIn("alert 300 ms", box["message"])
+        self.assertLess(box["seconds"], 20)
+
+    def test_the_measurements_leave_half_of_the_limit_to_others(self):
+        with Sandbox(ARAGORA_API_TOKEN=TOKEN) as sandbox, Daemon(sandbox, ARAGORA_IP_RATE_LIMIT="120") as daemon:
+            key = sandbox.write("key", TOKEN)
+            document = sandbox.run_json("verify", "--url", f"http://127.0.0.1:{daemon.port}", "--key-file", key)
+            boxes = {finding["id"]: finding for finding in document["findings"]}
+            self.assertNotIn("used up", json.dumps(boxes))
+            _, headers, _ = daemon.request("GET", "/api/debates", headers={"Authorization": f"Bearer {TOKEN}"})
+            self.assertGreater(int(headers["x-ratelimit-remaining"]), 30)
+            # On this machine without TLS: what cannot be seen is not passed.
+            self.assertEqual({name for name, box in boxes.items() if box["status"] == "not_verified"}, {"tls.certificate", "tls.protocol", "https.redirect", "headers.hsts"})
+
+
+class Trust(World):
+    def test_without_a_key_nothing_that_needs_one_is_passed(self):
+        with self.front() as front:
+            boxes = self.verify(front, key=False)
+        self.assertEqual({name for name, box in boxes.items() if box["status"] == "not_verified"},
+                         {"debate.completed", "websocket.delivery", "debate.deleted", "latency.debates", "latency.create", "latency.leaderboard"})
+        self.assertIn("needs a key", boxes["debate.completed"]["message"])
+
+    def test_a_key_that_is_wrong_fails(self):
+        with self.front() as front:
+            boxes = self.verify(front, "--key-file", self.sandbox.write("wrong", "0" * 64), key=False)
+        self.assertEqual(boxes["debate.completed"]["status"], "error")
+
+    def test_a_host_that_is_not_verified_is_told_nothing(self):
+        for how in ({"ca": False}, {"clock": "+3d"}):
+            with self.subTest(**how), self.front() as front:
+                boxes = self.verify(front, **how)
+                self.assertEqual(front.heads, [])
+            self.assertEqual(self.having(boxes, "error", True), {"tls.certificate"})
+            self.assertEqual(self.having(boxes, "not_verified", True), set(boxes) - {"tls.certificate"})
+            self.assertIn("it expired" if "clock" in how else "authority of a test", boxes["tls.certificate"]["message"])
+
+    def test_a_key_is_not_sent_in_clear_to_another_machine(self):
+        with Front(self.daemon.port, host="0.0.0.0") as front:
+            result = self.sandbox.run("verify", "--url", f"http://0.0.0.0:{front.port}", "--key-file", self.key, check=1)
+            self.assertIn("not encrypted", result.stdout)
+            self.assertTrue(front.heads)
+            self.assertNotIn(TOKEN, "".join(front.heads))
+
+    def test_a_key_comes_from_a_file_or_the_environment(self):
+        with self.front() as front:
+            url = f"https://localhost:{front.port}"
+            for wrong in ("/no/such", self.sandbox.write("empty", "\n"), self.sandbox.write("two", TOKEN + "\r\nX-Other: 1\n")):
+                self.sandbox.run("verify", "--url", url, "--key-file", wrong, check=78)
+            self.assertEqual(front.heads, [])
+            result = self.sandbox.run("verify", "--url", url, "--ca", self.authority.file, "--no-debate", ARAGORA_VERIFY_KEY=TOKEN)
+            self.assertIn(TOKEN, "".join(front.heads))
+            self.assertNotIn(TOKEN, result.stdout + result.stderr)
+        for words in (["--url", "localhost"], ["--url", "ftp://x"], ["--url", "https://u:p@x"], ["--quick"], ["--url", "https://x", "--http-port", "0"]):
+            self.sandbox.run("verify", *words, check=64)
+
+    def test_old_protocols_and_http_that_leads_nowhere(self):
+        old = self.authority.context()
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        with Front(self.daemon.port, old) as front, Front(self.daemon.port) as clear:
+            boxes = self.verify(front, "--no-debate", clear=clear.port)
+            self.assertEqual(self.having(boxes, "error"), {"tls.protocol", "https.redirect"})
+            boxes = self.verify(front, "--no-debate", clear=free_port())
+            self.assertEqual((boxes["https.redirect"]["status"], boxes["https.redirect"]["message"]), ("ok", "nothing answers HTTP"))
+
+
+class Quick(World):
+    def test_it_asks_for_health_and_readiness_alone_and_needs_nothing(self):
+        with Front(self.daemon.port) as front:
+            result = subprocess.run([BINARY, "verify", "--quick", "--url", f"http://127.0.0.1:{front.port}"], env={"ARAGORA_CONFIG": "/no/such"}, capture_output=True, text=True, timeout=20)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            self.assertEqual([head.split(" ")[1] for head in front.heads], ["/api/health", "/api/ready"])
+        self.assertIn("The deployment is up", result.stdout)
+
+    def test_unreachable_is_69_and_unhealthy_is_1(self):
+        quick = lambda port: self.sandbox.run("verify", "--quick", "--url", f"http://127.0.0.1:{port}").returncode
+        self.assertEqual(quick(free_port()), 69)
+        for rule in (lambda m, path: {"replace": ("healthy", "poorly!")}, lambda m, path: {"status": 503} if path == "/api/ready" else None, lambda m, path: {"status": 200, "body": "hello"}):
+            with Front(self.daemon.port, rule=rule) as front:
+                self.assertEqual(quick(front.port), 1)
+
+    def test_silence_ends_in_seconds(self):
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            started = time.monotonic()
+            self.sandbox.run("verify", "--quick", "--url", f"http://127.0.0.1:{mute.getsockname()[1]}", check=69)
+        self.assertLess(time.monotonic() - started, 15)
+
+
+class Interrupted(World):
+    def test_a_signal_ends_it_and_the_debate_is_deleted(self):
+        with Front(self.daemon.port, rule=lambda m, path: {"delay": 30} if m == "GET" and re.match("/api/debates/.", path) else None) as front:
+            process = subprocess.Popen([BINARY, "verify", "--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key], env=self.sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            deadline = time.monotonic() + 30
+            while not any(re.match("GET /api/debates/", head) for head in front.heads):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            front.rule = lambda m, path: None
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=20)
+        self.assertIn("the test debate", said)
+        self.assertEqual(self.debates(), 0)
+
+
+if __name__ == "__main__":
+    main()
