@@ -31,6 +31,7 @@ foreach(part caddy certbot docker haproxy kubernetes nginx)
   endif()
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/${part} DESTINATION ${CMAKE_INSTALL_DATADIR}/aragora/deploy USE_SOURCE_PERMISSIONS)
 endforeach()
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/systemd/backup-user DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 # Where bash-completion, zsh and fish look.
 install(FILES ${CMAKE_BINARY_DIR}/completions/aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${CMAKE_BINARY_DIR}/completions/_aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)

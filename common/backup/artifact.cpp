@@ -153,7 +153,7 @@ ArtifactWriter::ArtifactWriter(const fs::path& directory, std::string name, std:
   impl_->record.path = std::move(name);
   impl_->record.content = std::move(content);
   impl_->options = options;
-  impl_->fd = createFile(impl_->path, O_EXCL, 0600);
+  impl_->fd = createFile(impl_->path, O_EXCL, 0640);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_compressionLevel, options.compression_level);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_checksumFlag, 1);
   ZSTD_CCtx_setParameter(impl_->compressor.get(), ZSTD_c_nbWorkers, kCompressors);

@@ -51,7 +51,7 @@ Comparison landSqlite(const Entry& entry, const crypto::Keyring& keyring, const 
                       const std::vector<Increment>& increments, Progress* progress) {
   const auto& record = *entry.manifest->file(content::kDatabase);
   {
-    const Fd fd = createFile(file, O_EXCL, 0600);
+    const Fd fd = createFile(file, O_EXCL, 0640);
     begin(progress, {"restoring the database", record.plain_size});
     readArtifact(
         entry.directory, record, keyring.backupIdentities(),

@@ -124,7 +124,7 @@ class Rekeying {
     if (got < 0) throwSystemError(Code::Io, "read", from.string(), errno);
     start.resize(static_cast<std::size_t>(got));
     const auto header = crypto::rewrapAgeHeader(start, identities_, sealing_.recipients);
-    const Fd target = createFile(to, O_EXCL, 0600);
+    const Fd target = createFile(to, O_EXCL, 0640);
     crypto::Sha256 hash;
     const auto write = [&](std::string_view bytes) {
       hash.update(bytes);

@@ -247,6 +247,10 @@ std::vector<Finding> checkBackupDirectory(const Context& context) {
     }
     return {ok(fmt::format("Backup directory: {}", directory.string()))};
   }
+  struct stat status {};
+  const bool anothers = ::stat(directory.c_str(), &status) == 0 && status.st_uid != ::geteuid() && status.st_uid != 0;
+  if (anothers && !context.config.flag(key::kBackupContinuous) && ::access(directory.c_str(), R_OK | X_OK) == 0)
+    return {ok(fmt::format("Backup directory: {} is another user's, and can be read", directory.string()))};
   auto finding = misconfigured(fmt::format("Backup directory: {}", *what),
                                context.config.origin(key::kBackupDirectory).text, makeIt(directory));
   // Backups may be another user's work; a file in the way is in everybody's.

@@ -1,4 +1,5 @@
 // What the service will be able to read and write, looked at with its user's rights.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/account.h"
@@ -58,6 +59,14 @@ std::string howToLet(const Account& account, bool write, const fs::path& path, c
                      there.string());
 }
 
+// Made by a user of their own, who lets this one read them.
+bool backupsAreAnothers(const Context& context, const Account& account) {
+  struct stat status {};
+  return !context.config.flag(config::key::kBackupContinuous) &&
+         ::stat(context.config.backupDirectory().c_str(), &status) == 0 && status.st_uid != account.user &&
+         status.st_uid != 0;
+}
+
 Finding cannot(const Account& account, const char* what, const fs::path& path, int failed) {
   const auto there = obstacle(account, path);
   const auto fix = howToLet(account, std::string_view(what) == "write", path, there);
@@ -84,9 +93,11 @@ std::vector<Finding> checkServiceUser(const Context& context) {
   }
   std::size_t written = 0;
   for (const auto& directory : {context.config.stateDirectory(), context.config.backupDirectory()}) {
-    const int failed = accessAs(*account, directory, W_OK | X_OK);
-    if (failed == 0) ++written;
-    if (failed != 0 && failed != ENOENT) findings.push_back(cannot(*account, "write", directory, failed));
+    const bool reads = directory == context.config.backupDirectory() && backupsAreAnothers(context, *account);
+    const int failed = accessAs(*account, directory, (reads ? R_OK : W_OK) | X_OK);
+    if (failed == 0 && !reads) ++written;
+    if (failed != 0 && failed != ENOENT)
+      findings.push_back(cannot(*account, reads ? "read" : "write", directory, failed));
   }
   if (findings.empty())
     findings.push_back(

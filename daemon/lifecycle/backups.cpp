@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <cerrno>
-
 #include "common/base/interrupt.h"
 #include "common/base/log.h"
 
@@ -45,7 +43,7 @@ void Backups::keepConfiguration(const backup::CreateOptions& given) const {
   std::error_code ignored;
   if (!std::filesystem::exists(given.directory / name(backup::Kind::Full), ignored)) return;
   // The installed daemon may not write there: whoever makes its backups keeps the configuration with them.
-  if (::access(given.directory.c_str(), W_OK) != 0 && errno == EROFS) return;
+  if (!continuous_ && ::access(given.directory.c_str(), W_OK) != 0) return;
   try {
     auto options = given;
     options.lock_wait = kKeepTime;

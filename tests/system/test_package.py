@@ -79,7 +79,7 @@ class Life(unittest.TestCase):
                          "750 root aragora /etc/aragora\n750 aragora aragora /var/lib/aragora\n750 root aragora /etc/aragora/credentials\n")
         machine.configure_production()
         run("echo '# mine' >> /etc/default/aragora")
-        run("systemctl enable -q --now aragora aragora-backup.timer")
+        run("systemctl enable -q --now aragora aragora-backup.timer && systemctl enable -q aragora.socket aragora-validate.timer")
         machine.wait(machine.ready)
 
         # An upgrade restarts what runs, and keeps what the administrator changed.
@@ -114,7 +114,7 @@ class Life(unittest.TestCase):
         printed = run("dpkg -P aragora")
         self.assertIn("backups stay", printed)
         self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
-        self.assertEqual(run("ls -d /etc/aragora /etc/default/aragora /etc/systemd/system/multi-user.target.wants/aragora.service 2>/dev/null", check=None), "")
+        self.assertEqual(run("ls -d /etc/aragora /etc/default/aragora /etc/systemd/system/multi-user.target.wants/aragora.service /etc/systemd/system/sockets.target.wants/aragora.socket 2>/dev/null", check=None), "")
 
 
 if __name__ == "__main__":

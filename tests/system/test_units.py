@@ -2,6 +2,7 @@
 left alone when nothing can be done."""
 import json
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -191,6 +192,28 @@ class Units(unittest.TestCase):
                 hours = [int(d) * 24 + int(h) + int(m) / 60 for d, h, m in re.findall(r"\(in UTC\): \w+ \d+-\d+-(\d+) (\d+):(\d+)", shown)]
                 self.assertEqual([b - a for a, b in zip(hours, hours[1:]) if b > a], [24.0] * sum(b > a for a, b in zip(hours, hours[1:])), shown)
                 self.assertGreaterEqual(len(hours), 5, shown)
+
+    def test_backups_may_have_a_user_of_their_own(self):
+        """As the README says it."""
+        source, there = SOURCE / "deploy/systemd/backup-user", self.machine.path("/usr/share/doc/aragora/examples/backup-user")
+        shutil.copytree(source, there)
+        self.run("\n".join(line[4:] for line in (source / "README.md").read_text().splitlines() if line.startswith("    ")))
+        try:
+            self.assertEqual(self.run("find /var/backups/aragora ! -user aragora-backup"), "")
+            # The daemon's user reads, and changes nothing; theirs does not read what is not theirs.
+            self.assertIn("proven by restore", self.run("aragora backup list", user="aragora"))
+            self.assertIn("Permission denied", self.run("rm -rf /var/backups/aragora/full 2>&1", user="aragora", check=1))
+            for path in ("credentials/ANTHROPIC_API_KEY", "credentials/JWT_SECRET", "aragora.toml"):
+                self.assertIn("Permission denied", self.run(f"runuser -u aragora-backup -- cat /etc/aragora/{path} 2>&1", check=1))
+            self.run("cd /; runuser -u postgres -- psql -qc 'ALTER ROLE aragora REPLICATION'; systemctl start aragora-wal aragora-drill")
+            self.assertEqual(self.shows("aragora-drill", "Result"), "success")
+            self.assertIn("All production requirements met", self.run("aragora validate-env --unit aragora"))
+            self.run("systemctl start aragora-validate")
+            self.assertIn("✓ Last drill", self.run("aragora backup verify --level 1 >/dev/null; aragora backup status || true", user="aragora"))
+            token = self.run("cat /etc/aragora/credentials/ARAGORA_API_TOKEN").strip()
+            self.assertRegex(self.run(f"curl -s -H 'Authorization: Bearer {token}' http://127.0.0.1:8080/metrics"), r"\naragora_backup\w+\S* \d")
+        finally:
+            self.run("systemctl stop aragora-wal; rm -r /etc/systemd/system/aragora-{backup,drill,wal}.service.d; systemctl daemon-reload")
 
     def test_a_restart_behind_its_socket_fails_nobody(self):
         self.run("systemctl stop aragora; systemctl start aragora.socket aragora; rm -f /root/enough /root/answers")

@@ -9,7 +9,7 @@ namespace aragora::backup {
 
 void OpenSegment::open(const fs::path& path, std::uint64_t confirmed) {
   path_ = path;
-  file_ = createFile(path_, O_RDWR, 0600);
+  file_ = createFile(path_, O_RDWR, 0640);
   syncDirectory(path_.parent_path());
   hash_ = crypto::Sha256();
   confirmed_ = confirmed;

@@ -157,7 +157,7 @@ class Receiver {
     const TemporaryDirectory scratch;
     const auto file = scratch.path() / "history";
     const auto history = server.row(fmt::format("TIMELINE_HISTORY {}", timeline)).at(1);
-    createFileExclusively(file, history, 0600);
+    createFileExclusively(file, history, 0640);
     try {
       archive_.seal(name, file, options_.artifact);
     } catch (const Error& error) {

@@ -57,7 +57,7 @@ std::vector<std::string> WalArchive::sealPiece(const WalSegment& segment, Span s
     at += static_cast<std::uint64_t>(got);
   }
   const auto record = writer.finish();
-  createFileExclusively(folder / (piece + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0600);
+  createFileExclusively(folder / (piece + std::string(kRecord)), signedRecord(describeFile(record), keyring_), 0640);
   return {piece + std::string(kRecord), sealedName(piece)};
 }
 
