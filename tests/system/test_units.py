@@ -200,6 +200,7 @@ class Units(unittest.TestCase):
         self.run("\n".join(line[4:] for line in (source / "README.md").read_text().splitlines() if line.startswith("    ")))
         try:
             self.assertEqual(self.run("find /var/backups/aragora ! -user aragora-backup"), "")
+            self.assertEqual(self.run("find /var/lib/aragora ! -user aragora"), "")
             # The daemon's user reads, and changes nothing; theirs does not read what is not theirs.
             self.assertIn("proven by restore", self.run("aragora backup list", user="aragora"))
             self.assertIn("Permission denied", self.run("rm -rf /var/backups/aragora/full 2>&1", user="aragora", check=1))
