@@ -60,7 +60,7 @@ void write(Level level, std::string_view message, Event event = Event::None);
 void writePlain(Level level, std::string_view message, Event event, std::initializer_list<Field> fields);
 
 // A daemon's: while it lives lines are written by a thread of its own, in their order, so that nobody waits for whoever
-// reads them. What finds no room is counted. The last millisecond before a crash may be missing. One a process; made
+// reads them. What finds no room is counted. The last milliseconds before a crash may be missing. One a process; made
 // when signals are blocked.
 class Service {
  public:

@@ -23,6 +23,23 @@ int priorityOf(Level level) {  // sd-daemon(3)
   }
 }
 
+// As toIso(nowMicros()); the calendar is asked once a second and thread.
+std::string now() {
+  thread_local Micros second = -1;
+  thread_local std::string text;
+  const auto at = nowMicros();
+  if (at / 1'000'000 != second) {
+    second = at / 1'000'000;
+    text = toIso(at);
+  }
+  const auto milliseconds = at / 1000 % 1000;  // "2026-01-13T10:00:00.000Z"
+  auto* const digits = text.data() + text.size() - 4;
+  digits[0] = static_cast<char>('0' + milliseconds / 100);
+  digits[1] = static_cast<char>('0' + milliseconds / 10 % 10);
+  digits[2] = static_cast<char>('0' + milliseconds % 10);
+  return text;
+}
+
 // Where the text does not say it by itself.
 void appendAbout(std::string& text, const Line& line) {
   const auto append = [&](std::string_view what, const std::string& id) {
@@ -42,7 +59,7 @@ std::string fieldName(std::string_view name) {
 }  // namespace
 
 std::string asJson(const Line& line) {
-  json::object object{{"time", toIso(nowMicros())}, {"level", name(line.level)}, {"message", line.message}};
+  json::object object{{"time", now()}, {"level", name(line.level)}, {"message", line.message}};
   if (line.event != Event::None) object["event"] = name(line.event);
   if (!line.about.request_id.empty()) object["request_id"] = line.about.request_id;
   if (!line.about.debate_id.empty()) object["debate_id"] = line.about.debate_id;
@@ -51,7 +68,7 @@ std::string asJson(const Line& line) {
 }
 
 std::string asText(const Line& line) {
-  auto text = fmt::format("{} {:<7} {}", toIso(nowMicros()), name(line.level), line.message);
+  auto text = fmt::format("{} {:<7} {}", now(), name(line.level), line.message);
   appendAbout(text, line);
   return text + "\n";
 }

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 namespace aragora::log {
 
@@ -18,8 +19,9 @@ namespace {
 constexpr std::size_t kMostBytes = 2U << 20;
 constexpr std::size_t kMostOfWhatMayBeLeftOut = 1U << 20;
 constexpr auto kLastWrites = std::chrono::milliseconds(250);
-constexpr int kLook = 20;        // milliseconds between looks whether to give up
-constexpr int kJournalBusy = 1;  // milliseconds until it is tried again
+constexpr auto kTogether = std::chrono::milliseconds(2);  // lines of requests wait for more, so that few wake us
+constexpr int kLook = 20;                                 // milliseconds between looks whether to give up
+constexpr int kJournalBusy = 1;                           // milliseconds until it is tried again
 
 // What is left of a datagram where there is no journal: "MESSAGE=…", "PRIORITY=N" are its first lines.
 std::string withoutFields(std::string_view datagram) {
@@ -45,15 +47,16 @@ Queue::~Queue() {
 }
 
 bool Queue::put(std::string line, Way way, bool may_be_left_out) {
-  bool first = false;
+  bool wake = false;
   {
     const std::lock_guard lock(mutex_);
     if (bytes_ + line.size() > (may_be_left_out ? kMostOfWhatMayBeLeftOut : kMostBytes)) return false;
-    first = lines_.empty();
+    const bool at_once = !may_be_left_out && !std::exchange(at_once_, true);
+    wake = lines_.empty() || at_once;
     bytes_ += line.size();
     lines_.push_back({std::move(line), way});
   }
-  if (first) arrived_.notify_one();
+  if (wake) arrived_.notify_one();
   return true;
 }
 
@@ -64,6 +67,8 @@ void Queue::run(const std::stop_token& stop) {
   while (true) {
     arrived_.wait(lock, stop, [this] { return !lines_.empty(); });
     if (lines_.empty()) return;
+    arrived_.wait_for(lock, stop, kTogether, [this] { return at_once_; });
+    at_once_ = false;
     lines.swap(lines_);
     lock.unlock();
     writeAll(lines);

@@ -35,6 +35,7 @@ class Queue {
   std::condition_variable_any arrived_;
   std::vector<Waiting> lines_;
   std::size_t bytes_ = 0;
+  bool at_once_ = false;                             // something waits that is not to wait for more
   std::atomic<std::int64_t> give_up_at_{INT64_MAX};  // of the steady clock: nobody reads, and we are to end
   int journal_;
   std::jthread thread_;
