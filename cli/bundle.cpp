@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "cli/output/output.h"
 #include "common/base/error.h"
 #include "common/base/redact.h"
 #include "common/base/subprocess.h"
@@ -55,7 +56,9 @@ fs::path Bundle::place(const std::string& name) const {
 }
 
 void Bundle::add(const std::string& name, const std::string& source, std::string text, int status) {
-  text = redact(endOf(std::move(text)));
+  // Of a document the texts in it: as a whole it would be one no more.
+  const auto document = endsWith(name, ".json") && text.size() <= 4 * kMost ? tryParseJson(text) : std::nullopt;
+  text = document ? toPrettyJson(redacted(*document)) + "\n" : redact(endOf(std::move(text)));
   writeFileAtomically(place(name), text, 0600);
   pieces_.push_back({name, source, {}, status, text.size()});
 }

@@ -145,7 +145,7 @@ void declareNotify(CommandLine line) {
       .option("--channel", options->channel, "On this one only", oneOf(notify::channelNames()))
       .run([options](Context& context) { return test(context, *options); });
   line.subcommand("unit", "Tell that a unit of systemd failed, with its last lines: what aragora-notify@ runs")
-      .positional("unit", options->unit, "Its name, such as aragora-backup.service")
+      .positional("name", options->unit, "Its name, such as aragora-backup.service")
       .run([options](Context& context) { return unit(context, *options); });
   line.subcommand("status", "Show who is told, what was told and lasts, and what could not be delivered").run(status);
   line.run([](Context&) -> int { throw Error(Code::Usage, "notify needs a subcommand", "try: aragora notify test"); });

@@ -108,7 +108,6 @@ void Output::finish() const {
   put(stdout, toPrettyJson(whole) + "\n");
 }
 
-namespace {
 json::value redacted(const json::value& value) {
   if (const auto* text = value.if_string()) return json::value(redact(*text));
   if (const auto* array = value.if_array()) {
@@ -123,7 +122,6 @@ json::value redacted(const json::value& value) {
   }
   return value;
 }
-}  // namespace
 
 void Output::error(const Error& error) const {
   const auto message = redact(error.what());

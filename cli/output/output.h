@@ -56,6 +56,9 @@ class Output {
   bool err_terminal_ = false;
 };
 
+// Every text in it without secrets.
+json::value redacted(const json::value& value);
+
 // Every write to standard output goes through here. One that fails stops nothing: the work is done, and closeOut(),
 // which main calls last, answers why (an errno), so that nobody takes the output for written.
 void printOut(std::string_view text);

@@ -279,6 +279,10 @@ class Everything(Deployment):
         self.assertTrue(told, "no program of PostgreSQL was started")
         for note in told:
             self.clean(note.name, note.read_bytes())
+        # What people and switches were told.
+        self.assertGreater(len(self.receiver.requests), 10)
+        for request in self.receiver.requests:
+            self.clean("told", request["body"])
         # What lies on the disk: everything is sealed, or no secret.
         self.assertEqual(self.canaries.found_below(self.sandbox.directory, but=("none.toml",)), {})
         for name, body in self.store.objects.items():

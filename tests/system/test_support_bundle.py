@@ -52,7 +52,7 @@ class SupportBundle(unittest.TestCase):
         plant = canaries.plant
         database, ping = plant("database password", password()), plant("ping", str(uuid.uuid4()))
         token, unset, metrics = plant("API token", strong_secret()), plant("a key of a provider", "sk-ant-api03-" + secrets.token_hex(20)), plant("metrics token", strong_secret())
-        credential = plant("a credential", secrets.token_urlsafe(32))
+        credential = plant("a credential", "sk-or-v1-" + secrets.token_hex(20))
         with Receiver() as receiver, sqlite_deployment(ARAGORA_API_TOKEN=token, ARAGORA_METRICS_TOKEN=metrics, ARAGORA_NOTIFY_BACKUP_PING_URL=f"{receiver.url}/{ping}") as sandbox:
             plant("encryption key", sandbox.environment["ARAGORA_ENCRYPTION_KEY"], bytes.fromhex(sandbox.environment["ARAGORA_ENCRYPTION_KEY"]))
             toml = sandbox.write("aragora.toml", f'[auth]\njwt_secret = "{plant("JWT secret", secrets.token_urlsafe(40))}"\n[notify]\nsmtp_password = "{plant("SMTP password", password())}"\n')
