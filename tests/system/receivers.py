@@ -182,3 +182,37 @@ class Silent:
 
     def __exit__(self, *_):
         self.listener.close()
+
+
+class Scripted:
+    """Says something to whoever comes, whatever he says, and hangs up; counts who came."""
+
+    def __init__(self, *chunks, wait=True):
+        self.chunks, self.wait, self.came = chunks, wait, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.came += 1
+            with connection:
+                connection.settimeout(5)
+                try:
+                    for chunk in self.chunks:
+                        connection.sendall(chunk)
+                        if chunk is not self.chunks[-1] or self.wait:
+                            connection.recv(4096)
+                except OSError:
+                    pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()

@@ -11,7 +11,7 @@ import time
 import unittest
 import uuid
 
-from receivers import MailReceiver, Receiver, Silent, wait_for
+from receivers import MailReceiver, Receiver, Scripted, Silent, wait_for
 from support import Authority, Daemon, Sandbox, free_port, main, sqlite_deployment
 
 KEY = secrets.token_hex(32)
@@ -163,6 +163,16 @@ class Mail(unittest.TestCase):
             self.assertEqual(len(plain.mails), 1)
             findings = sandbox.run_json("validate-env", "--offline", "--only", "notify", check=78, ARAGORA_ENV="production", ARAGORA_NOTIFY_SMTP_TLS="none", ARAGORA_NOTIFY_SMTP_HOST="mail.example.org")["errors"]
             self.assertIn("sends mail in clear to another machine", findings[0])
+
+
+class HostileMail(unittest.TestCase):
+    def test_what_is_no_mail_server_is_refused_in_its_words(self):
+        greeting, offer = b"220 x\r\n", b"250-x\r\n250 STARTTLS\r\n"
+        for said, chunks, tries, wait in (("does not speak SMTP", (b"HTTP/1.1 400 Bad Request\r\n",), 1, True), ("what it says does not end", (b"220-" + b"x" * 40_000,), 1, True), ("it hung up", (b"",), 3, False), ("554 go away", (b"554 go away\r\n",), 1, True),
+                                          ("421 come again", (b"421 come again\r\n",), 3, True), ("it went on talking behind STARTTLS", (greeting, offer, b"220 go\r\n250 taken for something said under TLS\r\n"), 1, True)):
+            with self.subTest(said), Scripted(*chunks, wait=wait) as server, Sandbox(ARAGORA_NOTIFY_EMAIL_TO="ada@example.org", ARAGORA_NOTIFY_EMAIL_FROM="a@example.net", ARAGORA_NOTIFY_SMTP_PORT=str(server.port)) as sandbox:
+                self.assertIn(said, sandbox.run("notify", "test", check=69).stdout)
+                self.assertEqual(server.came, tries)
 
 
 class Checks(unittest.TestCase):
