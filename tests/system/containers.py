@@ -159,14 +159,14 @@ class Engine:
 
     @contextlib.contextmanager
     def docker_host(self):
-        """The environment of a Docker client. Meanwhile every container's health is looked at, as systemd's timers would."""
+        """The environment of a Docker client. Meanwhile the health of what starts is looked at, as systemd's timers would."""
         socket, ended = self.base / "docker.sock", threading.Event()
         service = self.start(*self.inside, "podman", "--root", self.base / "storage", "--runroot", self.base / "run", "system", "service", "-t", "0", f"unix://{socket}",
                              env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def look():
             while not ended.wait(0.5):
-                for name in self.podman("ps", "--format", "{{.Names}}", check=None).stdout.split():
+                for name in self.podman("ps", "--filter", "health=starting", "--format", "{{.Names}}", check=None).stdout.split():
                     self.podman("healthcheck", "run", name, check=None)
 
         thread = threading.Thread(target=look)

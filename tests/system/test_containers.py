@@ -149,19 +149,17 @@ class Containers(unittest.TestCase):
             listening = subprocess.run([*engine.inside, "ss", "-Hltn"], check=True, capture_output=True, text=True).stdout
             self.assertEqual({line.split()[3] for line in listening.splitlines() if not line.split()[3].endswith(":53")}, {"127.0.0.1:8080"})
 
-            shell("docker-compose exec -T aragora aragora user add --email ada@example.org")
-            shell("docker-compose exec -T aragora aragora backup")
-            shell("docker-compose exec -T aragora aragora backup verify")
+            engine.podman("exec", "docker_aragora_1", "aragora", "user", "add", "--email", "ada@example.org")
+            shell(block("docker", title, 3))
             shell("docker-compose down")
             shell(up)
             engine.wait(lambda: engine.healthy("docker_aragora_1"))
-            self.assertIn("ada@example.org", shell("docker-compose exec -T aragora aragora user list"))
-            self.assertIn("The data is as it should be", shell("docker-compose exec -T aragora aragora verify"))
+            self.assertIn("ada@example.org", engine.podman("exec", "docker_aragora_1", "aragora", "user", "list").stdout)
+            self.assertIn("The data is as it should be", engine.podman("exec", "docker_aragora_1", "aragora", "verify").stdout)
             stopping = time.monotonic()
             shell("docker-compose stop aragora")
             self.assertLess(time.monotonic() - stopping, 25)
             self.assertEqual(engine.podman("inspect", "docker_aragora_1", "--format", "{{.State.ExitCode}}").stdout.strip(), "0")
-            shell("docker-compose down -v")
 
     def play(self, *manifests):
         file = self.engine.base / "play.yaml"
