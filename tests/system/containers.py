@@ -67,6 +67,8 @@ class Engine:
                             self.base / "resolver", stdout=subprocess.PIPE)
         assert holder.stdout.readline() == b"ready\n", "a network of our own could not be made"
         self.inside = ["nsenter", "-t", str(holder.pid), "-m", "-n"]
+        # Bridges and their rules are the kernel's to have or not; without them all containers share our network.
+        self.bridges = subprocess.run([*self.inside, "sh", "-e", "-c", "iptables -w -t nat -S && ip link add probe type bridge && ip link delete probe"], capture_output=True).returncode == 0
         (self.base / "scratch").mkdir()
         self.environment = {**os.environ, "TMPDIR": str(self.base / "scratch"), "CONTAINERS_CONF": str(self.base / "containers.conf"), "STORAGE_DRIVER": self.driver()}
 
@@ -115,6 +117,14 @@ class Engine:
 
     def podman(self, *arguments, check=0):
         return self.program("podman", *arguments, check=check, before=self.inside)
+
+    def network(self, name, *published):
+        """The options of a container in the network of this name, which reaches the others by theirs; or, without bridges, in ours."""
+        if not self.bridges:
+            return ["--network", "host", "--add-host", "postgres:127.0.0.1", "--add-host", "redis:127.0.0.1"]
+        if name not in self.podman("network", "ls", "--format", "{{.Name}}").stdout.split():
+            self.podman("network", "create", name)
+        return ["--network", name, *(part for port in published for part in ("-p", f"{port}:{port}"))]
 
     def curl(self, *arguments):
         return subprocess.run([*self.inside, "curl", "-sS", *arguments], capture_output=True, text=True, timeout=60).stdout
