@@ -46,7 +46,7 @@ class Package(unittest.TestCase):
             self.assertIn(path, contents)
         for path, (mode, owner, *_) in contents.items():
             self.assertEqual(owner, "root/root", path)
-            self.assertEqual(mode, "drwxr-xr-x" if path.endswith("/") else "-rwxr-xr-x" if path == "/usr/bin/aragora" else "-rw-r--r--", path)
+            self.assertEqual(mode, "drwxr-xr-x" if path.endswith("/") else "-rwxr-xr-x" if path in ("/usr/bin/aragora", "/usr/share/aragora/deploy/certbot/aragora") else "-rw-r--r--", path)
         subprocess.run(["dpkg-deb", "-x", self.deb, self.folder / "out"], check=True)
         sections = subprocess.run(["readelf", "-S", self.folder / "out/usr/bin/aragora"], check=True, capture_output=True, text=True).stdout
         self.assertNotIn(".debug_info", sections)
