@@ -185,21 +185,10 @@ Plan composePlan(const Site& site, const Kept& kept) {
 }
 constexpr std::string_view kKubernetes = "deploy/kubernetes/";
 
-// What the cluster keeps as the secret `aragora`; three of it nobody can make up.
-std::string kubernetesSecret() {
-  std::string text =
-      "# Each becomes a file in /run/secrets/aragora. Not to be kept where others read it.\n"
-      "apiVersion: v1\nkind: Secret\nmetadata:\n  name: aragora\n  namespace: aragora\ntype: Opaque\nstringData:\n"
-      "  # Yours: postgresql://user:password@host:5432/name, redis://:password@host:6379/0, sk-ant-...\n"
-      "  database_url: \"\"\n  redis_url: \"\"\n  anthropic_api_key: \"\"\ndata:\n";
-  for (const auto* name : {"jwt_secret", "encryption_key", "api_token", "metrics_token"})
-    text += fmt::format("  {}: {}\n", name, toBase64(newSecret()));
-  return text;
-}
-
 Plan kubernetesPlan(const Site& site) {
   Plan plan;
-  plan.files.push_back({"secret.yaml", kubernetesSecret(), kPrivate, true});
+  for (const auto* name : {"jwt_secret", "encryption_key", "api_token", "metrics_token"})
+    plan.files.push_back(secretFile(fmt::format("secrets/{}", name), newSecret()));
   for (const auto& file : embeddedDeployFiles()) {
     const auto name = startsWith(file.path, kKubernetes) ? std::string(file.path.substr(kKubernetes.size())) : "";
     if (name.empty() || name.find(".example.") != std::string::npos) continue;
@@ -209,8 +198,11 @@ Plan kubernetesPlan(const Site& site) {
     plan.files.push_back({name, text});
   }
   const auto directory = site.directory.string();
-  plan.next = {fmt::format("${{EDITOR:-vi}} {}/secret.yaml", directory),
-               fmt::format("kubectl apply -f {0}/namespace.yaml -f {0}/secret.yaml", directory),
+  plan.next = {fmt::format("{} && {} && {}", intoSecrets(site, "database_url"), intoSecrets(site, "redis_url"),
+                           intoSecrets(site, "anthropic_api_key")),
+               fmt::format("kubectl apply -f {0}/namespace.yaml && kubectl -n aragora create secret generic aragora "
+                           "--from-file={0}/secrets",
+                           directory),
                fmt::format("kubectl apply -k {}", directory)};
   return plan;
 }

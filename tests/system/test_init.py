@@ -1,7 +1,12 @@
 """What `init --target` writes for each place is taken by the programs of that place, and made once."""
+import base64
 import pathlib
 import re
+import subprocess
+import tomllib
 import unittest
+
+import yaml
 
 from support import Sandbox, main
 
@@ -87,6 +92,49 @@ class Target(unittest.TestCase):
         for name in ("database_url", "anthropic_api_key"):
             (self.directory / "secrets" / name).unlink()
         self.made_once("docker", 3, "aragora.env")
+
+    def test_compose(self):
+        files = self.init("compose")
+        self.assertEqual(mode(self.directory / "secrets"), 0o700)
+        named = re.findall(r"file: \./(secrets/\w+)", files["compose.yaml"])
+        self.assertEqual({name for name in named if name not in files}, {"secrets/anthropic_api_key"}, "is made by nobody")
+        self.assertNotIn("build:", files["compose.yaml"])
+        postgres, redis = files["secrets/postgres_password"].strip(), re.search("requirepass (.*)", files["secrets/redis_conf"])[1]
+        self.assertEqual(files["secrets/database_url"], f"postgresql://aragora:{postgres}@postgres:5432/aragora\n")
+        self.assertIn(f":{redis}@redis:6379", files["secrets/redis_url"])
+        done = subprocess.run(["docker-compose", "-f", self.directory / "compose.yaml", "config", "-q"], capture_output=True, text=True, timeout=60, cwd=self.directory)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.made_once("compose", 5, "compose.yaml")
+
+    def test_kubernetes(self):
+        files = self.init("kubernetes")
+        documents = {name: list(yaml.safe_load_all(text)) for name, text in files.items() if name.endswith(".yaml")}
+        named = {*documents["kustomization.yaml"][0]["resources"], *documents["kustomization.yaml"][0]["configMapGenerator"][0]["files"]}
+        made = ("jwt_secret", "encryption_key", "api_token", "metrics_token")
+        self.assertEqual(named | {"kustomization.yaml"} | {f"secrets/{name}" for name in made}, set(files))
+        self.assertEqual({mode(path) for path in (self.directory / "secrets").iterdir()}, {0o600})
+        create = re.search(r"(kubectl -n aragora create secret \S+ .*)", self.said)[1].split()
+        secret = yaml.safe_load(subprocess.run([*create, "--dry-run=client", "-o", "yaml"], check=True, capture_output=True, text=True, timeout=60).stdout)
+        self.assertEqual((secret["kind"], secret["metadata"]["name"]), ("Secret", "aragora"))
+        decoded = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+        self.assertEqual(decoded, {name: files[f"secrets/{name}"] for name in made})
+        self.assertEqual({rule["host"] for rule in documents["ingress.yaml"][0]["spec"]["rules"]}, {HOST})
+        self.assertNotIn("aragora.example.org", "".join(files.values()))
+        built = list(yaml.safe_load_all(subprocess.run(["kubectl", "kustomize", self.directory], check=True, capture_output=True, text=True, timeout=60).stdout))
+        self.assertLessEqual({"ConfigMap", "Deployment", "Ingress", "Job"}, {one["kind"] for one in built})
+        # Every file that the settings name is one of the secret's; with them, where a pod has them, nothing is missing.
+        given = {"database_url": "postgresql://aragora:a-passw0rd-of-some-length@db.example.com:5432/aragora", "redis_url": "redis://:a-passw0rd-of-some-length@redis.example.com:6379/0", "anthropic_api_key": PROVIDER}
+        for name in given:
+            self.assertIn(f"{self.directory}/secrets/{name}", self.said)
+        mounted = tomllib.loads(files["aragora.toml"])
+        text = files["aragora.toml"]
+        for path in set(re.findall(r'(?m)^\w+_file = "(/run/secrets/aragora/\w+)"', text)):
+            name = path.rsplit("/", 1)[1]
+            text = text.replace(path, str(self.sandbox.write(f"mounted/{name}", {**decoded, **given}[name])))
+        self.assertEqual(mounted["environment"], "production")
+        result = self.sandbox.run("validate-env", "--offline", ARAGORA_CONFIG=str(self.sandbox.write("mounted/aragora.toml", text)), ARAGORA_BACKUP_DIR=str(self.sandbox.directory))
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.made_once("kubernetes", 4, "ingress.yaml")
 
     def test_what_is_no_host_and_no_target_is_refused(self):
         for host in ("https://aragora.example.com", "Aragora.example.com", "a b", "a:443", "*"):

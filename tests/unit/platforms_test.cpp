@@ -9,7 +9,7 @@ namespace {
 
 TEST(Platforms, EachHasFilesAndThreeCommandsWithoutASecretInThem) {
   const Site site{"/srv/aragora", "debate.example.net", "/var/lib/aragora", "2026-11-28"};
-  for (const std::string name : {"systemd", "docker"}) {
+  for (const auto& name : platformNames()) {
     const auto plan = planFor(parsePlatform(name), site, [](const std::string&) { return std::nullopt; });
     EXPECT_EQ(plan.next.size(), 3U) << name;
     std::set<std::string> paths;
@@ -33,7 +33,7 @@ TEST(Platforms, WhatIsThereIsRepeatedAndNotMadeAgain) {
     if (path == "secrets/redis_conf") return "appendonly yes\nrequirepass kept\n";
     return std::nullopt;
   };
-  for (const auto platform : {Platform::Systemd}) {
+  for (const auto platform : {Platform::Systemd, Platform::Compose}) {
     int found = 0;
     for (const auto& file : planFor(platform, site, kept).files)
       found += file.content.find(":kept@") != std::string::npos;
