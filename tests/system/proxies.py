@@ -228,11 +228,13 @@ class Load:
                 connection[1].close()
                 connection = None
             await asyncio.sleep(max(0, due - time.monotonic()))
+        if connection:
+            connection[1].close()
 
     async def ask(self, reader, writer, creates):
         body = json.dumps({"task": "x", "rounds": 0, "agents": ["demo-a", "demo-b"]}) if creates else ""
         head = f"POST /api/debates HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}" if creates else "GET /api/debates?limit=5 HTTP/1.1"
-        writer.write(f"{head}\r\nHost: aragora\r\n\r\n{body}".encode())
+        writer.write(f"{head}\r\nHost: {HOST}\r\n\r\n{body}".encode())
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         await reader.readexactly(int(answer.split("content-length:")[1].split("\r\n")[0]))
         return int(answer.split()[1]), "connection: close" not in answer

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ import websockets
 
 from proxies import DEPLOY, HOST, Caddy, Fences, HAProxy, Load, Nginx, NginxBelowAPath
 from support import Authority, Daemon, Sandbox, free_port, main
+from test_debates import until
 
 HOOK = DEPLOY / "certbot/aragora"
 
@@ -30,6 +32,29 @@ class CaddyFences(Fences, unittest.TestCase):
     PROXY = Caddy
     TOO_LONG = (413, 502)  # whichever of the two it notices first: the length, or that the daemon was not sent it all
     LOGGED = ('"uri":"/ws"', '"uri":"/api/debates"', '"uri":"/ws"')
+
+
+class Killed(unittest.TestCase):
+    """One of three under load; they need to have nothing in common to answer."""
+
+    def test_no_request_that_may_be_asked_twice_fails(self):
+        for kind in (HAProxy, Caddy):
+            with self.subTest(kind.__name__), contextlib.ExitStack() as stack:
+                daemons = [stack.enter_context(Daemon(stack.enter_context(Sandbox()))) for _ in range(3)]
+                proxy = stack.enter_context(kind(daemon.port for daemon in daemons))
+                with Load(proxy, creates=False, rate=200) as load:
+                    until(lambda: load.asked >= 200 and all(served(daemon) > 20 for daemon in daemons), 60)
+                    daemons[1].kill()
+                    asked = load.asked
+                    until(lambda: load.asked >= asked + 400, 60)
+                    load.end()
+                self.assertEqual(load.failed, [], kind.__name__)
+
+
+def served(daemon):
+    """How many lists of debates it was asked for."""
+    found = re.search(r'(?m)^aragora_http_requests_total\{[^}]*endpoint="/api/debates"[^}]*\} (\d+)', daemon.request("GET", "/metrics")[2].decode())
+    return int(found[1]) if found else 0
 
 
 class Certified(Daemon):
