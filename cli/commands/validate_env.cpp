@@ -1,10 +1,7 @@
-#include <unistd.h>
-
+#include "cli/all_checks.h"
 #include "cli/commands/commands.h"
-#include "common/base/account.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
-#include "common/checks/check.h"
 
 namespace aragora::cli {
 
@@ -35,9 +32,11 @@ Mark markOf(Level level) {
   return Mark::Failure;
 }
 
-int listChecks(const Output& out) {
+int listChecks(const Output& out, const checks::OwnChecks& own) {
   json::array array;
-  for (const auto& check : checks::allChecks()) {
+  auto all = checks::allChecks();
+  all.insert(all.end(), own.checks.begin(), own.checks.end());
+  for (const auto& check : all) {
     array.push_back(json::object{{"id", check.id},
                                  {"title", check.title},
                                  {"needs_network", check.needs_network},
@@ -61,7 +60,7 @@ struct Tally {
 
 Tally tally(const checks::Report& report, bool offline) {
   Tally result;
-  result.total = checks::allChecks().size();
+  result.total = checks::allChecks().size() + (report.own ? report.own->checks.size() : 0);
   for (const auto& outcome : report.outcomes) {
     const bool unanswered =
         outcome.findings.front().level == Level::Skipped && outcome.findings.front().code == Code::Unreachable;
@@ -125,26 +124,16 @@ void printVerdict(const Output& out, const Tally& found, const std::string& envi
   }
 }
 
-// What the unit's user may reach is asked as that user: files and directories, and PostgreSQL, which may know who asks
-// by the user alone. What systemd hands over was read before, as systemd reads it.
-void lookAs(const std::string& user) {
-  const auto account = ::geteuid() == 0 ? findAccount(user) : std::nullopt;
-  if (account && account->user != 0) becomeForGood(*account);
-}
-
 int validate(Context& context, const Options& options) {
   const auto& out = context.out();
-  if (options.list) return listChecks(out);
+  if (options.list) return listChecks(out, *checks::loadOwnChecks(context.loaded(false).config_file));
   const auto seconds = options.timeout.value_or(5);
   if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
-  const auto& loaded = context.loaded(!options.offline);
-  lookAs(loaded.unit_user);
-  const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
-                                         loaded.unit_user, options.offline, std::chrono::seconds(seconds), nullptr},
-                                        {options.only, options.skip, false});
+  const auto report =
+      runAllChecks(context, {{options.only, options.skip, false}, options.offline, std::chrono::seconds(seconds)});
   const int status = report.exitStatus(options.strict);
   const auto found = tally(report, options.offline);
-  const auto environment = environmentOf(loaded.config);
+  const auto environment = environmentOf(context.loaded().config);
   // What was not looked at is neither valid nor invalid.
   const auto valid = found.errors.empty() && !found.all() ? json::value(nullptr) : json::value(found.errors.empty());
   out.document({{"valid", valid},

@@ -1,6 +1,7 @@
 #include "common/checks/acknowledged.h"
 
 #include "common/base/text.h"
+#include "common/checks/own_checks.h"
 #include "common/checks/settings_checks.h"
 
 namespace aragora::checks {
@@ -28,9 +29,11 @@ Entry parse(const std::string& text) {
 }
 
 // What is missing in it, or nothing.
-std::string wrongWith(const Entry& entry) {
-  const auto& checks = allChecks();
-  if (std::none_of(checks.begin(), checks.end(), [&](const Check& check) { return check.id == entry.check; }))
+std::string wrongWith(const Entry& entry, const OwnChecks* own) {
+  const auto among = [&](const std::vector<Check>& checks) {
+    return std::any_of(checks.begin(), checks.end(), [&](const Check& check) { return check.id == entry.check; });
+  };
+  if (!among(allChecks()) && !(own != nullptr && among(own->checks)))
     return fmt::format("there is no check '{}'", printable(entry.check, 60));
   const auto date = fromIso(entry.date + "T00:00:00Z");
   if (entry.date.size() != 10 || !date) return fmt::format("{}: the date is missing", entry.check);
@@ -43,7 +46,7 @@ std::string wrongWith(const Entry& entry) {
 void applyAcknowledgements(const config::Config& config, Report& report) {
   for (const auto& text : config.list(config::key::kAcknowledged)) {
     const auto entry = parse(text);
-    const auto wrong = wrongWith(entry);
+    const auto wrong = wrongWith(entry, report.own.get());
     for (auto& outcome : report.outcomes) {
       if (!wrong.empty() && outcome.check->id == "configuration")
         outcome.findings.push_back(misconfigured(

@@ -72,6 +72,7 @@ const std::vector<Check>& allChecks() {
       {.id = "recovery_drill", .title = "Recovery drill", .look = checkDrills},
       {.id = "notify", .title = "Notifications", .look = checkNotify},
       {.id = "notify_reach", .title = "Notifications reached", .needs_network = true, .look = checkNotifyReach},
+      {.id = "own_checks", .title = "Own checks", .look = checkOwnFiles},
   };
   return checks;
 }

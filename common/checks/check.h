@@ -24,7 +24,8 @@ struct Finding {
       Code::CheckFailed;  // of a failure: Config, Permission, Unreachable or CheckFailed; decides the exit status
 };
 
-struct Facts;  // what was asked of the backends, once for all checks
+struct Facts;      // what was asked of the backends, once for all checks
+struct OwnChecks;  // own_checks.h
 
 struct Context {
   config::Config config;
@@ -35,6 +36,7 @@ struct Context {
   bool offline = false;
   std::chrono::milliseconds timeout{5000};  // of each check
   std::shared_ptr<Facts> facts;             // shared by the checks that look at one backend; set by runChecks
+  std::shared_ptr<const OwnChecks> own{};   // what an organisation adds; null: nothing
 };
 
 struct Check {
@@ -56,8 +58,9 @@ struct Outcome {
 };
 
 struct Report {
-  std::vector<Outcome> outcomes;  // in the order of allChecks()
-  bool abandoned = false;         // a check still runs in a thread of its own; leave the process without waiting
+  std::vector<Outcome> outcomes;  // in the order of allChecks(), then the own ones
+  std::shared_ptr<const OwnChecks> own{};
+  bool abandoned = false;  // a check still runs in a thread of its own; leave the process without waiting
   bool has(Level level) const;
   // 0; 78 a configuration failure; 77 a right that is missing; 69 an unreachable dependency; 1 anything else, or a
   // warning when `strict`.
@@ -68,6 +71,8 @@ struct Selection {
   std::vector<std::string> only;
   std::vector<std::string> skip;
   bool startup_only = false;
+  bool built_in = true;
+  bool own = true;
 };
 
 // Throws Error(Usage) for an id that does not exist, with the nearest one.

@@ -6,6 +6,7 @@
 #include "common/checks/acknowledged.h"
 #include "common/checks/check.h"
 #include "common/checks/facts.h"
+#include "common/checks/own_checks.h"
 
 namespace aragora::checks {
 
@@ -38,9 +39,10 @@ bool readyBy(const std::shared_future<std::vector<Finding>>& findings, Deadline 
   }
 }
 
-void requireKnown(const std::vector<std::string>& ids) {
+void requireKnown(const std::vector<std::string>& ids, const OwnChecks* own) {
   std::vector<std::string> known;
   for (const auto& check : allChecks()) known.emplace_back(check.id);
+  for (const auto& entry : own != nullptr ? own->entries : decltype(own->entries){}) known.push_back(entry->id);
   for (const auto& id : ids) {
     if (std::find(known.begin(), known.end(), id) != known.end()) continue;
     const auto close = nearest(id, known);
@@ -53,7 +55,7 @@ void requireKnown(const std::vector<std::string>& ids) {
 Selection whatCanBeSeen(const Context& context, const Selection& selection) {
   const bool unread = std::any_of(context.problems.begin(), context.problems.end(),
                                   [](const auto& problem) { return problem.setting == kFile && !problem.warning; });
-  return unread ? Selection{{"configuration"}, {}, false} : selection;
+  return unread ? Selection{.only = {"configuration"}} : selection;
 }
 
 // What is shown goes to terminals, tickets and monitoring.
@@ -127,63 +129,94 @@ int Report::exitStatus(bool strict) const {
   return 0;
 }
 
-Report runChecks(const Context& given, const Selection& wanted) {
-  requireKnown(wanted.only);
-  requireKnown(wanted.skip);
-  const auto selection = whatCanBeSeen(given, wanted);
+namespace {
+struct Pending {
+  const Check* check;
+  std::chrono::steady_clock::time_point started;
+  std::chrono::milliseconds allowed;
+  std::shared_future<std::vector<Finding>> findings;
+};
+
+// What there is to be made of it, in the order of the report.
+std::vector<const Check*> chosen(const Selection& selection, const OwnChecks* own) {
   const auto contains = [](const std::vector<std::string>& ids, std::string_view id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   };
+  std::vector<const Check*> checks;
+  const auto add = [&](const std::vector<Check>& all) {
+    for (const auto& check : all) {
+      if (!selection.only.empty() && !contains(selection.only, check.id)) continue;
+      if (contains(selection.skip, check.id) || (selection.startup_only && !check.at_startup)) continue;
+      checks.push_back(&check);
+    }
+  };
+  if (selection.built_in) add(allChecks());
+  if (selection.own && own != nullptr) add(own->checks);
+  return checks;
+}
 
+// Own ones have deadlines of their own, and end what they started by themselves: that is waited for.
+std::chrono::milliseconds allowedFor(const Check& check, const Context& context) {
+  if (context.own == nullptr) return context.timeout;
+  for (const auto& entry : context.own->entries) {
+    if (entry->id == check.id) return entry->timeout + kTotalSlack;
+  }
+  return context.timeout;
+}
+
+std::shared_ptr<Context> contextFor(const Context& given, const Selection& selection) {
   // Shared with threads that may outlive this call.
   auto context = std::make_shared<Context>(given);
   context->facts = std::make_shared<Facts>();
-  if (!context->offline) {
+  if (!context->offline && selection.built_in)
     context->facts->database = detachedTask([context] { return askDatabase(context->config); });
-  }
   // By the first check that needs it.
   context->facts->recovery = std::async(std::launch::deferred, [&config = context->config, ask = !context->offline] {
                                return lookAtBackups(config, ask);
                              }).share();
-  const auto deadline = deadlineIn(context->timeout + kTotalSlack);
-  struct Pending {
-    const Check* check;
-    std::chrono::steady_clock::time_point started;
-    std::shared_future<std::vector<Finding>> findings;
-  };
+  return context;
+}
+}  // namespace
+
+Report runChecks(const Context& given, const Selection& wanted) {
+  requireKnown(wanted.only, given.own.get());
+  requireKnown(wanted.skip, given.own.get());
+  const auto selection = whatCanBeSeen(given, wanted);
+  const auto context = contextFor(given, selection);
+  const auto checks = chosen(selection, given.own.get());
   Report report;
+  report.own = given.own;
   std::vector<Pending> pending;
-  for (const auto& check : allChecks()) {
-    if (!selection.only.empty() && !contains(selection.only, check.id)) continue;
-    if (contains(selection.skip, check.id) || (selection.startup_only && !check.at_startup)) continue;
+  for (const auto* check : checks) {
     const auto started = std::chrono::steady_clock::now();
-    if (!check.needs_network) {
+    if (!check->needs_network) {
       // Looks at this machine only: microseconds, not worth a thread.
-      report.outcomes.push_back({&check, lookSafely(check, *context), secondsSince(started)});
+      report.outcomes.push_back({check, lookSafely(*check, *context), secondsSince(started)});
     } else if (context->offline) {
       report.outcomes.push_back(
-          {&check,
-           {{Level::Skipped, fmt::format("{}: not checked (--offline)", check.title), "", "", Code::CouldNotVerify}},
+          {check,
+           {{Level::Skipped, fmt::format("{}: not checked (--offline)", check->title), "", "", Code::CouldNotVerify}},
            0});
     } else {
-      pending.push_back({&check, started, detachedTask([context, &check] { return lookSafely(check, *context); })});
+      pending.push_back({check, started, allowedFor(*check, *context),
+                         detachedTask([context, check] { return lookSafely(*check, *context); })});
     }
   }
   for (const auto& task : pending) {
-    const auto limit = std::min(task.started + context->timeout, deadline);
-    if (readyBy(task.findings, limit)) {
+    if (readyBy(task.findings, task.started + task.allowed)) {
       report.outcomes.push_back({task.check, task.findings.get(), secondsSince(task.started)});
     } else {
       report.abandoned = true;
       report.outcomes.push_back(
           {task.check,
-           {{Level::Failure, fmt::format("{}: no answer within {}", task.check->title, humanDuration(context->timeout)),
-             "", "check the address, the name service and the firewall", Code::Unreachable}},
+           {{Level::Failure, fmt::format("{}: no answer within {}", task.check->title, humanDuration(task.allowed)), "",
+             "check the address, the name service and the firewall", Code::Unreachable}},
            secondsSince(task.started)});
     }
   }
-  std::sort(report.outcomes.begin(), report.outcomes.end(),
-            [&](const Outcome& a, const Outcome& b) { return a.check < b.check; });
+  std::sort(report.outcomes.begin(), report.outcomes.end(), [&](const Outcome& a, const Outcome& b) {
+    return std::find(checks.begin(), checks.end(), a.check) < std::find(checks.begin(), checks.end(), b.check);
+  });
   applyAcknowledgements(context->config, report);
   return report;
 }

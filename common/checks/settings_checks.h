@@ -71,5 +71,6 @@ std::vector<Finding> checkKeySteps(const Context& context);
 
 std::vector<Finding> checkNotify(const Context& context);
 std::vector<Finding> checkNotifyReach(const Context& context);
+std::vector<Finding> checkOwnFiles(const Context& context);
 
 }  // namespace aragora::checks

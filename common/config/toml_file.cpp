@@ -105,4 +105,56 @@ std::vector<TomlEntry> parseToml(std::string_view text, const std::string& name,
   return entries;
 }
 
+namespace {
+std::optional<TomlValue> valueOf(const toml::node& node) {
+  const int line = static_cast<int>(node.source().begin.line);
+  if (const auto* value = node.as_string()) return TomlValue{value->get(), line};
+  if (const auto* value = node.as_integer()) return TomlValue{value->get(), line};
+  if (const auto* value = node.as_boolean()) return TomlValue{value->get(), line};
+  const auto* values = node.as_array();
+  if (values == nullptr) return std::nullopt;
+  std::vector<std::string> parts;
+  for (const auto& element : *values) {
+    const auto* part = element.as_string();
+    if (part == nullptr) return std::nullopt;
+    parts.push_back(part->get());
+  }
+  return TomlValue{std::move(parts), line};
+}
+}  // namespace
+
+std::vector<TomlTable> parseTomlTables(std::string_view text, const std::string& kind, const std::string& name,
+                                       std::vector<Problem>& problems) {
+  std::vector<TomlTable> tables;
+  const auto complain = [&](const std::string& message, const toml::node& node, std::string hint) {
+    problems.push_back(
+        {kind, name, message, fmt::format("{}:{}", name, static_cast<int>(node.source().begin.line)), std::move(hint)});
+  };
+  try {
+    const toml::table root = toml::parse(text, std::string_view(name));
+    for (const auto& [key, node] : root) {
+      const auto* list = key.str() == kind ? node.as_array() : nullptr;
+      if (list == nullptr || !list->is_array_of_tables()) {
+        complain(fmt::format("{} stands outside of [[{}]]", printable(key.str(), 60), kind), node,
+                 fmt::format("begin every one with [[{}]]", kind));
+        continue;
+      }
+      for (const auto& element : *list) {
+        TomlTable table{{}, static_cast<int>(element.source().begin.line)};
+        for (const auto& [inner, value] : *element.as_table()) {
+          if (auto read = valueOf(value))
+            table.values.emplace(std::string(inner.str()), std::move(*read));
+          else
+            complain(fmt::format("{} has a value of a kind that is not taken here", printable(inner.str(), 60)), value,
+                     "use a string, a whole number, true or false, or a list of strings");
+        }
+        tables.push_back(std::move(table));
+      }
+    }
+  } catch (const toml::parse_error& error) {
+    problems.push_back(syntaxProblem(error, text, name));
+  }
+  return tables;
+}
+
 }  // namespace aragora::config

@@ -51,6 +51,12 @@ bool CertificateReport::covers(std::string_view host) const {
                      [&](const std::string& name) { return name == wanted || name == wildcard; });
 }
 
+Micros certificateExpiry(const fs::path& certificate) {
+  const auto chain = readCertificates(readFile(certificate, 1 << 20));
+  if (chain.empty()) throw Error(Code::Damaged, certificate.string() + " holds no PEM certificate");
+  return timeOf(X509_get0_notAfter(chain.front().get()));
+}
+
 CertificateReport inspectCertificate(const fs::path& certificate, const fs::path& private_key) {
   const auto chain = readCertificates(readFile(certificate, 1 << 20));
   if (chain.empty()) throw Error(Code::Damaged, certificate.string() + " holds no PEM certificate");

@@ -32,5 +32,7 @@ struct CertificateReport {
 // Throws Error(NoInput | Damaged) naming the file.
 CertificateReport inspectCertificate(const std::filesystem::path& certificate,
                                      const std::filesystem::path& private_key);
+// Until when the first certificate of a file is valid. Throws Error(NoInput | Damaged) naming the file.
+Micros certificateExpiry(const std::filesystem::path& certificate);
 
 }  // namespace aragora::crypto
