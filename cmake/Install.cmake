@@ -12,7 +12,7 @@ function(aragora_install_compressed from name destination)
 endfunction()
 
 install(TARGETS aragora RUNTIME)
-foreach(section 5 7 8)
+foreach(section 1 5 7 8)
   file(GLOB pages ${CMAKE_SOURCE_DIR}/man/*.${section})
   foreach(page ${pages})
     get_filename_component(name ${page} NAME)

@@ -1,0 +1,85 @@
+"""Man pages against what is: the tree of commands with its options, the table of exit statuses, and what the source logs."""
+import gzip
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+from support import BINARY, SOURCE, main
+from test_every_command import COMMANDS, table
+
+MAN = SOURCE / "man"
+
+
+def section(page, name):
+    found = re.search(rf"(?ms)^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)", (MAN / page).read_text())
+    return found[1] if found else ""
+
+
+def codes():
+    """{name: (exit status, HTTP status)} of the one table."""
+    rows = re.findall(r'\{Code::\w+,\s*"(\w+)",\s*(\d+),\s*(\d+)', (SOURCE / "common/base/error.cpp").read_text())
+    return {name: (status, http) for name, status, http in rows}
+
+
+class Commands(unittest.TestCase):
+    def test_every_command_and_option_is_in_its_page_and_nothing_else(self):
+        everywhere = {option["name"] for option in table()["options"]}
+        for name in {path[0] for path, _, _ in COMMANDS}:
+            below = [(path, command) for path, command, _ in COMMANDS if path[0] == name]
+            text = (MAN / f"aragora-{name}.8").read_text()
+            with self.subTest(name):
+                spoken = set(re.findall(r"[\w-]+", " ".join(re.findall(r"(?m)(?:^\.|\s)Cm ([^\n]*)", text))))
+                self.assertEqual({word for path, _ in below for word in path[1:]} - spoken, set(), "commands")
+                described = [option for line in re.findall(r"(?m)^\.It .*$", text) for option in re.findall(r"(?:Fl| ,) -([\w-]+)", line)]
+                self.assertEqual({option["name"] for _, command in below for option in command["options"]} - everywhere, {"--" + option for option in described} - everywhere, "options")
+                self.assertEqual(len(described), len(set(described)), "each once")
+                # Whoever takes no value shows none, and the other way round.
+                for option in {option["name"]: option for _, command in below for option in command["options"]}.values():
+                    line = re.search(rf"(?m)^\.It .*Fl -{option['name'][2:]}\b(.*)$", text)
+                    if line:
+                        self.assertEqual("Ar" in line[1], option["takes_value"], option["name"])
+
+    def test_exit_statuses_are_those_of_the_table(self):
+        known = {"0", *(status for status, _ in codes().values())}
+        self.assertEqual(set(re.findall(r"(?m)^\.It (\d+)$", section("aragora.8", "EXIT STATUS"))), known)
+        for page in MAN.glob("aragora-*.8"):
+            said = section(page.name, "EXIT STATUS")
+            with self.subTest(page.name):
+                self.assertTrue(said)
+                self.assertEqual(set(re.findall(r"\b\d{1,3}\b", re.sub(r"(?m)^\.Xr.*$", "", said))) - known, set())
+
+    def test_see_also_names_pages_that_are_there(self):
+        there = {(page.stem, page.suffix[1:]) for page in MAN.iterdir()}
+        for page in MAN.glob("aragora*"):
+            for name, number in re.findall(r"(?m)^\.Xr (aragora\S*) (\d)", page.read_text()):
+                self.assertIn((name, number), there, page.name)
+
+    def test_they_are_all_installed(self):
+        with tempfile.TemporaryDirectory() as prefix:
+            subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
+            for page in MAN.iterdir():
+                self.assertEqual(gzip.decompress((pathlib.Path(prefix) / f"share/man/man{page.suffix[1:]}/{page.name}.gz").read_bytes()), page.read_bytes())
+
+
+class Messages(unittest.TestCase):
+    def test_every_code_has_its_statuses_and_what_to_do(self):
+        said = re.findall(r"(?m)^\.It Er (\w+) , No exit status (\d+) Pq (\d+)\n(?:[^.].*\n){2,}", section("aragora-messages.7", "CODES"))
+        self.assertEqual({name: (status, http) for name, status, http in said}, codes())
+
+    def test_every_warning_and_error_of_the_log_is_explained(self):
+        explained = set(re.findall(r'(?m)^\.It "(.*)"\n[^.]', section("aragora-messages.7", "THE LOG")))
+        missing = []
+        for folder in ("common", "daemon", "cli"):
+            for path in (SOURCE / folder).rglob("*.cpp"):
+                for literals in re.findall(r'log::(?:warning|error)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', path.read_text()):
+                    text = re.sub(r"\.*\{[^}]*\}", "...", "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)))
+                    text = re.sub(r"(\.\.\.)+", "...", text).replace("«...» ", "... ").replace("... time", "... time").replace("...\\. time", "... time")
+                    if re.search(r"\w", text) and text not in explained and text.replace("....", "...") not in explained:
+                        missing.append(f"{path.relative_to(SOURCE)}: {text}")
+        self.assertEqual(missing, [], "man/aragora-messages.7 lacks these")
+
+
+if __name__ == "__main__":
+    main()
