@@ -107,6 +107,7 @@ CASES = {
     "AragoraGuessing": ([growing("aragora_auth_failures_total", 900)], [growing("aragora_auth_failures_total", 300)]),
     "AragoraAuditLogBroken": ([constant("aragora_audit_log_broken", 1)], [constant("aragora_audit_log_broken", 0)]),
     "AragoraRedisAway": ([constant("aragora_ratelimit_fallback_active", 1)], [constant("aragora_ratelimit_fallback_active", 0)]),
+    "AragoraLogDropped": ([growing("aragora_log_dropped_total", 10)], [constant("aragora_log_dropped_total", 5)]),
     "AragoraMetricsDropped": ([growing("aragora_metrics_dropped_total", 1, family="x")], [constant("aragora_metrics_dropped_total", 5, family="x")]),
     "AragoraPoolExhausted": ([constant("aragora_db_pool_available", 0)], [constant("aragora_db_pool_available", 1)]),
     "AragoraQueueGrows": ([constant("aragora_worker_queue_length", 101)], [constant("aragora_worker_queue_length", 99)]),
