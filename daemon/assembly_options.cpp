@@ -162,6 +162,7 @@ lifecycle::ProblemWatchOptions problemWatchOptions(const config::Loaded& loaded,
   return {.tell = notify::optionsOf(loaded.config),
           .recovery = recoveryOptions(loaded.config, target, keyring),
           .loaded = loaded,
+          .makes_backups = loaded.config.flag(key::kBackupContinuous),
           .interval = std::chrono::seconds(loaded.config.integer(key::kNotifyInterval))};
 }
 

@@ -19,6 +19,7 @@ using notify::Problem;
 constexpr int kBelieved = 2;  // looks that agree
 constexpr auto kElsewhereEvery = std::chrono::minutes(10);
 constexpr std::chrono::seconds kDeadline{40};
+constexpr auto kPingEvery = std::chrono::minutes(10);
 constexpr std::int64_t kDaysLeft = 14;  // renewed 30 days before, it would have more
 
 notify::Until within(std::chrono::milliseconds span, const interrupt::Switch& stopping) {
@@ -35,7 +36,8 @@ ProblemWatch::ProblemWatch(ProblemWatchOptions options, const AuditWatch& audit)
     : options_(std::move(options)), audit_(audit), notifier_(options_.tell) {}
 
 void ProblemWatch::start() {
-  if (!options_.tell.tellsPeople()) return;
+  const bool pings = options_.makes_backups && options_.tell.backup_ping;
+  if (!options_.tell.tellsPeople() && !pings) return;
   thread_ = std::jthread([this] { watch(); });
 }
 
@@ -64,6 +66,7 @@ void ProblemWatch::watch() {
 
 void ProblemWatch::look() {
   const auto found = problems();
+  pingSwitch(found);
   report(found);
   settleOthers(found);
   say(notifier_.tellKept(within(kDeadline, stopping_)), "what was kept");
@@ -79,6 +82,24 @@ std::vector<Problem> ProblemWatch::problems() {
                      "the audit log contradicts what was written down about it",
                      {"see: aragora audit verify"}});
   return found;
+}
+
+// What was found has looked at the backups as they lie there: a switch is told that they are well, never that the
+// daemon is. Then silence, but for one word of the failure.
+void ProblemWatch::pingSwitch(const std::vector<Problem>& found) {
+  if (!options_.makes_backups || !options_.tell.backup_ping) return;
+  const auto wrong = std::find_if(found.begin(), found.end(), [](const Problem& one) {
+    return one.kind == Kind::Recovery || one.kind == Kind::Repository;
+  });
+  const auto now = std::chrono::steady_clock::now();
+  const bool fails = wrong != found.end();
+  if (fails ? ping_failed_ || seen_.count(wrong->key) == 0 : now - pinged_at_ < kPingEvery && !ping_failed_) return;
+  const auto outcome =
+      notify::ping(options_.tell, notify::Channel::BackupPing, fails ? notify::Ping::Fail : notify::Ping::Success,
+                   fails ? wrong->summary : "the backups are as they should be", within(kDeadline, stopping_));
+  if (!outcome.delivered) return say({outcome}, "the state of the backups");
+  ping_failed_ = fails;
+  pinged_at_ = now;
 }
 
 // A problem a subject, as `backup status` has them: worse when there is more of it.

@@ -19,6 +19,7 @@ struct ProblemWatchOptions {
   notify::Options tell;
   drill::StateOptions recovery;
   config::Loaded loaded;
+  bool makes_backups = false;  // this daemon, by itself: then it is the one who asks their dead-man switch
   std::chrono::milliseconds interval = std::chrono::minutes(1);
 };
 
@@ -33,6 +34,7 @@ class ProblemWatch {
   void watch();
   void look();
   std::vector<notify::Problem> problems();
+  void pingSwitch(const std::vector<notify::Problem>& found);
   void addRecovery(std::vector<notify::Problem>& found);
   void addCertificate(std::vector<notify::Problem>& found) const;
   void report(const std::vector<notify::Problem>& found);
@@ -45,6 +47,8 @@ class ProblemWatch {
   std::map<std::string, int, std::less<>> seen_;      // how often running
   std::map<std::string, int, std::less<>> missed_;    // of what was told
   std::chrono::steady_clock::time_point asked_at_{};  // the place elsewhere
+  std::chrono::steady_clock::time_point pinged_at_{};
+  bool ping_failed_ = false;  // told
   interrupt::Switch stopping_;
   std::jthread thread_;
 };

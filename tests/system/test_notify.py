@@ -127,6 +127,11 @@ class Unit(unittest.TestCase):
             sandbox.run("notify", "test", check=0)
             self.assertEqual([event["kind"] for event in receiver.events()], ["test", "unit"])
             self.assertEqual(told(sandbox)["kept"], [])
+            receiver.answers = [500] * 3
+            nowhere = {"ARAGORA_STATE_DIR": "/proc/none", "MONITOR_UNIT": "x.service", "MONITOR_SERVICE_RESULT": "signal", "MONITOR_EXIT_STATUS": "9"}
+            lost = sandbox.run("notify", "unit", "x.service", check=69, **path, **nowhere)
+            self.assertIn("nor could it be kept", lost.stdout)
+            self.assertIn("may be told again", lost.stderr)
 
 
 class Mail(unittest.TestCase):
@@ -309,6 +314,15 @@ class Watch(unittest.TestCase):
                 wait_for(lambda: of("recovery:backups") == ["problem", "reminder", "recovered"], lambda: str(of("recovery:backups")) + daemon.text())
                 self.assertEqual(list((sandbox.directory / "state/notify/kept").glob("*.json")), [])
                 self.assertNotIn(KEY, daemon.text())
+
+    def test_a_daemon_that_makes_backups_asks_the_switch_while_they_are_well(self):
+        with Receiver() as switch, sqlite_deployment(ARAGORA_NOTIFY_BACKUP_PING_URL=switch.url + "/b", ARAGORA_NOTIFY_INTERVAL_SECONDS="1", ARAGORA_BACKUP_CONTINUOUS="true", ARAGORA_BACKUP_INTERVAL_SECONDS="1") as sandbox:
+            with Daemon(sandbox) as daemon:
+                wait_for(lambda: "/b" in switch.paths(), daemon.text)
+                payload = max((p for p in (sandbox.directory / "backups/full").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+                shutil.rmtree(payload.parent)  # the one backup there was
+                wait_for(lambda: "/b/fail" in switch.paths(), daemon.text)
+                self.assertLessEqual(switch.paths().count("/b/fail"), 1)
 
     def test_a_certificate_that_ends_and_a_repository_that_cannot_be_opened(self):
         with Authority() as authority, Receiver(KEY) as receiver, sqlite_deployment(ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=KEY, ARAGORA_NOTIFY_INTERVAL_SECONDS="1", ARAGORA_TLS_CERT_PATH=str(authority.certificate),
