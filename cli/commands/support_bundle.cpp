@@ -41,7 +41,8 @@ const std::vector<Said>& ourCommands() {
 
 constexpr const char* kUnits[] = {"aragora.service",        "aragora.socket",      "aragora-migrate.service",
                                   "aragora-backup.service", "aragora-wal.service", "aragora-drill.service",
-                                  "aragora-backup.timer",   "aragora-drill.timer"};
+                                  "aragora-backup.timer",   "aragora-drill.timer", "aragora-validate.service",
+                                  "aragora-validate.timer"};
 // Not Environment=, which is where people put secrets.
 constexpr const char* kProperties =
     "-pId,LoadState,ActiveState,SubState,Result,UnitFileState,FragmentPath,DropInPaths,ExecMainCode,ExecMainStatus,"
