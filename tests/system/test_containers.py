@@ -153,7 +153,8 @@ class Containers(unittest.TestCase):
                 self.assertEqual({line.split()[3] for line in listening.splitlines() if not line.split()[3].endswith(":53")}, {"127.0.0.1:8080"})
 
             engine.podman("exec", "docker_aragora_1", "aragora", "user", "add", "--email", "ada@example.org")
-            shell(block("docker", title, 3))
+            for line in block("docker", title, 3).splitlines():
+                shell(line)
             shell("docker-compose down")
             shell(up)
             engine.wait(lambda: engine.healthy("docker_aragora_1"))
