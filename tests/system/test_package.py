@@ -60,6 +60,13 @@ class Package(unittest.TestCase):
             os.umask(before)
         self.assertEqual(other.read_bytes(), self.deb.read_bytes())
 
+    def test_nothing_in_it_tells_where_it_was_built(self):
+        """What two builds in two places would differ in (docs/decisions/0045)."""
+        subprocess.run(["dpkg-deb", "-R", self.deb, self.folder / "looked"], check=True)
+        for path in (self.folder / "looked").rglob("*"):
+            if path.is_file():
+                self.assertNotIn(str(SOURCE).encode() + b"/", path.read_bytes(), path)
+
 
 class Life(unittest.TestCase):
     @classmethod
