@@ -1,5 +1,5 @@
-"""Completion as it is installed, asked of the real shells: zsh at a terminal with its own completion system, fish by its `complete -C`.
-Every command, every option and every kind of value, and nothing that is not there. bash: test_every_command."""
+"""Completion as it is installed, asked of the real shells: bash by the function that it registers, zsh at a terminal with its own
+completion system, fish by its `complete -C`. Every command, every option and every kind of value, and nothing that is not there."""
 import os
 import pathlib
 import pty
@@ -30,6 +30,16 @@ while IFS= read -r line <&3; do
   print -r -- "${(j:	:)captured}" >&4
 done
 """
+BASH = r"""
+source "$1" && cd "$2" || exit
+while IFS= read -r line; do
+  read -ra COMP_WORDS <<<"$line"
+  if [[ $line == *" " ]]; then COMP_WORDS+=(""); fi
+  COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+  _aragora
+  (IFS=$'\t'; echo "${COMPREPLY[*]}")
+done
+"""
 FISH = r'for line in (cat); echo (complete -C "$line" | string replace -r "\t.*" "" | string join \t); end; true'
 
 
@@ -43,6 +53,15 @@ class Shell:
         found = out.split("\n")[:-1]
         assert len(found) == len(lines), f"{len(found)} answers to {len(lines)} lines:\n{out[-2000:]}"
         return [{word for word in answer.split("\t") if word} for answer in found]
+
+
+class Bash(Shell):
+    def ask(self, lines):
+        # Readline gives «--kind=b» as three words.
+        result = subprocess.run(["bash", "--norc", "-c", BASH, "bash", self.share / "bash-completion/completions/aragora", self.directory], input="".join(line.replace("=", " = ") + "\n" for line in lines),
+                                capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0 and not result.stderr, result.stderr[-2000:]
+        return self.answers(result.stdout, lines)
 
 
 class Zsh(Shell):
@@ -89,7 +108,7 @@ class Completion(unittest.TestCase):
         directory = place.directory / "here"
         (directory / "made").mkdir(parents=True)
         (directory / "made.toml").touch()
-        cls.shells = [kind(prefix / "share", directory) for kind in (Zsh, Fish)]
+        cls.shells = [kind(prefix / "share", directory) for kind in (Bash, Zsh, Fish)]
 
     def expect(self, expected):
         """{line: the words that are offered, or None for some}; of the options when the line ends with «--»."""
