@@ -3,6 +3,7 @@
 #include "cli/audit_trail.h"
 #include "cli/audit_witnesses.h"
 #include "cli/commands/commands.h"
+#include "cli/schema.h"
 #include "common/base/text.h"
 #include "common/store/key_use.h"
 
@@ -26,6 +27,7 @@ int verdict(const Output& out, const backup::AuditNotes& notes, const std::optio
 
 int verifyLog(Context& context) {
   const auto& out = context.out();
+  requireSchema(context);
   const auto target = context.target();
   const auto notes = auditNotes(context, target, context.keyring());
   const auto database = database::openDatabase(target);
@@ -55,7 +57,7 @@ int accept(Context& context, const std::optional<std::string>& reason) {
   if (!reason || trim(*reason).empty())
     throw Error(Code::Usage, "audit accept needs --reason", "say what was found and why it may be, in a few words");
   const auto& keyring = context.keyring();
-  const auto database = database::openDatabase(context.target());
+  const auto database = openWithSchema(context);
   database->write([&](database::Connection& connection) {
     audit::append(
         connection, keyring,

@@ -3,6 +3,7 @@
 #include "cli/audit_trail.h"
 #include "cli/commands/commands.h"
 #include "cli/key_places.h"
+#include "cli/schema.h"
 #include "common/backup/audit_notes.h"
 #include "common/backup/told_heads.h"
 #include "common/base/text.h"
@@ -61,6 +62,7 @@ void sayNext(const Output& out, const std::string& next) {
 int status(Context& context) {
   const auto& out = context.out();
   const auto& ring = context.keyring();
+  requireSchema(context);
   const auto state = drill::keyState(keyPlaces(context), ring);
   auto ids = state.ids();
   const auto known = ring.ids();
@@ -90,7 +92,7 @@ int status(Context& context) {
 int rotate(Context& context) {
   const auto& out = context.out();
   const auto& ring = context.keyring();
-  const auto database = database::openDatabase(context.target());
+  const auto database = openWithSchema(context);
   database->write([&](database::Connection& connection) { store::requireSameKey(connection, ring); });
   const auto resealed = store::resealEverything(*database, ring);
   const auto notes =

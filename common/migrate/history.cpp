@@ -42,6 +42,7 @@ std::vector<Applied> read(database::Connection& connection) {
 }
 
 std::optional<Applied> find(database::Connection& connection, int version) {
+  if (!exists(connection)) return std::nullopt;
   auto records = select(connection, "WHERE version = $1", {std::int64_t{version}});
   if (records.empty()) return std::nullopt;
   return std::move(records.front());

@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import socket
+import sqlite3
 import subprocess
 import time
 import unittest
@@ -221,6 +222,16 @@ class Printed(unittest.TestCase):
             result = subprocess.run(["bash", "-c", '"$0" config manpage | head -1; exit ${PIPESTATUS[0]}', BINARY], env=sandbox.environment, capture_output=True, text=True)
             self.assertIn(result.returncode, (0, 74))
             self.assertEqual(result.stderr, "")
+
+    def test_a_database_without_a_schema_is_no_bug(self):
+        with Sandbox(ARAGORA_ENCRYPTION_KEY=strong_secret()) as sandbox, postgres_database() as url:
+            (sandbox.directory / "state").mkdir()
+            sqlite3.connect(sandbox.directory / "state/aragora.db").execute("CREATE TABLE somebodys (x)").connection.close()
+            for engine in ({}, {"DATABASE_URL": url}):
+                for command in ("audit verify", "audit accept --reason looked", "key status", "key rotate", "user list", "backup create"):
+                    result = sandbox.run(*command.split(), check=65, **engine)
+                    self.assertIn("run: aragora migrate", result.stderr, command)
+                self.assertIn("Nothing", sandbox.run("migrate", "down", "--to", "0", check=0, **engine).stdout)
 
 
 class Secrets(unittest.TestCase):
