@@ -11,6 +11,7 @@ std::span<const CommandEntry> commandTable() {
       {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
       {"verify", "Prove the live data, or look at a running deployment (--url)", declareVerify},
+      {"checklist", "Every box of the production checklist: proved, failed, or for a person", declareChecklist},
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},

@@ -11,6 +11,7 @@ void declareReload(CommandLine line);
 void declareValidateEnv(CommandLine line);
 void declareMigrate(CommandLine line);
 void declareVerify(CommandLine line);
+void declareChecklist(CommandLine line);
 void declareAudit(CommandLine line);
 void declareBackup(CommandLine line);
 void declareRestore(CommandLine line);

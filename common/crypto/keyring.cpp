@@ -132,6 +132,12 @@ std::string Keyring::signManifest(std::string_view bytes) const {
   return ed25519Sign(keys_.front().signing_seed.reveal(), bytes);
 }
 
+std::vector<std::string> Keyring::signingPublicKeys() const {
+  std::vector<std::string> all;
+  for (const auto& key : keys_) all.push_back(ed25519PublicKey(key.signing_seed.reveal()));
+  return all;
+}
+
 std::optional<std::string> Keyring::signerOf(std::string_view bytes, std::string_view signature) const {
   for (const auto& key : keys_) {
     if (ed25519Verify(ed25519PublicKey(key.signing_seed.reveal()), bytes, signature)) return key.id;

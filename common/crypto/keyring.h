@@ -65,6 +65,9 @@ class Keyring {
   std::vector<AgeIdentity> backupIdentities() const;  // what opens backups: of the active and the previous keys
   AgeIdentity backupIdentity() const { return backupIdentities().front(); }
   std::string signManifest(std::string_view bytes) const;
+  // 32 bytes, for those who verify elsewhere; of the active key, and of all.
+  std::string signingPublicKey() const { return signingPublicKeys().front(); }
+  std::vector<std::string> signingPublicKeys() const;
   // The id of the key that signed it; nullopt when it was none of these.
   std::optional<std::string> signerOf(std::string_view bytes, std::string_view signature) const;
   bool verifyManifest(std::string_view bytes, std::string_view signature) const;

@@ -1,0 +1,211 @@
+"""The checklist as a command: every box has a state that was looked at, people answer for the rest, reports cannot be forged."""
+import html.parser
+import json
+import re
+import secrets
+import sqlite3
+import unittest
+
+from support import Daemon, main, sqlite_deployment
+
+PERSON = "network.firewall"
+
+
+class Page(html.parser.HTMLParser):
+    """Tags balance; nothing comes from elsewhere and nothing runs."""
+    VOID = {"meta", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.tags, self.text, self.comments = [], [], set(), "", []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        names = {name for name, _ in attributes}
+        assert not any(name.startswith("on") or name in ("src", "href", "action", "style") for name in names), attributes
+        self.ids += [value for name, value in attributes if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.open)
+
+    def handle_data(self, data):
+        self.text += data
+
+    def handle_comment(self, data):
+        self.comments.append(data)
+
+
+class World(unittest.TestCase):
+    def setUp(self):
+        deployment = sqlite_deployment()
+        self.sandbox = deployment.__enter__()
+        self.addCleanup(deployment.__exit__, None, None, None)
+
+    def boxes(self, *arguments, **how):
+        result = self.sandbox.run("checklist", "--json", *arguments, **how)
+        report = json.loads(result.stdout)["report"]
+        states = report["counts"]
+        self.assertEqual(result.returncode, 1 if states["failed"] else 69 if states["could_not_verify"] + states["for_a_person"] else 0)
+        return {box["id"]: box for box in report["boxes"]}
+
+
+class Boxes(World):
+    def test_every_box_has_a_state_and_what_stands_behind_it(self):
+        boxes = self.boxes()
+        listed = self.sandbox.run_json("checklist", "--list", check=0)["boxes"]
+        self.assertEqual(list(boxes), [box["id"] for box in listed])
+        self.assertGreater(len(boxes), 80)
+        for name, box in boxes.items():
+            self.assertRegex(box["at"], r"^\d{4}-\d\d-\d\dT")
+            if box["state"] == "proved":
+                self.assertTrue(box["evidence"], name)
+            if box["state"] == "failed":
+                self.assertTrue(box["evidence"] and box["fix"], box)
+            if box["state"] == "for_a_person":
+                self.assertTrue(box["document"], name)
+        # Nothing of a deployment that was not asked, and no metric of a daemon that does not run, is proved.
+        for name in ("speed.health", "app.csp", "access.admin", "after.debate", "deploy.certificates", "metrics.requests", "drill.restore"):
+            self.assertEqual(boxes[name]["state"], "could_not_verify", boxes[name])
+        self.assertEqual(boxes["env.database.url"]["state"], "failed")
+        self.assertEqual(boxes["env.database.migrations"]["state"], "proved", boxes["env.database.migrations"])
+        # What is enough for a development machine is not called production.
+        for name in ("env.shared.declared", "env.security.origins", "app.cors"):
+            self.assertEqual(boxes[name]["state"], "failed", boxes[name])
+
+    def test_a_running_deployment_a_drill_and_accounts_prove_theirs(self):
+        self.sandbox.run("user", "add", "root@example.org", "--role", "admin", check=0)
+        self.sandbox.run("backup", check=0)
+        self.sandbox.run("drill", check=0)
+        key = self.sandbox.run_json("user", "key", "create", "root@example.org")["api_key"]
+        key = self.sandbox.write("key", key["key"])
+        token = secrets.token_hex(32)
+        with Daemon(self.sandbox, ARAGORA_API_TOKEN=token, ARAGORA_METRICS_TOKEN="m" + token, ARAGORA_IP_RATE_LIMIT="1000") as daemon:
+            boxes = self.boxes("--url", f"http://127.0.0.1:{daemon.port}", "--key-file", key, ARAGORA_PORT=str(daemon.port), ARAGORA_METRICS_TOKEN="m" + token, ARAGORA_API_TOKEN=token)
+            total = daemon.get("/api/debates", Authorization=f"Bearer {token}")[1]["total"]
+        self.assertEqual(total, 0, "the test debate is gone")
+        for name in ("app.csp", "app.limits", "deploy.health", "after.debate", "access.keys", "access.audit", "app.tokens", "metrics.requests", "metrics.latency", "metrics.active", "metrics.cpu",
+                     "drill.restore", "drill.debates", "drill.smoke", "drill.time"):
+            self.assertEqual(boxes[name]["state"], "proved", boxes[name])
+        self.assertIn("1 key, none in clear", boxes["access.keys"]["evidence"])
+        self.assertIn("completed:", boxes["after.debate"]["evidence"])
+        self.assertEqual((boxes["access.mfa"]["state"], boxes["access.mfa"]["evidence"]), ("failed", "0 of 1 administrator have one"))
+        later = self.boxes(clock="+100d")
+        self.assertEqual(later["drill.debates"]["state"], "failed", "a drill is good for a quarter")
+        with sqlite3.connect(self.sandbox.directory / "state/aragora.db") as database:
+            database.execute("UPDATE audit_log SET actor = 'somebody' WHERE seq = 1")
+        self.assertEqual(self.boxes()["access.audit"]["state"], "failed")
+
+    def test_boxes_of_an_organisation_stand_at_the_end(self):
+        self.sandbox.environment["ARAGORA_CONFIG"] = str(self.sandbox.write("etc/aragora.toml", ""))
+        self.sandbox.write("etc/checks.d/own.toml", '[[check]]\nid = "mine"\ntitle = "<b>Mine</b> & *yours*"\nkind = "file"\npath = "/no/such"\nfix = "make it"\n', 0o644)
+        box = list(self.boxes().values())[-1]
+        self.assertEqual((box["id"], box["state"], box["fix"]), ("mine", "failed", "make it"))
+        page = Page(self.sandbox.run("checklist", "--report", "html").stdout)
+        self.assertIn("<b>Mine</b> & *yours*", page.text)
+        self.assertIn(r"&lt;b&gt;Mine&lt;/b&gt; &amp; \*yours\*", self.sandbox.run("checklist", "--report", "md").stdout)
+
+
+class Confirmations(World):
+    def confirm(self, box=PERSON, check=0, **how):
+        return self.sandbox.run("checklist", "--confirm", box, "--by", "Ada Lovelace", "--note", "nftables, ticket 12", check=check, **how)
+
+    def test_a_person_answers_for_90_days_and_it_is_known_who_typed_it(self):
+        self.assertEqual(self.boxes()[PERSON]["state"], "for_a_person")
+        self.assertIn("confirmed by Ada Lovelace until", self.confirm().stdout)
+        box = self.boxes()[PERSON]
+        self.assertEqual(box["state"], "confirmed")
+        self.assertIn("Ada Lovelace", box["evidence"])
+        self.assertIn("nftables, ticket 12", box["evidence"])
+        self.assertIn("uid", box["confirmation"]["typed_by"])
+        late = self.boxes(clock="+91d")[PERSON]
+        self.assertEqual(late["state"], "for_a_person")
+        self.assertIn("does not hold any more", late["evidence"])
+
+    def test_what_is_seen_to_be_wrong_is_not_confirmed_away(self):
+        self.confirm("env.database.url")
+        box = self.boxes()["env.database.url"]
+        self.assertEqual((box["state"], box["confirmation"]["by"]), ("failed", "Ada Lovelace"))
+
+    def test_of_a_log_that_was_altered_none_is_believed(self):
+        self.confirm()
+        with sqlite3.connect(self.sandbox.directory / "state/aragora.db") as database:
+            database.execute("UPDATE audit_log SET details = replace(details, 'Ada', 'Eve') WHERE action = 'checklist.confirm'")
+        box = self.boxes()[PERSON]
+        self.assertEqual(box["state"], "for_a_person")
+        self.assertIn("no confirmation is believed", box["evidence"])
+
+    def test_without_a_name_a_note_a_box_or_a_database_there_is_none(self):
+        for words in (["--confirm", PERSON], ["--confirm", PERSON, "--by", "Ada"], ["--confirm", PERSON, "--by", " ", "--note", "x"], ["--by", "Ada"], ["--confirm", PERSON, "--by", "A\x1b[31m", "--note", "x"], ["--sign"], ["--public-key", "00"],
+                      ["--confirm", PERSON, "--by", "a", "--note", "b", "--report", "md"], ["--report", "pdf"], ["--key-file", "x"]):
+            self.sandbox.run("checklist", *words, check=64)
+        self.assertIn("did you mean network.firewall?", self.sandbox.run("checklist", "--confirm", "network.firewal", "--by", "a", "--note", "b", check=64).stderr)
+        (self.sandbox.directory / "state/aragora.db").unlink()
+        self.confirm(check=78)
+
+
+class Reports(World):
+    def signed(self, kind):
+        text = self.sandbox.run("checklist", "--report", kind, "--sign").stdout
+        return text
+
+    def verdict(self, text, *more, **how):
+        path = self.sandbox.directory / "report"
+        path.write_text(text)
+        return self.sandbox.run("checklist", "--check", path, *more, **how).returncode
+
+    def test_each_form_shows_every_box(self):
+        names = [box["id"] for box in self.sandbox.run_json("checklist", "--list")["boxes"]]
+        markdown = self.sandbox.run("checklist", "--report", "md").stdout
+        self.assertEqual(re.findall(r"(?m)^- \[[x ]\] .+ \(`([\w.]+)`\): \*\*", markdown), names)
+        text = self.sandbox.run("checklist", "--report", "html").stdout
+        page = Page(text)
+        self.assertEqual((page.ids, page.open), (names, []))
+        self.assertFalse(page.tags & {"script", "link", "img", "iframe", "object", "form", "base"})
+        self.assertNotRegex(text, r"url\(|@import")
+        self.assertIn("default-src 'none'", text)
+        plain = self.sandbox.run("checklist").stdout
+        self.assertRegex(plain.splitlines()[-1], r"^✗ \d+ boxes: \d+ proved, ")
+        self.assertNotIn("\x1b", plain)
+        document = json.loads(self.sandbox.run("checklist", "--report", "json").stdout)
+        self.assertEqual((document["schema_version"], [box["id"] for box in document["report"]["boxes"]]), (1, names))
+        self.assertIn("# Production checklist", self.sandbox.run_json("checklist", "--report", "md")["text"])
+
+    def test_a_signed_report_is_verified_anywhere_and_a_forged_one_refused(self):
+        for kind in ("md", "html", "json"):
+            with self.subTest(kind):
+                text = self.signed(kind)
+                self.assertEqual(self.verdict(text), 0)
+                key = re.search(r'signature ed25519 (\w{64}) ' if kind != "json" else r'"key": "(\w{64})"', text)[1]
+                # The auditor's machine has no key of ours and no configuration.
+                elsewhere = {"ARAGORA_ENCRYPTION_KEY": "", "ARAGORA_STATE_DIR": "/no/such"}
+                self.assertEqual(self.verdict(text, **elsewhere), 69)
+                self.assertEqual(self.verdict(text, "--public-key", key, **elsewhere), 0)
+                self.assertEqual(self.verdict(text, "--public-key", "0" * 64, **elsewhere), 65)
+                self.assertEqual(self.verdict(text, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32)), 65)
+                self.assertEqual(self.verdict(self.sandbox.run("checklist", "--report", kind).stdout), 65, "unsigned")
+                forged = {"a word": text.replace("failed", "proved", 1), "cut": text[:len(text) // 2], "the last byte": text[:-1] if kind != "json" else text[:-3], "the beginning": text[1:], "more behind": text + "more\n",
+                          "more before": "more\n" + text, "twice": text + text, "nothing": "", "a bit": "".join(chr(ord(c) ^ 1) if n == len(text) // 3 else c for n, c in enumerate(text)), "another key": text.replace(key, "ab" * 32)}
+                for how, changed in forged.items():
+                    self.assertEqual(self.verdict(changed), 65, how)
+        text = self.signed("json")
+        twice = text.replace('{\n', '{\n  "report": {"boxes": []},\n', 1)
+        self.assertEqual(self.verdict(twice), 65, "a member that stands there twice")
+        self.assertEqual(self.verdict(text.replace('"schema_version": 1,', '"schema_version": 1,\n  "note": "all is well",')), 65)
+        self.assertEqual(self.verdict(json.dumps(json.loads(text))), 65, "written in another way")
+        # The manifest of a backup has a signature of the same key and is no report.
+        self.sandbox.run("backup", check=0)
+        manifest = next((self.sandbox.directory / "backups").rglob("manifest.json"), None)
+        if manifest:
+            self.assertEqual(self.verdict(manifest.read_text()), 65)
+
+    def test_a_rotated_key_still_vouches_for_what_it_signed(self):
+        text, old = self.signed("md"), self.sandbox.environment["ARAGORA_ENCRYPTION_KEY"]
+        self.assertEqual(self.verdict(text, ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), ARAGORA_ENCRYPTION_PREVIOUS_KEYS=old), 0)
+
+
+if __name__ == "__main__":
+    main()
