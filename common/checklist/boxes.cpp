@@ -165,7 +165,7 @@ const std::vector<BoxRow>& rows() {
       {.id = "speed.agents",
        .section = kSpeed,
        .title = "Agents answer within 30 s, through OpenRouter within 45 s",
-       .metrics = {"aragora_agent_latency_seconds"}},
+       .fact = Fact::AgentLatency},
 
       {.id = "metrics.requests",
        .section = kMetrics,

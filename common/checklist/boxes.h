@@ -22,6 +22,7 @@ enum class Fact {
   HashedKeys,
   SecondFactors,
   AuditLog,
+  AgentLatency,
   AllChecks,
 };
 

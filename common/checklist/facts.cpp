@@ -5,6 +5,7 @@
 #include "common/audit/audit.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/checklist/agent_latency.h"
 #include "common/deployment/deployment.h"
 #include "common/drill/evidence.h"
 #include "common/probe/simple.h"
@@ -221,6 +222,8 @@ Piece Facts::look(Fact fact) const {
       return secretsManager();
     case Fact::TokenLifetimes:
       return tokenLifetimes();
+    case Fact::AgentLatency:
+      return metrics_trouble_.empty() ? agentLatency(metrics_) : unseen(metrics_trouble_, "start the daemon");
     case Fact::AllChecks:
       return allChecks();
     case Fact::HashedKeys:

@@ -38,6 +38,11 @@ Seen judged(double seconds, const Target& target, const std::string& measured) {
   return {seconds * 1000 <= static_cast<double>(target.alarm.count()) ? Outcome::Warning : Outcome::Failed, text, hint};
 }
 
+// Most answers take less than one of the milliseconds that people are told of otherwise.
+std::string shown(double seconds) {
+  return seconds < 0.01 ? fmt::format("{:.1f} ms", seconds * 1000) : humanDuration(seconds);
+}
+
 // Nearest rank.
 double percentile(const std::vector<double>& sorted, double share) {
   const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(sorted.size())));
@@ -68,9 +73,9 @@ Seen measure(Visit& visit, const std::string& path, As as, const Target& target)
   }
   std::sort(taken.begin(), taken.end());
   const auto p95 = percentile(taken, 0.95);
-  return judged(p95, target,
-                fmt::format("p50 {}, p95 {} of {}", humanDuration(percentile(taken, 0.5)), humanDuration(p95),
-                            counted(taken.size(), "request")));
+  return judged(
+      p95, target,
+      fmt::format("p50 {}, p95 {} of {}", shown(percentile(taken, 0.5)), shown(p95), counted(taken.size(), "request")));
 }
 
 // What comes over the socket until the debate's last event.
@@ -130,7 +135,7 @@ Seen openSocket(Visit& visit) {
   const auto first = visit.socket->receive(visit.site.limits());
   if (!first) return failed("it was closed at once", "see the log of the deployment");
   const auto seconds = secondsSince(started);
-  return judged(seconds, kHandshake, fmt::format("open after {}", humanDuration(seconds)));
+  return judged(seconds, kHandshake, fmt::format("open after {}", shown(seconds)));
 }
 
 Seen holdDebate(Visit& visit) {
@@ -184,9 +189,9 @@ Seen lookAtDelivery(Visit& visit) {
     if (value && value->is_object() && jsonTextOr(value->get_object(), "type", "") == "pong") break;
   }
   const auto seconds = secondsSince(started);
-  return judged(seconds, kDelivery,
-                fmt::format("{} in order; a message and its answer in {}", counted(debate.seen.size(), "event"),
-                            humanDuration(seconds)));
+  return judged(
+      seconds, kDelivery,
+      fmt::format("{} in order; a message and its answer in {}", counted(debate.seen.size(), "event"), shown(seconds)));
 }
 
 Seen deleteDebate(Visit& visit) {
@@ -206,7 +211,7 @@ Seen measureLeaderboard(Visit& visit) { return measure(visit, "/api/leaderboard"
 Seen measureCreation(Visit& visit) {
   if (!visit.debate) return unverified("no debate was created");
   const auto seconds = visit.debate->create_seconds;
-  return judged(seconds, kCreate, fmt::format("{} of 1 request", humanDuration(seconds)));
+  return judged(seconds, kCreate, fmt::format("{} of 1 request", shown(seconds)));
 }
 
 }  // namespace aragora::probe

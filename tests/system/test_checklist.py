@@ -6,7 +6,8 @@ import secrets
 import sqlite3
 import unittest
 
-from support import Daemon, main, sqlite_deployment
+from fronts import Front
+from support import SOURCE, Daemon, main, sqlite_deployment
 
 PERSON = "network.firewall"
 
@@ -98,6 +99,27 @@ class Boxes(World):
         with sqlite3.connect(self.sandbox.directory / "state/aragora.db") as database:
             database.execute("UPDATE audit_log SET actor = 'somebody' WHERE seq = 1")
         self.assertEqual(self.boxes()["access.audit"]["state"], "failed")
+
+    def test_agents_are_judged_by_their_calls_and_not_by_the_name_of_a_metric(self):
+        def buckets(agent, **counts):
+            return "".join(f'aragora_agent_latency_seconds_bucket{{agent="{agent}",le="{limit.strip("s")}"}} {count}\n' for limit, count in counts.items())
+
+        for text, state, said in ((buckets("demo", s30=9, **{"+Inf": 9}) + buckets("anthropic", s30=0, **{"+Inf": 0}), "could_not_verify", "no provider was asked"),
+                                  (buckets("anthropic", s10=50, s30=96, s60=100, **{"+Inf": 100}), "proved", "anthropic: 96 of 100 calls within 30 s"),
+                                  (buckets("anthropic", s10=50, s30=94, s60=100, **{"+Inf": 100}), "failed", "94 of 100"),
+                                  (buckets("openrouter", s30=10, s45=100, s60=100, **{"+Inf": 100}), "proved", "within 45 s"),
+                                  (buckets("openai", s30=10, s45=100, **{"+Inf": 100}), "failed", "10 of 100")):
+            with self.subTest(text), Front(None, rule=lambda m, path: {"status": 200, "body": text}) as daemon:
+                box = self.boxes(ARAGORA_PORT=str(daemon.port))["speed.agents"]
+                self.assertEqual(box["state"], state, box)
+                self.assertIn(said, box["evidence"])
+
+    def test_what_a_person_is_sent_to_is_there(self):
+        for box in self.boxes().values():
+            if box["document"]:
+                page = re.fullmatch(r"(aragora[\w.-]*)\((\d)\)", box["document"])
+                path = f"man/{page[1]}.{page[2]}" if page else box["document"]
+                self.assertTrue((SOURCE / path).exists(), (box["id"], path))
 
     def test_boxes_of_an_organisation_stand_at_the_end(self):
         self.sandbox.environment["ARAGORA_CONFIG"] = str(self.sandbox.write("etc/aragora.toml", ""))

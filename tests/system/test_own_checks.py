@@ -45,6 +45,8 @@ class OwnChecks(unittest.TestCase):
         authority = Authority()
         self.addCleanup(authority.__exit__)
         private = self.sandbox.write("private", "x", mode=0o640)
+        old = self.sandbox.write("old", "x")
+        os.utime(old, (time.time() - 7300,) * 2)
         with Front(None, authority.context(), lambda m, path: {"status": 204 if path == "/empty" else 200, "body": "all is well"}) as server:
             base, ca = f"https://localhost:{server.port}", str(authority.file)
             good = [("command", dict(command=["/bin/echo", "yes, a;b $HOME"], contains="a;b $HOME")), ("command", dict(command=["/bin/sh", "-c", "exit 3"], exit_status=3)),
@@ -57,7 +59,7 @@ class OwnChecks(unittest.TestCase):
                    ("http", dict(url=base + "/x", ca=ca, status=301), "answered 200 instead of 301"), ("http", dict(url=base + "/x", ca=ca, contains="ill"), "does not contain"),
                    ("http", dict(url=base + "/x"), "trusted"), ("http", dict(url=f"http://127.0.0.1:{free_port()}/"), "refused"),
                    ("file", dict(path="/no/such"), "is not there"), ("file", dict(path=str(private), exists=False), "is there"), ("file", dict(path=str(private), mode="0600"), "has mode 0640"),
-                   ("file", dict(path=str(private), owner="daemon"), "instead of daemon"), ("file", dict(path="/etc/hostname", max_age_hours=1), "hours ago|is not there"),
+                   ("file", dict(path=str(private), owner="daemon"), "instead of daemon"), ("file", dict(path=str(old), max_age_hours=2), "2 hours ago"),
                    ("port", dict(port=free_port()), "refused"), ("port", dict(port=server.port, open=False), "is open"),
                    ("certificate", dict(file=str(authority.certificate)), "less than 21"), ("certificate", dict(host="localhost", port=server.port, days=1), "trusted"),
                    ("certificate", dict(file=str(private)), "PEM")]
