@@ -25,7 +25,7 @@ install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.sysusers DESTINATION lib/sysus
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.tmpfiles DESTINATION lib/tmpfiles.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # What runs beside the daemon, or around it, to be copied from.
-foreach(part caddy certbot docker haproxy kubernetes nginx)
+foreach(part caddy certbot docker grafana haproxy kubernetes nginx prometheus)
   if(NOT IS_DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/${part})
     continue()
   endif()

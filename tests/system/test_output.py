@@ -95,6 +95,8 @@ class CannotBeWritten(unittest.TestCase):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)
+            self.assertEqual(run_into(sandbox, ("reload", "--json"), ">/dev/full").returncode, 69, "there is no daemon")
+            ran.add(("reload",))
             self.require_74(sandbox, ("help",))
             ran.add(("help",))
             self.assertEqual(every - ran, self.SILENT)

@@ -12,6 +12,16 @@ from support import SOURCE, main
 UNITS = sorted(path.name for kind in ("service", "timer", "socket") for path in (SOURCE / "systemd").glob(f"*.{kind}"))
 # What `aragora notify unit` would send is written down instead.
 TELL = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo \"%i $MONITOR_SERVICE_RESULT $MONITOR_EXIT_STATUS\" >> /var/lib/aragora/told'\n"
+RECEIVER = """
+import http.server
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        open("/root/received", "ab").write(body + b"\\n")
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9100), Receiver).serve_forever()
+"""
 # Four clients, a connection a request, until /root/enough is there.
 CLIENTS = """
 import http.client, json, os, threading
@@ -151,6 +161,24 @@ class Units(unittest.TestCase):
             self.assertLessEqual(starts, 6)
         finally:
             self.run("systemctl stop aragora.socket; systemctl reset-failed")
+
+    def test_people_are_told_with_the_lines_of_the_journal(self):
+        """The unit as it is shipped, and a receiver that writes down what it is sent."""
+        self.take_back("aragora-notify@")
+        self.machine.path("/root/receiver.py").write_text(RECEIVER)
+        self.run("rm -f /root/received; systemd-run -q --unit=receiver /usr/bin/python3 /root/receiver.py; openssl rand -base64 32 | install -m 0640 -g aragora /dev/stdin /etc/aragora/credentials/WEBHOOK_KEY")
+        try:
+            self.run("printf '\\n[notify]\\nwebhook_url = \"http://127.0.0.1:9100/\"\\nwebhook_key_file = \"/etc/aragora/credentials/WEBHOOK_KEY\"\\n' >>/etc/aragora/aragora.toml; aragora notify test")
+            self.run("rm /root/received; sed -i 's|^allowed_origins = .*|allowed_origins = [\"*\"]|' /etc/aragora/aragora.toml")
+            self.assertNotEqual(self.status("systemctl restart aragora"), 0)
+            self.machine.wait(lambda: self.status("test -s /root/received") == 0)
+            received = self.run("cat /root/received")
+            for part in ("aragora.service", "78", "does not start"):
+                self.assertIn(part, received)
+            self.assertEqual(self.shows("aragora-notify@aragora.service", "Result"), "success")
+        finally:
+            self.run("systemctl stop receiver")
+            self.drop_in("aragora-notify@", TELL)
 
     def test_a_database_that_is_away_is_waited_for_without_an_end(self):
         """Ten minutes at two seconds are some 200 starts: here they come faster, and 12 are more than twice what systemd allows by itself."""
