@@ -53,8 +53,8 @@ class Killed(unittest.TestCase):
 
 def served(daemon):
     """How many lists of debates it was asked for."""
-    found = re.search(r'(?m)^aragora_http_requests_total\{[^}]*endpoint="/api/debates"[^}]*\} (\d+)', daemon.request("GET", "/metrics")[2].decode())
-    return int(found[1]) if found else 0
+    counts = re.findall(r'(?m)^aragora_http_requests_total\{[^}]*endpoint="/api/debates"[^}]*\} (\d+)', daemon.request("GET", "/metrics")[2].decode())
+    return sum(map(int, counts))
 
 
 class Certified(Daemon):

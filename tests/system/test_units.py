@@ -236,7 +236,7 @@ class Units(unittest.TestCase):
                 self.assertIn("Permission denied", self.run(f"runuser -u aragora-backup -- cat /etc/aragora/{path} 2>&1", check=1))
             self.run("systemctl start aragora-drill aragora-validate")
             self.assertIn("✓ Last drill", self.run("aragora backup status || true", user="aragora"))
-            self.machine.wait(lambda: re.search(r"\naragora_backup_count\S* [1-9]", self.run("curl -s http://127.0.0.1:8080/metrics")))
+            self.machine.wait(lambda: re.search(r"\naragora_backups\S* [1-9]", self.run("curl -s http://127.0.0.1:8080/metrics")))
             self.run("aragora backup verify --level 1; runuser -u postgres -- psql -d postgres -qc 'ALTER ROLE aragora REPLICATION'; systemctl start aragora-wal")
             self.machine.wait(lambda: self.status("ls /var/backups/aragora/wal/*/*.partial") == 0)
             self.assertEqual(self.run("find /var/backups/aragora ! -user aragora-backup"), "")
