@@ -248,7 +248,7 @@ class Quickstart(unittest.TestCase):
 class Tarball(unittest.TestCase):
     def test_lint_looks_at_every_source_without_git(self):
         with Place() as place:
-            for name in ("common", "cli", "daemon", "tests", "scripts", "man", "systemd", "docs", "migrations", ".ci", "ARCHITECTURE.md", "CHANGELOG.md"):
+            for name in ("common", "cli", "daemon", "deploy", "tests", "scripts", "man", "systemd", "docs", "migrations", ".ci", "ARCHITECTURE.md", "CHANGELOG.md"):
                 source = SOURCE / name
                 if source.exists():
                     (shutil.copytree if source.is_dir() else shutil.copy)(source, place.checkout / name if source.is_dir() else place.checkout / name)
