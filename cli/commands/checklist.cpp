@@ -85,7 +85,7 @@ void addConfirmations(Context& context, checklist::Evidence& evidence) {
 int report(Context& context, const Options& options) {
   const auto& out = context.out();
   std::optional<std::vector<probe::Box>> visit;
-  if (options.url.url) visit = lookAtUrl(options.url);
+  if (options.url.url) visit = lookAtUrl(context, options.url);
   const auto checks = runAllChecks(context, {});
   checklist::Evidence evidence{context.loaded().config, checks, visit};
   evidence.url = options.url.url.value_or("");

@@ -34,13 +34,14 @@ net::Url urlOf(const std::string& text) {
 }
 
 // Never from the command line, where every user of the machine can read it.
-Secret keyOf(const VerifyUrlOptions& options) {
+Secret keyOf(const Output& out, const VerifyUrlOptions& options) {
   if (options.key_file) {
     const auto read = config::readSecretFile(*options.key_file, false);
     for (const auto& trouble : read.troubles) {
       if (!trouble.warning)
         throw Error(trouble.forbidden ? Code::Permission : Code::Config, "--key-file: " + trouble.message,
                     trouble.hint);
+      out.note(fmt::format("! --key-file: {}\n    → {}", trouble.message, trouble.hint));
     }
     if (!read.text || read.text->empty())
       throw Error(Code::Config, fmt::format("--key-file: {} is empty", *options.key_file), "write the key into it");
@@ -50,9 +51,10 @@ Secret keyOf(const VerifyUrlOptions& options) {
   return Secret(given != nullptr ? given : "");
 }
 
-probe::VisitOptions visitOf(const VerifyUrlOptions& options) {
-  probe::VisitOptions how{
-      .site = {.url = urlOf(*options.url), .key = keyOf(options), .authorities = options.authorities.value_or("")}};
+probe::VisitOptions visitOf(const Output& out, const VerifyUrlOptions& options) {
+  probe::VisitOptions how{.site = {.url = urlOf(*options.url),
+                                   .key = keyOf(out, options),
+                                   .authorities = options.authorities.value_or("")}};
   if (const auto bad = how.site.key.reveal().find_first_not_of(
           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=");
       bad != std::string::npos)
@@ -92,14 +94,14 @@ void requireUrl(const VerifyUrlOptions& options) {
     throw Error(Code::Usage, "these options belong to --url", "write: --url https://aragora.example.org");
 }
 
-std::vector<probe::Box> lookAtUrl(const VerifyUrlOptions& options) {
+std::vector<probe::Box> lookAtUrl(Context& context, const VerifyUrlOptions& options) {
   const interrupt::Obligation unwinds([] {});  // a signal ends the waits, and the debate is deleted
-  return probe::visit(visitOf(options));
+  return probe::visit(visitOf(context.out(), options));
 }
 
 int verifyUrl(Context& context, const VerifyUrlOptions& options) {
   const auto& out = context.out();
-  const auto boxes = lookAtUrl(options);
+  const auto boxes = lookAtUrl(context, options);
   json::array findings;
   for (const auto& box : boxes) {
     findings.push_back(json::object{{"id", box.id},

@@ -19,7 +19,7 @@ struct VerifyUrlOptions {
 void declareUrl(CommandLine& line, VerifyUrlOptions& options, const std::string& url_description);
 // Throws Error(Usage) for an option that says nothing without --url.
 void requireUrl(const VerifyUrlOptions& options);
-std::vector<probe::Box> lookAtUrl(const VerifyUrlOptions& options);
+std::vector<probe::Box> lookAtUrl(Context& context, const VerifyUrlOptions& options);
 int verifyUrl(Context& context, const VerifyUrlOptions& options);
 
 }  // namespace aragora::cli

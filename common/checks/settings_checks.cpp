@@ -200,8 +200,8 @@ std::vector<Finding> checkOrigins(const Context& context) {
     if (config::canonicalOrigin(text) != text) continue;  // the configuration check says so
     const auto host = text.substr(text.find("://") + 3);
     if (!config.production()) continue;
-    if (config::loopbackHost(startsWith(host, "[") ? host.substr(0, host.find(']') + 1)
-                                                   : host.substr(0, host.find(':')))) {
+    const auto name = startsWith(host, "[") ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
+    if (config::loopbackHost(name) || endsWith(name, ".localhost")) {  // as browsers see it
       findings.push_back(warning(fmt::format("{}: '{}' is a development origin", variable, text), origin, "remove it"));
     } else if (startsWith(text, "http://")) {
       findings.push_back(misconfigured(fmt::format("{}: '{}' is not https", variable, text), origin, "use https://"));

@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
+#include "common/net/address.h"
 
 namespace aragora::config {
 
@@ -29,8 +30,8 @@ const std::vector<Candidate>& Config::candidates(std::string_view key) const {
 }
 
 bool loopbackHost(std::string_view host) {
-  return host == "localhost" || startsWith(host, "127.") || host == "::1" || host == "[::1]" ||
-         endsWith(host, ".localhost");
+  const bool bracketed = startsWith(host, "[") && endsWith(host, "]");
+  return net::isThisMachine(bracketed ? host.substr(1, host.size() - 2) : host);
 }
 
 bool Config::isSet(std::string_view key) const { return !candidates(key).empty(); }

@@ -17,8 +17,9 @@ constexpr auto kPatience = std::chrono::seconds(10);
 
 Visitor::Answer Visitor::request(const std::string& method, const std::string& path, const std::string& body,
                                  const std::string& access_token) const {
-  net::Request request{
-      .method = method, .url = *net::Url::parse(url_ + path), .limits = {deadlineIn(kPatience), kPatience, {}}};
+  const auto url = net::Url::parse(url_ + path);  // parts of it may be what the daemon said
+  if (!url) throw Error(Code::CheckFailed, fmt::format("'{}' is no address to ask", printable(path, 200)));
+  net::Request request{.method = method, .url = *url, .limits = {deadlineIn(kPatience), kPatience, {}}};
   if (!body.empty()) {
     request.headers.emplace_back("Content-Type", "application/json");
     request.content = net::Content::of(body);
@@ -67,7 +68,7 @@ std::string Visitor::smokeTest(std::int64_t expected_debates, Deadline deadline)
     if (status == store::name(store::DebateStatus::Completed)) break;
     const auto known = store::parseDebateStatus(status);
     if (!known || store::isFinal(*known) || remaining(deadline).count() == 0)
-      throw Error(Code::CheckFailed, fmt::format("a new debate is {} instead of completed", status));
+      throw Error(Code::CheckFailed, fmt::format("a new debate is {} instead of completed", printable(status, 40)));
     std::this_thread::sleep_for(kPoll);
   }
   return fmt::format("healthy; {} listed, {} read; a new debate was held and read back",

@@ -64,6 +64,16 @@ std::string Ip::text() const {
   return ::inet_ntop(v6 ? AF_INET6 : AF_INET, bytes.data(), buffer, sizeof buffer);
 }
 
+bool Ip::loopback() const {
+  static const auto v6_loopback = *parse("::1");
+  return v6 ? *this == v6_loopback : bytes[0] == 127;
+}
+
+bool isThisMachine(std::string_view host) {
+  const auto ip = Ip::parse(host);
+  return ip ? ip->loopback() : host == "localhost";
+}
+
 std::optional<Block> Block::parse(std::string_view text) {
   const auto slash = text.find('/');
   const auto address = text.substr(0, slash);

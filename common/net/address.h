@@ -17,8 +17,13 @@ struct Ip {
   // Plain "10.0.0.1" or "::1", nothing around it.
   static std::optional<Ip> parse(std::string_view text);
   std::string text() const;
+  bool loopback() const;  // 127.0.0.0/8 and ::1
   bool operator==(const Ip&) const = default;
 };
+
+// Whether what is sent there stays on this machine: `localhost` (which resolve() takes at its word) and addresses of
+// the loopback, as they are written. No other name: hosts files and name servers say where those lead.
+bool isThisMachine(std::string_view host);
 
 struct Block {
   Ip network;

@@ -21,12 +21,19 @@ class Failure : public Error {
   Failure(Cause cause, const std::string& message, std::string hint = {})
       : Error(Code::Unreachable, message, std::move(hint)), cause_(cause) {}
   Cause cause() const { return cause_; }
+  // Of NotReached: the host itself said that nobody listens, rather than nobody saying anything.
+  bool portClosed() const { return port_closed_; }
+  Failure& closedPort() {
+    port_closed_ = true;
+    return *this;
+  }
   bool worthAnotherTry() const {
     return cause_ != Cause::Untrusted && cause_ != Cause::Malformed && cause_ != Cause::Refused;
   }
 
  private:
   Cause cause_;
+  bool port_closed_ = false;
 };
 
 }  // namespace aragora::net

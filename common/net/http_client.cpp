@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "common/base/text.h"
-#include "common/base/version.h"
+#include "common/net/request_head.h"
 
 namespace aragora::net {
 
@@ -12,13 +12,7 @@ namespace {
 constexpr std::size_t kBuffer = 16 * 1024;  // of one TLS record
 
 std::string headOf(const Request& request) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: aragora/{}\r\n", request.method,
-                                 request.url.target(), request.url.authority(), kVersion);
-  for (const auto& [name, value] : request.headers) {
-    if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
-      throw Error(Code::Config, fmt::format("a line break in the header {}", name));
-    if (lower(name) != "host") text += fmt::format("{}: {}\r\n", name, value);
-  }
+  auto text = requestHead(request.method, request.url, request.headers);
   if (request.content.length > 0 || (request.method != "GET" && request.method != "HEAD"))
     text += fmt::format("Content-Length: {}\r\n", request.content.length);
   return text + "\r\n";

@@ -109,6 +109,11 @@ std::vector<SocketAddress> resolve(const std::string& host, std::uint16_t port, 
     throw Failure(Cause::NoSuchName, fmt::format("{}: {}", printable(host, 120), lookup->problem),
                   "check the name, and /etc/resolv.conf");
   auto addresses = lookup->addresses;
+  // Secrets are said to it in clear, and a hosts file or a name server may say anything (RFC 6761, 6.3).
+  if (host == "localhost")
+    std::erase_if(addresses, [](const SocketAddress& address) { return !Ip::parse(numeric(address))->loopback(); });
+  if (addresses.empty())
+    throw Failure(Cause::NoSuchName, "localhost: its address is not one of this machine", "see /etc/hosts");
   for (auto& address : addresses) setPort(address, port);
   return addresses;
 }

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "common/base/text.h"
+#include "common/net/address.h"
 #include "common/net/failure.h"
 #include "common/net/stream.h"
 #include "common/net/tls.h"
@@ -24,8 +25,6 @@ struct Reply {
   std::vector<std::string> lines;
   std::string text() const { return fmt::format("{} {}", code, printable(join(lines, " "), 200)); }
 };
-
-bool onThisMachine(const std::string& host) { return host == "localhost" || startsWith(host, "127.") || host == "::1"; }
 
 class Dialogue {
  public:
@@ -92,7 +91,7 @@ class Dialogue {
   }
 
   void logIn() {
-    if (server_.security == MailSecurity::None && !onThisMachine(server_.host))
+    if (server_.security == MailSecurity::None && !isThisMachine(server_.host))
       throw Error(Code::Config, fmt::format("{}: a password is not sent in clear", server_.text()),
                   "set notify.smtp_tls to starttls or tls");
     const auto ways = split(offered("AUTH").value_or(""), ' ');

@@ -89,6 +89,8 @@ struct Stream::Socket {
       socklen_t size = sizeof error;
       ::getsockopt(created, SOL_SOCKET, SO_ERROR, &error, &size);
     }
+    if (error == ECONNREFUSED)
+      throw Failure(Cause::NotReached, fmt::format("{}: {}", target.text(), systemError(error))).closedPort();
     if (error != 0) fail(Cause::NotReached, systemError(error));
   }
 

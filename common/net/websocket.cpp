@@ -5,9 +5,9 @@
 #include <random>
 
 #include "common/base/text.h"
-#include "common/base/version.h"
 #include "common/net/failure.h"
 #include "common/net/http_answer.h"
+#include "common/net/request_head.h"
 
 namespace aragora::net {
 
@@ -59,16 +59,12 @@ WebSocket::WebSocket(const WebSocketOptions& options, const Limits& limits) : st
 
 void WebSocket::shakeHands(const WebSocketOptions& options, const Limits& limits) {
   const auto key = toBase64(randomText(16));
-  auto request = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: aragora/{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
-      options.url.target(), options.url.authority(), kVersion, key);
-  for (const auto& [name, value] : options.headers) {
-    if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
-      throw Error(Code::Config, fmt::format("a line break in the header {}", name));
-    request += fmt::format("{}: {}\r\n", name, value);
-  }
-  stream_.write(request + "\r\n", limits);
+  auto headers = options.headers;
+  headers.insert(headers.end(), {{"Connection", "Upgrade"},
+                                 {"Upgrade", "websocket"},
+                                 {"Sec-WebSocket-Version", "13"},
+                                 {"Sec-WebSocket-Key", key}});
+  stream_.write(requestHead("GET", options.url, headers) + "\r\n", limits);
   std::size_t used = 0;
   auto head = parseHead(buffer_, used);
   while (!head) {
@@ -76,6 +72,8 @@ void WebSocket::shakeHands(const WebSocketOptions& options, const Limits& limits
     head = parseHead(buffer_, used);
   }
   buffer_.erase(0, used);
+  if (head->status == 429)
+    throw Failure(Cause::Busy, fmt::format("{}: the handshake was answered 429", stream_.target().text()));
   if (head->status != 101)
     throw Error(Code::CheckFailed, fmt::format("the handshake was answered {} instead of 101", head->status));
   if (lower(head->field("upgrade")) != "websocket" || head->field("sec-websocket-accept") != acceptOf(key))

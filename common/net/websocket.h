@@ -1,5 +1,6 @@
 // A client's side of a WebSocket (RFC 6455): text messages, no extensions. Pings are answered while it reads. One owner
-// at a time; failures are Failure, a handshake that is refused is Error(CheckFailed) with the status.
+// at a time; failures are Failure (one that is to be tried later is
+// Cause::Busy), a handshake that is refused is Error(CheckFailed) with the status.
 #pragma once
 
 #include <optional>

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <thread>
 
+#include "common/base/ids.h"
 #include "common/base/text.h"
 #include "common/net/limits.h"
 #include "common/probe/look.h"
@@ -16,6 +17,7 @@ constexpr auto kLongestPause = milliseconds(2000);        // between looks witho
 constexpr std::int64_t kAsked = 20;                       // requests for one figure
 constexpr std::chrono::duration<double> kLongestMeasurement(3);
 constexpr std::size_t kFewest = 5;  // below it a p95 says nothing
+constexpr std::size_t kMostEvents = 10'000;
 
 // The checklist's figures: what is aimed at, and what somebody is woken for.
 struct Target {
@@ -91,9 +93,14 @@ void follow(Visit& visit, Deadline deadline) {
     const auto value = tryParseJson(*text);
     if (!value || !value->is_object()) continue;
     const auto& frame = value->get_object();
-    if (const auto seq = jsonInteger(frame, "seq")) debate.seen.push_back(*seq);
-    debate.socket_ended = jsonTextOr(frame, "type", "") == "debate_end";
-    if (jsonTextOr(frame, "type", "") == "error") return;
+    const auto type = jsonTextOr(frame, "type", "");
+    if (type == "error") return;
+    const auto seq = jsonInteger(frame, "seq");
+    if (!seq || jsonTextOr(frame, "debate_id", "") != debate.id) continue;
+    debate.seen.push_back(*seq);
+    debate.socket_began |= type == "debate_start";
+    debate.socket_ended = type == "debate_end";
+    if (debate.seen.size() == kMostEvents) return;
   }
 }
 
@@ -106,6 +113,8 @@ json::object awaitEnd(Visit& visit, Deadline deadline) {
       throw Error(Code::CheckFailed, fmt::format("GET /api/debates/{{id}} {}", said(answer)));
     const auto debate = answer.object();
     if (answer.status == 200 && !jsonFlagOr(debate, "in_progress", true)) return debate;
+    if (remaining(deadline).count() == 0 && answer.status == 429)
+      throw Error(Code::CouldNotVerify, "the limit of requests of this address is used up", "try again in a minute");
     if (remaining(deadline).count() == 0)
       throw Error(Code::CheckFailed, "the debate did not end in time", "see: aragora validate-env --only ai_providers");
     net::pause(wait, visit.site.limits().stop);
@@ -113,13 +122,31 @@ json::object awaitEnd(Visit& visit, Deadline deadline) {
   }
 }
 
-std::string decisionOf(const json::object& debate) {
+// nullopt when it does not say what came of it.
+std::optional<std::string> decisionOf(const json::object& debate) {
   const auto kind = printable(jsonTextOr(debate, "consensus_kind", ""), 40);
-  const auto rounds = counted(jsonIntegerOr(debate, "rounds_used", 0), "round");
-  return jsonFlagOr(debate, "consensus_reached", false)
-             ? fmt::format("consensus ({}) with confidence {:.2f} after {}", kind,
-                           jsonNumberOr(debate, "confidence", 0), rounds)
-             : fmt::format("no consensus after {}", rounds);
+  const auto used = jsonIntegerOr(debate, "rounds_used", 0);
+  const auto* reached = debate.if_contains("consensus_reached");
+  if (used < 1 || reached == nullptr || !reached->is_bool()) return std::nullopt;
+  const auto rounds = counted(used, "round");
+  if (!reached->get_bool()) return fmt::format("no consensus after {}", rounds);
+  const auto confidence = jsonNumberOr(debate, "confidence", -1);
+  if (kind.empty() || !(confidence >= 0 && confidence <= 1)) return std::nullopt;
+  return fmt::format("consensus ({}) with confidence {:.2f} after {}", kind, confidence, rounds);
+}
+
+Seen judgedDebate(const json::object& debate, const std::string& id) {
+  const auto status = jsonTextOr(debate, "status", "");
+  const auto* error = jsonText(debate, "error") ? debate.if_contains("error") : nullptr;
+  if (status != "completed")
+    return failed(fmt::format("the debate is {}{}", printable(status, 40),
+                              error != nullptr ? ": " + printable(jsonTextOr(debate, "error", ""), 200) : ""),
+                  "see: aragora validate-env --only ai_providers");
+  const auto decision = decisionOf(debate);
+  if (!decision || jsonTextOr(debate, "debate_id", "") != id)
+    return failed("it is called completed, and is read back without rounds, decision or its own id",
+                  "is this the address of a deployment?");
+  return proved(fmt::format("completed: {}", *decision));
 }
 }  // namespace
 
@@ -134,6 +161,11 @@ Seen openSocket(Visit& visit) {
   }
   const auto first = visit.socket->receive(visit.site.limits());
   if (!first) return failed("it was closed at once", "see the log of the deployment");
+  const auto greeting = tryParseJson(*first);
+  if (!greeting || !greeting->is_object() || jsonTextOr(greeting->get_object(), "type", "") != "connection_info") {
+    visit.socket.reset();
+    return failed("what answers /ws is no aragora", "route /ws to the deployment");
+  }
   const auto seconds = secondsSince(started);
   return judged(seconds, kHandshake, fmt::format("open after {}", shown(seconds)));
 }
@@ -145,8 +177,10 @@ Seen holdDebate(Visit& visit) {
                                      {{"task", "Does this deployment work? Answer in one sentence."}, {"rounds", 1}});
   if (auto obstacle = inTheWay(visit, answer)) return *obstacle;
   const auto id = jsonTextOr(answer.object(), "debate_id", "");
-  if (answer.status >= 300 || id.empty() || id.find_first_of("/?#% ") != std::string::npos)
-    return failed(fmt::format("POST /api/debates {}", said(answer)), "see the log of the deployment");
+  if (answer.status >= 300) return failed(fmt::format("POST /api/debates {}", said(answer)), "see its log");
+  if (!ulidTime(id))  // it becomes part of what is asked next, with the key
+    return failed(fmt::format("POST /api/debates {}, with '{}' in the place of an id", said(answer), printable(id, 60)),
+                  "is this the address of a deployment?");
   visit.debate = Visit::Debate{.id = id, .create_seconds = answer.seconds, .seen = {}};
   if (visit.socket) {
     try {
@@ -157,13 +191,31 @@ Seen holdDebate(Visit& visit) {
   }
   const auto debate = awaitEnd(visit, deadline);
   visit.debate->ended = true;
-  const auto status = jsonTextOr(debate, "status", "");
-  if (status != "completed")
-    return failed(fmt::format("the debate is {}{}", printable(status, 40),
-                              jsonText(debate, "error") ? ": " + printable(jsonTextOr(debate, "error", ""), 200) : ""),
-                  "see: aragora validate-env --only ai_providers");
-  return proved(fmt::format("completed: {}", decisionOf(debate)));
+  return judgedDebate(debate, id);
 }
+
+namespace {
+// How long an answer took over the socket; nullopt when it was closed instead. What else comes may come, for a while.
+std::optional<double> askOverSocket(Visit& visit) {
+  const auto started = std::chrono::steady_clock::now();
+  const auto limits = visit.site.limits();
+  try {
+    visit.socket->send(R"({"type":"ping"})", limits);
+    while (true) {
+      const auto text = visit.socket->receive(limits);
+      if (!text) return std::nullopt;
+      const auto value = tryParseJson(*text);
+      if (value && value->is_object() && jsonTextOr(value->get_object(), "type", "") == "pong")
+        return secondsSince(started);
+    }
+  } catch (const net::Failure& failure) {
+    if (failure.cause() != net::Cause::TooLate) throw;
+    throw Error(Code::CheckFailed,
+                fmt::format("a message over /ws was not answered within {}", shown(secondsSince(started))),
+                "see the log of the deployment");
+  }
+}
+}  // namespace
 
 Seen lookAtDelivery(Visit& visit) {
   if (!visit.debate) return unverified("there was no debate to follow");
@@ -180,26 +232,22 @@ Seen lookAtDelivery(Visit& visit) {
         fmt::format("the socket ended after {}, before the debate did{}", counted(debate.seen.size(), "event"),
                     debate.trouble.empty() ? "" : fmt::format(" ({})", debate.trouble)),
         "raise the proxy's time limit for /ws");
-  const auto started = std::chrono::steady_clock::now();
-  visit.socket->send(R"({"type":"ping"})", visit.site.limits());
-  while (true) {
-    const auto text = visit.socket->receive(visit.site.limits());
-    if (!text) return failed("the socket was closed", "see the log of the deployment");
-    const auto value = tryParseJson(*text);
-    if (value && value->is_object() && jsonTextOr(value->get_object(), "type", "") == "pong") break;
-  }
-  const auto seconds = secondsSince(started);
+  if (!debate.socket_began) return failed("the debate's start did not come over /ws", "report this as a bug");
+  const auto took = askOverSocket(visit);
+  if (!took) return failed("the socket was closed", "see the log of the deployment");
   return judged(
-      seconds, kDelivery,
-      fmt::format("{} in order; a message and its answer in {}", counted(debate.seen.size(), "event"), shown(seconds)));
+      *took, kDelivery,
+      fmt::format("{} in order; a message and its answer in {}", counted(debate.seen.size(), "event"), shown(*took)));
 }
 
 Seen deleteDebate(Visit& visit) {
   if (!visit.debate) return unverified("there was no debate to delete");
   const auto path = "/api/debates/" + visit.debate->id;
   const auto answer = visit.site.ask("DELETE", path, As::Caller);
+  if (answer.status == 429) return unverified(usedUp().message, fmt::format("delete {} by hand", path));
   if (answer.status != 200) return failed(fmt::format("DELETE {} {}", path, said(answer)), "delete it by hand");
   const auto after = visit.site.get(path, As::Caller);
+  if (after.status == 429) return usedUp();
   if (after.status != 404) return failed(fmt::format("GET {} {} afterwards", path, said(after)), "delete it by hand");
   return proved("it is gone");
 }

@@ -9,12 +9,14 @@ struct Visit {
   const VisitOptions& options;
   Site site;
   std::optional<net::WebSocket> socket{};
+  bool recognised = false;  // an aragora answers at this very address
   struct Debate {
     std::string id;
     bool ended = false;  // and was read back
     double create_seconds = 0;
     std::string trouble{};           // what ended the socket
-    std::vector<std::int64_t> seen;  // numbers of the events that came over the socket
+    std::vector<std::int64_t> seen;  // numbers of its own events that came over the socket
+    bool socket_began = false;       // among them the one of its start
     bool socket_ended = false;       // its last event came
   };
   std::optional<Debate> debate{};
@@ -25,9 +27,13 @@ Seen failed(std::string message, std::string hint);
 Seen unverified(std::string message, std::string hint = {});
 // What a status says that stands in the way of looking: 401 and 403 without a key or with one, 429.
 std::optional<Seen> inTheWay(const Visit& visit, const Answer& answer);
+Seen usedUp();
+// What is none of the statuses that the daemon has for this says nothing about it: something before it answered.
+std::optional<Seen> notItsOwn(const Answer& answer, std::string_view asked, std::initializer_list<int> own);
 // "answered 502: Bad Gateway", of what should have been something else.
 std::string said(const Answer& answer);
 
+Seen withoutTls(const Visit& visit);
 Seen lookAtHealth(Visit& visit);
 Seen lookAtReadiness(Visit& visit);
 Seen lookAtVersion(Visit& visit);

@@ -14,12 +14,20 @@ json::object Answer::object() const {
   return value && value->is_object() ? value->get_object() : json::object{};
 }
 
+std::vector<std::string> Answer::fields(std::string_view name) const {
+  std::vector<std::string> values;
+  for (const auto& [field, value] : head.fields) {
+    if (field == name && !value.empty()) values.push_back(value);
+  }
+  return values;
+}
+
 Site::Site(SiteOptions options) : options_(std::move(options)), tls_{options_.authorities}, client_({.tls = tls_}) {}
 
 bool Site::local() const { return config::loopbackHost(options_.url.host); }
 
 net::Limits Site::limits() const {
-  return {std::min(options_.deadline, deadlineIn(options_.each)), options_.each, options_.stop};
+  return {std::min({options_.deadline, until_, deadlineIn(options_.each)}), options_.each, options_.stop};
 }
 
 net::Url Site::at(const std::string& path) const {

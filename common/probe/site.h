@@ -15,7 +15,7 @@ struct SiteOptions {
   Secret key{};             // an API key or the access token; empty: none
   std::string authorities;  // a PEM file; empty: the system's
   std::stop_token stop{};
-  Deadline deadline = Deadline::max();     // of all
+  Deadline deadline = Deadline::max();     // of all, whatever until() says
   std::chrono::milliseconds each{10'000};  // request
 };
 
@@ -25,7 +25,8 @@ struct Answer {
   std::string body;
   double seconds = 0;
   std::string_view field(std::string_view name) const { return head.field(name); }
-  json::object object() const;  // empty when it is none
+  std::vector<std::string> fields(std::string_view name) const;  // each line of that name that says something
+  json::object object() const;                                   // empty when it is none
 };
 
 enum class As { Stranger, Caller };  // the second shows the key, when there is one that may be shown
@@ -49,11 +50,14 @@ class Site {
   Answer getElsewhere(const net::Url& url) const;
   net::WebSocketOptions socketAt(const std::string& path) const;
   net::Limits limits() const;
+  void until(Deadline deadline) { until_ = deadline; }  // of what is asked from now on
+
+  net::Url at(const std::string& path) const;
 
  private:
-  net::Url at(const std::string& path) const;
   Answer exchange(const net::Request& request) const;
   SiteOptions options_;
+  Deadline until_ = Deadline::max();
   net::TlsOptions tls_;
   net::HttpClient client_;
 };

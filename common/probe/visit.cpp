@@ -11,13 +11,21 @@
 namespace aragora::probe {
 
 namespace {
+using std::chrono::seconds;
+
+// However a server keeps a client busy, a row ends.
 struct Row {
   std::string_view id;
   std::string_view title;
   Seen (*look)(Visit&);
   bool quick = false;
   bool unreached = false;  // also looked at when the deployment was not reached
+  seconds longest{20};
+  bool tidies = false;  // also when no time is left
 };
+constexpr seconds kForADebate{200};      // more than the debate itself may take
+constexpr seconds kForMeasurements{60};  // of the fewest requests, each of the slowest
+constexpr seconds kForAMessage{10};
 
 // In the order of the checklist's smoke test: what the first ones find decides whether the others can be looked at.
 constexpr Row kRows[] = {
@@ -35,13 +43,13 @@ constexpr Row kRows[] = {
     {"limits.headers", "Rate limit", lookAtLimits},
     {"admin.guarded", "Admin endpoints", lookAtAdministration},
     {"websocket.handshake", "WebSocket handshake", openSocket},
-    {"debate.completed", "Test debate", holdDebate},
-    {"websocket.delivery", "WebSocket delivery", lookAtDelivery},
-    {"debate.deleted", "Test debate deleted", deleteDebate},
-    {"latency.health", "GET /api/health", measureHealth},
-    {"latency.debates", "GET /api/debates", measureDebates},
+    {"debate.completed", "Test debate", holdDebate, false, false, kForADebate},
+    {"websocket.delivery", "WebSocket delivery", lookAtDelivery, false, false, kForAMessage},
+    {"debate.deleted", "Test debate deleted", deleteDebate, false, false, seconds(20), true},
+    {"latency.health", "GET /api/health", measureHealth, false, false, kForMeasurements},
+    {"latency.debates", "GET /api/debates", measureDebates, false, false, kForMeasurements},
     {"latency.create", "POST /api/debates", measureCreation},
-    {"latency.leaderboard", "GET /api/leaderboard", measureLeaderboard},
+    {"latency.leaderboard", "GET /api/leaderboard", measureLeaderboard, false, false, kForMeasurements},
 };
 
 constexpr Names<Outcome, 4> kOutcomes{{{Outcome::Proved, "ok"},
@@ -56,6 +64,7 @@ Seen lookSafely(const Row& row, Visit& visit, bool& reached) {
     // What answers, though not as it should, was reached.
     const bool there = failure.cause() == net::Cause::Malformed || failure.cause() == net::Cause::Broken;
     if (row.id == "health") reached = there;
+    if (failure.cause() == net::Cause::Busy) return usedUp();
     const auto message = fmt::format("no answer: {}", failure.what());
     return there ? failed(message, "see the log of the deployment and of what stands before it")
                  : unverified(message, failure.hint());
@@ -82,9 +91,16 @@ std::string said(const Answer& answer) {
                       : fmt::format("answered {}: {}", answer.status, printable(text, 200));
 }
 
+Seen usedUp() { return unverified("the limit of requests of this address is used up", "try again in a minute"); }
+
+std::optional<Seen> notItsOwn(const Answer& answer, std::string_view asked, std::initializer_list<int> own) {
+  if (std::find(own.begin(), own.end(), answer.status) != own.end()) return std::nullopt;
+  if (answer.status == 429) return usedUp();
+  return unverified(fmt::format("{} {}", asked, said(answer)), "ask the address of the daemon; another answers here");
+}
+
 std::optional<Seen> inTheWay(const Visit& visit, const Answer& answer) {
-  if (answer.status == 429)
-    return unverified("the limit of requests of this address is used up", "try again in a minute");
+  if (answer.status == 429) return usedUp();
   if (answer.status != 401 && answer.status != 403) return std::nullopt;
   if (visit.site.showsKey())
     return failed(fmt::format("the key is not accepted ({})", said(answer)), "give a key that may run debates");
@@ -94,16 +110,25 @@ std::optional<Seen> inTheWay(const Visit& visit, const Answer& answer) {
 }
 
 namespace {
+constexpr std::size_t kLongestMessage = 600;
+
 std::vector<Box> lookAtAll(Visit& visit) {
   std::vector<Box> boxes;
   bool reached = true;
+  const auto whole = deadlineIn(visit.options.whole);
   for (const auto& row : kRows) {
     if (visit.options.quick && !row.quick) continue;
     interrupt::check();
     const auto started = std::chrono::steady_clock::now();
-    auto seen =
-        reached || row.unreached ? lookSafely(row, visit, reached) : unverified("the deployment was not reached");
-    seen.message = redact(seen.message);
+    const auto end = deadlineIn(row.longest);
+    visit.site.until(row.tidies ? end : std::min(whole, end));
+    auto seen = !reached && !row.unreached ? unverified("the deployment was not reached")
+                : remaining(whole).count() == 0 && !row.tidies
+                    ? unverified(fmt::format("what came before took {}", humanDuration(visit.options.whole)))
+                    : lookSafely(row, visit, reached);
+    // Whatever a server says is in there: no terminal obeys it.
+    seen.message = printable(redact(seen.message), kLongestMessage);
+    seen.hint = printable(redact(seen.hint), kLongestMessage);
     boxes.push_back({row.id, row.title, std::move(seen), secondsSince(started)});
   }
   return boxes;
@@ -117,6 +142,7 @@ std::vector<Box> visit(const VisitOptions& options) {
   } catch (const Error& error) {
     // A signal came: what was made is taken away first.
     const interrupt::Shield shield;
+    visit.site.until(deadlineIn(seconds(20)));
     if (error.code() == Code::Interrupted && visit.debate && deleteDebate(visit).outcome == Outcome::Proved)
       interrupt::removed("the test debate");
     throw;

@@ -24,8 +24,9 @@ struct Box {
 
 struct VisitOptions {
   SiteOptions site;
-  bool quick = false;                       // health and readiness only
-  bool debate = true;                       // hold one
+  bool quick = false;                                         // health and readiness only
+  bool debate = true;                                         // hold one
+  std::chrono::milliseconds whole = std::chrono::minutes(8);  // however slowly a server drips
   std::optional<std::uint16_t> clear_port;  // where HTTP is to lead to HTTPS; 80 when HTTPS has its own port
 };
 

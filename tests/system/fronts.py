@@ -1,5 +1,8 @@
 """Something between a client and a daemon that meddles: strips and adds headers, answers in its place, cuts, delays."""
+import base64
 import contextlib
+import hashlib
+import json
 import socket
 import ssl
 import threading
@@ -10,7 +13,7 @@ from support import free_port
 
 class Front:
     """Relays to `upstream` (a port), with TLS when `context` is given. `rule(method, path)` answers None, or a dict of: status and body (an
-    answer of its own), drop and add (headers of the answer), replace ((old, new) in the body, of one length), delay (s), cut (seconds after
+    answer of its own), speak (a function that is given the connection as a Socket: a WebSocket of a test's own), drop and add (headers of the answer), replace ((old, new) in the body, of one length), delay (s), cut (seconds after
     which the connection is closed)."""
 
     def __init__(self, upstream, context=None, rule=None, host="127.0.0.1"):
@@ -55,6 +58,9 @@ class Front:
         method, path, _ = head.split(" ", 2)
         rule = self.rule(method, path.partition("?")[0]) or {}
         time.sleep(rule.get("delay", 0))
+        if "speak" in rule:
+            rule["speak"](Socket(connection, head))
+            return False
         if "status" in rule:
             answer = rule.get("body", "{}").encode()
             lines = [f"HTTP/1.1 {rule['status']} Said", f"Content-Length: {len(answer)}", *(f"{k}: {v}" for k, v in rule.get("add", {}).items())]
@@ -116,3 +122,33 @@ class Front:
         while len(body) < length:
             body += source.recv(65536)
         return text, body
+
+
+class Socket:
+    """The server's side of a WebSocket (RFC 6455), with messages in JSON of less than 64 KB."""
+
+    def __init__(self, connection, head):
+        self.connection = connection
+        key = next(line.partition(":")[2].strip() for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:"))
+        accept = base64.b64encode(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()
+        connection.sendall(f"HTTP/1.1 101 Said\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+
+    def say(self, **message):
+        text = json.dumps(message).encode()
+        length = bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2, "big")
+        self.connection.sendall(b"\x81" + length + text)
+
+    def bytes(self, count):
+        data = b""
+        while len(data) < count:
+            chunk = self.connection.recv(count - len(data))
+            if not chunk:
+                raise OSError("it hung up")
+            data += chunk
+        return data
+
+    def heard(self):
+        length = self.bytes(2)[1] & 0x7F
+        length = int.from_bytes(self.bytes(2), "big") if length == 126 else length
+        mask, text = self.bytes(4), self.bytes(length)
+        return json.loads(bytes(byte ^ mask[i % 4] for i, byte in enumerate(text)))

@@ -12,7 +12,7 @@ import unittest
 import uuid
 
 from receivers import MailReceiver, Receiver, Scripted, Silent, wait_for
-from support import Authority, Daemon, Sandbox, free_port, main, sqlite_deployment
+from support import Authority, Daemon, Sandbox, free_port, main, sqlite_deployment, with_hosts
 
 KEY = secrets.token_hex(32)
 
@@ -170,6 +170,21 @@ class Mail(unittest.TestCase):
             self.assertIn("sends mail in clear to another machine", findings[0])
 
 
+    def test_no_name_but_localhost_gets_a_password_in_clear(self):
+        password = secrets.token_hex(12)
+        with MailReceiver(None, "us", password) as server, Sandbox(ARAGORA_NOTIFY_EMAIL_TO="ada@example.org", ARAGORA_NOTIFY_EMAIL_FROM="a@example.net", ARAGORA_NOTIFY_SMTP_TLS="none", ARAGORA_NOTIFY_SMTP_USER="us") as sandbox:
+            sandbox.environment.update({"ARAGORA_NOTIFY_SMTP_PORT": str(server.port), "ARAGORA_NOTIFY_SMTP_PASSWORD_FILE": str(sandbox.write("password", password))})
+            sandbox.prefix = with_hosts(sandbox, ["127.0.0.1 127.attacker.example mail.localhost 127.0.0.1.attacker.example", "192.0.2.1 localhost"])
+            for name in ("127.attacker.example", "mail.localhost", "127.0.0.1.attacker.example"):
+                result = sandbox.run("notify", "test", ARAGORA_NOTIFY_SMTP_HOST=name)
+                self.assertIn("sends mail in clear to another machine", result.stdout + result.stderr)
+                self.assertEqual(result.returncode, 78)
+            self.assertIn("not one of this machine", sandbox.run("notify", "test", check=69, ARAGORA_NOTIFY_SMTP_HOST="localhost").stdout)
+            self.assertEqual(server.logins, [])
+            sandbox.run("notify", "test", check=0, ARAGORA_NOTIFY_SMTP_HOST="127.0.0.1")
+            self.assertEqual(len(server.logins), 1)
+
+
 class HostileMail(unittest.TestCase):
     def test_what_is_no_mail_server_is_refused_in_its_words(self):
         greeting, offer = b"220 x\r\n", b"250-x\r\n250 STARTTLS\r\n"
@@ -193,7 +208,7 @@ class Checks(unittest.TestCase):
             self.assertTrue(any("Connection refused" in message and status == "error" for message, status in look(sandbox, **gone).items()))
             self.assertFalse(any(status == "error" for status in look(sandbox, "--offline", **gone).values()))
             for change, said in (({"ARAGORA_NOTIFY_WEBHOOK_KEY": ""}, "nothing is posted that is not signed"), ({"ARAGORA_NOTIFY_WEBHOOK_KEY": "short"}, "5 characters long"), ({"ARAGORA_NOTIFY_WEBHOOK_URL": "ftp://x/y"}, "is not an http or https URL"),
-                                 ({"ARAGORA_ENV": "production", "ARAGORA_NOTIFY_WEBHOOK_URL": "http://hooks.example.org/x"}, "is not https"), ({"ARAGORA_NOTIFY_EMAIL_TO": "Ada <ada@example.org>"}, "is no mail address"),
+                                 ({"ARAGORA_ENV": "production", "ARAGORA_NOTIFY_WEBHOOK_URL": "http://hooks.example.org/x"}, "is not https"), ({"ARAGORA_ENV": "production", "ARAGORA_NOTIFY_WEBHOOK_URL": "http://127.attacker.example/x"}, "is not https"), ({"ARAGORA_ENV": "production", "ARAGORA_NOTIFY_WEBHOOK_URL": "http://hooks.localhost/x"}, "is not https"), ({"ARAGORA_NOTIFY_EMAIL_TO": "Ada <ada@example.org>"}, "is no mail address"),
                                  ({"ARAGORA_NOTIFY_EMAIL_TO": "ada@example.org", "ARAGORA_NOTIFY_SMTP_USER": "x"}, "a login takes user and password")):
                 with self.subTest(said):
                     found = look(sandbox, "--offline", **{**hook, **change})

@@ -1,16 +1,18 @@
 """A running deployment looked at from outside: each property of it is broken in turn, and its box fails and no other."""
 import json
+import os
 import re
 import secrets
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import unittest
 
 from fronts import Front
-from support import BINARY, Authority, Daemon, Sandbox, free_port, main
+from support import BINARY, Authority, Daemon, Sandbox, free_port, main, with_hosts
 
 TOKEN = secrets.token_hex(32)
 MEASURED = ("latency.", "websocket.handshake")  # a busy machine may be slower than the checklist wants
@@ -76,11 +78,12 @@ class EveryBox(World):
         everywhere = lambda **what: lambda method, path: what
         broken = {
             "health": [at("/api/health", replace=("healthy", "poorly!"))],
-            "ready": [at("/api/ready", status=503, body='{"status":"not_ready","database":"disconnected","agents":"available"}')],
+            "ready": [at("/api/ready", status=200, body='{"status":"ready"}'), at("/api/ready", status=503, body='{"status":"not_ready","database":"disconnected","agents":"available"}')],
             "version": [at("/api/version", status=200, body='{"name":"another"}')],
-            "headers.csp": [everywhere(drop=["Content-Security-Policy"]), everywhere(drop=["Content-Security-Policy"], add={"Content-Security-Policy": "default-src 'self' 'unsafe-eval'"})],
+            "headers.csp": [everywhere(drop=["Content-Security-Policy"]), everywhere(drop=["Content-Security-Policy"], add={"Content-Security-Policy": "default-src 'self' 'unsafe-eval'"}),
+                            *(everywhere(drop=["Content-Security-Policy"], add={"Content-Security-Policy": policy}) for policy in ("x", "script-src 'self' 'unsafe-inline'", "default-src *", "frame-ancestors 'none'"))],
             "headers.hsts": [everywhere(drop=["Strict-Transport-Security"]), everywhere(drop=["Strict-Transport-Security"], add={"Strict-Transport-Security": "max-age=600"})],
-            "headers.others": [everywhere(drop=["X-Content-Type-Options"])],
+            "headers.others": [everywhere(drop=["X-Content-Type-Options"]), everywhere(drop=["Referrer-Policy"], add={"Referrer-Policy": "x"})],
             "cors.foreign": [everywhere(add={"Access-Control-Allow-Origin": "*"})],
             "metrics.private": [at("/metrics", **public)],
             "limits.headers": [everywhere(drop=["RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"])],
@@ -122,7 +125,135 @@ class EveryBox(World):
             self.assertEqual({name for name, box in boxes.items() if box["status"] == "not_verified"}, {"tls.certificate", "tls.protocol", "https.redirect", "headers.hsts"})
 
 
+class Unseen(World):
+    """What was not looked at is not passed, and nobody is sent to mend it."""
+
+    NO_DEBATE = {"debate.completed", "websocket.delivery", "debate.deleted", "latency.create"}
+
+    def test_an_answer_that_is_not_the_daemons_proves_nothing(self):
+        for metrics, admin, foreign in (({"status": 302}, {"status": 404}, {"status": 502}), ({"status": 200, "body": "<html>"}, {"status": 302}, {"status": 429}), ({"status": 400}, {"status": 400}, {"status": 302})):
+            rule = lambda method, path: metrics if path == "/metrics" else admin if path.startswith("/api/admin") else foreign if method == "OPTIONS" else None
+            with self.subTest(metrics=metrics, admin=admin, foreign=foreign), self.front(rule) as front:
+                boxes = self.verify(front, "--no-debate")
+                self.assertEqual(self.having(boxes, "not_verified", measured=True), {"metrics.private", "admin.guarded", "cors.foreign"} | self.NO_DEBATE, boxes)
+                self.assertEqual(self.having(boxes, "error"), set())
+
+    def test_a_limit_that_is_used_up_fails_nothing(self):
+        with self.front(lambda method, path: {"status": 429}) as front:
+            boxes = self.verify(front)
+        self.assertEqual(self.having(boxes, "error", measured=True), set(), boxes)
+        self.assertEqual(self.having(boxes, "ok", measured=True), {"tls.protocol", "https.redirect"})
+        self.assertIn("used up", boxes["websocket.handshake"]["message"])
+
+    def test_metrics_are_looked_for_at_the_root_as_well(self):
+        with Sandbox(ARAGORA_API_TOKEN=TOKEN, ARAGORA_TRUSTED_PROXIES="127.0.0.1") as sandbox, Daemon(sandbox, ARAGORA_BASE_PATH="/aragora", ARAGORA_IP_RATE_LIMIT="100000") as daemon:
+            for root, status in (({"status": 200, "body": "# TYPE x counter\nx 1\n"}, "error"), ({"status": 302}, "not_verified"), ({"status": 404}, "ok")):
+                with self.subTest(root), Front(daemon.port, self.authority.context(), lambda m, path: root if path == "/metrics" else None) as front:
+                    document = self.sandbox.run_json("verify", "--url", f"https://localhost:{front.port}/aragora/", "--ca", self.authority.file, "--no-debate")
+                    box, = (finding for finding in document["findings"] if finding["id"] == "metrics.private")
+                    self.assertEqual(box["status"], status, box)
+
+    def test_a_debate_without_rounds_is_none(self):
+        with self.front(lambda method, path: {"replace": ('"rounds_used":1', '"rounds_used":0')} if method == "GET" and re.match("/api/debates/.", path) else None) as front:
+            self.assertEqual(self.verify(front)["debate.completed"]["status"], "error")
+
+    def test_tls_that_breaks_whatever_is_spoken_refuses_nothing(self):
+        class Broken:
+            def wrap_socket(self, *_, **__):
+                raise OSError
+
+        def rule(method, path):
+            if path == "/api/version":
+                front.context = Broken()
+        with self.front(rule) as front:
+            box = self.verify(front, "--no-debate")["tls.protocol"]
+        self.assertEqual(box["status"], "not_verified", box)
+
+    def test_http_that_is_not_reached_is_not_http_that_nobody_answers(self):
+        with Authority("both.example") as authority, Front(self.daemon.port, authority.context()) as front, Sandbox() as sandbox:
+            for addresses, status in ((["127.0.0.1", "255.255.255.255"], "not_verified"), (["127.0.0.1", "127.0.0.2"], "ok")):
+                sandbox.prefix = with_hosts(sandbox, [f"{address} both.example" for address in addresses])
+                document = sandbox.run_json("verify", "--url", f"https://both.example:{front.port}", "--ca", authority.file, "--no-debate", "--http-port", free_port())
+                box, = (finding for finding in document["findings"] if finding["id"] == "https.redirect")
+                self.assertEqual(box["status"], status, box)
+
+
+class Hostile(World):
+    """Servers that mean it."""
+
+    def over_socket(self, speak):
+        with Front(self.daemon.port, rule=lambda m, path: {"speak": speak} if path == "/ws" else None) as front:
+            document = self.sandbox.run_json("verify", "--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key)
+        return {finding["id"]: finding for finding in document["findings"]}
+
+    def test_a_socket_that_talks_for_ever_ends(self):
+        def speak(socket):
+            socket.say(type="connection_info")
+            debate = socket.heard()["debate_id"]
+            for seq, kind in enumerate(("debate_created", "debate_start", "debate_end"), 1):
+                socket.say(type=kind, seq=seq, debate_id=debate)
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                socket.say(type="agent_message")
+                time.sleep(0.2)
+        started = time.monotonic()
+        box = self.over_socket(speak)["websocket.delivery"]
+        self.assertLess(time.monotonic() - started, 50)
+        self.assertEqual(box["status"], "error")
+        self.assertIn("was not answered within", box["message"])
+
+    def test_no_events_of_the_debate_are_no_events_in_order(self):
+        def ended(**more):
+            def speak(socket):
+                socket.say(type="connection_info")
+                debate = socket.heard()["debate_id"]
+                for frame in more.get("frames", ()):
+                    socket.say(**{"debate_id": debate, **frame})
+                while True:
+                    if socket.heard()["type"] == "ping":
+                        socket.say(type="pong")
+            return speak
+        end = {"type": "debate_end"}
+        other = [{"type": kind, "seq": seq, "debate_id": "another"} for seq, kind in enumerate(("debate_start", "debate_end"), 1)]
+        # What is none of the debate is not waited for long: an error ends it.
+        for frames in ([end, {"type": "error"}], [*other, {"type": "error"}], [{**end, "seq": 1}]):
+            with self.subTest(frames):
+                self.assertEqual(self.over_socket(ended(frames=frames))["websocket.delivery"]["status"], "error")
+        self.assertEqual(self.over_socket(lambda socket: socket.say(type="hello"))["websocket.handshake"]["status"], "error")
+
+    def test_what_a_server_calls_an_id_stays_out_of_requests_and_terminals(self):
+        for name in ("x HTTP/1.1\r\nX-Smuggled: 1\r\nX:", "\x1b[2J\x1b]0;owned\x07", "a\r\n\r\nDELETE", "../admin", "0" * 25):
+            created = json.dumps({"debate_id": name})
+            rule = lambda method, path: {"status": 200, "body": created} if (method, path) == ("POST", "/api/debates") else {"status": 404, "body": json.dumps({"error": name})} if path == "/api/leaderboard" else None
+            with self.subTest(name), Front(self.daemon.port, rule=rule) as front:
+                result = self.sandbox.run("verify", "--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key, check=1)
+                self.assertNotIn("Smuggled", "".join(front.heads))
+                self.assertFalse([head for head in front.heads if re.match("[A-Z]+ /api/debates/", head)], "nothing is asked of it")
+                self.assertNotRegex(result.stdout + result.stderr, "[\x00-\x09\x0b-\x1f\x7f]")
+
+
 class Trust(World):
+    def test_no_name_but_localhost_is_this_machine(self):
+        with Front(self.daemon.port) as front, Sandbox() as sandbox:
+            key = sandbox.write("key", TOKEN)
+            sandbox.prefix = with_hosts(sandbox, ["127.0.0.1 127.attacker.example evil.localhost 127.0.0.1.attacker.example", "192.0.2.1 localhost"])
+            for name in ("127.attacker.example", "evil.localhost", "127.0.0.1.attacker.example"):
+                result = sandbox.run("verify", "--url", f"http://{name}:{front.port}", "--key-file", key, check=1)
+                self.assertIn("not encrypted", result.stdout)
+            self.assertIn("not one of this machine", sandbox.run("verify", "--url", f"http://localhost:{front.port}", "--key-file", key, check=69).stdout)
+            self.assertTrue(front.heads)
+            self.assertNotIn(TOKEN, "".join(front.heads))
+            sandbox.run("verify", "--url", f"http://[::ffff:127.0.0.1]:{front.port}", "--key-file", key, "--no-debate")
+            self.assertIn(TOKEN, "".join(front.heads))
+
+    def test_a_key_that_others_can_read_is_named(self):
+        with tempfile.NamedTemporaryFile("w", dir="/tmp") as file, Front(self.daemon.port) as front:
+            os.chmod(file.name, 0o644)
+            print(TOKEN, file=file, flush=True)
+            result = self.sandbox.run("verify", "--quick", "--url", f"http://127.0.0.1:{front.port}", "--key-file", file.name)
+            self.assertIn("others can read", result.stderr)
+            self.assertIn(result.returncode, (0, 78), "in a container it is a warning")
+
     def test_without_a_key_nothing_that_needs_one_is_passed(self):
         with self.front() as front:
             boxes = self.verify(front, key=False)

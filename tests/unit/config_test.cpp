@@ -358,5 +358,11 @@ TEST(Documents, TheExampleFileIsValidWithEveryLineUncommented) {
   for (const auto& problem : loaded.problems) ADD_FAILURE() << problem.variable << ": " << problem.message;
 }
 
+TEST(Config, CallsNoNameALoopbackButLocalhost) {
+  for (const auto* here : {"localhost", "127.0.0.1", "::1", "[::1]"}) EXPECT_TRUE(loopbackHost(here)) << here;
+  for (const auto* elsewhere : {"127.attacker.example", "a.localhost", "[::1", "[]", "[localhost", "0.0.0.0"})
+    EXPECT_FALSE(loopbackHost(elsewhere)) << elsewhere;
+}
+
 }  // namespace
 }  // namespace aragora::config

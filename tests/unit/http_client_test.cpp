@@ -4,6 +4,7 @@
 
 #include "common/base/text.h"
 #include "common/net/http_client.h"
+#include "common/net/request_head.h"
 #include "common/net/retry.h"
 #include "tests/unit/scripted_server.h"
 
@@ -55,6 +56,37 @@ TEST(Url, IsTakenApart) {
   EXPECT_EQ(percentEncoded("a b/&ü~"), "a%20b%2F%26%C3%BC~");
   EXPECT_EQ(percentDecoded("a%20b%2f"), "a b/");
   for (const auto* bad : {"%", "%2", "%zz", "a%2"}) EXPECT_FALSE(percentDecoded(bad)) << bad;
+}
+
+TEST(RequestHead, StaysWithinItsLines) {
+  auto url = Url::parse("http://h/a?b=c").value();
+  EXPECT_EQ(requestHead("GET", url, {{"X", "a b"}, {"Host", "other"}}).find("GET /a?b=c HTTP/1.1\r\nHost: h\r\n"), 0U);
+  EXPECT_EQ(requestHead("GET", url, {{"Host", "other"}}).find("other"), std::string::npos);
+  for (const auto* value : {"a\r\nX: 1", "a\n", "\x1b[2J", "a\x7f", "a\r"})
+    EXPECT_THROW(requestHead("GET", url, {{"X", value}}), Error) << value;
+  EXPECT_THROW(requestHead("GET", url, {{"X", std::string("a\0b", 3)}}), Error);
+  for (const auto* name : {"", "X:", "X Y", "X\r\n"})
+    EXPECT_THROW(requestHead("GET", url, {{name, "a"}}), Error) << name;
+  EXPECT_THROW(requestHead("GET /", url, {}), Error);
+  for (const auto* path : {"/a b", "/a\r\nX: 1", "/a\x1b", "/a\t", "/a\x7f", "/\xc3\xa9"}) {
+    url.path = path;
+    EXPECT_THROW(requestHead("GET", url, {}), Error) << path;
+  }
+  url.path = "/";
+  url.query = "x y";
+  EXPECT_THROW(requestHead("GET", url, {}), Error);
+}
+
+TEST(HttpClient, AsksNothingThatIsNoTarget) {
+  ScriptedServer server([](Connection& connection) { connection.hold(); });
+  Request request{.url = Url::parse(server.url()).value(), .limits = within(milliseconds(2000))};
+  request.url.path = "/x HTTP/1.1\r\nX-Smuggled: 1\r\nX:";
+  try {
+    HttpClient().exchange(request, {});
+    FAIL() << "it was asked";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::Validation) << error.what();
+  }
 }
 
 TEST(HttpAnswer, EndsWhereItSays) {

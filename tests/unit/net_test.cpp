@@ -68,6 +68,15 @@ TEST(Block, ContainsWhatSharesItsBits) {
   EXPECT_FALSE(Block::parse("0.0.0.0/0")->contains("2001:db8::1"));
 }
 
+TEST(ThisMachine, IsLocalhostAndTheLoopbackAsTheyAreWritten) {
+  for (const auto* here : {"localhost", "127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1", "0:0::1"})
+    EXPECT_TRUE(isThisMachine(here)) << here;
+  for (const auto* elsewhere : {"", "127.attacker.example", "127.0.0.1.attacker.example", "evil.localhost",
+                                "localhost.", "localhost.example", "127.1", "127.", "127.0.0.256", "128.0.0.1",
+                                "0.0.0.0", "::", "::2", "::ffff:128.0.0.1", "7f00::", "2130706433"})
+    EXPECT_FALSE(isThisMachine(elsewhere)) << elsewhere;
+}
+
 TEST(Address, HasOneText) {
   const std::pair<const char*, const char*> cases[] = {{"10.0.0.1", "10.0.0.1"},
                                                        {"10.0.0.1:80", "10.0.0.1"},
