@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include "common/base/account.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/shell.h"
 #include "common/base/text.h"
 #include "common/config/addresses.h"
 #include "common/config/render.h"
@@ -55,7 +57,10 @@ class Writer {
 
   void write(const deployment::PlannedFile& file) {
     const auto path = directory_ / file.path;
-    if (path.parent_path() != directory_) makeDirectory(path.parent_path(), isPrivate(file.path) ? 0700 : 0755);
+    if (isPrivate(file.path))
+      makePrivate(path.parent_path());
+    else if (path.parent_path() != directory_)
+      makeDirectory(path.parent_path(), 0755);
     std::error_code ignored;
     const bool there = fs::exists(path, ignored);
     if (there && (file.secret || !overwrite_)) {
@@ -71,6 +76,19 @@ class Writer {
     out_.marked(Mark::Ok, shared ? fmt::format("{} written (root:{}, mode 0640)", path.string(), kServiceUser)
                                  : fmt::format("{} written (mode {:04o})", path.string(), file.mode));
     written_.push_back(json::string(path.string()));
+  }
+  // Before anything is written: a link is somebody's decision, and the file that it leads to is not the one of here.
+  void refuseLinks(const std::vector<deployment::PlannedFile>& files) const {
+    for (const auto& file : files) {
+      const auto path = directory_ / file.path;
+      std::error_code ignored;
+      if (!overwrite_ || file.secret || !fs::is_symlink(path, ignored)) continue;
+      throw Error(
+          Code::CannotCreate,
+          fmt::format("{} is a symbolic link and --overwrite would put a file in its place; nothing was written",
+                      path.string()),
+          fmt::format("rm {}; or leave --overwrite away, and it stays", shellWord(path.string())));
+    }
   }
   void note(const fs::path& path) { written_.push_back(json::string(path.string())); }
 
@@ -91,6 +109,30 @@ class Writer {
     if (services_) shareWithService(directory, 0750);
   }
 
+  // Of secrets. Whoever may enter where containers read them reads them all: they are files for everybody there.
+  void makePrivate(const fs::path& directory) {
+    struct stat status {};
+    if (::lstat(directory.c_str(), &status) != 0) return makeDirectory(directory, 0700);
+    const auto name = shellWord(directory.string());
+    if (S_ISLNK(status.st_mode))
+      throw Error(Code::CannotCreate, fmt::format("{} is a symbolic link: no secrets are written behind one", name),
+                  fmt::format("rm {}, and again: it is made anew, for its owner alone", name));
+    if (!S_ISDIR(status.st_mode)) throw Error(Code::CannotCreate, name + " exists and is not a directory");
+    if (status.st_uid != ::geteuid() && status.st_uid != 0)
+      throw Error(Code::Permission, fmt::format("{} belongs to somebody else, who would read the secrets", name),
+                  fmt::format("chown {} {}, and again", ::geteuid(), name));
+    if ((status.st_mode & (services_ ? 0022U : 0077U)) == 0) return;
+    std::error_code ignored;
+    if (status.st_uid == ::geteuid() && fs::is_empty(directory, ignored) && ::chmod(directory.c_str(), 0700) == 0) {
+      if (services_) shareWithService(directory, 0750);
+      return;
+    }
+    throw Error(Code::Permission,
+                fmt::format("{} has mode {:04o}: others than its owner come to the secrets in it; nothing was written",
+                            name, status.st_mode & 07777U),
+                fmt::format("chmod {} {}, and again", services_ ? "0750" : "0700", name));
+  }
+
   const Output& out_;
   fs::path directory_;
   bool overwrite_;
@@ -101,10 +143,10 @@ class Writer {
 
 std::string nextStep(const fs::path& directory, const fs::path& file) {
   const bool root = ::geteuid() == 0;
-  const auto url = fmt::format("{}/credentials/DATABASE_URL", directory.string());
+  const auto url = shellWord((directory / "credentials/DATABASE_URL").string());
   if (root && !findAccount(kServiceUser))
     return fmt::format("There is no user {} for the service yet: systemd-sysusers, then chgrp -R {} {}", kServiceUser,
-                       kServiceUser, directory.string());
+                       kServiceUser, shellWord(directory.string()));
   return fmt::format(
       "Next: put the database URL into a file that {} reads:\n  install -m 0640 -o root -g {} /dev/stdin {}\nset the "
       "origins in {}, keep a copy of ARAGORA_ENCRYPTION_KEY elsewhere (backups cannot be opened without it), then: "
@@ -130,10 +172,26 @@ std::string requireHost(const Options& options) {
               "write it like aragora.example.org");
 }
 
+// The name is printed in commands, and written into files that other programs read.
+void requireUsable(const fs::path& directory, const Options& options) {
+  const auto name = fs::absolute(directory).string();
+  if (!validUtf8(name) || printable(name, name.size() + 1) != name)
+    throw Error(Code::Usage, fmt::format("the directory {} has control characters in its name", printable(name, 200)),
+                "name another one with --directory");
+  if (!options.target) return;
+  const auto odd = name.find_first_of(deployment::unusableIn(deployment::parsePlatform(*options.target)));
+  if (odd != std::string::npos)
+    throw Error(Code::Usage,
+                fmt::format("the directory {} has a «{}» in its name, which the programs of {} do not take", name,
+                            name[odd], *options.target),
+                "name another one with --directory");
+}
+
 int init(Context& context, const Options& options) {
   const auto& out = context.out();
   const auto host = requireHost(options);
   const fs::path directory = options.directory ? fs::path(*options.directory) : defaultDirectory(options);
+  requireUsable(directory, options);
   Writer writer(out, directory, options.overwrite, forService(options));
   const auto file = directory / "aragora.toml";
   deployment::Plan plan;
@@ -144,9 +202,12 @@ int init(Context& context, const Options& options) {
                                 deployment::parsePlatform(*options.target), site,
                                 [&](const std::string& path) { return readFileIfExists(directory / path, 1 << 16); })
                           : deployment::productionPlan(site);
+    writer.refuseLinks(plan.files);
     for (const auto& planned : plan.files) writer.write(planned);
   } else {
-    writer.write({"aragora.toml", config::renderExampleFile(), 0640});
+    const deployment::PlannedFile example{"aragora.toml", config::renderExampleFile(), 0640};
+    writer.refuseLinks({example});
+    writer.write(example);
     auto& config = context.loaded().config;
     for (const auto& path : deployment::ensureGeneratedSecrets(config)) {
       out.marked(Mark::Ok, fmt::format("{} generated (mode 0600)", path.string()));

@@ -50,6 +50,13 @@ json::array describe(const std::vector<migrate::Migration>& migrations) {
   return array;
 }
 
+void show(const Output& out, const BackupGuard& guard, std::string_view command) {
+  if (guard.wanted && guard.met())
+    out.marked(Mark::Ok, fmt::format("Backup: {}", guard.proof));
+  else if (guard.wanted)
+    out.marked(Mark::Warning, fmt::format("Backup: {}: {} refuses without --no-backup", guard.lack, command));
+}
+
 int plan(Context& context, const Options& options) {
   const auto& out = context.out();
   json::array array;
@@ -68,10 +75,7 @@ int plan(Context& context, const Options& options) {
         json::object{{"version", plan.migration.version}, {"name", plan.migration.name}, {"statements", statements}});
   }
   const auto guard = plans.empty() ? BackupGuard{} : lookForBackup(context);
-  if (guard.wanted && guard.met())
-    out.marked(Mark::Ok, fmt::format("Backup: {}", guard.proof));
-  else if (guard.wanted)
-    out.marked(Mark::Warning, fmt::format("Backup: {}: up refuses without --no-backup", guard.lack));
+  show(out, guard, "up");
   out.document({{"plan", array}, {"backup", describe(guard)}});
   return 0;
 }
@@ -85,7 +89,7 @@ int up(Context& context, const Options& options) {
   BackupGuard guard;
   if (const auto before = migrator.status(); !before.pending.empty() && (to == 0 || before.pending[0].version <= to))
     guard = lookForBackup(context);
-  if (!options.no_backup) guard.require();
+  if (!options.no_backup) guard.require("aragora migrate");
   const auto applied = migrator.up(to);
   shown.reset();
   for (const auto& m : applied)
@@ -124,21 +128,35 @@ int status(Context& context, const Options& options) {
   return options.exit_code && !found.current() ? info(Code::CheckFailed).exit_status : 0;
 }
 
+// A backup of before the upgrade is a way back to before and counts, while nothing is lost here that it lacks: tables
+// with rows stay. Whoever gives those up wants a backup that has them.
+BackupGuard guardOfDown(Context& context, const Options& options, migrate::Migrator& migrator) {
+  const auto version = migrator.status().version();
+  if (version <= *options.to) return {};
+  return lookForBackup(context, options.allow_data_loss ? version : 0);
+}
+
 int down(Context& context, const Options& options) {
   const auto& out = context.out();
   if (!options.to)
     throw Error(Code::Usage, "down needs --to VERSION",
                 "aragora migrate status shows the versions; 0 undoes everything");
   auto shown = std::make_unique<ShownProgress>(out, "migrate");
-  const auto undone = migratorFor(context, options, shown->get())
-                          .down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
+  auto migrator = migratorFor(context, options, shown->get());
+  const auto guard = guardOfDown(context, options, migrator);
+  if (!options.no_backup && !options.dry_run)
+    guard.require(fmt::format("aragora migrate down --to {}{}", *options.to,
+                              options.allow_data_loss ? " --allow-data-loss" : ""));
+  const auto undone = migrator.down({static_cast<int>(*options.to), options.allow_data_loss, options.dry_run});
   shown.reset();
-  if (!options.dry_run && !undone.empty()) record(context, "migrate.down", fmt::format("version:{}", *options.to));
+  if (!options.dry_run && !undone.empty())
+    record(context, "migrate.down", fmt::format("version:{}", *options.to), {{"backup", describe(guard)}});
   for (const auto& m : undone)
     out.marked(options.dry_run ? Mark::Info : Mark::Ok,
                fmt::format("{:04}_{} {}", m.version, m.name, options.dry_run ? "would be undone" : "undone"));
   if (undone.empty()) out.marked(Mark::Ok, "Nothing to undo");
-  out.document({{"dry_run", options.dry_run}, {"undone", describe(undone)}});
+  if (options.dry_run) show(out, guard, "down");
+  out.document({{"dry_run", options.dry_run}, {"undone", describe(undone)}, {"backup", describe(guard)}});
   return 0;
 }
 

@@ -10,16 +10,16 @@ namespace {
 constexpr std::chrono::hours kAge{24};
 }  // namespace
 
-void BackupGuard::require() const {
+void BackupGuard::require(const std::string& command) const {
   if (!wanted || met()) return;
   throw Error(Code::CheckFailed,
               fmt::format("in production the schema is not changed without a backup of the last {} hours that was "
                           "proved by restoring it: {}; nothing was changed",
                           kAge.count(), lack),
-              "aragora backup, aragora backup verify, and again; or without one: aragora migrate --no-backup");
+              fmt::format("aragora backup, aragora backup verify, and again; or without one: {} --no-backup", command));
 }
 
-BackupGuard lookForBackup(Context& context) {
+BackupGuard lookForBackup(Context& context, int schema) {
   BackupGuard guard;
   const auto target = context.target();
   guard.wanted = context.config().production() && migrate::holdsData(target);
@@ -34,11 +34,13 @@ BackupGuard lookForBackup(Context& context) {
                                              false,
                                              {}});
     const auto ours = backup::instanceOf(target).value_or("");
-    if (const auto proof = drill::recentProof(state, ours, kAge)) {
+    const auto live = database::connect(target);
+    const drill::WantedProof wanted{*live, ours, kAge, schema};
+    if (const auto proof = drill::recentProof(state, wanted)) {
       guard.backup = proof->backup.id;
       guard.proof = fmt::format("{}, {}", proof->backup.id, proof->how);
     } else {
-      guard.lack = drill::whyNoRecentProof(state, ours, kAge);
+      guard.lack = drill::whyNoRecentProof(state, wanted);
     }
   } catch (const Error& error) {
     if (error.code() == Code::Interrupted) throw;

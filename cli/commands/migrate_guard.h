@@ -12,11 +12,12 @@ struct BackupGuard {
   std::string proof;    // "20261127T021500Z-…, verified"
   std::string lack;     // why there is none
   bool met() const { return lack.empty(); }
-  // Throws Error(CheckFailed) with what to type.
-  void require() const;
+  // Throws Error(CheckFailed) with what to type; `command` is the one that was refused.
+  void require(const std::string& command) const;
 };
 
-BackupGuard lookForBackup(Context& context);
+// Of a backup that has the migrations up to `schema`; 0: whichever it has.
+BackupGuard lookForBackup(Context& context, int schema = 0);
 json::value describe(const BackupGuard& guard);  // null where none is wanted
 
 }  // namespace aragora::cli

@@ -4,13 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <vector>
 
+#include "common/base/shell.h"
 #include "common/base/text.h"
 
 namespace aragora {
@@ -30,14 +30,6 @@ std::string userName(uid_t user) {
   return fmt::format("#{}", user);
 }
 
-std::string shellWord(const std::string& word) {
-  const auto plain = [](unsigned char c) {
-    return std::isalnum(c) != 0 || std::string_view("-_./:=,@%+").find(static_cast<char>(c)) != std::string_view::npos;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  return fmt::format("'{}'", replaceAll(printable(word, 200), "'", "'\\''"));
-}
-
 // As it was typed; no secret is ever an argument.
 std::string commandLine() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -45,7 +37,7 @@ std::string commandLine() {
   std::vector<std::string> words = split(text, '\0');
   if (words.empty()) return "aragora";
   words.front() = fs::path(words.front()).filename().string();
-  for (auto& word : words) word = shellWord(word);
+  for (auto& word : words) word = shellWord(printable(word, 200));
   return join(words, " ");
 }
 

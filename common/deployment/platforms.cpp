@@ -5,6 +5,7 @@
 #include "common/base/account.h"
 #include "common/base/embedded_file.h"
 #include "common/base/error.h"
+#include "common/base/shell.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 
@@ -44,6 +45,14 @@ PlannedFile secretFile(std::string path, const std::string& value, unsigned mode
   return {std::move(path), value + "\n", mode, true};
 }
 
+// Inside the quotes of a TOML string.
+std::string tomlText(const std::string& text) { return replaceAll(replaceAll(text, "\\", "\\\\"), "\"", "\\\""); }
+
+// For a command that is printed.
+std::string wordFor(const Site& site, std::string_view path = "") {
+  return shellWord(path.empty() ? site.directory.string() : (site.directory / path).string());
+}
+
 std::string originOf(const Site& site) { return site.host.empty() ? "" : "https://" + site.host; }
 
 struct ProductionFile {
@@ -67,7 +76,7 @@ std::string productionToml(const Site& site, const ProductionFile& how) {
       "[encryption]\nkey_file = \"{0}/ARAGORA_ENCRYPTION_KEY\"\nrotated_at = {1}\n\n"
       "[providers]\n{6}anthropic_api_key_file = \"{0}/ANTHROPIC_API_KEY\"\n# openrouter_api_key_file = "
       "\"{0}/OPENROUTER_API_KEY\"\n",
-      (site.directory / "credentials").string(), site.today, site.state_directory,
+      tomlText((site.directory / "credentials").string()), site.today, tomlText(site.state_directory),
       origin.empty() ? "" : '"' + origin + '"', how.written_by, how.more_of_server, how.anthropic ? "" : "# ");
 }
 
@@ -97,9 +106,8 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
   ProductionFile how{"aragora init --target systemd", "", true};
   if (!site.host.empty()) how.more_of_server = fmt::format("public_url = \"{}\"\n", originOf(site));
   auto plan = productionWith(site, how);
-  const auto directory = site.directory.string();
-  const auto key =
-      fmt::format("install -m 0640 -o root -g {} /dev/stdin {}/credentials/ANTHROPIC_API_KEY", kServiceUser, directory);
+  const auto key = fmt::format("install -m 0640 -o root -g {} /dev/stdin {}", kServiceUser,
+                               wordFor(site, "credentials/ANTHROPIC_API_KEY"));
   if (!kept("credentials/DATABASE_URL")) {
     const auto password = between(kept("database.sql"), "PASSWORD '", '\'').value_or(newSecret());
     plan.files.push_back({"database.sql",
@@ -112,7 +120,7 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
                                     fmt::format("postgresql://aragora:{}@127.0.0.1:5432/aragora", password)));
   }
   if (!site.host.empty()) addProxy(plan, site);
-  plan.next = {fmt::format("cd / && runuser -u postgres -- psql -q <{}/database.sql", directory), key,
+  plan.next = {fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
                fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0} "
                            "{0}-backup.timer {0}-drill.timer",
                            kServiceUser)};
@@ -128,7 +136,7 @@ void addMountedSecrets(Plan& plan) {
 }
 
 std::string intoSecrets(const Site& site, const std::string& name) {
-  return fmt::format("install -m 0644 /dev/stdin {}/secrets/{}", site.directory.string(), name);
+  return fmt::format("install -m 0644 /dev/stdin {}", wordFor(site, "secrets/" + name));
 }
 
 Plan dockerPlan(const Site& site) {
@@ -147,10 +155,9 @@ Plan dockerPlan(const Site& site) {
       "ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n",
       originOf(site), site.today);
   plan.files.push_back({"aragora.env", variables, 0644});
-  const auto run = fmt::format(
-      "--env-file {0}/aragora.env -v {0}/secrets:/run/secrets:ro --read-only --tmpfs /tmp "
-      "--cap-drop ALL --security-opt no-new-privileges",
-      site.directory.string());
+  const auto run =
+      fmt::format("--env-file {} -v {} --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges",
+                  wordFor(site, "aragora.env"), wordFor(site, "secrets:/run/secrets:ro"));
   plan.next = {intoSecrets(site, "database_url") + " && " + intoSecrets(site, "anthropic_api_key"),
                fmt::format("docker run --rm {} {} migrate", run, kImage),
                fmt::format("docker run -d --name aragora --restart unless-stopped --stop-timeout 30 {} -v "
@@ -178,7 +185,7 @@ Plan composePlan(const Site& site, const Kept& kept) {
   plan.files.push_back({".env", fmt::format("ARAGORA_ALLOWED_ORIGINS={0}\nARAGORA_BASE_URL={0}\n"
                                             "ARAGORA_ENCRYPTION_KEY_ROTATED_AT={1}\n",
                                             originOf(site), site.today)});
-  const auto compose = fmt::format("docker compose -f {}/compose.yaml", site.directory.string());
+  const auto compose = fmt::format("docker compose -f {}", wordFor(site, "compose.yaml"));
   plan.next = {intoSecrets(site, "anthropic_api_key"), compose + " up -d",
                compose + " exec aragora aragora user setup-link"};
   return plan;
@@ -197,13 +204,11 @@ Plan kubernetesPlan(const Site& site) {
     if (!site.host.empty()) text = replaceAll(std::move(text), kExampleHost, site.host);
     plan.files.push_back({name, text});
   }
-  const auto directory = site.directory.string();
   plan.next = {fmt::format("{} && {} && {}", intoSecrets(site, "database_url"), intoSecrets(site, "redis_url"),
                            intoSecrets(site, "anthropic_api_key")),
-               fmt::format("kubectl apply -f {0}/namespace.yaml && kubectl -n aragora create secret generic aragora "
-                           "--from-file={0}/secrets",
-                           directory),
-               fmt::format("kubectl apply -k {}", directory)};
+               fmt::format("kubectl apply -f {} && kubectl -n aragora create secret generic aragora --from-file={}",
+                           wordFor(site, "namespace.yaml"), wordFor(site, "secrets")),
+               fmt::format("kubectl apply -k {}", wordFor(site))};
   return plan;
 }
 }  // namespace
@@ -216,6 +221,19 @@ const std::vector<std::string>& platformNames() {
 Platform parsePlatform(const std::string& name) {
   const auto& names = platformNames();
   return static_cast<Platform>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+std::string_view unusableIn(Platform platform) {
+  switch (platform) {
+    case Platform::Systemd:
+      return "";
+    case Platform::Docker:
+    case Platform::Compose:
+      return ":";  // parts of a mount
+    case Platform::Kubernetes:
+      return ":,=?\"";  // parts of --from-file, and of the address that a kustomization may have
+  }
+  return "";
 }
 
 Plan productionPlan(const Site& site) { return productionWith(site, {"aragora init --production", "", false}); }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace aragora::deployment {
@@ -15,6 +16,9 @@ enum class Platform { Systemd, Docker, Compose, Kubernetes };
 // As they are written on the command line, in this order.
 const std::vector<std::string>& platformNames();
 Platform parsePlatform(const std::string& name);
+
+// What the programs of that place do not take in the name of a directory, however it is quoted.
+std::string_view unusableIn(Platform platform);
 
 struct Site {
   std::filesystem::path directory;  // absolute; everything goes there

@@ -226,12 +226,12 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def postgres_database():
-    """The URL of an empty database that is dropped afterwards."""
+def postgres_database(template="template1"):
+    """The URL of a database that is dropped afterwards: an empty one, or the copy of one that nobody uses."""
     url = urllib.parse.urlsplit(service("TEST_POSTGRES"))
     name = "system_" + secrets.token_hex(6)
     psql = ["psql", "-qAtX", service("TEST_POSTGRES"), "-c"]
-    subprocess.run([*psql, f"CREATE DATABASE {name}"], check=True)
+    subprocess.run([*psql, f"CREATE DATABASE {name} TEMPLATE {template}"], check=True)
     try:
         yield url._replace(path="/" + name).geturl()
     finally:

@@ -2,6 +2,7 @@
 import base64
 import pathlib
 import re
+import shlex
 import subprocess
 import tomllib
 import unittest
@@ -141,6 +142,94 @@ class Target(unittest.TestCase):
             self.assertEqual(self.sandbox.run("init", "--target", "docker", "--host", host, "--directory", self.directory).returncode, 64, host)
         self.assertIn("did you mean systemd?", self.sandbox.run("init", "--target", "systemdd", check=64).stderr)
         self.assertFalse(pathlib.Path(self.directory).exists())
+
+    def test_secrets_are_only_put_where_nobody_else_comes(self):
+        """What containers read is readable for everybody: the directory is what protects it."""
+        for target, name in (("docker", "secrets"), ("compose", "secrets"), ("kubernetes", "secrets"), ("systemd", "credentials")):
+            with self.subTest(target=target):
+                self.directory = self.sandbox.directory / f"made-{target}"
+                folder = self.directory / name
+                folder.mkdir(parents=True)
+                folder.chmod(0o777)
+                self.init(target)  # empty and ours
+                self.assertEqual(mode(folder), 0o700)
+                before = files_below(self.directory)
+                folder.chmod(0o777)
+                for path in folder.iterdir():
+                    path.unlink()
+                (folder / "of_somebody").write_text("x")
+                self.assertEqual(set(self.init(target, check=77)) - set(before), {f"{name}/of_somebody"})
+                line = re.search("chmod 07[05]0 .*(?=, and again)", self.said)[0]
+                subprocess.run(shlex.split(line), check=True)
+                self.assertEqual(set(self.init(target)), {*before, f"{name}/of_somebody"})
+                # And never behind a link.
+                elsewhere = self.sandbox.directory / f"elsewhere-{target}"
+                elsewhere.mkdir(mode=0o755)
+                folder.rename(self.sandbox.directory / f"kept-{target}")
+                folder.symlink_to(elsewhere)
+                self.init(target, check=73)
+                self.assertIn("is a symbolic link", self.said)
+                self.assertEqual(list(elsewhere.iterdir()), [])
+
+    def test_a_link_is_not_written_over(self):
+        for target, name in (("docker", "aragora.env"), ("systemd", "nginx/aragora.conf"), ("kubernetes", "ingress.yaml")):
+            with self.subTest(target=target):
+                self.directory = self.sandbox.directory / f"linked-{target}"
+                before = self.init(target)
+                shared = self.sandbox.write(f"shared-{target}", "of others\n")
+                (self.directory / name).unlink()
+                (self.directory / name).symlink_to(shared)
+                self.init(target, "--overwrite", check=73)
+                self.assertIn(f"{name} is a symbolic link", self.said)
+                self.assertTrue((self.directory / name).is_symlink())
+                self.init(target)
+                self.assertEqual(shared.read_text(), "of others\n")
+                (self.directory / name).unlink()
+                self.assertEqual(self.init(target, "--overwrite"), before)
+
+    def test_what_is_printed_is_typed_whatever_the_directory_is_called(self):
+        for name in ("a b", "it's", 'say "so"', "$(touch ran)", "`touch ran`", "a#b", "; touch ran", "back\\slash", "*", "ä"):
+            for target in ("docker", "compose", "kubernetes", "systemd"):
+                if target == "kubernetes" and '"' in name:
+                    continue
+                with self.subTest(name=name, target=target):
+                    self.directory = self.sandbox.directory / "odd" / target / name
+                    self.init(target)
+                    commands = re.findall(r"(?m)^  [123]\. (.*)", self.said)
+                    self.typed(commands)
+                    for path in self.directory.rglob("*.toml"):
+                        for value in re.findall(r"/.*", "\n".join(map(str, tomllib.loads(path.read_text()).get("auth", {}).values()))):
+                            self.assertTrue(value.startswith(("/run/secrets/", f"{self.directory}/")), value)
+
+    def typed(self, commands):
+        """By a shell, with programs that note how they were called: every path in it is one word, below the directory."""
+        programs = self.sandbox.directory / "programs"
+        programs.mkdir(exist_ok=True)
+        for name in ("docker", "kubectl", "install", "runuser", "aragora", "systemctl"):
+            (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@" >>"$NOTED"\n')
+            (programs / name).chmod(0o755)
+        noted = self.sandbox.directory / "noted"
+        noted.write_text("")
+        work = self.sandbox.directory / "work"
+        work.mkdir(exist_ok=True)
+        for command in commands:
+            subprocess.run(["bash", "-ec", command], check=True, cwd=work, stdin=subprocess.DEVNULL, env={"PATH": f"{programs}:/usr/bin:/bin", "NOTED": str(noted)})
+        words = [word for word in noted.read_text().splitlines() if str(self.sandbox.directory) in word]
+        self.assertTrue(words)
+        for word in words:
+            self.assertIn(str(self.directory), word)
+        self.assertEqual(list(work.iterdir()), [])
+
+    def test_names_that_cannot_be_used_are_refused_before_anything_is_made(self):
+        for target, names in {"docker": ("a:b", "a\nb", "a\x1b[31mb", "a\tb"), "compose": ("a:b", "a\nb"), "kubernetes": ("a,b", "a=b", "a:b", 'a"b', "a?b", "a\nb"), "systemd": ("a\nb", "a\rb")}.items():
+            for name in names:
+                with self.subTest(target=target, name=name):
+                    self.directory = self.sandbox.directory / "refused" / name
+                    self.assertEqual(self.init(target, check=64), {})
+                    self.assertFalse(self.directory.parent.exists())
+                    self.assertNotIn("\x1b", self.said)
+        for more in (["--production"], []):
+            self.sandbox.run("init", *more, "--directory", self.sandbox.directory / "refused/a\nb", check=64)
 
     def test_without_a_host_it_says_that_one_is_missing(self):
         said = self.sandbox.run("init", "--target", "systemd", "--directory", self.directory, check=0).stdout

@@ -91,11 +91,11 @@ class OperatorDay(RunbookTests):
         self.type(5)
         self.assertEqual(int(self.sql("SELECT count(*) FROM debates")), debates, "the test debate was deleted")
         self.the_night()
-        self.type(6)
+        self.type(6, 7)
         self.the_checklist(machine.path("/root/checklist.md").read_text())
         self.the_next_release()
         self.and_back()
-        self.type(9)
+        self.type(10)
         self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
         self.assertEqual(run("ls -d /etc/aragora /usr/bin/aragora 2>/dev/null", check=2), "")
 
@@ -133,7 +133,7 @@ END
 systemd-run -q --unit=load bash /root/load.sh""")
         self.machine.wait(lambda: run("cat /root/acknowledged 2>/dev/null || true").strip())
         before = self.machine.shows("aragora", "MainPID")
-        self.type(7)
+        self.type(8)
         self.machine.wait(self.machine.ready)
         self.assertNotEqual(self.machine.shows("aragora", "MainPID"), before)
         self.assertIn("9.1.0", run("curl -s http://127.0.0.1:8080/api/health"))
@@ -145,7 +145,7 @@ systemd-run -q --unit=load bash /root/load.sh""")
 
     def and_back(self):
         run = self.machine.run
-        self.type(8)
+        self.type(9)
         self.machine.wait(self.machine.ready)
         self.assertIn('"0.1', run("curl -s http://127.0.0.1:8080/api/health"))
         there = set(self.sql("SELECT id FROM debates").split())

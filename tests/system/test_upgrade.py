@@ -8,11 +8,12 @@ import json
 import pathlib
 import re
 import secrets
-import shlex
+import shutil
 import sqlite3
 import subprocess
 import threading
 import unittest
+import urllib.parse
 
 from support import BINARY, Daemon, Sandbox, main, postgres_database, production_environment, service, strong_secret
 from test_debates import until
@@ -192,13 +193,53 @@ class Guard(unittest.TestCase):
         payload.write_bytes(kept)
         self.assertEqual(newer.run_json("migrate", check=0)["backup"], {"proved": made, "lacks": None})
         self.assertIsNone(newer.run_json("migrate", check=0)["backup"], "nothing pending, nothing asked")
-        sandbox.run("migrate", "down", "--to", str(newer.run_json("migrate", "status")["version"] - 1), check=0)
+        # Back with the backup of before the upgrade, which is a way back to before; not when rows are given up that it cannot have.
+        down = ["migrate", "down", "--to", str(newer.run_json("migrate", "status")["version"] - 1)]
+        refused = sandbox.run(*down, "--allow-data-loss", check=1).stderr
+        self.assertRegex(refused, f"{made} was made at version {down[-1]} of the schema")
+        self.assertIn(f"aragora {' '.join(down)} --allow-data-loss --no-backup", refused)
+        self.assertRegex(sandbox.run(*down, check=1, clock="+25h").stderr, f"{made} was begun ")
+        self.assertRegex(sandbox.run(*down, "--dry-run", check=0, clock="+25h").stdout, f"{made} was begun .*: down refuses without --no-backup")
+        self.assertIn(f"Backup: {made}, verified", sandbox.run(*down, "--dry-run", check=0).stdout)
+        self.assertEqual(sandbox.run_json(*down, check=0)["backup"]["proved"], made)
+        self.assertEqual(sandbox.run_json(*down, check=0, clock="+25h")["undone"], [], "nothing to undo, nothing asked")
+
+    def foreign(self, newer, **how):
+        self.refused(newer, "is not of this database", **how)
+
+    def clone_of(self, sandbox):
+        """Settings and keys of another's, a state of its own."""
+        own = ("HOME", "ARAGORA_STATE_DIR", "ARAGORA_CONFIG")
+        return Sandbox(**{name: value for name, value in sandbox.environment.items() if name not in own})
+
+    def proved_by(self, clone, clock=None):
+        clone.environment["ARAGORA_BACKUP_DIR"] = str(clone.directory / "place")
+        clone.run("backup", check=0, clock=clock)
+        clone.run("backup", "verify", check=0, clock=clock)
+        return clone.environment["ARAGORA_BACKUP_DIR"]
+
+    def a_clone_is_another(self, sandbox, url):
+        """It has the identity, the keys and the past of what it was copied from; what was written since is not in its backups."""
+        name = urllib.parse.urlparse(url).path[1:]
+        with postgres_database(template=name) as copied, self.clone_of(sandbox) as clone:
+            clone.environment["DATABASE_URL"] = copied
+            clone.run("user", "add", "only@clone.example.org", check=0)
+            sandbox.run("user", "add", "only@here.example.org", check=0)
+            self.foreign(following(sandbox), ARAGORA_BACKUP_DIR=self.proved_by(clone))
+
+    def a_copied_file_is_another(self, sandbox):
+        with self.clone_of(sandbox) as clone:
+            shutil.copytree(sandbox.directory / "state", clone.directory / "state", dirs_exist_ok=True)
+            # Nothing was written to the copy: only the time tells that its backup lacks what was written here.
+            sandbox.run("user", "add", "early@here.example.org", check=0)
+            self.foreign(following(sandbox), clock="+2h", ARAGORA_BACKUP_DIR=self.proved_by(clone, "+1h"))
 
     def test_on_sqlite(self):
         with Sandbox(ARAGORA_ENV="production", ARAGORA_ENCRYPTION_KEY=strong_secret()) as sandbox:
             sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
             self.wants_a_proof(sandbox)
             newer = following(sandbox)
+            self.a_copied_file_is_another(sandbox)
             self.assertEqual(newer.run_json("migrate", "--no-backup", check=0, clock="+25h")["backup"]["proved"], None)
             with sqlite3.connect(sandbox.directory / "state/aragora.db") as database:
                 noted = [json.loads(row[0])["backup"] for row in database.execute("SELECT details FROM audit_log WHERE action = 'migrate.up' ORDER BY seq")]
@@ -208,6 +249,7 @@ class Guard(unittest.TestCase):
         with postgres_database() as url, Sandbox(**production_environment(url, service("TEST_REDIS"))) as sandbox:
             sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
             self.wants_a_proof(sandbox)
+            self.a_clone_is_another(sandbox, url)
             # A drill proves it as well; that of another deployment proves nothing.
             sandbox.run("drill", check=0)
             with postgres_database() as other, Sandbox(**{**sandbox.environment, "DATABASE_URL": other}) as stranger:
