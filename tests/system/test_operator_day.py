@@ -1,5 +1,5 @@
 """The first day of an operator, typed as README says: from a signed apt repository to the purge, on a machine that booted, with
-nginx, PostgreSQL, Redis, a provider of models on loopback, and the next release, with a migration of its own, in the repository."""
+nginx, PostgreSQL, Redis, a provider of models on loopback, and then the next release, with a migration of its own, in the repository."""
 import os
 import pathlib
 import re
@@ -15,17 +15,21 @@ from test_release import gpg, make_key, run
 
 HOST = "aragora.example.org"
 TITLE = "An operator's first day"
+# No fallback for the provider, no recovery key, no copy elsewhere, no log; no account that could have a second factor.
+LACKING = {"env.keys.provider", "backup.proved", "backup.elsewhere", "backup.rpo"}
+UNSEEN = {"backup.log", "access.mfa"}
 PRESET = pathlib.Path(BINARY).parents[1].name
 NEXT = pathlib.Path(BINARY).parents[1] / "tests/aragora_next"
 README = Book("../../README.md")
 
 
 def repository(folder):
-    """This release as scripts/release makes it, and beside it the next one."""
+    """Two states of it: this release as scripts/release makes it, and later the next one beside it."""
     keys = make_key(folder, "releases of a test")
     run("minisign", "-G", "-W", "-p", folder / "minisign.pub", "-s", folder / "minisign.key")
     run(SOURCE / "scripts/release", "--minisign-key", folder / "minisign.key", "--gpg-key", keys / "secret", "--preset", PRESET, "--output", folder / "release", "--dirty")
-    apt = folder / "release/apt"
+    first = folder / "release/apt"
+    apt = pathlib.Path(shutil.copytree(first, folder / "later"))
     run(SOURCE / "scripts/package", folder, PRESET, env={**os.environ, "PACKAGE_VERSION": "9.1.0"})
     run("dpkg-deb", "-R", folder / "aragora_9.1.0_amd64.deb", folder / "next")
     run("strip", "-o", folder / "next/usr/bin/aragora", NEXT)
@@ -33,9 +37,9 @@ def repository(folder):
     run("dpkg-deb", "-Z", "gzip", "-b", folder / "next", apt / "aragora_9.1.0_amd64.deb")
     for name in ("Packages.gz", "Release.gpg", "InRelease", "Release"):
         (apt / name).unlink()
-    run("bash", "-c", "apt-ftparchive packages . >Packages && gzip -9nk Packages && apt-ftparchive release . >../Release && mv ../Release Release", cwd=apt)
+    run("bash", "-c", "apt-ftparchive packages . >Packages && gzip -9nk Packages && apt-ftparchive -o APT::FTPArchive::Release::Origin=Aragora -o APT::FTPArchive::Release::Label=Aragora -o APT::FTPArchive::Release::Suite=stable -o APT::FTPArchive::Release::Architectures=amd64 release . >../Release && mv ../Release Release", cwd=apt)
     gpg(keys, "--output", apt / "InRelease", "--clearsign", apt / "Release")
-    return apt
+    return first, apt
 
 
 class OperatorDay(RunbookTests):
@@ -44,7 +48,7 @@ class OperatorDay(RunbookTests):
     @classmethod
     def setUpClass(cls):
         folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="aragora-day-", dir="/var/tmp")))
-        apt = repository(folder)
+        apt, cls.later = repository(folder)
         cls.machine = Machine(installed=False)
         cls.addClassCleanup(cls.machine.__exit__)
         cls.machine.install_postgresql()
@@ -113,8 +117,11 @@ class OperatorDay(RunbookTests):
         self.assertNotEqual(run("aragora backup list --json | grep -c '\"full\"' || true"), before)
 
     def the_checklist(self, report):
-        self.report = report
-        self.assertIn("aragora", report)
+        """Nothing is left open but what the day does not have, and what the machine is too small or too slow for."""
+        of = lambda state: set(re.findall(rf"(?m)^- \[.\] .* \(`([\w.]+)`\): \*\*{state}\*\*", report))
+        self.assertEqual({box for box in of("failed") if not box.startswith(("infra.", "speed."))}, LACKING)
+        self.assertEqual(of("could not verify"), UNSEEN)
+        self.assertLessEqual({"env.database.url", "env.validated", "after.services", "after.sockets", "after.debate", "deploy.certificates", "drill.restore", "drill.smoke"}, of("proved"))
         kept = os.environ.get("KEEP_CHECKLIST")
         if kept:
             pathlib.Path(kept).write_text(report)
@@ -124,22 +131,26 @@ class OperatorDay(RunbookTests):
         run = self.machine.run
         run("""cat >/root/load.sh <<'END'
 token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
+while [ ! -e /root/enough ]; do curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8080/api/health; sleep 0.1; done >/root/health &
 while [ ! -e /root/enough ]; do
-  curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8080/api/health
   curl -s -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "load", "rounds": 0}' -o /root/answer -w '%{http_code}\\n' http://127.0.0.1:8080/api/debates
-  sed -n 's/.*"debate_id":"\\([^"]*\\)".*/\\1/p' /root/answer >>/root/acknowledged; sleep 0.2
+  grep -o '"debate_id":"[^"]*"' /root/answer | cut -d'"' -f4 >>/root/acknowledged; sleep 1
 done >/root/codes
+wait
 END
 systemd-run -q --unit=load bash /root/load.sh""")
         self.machine.wait(lambda: run("cat /root/acknowledged 2>/dev/null || true").strip())
         before = self.machine.shows("aragora", "MainPID")
+        self.assertIn('"0.1', run("curl -s http://127.0.0.1:8080/api/health"))
+        shutil.copytree(self.later, self.machine.path("/srv/apt"), dirs_exist_ok=True)
         self.type(8)
         self.machine.wait(self.machine.ready)
         self.assertNotEqual(self.machine.shows("aragora", "MainPID"), before)
         self.assertIn("9.1.0", run("curl -s http://127.0.0.1:8080/api/health"))
+        self.machine.wait(lambda: int(run("wc -l </root/acknowledged")) > 5)
         run("touch /root/enough; while systemctl -q is-active load; do sleep 0.1; done")
-        codes = run("sort /root/codes | uniq -c")
-        self.assertEqual(set(re.findall(r"(\d+)\n", codes)) - {"200"}, set(), codes)
+        codes = run("sort /root/codes /root/health | uniq -c")
+        self.assertEqual(set(re.findall(r"(\d+)\n", codes)), {"200"}, codes)
         self.acknowledged = set(run("cat /root/acknowledged").split())
         self.assertGreater(len(self.acknowledged), 5)
 
