@@ -2,6 +2,7 @@
 
 #include "common/backup/elsewhere.h"
 #include "common/base/log.h"
+#include "common/base/owner.h"
 #include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
@@ -40,6 +41,9 @@ config::Sources Context::sources(bool run_commands) const {
 config::Loaded& Context::loaded(bool run_commands) {
   if (!loaded_) {
     loaded_ = config::load(sources(run_commands));
+    const auto& file = loaded_->config_file;
+    if (!global_.config_file && !global_.unit && !file.empty() && !startsWith(file, "/etc/aragora/"))
+      nameConfiguration(file);
     deployment::loadGeneratedSecrets(loaded_->config);
     keepScratchBelow(loaded_->config.stateDirectory());
   }

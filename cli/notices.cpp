@@ -13,6 +13,7 @@ namespace aragora::cli {
 namespace {
 constexpr std::chrono::seconds kBefore{5};  // nobody's backup waits for a switch
 constexpr std::chrono::seconds kAfter{20};
+constexpr std::chrono::seconds kTelling{60};  // mail servers may think long before they take it
 
 notify::Until within(std::chrono::milliseconds span) { return {deadlineIn(span), {}}; }
 
@@ -33,7 +34,7 @@ class Notices {
   void succeeded() {
     if (job_.pings_success) ping(notify::Ping::Success, job_.what + " is done", within(kAfter), 3);
     const auto settle = [&](const std::string& key, const std::string& what) {
-      show(notifier_.settle(key, what + " works again", within(kAfter)));
+      show(notifier_.settle(key, what + " works again", within(kTelling)));
     };
     settle(key(), job_.what);
     if (const auto unit = systemd::ownUnit(); !unit.empty()) settle("unit:" + unit, unit);
@@ -44,7 +45,7 @@ class Notices {
     const auto summary = fmt::format("{} failed: {}", job_.what, why);
     ping(notify::Ping::Fail, summary + "\n" + join(details, "\n"), within(kAfter), 3);
     if (::isatty(STDERR_FILENO) != 1)
-      show(notifier_.report({key(), job_.kind, summary, std::move(details)}, within(2 * kAfter), invocation()));
+      show(notifier_.report({key(), job_.kind, summary, std::move(details)}, within(kTelling), invocation()));
     finish();
   }
 
@@ -64,7 +65,7 @@ class Notices {
   }
 
   void finish() {
-    notifier_.tellKept(within(kBefore));
+    notifier_.tellKept(within(kTelling));
     if (!told_.empty()) out_.document({{"told", told_}});
   }
 

@@ -257,15 +257,25 @@ struct Assembly::Parts {
     return report_of;
   }
 
+  // The same as what is in use, whatever has become of its validity.
+  bool sameCertificate(const config::Config& fresh) const {
+    return tls != nullptr && fresh.speaksTls() && !certificate_seen.empty() &&
+           certificateFingerprint(fresh) == certificate_seen;
+  }
+
   // Throws, having changed nothing, for one that cannot be used.
   void reloadCertificate(const config::Config& fresh) {
+    if (sameCertificate(fresh)) return;
     if (tls == nullptr || !fresh.speaksTls()) {
       if (config.speaksTls() != fresh.speaksTls())
         log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
       return;
     }
     auto options = redirect.options();
+    const auto seen =
+        certificateFingerprint(fresh);  // before: what changes in between is another one to the next reload
     tls->reload(tlsFiles(fresh));
+    certificate_seen = seen;
     options.certificate = noteCertificate(fresh);
     redirect.reload(std::move(options));
   }
@@ -350,6 +360,7 @@ struct Assembly::Parts {
   web::Guard guard;
   web::Guard metrics_guard;
   web::Redirect redirect;
+  std::string certificate_seen = certificateFingerprint(config);  // what `tls` was made of
   std::unique_ptr<edge::TlsContext> tls;
   std::atomic<Micros> certificate_ends{0};
   edge::Listener listener;
@@ -425,7 +436,7 @@ Assembly::Reloaded Assembly::reload(const std::function<config::Loaded()>& load,
     auto fresh = load();
     config::requireNoProblems(fresh.problems);
     deployment::loadGeneratedSecrets(fresh.config);
-    requireStartable(fresh, Occasion::Reload);
+    result.warnings = requireStartable(fresh, Occasion::Reload, parts_->sameCertificate(fresh.config));
     for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
     parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
     parts_->recordReload(actor);

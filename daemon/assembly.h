@@ -16,7 +16,9 @@ void configureLog(const config::Config& config);
 // The start-up checks of validate-env, for a reload those that ask no backend. Throws with all failures: Config,
 // Permission or Unreachable.
 enum class Occasion { Start, Reload };
-void requireStartable(const config::Loaded& loaded, Occasion occasion = Occasion::Start);
+// What is wrong with `same_certificate`, one that is in use already, is answered instead.
+std::vector<std::string> requireStartable(const config::Loaded& loaded, Occasion occasion = Occasion::Start,
+                                          bool same_certificate = false);
 // Outside production the embedded database migrates itself; everything else is an operator's decision.
 void prepareDatabase(const config::Config& config, const database::Target& target);
 
@@ -30,6 +32,7 @@ class Assembly {
   struct Reloaded {
     std::vector<std::string> applied;        // settings, by name
     std::vector<std::string> after_restart;  // those that only a restart applies, with both values
+    std::vector<std::string> warnings;       // of what a restart would refuse
     std::optional<Error> refused;            // then nothing was changed
   };
   // Everything is looked at before anything is changed. `actor` is who asked for it, for the audit log.

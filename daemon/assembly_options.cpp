@@ -13,6 +13,7 @@ namespace key = config::key;
 namespace {
 // FileDescriptorName= of sockets that are not for everything.
 constexpr std::string_view kMetricsSocket = "metrics";
+constexpr std::size_t kCertificateLimit = 1 << 20;
 constexpr std::string_view kRedirectSocket = "redirect";
 
 // What is not set follows from what one address may do; without that there are none.
@@ -51,6 +52,17 @@ web::AuthenticatorOptions authenticatorOptions(const config::Config& config) {
 
 edge::TlsFiles tlsFiles(const config::Config& config) {
   return {config.text(key::kTlsCertificate), config.text(key::kTlsKey)};
+}
+
+std::string certificateFingerprint(const config::Config& config) {
+  if (!config.speaksTls()) return {};
+  try {
+    const auto files = tlsFiles(config);
+    return crypto::sha256(readFile(files.certificate, kCertificateLimit)) +
+           crypto::sha256(readFile(files.key, kCertificateLimit));
+  } catch (const Error&) {
+    return {};  // the check of it says why
+  }
 }
 
 std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config) {

@@ -32,6 +32,8 @@ edge::ListenerOptions listenerOptions(const config::Config& config, edge::TlsCon
 // nullptr where no certificate is configured. Throws as edge::TlsContext does.
 std::unique_ptr<edge::TlsContext> tlsContext(const config::Config& config);
 edge::TlsFiles tlsFiles(const config::Config& config);
+// Of what is in the two files; empty when there are none, or they cannot be read.
+std::string certificateFingerprint(const config::Config& config);
 web::RedirectOptions redirectOptions(const config::Config& config);
 // Whose names are sent on: of the origins as they are now, and of the public URL as it was at the start.
 std::vector<std::string> redirectHosts(const config::Config& at_start, const config::Config& now);

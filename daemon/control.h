@@ -1,9 +1,11 @@
 // Where `aragora reload` asks: a local socket that only our user and root may connect to, one line of JSON each way.
-// One question at a time, in a thread of its own; what is asked for is done by whoever made this, and waited for here.
+// A thread of its own minds all who ask, and each has a while for his question: nobody who is slow or silent keeps
+// another waiting. What is asked for is done by whoever made this, one after the other.
 #pragma once
 
 #include <functional>
 #include <future>
+#include <list>
 #include <thread>
 
 #include "common/base/interrupt.h"
@@ -23,8 +25,11 @@ class Control {
   ~Control();
 
  private:
+  struct Asker;
   void serve();
-  void answer(int connection);
+  void wait(const std::list<Asker>& askers) const;
+  void take(std::list<Asker>& askers) const;
+  bool goOn(Asker& asker) const;
   Reload reload_;
   edge::LocalSocket socket_;
   interrupt::Switch stopping_;

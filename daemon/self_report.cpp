@@ -113,13 +113,13 @@ std::vector<std::string> appliedAtOnce(const config::Config& before, const confi
 }
 
 std::vector<std::string> needingARestart(const config::Config& at_start, const config::Config& now) {
+  const auto shown = [](const std::string& text) { return text.empty() ? "not set" : printable(text, 80); };
   std::vector<std::string> changed;
   for (const auto& setting : config::catalogue()) {
     if (setting.reloadable || !differs(setting.key, at_start, now)) continue;
     changed.push_back(setting.secret ? std::string(setting.key)
                                      : fmt::format("{} ({} now, {} in the configuration)", setting.key,
-                                                   printable(at_start.text(setting.key), 80),
-                                                   printable(now.text(setting.key), 80)));
+                                                   shown(at_start.text(setting.key)), shown(now.text(setting.key))));
   }
   return changed;
 }

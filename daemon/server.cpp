@@ -61,7 +61,8 @@ json::object asJson(const Assembly::Reloaded& reloaded) {
   };
   json::object result{{"reloaded", !reloaded.refused},
                       {"applied", list(reloaded.applied)},
-                      {"after_restart", list(reloaded.after_restart)}};
+                      {"after_restart", list(reloaded.after_restart)},
+                      {"warnings", list(reloaded.warnings)}};
   if (reloaded.refused)
     result["error"] = json::object{{"code", info(reloaded.refused->code()).name},
                                    {"message", redact(reloaded.refused->what())},

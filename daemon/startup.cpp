@@ -14,21 +14,24 @@ void configureLog(const config::Config& config) {
 }
 
 // The same checks as validate-env, those tagged for start-up. Throws with all failures.
-void requireStartable(const config::Loaded& loaded, Occasion occasion) {
+std::vector<std::string> requireStartable(const config::Loaded& loaded, Occasion occasion, bool same_certificate) {
   const auto report = checks::runChecks({loaded.config, loaded.problems, loaded.environment_origins, loaded.config_file,
                                          "", occasion == Occasion::Reload, std::chrono::seconds(5), nullptr},
                                         {{}, {}, true});
   std::vector<std::string> failures;
+  std::vector<std::string> known;
   for (const auto& outcome : report.outcomes) {
     for (const auto& finding : outcome.findings) {
       const auto text =
           fmt::format("{}{}{}", finding.message, finding.origin.empty() ? "" : fmt::format(" [{}]", finding.origin),
                       finding.hint.empty() ? "" : fmt::format(" → {}", finding.hint));
-      if (finding.level == checks::Level::Failure) failures.push_back(text);
+      const bool in_use = same_certificate && outcome.check->id == "certificate";
+      if (finding.level == checks::Level::Failure) (in_use ? known : failures).push_back(text);
       if (finding.level == checks::Level::Warning) log::warning("{}", text);
     }
   }
-  if (failures.empty()) return;
+  for (const auto& text : known) log::warning("{}", text);
+  if (failures.empty()) return known;
   auto code = Code::Unreachable;
   for (const auto cause : {Code::Permission, Code::Config}) {
     if (report.exitStatus(false) == info(cause).exit_status) code = cause;

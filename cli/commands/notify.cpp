@@ -15,8 +15,8 @@ struct Options {
   std::optional<std::string> unit;
 };
 
-constexpr std::chrono::seconds kDeadline{30};  // for a channel
-constexpr std::chrono::seconds kForKept{15};
+constexpr std::chrono::seconds kDeadline{60};  // for a channel: mail servers may think long
+constexpr std::chrono::seconds kForKept{60};
 
 notify::Until within(std::chrono::milliseconds span) { return {deadlineIn(span), {}}; }
 
@@ -87,7 +87,7 @@ int unit(Context& context, const Options& options) {
     return 0;
   }
   notify::Notifier notifier(how);
-  if (notifier.told().knowsRun(report.invocation)) {
+  if (notifier.knowsRun(report.invocation)) {
     out.marked(Mark::Info, fmt::format("{}; that run has told of it by itself", report.problem.summary));
     out.document({{"channels", json::array()}, {"told_before", true}});
     return 0;
@@ -130,8 +130,10 @@ int status(Context& context) {
                                 {"summary", one.event.what.summary},
                                 {"problem", one.problem},
                                 {"next_at", toIso(one.next_at)}});
+    const bool stray = !how.configured(one.channel);
     out.marked(Mark::Warning,
-               fmt::format("kept for {}: «{}»: {}", notify::name(one.channel), one.event.what.summary, one.problem));
+               fmt::format("kept for {}{}: «{}»: {}", notify::name(one.channel),
+                           stray ? ", which is not configured here" : "", one.event.what.summary, one.problem));
   }
   if (problems.empty() && kept.empty()) out.marked(Mark::Ok, "nothing that was told lasts, and nothing is kept");
   out.document({{"channels", channels}, {"problems", problems}, {"kept", kept}});

@@ -23,12 +23,18 @@ constexpr std::size_t kAnswerLimit = 4U << 20;
               "start it with systemctl start aragora; one that runs elsewhere is named with --socket");
 }
 
+// Whoever types it has the rights, and perhaps another environment.
+std::string lineForOwner(const fs::path& socket, bool named) {
+  const auto line = lineForOwnerOf(socket);
+  return named || !startsWith(line, "sudo") ? line : fmt::format("{} --socket {}", line, socket.string());
+}
+
 // The daemon's whole answer; empty when it ended without one.
-std::string ask(const fs::path& socket, std::chrono::seconds span) {
+std::string ask(const fs::path& socket, bool named, std::chrono::seconds span) {
   if (!fileExists(socket)) nobodyThere(socket);
   if (::access(socket.c_str(), W_OK) != 0 && errno == EACCES)
     throw Error(Code::Permission, fmt::format("only its own user and root may ask the daemon ({})", socket.string()),
-                fmt::format("type: {}", lineForOwnerOf(socket)));
+                fmt::format("type: {}", lineForOwner(socket, named)));
   const net::Limits limits{deadlineIn(span), span};
   std::string answer;
   try {
@@ -41,6 +47,12 @@ std::string ask(const fs::path& socket, std::chrono::seconds span) {
     }
   } catch (const net::Failure& failure) {
     if (failure.cause() == net::Cause::NotReached) nobodyThere(socket);
+    if (failure.cause() == net::Cause::Busy)
+      throw Error(
+          Code::CouldNotVerify,
+          fmt::format("the daemon is busy: more than it takes asked it for {}, and it was not reloaded for this",
+                      counted(span.count(), "second")),
+          "try again, or give it more time with --timeout");
     if (failure.cause() != net::Cause::TooLate) return {};
     throw Error(Code::CouldNotVerify,
                 fmt::format("the daemon did not answer within {}", counted(span.count(), "second")),
@@ -79,7 +91,7 @@ int reload(Context& context, const Options& options) {
   const auto seconds = options.timeout.value_or(kSeconds);
   if (seconds < 1 || seconds > 3600) throw Error(Code::Usage, "--timeout takes 1 to 3600 seconds");
   const auto socket = options.socket ? fs::path(*options.socket) : whereToAsk(context.loaded(false));
-  const auto value = tryParseJson(ask(socket, std::chrono::seconds(seconds)));
+  const auto value = tryParseJson(ask(socket, options.socket.has_value(), std::chrono::seconds(seconds)));
   if (!value || !value->is_object())
     throw Error(Code::Unreachable, "the daemon ended before it answered", "see why: journalctl -u aragora");
   const auto& told = value->as_object();
@@ -91,6 +103,11 @@ int reload(Context& context, const Options& options) {
   const auto applied = listed(told, "applied");
   out.marked(Mark::Ok, applied.empty() ? "reloaded: no setting that a reload applies has another value"
                                        : fmt::format("reloaded, now in effect: {}", applied));
+  if (const auto* warnings = jsonArray(told, "warnings")) {
+    for (const auto& one : *warnings) {
+      if (const auto* text = one.if_string()) out.marked(Mark::Warning, std::string(*text));
+    }
+  }
   if (const auto later = listed(told, "after_restart"); !later.empty())
     out.marked(Mark::Warning, fmt::format("these take effect after a restart only: {}", later));
   return 0;

@@ -30,6 +30,11 @@ std::string userName(uid_t user) {
   return fmt::format("#{}", user);
 }
 
+fs::path& configurationToName() {
+  static fs::path file;
+  return file;
+}
+
 // As it was typed; no secret is ever an argument.
 std::string commandLine() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -38,6 +43,8 @@ std::string commandLine() {
   if (words.empty()) return "aragora";
   words.front() = fs::path(words.front()).filename().string();
   for (auto& word : words) word = shellWord(printable(word, 200));
+  if (const auto& named = configurationToName(); !named.empty())
+    words.insert(words.begin() + 1, {"--config", shellWord(named.string())});
   return join(words, " ");
 }
 
@@ -60,6 +67,11 @@ std::optional<struct stat> statusOf(const fs::path& path) {
   return status;
 }
 }  // namespace
+
+void nameConfiguration(const fs::path& file) {
+  std::error_code ignored;
+  configurationToName() = fs::absolute(file, ignored);
+}
 
 void requireOurs(const fs::path& directory) {
   const auto us = ::geteuid();

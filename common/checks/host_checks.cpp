@@ -110,6 +110,16 @@ void addKeyFile(const Context& context, const crypto::CertificateReport& report,
         config.origin(key::kTlsKey).text, fmt::format("chmod g-wx,o= {}", config.text(key::kTlsKey))));
   }
 }
+
+// Of the two settings that name files, the one whose file cannot be used. They are read in that order.
+std::string_view fileAtFault(const config::Config& config) {
+  try {
+    crypto::certificateExpiry(config.text(key::kTlsCertificate));
+    return key::kTlsKey;
+  } catch (const Error&) {
+    return key::kTlsCertificate;
+  }
+}
 }  // namespace
 
 std::vector<Finding> checkCertificate(const Context& context) {
@@ -121,7 +131,8 @@ std::vector<Finding> checkCertificate(const Context& context) {
   try {
     report = crypto::inspectCertificate(config.text(key::kTlsCertificate), config.text(key::kTlsKey));
   } catch (const Error& error) {
-    return {misconfigured(fmt::format("{}: {}", variable, error.what()), origin,
+    const auto file = fileAtFault(config);
+    return {misconfigured(fmt::format("{}: {}", config.variable(file), error.what()), config.origin(file).text,
                           error.hint().empty() ? "name a PEM file" : error.hint())};
   }
   std::vector<Finding> findings;

@@ -14,6 +14,7 @@ enum class Cause {
   Malformed,   // what came is not what the protocol says
   Busy,        // it asks to come again
   Refused,     // it understood, and does not do it
+  Unsure,      // it has all of what was sent, and did not say that it took it
 };
 
 class Failure : public Error {
@@ -28,7 +29,8 @@ class Failure : public Error {
     return *this;
   }
   bool worthAnotherTry() const {
-    return cause_ != Cause::Untrusted && cause_ != Cause::Malformed && cause_ != Cause::Refused;
+    return cause_ != Cause::Untrusted && cause_ != Cause::Malformed && cause_ != Cause::Refused &&
+           cause_ != Cause::Unsure;
   }
 
  private:

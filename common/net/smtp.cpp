@@ -18,6 +18,7 @@
 namespace aragora::net {
 
 namespace {
+constexpr std::chrono::minutes kForTheWhole{10};
 constexpr std::size_t kLongestReply = 16 * 1024;
 
 struct Reply {
@@ -40,6 +41,9 @@ class Dialogue {
 
   const std::string& greeting() const { return greeting_; }
 
+  // What is left is manners.
+  void hurry() { limits_.patience = std::chrono::seconds(1); }
+
   // Throws unless the reply begins with that digit. `what` is shown in the place of the command.
   Reply ask(const std::string& command, int wanted, const std::string& what) {
     stream_.write(command + "\r\n", limits_);
@@ -52,7 +56,23 @@ class Dialogue {
     return read();
   }
 
-  void data(std::string_view message) { stream_.write(message, limits_); }
+  // The whole message, and what is said to it. A server that looks at it first may take long to answer (RFC 5321,
+  // 4.5.3.2.6: 10 minutes), and a mail that is sent anew meanwhile comes twice: the patience is all the time there is.
+  Reply data(std::string_view message) {
+    stream_.write(message, limits_);
+    const auto began = std::chrono::steady_clock::now();
+    limits_.patience = std::min<std::chrono::milliseconds>(remaining(limits_.deadline), kForTheWhole);
+    try {
+      return expect(2, "the mail");
+    } catch (const Failure& failure) {
+      if (failure.cause() != Cause::TooLate && failure.cause() != Cause::Broken) throw;
+      throw Failure(Cause::Unsure,
+                    fmt::format("{}: it has the mail and said nothing to it within {} s: it may have been "
+                                "delivered ({})",
+                                server_.text(), static_cast<int>(secondsSince(began)), failure.what()),
+                    "see the log of the mail server");
+    }
+  }
 
   Reply expect(int wanted, const std::string& what) {
     auto reply = read();
@@ -141,7 +161,7 @@ class Dialogue {
   }
 
   const MailServer& server_;
-  const Limits& limits_;
+  Limits limits_;
   Stream stream_;
   std::string buffer_;
   std::string greeting_;
@@ -197,8 +217,8 @@ MailAnswer sendMail(const MailServer& server, const Mail& mail, const Limits& li
   }
   if (answer.refused.size() == mail.to.size()) dialogue.refuse(last, "no recipient was taken");
   dialogue.ask("DATA", 3, "DATA");
-  dialogue.data(message);
-  answer.said = dialogue.expect(2, "the mail").text();
+  answer.said = dialogue.data(message).text();
+  dialogue.hurry();
   try {
     dialogue.say("QUIT");
   } catch (const Failure&) {  // it has the mail

@@ -1,6 +1,7 @@
 // Hands one mail to a mail server (RFC 5321), in clear or with TLS; with a user who logs in (RFC 4954) never in clear,
 // but to this machine. Every wait is Stream's. What the server refuses is a Failure: of Cause::Busy when it may take it
-// later (4xx), of Cause::Refused otherwise. Any thread.
+// later (4xx), of Cause::Refused otherwise; when it has the whole mail and no answer comes while there is time, of
+// Cause::Unsure: it may have been delivered. Any thread.
 #pragma once
 
 #include <cstdint>

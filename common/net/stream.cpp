@@ -29,6 +29,7 @@ using Poco::Net::SecureStreamSocket;
 namespace {
 // One address that does not answer leaves time for the others.
 constexpr auto kWhileOthersAreLeft = std::chrono::milliseconds(3000);
+constexpr auto kInLine = std::chrono::milliseconds(20);
 
 Deadline endOf(const Limits& limits) { return std::min(limits.deadline, deadlineIn(limits.patience)); }
 
@@ -83,7 +84,15 @@ struct Stream::Socket {
     ::setsockopt(created, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ::setsockopt(created, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     int error = 0;
-    if (::connect(created, reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0) error = errno;
+    const auto attempt = [&] {
+      const auto* to = reinterpret_cast<const sockaddr*>(&address.storage);
+      return ::connect(created, to, address.length) == 0 ? 0 : errno;
+    };
+    // Of a Unix socket: somebody listens, and more stand in line than may. No poll(2) tells when there is room.
+    while ((error = attempt()) == EAGAIN) {
+      if (remaining(until) <= kInLine) fail(Cause::Busy, "too many stand in line there");
+      pause(kInLine, limits.stop);
+    }
     if (error == EINPROGRESS) {
       await(POLLOUT, limits, until);
       socklen_t size = sizeof error;

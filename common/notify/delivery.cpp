@@ -10,10 +10,12 @@ namespace aragora::notify {
 namespace {
 constexpr std::size_t kMostOfAnswer = 4096;
 constexpr std::size_t kShown = 160;
-// With each step: mail servers let strangers wait before they greet.
+// With each step. Receivers of webhooks may do what they do before they answer; mail servers let strangers wait.
 constexpr std::chrono::seconds kHttpPatience{5};
+constexpr std::chrono::seconds kWebhookPatience{15};
 constexpr std::chrono::seconds kMailPatience{20};
-constexpr std::size_t kMostOfPing = 10'000;  // what healthchecks.io keeps
+constexpr std::chrono::seconds kForWords{1};  // of an answer whose status is there
+constexpr std::size_t kMostOfPing = 10'000;   // what healthchecks.io keeps
 const net::RetryPolicy kPolicy{.first_pause = std::chrono::milliseconds(500),
                                .longest_pause = std::chrono::milliseconds(4000)};
 
@@ -33,7 +35,10 @@ net::Url parsed(const Secret& url) {
 }
 
 net::Limits limitsOf(Channel channel, const Until& until) {
-  return {until.deadline, channel == Channel::Email ? kMailPatience : kHttpPatience, until.stop};
+  const auto patience = channel == Channel::Email     ? kMailPatience
+                        : channel == Channel::Webhook ? kWebhookPatience
+                                                      : kHttpPatience;
+  return {until.deadline, patience, until.stop};
 }
 
 // Tries until one is delivered, or no other would be.
@@ -50,6 +55,7 @@ Outcome tryUntil(Outcome outcome, const net::Limits& limits, int tries, const Tr
       result = once();
     } catch (const net::Failure& failure) {
       result = {false, failure.what(), failure.hint(), failure.worthAnotherTry()};
+      outcome.unsure = failure.cause() == net::Cause::Unsure;
     } catch (const Error& error) {
       if (error.code() == Code::Interrupted) throw;
       result = {false, error.what(), error.hint()};
@@ -63,18 +69,43 @@ Outcome tryUntil(Outcome outcome, const net::Limits& limits, int tries, const Tr
   return outcome;
 }
 
-Result post(const net::HttpClient& client, const net::Request& request) {
+// The status decides. What is said besides is shown when it comes at once, and waited for by nobody.
+Result post(const net::HttpClient& client, net::Request request) {
   std::string text;
-  const auto head =
-      client.exchange(request, {nullptr, [&](std::string_view bytes) {
-                                  text += bytes.substr(0, kMostOfAnswer - std::min(kMostOfAnswer, text.size()));
-                                }});
+  net::Head head;
+  const auto answered = [&](const net::Head& came) {
+    head = came;
+    request.limits.deadline = std::min(request.limits.deadline, deadlineIn(kForWords));
+  };
+  const auto words = [&](std::string_view bytes) {
+    text += bytes.substr(0, kMostOfAnswer - std::min(kMostOfAnswer, text.size()));
+  };
+  try {
+    client.exchange(request, {answered, words});
+  } catch (const net::Failure&) {
+    if (head.status == 0) throw;
+  }
   const auto said = printable(redact(std::string(trim(text))), kShown);
   Result result{head.status / 100 == 2, fmt::format("{}{}{}", head.status, said.empty() ? "" : " ", said)};
   if (head.status / 100 == 3) result.hint = "redirects are not followed: name where it leads";
   result.again = net::statusWorthAnotherTry(head.status);
   result.asked = net::askedPause(head.field("retry-after"), head.field("retry-after-ms"), nowMicros());
   return result;
+}
+
+// An event that was sent whole may have been taken, whatever became of the answer: it is not sent again at once.
+Result postOnce(const net::HttpClient& client, net::Request request, const std::string& text) {
+  bool sent = false;
+  request.content = {text.size(), [&](const net::Content::Sink& sink) {
+                       sent = true;
+                       sink(text);
+                     }};
+  try {
+    return post(client, std::move(request));
+  } catch (const net::Failure& failure) {
+    if (!sent || (failure.cause() != net::Cause::TooLate && failure.cause() != net::Cause::Broken)) throw;
+    throw net::Failure(net::Cause::Unsure, fmt::format("{}; it may have been taken", failure.what()), failure.hint());
+  }
 }
 
 Outcome postEvent(const Options& options, const Event& event, const net::Limits& limits, int tries) {
@@ -88,8 +119,7 @@ Outcome postEvent(const Options& options, const Event& event, const net::Limits&
                        {"webhook-id", event.id},
                        {"webhook-timestamp", timestamp},
                        {"webhook-signature", signatureOf(options.webhook->key, event.id, timestamp, text)}};
-    request.content = net::Content::of(text);
-    return post(client, request);
+    return postOnce(client, std::move(request), text);
   });
 }
 
@@ -159,7 +189,7 @@ Outcome ping(const Options& options, Channel channel, Ping what, const std::stri
     net::Request request{.method = "POST", .url = url, .limits = limits};
     request.headers = {{"Content-Type", "text/plain; charset=utf-8"}};
     request.content = net::Content::of(said);
-    return post(client, request);
+    return post(client, std::move(request));
   });
 }
 
@@ -188,13 +218,9 @@ std::string describe(const Outcome& outcome) {
 }
 
 json::object toDocument(const Outcome& outcome) {
-  return {{"channel", name(outcome.channel)},
-          {"place", outcome.place},
-          {"delivered", outcome.delivered},
-          {"answer", outcome.answer},
-          {"tries", outcome.tries},
-          {"seconds", outcome.seconds},
-          {"kept", outcome.kept}};
+  return {{"channel", name(outcome.channel)}, {"place", outcome.place}, {"delivered", outcome.delivered},
+          {"answer", outcome.answer},         {"tries", outcome.tries}, {"seconds", outcome.seconds},
+          {"unsure", outcome.unsure},         {"kept", outcome.kept}};
 }
 
 }  // namespace aragora::notify

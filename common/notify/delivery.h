@@ -17,8 +17,9 @@ struct Outcome {
   std::string hint{};
   int tries = 0;
   double seconds = 0;
-  bool kept = false;   // to be tried again
-  std::string lost{};  // why it could not be kept
+  bool unsure = false;  // it may have been delivered
+  bool kept = false;    // to be tried again
+  std::string lost{};   // why it could not be kept
 };
 
 struct Until {

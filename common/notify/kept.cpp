@@ -1,6 +1,7 @@
 #include "common/notify/kept.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "common/base/error.h"
 #include "common/base/log.h"
@@ -10,6 +11,7 @@ namespace aragora::notify {
 
 namespace {
 constexpr std::size_t kMost = 200;
+constexpr int kMostRounds = 200;  // more than seven days have, whatever the clock says
 constexpr Micros kOldest = 7LL * 24 * 3600 * 1'000'000;
 constexpr Micros kFirstPause = 30LL * 1'000'000;  // doubles
 constexpr Micros kLongestPause = 3600LL * 1'000'000;
@@ -23,22 +25,26 @@ void Kept::write(const KeptEvent& one, const Sender& sender) const {
                               {"tries", one.tries},
                               {"next_at", one.next_at},
                               {"problem", one.problem},
+                              {"unsure", one.unsure},
+                              {"order", one.order},
                               {"event", toDocument(one.event, sender)}};
   writeFileAtomically(one.file, toJson(document), 0600);
 }
 
-void Kept::keep(Channel channel, const Event& event, const Sender& sender, const std::string& problem) const {
+void Kept::keep(Channel channel, const Event& event, const Sender& sender, const std::string& problem,
+                bool unsure) const {
+  makePlace();
+  const auto before = all();
+  for (std::size_t i = 0; before.size() - i >= kMost; ++i) giveUp(before[i], "too many wait");
+  const auto order = std::max(event.at, before.empty() ? 0 : before.back().order + 1);
+  write({directory_ / fmt::format("{}.{}.json", event.id, name(channel)), channel, event, 1,
+         nowMicros() + pauseAfter(0), problem, unsure, order},
+        sender);
+}
+
+void Kept::makePlace() const {
   makeDirectories(directory_.parent_path().parent_path(), 0750);
   makeDirectories(directory_, 0700);
-  auto before = all();
-  for (std::size_t i = 0; before.size() - i >= kMost; ++i) {
-    log::warning("«{}» was never told by {} and is given up: too many wait", before[i].event.what.summary,
-                 name(before[i].channel));
-    remove(before[i]);
-  }
-  write({directory_ / fmt::format("{}.{}.json", event.id, name(channel)), channel, event, 1,
-         nowMicros() + pauseAfter(0), problem},
-        sender);
 }
 
 std::vector<KeptEvent> Kept::all() const {
@@ -54,24 +60,45 @@ std::vector<KeptEvent> Kept::all() const {
       const auto parsed = event != nullptr ? fromDocument(*event) : std::nullopt;
       if (!channel || !parsed) continue;
       found.push_back({entry->path(), *channel, *parsed, static_cast<int>(jsonIntegerOr(*object, "tries", 1)),
-                       jsonIntegerOr(*object, "next_at", 0), jsonTextOr(*object, "problem", "")});
+                       jsonIntegerOr(*object, "next_at", 0), jsonTextOr(*object, "problem", ""),
+                       jsonFlagOr(*object, "unsure", false), jsonIntegerOr(*object, "order", parsed->at)});
     } catch (const Error& error) {
       log::debug("{}: {}", entry->path().string(), error.what());
     }
   }
-  std::sort(found.begin(), found.end(), [](const KeptEvent& a, const KeptEvent& b) { return a.event.id < b.event.id; });
+  std::sort(found.begin(), found.end(), [](const KeptEvent& a, const KeptEvent& b) {
+    return std::tie(a.order, a.event.id) < std::tie(b.order, b.event.id);
+  });
   return found;
 }
 
-void Kept::postpone(KeptEvent one, const Sender& sender, const std::string& problem) const {
-  if (nowMicros() - one.event.at > kOldest) {
-    log::warning("«{}» could not be told by {} for {} and is given up: {}", one.event.what.summary, name(one.channel),
-                 humanDuration(std::chrono::milliseconds(kOldest / 1000)), problem);
-    return remove(one);
-  }
+std::vector<KeptEvent> Kept::of(Channel channel) const {
+  auto found = all();
+  std::erase_if(found, [&](const KeptEvent& one) { return one.channel != channel; });
+  return found;
+}
+
+bool Kept::holds(Channel channel, std::string_view key) const {
+  const auto found = of(channel);
+  return std::any_of(found.begin(), found.end(), [&](const KeptEvent& one) { return one.event.what.key == key; });
+}
+
+void Kept::postpone(KeptEvent one, const Sender& sender, const std::string& problem, bool unsure) const {
+  // Who takes a webhook twice sees that by its id; a mail would come again and again.
+  if (unsure && one.unsure && one.channel == Channel::Email)
+    return giveUp(one, "it was handed over twice, and may have been delivered: " + problem);
+  if (nowMicros() - one.event.at > kOldest || one.tries > kMostRounds)
+    return giveUp(one, fmt::format("that was tried for {}: {}",
+                                   humanDuration(std::chrono::milliseconds(kOldest / 1000)), problem));
+  one.unsure |= unsure;
   one.next_at = nowMicros() + pauseAfter(one.tries++);
   one.problem = problem;
   write(one, sender);
+}
+
+void Kept::giveUp(const KeptEvent& one, std::string_view why) const {
+  log::warning("«{}» is given up, and not told by {}: {}", one.event.what.summary, name(one.channel), why);
+  remove(one);
 }
 
 void Kept::remove(const KeptEvent& one) const {
@@ -79,6 +106,11 @@ void Kept::remove(const KeptEvent& one) const {
   fs::remove(one.file, ignored);
 }
 
-std::optional<FileLock> Kept::lock() const { return FileLock::tryAcquire(directory_ / "lock"); }
+std::optional<FileLock> Kept::lock(Channel channel) const {
+  makePlace();
+  return FileLock::tryAcquire(directory_ / fmt::format("{}.lock", name(channel)));
+}
+
+bool isDue(const KeptEvent& one, Micros now) { return one.next_at <= now || one.next_at - now > kLongestPause; }
 
 }  // namespace aragora::notify

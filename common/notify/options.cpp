@@ -113,6 +113,10 @@ bool Options::has(Channel channel) const {
   return false;
 }
 
+bool Options::configured(Channel channel) const {
+  return has(channel) || std::find(unusable.begin(), unusable.end(), channel) != unusable.end();
+}
+
 std::vector<Channel> Options::channels() const {
   std::vector<Channel> all;
   for (const auto& [channel, name] : kChannels) {
@@ -162,6 +166,8 @@ Options optionsOf(const config::Config& config) {
   }
   if (usable(key::kBackupPing)) options.backup_ping = config.secret(key::kBackupPing);
   if (usable(key::kDrillPing)) options.drill_ping = config.secret(key::kDrillPing);
+  if (config.isSet(key::kWebhookUrl) && !options.webhook) options.unusable.push_back(Channel::Webhook);
+  if (config.isSet(key::kEmailTo) && !options.email) options.unusable.push_back(Channel::Email);
   options.sender = {hostName(), config.text(key::kEnvironment), config.text(key::kPublicUrl)};
   options.directory = config.stateDirectory() / "notify";
   options.remind = std::chrono::hours(config.integer(key::kRemindHours));

@@ -43,7 +43,10 @@ struct Options {
   std::filesystem::path directory;  // of what was told and what could not be
   std::chrono::seconds remind{24 * 3600};
 
+  std::vector<Channel> unusable{};  // configured, and something is wrong with it
+
   bool has(Channel channel) const;
+  bool configured(Channel channel) const;  // if only wrongly
   bool tellsPeople() const { return webhook || email; }
   std::vector<Channel> channels() const;
 };

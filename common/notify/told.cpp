@@ -91,6 +91,13 @@ void Told::note(const Problem& problem, bool told, const std::string& invocation
   });
 }
 
+void Told::heard(std::string_view key, Micros now) const {
+  if (!find(key)) return;
+  change([&](std::vector<Known>& known) {
+    if (const auto found = at(known, key); found != known.end()) found->told_at = now;
+  });
+}
+
 void Told::forget(std::string_view key) const {
   change([&](std::vector<Known>& known) {
     const auto found = at(known, key);
@@ -98,11 +105,12 @@ void Told::forget(std::string_view key) const {
   });
 }
 
-bool Told::knowsRun(const std::string& invocation) const {
+std::optional<Known> Told::ofRun(const std::string& invocation) const {
   const auto known = all();
-  return !invocation.empty() && std::any_of(known.begin(), known.end(), [&](const Known& one) {
-    return one.invocation == invocation && one.told_at > 0;
+  const auto found = std::find_if(known.begin(), known.end(), [&](const Known& one) {
+    return !invocation.empty() && one.invocation == invocation;
   });
+  return found == known.end() ? std::nullopt : std::optional(*found);
 }
 
 }  // namespace aragora::notify

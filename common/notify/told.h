@@ -24,11 +24,13 @@ class Told {
   std::optional<Known> find(std::string_view key) const;
   // Problem when it is new or has become worse, Reminder when the last word of it is old; nullopt: it was told.
   std::optional<State> due(const Problem& problem, std::chrono::seconds remind, Micros now) const;
-  // It lasts. `told`: somebody was told just now.
+  // It lasts. `told`: somebody was told just now, and not that it will be tried again.
   void note(const Problem& problem, bool told, const std::string& invocation, Micros now) const;
+  // Somebody heard of it just now, when it still lasts.
+  void heard(std::string_view key, Micros now) const;
   void forget(std::string_view key) const;
-  // Whether that run of a unit has said by itself what was wrong.
-  bool knowsRun(const std::string& invocation) const;
+  // What that run of a unit found, whether or not somebody was told.
+  std::optional<Known> ofRun(const std::string& invocation) const;
 
  private:
   void change(const std::function<void(std::vector<Known>&)>& how) const;

@@ -18,7 +18,7 @@ using notify::Problem;
 
 constexpr int kBelieved = 2;  // looks that agree
 constexpr auto kElsewhereEvery = std::chrono::minutes(10);
-constexpr std::chrono::seconds kDeadline{40};
+constexpr std::chrono::seconds kDeadline{60};
 constexpr auto kPingEvery = std::chrono::minutes(10);
 constexpr std::int64_t kDaysLeft = 14;  // renewed 30 days before, it would have more
 
@@ -36,6 +36,7 @@ ProblemWatch::ProblemWatch(ProblemWatchOptions options, const AuditWatch& audit)
     : options_(std::move(options)), audit_(audit), notifier_(options_.tell) {}
 
 void ProblemWatch::start() {
+  notifier_.giveUpStrays();
   const bool pings = options_.makes_backups && options_.tell.backup_ping;
   if (!options_.tell.tellsPeople() && !pings) return;
   thread_ = std::jthread([this] { watch(); });

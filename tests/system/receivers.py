@@ -25,10 +25,11 @@ def wait_for(condition, what, limit=60):
 
 class Receiver:
     """HTTP: what came, and whether its signature holds. `answers` are the statuses of the next requests, 200 when there are none left;
-    None hangs until the receiver is closed."""
+    None hangs until the receiver is closed. Answers after `slow` seconds; `wordless` says how long its body is, and never sends it."""
 
     def __init__(self, key="", authority=None):
         self.key, self.requests, self.answers, self.closed = key, [], [], threading.Event()
+        self.slow, self.wordless = 0, False
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -41,10 +42,14 @@ class Receiver:
                 if status is None:
                     receiver.closed.wait(120)
                     return
+                receiver.closed.wait(receiver.slow)
                 said = b"thank you" if status == 200 else b"not now"
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
+                if receiver.wordless:
+                    receiver.closed.wait(120)
+                    return
                 self.wfile.write(said)
 
             do_GET = do_POST
@@ -87,10 +92,12 @@ class Receiver:
 
 
 class MailReceiver:
-    """SMTP: `mails` are messages that were taken. Offers STARTTLS with an authority; with a password only who logs in may send."""
+    """SMTP: `mails` are messages that were taken. Offers STARTTLS with an authority; with a password only who logs in may send.
+    Once it has a mail it thinks for `slow` seconds, or hangs up without a word."""
 
     def __init__(self, authority=None, user="", password="", implicit=False, refuse=""):
         self.mails, self.recipients, self.logins, self.secured, self.refuse = [], [], [], [], refuse
+        self.slow, self.hangs_up = 0, False
         receiver = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -132,6 +139,9 @@ class MailReceiver:
                             receiver.secured.append(self.secure)
                             receiver.recipients.append(to)
                             receiver.mails.append(email.message_from_string("\r\n".join(lines), policy=email.policy.default))
+                            time.sleep(receiver.slow)
+                            if receiver.hangs_up:
+                                return
                             self.say("250 2.0.0 queued as 4711")
                         elif word == "QUIT":
                             self.say("221 bye")

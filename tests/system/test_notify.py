@@ -298,6 +298,99 @@ class Failures(unittest.TestCase):
             self.assertEqual([e["kind"] for e in receiver.events()], ["drill", "backup"])
 
 
+class Order(unittest.TestCase):
+    """Of one thing everybody hears in the order in which it happened, and once."""
+
+    @staticmethod
+    def kept(sandbox, **changes):
+        """What is kept, the earliest first; `changes` are written into each."""
+        found = sorted((sandbox.directory / "state/notify/kept").glob("*.json"))
+        for file in found if changes else ():
+            file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+        return found
+
+    def test_that_it_is_over_comes_after_that_it_began(self):
+        with Receiver(KEY) as receiver, sqlite_deployment(ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=KEY) as sandbox:
+            states = lambda: [event["state"] for event in receiver.events()]
+            fails = {"ARAGORA_BACKUP_DIR": "/proc/no/such"}
+            receiver.answers = [500] * 3
+            self.assertNotEqual(sandbox.run("backup", "create", **fails).returncode, 0)
+            self.assertEqual([problem["told_at"] for problem in told(sandbox)["problems"]], [None], "nobody heard of it")
+            self.assertNotEqual(sandbox.run("backup", "create", **fails).returncode, 0)
+            self.assertEqual(len(receiver.requests), 3, "it is not told anew while it waits")
+            sandbox.run("backup", "create", check=0)
+            self.assertEqual(states(), ["problem", "recovered"])
+            self.assertEqual((self.kept(sandbox), told(sandbox)["problems"]), ([], []))
+            # Both are kept: the later one waits for the earlier one, also when only that is due, and when a clock was set back.
+            receiver.requests.clear()
+            receiver.answers = [500] * 4
+            self.assertNotEqual(sandbox.run("backup", "create", **fails).returncode, 0)
+            sandbox.run("backup", "create", check=0)
+            self.assertEqual(len(receiver.requests), 4, "behind what is not taken nothing is tried")
+            first, second = self.kept(sandbox)
+            second.write_text(json.dumps({**json.loads(second.read_text()), "next_at": 0}))
+            sandbox.run("notify", "test", check=0)
+            self.assertEqual(states(), ["test"])
+            self.kept(sandbox, next_at=0)
+            sandbox.run("notify", "test", check=0)
+            self.assertEqual(states(), ["test", "test", "problem", "recovered"])
+
+    def test_what_is_heard_at_last_was_told(self):
+        with Receiver(KEY) as receiver, sqlite_deployment(ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=KEY) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
+            receiver.answers = [500] * 3
+            self.assertNotEqual(sandbox.run("backup", "create", INVOCATION_ID="cd" * 16).returncode, 0)
+            programs = Unit.programs(self, sandbox, f"Result=exit-code\nExecMainStatus=73\nInvocationID={'cd' * 16}\nLoadState=loaded\n")
+            self.assertIn("told of it by itself", sandbox.run("notify", "unit", "aragora-backup.service", check=0, **programs).stdout)
+            self.kept(sandbox, next_at=0)
+            sandbox.run("notify", "test", check=0)
+            problem, = told(sandbox)["problems"]
+            self.assertTrue(problem["told_at"])
+
+    def test_whoever_is_slow_has_it_once(self):
+        with Receiver(KEY) as receiver, MailReceiver() as server, Sandbox(ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=KEY, ARAGORA_NOTIFY_EMAIL_TO="ada@example.org", ARAGORA_NOTIFY_EMAIL_FROM="a@example.net",
+                                                                           ARAGORA_NOTIFY_SMTP_TLS="none", ARAGORA_NOTIFY_SMTP_PORT=str(server.port)) as sandbox:
+            receiver.slow, server.slow = 6, 22
+            result = sandbox.run("notify", "test", check=0)
+            self.assertIn("200 thank you", result.stdout)
+            self.assertIn("queued as 4711", result.stdout)
+            self.assertEqual((len(receiver.requests), len(server.mails)), (1, 1))
+            receiver.slow, receiver.wordless, started = 0, True, time.monotonic()
+            self.assertIn(": 200", sandbox.run("notify", "test", "--channel", "webhook", check=0).stdout)
+            self.assertEqual(len(receiver.requests), 2, "the status decides, whatever is said besides")
+            self.assertLess(time.monotonic() - started, 5)
+            receiver.wordless, receiver.answers = False, [None]
+            self.assertIn("it may have been taken", sandbox.run("notify", "test", "--channel", "webhook", check=69).stdout)
+            self.assertEqual(len(receiver.requests), 3)
+
+    def test_a_mail_that_may_have_been_delivered_is_sent_once_more_and_later(self):
+        with MailReceiver() as server, sqlite_deployment(ARAGORA_NOTIFY_EMAIL_TO="ada@example.org", ARAGORA_NOTIFY_EMAIL_FROM="a@example.net", ARAGORA_NOTIFY_SMTP_TLS="none", ARAGORA_NOTIFY_SMTP_PORT=str(server.port)) as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
+            server.hangs_up = True
+            failed = sandbox.run("backup", "create")
+            self.assertIn("it may have been delivered", failed.stderr)
+            self.assertEqual(len(server.mails), 1, "not at once")
+            for sent in (2, 2):
+                self.kept(sandbox, next_at=0)
+                sandbox.run("backup", "create")
+                self.assertEqual(len(server.mails), sent)
+            self.assertEqual(len({mail["Message-ID"] for mail in server.mails}), 1)
+            self.assertEqual(self.kept(sandbox), [])
+
+    def test_what_is_kept_does_not_wait_for_ever(self):
+        with Receiver(KEY) as receiver, sqlite_deployment(ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=KEY, ARAGORA_NOTIFY_INTERVAL_SECONDS="1") as sandbox:
+            sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
+            receiver.answers = [500] * 3
+            mail = {"ARAGORA_NOTIFY_EMAIL_TO": "ada@example.org", "ARAGORA_NOTIFY_EMAIL_FROM": "a@example.net", "ARAGORA_NOTIFY_SMTP_TLS": "none", "ARAGORA_NOTIFY_SMTP_PORT": str(free_port())}
+            self.assertNotEqual(sandbox.run("backup", "create", **mail).returncode, 0)
+            self.assertEqual(len(self.kept(sandbox, next_at=int(time.time() + 30 * 86400) * 10**6)), 2)
+            self.assertIn("kept for email, which is not configured here", sandbox.run("notify", "status", check=0).stdout)
+            with Daemon(sandbox) as daemon:
+                wait_for(lambda: not self.kept(sandbox), daemon.text)
+                self.assertRegex(daemon.text(), "given up, and not told by email: that channel is no longer configured")
+                self.assertIn("backup", [event["key"] for event in receiver.events()])
+
+
 class Watch(unittest.TestCase):
     """What the daemon finds."""
 

@@ -114,7 +114,8 @@ class OthersAreRefusedBeforeTheyBegin(unittest.TestCase):
             for arguments in (["backup"], ["backup", "verify"], ["backup", "prune"], ["backup", "copy"], ["restore", "--input", "latest", "--yes"], ["migrate"], ["drill"], ["serve"]):
                 refused = sandbox.user(OTHER, *arguments, ARAGORA_OFFSITE=str(sandbox.state / "offsite"), ARAGORA_PORT="0")
                 self.assertEqual(refused.returncode, 77, (arguments, refused.stdout, refused.stderr))
-                self.assertIn(f"sudo -u {SERVICE.pw_name} aragora {' '.join(arguments)}", refused.stderr, arguments)
+                config = sandbox.environment["ARAGORA_CONFIG"]
+                self.assertIn(f"sudo -u {SERVICE.pw_name} aragora --config {config} {' '.join(arguments)}", refused.stderr, "the variable would not go with it")
             self.assertEqual(sorted(sandbox.state.rglob("*")), before, "it began")
 
 

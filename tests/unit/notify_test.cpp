@@ -35,10 +35,14 @@ TEST(Told, WhatNobodyWasToldOfIsDueAndItsRunHasNotSpoken) {
   const Told told(place.path());
   told.note(late(), false, "run-1", 1);
   EXPECT_EQ(told.due(late(), hours(24), 2), State::Problem);
-  EXPECT_FALSE(told.knowsRun("run-1"));
+  EXPECT_EQ(told.ofRun("run-1")->told_at, 0);
   told.note(late(), true, "run-2", 3);
-  EXPECT_TRUE(told.knowsRun("run-2"));
-  EXPECT_FALSE(told.knowsRun(""));
+  EXPECT_EQ(told.ofRun("run-2")->told_at, 3);
+  EXPECT_FALSE(told.ofRun(""));
+  told.heard("recovery:backups", 4);
+  EXPECT_EQ(told.find("recovery:backups")->told_at, 4);
+  told.heard("another", 4);
+  EXPECT_FALSE(told.find("another"));
 }
 
 TEST(Told, AFileThatIsNoneIsToldAnew) {
@@ -90,6 +94,44 @@ TEST(Kept, IsBoundedAndTheOldestGoes) {
   old.event.at -= 8LL * 24 * 3'600'000'000LL;
   kept.postpone(old, {}, "still away");
   EXPECT_EQ(kept.all().size(), 199U);
+}
+
+TEST(Kept, StaysInOrderWhateverTheClockSays) {
+  const TemporaryDirectory place;
+  const Kept kept(place.path() / "notify" / "kept");
+  const auto at = [&](Micros moment, const char* what) {
+    auto event = makeEvent(State::Problem, {"k", Kind::Backup, what});
+    event.at = moment;
+    kept.keep(Channel::Webhook, event, {}, "away");
+  };
+  const Micros now = nowMicros();
+  at(now, "first");
+  at(now - 3'600'000'000LL, "second");  // the clock was set back
+  at(now + 1, "third");
+  std::vector<std::string> order;
+  for (const auto& one : kept.all()) order.push_back(one.event.what.summary);
+  EXPECT_EQ(order, (std::vector<std::string>{"first", "second", "third"}));
+  auto one = kept.all().front();
+  EXPECT_FALSE(isDue(one, now));
+  EXPECT_TRUE(isDue(one, one.next_at));
+  EXPECT_TRUE(isDue(one, one.next_at - 24 * 3'600'000'000LL)) << "by a clock that was a day ahead";
+  EXPECT_TRUE(kept.holds(Channel::Webhook, "k"));
+  EXPECT_FALSE(kept.holds(Channel::Email, "k"));
+}
+
+TEST(Kept, AMailThatWasHandedOverTwiceIsGivenUpAWebhookIsNot) {
+  const TemporaryDirectory place;
+  const Kept kept(place.path() / "notify" / "kept");
+  for (const auto channel : {Channel::Webhook, Channel::Email}) {
+    kept.keep(channel, makeEvent(State::Problem, late()), {}, "no answer", true);
+    auto all = kept.of(channel);
+    ASSERT_EQ(all.size(), 1U);
+    kept.postpone(all.front(), {}, "refused", false);  // it was not handed over
+    all = kept.of(channel);
+    ASSERT_EQ(all.size(), 1U);
+    kept.postpone(all.front(), {}, "no answer", true);
+    EXPECT_EQ(kept.of(channel).empty(), channel == Channel::Email);
+  }
 }
 
 TEST(Mail, AddressesAreOnesThatNeitherAHeaderNorTheDialogueMinds) {
