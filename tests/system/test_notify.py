@@ -368,7 +368,7 @@ class Order(unittest.TestCase):
             sandbox.environment["ARAGORA_BACKUP_DIR"] = "/proc/no/such"
             server.hangs_up = True
             failed = sandbox.run("backup", "create")
-            self.assertIn("it may have been delivered", failed.stderr)
+            self.assertIn("it may have been delivered", failed.stdout + failed.stderr)
             self.assertEqual(len(server.mails), 1, "not at once")
             for sent in (2, 2):
                 self.kept(sandbox, next_at=0)
