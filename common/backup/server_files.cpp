@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/config/config.h"
 #include "common/database/postgres/postgres_connection.h"
 
 namespace aragora::backup {
@@ -19,7 +20,7 @@ bool isHere(const database::Target& live) {
   const auto found = parts.find("host");
   if (found == parts.end()) return true;
   const auto& host = found->second;
-  return host.empty() || startsWith(host, "/") || host == "localhost" || startsWith(host, "127.") || host == "::1";
+  return host.empty() || startsWith(host, "/") || config::loopbackHost(host);
 }
 
 // What the server says; it tells the places of its files to members of pg_read_all_settings only.

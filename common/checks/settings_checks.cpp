@@ -1,6 +1,7 @@
 // Checks of what was configured. They look at values and origins only.
 #include "common/checks/settings_checks.h"
 
+#include <algorithm>
 #include <regex>
 
 #include "common/base/error.h"
@@ -215,8 +216,8 @@ std::vector<Finding> checkHttps(const Context& context) {
   const auto& config = context.config;
   std::vector<Finding> findings;
   if (const auto url = config.text(key::kPublicUrl); config.production() && startsWith(url, "http://")) {
-    const auto host = url.substr(7, url.find_first_of(":/", 7) - 7);
-    if (!config::loopbackHost(host))
+    const auto end = url.find_first_of(":/", url.compare(7, 1, "[") == 0 ? std::min(url.find(']'), url.size()) : 7);
+    if (!config::loopbackHost(url.substr(7, end - 7)))
       findings.push_back(misconfigured(config.variable(key::kPublicUrl) + ": the public URL is not https",
                                        originOf(config, key::kPublicUrl), "use https://"));
   }

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "common/base/text.h"
+#include "common/net/address.h"
 
 namespace aragora::net {
 
@@ -61,9 +62,7 @@ std::optional<ListenAddress> ListenAddress::parse(std::string_view text) {
   return std::nullopt;
 }
 
-bool ListenAddress::loopback() const {
-  return local() || host == "localhost" || startsWith(host, "127.") || host == "::1";
-}
+bool ListenAddress::loopback() const { return local() || isThisMachine(host); }
 
 std::string ListenAddress::text() const {
   if (local()) return fmt::format("{}{}", kLocal, path);

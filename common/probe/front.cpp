@@ -135,7 +135,8 @@ Seen lookAtRedirect(Visit& visit) {
     const auto answer = visit.site.getElsewhere(url);
     const auto location = net::Url::parse(answer.field("location"));
     if (answer.status == 429) return usedUp();
-    if (answer.status >= 300 && answer.status < 400 && location && location->scheme == "https")
+    if (answer.status >= 300 && answer.status < 400 && location && location->scheme == "https" &&
+        location->user_info.empty())
       return location->host == visit.site.url().host
                  ? proved(fmt::format("{} to https://{}", answer.status, location->authority()))
                  : failed(fmt::format("HTTP leads to another host: {}", location->host), "redirect to the same host");

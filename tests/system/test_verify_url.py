@@ -178,6 +178,18 @@ class Unseen(World):
                 self.assertEqual(box["status"], status, box)
 
 
+    def test_http_has_to_lead_to_the_same_host(self):
+        for location, status in (("https://localhost.attacker.example/", "error"), ("https://localhost@attacker.example/", "error"), ("https://attacker@localhost/", "error"), ("http://localhost/", "error"), ("/", "error"), ("https://localhost/", "ok")):
+            leads = lambda method, path: {"status": 301, "add": {"Location": location}}
+            with self.subTest(location), self.front() as front, Front(None, rule=leads) as clear:
+                self.assertEqual(self.verify(front, "--no-debate", clear=clear.port)["https.redirect"]["status"], status)
+
+    def test_a_public_url_in_clear_is_for_this_machine_alone(self):
+        for url, wrong in (("http://127.attacker.example", True), ("http://a.localhost:8080/x", True), ("http://[2001:db8::1]:8080", True), ("http://[::1]:8080/x", False), ("http://127.0.0.1:8080", False)):
+            findings = self.sandbox.run_json("validate-env", "--offline", "--only", "https", ARAGORA_ENV="production", ARAGORA_BASE_URL=url)
+            self.assertEqual("the public URL is not https" in json.dumps(findings), wrong, (url, findings))
+
+
 class Hostile(World):
     """Servers that mean it."""
 
