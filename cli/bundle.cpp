@@ -1,9 +1,13 @@
 #include "cli/bundle.h"
 
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "cli/output/output.h"
 #include "common/base/error.h"
+#include "common/base/interrupt.h"
 #include "common/base/redact.h"
 #include "common/base/subprocess.h"
 #include "common/base/text.h"
@@ -15,27 +19,48 @@ constexpr std::size_t kMost = 2U << 20;          // of a piece
 constexpr std::size_t kOutputLimit = 64U << 20;  // of what a program says
 constexpr std::chrono::seconds kPacking{60};
 
+struct End {
+  std::string text;
+  std::uint64_t left_out = 0;  // before it
+};
+
 // Whole lines.
-std::string endOf(std::string text) {
-  if (text.size() <= kMost) return text;
+End endOf(std::string text) {
+  if (text.size() <= kMost) return {std::move(text)};
   const auto cut = text.size() - kMost;
   const auto line = text.find('\n', cut);
-  return fmt::format("[the first {} are left out]\n", humanBytes(cut)) +
-         text.substr(line == std::string::npos ? cut : line + 1);
+  const auto begin = line == std::string::npos ? cut : line + 1;
+  return {text.substr(begin), begin};
 }
 
-std::string readEnd(const fs::path& path) {
+End readEnd(const fs::path& path, Deadline deadline) {
   const auto fd = openForReading(path);
-  const auto size = ::lseek(fd.get(), 0, SEEK_END);
-  const auto begin = size > static_cast<off_t>(kMost) ? size - static_cast<off_t>(kMost) : 0;
-  ::lseek(fd.get(), begin, SEEK_SET);
-  std::string text;
-  readThrough(fd, path, [&](std::string_view bytes) {
-    text += bytes.substr(0, 2 * kMost - std::min(2 * kMost, text.size()));  // it may grow while it is read
-  });
-  if (begin > 0)
-    text = fmt::format("[the first {} are left out]\n", humanBytes(static_cast<std::uint64_t>(begin))) + text;
-  return text;
+  struct stat status {};
+  struct statfs system {};
+  // Of /proc some are regular files that never end, or are no more once they were read.
+  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode) || ::fstatfs(fd.get(), &system) != 0 ||
+      system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC || system.f_type == TRACEFS_MAGIC)
+    throw Error(Code::Io, fmt::format("{} is not a regular file", path.string()), "name the file itself");
+  End end;
+  if (status.st_size > static_cast<off_t>(kMost)) {
+    end.left_out = static_cast<std::uint64_t>(status.st_size) - kMost;
+    ::lseek(fd.get(), static_cast<off_t>(end.left_out), SEEK_SET);
+  }
+  // It may grow while it is read.
+  std::vector<char> buffer(64U << 10);
+  while (end.text.size() < kMost) {
+    interrupt::check();
+    const auto got = ::read(fd.get(), buffer.data(), std::min(buffer.size(), kMost - end.text.size()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) break;  // all there is
+    if (got < 0) throwSystemError(Code::Io, "read", path.string(), errno);
+    if (got == 0) break;
+    end.text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (remaining(deadline).count() == 0)
+      throw Error(Code::Io, fmt::format("{} was not read to its end in time", path.string()),
+                  "copy what matters of it");
+  }
+  return end;
 }
 
 std::map<std::string, std::string> wholeEnvironment() {
@@ -57,10 +82,25 @@ fs::path Bundle::place(const std::string& name) const {
 
 void Bundle::add(const std::string& name, const std::string& source, std::string text, int status) {
   // Of a document the texts in it: as a whole it would be one no more.
-  const auto document = endsWith(name, ".json") && text.size() <= 4 * kMost ? tryParseJson(text) : std::nullopt;
-  text = document ? toPrettyJson(redacted(*document)) + "\n" : redact(endOf(std::move(text)));
-  writeFileAtomically(place(name), text, 0600);
-  pieces_.push_back({name, source, {}, status, text.size()});
+  if (endsWith(name, ".json") && text.size() <= 4 * kMost) {
+    if (const auto document = tryParseJson(text)) {
+      text = toPrettyJson(redacted(*document)) + "\n";
+      writeFileAtomically(place(name), text, 0600);
+      pieces_.push_back({name, source, {}, status, text.size()});
+      return;
+    }
+  }
+  const auto end = endOf(std::move(text));
+  addText(name, source, end.text, end.left_out, status);
+}
+
+// What says that something is left out comes after redaction, which minds where a text begins.
+void Bundle::addText(const std::string& name, const std::string& source, const std::string& text,
+                     std::uint64_t left_out, int status) {
+  auto shown = redact(text);
+  if (left_out > 0) shown = fmt::format("[the first {} are left out]\n", humanBytes(left_out)) + shown;
+  writeFileAtomically(place(name), shown, 0600);
+  pieces_.push_back({name, source, {}, status, shown.size()});
 }
 
 void Bundle::miss(const std::string& name, const std::string& source, const std::string& why) {
@@ -85,7 +125,18 @@ void Bundle::addOutput(const std::string& name, const std::string& source, const
 
 void Bundle::addFile(const std::string& name, const fs::path& path) {
   try {
-    add(name, path.string(), readEnd(path));
+    add(name, path.string(), readFile(path, kMost));
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;
+    miss(name, path.string(), error.what());
+  }
+}
+
+void Bundle::addLog(const std::string& name, const fs::path& path) {
+  if (late()) return miss(name, path.string(), "there was no time left");
+  try {
+    const auto end = readEnd(path, deadline_);
+    addText(name, path.string(), end.text, end.left_out, 0);
   } catch (const Error& error) {
     if (error.code() == Code::Interrupted) throw;
     miss(name, path.string(), error.what());
@@ -118,7 +169,7 @@ void Bundle::write(const fs::path& archive) {
   try {
     const auto packed =
         runCommand({{"tar", "--create", "--gzip", "--file", archive.string(), "--owner=0", "--group=0", "--sort=name",
-                     "--directory", directory_.path().string(), named.filename().string()}},
+                     "--directory", directory_.path().string(), "--", named.filename().string()}},
                    kPacking);
     if (packed.status != 0)
       throw Error(Code::Io, fmt::format("tar could not pack it: {}", printable(packed.error_output, 200)),

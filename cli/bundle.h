@@ -30,9 +30,12 @@ class Bundle {
   // What a program prints; it gets the whole environment of this process.
   void addOutput(const std::string& name, const std::string& source, const std::vector<std::string>& argv,
                  std::chrono::seconds patience);
-  // The end of a file.
+  // A file of the kernel's, or another that ends.
   void addFile(const std::string& name, const fs::path& path);
+  // The end of a regular file, as a text whatever its name; of no other, which might never end.
+  void addLog(const std::string& name, const fs::path& path);
 
+  bool late() const { return remaining(deadline_).count() == 0; }
   const std::vector<Piece>& pieces() const { return pieces_; }
   json::object contents() const;
   // With contents.json in it; mode 0600. Error(CannotCreate) when there is such a file.
@@ -40,6 +43,8 @@ class Bundle {
 
  private:
   fs::path place(const std::string& name) const;
+  void addText(const std::string& name, const std::string& source, const std::string& text, std::uint64_t left_out,
+               int status);
   Deadline deadline_;
   TemporaryDirectory directory_;
   std::vector<Piece> pieces_;

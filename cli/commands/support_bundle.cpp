@@ -2,11 +2,10 @@
 
 #include "cli/bundle.h"
 #include "cli/commands/commands.h"
-#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
+#include "common/config/hidden.h"
 #include "common/net/http_client.h"
-#include "common/notify/options.h"
 
 namespace aragora::cli {
 
@@ -49,15 +48,12 @@ constexpr const char* kProperties =
     "NRestarts,MainPID,ActiveEnterTimestamp,InactiveEnterTimestamp,MemoryCurrent,TasksCurrent,LastTriggerUSec,"
     "NextElapseUSecRealtime,InvocationID";
 
-// As they may stand in a log: in an address, in a header of HTTP.
-void hideForms(const config::Config& config) {
+// Whatever they look like: here a word too many that is hidden is no harm.
+void hideSecrets(const config::Config& config) {
   for (const auto& setting : config::catalogue()) {
     if (!setting.secret) continue;
-    for (const auto& candidate : config.candidates(setting.key)) {
-      const auto& value = candidate.text.reveal();
-      neverShow(net::percentEncoded(value));
-      neverShow(toBase64(value, false));
-    }
+    for (const auto& candidate : config.candidates(setting.key))
+      config::hideSecret(candidate.text.reveal(), Looks::Any);
   }
 }
 
@@ -113,7 +109,8 @@ void addDaemon(Bundle& bundle, const config::Config& config) {
     std::string why = "the daemon has no address that could be asked";
     bool taken = false;
     for (const auto& address : config.addresses(one.setting)) {
-      if (taken || address.local()) continue;
+      if (bundle.late()) why = "there was no time left";
+      if (taken || address.local() || bundle.late()) continue;
       const bool any = address.host == "0.0.0.0" || address.host == "::";
       const net::Url url{address.plain || !config.speaksTls() ? "http" : "https",
                          {},
@@ -172,14 +169,13 @@ int makeBundle(Context& context, const Options& options) {
   if (fs::exists(archive, ignored))
     throw Error(Code::CannotCreate, fmt::format("{} exists", archive.string()), "name another file with --output");
   const auto& loaded = context.loaded();  // what is wrong with it is shown in it; its secrets are known from here on
-  notify::optionsOf(loaded.config);       // and the addresses that are secrets
-  hideForms(loaded.config);
+  hideSecrets(loaded.config);
   Bundle bundle(kWhole);
   addCommands(bundle, context.global());
   addDaemon(bundle, loaded.config);
   addUnits(bundle);
   for (std::size_t i = 0; i < options.logs.size(); ++i)
-    bundle.addFile(fmt::format("logs/{}-{}", i + 1, fs::path(options.logs[i]).filename().string()), options.logs[i]);
+    bundle.addLog(fmt::format("logs/{}-{}", i + 1, fs::path(options.logs[i]).filename().string()), options.logs[i]);
   addMachine(bundle);
   bundle.write(archive);
   for (const auto& piece : bundle.pieces()) {

@@ -9,12 +9,13 @@
 namespace aragora {
 
 // A value that was loaded as a secret, or a URL with a password. Short ones and plain words are not remembered:
-// removing them would eat prose and tell what they are.
+// removing them would eat prose and tell what they are. (Where that matters less than the secret: known_secrets.h.)
 void neverShow(std::string_view value);
 
-// With ‹redacted› in the place of: remembered values; sk-…, eyJ…, ara_…, AGE-SECRET-KEY-1…, private keys in PEM; the
-// password of a URL (up to the last @ of its authority, RFC 3986 section 3.2.1) and of a libpq connection string; what
-// follows password=, secret=, token=, …_key= and Bearer.
+// With ‹redacted› in the place of: remembered values; tokens known by how they begin (sk-…, eyJ…, ghp_…, AKIA… with its
+// secret); private keys in PEM, also of which the beginning or end is missing; the password of a URL (up to the last @
+// of its authority, RFC 3986 section 3.2.1), of a libpq connection string and of .pgpass; what follows password=,
+// secret=, token=, …_key=, cookie: and the like on the same line, also in a text inside another; and Bearer and Basic.
 std::string redact(std::string_view text);
 
 }  // namespace aragora

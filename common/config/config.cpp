@@ -7,8 +7,8 @@
 #include <cstdlib>
 
 #include "common/base/error.h"
-#include "common/base/redact.h"
 #include "common/base/text.h"
+#include "common/config/hidden.h"
 #include "common/net/address.h"
 
 namespace aragora::config {
@@ -132,7 +132,7 @@ fs::path Config::backupDirectory() const {
 }
 
 void Config::add(std::string_view key, Candidate candidate) {
-  if (setting(key).secret) neverShow(candidate.text.reveal());
+  if (setting(key).secret) hideSecret(candidate.text.reveal(), Looks::OfSecret);
   values_[std::string(setting(key).key)].push_back(std::move(candidate));
 }
 

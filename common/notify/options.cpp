@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "common/base/names.h"
-#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/config/strength.h"
 #include "common/net/smtp.h"
@@ -26,15 +25,6 @@ std::string hostName() {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
   return host;
-}
-
-// Often all that it takes to write there, and no password that redact() would know.
-void hidePathOf(const Secret& url) {
-  const auto parsed = net::Url::parse(url.reveal());
-  if (!parsed) return;
-  neverShow(parsed->user_info);
-  for (const auto& part : split(parsed->path, '/')) neverShow(part);
-  for (const auto& part : split(parsed->query, '&')) neverShow(part.substr(part.find('=') + 1));
 }
 
 void lookAtUrl(const config::Config& config, std::string_view setting, std::vector<Trouble>& troubles) {
@@ -148,7 +138,6 @@ Options optionsOf(const config::Config& config) {
                         [&](const Trouble& one) { return one.fatal && one.setting == setting; });
   };
   Options options;
-  for (const auto setting : {key::kWebhookUrl, key::kBackupPing, key::kDrillPing}) hidePathOf(config.secret(setting));
   if (usable(key::kWebhookUrl) && usable(key::kWebhookKey))
     options.webhook = Webhook{config.secret(key::kWebhookUrl), config.secret(key::kWebhookKey)};
   const bool mail_troubles = std::any_of(troubles.begin(), troubles.end(), [](const Trouble& one) {

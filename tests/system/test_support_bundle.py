@@ -1,4 +1,5 @@
 """The support bundle: what is in it, with everything alive and with everything dead, and that no secret is."""
+import base64
 import json
 import os
 import secrets
@@ -17,8 +18,8 @@ PIECES = {"version.json", "settings.json", "checks.json", "migrations.json", "ba
 
 
 class Bundle:
-    def __init__(self, sandbox, *arguments, **environment):
-        self.file = sandbox.directory / f"case-{secrets.token_hex(4)}.tar.gz"
+    def __init__(self, sandbox, *arguments, name=None, **environment):
+        self.file = sandbox.directory / (name or f"case-{secrets.token_hex(4)}.tar.gz")
         started = time.monotonic()
         self.result = sandbox.run("support-bundle", "--output", self.file, *arguments, "--json", check=0, timeout=180, **environment)
         self.seconds = time.monotonic() - started
@@ -96,6 +97,44 @@ class SupportBundle(unittest.TestCase):
             self.assertTrue(bundle.json("settings.json")["problems"])
             self.assertEqual(bundle.json("migrations.json")["error"]["code"], "CONFIG_INVALID")
             self.assertFalse(any(secret.encode() in data for data in bundle.files.values()))
+
+    def test_configured_secrets_of_any_look_are_in_it_in_no_form(self):
+        plain, short, path, url = "lowercasewords", "zqvx", "hooks/blue/lagoon", "qd/j k"
+        # None of them is known by its look or by a name beside it.
+        told = {
+            "plain": [plain, f"x{plain}y", base64.b64encode(f"me:{plain}".encode()).decode(), plain.encode().hex()],
+            "short": [f"login as {short} failed", f"({short})", f"a%3D{short}", base64.b64encode(f"user:{short}".encode()).decode()],
+            "path": [f"POST /{path} failed", f"at {urllib.parse.quote('/' + path, safe='')} x"],
+            "url": [f"login {url} failed", f"{urllib.parse.quote(url, safe='')}", f"{urllib.parse.quote(url, safe='').lower()}", json.dumps(url), json.dumps(url).replace("/", "\\/")],
+        }
+        lines = [line for some in told.values() for line in some]
+        key = "".join(f"MIIEvQ{number:02}ADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n" for number in range(12))
+        with Sandbox(ARAGORA_NOTIFY_SMTP_PASSWORD=short, ARAGORA_API_TOKEN=plain, ARAGORA_NOTIFY_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/{path}", DATABASE_URL=f"postgresql://aragora:{urllib.parse.quote(url, safe='')}@127.0.0.1:{free_port()}/aragora", ARAGORA_PORT=str(free_port())) as sandbox:
+            log = sandbox.write("app.log", "\n".join(lines) + f"\nCLIENT_SECRET=\nTLS_KEY=-----BEGIN PRIVATE KEY-----\n{key}-----END PRIVATE KEY-----\nzqvxing stays\n")
+            cut = sandbox.write("cut.log", "-----BEGIN PRIVATE KEY-----\n" + key * 3000 + "-----END PRIVATE KEY-----\nan ordinary line\n")
+            document = sandbox.write("document.json", json.dumps({"password": "unconfigured"}))
+            pipe = sandbox.directory / "pipe"
+            os.mkfifo(pipe)
+            endless = ["/dev/zero", "/proc/kmsg", "/dev/kmsg", str(pipe), str(sandbox.directory)]
+            logs = [argument for file in (log, cut, document, *endless) for argument in ("--log", file)]
+            # Neither name is an option of tar's.
+            bundle = Bundle(sandbox, *logs, name="--checkpoint-action=exec=touch pwned.tar.gz", PATH="/usr/bin:/bin")
+            everything = "\n".join(data.decode(errors="replace") for data in bundle.files.values())
+            shown = bundle.files["logs/1-app.log"].decode()
+            for some, lines in told.items():
+                for line in lines:
+                    self.assertNotIn(f"\n{line}\n", f"\n{everything}\n", some)
+            for secret in (plain, path, url):
+                self.assertNotIn(secret, everything)
+            self.assertNotIn("Us8cKj", everything)
+            self.assertNotIn("unconfigured", bundle.files["logs/3-document.json"].decode())
+            self.assertIn("CLIENT_SECRET=\nTLS_KEY=‹redacted›\nzqvxing stays\n", shown)
+            self.assertTrue(bundle.files["logs/2-cut.log"].decode().endswith("an ordinary line\n"))
+            for number, file in enumerate(endless, 4):
+                self.assertIn(file, bundle.missing()[f"logs/{number}-{os.path.basename(file)}"])
+            self.assertLess(bundle.seconds, 100)
+            self.assertGreater(len(Bundle(sandbox, name="-h.tar.gz", PATH="/usr/bin:/bin").files), 10)
+            self.assertEqual([path.name for path in sandbox.directory.rglob("pwned*")], [])
 
 
 if __name__ == "__main__":
