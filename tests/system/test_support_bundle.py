@@ -72,7 +72,7 @@ class SupportBundle(unittest.TestCase):
                 self.assertEqual(canaries.found(data), set(), f"{name}:\n{data.decode(errors='replace')[:3000]}")
             self.assertLessEqual(PIECES | {"metrics.txt", "health.json", "ready.json", "units.txt", "logs/aragora.service.txt", "logs/1-app.log", "contents.json"}, set(bundle.files), bundle.missing())
             self.assertEqual(bundle.json("settings.json")["settings"]["auth.jwt_secret"]["origin"], f"{toml}:2")
-            self.assertIn(b"aragora_backups", bundle.files["metrics.txt"])
+            self.assertIn(b"aragora_backups{", bundle.files["metrics.txt"])
             self.assertEqual(bundle.json("health.json")["status"], "healthy")
             self.assertGreaterEqual(len(bundle.json("backups.json")["backups"]), 1)
             self.assertIn("checks_total", bundle.json("checks.json"))
