@@ -38,12 +38,17 @@ config::Sources Context::sources(bool run_commands) const {
   return sources;
 }
 
+config::Loaded Context::loadedAnew(bool run_commands) const {
+  auto result = config::load(sources(run_commands));
+  const auto& file = result.config_file;
+  if (!global_.config_file && !global_.unit && !file.empty() && !startsWith(file, "/etc/aragora/"))
+    nameConfiguration(file);
+  return result;
+}
+
 config::Loaded& Context::loaded(bool run_commands) {
   if (!loaded_) {
-    loaded_ = config::load(sources(run_commands));
-    const auto& file = loaded_->config_file;
-    if (!global_.config_file && !global_.unit && !file.empty() && !startsWith(file, "/etc/aragora/"))
-      nameConfiguration(file);
+    loaded_ = loadedAnew(run_commands);
     deployment::loadGeneratedSecrets(loaded_->config);
     keepScratchBelow(loaded_->config.stateDirectory());
   }

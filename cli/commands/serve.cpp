@@ -4,7 +4,7 @@
 namespace aragora::cli {
 
 void declareServe(CommandLine line) {
-  line.run([](Context& context) { return daemon::serve([&context] { return config::load(context.sources()); }); });
+  line.run([](Context& context) { return daemon::serve([&context] { return context.loadedAnew(); }); });
 }
 
 }  // namespace aragora::cli

@@ -70,7 +70,7 @@ std::optional<struct stat> statusOf(const fs::path& path) {
 
 void nameConfiguration(const fs::path& file) {
   std::error_code ignored;
-  configurationToName() = fs::absolute(file, ignored);
+  if (configurationToName().empty()) configurationToName() = fs::absolute(file, ignored);
 }
 
 void requireOurs(const fs::path& directory) {

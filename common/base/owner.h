@@ -13,7 +13,8 @@ namespace aragora {
 // Error(Permission) when what we make in `directory` could not be its owner's: we are neither that user nor root. A
 // directory of root's, or one for everybody such as /tmp, is nobody's in this sense.
 void requireOurs(const std::filesystem::path& directory);
-// Other users do not find what we found by our environment: their lines name it. Before threads are started.
+// Other users do not find what we found by our environment: their lines name it. The first one counts,
+// and comes before threads do.
 void nameConfiguration(const std::filesystem::path& file);
 // "sudo -u aragora aragora backup list": this run by the one who owns `path`, or the nearest above that can be seen.
 std::string lineForOwnerOf(const std::filesystem::path& path);
