@@ -134,7 +134,7 @@ token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
 while [ ! -e /root/enough ]; do curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8080/api/health; sleep 0.1; done >/root/health &
 while [ ! -e /root/enough ]; do
   curl -s -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "load", "rounds": 0}' -o /root/answer -w '%{http_code}\\n' http://127.0.0.1:8080/api/debates
-  grep -o '"debate_id":"[^"]*"' /root/answer | cut -d'"' -f4 >>/root/acknowledged; sleep 1
+  grep -o '"debate_id":"[^"]*"' /root/answer | cut -d'"' -f4 >>/root/acknowledged; sleep 2.5  # thirty a minute are allowed
 done >/root/codes
 wait
 END
