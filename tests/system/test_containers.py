@@ -14,7 +14,7 @@ import unittest
 import yaml
 
 from containers import IMAGE, Engine
-from machine import sections
+from runbooks import read
 from support import SOURCE, main
 
 KEY = f"sk-ant-api03-{secrets.token_hex(20)}"
@@ -23,7 +23,7 @@ HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privil
 
 def block(folder, title, number=0):
     """A block of a README, as it is printed."""
-    return sections(SOURCE / "deploy" / folder / "README.md")[title][number][1]
+    return read((SOURCE / "deploy" / folder / "README.md").read_text())[title][number].text
 
 
 class Containers(unittest.TestCase):
