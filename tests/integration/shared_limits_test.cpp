@@ -145,10 +145,10 @@ TEST_F(SharedLimits, InNoWindowDoTwoInstancesAdmitMoreThanTheLimitAndOneMore) {
     }
     // Those that were surely decided within one window: asked after it began, answered before it ended.
     std::size_t most = 0;
-    for (const auto& [began, ignored] : admitted)
+    for (const auto& window : admitted)
       most =
           std::max(most, static_cast<std::size_t>(std::count_if(admitted.begin(), admitted.end(), [&](const auto& one) {
-                     return one.first >= began && one.second < began + kWindow;
+                     return one.first >= window.first && one.second < window.first + kWindow;
                    })));
     EXPECT_LE(most, static_cast<std::size_t>(limit) + 1);
     EXPECT_GE(static_cast<double>(admitted.size()), 3.0 * static_cast<double>(limit)) << "and it does admit";
