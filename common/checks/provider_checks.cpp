@@ -81,10 +81,6 @@ std::vector<Finding> checkProviders(const Context& context) {
       std::any_of(usable.begin(), usable.end(), [](const std::string& name) { return name != "openrouter"; });
   if (primary || (!usable.empty() && !config.production())) {
     findings.insert(findings.begin(), ok(fmt::format("AI provider: {} configured", join(usable, ", "))));
-    if (config.production() && std::find(usable.begin(), usable.end(), "openrouter") == usable.end()) {
-      findings.push_back(warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set",
-                                 "set OPENROUTER_API_KEY"));
-    }
   } else if (findings.empty()) {
     findings.push_back(nobodyConfigured(config));
   }
@@ -94,6 +90,15 @@ std::vector<Finding> checkProviders(const Context& context) {
         config.origin(key::kDemo).text, "turn it off"));
   for (auto& finding : checkDefaultAgents(config)) findings.push_back(std::move(finding));
   return findings;
+}
+
+// Recommended only: who has a provider has what is required.
+std::vector<Finding> checkFallback(const Context& context) {
+  const auto& config = context.config;
+  if (config.isSet(key::kOpenRouterKey)) return {ok("AI fallback: OpenRouter configured")};
+  if (!config.production()) return {skipped("AI fallback: none, which only production needs")};
+  return {warning("OPENROUTER_API_KEY: not set; there is no fallback when the provider fails", "not set",
+                  "set OPENROUTER_API_KEY")};
 }
 
 }  // namespace aragora::checks
