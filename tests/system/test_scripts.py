@@ -97,6 +97,15 @@ class InstallPackages(unittest.TestCase):
         self.assertIn("exit 101", self.place.calls.read_text())
         self.assertEqual(list(self.place.sbin.iterdir()), [])
 
+    def test_another_vendors_package_will_do(self):
+        self.place.apt("")
+        self.place.program("dpkg-query", 'case "$*" in *kubernetes-client*) exit 1 ;; esac; printf "install ok installed"')
+        result = self.place.run(INSTALL, "test")
+        self.assertEqual((result.returncode, self.place.calls.read_text()), (0, ""), result.stderr)
+        self.place.program("dpkg-query", 'case "$*" in *kubernetes-client*|*kubectl*) exit 1 ;; esac; printf "install ok installed"')
+        result = self.place.run(INSTALL, "test")
+        self.assertIn("installing 1 packages with apt-get: kubernetes-client\n", result.stderr)
+
     def test_a_policy_of_somebody_else_stays(self):
         theirs = self.place.sbin / "policy-rc.d"
         theirs.write_text("#!/bin/sh\nexit 0\n")
