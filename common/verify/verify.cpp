@@ -8,12 +8,11 @@
 #include "common/base/text.h"
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migrator.h"
-#include "common/store/event_chain.h"
-#include "common/store/events.h"
 #include "common/store/key_use.h"
 #include "common/store/ratings.h"
 #include "common/store/settings.h"
-#include "common/verify/summaries.h"
+#include "common/verify/debates.h"
+#include "common/verify/result.h"
 
 namespace aragora::verify {
 
@@ -110,16 +109,6 @@ class Verifier {
   }
 
   enum class Subject { Schema, Data };
-  struct Result {
-    bool ok = true;
-    std::string message;
-    std::string hint = {};
-    bool damage = true;
-    bool data_missing = false;  // a step about the schema found that data cannot be there
-  };
-  static Result bad(std::string message, std::string hint = {}, bool damage = true) {
-    return {false, std::move(message), std::move(hint), damage};
-  }
 
   void step(const std::string& id, Subject subject, const std::function<Result()>& look) {
     begin(options_.progress, {"looking at " + id});
@@ -230,134 +219,20 @@ class Verifier {
     });
   }
 
-  // Walks all events in order of debate and sequence, and each debate's summary with them.
   Result events() {
-    return database_->reading([&](Connection& connection) -> Result {
-      if (options_.progress != nullptr) {
-        const auto all = connection.query("SELECT count(*) FROM debate_events", {})[0].integer(0);
-        options_.progress->begin(
-            {.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
-      }
-      store::ChainWalk walk(ring_ ? &*ring_ : nullptr);
-      Heads heads;
-      const auto count = walkChains(connection, walk, heads);
-      std::int64_t unsealed = 0;
-      const bool all_sealed = keyed() && allSealed(connection);
-      const auto debates = eachDebate(connection, [&](const database::Row& row) -> std::optional<Result> {
-        const auto found = heads.find(row.text(0));
-        if (found == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
-        const auto& [head, promise] = found->second;
-        if (const auto wrong = summaryWrong(row, head); !wrong.empty()) return bad(wrong);
-        if (const auto wrong = promise.wrongIn(row, 4); !wrong.empty())
-          return bad(fmt::format("debate {}: its row says otherwise than its events {}", row.text(0), wrong),
-                     "somebody changed it; compare with a backup");
-        if (!head.key_id.empty()) return std::nullopt;
-        if (row.isNull(3) && !all_sealed)
-          ++unsealed;
-        else if (!sealed(row.text(3), head))
-          return bad(fmt::format("debate {}: its chain has no key and not the seal it was given", row.text(0)),
-                     "somebody made it anew; restore a backup");
-        return std::nullopt;
-      });
-      if (debates.wrong) return *debates.wrong;
-      // The chains and summaries hold; only who wrote them cannot be told, and restored data came signed.
-      followed_ = true;
-      if (walk.unverified()) throw *walk.unverified();
-      followed_ = false;
-      return {true,
-              fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"),
-                          counted(debates.count, "debate"),
-                          unsealed == 0 ? ""
-                                        : fmt::format("; {} without a key, sealed by the next start of the daemon",
-                                                      counted(unsealed, "chain")))};
+    return database_->reading([&](Connection& connection) {
+      Debates debates(connection, ring_ ? &*ring_ : nullptr, keyed(), options_.progress);
+      auto result = debates.look();
+      followed_ = debates.unverified().has_value();
+      if (followed_) throw *debates.unverified();
+      return result;
     });
   }
 
   // Restored data may be of a version that had no keys yet.
   bool keyed() const { return version_ >= 4; }
 
-  struct Walked {
-    store::ChainedEvent head;  // the last event, without its payload
-    Promise promise;
-  };
-  using Heads = std::map<std::string, Walked>;
-
-  struct Debates {
-    std::int64_t count = 0;
-    std::optional<Result> wrong;
-  };
-  // In batches: rows hold whole answers. Ends at the first that is wrong.
-  template <typename Look>
-  Debates eachDebate(Connection& connection, const Look& look) {
-    constexpr std::int64_t kBatch = 500;
-    Debates debates;
-    std::string last;
-    while (true) {
-      const auto rows = connection.query(
-          fmt::format("SELECT id, last_seq, status, {}, {} FROM debates WHERE id > $1 ORDER BY id LIMIT $2",
-                      keyed() ? "chain_seal" : "NULL", kSummaryColumns),
-          {last, kBatch});
-      for (const auto& row : rows) {
-        ++debates.count;
-        if ((debates.wrong = look(row))) return debates;
-      }
-      if (rows.size() < static_cast<std::size_t>(kBatch)) return debates;
-      last = rows.back().text(0);
-    }
-  }
-
-  std::int64_t walkChains(Connection& connection, store::ChainWalk& walk, Heads& heads) {
-    constexpr std::int64_t kBatch = 2000;
-    std::int64_t count = 0;
-    while (true) {
-      const auto rows = connection.query(
-          fmt::format("SELECT {} FROM debate_events WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3",
-                      keyed() ? std::string(store::kChainedColumns)
-                              : replaceAll(std::string(store::kChainedColumns), "key_id", "'' AS key_id")),
-          {walk.head().debate_id, walk.head().seq, kBatch});
-      for (const auto& row : rows) {
-        walk.take(store::toChained(row));
-        auto& walked = heads[walk.head().debate_id];
-        walked.promise.take(walk.head());
-        walked.head = walk.head();
-        walked.head.payload.clear();
-      }
-      count += static_cast<std::int64_t>(rows.size());
-      add(options_.progress, rows.size());
-      if (rows.size() < static_cast<std::size_t>(kBatch)) return count;
-    }
-  }
-
-  static std::string summaryWrong(const database::Row& row, const store::ChainedEvent& head) {
-    if (head.seq != row.integer(1))
-      return fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1), head.seq);
-    const auto status = store::parseDebateStatus(row.text(2));
-    if ((status && store::isFinal(*status)) != (head.type == store::eventName<store::DebateEnded>()))
-      return fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2), head.type);
-    return {};
-  }
-
-  // Chains from before there were keys were all sealed once; from then on one without a seal was made anew.
-  static bool allSealed(Connection& connection) {
-    return store::readSetting(connection, store::kChainsSealed).has_value() ||
-           !connection.query("SELECT 1 FROM audit_log WHERE action = $1 LIMIT 1", {std::string(store::kSealAction)})
-                .empty();
-  }
-
-  bool sealed(const std::string& seal, const store::ChainedEvent& head) const {
-    if (seal.empty()) return false;
-    const auto holds = store::sealHolds(keyring(), seal, head);
-    if (!holds)
-      throw Error(Code::CouldNotVerify, "the chains of old debates are sealed with a key that is not in the keyring",
-                  "add that key to encryption.previous_keys");
-    return *holds;
-  }
-
-  const crypto::Keyring& keyring() const {
-    if (!ring_)
-      throw Error(Code::CouldNotVerify, "not looked at: no encryption key is configured", "set ARAGORA_ENCRYPTION_KEY");
-    return *ring_;
-  }
+  const crypto::Keyring& keyring() const { return neededKeyring(ring_ ? &*ring_ : nullptr); }
 
   Result auditChain() {
     return database_->reading([&](Connection& connection) -> Result {
