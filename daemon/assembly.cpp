@@ -22,6 +22,7 @@
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
+#include "daemon/reloading.h"
 #include "daemon/self_report.h"
 #include "daemon/web/guard.h"
 #include "daemon/ws/echo.h"
@@ -138,8 +139,11 @@ struct Assembly::Parts {
                 refusals,
                 memory.scarce(),
                 certificate_ends,
-                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}}}) {
-    if (tls != nullptr) noteCertificate(config);
+                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}}}),
+        reloading(config, std::move(certificate_seen),
+                  {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
+                   providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings}) {
+    reloading.noteCertificate(config);
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { hub.publish(event); });
     bus.subscribe([this](const store::Event& event) {
@@ -251,72 +255,8 @@ struct Assembly::Parts {
     return now - workers_moved < kProgressPatience;
   }
 
-  crypto::CertificateReport noteCertificate(const config::Config& from) {
-    auto report_of = crypto::inspectCertificate(tlsFiles(from).certificate, tlsFiles(from).key);
-    certificate_ends = report_of.not_after;
-    return report_of;
-  }
-
-  // The same as what is in use, whatever has become of its validity.
-  bool sameCertificate(const config::Config& fresh) const {
-    return tls != nullptr && fresh.speaksTls() && !certificate_seen.empty() &&
-           certificateFingerprint(fresh) == certificate_seen;
-  }
-
-  // Throws, having changed nothing, for one that cannot be used.
-  void reloadCertificate(const config::Config& fresh) {
-    if (sameCertificate(fresh)) return;
-    if (tls == nullptr || !fresh.speaksTls()) {
-      if (config.speaksTls() != fresh.speaksTls())
-        log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
-      return;
-    }
-    auto options = redirect.options();
-    const auto seen =
-        certificateFingerprint(fresh);  // before: what changes in between is another one to the next reload
-    tls->reload(tlsFiles(fresh));
-    certificate_seen = seen;
-    options.certificate = noteCertificate(fresh);
-    redirect.reload(std::move(options));
-  }
-
-  void reloadTokens(const config::Config& fresh) {
-    auto options = authenticatorOptions(fresh);
-    options.anonymous = authenticatorOptions(config).anonymous;  // follows from addresses, which stay
-    authenticator.reload(std::move(options));
-    accounts.reload(fresh.secret(key::kJwtSecret), fresh.secret(key::kJwtPrevious));
-  }
-
-  void reloadProviders(const config::Config& fresh) {
-    const auto changed = [&](std::string_view name) { return differs(name, current, fresh); };
-    if (changed(key::kAnthropicKey) || changed(key::kOpenAiKey) || changed(key::kOpenRouterKey))
-      providers.reload(withKeysOf(fresh, config));
-    providers.setDefaultAgents(config::defaultAgents(fresh));
-  }
-
-  void reloadOrigins(const config::Config& fresh) {
-    guard.reload(guardSettings(fresh));
-    metrics_guard.reload(guardSettings(fresh));
-    listener.trust(guardSettings(fresh).trusted_proxies);
-    auto options = redirect.options();
-    options.hosts = redirectHosts(config, fresh);
-    redirect.reload(std::move(options));
-  }
-
-  // A database that is away does not keep a reload from taking effect.
-  void recordReload(const std::string& actor) {
-    try {
-      database->write([&](database::Connection& connection) {
-        audit::append(connection, keyring, {actor, "configuration.reload", "configuration", "success", {}, {}, {}});
-      });
-    } catch (const Error& error) {
-      log::warning("the reload is not in the audit log: {}", error.what());
-    }
-  }
-
   config::Loaded loaded;
-  const config::Config& config;     // as it was at the start
-  config::Config current = config;  // of the last reload
+  const config::Config& config;  // as it was at the start
   crypto::Keyring keyring;
   database::Target target;
   std::optional<database::sqlite::UsageLock> usage_lock;
@@ -354,13 +294,13 @@ struct Assembly::Parts {
   ws::Hub hub;
   web::RefusalLog refusals;
   web::Router router;
-  web::Router metrics_router;  // of server.metrics_listen
-  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};
+  web::Router metrics_router;                                                 // of server.metrics_listen
+  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};  // not of what waits for a restart
   api::Services services;
   web::Guard guard;
   web::Guard metrics_guard;
   web::Redirect redirect;
-  std::string certificate_seen = certificateFingerprint(config);  // what `tls` was made of
+  std::string certificate_seen = certificateFingerprint(config);  // what `tls` is made of
   std::unique_ptr<edge::TlsContext> tls;
   std::atomic<Micros> certificate_ends{0};
   edge::Listener listener;
@@ -368,36 +308,8 @@ struct Assembly::Parts {
   lifecycle::Backups backups;
   lifecycle::ProblemWatch problem_watch;
   SelfReport report;
+  Reloading reloading;
 };
-
-// Who takes a setting that reload() applies.
-struct Assembly::Taker {
-  std::vector<std::string_view> settings;
-  std::function<void(Parts&, const config::Config&)> take;
-};
-
-const std::vector<Assembly::Taker>& Assembly::takers() {
-  static const std::vector<Taker> all = {
-      // The only one that can still fail, and so the first.
-      {{key::kTlsCertificate, key::kTlsKey},
-       [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
-      {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
-      {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kReportRate, key::kHandshakeRate, key::kRefreshRate, key::kLogAccess},
-       [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
-      {{key::kJwtSecret, key::kJwtPrevious, key::kApiToken, key::kMetricsToken},
-       [](Parts& parts, const config::Config& config) { parts.reloadTokens(config); }},
-      {{key::kDefaultAgents, key::kAnthropicKey, key::kOpenAiKey, key::kOpenRouterKey},
-       [](Parts& parts, const config::Config& config) { parts.reloadProviders(config); }},
-  };
-  return all;
-}
-
-std::vector<std::string_view> Assembly::reloadableSettings() {
-  std::vector<std::string_view> all;
-  for (const auto& taker : takers()) all.insert(all.end(), taker.settings.begin(), taker.settings.end());
-  return all;
-}
 
 Assembly::Assembly(config::Loaded loaded) : parts_(std::make_unique<Parts>(std::move(loaded))) {}
 
@@ -429,28 +341,9 @@ void Assembly::start() {
   systemd::notifyReady(parts.report.statusLine());
 }
 
-Assembly::Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
+Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
   systemd::notifyReloading();
-  Reloaded result;
-  try {
-    auto fresh = load();
-    config::requireNoProblems(fresh.problems);
-    deployment::loadGeneratedSecrets(fresh.config);
-    result.warnings = requireStartable(fresh, Occasion::Reload, parts_->sameCertificate(fresh.config));
-    for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
-    parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
-    parts_->recordReload(actor);
-    parts_->shown_settings.set(settingsInEffect(parts_->config, fresh.config));
-    result.applied = appliedAtOnce(std::exchange(parts_->current, fresh.config), fresh.config);
-    result.after_restart = needingARestart(parts_->config, fresh.config);
-    log::tell(log::Event::Reloaded, log::Level::Info, "configuration reloaded{}{}", result.applied.empty() ? "" : ": ",
-              join(result.applied, ", "));
-    if (!result.after_restart.empty())
-      log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
-  } catch (const Error& error) {
-    log::tell(log::Event::ReloadRefused, log::Level::Error, "the configuration was not reloaded: {}", error.what());
-    result.refused = error;
-  }
+  auto result = parts_->reloading.reload(load, actor);
   systemd::notifyReady(parts_->report.statusLine());
   return result;
 }

@@ -53,7 +53,7 @@ class Inbox {
   std::deque<Errand> errands_;
 };
 
-json::object asJson(const Assembly::Reloaded& reloaded) {
+json::object asJson(const Reloaded& reloaded) {
   const auto list = [](const std::vector<std::string>& texts) {
     json::array array;
     for (const auto& text : texts) array.push_back(json::string(redact(text)));

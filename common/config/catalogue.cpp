@@ -271,31 +271,37 @@ const std::vector<Setting>& table() {
       integer(kRtoMinutes, {"ARAGORA_RTO_MINUTES"}, "60", 1, 10080,
               "Objective of drills: from the loss to a daemon that is ready."),
       integer(kRpoMinutes, {"ARAGORA_RPO_MINUTES"}, "5", 1, 10080, "Objective of drills: how much may be lost."),
-      secret(kWebhookUrl, {"ARAGORA_NOTIFY_WEBHOOK_URL"}, "",
-             "Where failures are posted as JSON, signed with notify.webhook_key. A secret, as such addresses often "
-             "are all it takes to write there.",
-             Type::Url),
-      secret(kWebhookKey, {"ARAGORA_NOTIFY_WEBHOOK_KEY"}, "notify.webhook_url is set",
-             "Signs what is posted: 32 characters or more, or whsec_ and base 64."),
-      typed(Type::List, kEmailTo, {"ARAGORA_NOTIFY_EMAIL_TO"}, "", "Addresses that failures are mailed to."),
-      text(kEmailFrom, {"ARAGORA_NOTIFY_EMAIL_FROM"}, "", "Whom these mails come from. Default: aragora@ this host."),
-      text(kSmtpHost, {"ARAGORA_NOTIFY_SMTP_HOST"}, "localhost", "The mail server that takes them."),
-      integer(kSmtpPort, {"ARAGORA_NOTIFY_SMTP_PORT"}, "0", 0, 65535,
-              "Its port; 0 is what notify.smtp_tls usually has: 587, 465 or 25."),
-      choice(kSmtpTls, {"ARAGORA_NOTIFY_SMTP_TLS"}, "starttls", {"starttls", "tls", "none"},
-             "starttls turns a connection in clear into TLS or sends nothing, tls begins with it, none is for a server "
-             "on this machine."),
-      text(kSmtpUser, {"ARAGORA_NOTIFY_SMTP_USER"}, "", "Who logs in there; nobody when it is empty."),
-      secret(kSmtpPassword, {"ARAGORA_NOTIFY_SMTP_PASSWORD"}, "notify.smtp_user is set", "The password of that user."),
-      secret(kBackupPing, {"ARAGORA_NOTIFY_BACKUP_PING_URL"}, "",
-             "Dead-man switch of backups, as healthchecks.io has them: asked at this address when backup create has "
-             "done its work, with /start behind it when it begins and with /fail when it or backup verify failed.",
-             Type::Url),
-      secret(kDrillPing, {"ARAGORA_NOTIFY_DRILL_PING_URL"}, "", "The same for drills.", Type::Url),
-      integer(kNotifyInterval, {"ARAGORA_NOTIFY_INTERVAL_SECONDS"}, "60", 1, 3600,
-              "How often the daemon looks for what somebody has to be told of."),
-      integer(kRemindHours, {"ARAGORA_NOTIFY_REMIND_HOURS"}, "24", 1, 720,
-              "What lasts is told again after so many hours."),
+      reloadable(
+          secret(kWebhookUrl, {"ARAGORA_NOTIFY_WEBHOOK_URL"}, "",
+                 "Where failures are posted as JSON, signed with notify.webhook_key. A secret, as such addresses often "
+                 "are all it takes to write there.",
+                 Type::Url)),
+      reloadable(secret(kWebhookKey, {"ARAGORA_NOTIFY_WEBHOOK_KEY"}, "notify.webhook_url is set",
+                        "Signs what is posted: 32 characters or more, or whsec_ and base 64.")),
+      reloadable(
+          typed(Type::List, kEmailTo, {"ARAGORA_NOTIFY_EMAIL_TO"}, "", "Addresses that failures are mailed to.")),
+      reloadable(text(kEmailFrom, {"ARAGORA_NOTIFY_EMAIL_FROM"}, "",
+                      "Whom these mails come from. Default: aragora@ this host.")),
+      reloadable(text(kSmtpHost, {"ARAGORA_NOTIFY_SMTP_HOST"}, "localhost", "The mail server that takes them.")),
+      reloadable(integer(kSmtpPort, {"ARAGORA_NOTIFY_SMTP_PORT"}, "0", 0, 65535,
+                         "Its port; 0 is what notify.smtp_tls usually has: 587, 465 or 25.")),
+      reloadable(choice(
+          kSmtpTls, {"ARAGORA_NOTIFY_SMTP_TLS"}, "starttls", {"starttls", "tls", "none"},
+          "starttls turns a connection in clear into TLS or sends nothing, tls begins with it, none is for a server "
+          "on this machine.")),
+      reloadable(text(kSmtpUser, {"ARAGORA_NOTIFY_SMTP_USER"}, "", "Who logs in there; nobody when it is empty.")),
+      reloadable(secret(kSmtpPassword, {"ARAGORA_NOTIFY_SMTP_PASSWORD"}, "notify.smtp_user is set",
+                        "The password of that user.")),
+      reloadable(secret(
+          kBackupPing, {"ARAGORA_NOTIFY_BACKUP_PING_URL"}, "",
+          "Dead-man switch of backups, as healthchecks.io has them: asked at this address when backup create has "
+          "done its work, with /start behind it when it begins and with /fail when it or backup verify failed.",
+          Type::Url)),
+      reloadable(secret(kDrillPing, {"ARAGORA_NOTIFY_DRILL_PING_URL"}, "", "The same for drills.", Type::Url)),
+      reloadable(integer(kNotifyInterval, {"ARAGORA_NOTIFY_INTERVAL_SECONDS"}, "60", 1, 3600,
+                         "How often the daemon looks for what somebody has to be told of.")),
+      reloadable(integer(kRemindHours, {"ARAGORA_NOTIFY_REMIND_HOURS"}, "24", 1, 720,
+                         "What lasts is told again after so many hours.")),
   };
   return settings;
 }

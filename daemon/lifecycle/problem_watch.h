@@ -1,10 +1,13 @@
 // Tells people (common/notify) of what nobody else would: a backup that is late, a place of the backups that cannot be
-// read, a certificate that ends, an audit log that was cut. Looks again and again in a thread of its own, only where
+// read, a certificate that ends, an audit log that was cut. Looks again and again in a thread of its own, only while
 // somebody is to be told; what it sees twice running counts. What was told is on the disk: a restart tells nothing
 // twice.
 #pragma once
 
+#include <condition_variable>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <thread>
 
 #include "common/base/interrupt.h"
@@ -29,9 +32,15 @@ class ProblemWatch {
   ~ProblemWatch() { stop(); }
   void start();
   void stop();
+  // [notify] and where the certificate lies, with a look at once; what only a restart applies stays as it was. Any
+  // thread.
+  void reload(const config::Config& fresh);
 
  private:
   void watch();
+  void takeReloaded();
+  bool waitForTheNextLook();  // false: stopping
+  bool isToLook() const;
   void look();
   std::vector<notify::Problem> problems();
   void pingSwitch(const std::vector<notify::Problem>& found);
@@ -49,6 +58,9 @@ class ProblemWatch {
   std::chrono::steady_clock::time_point asked_at_{};  // the place elsewhere
   std::chrono::steady_clock::time_point pinged_at_{};
   bool ping_failed_ = false;  // told
+  std::mutex mutex_;
+  std::condition_variable_any came_;
+  std::optional<config::Config> reloaded_;  // guarded by mutex_: not taken yet
   interrupt::Switch stopping_;
   std::jthread thread_;
 };

@@ -458,7 +458,7 @@ TEST(Reload, AppliesWhatTheCatalogueCallsReloadableAndNothingElse) {
   for (const auto& setting : config::catalogue()) {
     if (setting.reloadable) promised.insert(setting.key);
   }
-  const auto taken = daemon::Assembly::reloadableSettings();
+  const auto taken = daemon::Reloading::reloadableSettings();
   EXPECT_EQ(std::set<std::string_view>(taken.begin(), taken.end()), promised);
 }
 
