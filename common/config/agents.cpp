@@ -12,6 +12,8 @@ namespace {
 constexpr ProviderInfo kProviders[] = {
     {Provider::Anthropic, "anthropic", key::kAnthropicKey, key::kAnthropicBaseUrl, key::kAnthropicModel, "sk-ant-"},
     {Provider::OpenAi, "openai", key::kOpenAiKey, key::kOpenAiBaseUrl, key::kOpenAiModel, "sk-"},
+    {Provider::Gemini, "gemini", key::kGeminiKey, key::kGeminiBaseUrl, key::kGeminiModel, ""},
+    {Provider::Local, "local", key::kLocalKey, key::kLocalBaseUrl, key::kLocalModel, ""},
     {Provider::OpenRouter, "openrouter", key::kOpenRouterKey, key::kOpenRouterBaseUrl, key::kOpenRouterModel, "sk-or-"},
 };
 constexpr Names<AgentsState, 3> kAgentsStates{
@@ -47,6 +49,8 @@ std::optional<Agent> parseAgent(std::string_view agent) {
   // Models that say whose they are.
   if (startsWith(agent, "claude-") && agent.size() > 7) return Agent{Provider::Anthropic, std::string(agent)};
   if (startsWith(agent, "gpt-") && agent.size() > 4) return Agent{Provider::OpenAi, std::string(agent)};
+  if (startsWith(agent, "gemini-") && agent.size() > 7 && agent[7] >= '0' && agent[7] <= '9')
+    return Agent{Provider::Gemini, std::string(agent)};
   constexpr std::string_view kRouted = "openrouter/";
   if (startsWith(agent, kRouted) && agent.size() > kRouted.size())
     return Agent{Provider::OpenRouter, std::string(agent.substr(kRouted.size()))};
@@ -64,8 +68,8 @@ std::string whyNobody(std::string_view agent) {
     std::string_view provider;
   };
   // Common names in debates, of providers that are reached by way of OpenRouter or not at all.
-  static constexpr Elsewhere kElsewhere[] = {{"gemini", "Google"},     {"grok", "xAI"},     {"mistral", "Mistral"},
-                                             {"deepseek", "DeepSeek"}, {"qwen", "Alibaba"}, {"kimi", "Moonshot"}};
+  static constexpr Elsewhere kElsewhere[] = {
+      {"grok", "xAI"}, {"mistral", "Mistral"}, {"deepseek", "DeepSeek"}, {"qwen", "Alibaba"}, {"kimi", "Moonshot"}};
   std::string why = "nobody speaks for it";
   for (const auto& known : kElsewhere) {
     if (startsWith(agent, known.prefix))
@@ -73,15 +77,18 @@ std::string whyNobody(std::string_view agent) {
           "it needs the provider {}, which this version does not have; openrouter/VENDOR/MODEL may reach it",
           known.provider);
   }
-  return why + " (claude, anthropic:MODEL, openai, openai:MODEL, openrouter/MODEL, demo-…)";
+  return why + " (claude, anthropic:MODEL, openai, openai:MODEL, gemini, local:MODEL, openrouter/MODEL, demo-…)";
 }
 
 std::string whyNotAsked(const Config& config, Provider provider) {
   if (provider == Provider::Demo)
     return demoOn(config) ? "" : fmt::format("demo agents do not answer here ({} is off)", key::kDemo);
   const auto& info = infoOf(provider);
+  if (provider == Provider::Local)
+    return config.isSet(info.base_url) ? "" : fmt::format("{} is not configured", info.base_url);
   const bool own_server = provider == Provider::OpenAi && config.isSet(info.base_url);  // may need no key
-  if (config.isSet(info.api_key) || own_server) return {};
+  const bool token = provider == Provider::Anthropic && config.isSet(key::kAnthropicToken);
+  if (config.isSet(info.api_key) || own_server || token) return {};
   return fmt::format("{} is not configured", findSetting(info.api_key)->environment.front());
 }
 
