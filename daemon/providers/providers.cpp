@@ -7,6 +7,8 @@ namespace {
 std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options) {
   if (provider == config::Provider::Anthropic) return makeAnthropicCodec(std::move(options));
   if (provider == config::Provider::OpenRouter) return makeOpenRouterCodec(std::move(options));
+  if (provider == config::Provider::Gemini) return makeGeminiCodec(std::move(options));
+  if (provider == config::Provider::Local) return makeLocalCodec(std::move(options));
   return makeOpenAiCodec(std::move(options));
 }
 }  // namespace

@@ -20,7 +20,13 @@ net::Url urlOf(const RemoteOptions& options) {
 struct Outcome {
   bool shown = false;  // part of an answer was handed over
   std::optional<std::chrono::milliseconds> asked;
+  std::optional<bool> should_retry;  // the provider may know better than its status says
 };
+
+bool worthAnotherTry(FailureKind kind) {
+  return kind == FailureKind::Unreachable || kind == FailureKind::Timeout || kind == FailureKind::Server ||
+         kind == FailureKind::Throttled || kind == FailureKind::Malformed || kind == FailureKind::Cut;
+}
 
 class Remote : public Provider {
  public:
@@ -31,18 +37,24 @@ class Remote : public Provider {
 
   Answer ask(const Question& question, const OnDelta& on_delta) override {
     const auto deadline = std::min(question.deadline, deadlineIn(options_.call_timeout));
-    const Prompt prompt{question.model.empty() ? options_.default_model : question.model, question.system,
-                        question.user, static_cast<bool>(on_delta)};
+    const Prompt prompt{question.model.empty() ? options_.default_model : question.model,
+                        question.system,
+                        question.user,
+                        static_cast<bool>(on_delta),
+                        question.shape,
+                        question.max_output_tokens};
     net::Retry retry(options_.retry, deadline, question.stop);
     while (true) {
       Outcome outcome;
       std::string reason;
+      auto kind = FailureKind::Unreachable;
       bool again = false;
       try {
         return tryOnce(prompt, {deadline, options_.call_timeout, question.stop}, on_delta, outcome);
-      } catch (const CallError& error) {
-        reason = error.what();
-        again = error.again();
+      } catch (const Failure& failure) {
+        reason = failure.what();
+        kind = failure.kind();
+        again = kind != FailureKind::Money && outcome.should_retry.value_or(worthAnotherTry(kind));
       } catch (const net::Failure& failure) {
         reason = failure.what();
         again = failure.worthAnotherTry();
@@ -52,7 +64,7 @@ class Remote : public Provider {
         continue;
       }
       if (!question.stop.stop_requested()) log::warning("{}: {}; given up", question.agent, printable(reason, 200));
-      throw Error(Code::Unreachable, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
+      throw Failure(kind, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
     }
   }
 
@@ -80,7 +92,7 @@ class Remote : public Provider {
     };
     const auto take_body = [&](std::string_view bytes) {
       received += bytes.size();
-      if (received > kAnswerLimit) throw CallError("the answer is larger than 4 MB", CallError::Next::GiveUp);
+      if (received > kAnswerLimit) throw Failure(FailureKind::Malformed, "the answer is larger than 4 MB");
       if (streams)
         events.feed(bytes, [&](const SseEvent& event) { reader->take(event, delta); });
       else
@@ -92,20 +104,20 @@ class Remote : public Provider {
       if (!streams || !reader->complete()) throw;  // otherwise everything was said before it broke
     }
     outcome.asked = net::askedPause(head.field("retry-after"), head.field("retry-after-ms"), nowMicros());
-    if (streams) return reader->finish();
-    if (head.status != 200) throw refusal(head, text, outcome.asked.has_value());
-    auto answer = codec_->readAnswer(text);
+    if (const auto said = lower(head.field("x-should-retry")); said == "true" || said == "false")
+      outcome.should_retry = said == "true";
+    if (streams) return named(reader->finish(), head);
+    if (head.status != 200) throw codec_->readRefusal(head.status, text, outcome.asked);
+    auto answer = named(codec_->readAnswer(text), head);
     if (delta) delta(answer.text);
     return answer;
   }
 
-  // The provider may know better than its status says.
-  CallError refusal(const net::Head& head, const std::string& text, bool asked_to_wait) const {
-    auto error = codec_->readRefusal(head.status, text, asked_to_wait);
-    const auto said = lower(head.field("x-should-retry"));
-    if (said == "true" || said == "false")
-      return {error.what(), said == "true" ? CallError::Next::Again : CallError::Next::GiveUp};
-    return error;
+  Answer named(Answer answer, const net::Head& head) const {
+    answer.provider = options_.name;
+    if (const auto field = codec_->requestIdField(); !field.empty() && !head.field(field).empty())
+      answer.request_id = printable(head.field(field), 200);
+    return answer;
   }
 
   RemoteOptions options_;
