@@ -66,6 +66,8 @@ Debate toDebate(const Row& row) {
   debate.error = row.text(20);
   debate.last_seq = row.integer(21);
   debate.owner = row.text(22);
+  debate.budget = row.optionalInteger(23);
+  debate.key_id = row.text(24);
   return debate;
 }
 
@@ -96,11 +98,12 @@ std::vector<database::Statement> Debates::creationOf(const Debate& debate) const
       DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
-       "owner_id, created_at, updated_at, last_seq) "
-       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1)",
+       "owner_id, created_at, updated_at, last_seq, budget_picos, key_id) "
+       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1, $13, $14)",
        {debate.id, orNull(debate.slug), debate.task, debate.context, std::string(name(DebateStatus::Created)),
         toJson(toArray(debate.agents)), debate.rounds, debate.consensus_kind, debate.metadata, debate.seed,
-        orNull(debate.owner), debate.created_at}},
+        orNull(debate.owner), debate.created_at, debate.budget ? Value{*debate.budget} : Value{},
+        orNull(debate.key_id)}},
       insertionOf(event, chainStart(), hash)};
   if (debate.batch)
     statements.push_back({"INSERT INTO debate_batches (debate_id, batch_id, place) VALUES ($1, $2, $3)",

@@ -7,6 +7,7 @@
 
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
+#include "common/store/budgets.h"
 #include "common/store/events.h"
 #include "common/store/leases.h"
 
@@ -41,8 +42,10 @@ struct Debate {
     std::string id;
     std::int64_t place = 0;
   };
-  std::optional<Batch> batch;  // that creates it; not read back
-  std::string request_id{};    // likewise; its first event has it
+  std::optional<Batch> batch;     // that creates it; not read back
+  std::string request_id{};       // likewise; its first event has it
+  std::optional<Picos> budget{};  // what its calls may cost
+  std::string key_id{};           // the API key that it was created with; empty: none
 
   bool finished() const { return isFinal(status); }
 };
@@ -77,6 +80,8 @@ struct Call {
   std::string error;
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
+  Picos reserved = 0;
+  Picos cost = 0;  // of an unknown one what was reserved
 };
 
 // The answer to an earlier POST with the same Idempotency-Key.
@@ -137,11 +142,13 @@ class Debates {
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
 
   // Before the provider is asked, and after. Error(Conflict) when the lease is not held any more.
-  void recordIntent(const Lease& lease, const Call& call);
-  // Does nothing when whoever took the debate over has given the call up.
-  void recordResult(const Call& call);
+  // With what the call can cost reserved in the same transaction; where that does not fit nothing is recorded.
+  Grant recordIntent(const Lease& lease, const Call& call, const std::optional<Reservation>& reservation = {},
+                     const BudgetCaps& caps = {});
+  // Does nothing when whoever took the debate over has given the call up, except that a cost is known after all.
+  std::vector<BudgetCrossing> recordResult(const Call& call, const std::optional<Charge>& charge = {});
   // What was asked by whoever held the lease before and has no answer will not get one: unknown from now on.
-  void giveUpIntents(const Lease& lease);
+  std::vector<BudgetCrossing> giveUpIntents(const Lease& lease);
   std::vector<Call> calls(const std::string& debate_id);
   // Idempotency keys answer for a day; removed debates count for one.
   void forgetAfterADay();
