@@ -71,7 +71,7 @@ struct Assembly::Parts {
         instance(instanceName()),
         leases(*database, instance),
         pages(*database),
-        ratings(*database),
+        standings(*database),
         providers(providersOptions(config)),
         recovery_metrics(recoveryOptions(config, target, keyring)),
         sisters(
@@ -107,7 +107,7 @@ struct Assembly::Parts {
                  *database,
                  debates,
                  pages,
-                 ratings,
+                 standings,
                  providers,
                  debating,
                  metrics,
@@ -206,7 +206,6 @@ struct Assembly::Parts {
             keyring,
             debates,
             leases,
-            ratings,
             providers,
             metrics,
             [this](const store::Event& event) { bus.publish(event); },
@@ -220,6 +219,7 @@ struct Assembly::Parts {
     api::addDebateViewRoutes(router, services);
     api::addDebateChangeRoutes(router, services);
     api::addAgentRoutes(router, services);
+    api::addLeaderboardRoutes(router, services);
     api::addAccountRoutes(router, services);
     api::addApiKeyRoutes(router, services);
     api::addSelfServiceRoutes(router, services);
@@ -270,7 +270,7 @@ struct Assembly::Parts {
   std::string instance;
   store::Leases leases;
   store::DebatePages pages;
-  store::Ratings ratings;
+  store::Standings standings;
   providers::Providers providers;
   metrics::Registry metrics;
   lifecycle::RecoveryMetrics recovery_metrics;

@@ -261,11 +261,22 @@ std::optional<Debates::Removed> Debates::remove(Connection& connection, const st
   return last.empty() ? Removed{} : Removed{last[0].integer(0), last[0].text(1)};
 }
 
+namespace {
+const MatchRecorded* matchIn(const std::vector<NewEvent>& events) {
+  for (const auto& event : events) {
+    if (const auto* match = std::get_if<MatchRecorded>(&event.body)) return match;
+  }
+  return nullptr;
+}
+}  // namespace
+
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
     requireHeld(connection, lease);
-    const auto now = nowMicros();
+    const auto* match = matchIn(events);
+    const auto now = match == nullptr ? nowMicros() : Ratings::nextPlace(connection);
     auto written = extend(connection, lease.debate_id, events, now);
+    if (match != nullptr) Ratings::record(connection, lease.debate_id, match->match, now);
     const auto text = [](const std::optional<std::string>& value) { return value ? Value{*value} : Value{}; };
     connection.query(
         "UPDATE debates SET last_seq = $2, updated_at = $3, status = COALESCE($4, status), rounds_used = COALESCE($5, "

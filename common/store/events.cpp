@@ -9,7 +9,8 @@ constexpr std::int64_t kVersion = 2;
 // In the order of EventBody.
 constexpr std::array<std::string_view, std::variant_size_v<EventBody> - 1> kNames = {
     "debate_created", "debate_start", "round_start", "agent_message", "critique",   "agent_error",
-    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end", "audience_message"};
+    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end", "audience_message",
+    "match_recorded"};
 
 json::array toArray(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
 
@@ -85,6 +86,7 @@ struct Writer {
   json::object operator()(const AudienceMessage& event) const {
     return {{"author", event.author}, {"content", event.content}};
   }
+  json::object operator()(const MatchRecorded& event) const { return ratings::toJsonObject(event.match); }
   json::object operator()(const OtherEvent& event) const {
     return event.payload.is_object() ? event.payload.get_object() : json::object{};
   }
@@ -150,6 +152,10 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
       return readConsensus(object);
     case 11:
       return AudienceMessage{jsonTextOr(object, "author", ""), jsonTextOr(object, "content", "")};
+    case 12: {
+      auto match = ratings::matchFrom(object);
+      return match ? std::optional<EventBody>(MatchRecorded{std::move(*match)}) : std::nullopt;
+    }
     default:
       if (!status) return std::nullopt;
       return DebateEnded{*status,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/ratings/match.h"
 #include "common/store/states.h"
 
 namespace aragora::store {
@@ -86,6 +87,11 @@ struct AudienceMessage {
   std::string author;  // as the audit log names them
   std::string content;
 };
+// Who was compared with whom, and counted in the ratings in the transaction that appends it. Before the end, at most
+// once.
+struct MatchRecorded {
+  ratings::Match match;
+};
 // Of a version that this one does not know: kept and shown as it is.
 struct OtherEvent {
   std::string type;
@@ -93,7 +99,7 @@ struct OtherEvent {
 };
 
 using EventBody = std::variant<DebateCreated, DebateStarted, RoundStarted, AgentMessage, Critique, AgentError,
-                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, OtherEvent>;
+                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, MatchRecorded, OtherEvent>;
 
 struct NewEvent {
   std::int64_t round = 0;

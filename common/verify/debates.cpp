@@ -22,10 +22,9 @@ Result Debates::look() {
     progress_->begin({.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
   }
   store::ChainWalk walk(ring_);
-  Heads heads;
-  const auto events = walkChains(walk, heads);
+  const auto events = walkChains(walk);
   const bool all_sealed = keyed_ && allSealed();
-  if (auto wrong = eachDebate([&](const database::Row& row) { return wrongIn(row, heads, all_sealed); }))
+  if (auto wrong = eachDebate([&](const database::Row& row) { return wrongIn(row, all_sealed); }))
     return std::move(*wrong);
   // The chains and summaries hold; only who wrote them cannot be told, and restored data came signed.
   if (walk.unverified()) unverified_ = *walk.unverified();
@@ -36,7 +35,7 @@ Result Debates::look() {
                                                    counted(unsealed_, "chain")))};
 }
 
-std::int64_t Debates::walkChains(store::ChainWalk& walk, Heads& heads) {
+std::int64_t Debates::walkChains(store::ChainWalk& walk) {
   constexpr std::int64_t kBatch = 2000;
   std::int64_t count = 0;
   while (true) {
@@ -47,7 +46,7 @@ std::int64_t Debates::walkChains(store::ChainWalk& walk, Heads& heads) {
         {walk.head().debate_id, walk.head().seq, kBatch});
     for (const auto& row : rows) {
       walk.take(store::toChained(row));
-      auto& walked = heads[walk.head().debate_id];
+      auto& walked = heads_[walk.head().debate_id];
       walked.promise.take(walk.head());
       walked.head = walk.head();
       walked.head.payload.clear();
@@ -75,9 +74,9 @@ std::optional<Result> Debates::eachDebate(const std::function<std::optional<Resu
   }
 }
 
-std::optional<Result> Debates::wrongIn(const database::Row& row, const Heads& heads, bool all_sealed) {
-  const auto found = heads.find(row.text(0));
-  if (found == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
+std::optional<Result> Debates::wrongIn(const database::Row& row, bool all_sealed) {
+  const auto found = heads_.find(row.text(0));
+  if (found == heads_.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
   const auto& [head, promise] = found->second;
   if (const auto wrong = summaryWrong(row, head); !wrong.empty()) return bad(wrong);
   if (const auto wrong = promise.wrongIn(row, 4); !wrong.empty())

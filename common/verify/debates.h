@@ -17,6 +17,13 @@
 
 namespace aragora::verify {
 
+// What was walked, by debate.
+struct Walked {
+  store::ChainedEvent head;  // the last event, without its payload
+  Promise promise;
+};
+using Heads = std::map<std::string, Walked>;
+
 class Debates {
  public:
   // All outlive the object. No ring: whatever needs a key is Error(CouldNotVerify). `keyed`: the schema knows the keys
@@ -28,16 +35,12 @@ class Debates {
   Result look();
   // After look() found nothing wrong: chains and summaries hold, but who wrote them cannot be told, and why.
   const std::optional<Error>& unverified() const { return unverified_; }
+  // After look(), whatever it found: what the chains say, which hold.
+  Heads takeHeads() { return std::move(heads_); }
 
  private:
-  struct Walked {
-    store::ChainedEvent head;  // the last event, without its payload
-    Promise promise;
-  };
-  using Heads = std::map<std::string, Walked>;
-
-  std::int64_t walkChains(store::ChainWalk& walk, Heads& heads);
-  std::optional<Result> wrongIn(const database::Row& row, const Heads& heads, bool all_sealed);
+  std::int64_t walkChains(store::ChainWalk& walk);
+  std::optional<Result> wrongIn(const database::Row& row, bool all_sealed);
   std::optional<Result> eachDebate(const std::function<std::optional<Result>(const database::Row&)>& look);
   bool allSealed();
   bool sealed(const std::string& seal, const store::ChainedEvent& head) const;
@@ -49,6 +52,7 @@ class Debates {
   std::int64_t count_ = 0;     // debates
   std::int64_t unsealed_ = 0;  // chains
   std::optional<Error> unverified_;
+  Heads heads_;
 };
 
 }  // namespace aragora::verify

@@ -12,6 +12,7 @@
 #include "common/store/ratings.h"
 #include "common/store/settings.h"
 #include "common/verify/debates.h"
+#include "common/verify/leaderboard.h"
 #include "common/verify/result.h"
 
 namespace aragora::verify {
@@ -81,7 +82,7 @@ class Verifier {
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "ratings"})
+      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings"})
         report_.findings.push_back(
             {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
@@ -91,6 +92,7 @@ class Verifier {
     step("events", Subject::Data, [this] { return events(); });
     step("audit", Subject::Data, [this] { return auditChain(); });
     step("encryption", Subject::Data, [this] { return encryption(); });
+    step("matches", Subject::Data, [this] { return matches(); });
     step("ratings", Subject::Data, [this] { return ratings(); });
     return std::move(report_);
   }
@@ -223,6 +225,7 @@ class Verifier {
     return database_->reading([&](Connection& connection) {
       Debates debates(connection, ring_ ? &*ring_ : nullptr, keyed(), options_.progress);
       auto result = debates.look();
+      heads_ = debates.takeHeads();
       followed_ = debates.unverified().has_value();
       if (followed_) throw *debates.unverified();
       return result;
@@ -305,22 +308,24 @@ class Verifier {
     });
   }
 
+  static constexpr int kMatchRecords = 11;  // the migration since which the log has them
+  void requireRecords() const {
+    if (version_ < kMatchRecords)
+      throw Error(Code::CouldNotVerify,
+                  fmt::format("not looked at: the schema is of before migration {}", kMatchRecords),
+                  "run: aragora migrate");
+  }
+
+  Result matches() {
+    requireRecords();
+    if (!heads_)
+      throw Error(Code::CouldNotVerify, "not looked at, because the events do not hold", "see the step before");
+    return database_->reading([this](Connection& connection) { return matchesHold(connection, *heads_); });
+  }
+
   Result ratings() {
-    store::Ratings store(*database_);
-    const auto expected = store.recompute();
-    const auto stored = store.leaderboard(1'000'000, 0);
-    if (stored.size() != expected.size())
-      return bad(fmt::format("{} {} stored, the match log gives {}", counted(stored.size(), "rating"),
-                             agreeing(stored.size(), "is", "are"), expected.size()));
-    for (const auto& rating : stored) {
-      const auto found = expected.find(rating.agent);
-      if (found == expected.end() || std::abs(found->second.elo - rating.elo) > 1e-6 ||
-          found->second.matches != rating.matches) {
-        return bad(fmt::format("the rating of {} does not follow from the match log", printable(rating.agent, 60)));
-      }
-    }
-    return {true, fmt::format("{} {} from the match log", counted(stored.size(), "rating"),
-                              agreeing(stored.size(), "follows", "follow"))};
+    requireRecords();
+    return database_->reading([](Connection& connection) { return ratingsFollow(connection); });
   }
 
   const database::Target& target_;
@@ -331,6 +336,7 @@ class Verifier {
   int version_ = 0;
   bool pending_ = false;
   bool followed_ = false;
+  std::optional<Heads> heads_;  // none: the events do not hold
 };
 }  // namespace
 

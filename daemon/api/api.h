@@ -9,6 +9,7 @@
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
+#include "common/store/standings.h"
 #include "daemon/api/list_cache.h"
 #include "daemon/api/reports.h"
 #include "daemon/debate/service.h"
@@ -33,7 +34,7 @@ struct Services {
   database::Database& database;
   store::Debates& debates;
   store::DebatePages& pages;
-  store::Ratings& ratings;
+  store::Standings& standings;
   const providers::Providers& providers;
   debate::Service& debating;
   metrics::Registry& metrics;
@@ -51,6 +52,7 @@ void addDebateRoutes(web::Router& router, const Services& services);
 void addDebateViewRoutes(web::Router& router, const Services& services);
 void addDebateChangeRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
+void addLeaderboardRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
 void addApiKeyRoutes(web::Router& router, const Services& services);
 void addSelfServiceRoutes(web::Router& router, const Services& services);

@@ -1,6 +1,7 @@
 #include "daemon/api/new_debate.h"
 
 #include "common/base/text.h"
+#include "common/ratings/match.h"
 #include "daemon/debate/consensus.h"
 
 namespace aragora::api {
@@ -95,6 +96,20 @@ std::string whyNot(const std::string& consensus) {
                        consensus == "judge" ? "agent that judges" : "weights of agents", kKnown);
   return fmt::format("'{}' is not one of {}", printable(consensus, 40), kKnown);
 }
+// What it is about, for ratings of its own: beside the other fields, or in the metadata, where it is kept.
+void takeDomain(store::Debate& debate, Fields& fields, const std::string& asked) {
+  auto value = tryParseJson(debate.metadata).value_or(json::object{});
+  auto& metadata = value.as_object();
+  const auto there = jsonTextOr(metadata, "domain", "");
+  const auto domain = ratings::readDomain(asked.empty() ? there : asked);
+  constexpr std::string_view kWhat = "must be at most 48 of a-z, 0-9, '-', '_' and '.'";
+  if (!domain) return fields.fail(asked.empty() ? "metadata.domain" : "domain", std::string(kWhat));
+  if (!asked.empty() && !there.empty() && ratings::readDomain(there) != domain)
+    return fields.fail("domain", "is another one than metadata.domain");
+  if (domain->empty()) return;
+  metadata["domain"] = *domain;
+  debate.metadata = toJson(metadata);
+}
 }  // namespace
 
 store::Debate parseDebate(const json::object& body, const Services& services) {
@@ -131,6 +146,7 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
     else
       debate.metadata = toJson(*metadata);
   }
+  takeDomain(debate, fields, fields.text("domain", 48));
   fields.raise();
   return debate;
 }

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
+#include "common/store/ratings.h"
 #include "daemon/debate/old_chains.h"
 
 namespace aragora::debate {
@@ -149,6 +150,7 @@ bool Engine::refill(std::size_t room) {
 void Engine::keepHouse() {
   if (!sealed_) {
     sealOldChains(services_.database, services_.keyring, [this] { comeRound(); });
+    if (store::bringRatingsUpToDate(services_.database)) log::info("ratings counted anew, by the rules of this version");
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;

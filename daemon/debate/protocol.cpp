@@ -236,35 +236,13 @@ Finish Protocol::closing(const store::Consensus& consensus, std::vector<store::N
                                        consensus.reached,
                                        0,
                                        setup_.rounds}});
-  return {std::move(events), consensus, matchOf(consensus)};
+  return {std::move(events), consensus};
 }
 
 Finish Protocol::end(store::DebateStatus status, std::string outcome, std::string reason) const {
   return {
       {{setup_.rounds, "", store::DebateEnded{status, std::move(outcome), std::move(reason), false, 0, setup_.rounds}}},
-      std::nullopt,
       std::nullopt};
-}
-
-// An agent with several seats is as good as its best one.
-std::optional<Match> Protocol::matchOf(const store::Consensus& consensus) const {
-  if (!consensus.reached) return std::nullopt;
-  Match match;
-  for (const auto& ballot : consensus.ballots) {
-    const auto score =
-        static_cast<double>(std::count_if(consensus.ballots.begin(), consensus.ballots.end(),
-                                          [&](const auto& other) { return other.vote.choice == ballot.seat; }));
-    const auto agent = agentOf(ballot.seat);
-    const auto at = std::find(match.agents.begin(), match.agents.end(), agent);
-    if (at == match.agents.end()) {
-      match.agents.push_back(agent);
-      match.scores.push_back(score);
-    } else {
-      auto& best = match.scores[static_cast<std::size_t>(at - match.agents.begin())];
-      best = std::max(best, score);
-    }
-  }
-  return match;
 }
 
 bool Protocol::resolved(const Place& place) const {

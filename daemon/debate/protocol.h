@@ -44,14 +44,9 @@ struct Wait {};  // for an answer to what was asked
 struct Append {
   std::vector<store::NewEvent> events;  // all or none
 };
-struct Match {
-  std::vector<std::string> agents;  // each once
-  std::vector<double> scores;
-};
 struct Finish {
   std::vector<store::NewEvent> events;  // the last one is DebateEnded; how long it took is for the caller to fill in
   std::optional<store::Consensus> consensus;  // of a debate that came to its end
-  std::optional<Match> match;                 // to be rated
 };
 struct Done {};
 using Step = std::variant<Ask, Wait, Append, Finish, Done>;
@@ -92,7 +87,6 @@ class Protocol {
   std::vector<std::string> participants() const;
   Labels labels(const std::vector<std::string>& seats) const;
   std::string agentOf(const std::string& seat) const;
-  std::optional<Match> matchOf(const store::Consensus& consensus) const;
 
   Setup setup_;
   bool started_ = false;

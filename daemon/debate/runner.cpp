@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "daemon/debate/match.h"
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/provider_calls.h"
 #include "daemon/wire/events.h"
@@ -127,7 +128,7 @@ class Run {
       summary.final_answer = finish.consensus->answer;
       summary.consensus = store::toSummary(*finish.consensus);
     }
-    if (finish.match) services_.ratings.recordMatch(debate_.id, finish.match->agents, finish.match->scores);
+    if (finish.consensus) addMatch(finish.events);
     write(finish.events, summary);
     services_.metrics.count("aragora_debates_total", {{"status", std::string(store::name(ended.status))},
                                                       {"outcome", ended.outcome},
@@ -144,6 +145,13 @@ class Run {
   }
 
   bool carryOut(Done&) { return false; }
+
+  // Before the end, in its transaction.
+  void addMatch(std::vector<store::NewEvent>& events) {
+    auto match = matchOf(debate_, services_.debates.events(debate_.id, 0, kAllEvents),
+                         services_.debates.calls(debate_.id));
+    if (match) events.insert(events.end() - 1, {events.back().round, "", store::MatchRecorded{std::move(*match)}});
+  }
 
   void write(const std::vector<store::NewEvent>& events, const store::Summary& summary) {
     const auto written = services_.debates.append(lease_, events, summary);

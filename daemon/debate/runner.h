@@ -6,7 +6,6 @@
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debates.h"
-#include "common/store/ratings.h"
 #include "daemon/debate/control.h"
 #include "daemon/providers/provider.h"
 
@@ -20,7 +19,6 @@ struct RunServices {
   const crypto::Keyring& keyring;
   store::Debates& debates;
   store::Leases& leases;
-  store::Ratings& ratings;
   const providers::Providers& providers;
   metrics::Registry& metrics;
   std::function<void(const store::Event&)> publish;  // after an event is durable

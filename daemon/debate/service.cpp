@@ -136,7 +136,7 @@ Service::Removed Service::remove(const std::string& id, const Caller& caller, bo
   std::optional<store::Debates::Removed> gone;
   for (int attempt = 1; !gone; ++attempt) {
     auto without =
-        attempt <= kOutside ? std::optional(store::Ratings(parts_.database).without(debate.id)) : std::nullopt;
+        attempt <= kOutside ? std::optional(store::Ratings::without(parts_.database, debate.id)) : std::nullopt;
     parts_.database.write([&](database::Connection& connection) {
       gone = store::Debates::remove(connection, debate.id, without ? &*without : nullptr);
       if (!gone) return;

@@ -89,6 +89,13 @@ struct Renderer {
   json::object operator()(const store::AudienceMessage& message) const {
     return {{"role", "user"}, {"author", message.author}, {"content", message.content}, {"round", event.round}};
   }
+  json::object operator()(const store::MatchRecorded& recorded) const {
+    auto data = ratings::toJsonObject(recorded.match);
+    json::array participants;
+    for (const auto& seat : recorded.match.seats) participants.emplace_back(ratings::identityOf(seat));
+    data["participants"] = std::move(participants);
+    return data;
+  }
   json::object operator()(const store::OtherEvent& other) const {
     return other.payload.is_object() ? other.payload.get_object() : json::object{};
   }

@@ -5,7 +5,6 @@
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/migrate/migrator.h"
-#include "common/store/ratings.h"
 #include "daemon/api/openapi.h"
 #include "daemon/assembly.h"
 #include "daemon/debate/consensus.h"
@@ -56,22 +55,6 @@ TEST(Consensus, BallotsForNobodyDoNotCount) {
       debate::tally({"a", "b", "c"}, {{"a", "zzz", 50}, {"b", "", 50}, {"c", "b", 50}}, ConsensusKind::Majority);
   EXPECT_EQ(result.valid, 1U);
   EXPECT_FALSE(result.reached);
-}
-
-TEST(Elo, PublishedVectorsHold) {
-  EXPECT_NEAR(store::eloAfter({1500, 1500}, {1, 0})[0], 1516, 1e-9);
-  // A 1600, B 1500, C 1400: A loses to B, beats C, B and C draw cannot be written as scores of one match; pairs are.
-  const auto after = store::eloAfter({1600, 1500, 1400}, {1, 1, 0});
-  EXPECT_NEAR(after[0] + after[1] + after[2], 4500, 1e-9);
-  const auto pair = store::eloAfter({1600, 1400}, {1, 0});
-  EXPECT_NEAR(pair[0], 1600 + 32 * (1 - .7597469266), 1e-6);
-}
-
-TEST(Elo, DoesNotDependOnTheOrderOfSeats) {
-  const auto one = store::eloAfter({1600, 1500, 1400}, {3, 2, 1});
-  const auto other = store::eloAfter({1400, 1600, 1500}, {1, 3, 2});
-  EXPECT_NEAR(one[0], other[1], 1e-9);
-  EXPECT_NEAR(one[2], other[0], 1e-9);
 }
 
 web::Router sampleRouter() {
