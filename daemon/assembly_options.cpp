@@ -187,9 +187,27 @@ providers::ProvidersOptions providersOptions(const config::Config& config) {
   providers::ProvidersOptions options;
   for (const auto& info : config::networkProviders())
     options.remotes.push_back({info.provider, config.text(info.base_url), config.text(info.model),
-                               config.secret(info.api_key), config::whyNotAsked(config, info.provider)});
+                               config.secret(info.api_key), config::whyNotAsked(config, info.provider),
+                               config.isSet(key::kFallback) || !config.isSet(info.base_url)});
   options.why_no_demo = config::whyNotAsked(config, config::Provider::Demo);
-  options.call_timeout = std::chrono::seconds(config.integer(key::kCallTimeout));
+  const auto seconds = [&](std::string_view name) { return std::chrono::seconds(config.integer(name)); };
+  options.times = {seconds(key::kCallTimeout), seconds(key::kConnectTimeout), seconds(key::kFirstByteTimeout),
+                   seconds(key::kIdleTimeout)};
+  options.retries = static_cast<int>(config.integer(key::kCallRetries));
+  const auto rules = [&](std::string_view failures, std::string_view window) {
+    return providers::BreakerRules{.failures = static_cast<std::size_t>(config.integer(failures)),
+                                   .window = seconds(window),
+                                   .longest_cooldown = std::max(seconds(window), seconds(key::kBreakerLongest)),
+                                   .least_failure_percent = static_cast<int>(config.integer(key::kBreakerPercent)),
+                                   .jitter = providers::anyJitter};
+  };
+  options.breaker = rules(key::kBreakerFailures, key::kBreakerWindow);
+  options.openrouter_breaker = rules(key::kOpenRouterBreakerFailures, key::kOpenRouterBreakerWindow);
+  options.fallback = !config.isSet(key::kFallback) || config.flag(key::kFallback);
+  for (const auto& entry : config.list(key::kFallbackModels)) {
+    const auto equals = entry.find('=');  // the check of providers has seen that there is one
+    if (equals != std::string::npos) options.fallback_models[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
   options.max_output_tokens = config.integer(key::kMaxOutputTokens);
   options.default_agents = config::defaultAgents(config);
   return options;

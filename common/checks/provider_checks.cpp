@@ -53,6 +53,20 @@ std::vector<Finding> checkDefaultAgents(const config::Config& config) {
   return findings;
 }
 
+// "claude-x=anthropic/claude-x", of which anything else would be passed by in silence.
+std::vector<Finding> checkFallbackModels(const config::Config& config) {
+  std::vector<Finding> findings;
+  for (const auto& entry : config.list(key::kFallbackModels)) {
+    const auto equals = entry.find('=');
+    if (equals != std::string::npos && equals > 0 && entry.find('/', equals) != std::string::npos) continue;
+    findings.push_back(misconfigured(fmt::format("{}: '{}' does not say which model stands for which",
+                                                 config.variable(key::kFallbackModels), printable(entry, 80)),
+                                     config.origin(key::kFallbackModels).text,
+                                     "write claude-opus-5-5=anthropic/claude-opus-5.5"));
+  }
+  return findings;
+}
+
 Finding nobodyConfigured(const config::Config& config) {
   if (config.production())
     return misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
@@ -89,6 +103,7 @@ std::vector<Finding> checkProviders(const Context& context) {
         fmt::format("{}: on in production; who names a demo agent is answered by one", config.variable(key::kDemo)),
         config.origin(key::kDemo).text, "turn it off"));
   for (auto& finding : checkDefaultAgents(config)) findings.push_back(std::move(finding));
+  for (auto& finding : checkFallbackModels(config)) findings.push_back(std::move(finding));
   return findings;
 }
 

@@ -244,7 +244,38 @@ const std::vector<Setting>& table() {
               "Most tokens of one answer, where the API wants a number; thinking counts."),
       typed(Type::Flag, kDemo, {"ARAGORA_DEMO"}, "",
             "Whether demo agents answer. Default: on, but off in production; there they answer only who names them."),
-      integer(kCallTimeout, {"ARAGORA_CALL_TIMEOUT_SECONDS"}, "30", 1, 600, "Deadline of one provider call."),
+      integer(kCallTimeout, {"ARAGORA_CALL_TIMEOUT_SECONDS"}, "120", 1, 600,
+              "Deadline of one provider call, its tries and the pauses between them included."),
+      integer(kConnectTimeout, {"ARAGORA_CONNECT_TIMEOUT_SECONDS"}, "5", 1, 60,
+              "How long a connection to a provider may take: name, TCP and TLS together."),
+      integer(
+          kFirstByteTimeout, {"ARAGORA_FIRST_BYTE_TIMEOUT_SECONDS"}, "45", 1, 600,
+          "How long a provider may take to begin an answer that it streams; one in one piece has until the deadline."),
+      integer(kIdleTimeout, {"ARAGORA_IDLE_TIMEOUT_SECONDS"}, "30", 1, 600,
+              "How long a provider may be silent within an answer."),
+      integer(kCallRetries, {"ARAGORA_CALL_RETRIES"}, "2", 0, 10,
+              "Tries of a provider call after the first, as long as nothing of the answer was shown."),
+      integer(kBreakerFailures, {"ARAGORA_BREAKER_FAILURES"}, "3", 1, 1000,
+              "Failed tries within the window after which a provider is not asked for a while."),
+      integer(kBreakerWindow, {"ARAGORA_BREAKER_WINDOW_SECONDS"}, "60", 1, 3600,
+              "The window of a circuit breaker, and how long it stays open the first time."),
+      integer(kOpenRouterBreakerFailures, {"ARAGORA_OPENROUTER_BREAKER_FAILURES"}, "5", 1, 1000,
+              "The same for OpenRouter, which has many vendors behind it: failed tries."),
+      integer(kOpenRouterBreakerWindow, {"ARAGORA_OPENROUTER_BREAKER_WINDOW_SECONDS"}, "120", 1, 3600,
+              "The same for OpenRouter: the window."),
+      integer(kBreakerLongest, {"ARAGORA_BREAKER_LONGEST_SECONDS"}, "600", 1, 86400,
+              "How long a circuit stays open at most; it doubles from the window each time a probe fails."),
+      integer(
+          kBreakerPercent, {"ARAGORA_BREAKER_LEAST_FAILURE_PERCENT"}, "0", 0, 100,
+          "Share of the calls in the window that must have failed, besides, before a circuit opens; for servers with "
+          "thousands of calls a minute."),
+      typed(
+          Type::Flag, kFallback, {"ARAGORA_OPENROUTER_FALLBACK_ENABLED"}, "",
+          "Whether OpenRouter is asked for a model of the same family when its own vendor cannot answer. Default: yes "
+          "where OpenRouter's key is set, but not for a vendor whose base URL is set: what goes to a server of one's "
+          "own goes nowhere else unasked."),
+      typed(Type::List, kFallbackModels, {"ARAGORA_FALLBACK_MODELS"}, "",
+            "What OpenRouter is asked for instead, each: MODEL=VENDOR/NAME. Other models go by their own name there."),
       reloadable(typed(Type::List, kDefaultAgents, {"ARAGORA_DEFAULT_AGENTS"}, "",
                        "Agents of a debate that names none. Default: three of the providers whose keys are set; "
                        "demo agents where there is no key, not in production.")),

@@ -17,6 +17,8 @@
 #include "common/config/agents.h"
 #include "common/net/http_client.h"
 #include "common/store/states.h"
+#include "daemon/providers/breaker.h"
+#include "daemon/providers/fallback_counts.h"
 
 namespace aragora::providers {
 
@@ -74,17 +76,32 @@ class Provider {
   virtual Answer ask(const Question& question, const OnDelta& on_delta = {}) = 0;
 };
 
+// What one call may take, tries and pauses included.
+struct CallTimes {
+  std::chrono::milliseconds total{120'000};
+  std::chrono::milliseconds connect{5'000};      // of each try: name, connection and TLS
+  std::chrono::milliseconds first_byte{45'000};  // of a stream; a whole answer has until the end
+  std::chrono::milliseconds idle{30'000};        // between any two bytes after that
+};
+
 struct ProvidersOptions {
   struct Remote {
     config::Provider provider;
     std::string base_url;
     std::string model;  // the default
     Secret api_key{};
-    std::string why_not{};  // it cannot be asked here; empty: it can
+    std::string why_not{};   // it cannot be asked here; empty: it can
+    bool falls_back = true;  // to OpenRouter, for any model; otherwise for those of fallback_models only
   };
   std::vector<Remote> remotes{};
   std::string why_no_demo{};
-  std::chrono::seconds call_timeout{30};
+  CallTimes times{};
+  int retries = 2;
+  BreakerRules breaker{};                                        // of all but
+  BreakerRules openrouter_breaker{};                             // this one, which has many vendors behind it
+  std::function<void(const BreakerNews&)> on_breaker = nullptr;  // in the thread of a call
+  bool fallback = true;                                          // to OpenRouter, where it can be asked
+  std::map<std::string, std::string> fallback_models{};          // by model; others: the same under OpenRouter's name
   std::int64_t max_output_tokens = 8192;
   std::vector<std::string> default_agents{};  // config::defaultAgents
 };
@@ -114,6 +131,19 @@ class Providers {
   // Other keys, from the next question on; what is being asked goes on with the key it has.
   void reload(ProvidersOptions options);
 
+  // Of those that can be asked on the network, with their default model.
+  struct Condition {
+    std::string model;
+    BreakerState breaker;
+  };
+  std::vector<Condition> conditions() const;
+  // nullptr for a provider that cannot be asked here. Lives as long as this does.
+  Breaker* breaker(std::string_view provider) const;
+  // What blocked their keys is forgotten: the configuration was read anew.
+  void forgetBlocked();
+  // Calls for which another was asked, since the start.
+  std::vector<Substitution> substitutions() const { return fallbacks_.all(); }
+
  private:
   struct Entry {
     std::unique_ptr<Provider> provider;  // none: cannot be asked here
@@ -121,8 +151,12 @@ class Providers {
     std::string why;
   };
   using Entries = std::map<config::Provider, Entry>;
-  Entries entriesOf(ProvidersOptions options) const;
+  Entries entriesOf(ProvidersOptions options);
+  Breaker& breakerOf(config::Provider provider, const ProvidersOptions& options);
+  void addFallback(Entries& entries, const ProvidersOptions& options);
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
+  std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;  // for good: calls that run outlive a reload
+  FallbackCounts fallbacks_;
   mutable std::mutex mutex_;
   Entries entries_;
   std::vector<Entries> retired_;  // seats of debates that run may still point there

@@ -1,4 +1,5 @@
 #include "common/base/text.h"
+#include "daemon/providers/fallback.h"
 #include "daemon/providers/remote.h"
 
 namespace aragora::providers {
@@ -17,26 +18,76 @@ Providers::Providers(ProvidersOptions options) : default_agents_(options.default
   entries_ = entriesOf(std::move(options));
 }
 
-Providers::Entries Providers::entriesOf(ProvidersOptions options) const {
+Breaker& Providers::breakerOf(config::Provider provider, const ProvidersOptions& options) {
+  auto& breaker = breakers_[provider];
+  if (!breaker)
+    breaker = std::make_unique<Breaker>(
+        BreakerOptions{.provider = std::string(config::name(provider)),
+                       .rules = provider == config::Provider::OpenRouter ? options.openrouter_breaker : options.breaker,
+                       .on_news = options.on_breaker});
+  return *breaker;
+}
+
+Providers::Entries Providers::entriesOf(ProvidersOptions options) {
   Entries entries;
   for (auto& remote : options.remotes) {
-    Entry entry{nullptr, std::move(remote.model), std::move(remote.why_not)};
+    Entry entry{nullptr, remote.model, remote.why_not};
     if (entry.why.empty())
-      entry.provider = makeRemoteProvider(
-          {std::string(config::name(remote.provider)), remote.base_url, entry.model, options.call_timeout, {}},
-          codecFor(remote.provider, {std::move(remote.api_key), options.max_output_tokens}), client_);
+      entry.provider =
+          makeRemoteProvider({.name = std::string(config::name(remote.provider)),
+                              .base_url = remote.base_url,
+                              .default_model = entry.model,
+                              .times = options.times,
+                              .retry = {.tries = options.retries + 1},
+                              .breaker = &breakerOf(remote.provider, options)},
+                             codecFor(remote.provider, {remote.api_key, options.max_output_tokens}), client_);
     entries.emplace(remote.provider, std::move(entry));
   }
+  if (options.fallback) addFallback(entries, options);
   Entry demo{nullptr, "demo", std::move(options.why_no_demo)};
   if (demo.why.empty()) demo.provider = makeDemoProvider();
   entries.emplace(config::Provider::Demo, std::move(demo));
   return entries;
 }
 
+void Providers::addFallback(Entries& entries, const ProvidersOptions& options) {
+  const auto other = entries.find(config::Provider::OpenRouter);
+  if (other == entries.end() || !other->second.provider) return;
+  for (const auto& remote : options.remotes) {
+    auto& entry = entries.at(remote.provider);
+    if (remote.provider == config::Provider::OpenRouter || !entry.provider) continue;
+    entry.provider = makeFallback(std::move(entry.provider), *other->second.provider, fallbacks_,
+                                  {entry.model, remote.falls_back, options.fallback_models});
+  }
+}
+
 void Providers::reload(ProvidersOptions options) {
-  auto fresh = entriesOf(std::move(options));
   const std::lock_guard lock(mutex_);
+  auto fresh = entriesOf(std::move(options));
   retired_.push_back(std::exchange(entries_, std::move(fresh)));
+}
+
+std::vector<Providers::Condition> Providers::conditions() const {
+  std::vector<Condition> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [provider, entry] : entries_) {
+    const auto found = breakers_.find(provider);
+    if (entry.provider && found != breakers_.end()) all.push_back({entry.model, found->second->state()});
+  }
+  return all;
+}
+
+Breaker* Providers::breaker(std::string_view provider) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [known, breaker] : breakers_) {
+    if (config::name(known) == provider) return breaker.get();
+  }
+  return nullptr;
+}
+
+void Providers::forgetBlocked() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [provider, breaker] : breakers_) breaker->credentialChanged();
 }
 
 Providers::~Providers() = default;

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/text.h"
+#include "daemon/providers/fallback.h"
 #include "daemon/providers/remote.h"
 #include "tests/unit/scripted_server.h"
 
@@ -414,11 +415,13 @@ TEST(Codec, RepeatsNothingButWordsOfAVocabulary) {
 }
 
 struct Asked {
-  explicit Asked(const Vendor& vendor, const ScriptedServer& server)
+  explicit Asked(const Vendor& vendor, const ScriptedServer& server, Breaker* breaker = nullptr, CallTimes times = {})
       : provider(makeRemoteProvider({.name = vendor.name,
                                      .base_url = server.url("/base/"),
                                      .default_model = "model",
-                                     .retry = {.first_pause = milliseconds(1)}},
+                                     .times = times,
+                                     .retry = {.first_pause = milliseconds(1)},
+                                     .breaker = breaker},
                                     vendor.codec({}), client)) {}
   Answer ask(const OnDelta& on_delta = {}, std::stop_token stop = {}) {
     return provider->ask(Question{.agent = "seat",
@@ -547,6 +550,201 @@ TEST(RemoteProvider, SaysWhoAnsweredAndUnderWhichNumber) {
   EXPECT_EQ(answer.provider, "openai");
   EXPECT_EQ(answer.request_id, "req_7");
   EXPECT_EQ(answer.model, "gpt-x");
+}
+
+std::optional<FailureKind> failureOf(Asked& asked, const OnDelta& on_delta = {}) {
+  try {
+    asked.ask(on_delta);
+  } catch (const Failure& failure) {
+    return failure.kind();
+  }
+  return std::nullopt;
+}
+
+TEST(RemoteProvider, IsNotAskedWhileItsCircuitIsOpen) {
+  std::atomic<int> requests{0};
+  const ScriptedServer server([&](Connection& connection) {
+    while (!connection.request().empty()) {
+      ++requests;
+      connection.answer("{}", "", 503);
+    }
+  });
+  Breaker breaker({.provider = "openai"});
+  Asked asked(kVendors[1], server, &breaker);
+  EXPECT_EQ(failureOf(asked), FailureKind::Server);
+  EXPECT_EQ(requests, 3) << "each try counts";
+  EXPECT_EQ(breaker.state().circuit, Circuit::Open);
+  EXPECT_EQ(failureOf(asked), FailureKind::Rejected);
+  EXPECT_EQ(requests, 3) << "no I/O";
+}
+
+TEST(RemoteProvider, TellsItsBreakerWhatKindOfFailureItWas) {
+  struct Case {
+    int status;
+    const char* headers;
+    const char* body;
+    FailureKind kind;
+    bool blocked;
+  };
+  for (const auto& one :
+       {Case{401, "", "{}", FailureKind::Credential, true}, Case{404, "", "{}", FailureKind::Credential, true},
+        Case{429, "", R"({"error":{"code":"credit_balance_exhausted"}})", FailureKind::Money, true},
+        Case{429, "x-should-retry: true\r\n", R"({"error":{"code":"insufficient_quota"}})", FailureKind::Money, true},
+        Case{400, "", "{}", FailureKind::Request, false},
+        Case{429, "Retry-After: 3600\r\n", "{}", FailureKind::Throttled, false}}) {
+    std::atomic<int> requests{0};
+    const ScriptedServer server([&](Connection& connection) {
+      while (!connection.request().empty()) {
+        ++requests;
+        connection.answer(one.body, one.headers, one.status);
+      }
+    });
+    Breaker breaker({.provider = "openai"});
+    Asked asked(kVendors[1], server, &breaker);
+    EXPECT_EQ(failureOf(asked), one.kind) << one.status;
+    EXPECT_EQ(requests, 1) << one.status;
+    EXPECT_EQ(!breaker.state().blocked.empty(), one.blocked) << one.status;
+    EXPECT_EQ(breaker.state().circuit, Circuit::Closed);
+    EXPECT_EQ(breaker.state().failures[static_cast<std::size_t>(one.kind)], 1U);
+    if (one.kind == FailureKind::Throttled) {
+      EXPECT_GT(breaker.state().throttled_for, std::chrono::seconds(500));
+    }
+  }
+}
+
+TEST(RemoteProvider, WaitsForTheFirstByteAndForTheNextOnlySoLong) {
+  for (const std::size_t length : {std::size_t{0}, std::size_t{200}}) {
+    const ScriptedServer server([&](Connection& connection) {
+      connection.request();
+      if (length > 0) answerStream(connection, kAnthropicStream.substr(0, length));
+      connection.hold();
+    });
+    Breaker breaker({.provider = "anthropic"});
+    Asked asked(kVendors[0], server, &breaker,
+                {.total = milliseconds(1500), .first_byte = milliseconds(100), .idle = milliseconds(100)});
+    const auto started = std::chrono::steady_clock::now();
+    EXPECT_EQ(failureOf(asked, [](std::string_view) {}), FailureKind::Timeout);
+    EXPECT_LT(secondsSince(started), 1.2);
+    EXPECT_EQ(breaker.state().circuit, Circuit::Open) << "three tries";
+  }
+}
+
+TEST(RemoteProvider, IsNotBlamedForADeadlineThatWasOurs) {
+  const ScriptedServer server([](Connection& connection) {
+    connection.request();
+    connection.hold();
+  });
+  Breaker breaker({.provider = "anthropic"});
+  Asked asked(kVendors[0], server, &breaker);
+  try {
+    asked.provider->ask(Question{.agent = "seat", .user = "{}", .deadline = deadlineIn(milliseconds(80))});
+    ADD_FAILURE();
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.kind(), FailureKind::Stopped);
+  }
+  EXPECT_EQ(breaker.state().recent_failures, 0U);
+}
+
+TEST(Fallback, KnowsModelsByTheirNamesAtOpenRouter) {
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"anthropic", "claude-opus-5-5", "anthropic/claude-opus-5.5"},
+      {"anthropic", "claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5"},
+      {"anthropic", "claude-opus-5", "anthropic/claude-opus-5"},
+      {"anthropic", "claude-3-5-haiku-latest", "anthropic/claude-3.5-haiku"},
+      {"openai", "gpt-5.4-mini", "openai/gpt-5.4-mini"},
+      {"openai", "vendor/name", "vendor/name"},
+      {"demo", "demo", ""},
+  };
+  for (const auto& [provider, model, there] : cases) EXPECT_EQ(openRouterModel(provider, model), there);
+}
+
+// Says what it is told to, and what it was asked for.
+struct Scripted : Provider {
+  explicit Scripted(std::string own) : own_name(std::move(own)) {}
+  std::string_view name() const override { return own_name; }
+  Answer ask(const Question& question, const OnDelta& on_delta) override {
+    asked.push_back(question.model);
+    if (!shows.empty() && on_delta) on_delta(shows);
+    if (fails) throw Failure(*fails, own_name + " failed");
+    Answer answer;
+    answer.provider = own_name;
+    answer.model = question.model;
+    return answer;
+  }
+  std::string own_name;
+  std::optional<FailureKind> fails{};
+  std::string shows{};
+  std::vector<std::string> asked{};
+};
+
+struct Pair {
+  explicit Pair(FailureKind first_fails, FallbackOptions options = {}) {
+    auto owned = std::make_unique<Scripted>("anthropic");
+    first = owned.get();
+    first->fails = first_fails;
+    provider = makeFallback(std::move(owned), other, counts, std::move(options));
+  }
+  Answer ask(const OnDelta& on_delta = {}) {
+    return provider->ask(Question{.agent = "seat", .model = "claude-x-1-2", .deadline = deadlineIn(milliseconds(5000))},
+                         on_delta);
+  }
+  Scripted other{"openrouter"};
+  FallbackCounts counts;
+  Scripted* first = nullptr;
+  std::unique_ptr<Provider> provider;
+};
+
+TEST(Fallback, AsksTheOtherForAModelOfTheSameFamilyAndSaysWhoAnswered) {
+  using Kind = FailureKind;
+  for (const auto kind : {Kind::Credential, Kind::Money, Kind::Rejected, Kind::Server, Kind::Timeout, Kind::Unreachable,
+                          Kind::Throttled, Kind::Cut, Kind::Malformed}) {
+    Pair pair(kind);
+    const auto answer = pair.ask();
+    EXPECT_EQ(answer.provider, "openrouter") << name(kind);
+    EXPECT_EQ(answer.model, "anthropic/claude-x-1.2");
+    const auto counts = pair.counts.all();
+    ASSERT_EQ(counts.size(), 1U);
+    EXPECT_EQ(counts[0].reason, kind);
+    EXPECT_TRUE(counts[0].answered);
+  }
+}
+
+TEST(Fallback, AsksNobodyElseForWhatAnybodyWouldRefuse) {
+  for (const auto kind : {FailureKind::Request, FailureKind::Refused, FailureKind::Empty}) {
+    Pair pair(kind);
+    EXPECT_THROW(pair.ask(), Failure);
+    EXPECT_TRUE(pair.other.asked.empty());
+  }
+}
+
+TEST(Fallback, AsksNobodyElseOnceAPartWasShown) {
+  Pair pair(FailureKind::Cut);
+  pair.first->shows = "Hel";
+  std::string shown;
+  EXPECT_THROW(pair.ask([&](std::string_view part) { shown += part; }), Failure);
+  EXPECT_EQ(shown, "Hel");
+  EXPECT_TRUE(pair.other.asked.empty());
+}
+
+// What goes to a server of one's own goes nowhere else unasked.
+TEST(Fallback, LeavesModelsOfOnesOwnServerAlone) {
+  Pair pair(FailureKind::Unreachable, {.any_model = false});
+  EXPECT_THROW(pair.ask(), Failure);
+  EXPECT_TRUE(pair.other.asked.empty());
+  Pair named(FailureKind::Unreachable, {.any_model = false, .models = {{"claude-x-1-2", "meta/llama"}}});
+  EXPECT_EQ(named.ask().model, "meta/llama");
+}
+
+TEST(Fallback, TellsBothFailures) {
+  Pair pair(FailureKind::Money);
+  pair.other.fails = FailureKind::Server;
+  try {
+    pair.ask();
+    ADD_FAILURE();
+  } catch (const Failure& failure) {
+    EXPECT_STREQ(failure.what(), "anthropic failed; and openrouter failed");
+    EXPECT_EQ(failure.kind(), FailureKind::Server);
+  }
 }
 
 TEST(RemoteProvider, RefusesAnAnswerWithoutEnd) {
