@@ -72,7 +72,7 @@ struct Assembly::Parts {
         leases(*database, instance),
         pages(*database),
         standings(*database),
-        providers(providersOptions(config)),
+        providers(toldOf(providersOptions(config))),
         recovery_metrics(recoveryOptions(config, target, keyring)),
         sisters(
             sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
@@ -125,7 +125,7 @@ struct Assembly::Parts {
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
-        problem_watch(problemWatchOptions(loaded, target, keyring), audit_watch),
+        problem_watch(watchOptions(), audit_watch),
         report({instance,
                 *database,
                 listener,
@@ -139,7 +139,8 @@ struct Assembly::Parts {
                 refusals,
                 memory.scarce(),
                 certificate_ends,
-                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}}}),
+                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}},
+                providers}),
         reloading(config, std::move(certificate_seen),
                   {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings}) {
@@ -181,8 +182,47 @@ struct Assembly::Parts {
             [this] { engine.lookForCancellations(); }};
   }
 
+  // What becomes of a provider's circuit is told to the other instances.
+  providers::ProvidersOptions toldOf(providers::ProvidersOptions options) {
+    options.on_breaker = [this](const providers::BreakerNews& news) {
+      sisters.tell({.kind = cluster::HintKind::Breaker,
+                    .debate_id = fmt::format("{}:{}", news.provider, providers::name(news.event)),
+                    .seq = news.left.count()});
+    };
+    return options;
+  }
+
+  lifecycle::ProblemWatchOptions watchOptions() const {
+    auto options = problemWatchOptions(loaded, target, keyring);
+    options.outages = [this] {
+      std::vector<lifecycle::Outage> all;
+      for (const auto& one : providers.conditions()) {
+        const auto& state = one.breaker;
+        if (state.circuit != providers::Circuit::Closed)
+          all.push_back(
+              {state.provider, fmt::format("its circuit is {} ({})", providers::name(state.circuit),
+                                           state.forced != providers::Forced::None ? "an administrator holds it"
+                                           : state.last_failure.empty()            ? "another instance saw it fail"
+                                                                                   : state.last_failure)});
+        else if (state.wholly_blocked)
+          all.push_back({state.provider, state.blocked});
+      }
+      return all;
+    };
+    return options;
+  }
+
+  void heardOfBreaker(const cluster::Hint& hint) {
+    const auto colon = hint.debate_id.find(':');
+    if (colon == std::string::npos) return;
+    const auto event = providers::parseBreakerEvent(hint.debate_id.substr(colon + 1));
+    auto* breaker = providers.breaker(hint.debate_id.substr(0, colon));
+    if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
+  }
+
   // Of another instance.
   void heard(const cluster::Hint& hint) {
+    if (hint.kind == cluster::HintKind::Breaker) return heardOfBreaker(hint);
     lists.drop();
     if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
     if (hint.kind == cluster::HintKind::Event && hub.watches(hint.debate_id)) follower.told(hint.debate_id, hint.seq);
@@ -225,6 +265,7 @@ struct Assembly::Parts {
     api::addSelfServiceRoutes(router, services);
     api::addSecondFactorRoutes(router, services);
     api::addAdminRoutes(router, services);
+    api::addBreakerRoutes(router, services);
     api::addMetricsRoute(metricsApart(config) ? metrics_router : router, services);
     hub.addRoute(router);
 #ifdef ARAGORA_TEST_ENDPOINTS
@@ -314,6 +355,8 @@ struct Assembly::Parts {
 Assembly::Assembly(config::Loaded loaded) : parts_(std::make_unique<Parts>(std::move(loaded))) {}
 
 Assembly::~Assembly() { stop(); }
+
+json::array Assembly::breakers() const { return api::breakersOf(parts_->providers); }
 
 std::uint16_t Assembly::port() const { return parts_->listener.port(); }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/json.h"
 #include "common/config/loader.h"
 #include "common/database/connection.h"
 #include "daemon/reloading.h"
@@ -35,6 +36,8 @@ class Assembly {
   // Not ready, no new connections, requests finished, debates handed back. Within server.drain_seconds and two more.
   void stop();
 
+  // What `aragora providers` shows: the circuits, as the API has them. Any thread.
+  json::array breakers() const;
   std::uint16_t port() const;
 
  private:

@@ -114,6 +114,7 @@ void Reloading::reloadProviders(const config::Config& fresh) {
   const auto changed = [&](std::string_view name) { return differs(name, current_, fresh); };
   if (changed(key::kAnthropicKey) || changed(key::kOpenAiKey) || changed(key::kOpenRouterKey))
     parts_.providers.reload(withKeysOf(fresh, config_));
+  parts_.providers.forgetBlocked();
   parts_.providers.setDefaultAgents(config::defaultAgents(fresh));
 }
 

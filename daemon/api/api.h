@@ -58,7 +58,10 @@ void addApiKeyRoutes(web::Router& router, const Services& services);
 void addSelfServiceRoutes(web::Router& router, const Services& services);
 void addSecondFactorRoutes(web::Router& router, const Services& services);
 void addAdminRoutes(web::Router& router, const Services& services);
+void addBreakerRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
+// What `aragora providers` asks the daemon for as well.
+json::array breakersOf(const providers::Providers& providers);
 // Last: it describes the routes that are there.
 void addOpenApiRoutes(web::Router& router);
 

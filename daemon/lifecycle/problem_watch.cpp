@@ -28,7 +28,8 @@ notify::Until within(std::chrono::milliseconds span, const interrupt::Switch& st
 
 // Of what this watch finds, and nobody else.
 bool ours(Kind kind) {
-  return kind == Kind::Recovery || kind == Kind::Repository || kind == Kind::Certificate || kind == Kind::Audit;
+  return kind == Kind::Recovery || kind == Kind::Repository || kind == Kind::Certificate || kind == Kind::Audit ||
+         kind == Kind::Provider;
 }
 }  // namespace
 
@@ -118,7 +119,18 @@ std::vector<Problem> ProblemWatch::problems() {
                      Kind::Audit,
                      "the audit log contradicts what was written down about it",
                      {"see: aragora audit verify"}});
+  addOutages(found);
   return found;
+}
+
+// One that probes is not well yet: a problem lasts until the circuit is closed.
+void ProblemWatch::addOutages(std::vector<Problem>& found) const {
+  if (!options_.outages) return;
+  for (const auto& outage : options_.outages())
+    found.push_back({"provider:" + outage.provider,
+                     Kind::Provider,
+                     fmt::format("{} is not asked: {}", outage.provider, outage.why),
+                     {"see: aragora providers --probe"}});
 }
 
 // What was found has looked at the backups as they lie there: a switch is told that they are well, never that the

@@ -1,10 +1,11 @@
 // Tells people (common/notify) of what nobody else would: a backup that is late, a place of the backups that cannot be
-// read, a certificate that ends, an audit log that was cut. Looks again and again in a thread of its own, only while
-// somebody is to be told; what it sees twice running counts. What was told is on the disk: a restart tells nothing
-// twice.
+// read, a certificate that ends, an audit log that was cut, a provider that fails. Looks again and again in a thread of
+// its own, only where somebody is to be told; what it sees twice running counts. What was told is on the disk: a
+// restart tells nothing twice.
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -18,12 +19,19 @@
 
 namespace aragora::lifecycle {
 
+// A provider that is not asked for now.
+struct Outage {
+  std::string provider;
+  std::string why;
+};
+
 struct ProblemWatchOptions {
   notify::Options tell;
   drill::StateOptions recovery;
   config::Loaded loaded;
   bool makes_backups = false;  // this daemon, by itself: then it is the one who asks their dead-man switch
   std::chrono::milliseconds interval = std::chrono::minutes(1);
+  std::function<std::vector<Outage>()> outages = nullptr;  // none: nobody knows of any
 };
 
 class ProblemWatch {
@@ -45,6 +53,7 @@ class ProblemWatch {
   std::vector<notify::Problem> problems();
   void pingSwitch(const std::vector<notify::Problem>& found);
   void addRecovery(std::vector<notify::Problem>& found);
+  void addOutages(std::vector<notify::Problem>& found) const;
   void addCertificate(std::vector<notify::Problem>& found) const;
   void report(const std::vector<notify::Problem>& found);
   void settleOthers(const std::vector<notify::Problem>& found);

@@ -154,6 +154,7 @@ class Providers {
   Entries entriesOf(ProvidersOptions options);
   Breaker& breakerOf(config::Provider provider, const ProvidersOptions& options);
   void addFallback(Entries& entries, const ProvidersOptions& options);
+  const std::function<void(const BreakerNews&)> on_breaker_;
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
   std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;  // for good: calls that run outlive a reload
   FallbackCounts fallbacks_;

@@ -14,7 +14,8 @@ std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options)
 }
 }  // namespace
 
-Providers::Providers(ProvidersOptions options) : default_agents_(options.default_agents) {
+Providers::Providers(ProvidersOptions options)
+    : on_breaker_(options.on_breaker), default_agents_(options.default_agents) {
   entries_ = entriesOf(std::move(options));
 }
 
@@ -24,7 +25,7 @@ Breaker& Providers::breakerOf(config::Provider provider, const ProvidersOptions&
     breaker = std::make_unique<Breaker>(
         BreakerOptions{.provider = std::string(config::name(provider)),
                        .rules = provider == config::Provider::OpenRouter ? options.openrouter_breaker : options.breaker,
-                       .on_news = options.on_breaker});
+                       .on_news = on_breaker_});
   return *breaker;
 }
 

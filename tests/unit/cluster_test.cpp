@@ -11,9 +11,9 @@ using cluster::Hint;
 using cluster::HintKind;
 
 TEST(Hint, ComesBackAsItWasTold) {
-  for (const auto& hint :
-       {Hint{HintKind::Event, "01JD0000000000000000000000", 17, 0}, Hint{HintKind::Lists, "", 0, 9},
-        Hint{HintKind::Cancel, "01JD0000000000000000000000", 0, 0}, Hint{HintKind::Minded, "", 0, 9}}) {
+  for (const auto& hint : {Hint{HintKind::Event, "01JD0000000000000000000000", 17, 0}, Hint{HintKind::Lists, "", 0, 9},
+                           Hint{HintKind::Cancel, "01JD0000000000000000000000", 0, 0}, Hint{HintKind::Minded, "", 0, 9},
+                           Hint{HintKind::Breaker, "anthropic:open", 60'000, 0}}) {
     const auto heard = cluster::parse(cluster::encode(hint, "host:12:ab34"));
     ASSERT_TRUE(heard.has_value());
     EXPECT_EQ(heard->instance, "host:12:ab34");

@@ -695,7 +695,6 @@ struct Pair {
 };
 
 TEST(Fallback, AsksTheOtherForAModelOfTheSameFamilyAndSaysWhoAnswered) {
-  using Kind = FailureKind;
   for (const auto kind : {Kind::Credential, Kind::Money, Kind::Rejected, Kind::Server, Kind::Timeout, Kind::Unreachable,
                           Kind::Throttled, Kind::Cut, Kind::Malformed}) {
     Pair pair(kind);
