@@ -24,7 +24,7 @@ from test_metrics import catalogue
 PROMETHEUS = SOURCE / "deploy/prometheus"
 GRAFANA = SOURCE / "deploy/grafana"
 RULES = ("aragora.rules.yml", "recovery.rules.yml", "original-names.rules.yml")
-RUNBOOKS = {"startup", "database", "redis", "provider", "disk-full", "incidents", "rotation", "recovery"}
+RUNBOOKS = {"startup", "database", "redis", "provider", "provider-outage", "disk-full", "incidents", "rotation", "recovery"}
 DAY = 86400
 
 
@@ -88,6 +88,12 @@ CASES = {
     "AragoraDatabaseFailures": ([constant("aragora_db_connected", 0)], [constant("aragora_db_connected", 1), growing("aragora_db_errors_total", 0)]),
     "AragoraAgentErrors": ([growing("aragora_agent_calls_total", 2, agent="openai", status="error"), growing("aragora_agent_calls_total", 8, agent="openai", status="success")],
                            [growing("aragora_agent_calls_total", 1, agent="openai", status="error"), growing("aragora_agent_calls_total", 99, agent="openai", status="success")]),
+    "AragoraCircuitOpen": ([constant("aragora_breaker_state", 2, provider="anthropic")], [constant("aragora_breaker_state", 0, provider="anthropic")]),
+    "AragoraProviderBlocked": ([constant("aragora_breaker_blocked", 1, provider="openai")], [constant("aragora_breaker_blocked", 0, provider="openai")]),
+    "AragoraNoProvider": ([constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 1, provider="openai")],
+                          [constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 0, provider="openai")]),
     "AragoraHealthSlow": slow("/api/health", "GET", ("0.2", "0.25"), "0.2"),
     "AragoraListSlow": slow("/api/debates", "GET", ("0.5", "1.0"), "0.5"),
     "AragoraCreationSlow": slow("/api/debates", "POST", ("2.0", "2.5"), "2.0"),
