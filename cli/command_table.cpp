@@ -8,6 +8,7 @@ std::span<const CommandEntry> commandTable() {
   static constexpr CommandEntry kTable[] = {
       {"serve", "Run the daemon: HTTP API, WebSocket, debates, metrics", declareServe},
       {"reload", "Have the running daemon read its configuration anew, and say what came of it", declareReload},
+      {"providers", "List who can be asked, and how they do; --probe asks each for one token", declareProviders},
       {"validate-env", "Check configuration, backends and machine; all findings at once", declareValidateEnv},
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
       {"verify", "Prove the live data, or look at a running deployment (--url)", declareVerify},

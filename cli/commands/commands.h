@@ -8,6 +8,7 @@ namespace aragora::cli {
 
 void declareServe(CommandLine line);
 void declareReload(CommandLine line);
+void declareProviders(CommandLine line);
 void declareValidateEnv(CommandLine line);
 void declareMigrate(CommandLine line);
 void declareVerify(CommandLine line);
