@@ -22,14 +22,14 @@ std::string fixFor(const config::Config& config, const config::ProviderInfo& inf
       return "its account has no credit, or has reached a limit of spending: see its console";
     case FailureKind::Unreachable:
       return fmt::format("look at {} ({}), the name service, proxies and firewalls", info.base_url,
-                         config.text(info.base_url));
+                         redact(config.text(info.base_url)));
     case FailureKind::Throttled:
       return "it asks for fewer requests: try later, or raise the limit in its console";
     case FailureKind::Request:
       return fmt::format("look at {} ({})", info.model, config.text(info.model));
     case FailureKind::Malformed:
       return fmt::format("look at {} ({}): another kind of server seems to answer there", info.base_url,
-                         config.text(info.base_url));
+                         redact(config.text(info.base_url)));
     default:
       return "see its status page, and try again later";
   }

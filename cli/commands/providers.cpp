@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/commands/commands.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/config/agents.h"
 #include "common/deployment/control_socket.h"
@@ -104,7 +105,7 @@ json::object describe(const Output& out, const config::Config& config, const con
                         {"configured", why_not.empty()},
                         {"why_not", why_not.empty() ? json::value(nullptr) : json::value(why_not)},
                         {"model", config.text(info.model)},
-                        {"base_url", config.text(info.base_url)},
+                        {"base_url", redact(config.text(info.base_url))},
                         {"breaker", breaker != nullptr ? json::value(*breaker) : nullptr},
                         {"probe", nullptr}};
   if (!why_not.empty()) {
@@ -113,8 +114,8 @@ json::object describe(const Output& out, const config::Config& config, const con
   }
   const auto state = breaker != nullptr ? circuitText(*breaker) : fmt::format("daemon {}", told.daemon);
   const bool usable = breaker == nullptr || jsonFlagOr(*breaker, "usable", true);
-  out.marked(usable ? Mark::Info : Mark::Warning,
-             fmt::format("{}: {} at {}; {}", info.name, config.text(info.model), config.text(info.base_url), state));
+  out.marked(usable ? Mark::Info : Mark::Warning, fmt::format("{}: {} at {}; {}", info.name, config.text(info.model),
+                                                              redact(config.text(info.base_url)), state));
   for (const auto& one : probed) {
     if (one.provider != info.name) continue;
     show(out, one);

@@ -162,7 +162,7 @@ class World:
         asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export")}
         asks |= {f"GET {path}": reading() for path in ("/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
         asks |= {f"GET {path}": Ask for path in ("/api/health", "/api/ready", "/healthz", "/api/health/db", "/api/health/redis", "/api/version", "/api/openapi.json", "/api/auth/setup")}
-        asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "api-keys", "users")}
+        asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "breakers", "api-keys", "users")}
         asks |= {
             "GET /metrics": lambda: Ask("metrics_token"),
             "GET /ws": reading(headers=SOCKET),
@@ -202,6 +202,7 @@ class World:
             "GET /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
             "DELETE /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
             "DELETE /api/admin/users/{id}/sessions/{session}": self.of_their_session,
+            "POST /api/admin/breakers/{name}": lambda: Ask("admin", {"action": "reset"}, name="openai"),
             "POST /api/admin/users/{id}/reset": lambda: Ask("admin", id=self.fresh()["id"]),
             "POST /api/admin/users/{id}/unlock": lambda: Ask("admin", id=self.fresh()["id"]),
         }
