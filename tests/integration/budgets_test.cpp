@@ -331,7 +331,7 @@ TEST_P(BudgetsTest, HoldsEveryCapThroughTenThousandStepsAndCrashes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, BudgetsTest, testing::Values(Engine::Sqlite, Engine::Postgres),
-                         [](const auto& info) { return engineName(info); });
+                         engineName);
 
 }  // namespace
 }  // namespace aragora::store
