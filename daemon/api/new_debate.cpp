@@ -104,8 +104,6 @@ void takeDomain(store::Debate& debate, Fields& fields, const std::string& asked)
   const auto domain = ratings::readDomain(asked.empty() ? there : asked);
   constexpr std::string_view kWhat = "must be at most 48 of a-z, 0-9, '-', '_' and '.'";
   if (!domain) return fields.fail(asked.empty() ? "metadata.domain" : "domain", std::string(kWhat));
-  if (!asked.empty() && !there.empty() && ratings::readDomain(there) != domain)
-    return fields.fail("domain", "is another one than metadata.domain");
   if (domain->empty()) return;
   metadata["domain"] = *domain;
   debate.metadata = toJson(metadata);
