@@ -23,6 +23,7 @@ void declareNotify(CommandLine line);
 void declareSupportBundle(CommandLine line);
 void declareKey(CommandLine line);
 void declareUser(CommandLine line);
+void declareRatings(CommandLine line);
 void declareCompletion(CommandLine line);
 void declareVersion(CommandLine line);
 void declareHelp(CommandLine line);

@@ -1,5 +1,7 @@
 #include "common/store/ratings.h"
 
+#include <cmath>
+
 #include "common/base/ids.h"
 #include "common/store/settings.h"
 
@@ -151,12 +153,24 @@ void Ratings::store(database::Database& database) {
     oneAtATime(connection);
     auto counted = before.removed == removedSoFar(connection) ? before : CountedMatches();
     countOn(MatchLog(connection), counted);
-    replaceAll(connection, counted.table);
-    connection.query(
-        "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET value = "
-        "excluded.value, updated_at = excluded.updated_at",
-        {std::string(kRatingRules), std::string(kCurrentRules), nowMicros()});
+    replace(connection, counted.table);
   });
+}
+
+void Ratings::replace(Connection& connection, const Table& table) {
+  replaceAll(connection, table);
+  connection.query(
+      "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET value = "
+      "excluded.value, updated_at = excluded.updated_at",
+      {std::string(kRatingRules), std::string(kCurrentRules), nowMicros()});
+}
+
+bool Ratings::same(const Rating& one, const Rating& other) {
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-6; };
+  return near(one.elo, other.elo) && near(one.glicko.rating, other.glicko.rating) &&
+         near(one.glicko.deviation, other.glicko.deviation) && near(one.glicko.volatility, other.glicko.volatility) &&
+         std::tie(one.wins, one.losses, one.draws, one.matches, one.last_match_at) ==
+             std::tie(other.wins, other.losses, other.draws, other.matches, other.last_match_at);
 }
 
 bool bringRatingsUpToDate(database::Database& database) {

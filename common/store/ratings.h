@@ -42,6 +42,10 @@ class Ratings {
   static std::map<std::string, ratings::Rating> stored(database::Connection& connection);
   // As the log alone gives them.
   static ratings::Table recount(database::Connection& connection);
+  // But for the last digits, which sums lose on their way through a database.
+  static bool same(const ratings::Rating& one, const ratings::Rating& other);
+  // Inside a write transaction under nextPlace(): these and no others are stored, by the rules of today.
+  static void replace(database::Connection& connection, const ratings::Table& table);
   // What is stored becomes what the log gives. Of 100,000 matches most is counted where nobody waits.
   static void store(database::Database& database);
   static bool current(database::Connection& connection);

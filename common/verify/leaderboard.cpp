@@ -19,10 +19,10 @@ std::string differs(const ratings::Rating& stored, const ratings::Rating& counte
       apart(stored.glicko.volatility, counted.glicko.volatility))
     return fmt::format("{:.1f} ± {:.1f} is stored, the match log gives {:.1f} ± {:.1f}", stored.glicko.rating,
                        2 * stored.glicko.deviation, counted.glicko.rating, 2 * counted.glicko.deviation);
-  if (stored.matches != counted.matches || stored.wins != counted.wins || stored.losses != counted.losses ||
-      stored.draws != counted.draws || stored.last_match_at != counted.last_match_at)
-    return fmt::format("{} are stored, the match log gives {}", aragora::counted(stored.matches, "match"),
-                       aragora::counted(counted.matches, "match"));
+  if (!store::Ratings::same(stored, counted))
+    return fmt::format("{} ({} won, {} drawn) are stored, the match log gives {} ({} won, {} drawn)",
+                       aragora::counted(stored.matches, "match"), stored.wins, stored.draws,
+                       aragora::counted(counted.matches, "match"), counted.wins, counted.draws);
   return {};
 }
 

@@ -15,7 +15,7 @@ PASSWORD = "a password that is long enough"
 NOBODY = "nobody-has-this"
 SOCKET = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 TWO = {"agents": ["demo-a", "demo-b"], "rounds": 0}  # by name: nobody else is to be asked
-DEBATE = {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1}
+DEBATE = {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1, "domain": "rockets"}
 
 
 def bearer(token):
@@ -160,7 +160,7 @@ class World:
         debate = lambda **more: lambda: Ask("viewer", id=self.debate, **more)
         reading = lambda **more: lambda: Ask("viewer", **more)
         asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export")}
-        asks |= {f"GET {path}": reading() for path in ("/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
+        asks |= {f"GET {path}": reading() for path in ("/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/leaderboard/movers", "/api/leaderboard/domains", "/api/matches/recent", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
         asks |= {f"GET {path}": Ask for path in ("/api/health", "/api/ready", "/healthz", "/api/health/db", "/api/health/redis", "/api/version", "/api/openapi.json", "/api/auth/setup")}
         asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "breakers", "api-keys", "users")}
         asks |= {
@@ -168,6 +168,9 @@ class World:
             "GET /ws": reading(headers=SOCKET),
             "GET /api/search": reading(query="q=ship"),
             "GET /api/agents/{name}": reading(name="demo-a"),
+            "GET /api/agents/{name}/history": reading(name="demo-a"),
+            "GET /api/leaderboard/domain/{domain}": reading(domain="rockets"),
+            "GET /api/leaderboard/compare": reading(query="agent_a=demo-a&agent_b=demo-b"),
             "GET /api/debates/{id}/export/{format}": debate(format="md"),
             "POST /api/debates": lambda: Ask("member", DEBATE, headers={"Idempotency-Key": secrets.token_hex(8)}),
             "POST /api/debates/batch": lambda: Ask("member", {"items": [{"task": "one", **TWO}, {"question": "two", **TWO}]}),

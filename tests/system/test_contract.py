@@ -262,7 +262,8 @@ class Steps(World):
         for name, operation, make in self.drivers():
             if "404" in operation["responses"]:
                 ask = make()
-                ask.path = {**ask.path, "id": NOBODY, "name": NOBODY}
+                ask.path = {**ask.path, "id": NOBODY, "name": NOBODY, "domain": NOBODY}
+                ask.query = ask.query.replace("agent_b=demo-b", f"agent_b={NOBODY}")
                 self.ask(name, ask, 404)
         self.ask("GET /ws", Ask("viewer"), 426)
         self.ask("GET /ws", Ask(self.keys["write"], headers=SOCKET), 403)
@@ -279,7 +280,7 @@ class Steps(World):
             self.ask("GET /ws", Ask(headers={**SOCKET, "Sec-WebSocket-Protocol": f"aragora, access_token.{token}"}), 101)
         frames = asyncio.run(self.listen())
         schema = self.contract.operation("GET /ws")["responses"]["101"]["x-messages"]
-        kinds = {"connection_info", "authenticated", "subscribed", "unsubscribed", "pong", "warning", "error", "debate_created", "debate_start", "agent_message", "critique", "vote", "consensus", "debate_end"}
+        kinds = {"connection_info", "authenticated", "subscribed", "unsubscribed", "pong", "warning", "error", "debate_created", "debate_start", "agent_message", "critique", "vote", "consensus", "match_recorded", "debate_end"}
         self.assertLessEqual(kinds, {frame["type"] for frame in frames})
         for frame in frames:
             self.assertEqual(self.contract.errors({"$ref": "#/components/schemas/Event"} if "seq" in frame else schema, frame), [], frame)
