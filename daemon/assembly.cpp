@@ -141,7 +141,7 @@ struct Assembly::Parts {
                 certificate_ends,
                 {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}},
                 providers}),
-        reloading(config, std::move(certificate_seen),
+        reloading(loaded, std::move(certificate_seen),
                   {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings}) {
     reloading.noteCertificate(config);

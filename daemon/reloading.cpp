@@ -59,8 +59,12 @@ Reloaded Reloading::reload(const std::function<config::Loaded()>& load, const st
 Reloaded Reloading::apply(config::Loaded fresh, const std::string& actor) {
   Reloaded result;
   config::requireNoProblems(fresh.problems);
+  auto lost = settingsLost(fresh.config);
   deployment::loadGeneratedSecrets(fresh.config);
   result.warnings = requireStartable(fresh, Occasion::Reload, sameCertificate(fresh.config));
+  if (!lost.empty())
+    result.warnings.push_back(
+        fmt::format("{} no longer says anything of {}: was it cut?", config_file_, join(lost, ", ")));
   for (const auto& taker : takers()) taker.take(*this, fresh.config);
   parts_.backups.keepConfiguration(backup::createOptions(fresh.config, parts_.target, parts_.keyring));
   record(actor);
@@ -72,6 +76,30 @@ Reloaded Reloading::apply(config::Loaded fresh, const std::string& actor) {
   if (!result.after_restart.empty())
     log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
   return result;
+}
+
+namespace {
+bool writtenIn(const std::string& file, const config::Config& config, std::string_view name) {
+  return config.isSet(name) && config.origin(name).text.find(file + ":") != std::string::npos;
+}
+}  // namespace
+
+// A file that was cut within a line is refused for that; cut between two lines, or emptied, it is a good file that says
+// less. What is set nowhere any more is named; a file that says nothing is no configuration that anybody wrote.
+std::vector<std::string> Reloading::settingsLost(const config::Config& fresh) const {
+  std::vector<std::string> lost;
+  bool says_something = config_file_.empty();
+  std::size_t said = 0;
+  for (const auto& setting : config::catalogue()) {
+    says_something |= writtenIn(config_file_, fresh, setting.key);
+    if (!writtenIn(config_file_, current_, setting.key)) continue;
+    ++said;
+    if (!fresh.isSet(setting.key)) lost.emplace_back(setting.key);
+  }
+  if (says_something || said == 0) return lost;
+  throw Error(Code::Config,
+              fmt::format("{} says nothing any more, and said {} before", config_file_, counted(said, "setting")),
+              "put the file back; where that is meant: restart");
 }
 
 crypto::CertificateReport Reloading::noteCertificate(const config::Config& from) {

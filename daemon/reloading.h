@@ -53,8 +53,12 @@ struct Reloads {
 class Reloading {
  public:
   // `at_start` outlives it. `certificate`: the fingerprint of what the TLS context was made of.
-  Reloading(const config::Config& at_start, std::string certificate, Reloads parts)
-      : config_(at_start), current_(at_start), certificate_seen_(std::move(certificate)), parts_(parts) {}
+  Reloading(const config::Loaded& at_start, std::string certificate, Reloads parts)
+      : config_(at_start.config),
+        config_file_(at_start.config_file),
+        current_(at_start.config),
+        certificate_seen_(std::move(certificate)),
+        parts_(parts) {}
 
   // `actor` is who asked for it, for the audit log.
   Reloaded reload(const std::function<config::Loaded()>& load, const std::string& actor);
@@ -72,9 +76,11 @@ class Reloading {
   void reloadProviders(const config::Config& fresh);
   void reloadOrigins(const config::Config& fresh);
   void record(const std::string& actor);
+  std::vector<std::string> settingsLost(const config::Config& fresh) const;
   Reloaded apply(config::Loaded fresh, const std::string& actor);
 
   const config::Config& config_;  // as it was at the start
+  std::string config_file_;       // that was read then; empty when there was none
   config::Config current_;        // of the last reload
   std::string certificate_seen_;
   Reloads parts_;

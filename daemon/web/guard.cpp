@@ -94,6 +94,7 @@ class Guard::Exchange : public edge::Exchange {
     request_.request_id = usable ? std::string(given.front()) : newRequestId();
     request_.client_address = request_.peer;
     inside_ = guard.router_.enter(request_.path);
+    request_.base_path = guard.router_.basePath();
   }
 
   // What the head alone decides is answered once it was counted, like everything else: see admitted().
@@ -276,7 +277,7 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   std::function<Response()> answerOf(const Error& error) const {
-    return [this, error] { return errorResponse(error, request_.request_id); };
+    return [this, error] { return refused(error); };
   }
 
   std::string asked() const { return guard_.router_.basePath() + request_.path; }
@@ -377,7 +378,7 @@ class Guard::Exchange : public edge::Exchange {
     return guard_.authenticator_.resolveNow(request_);
   }
 
-  Response refused(const Error& error) const { return errorResponse(error, request_.request_id); }
+  Response refused(const Error& error) const { return errorResponse(error, request_.request_id, request_.base_path); }
 
   // The dispatcher's catch-all.
   Response handle() {
@@ -386,7 +387,8 @@ class Guard::Exchange : public edge::Exchange {
       return route_->handler(request_);
     } catch (...) {
       return currentErrorResponse(request_.request_id,
-                                  fmt::format("{} {}", request_.method, printable(request_.path, 200)));
+                                  fmt::format("{} {}", request_.method, printable(request_.path, 200)),
+                                  request_.base_path);
     }
   }
 
