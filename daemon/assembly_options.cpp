@@ -3,6 +3,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/deployment/deployment.h"
+#include "common/net/header_lines.h"
 #include "common/storage/location.h"
 #include "common/systemd/service_manager.h"
 
@@ -183,12 +184,48 @@ accounts::AccountsOptions accountsOptions(const config::Config& config) {
           std::chrono::hours(24 * config.integer(key::kRefreshDays)), config.secret(key::kJwtPrevious)};
 }
 
+namespace {
+std::vector<std::pair<std::string, Secret>> headersOf(const config::Config& config, std::string_view setting) {
+  auto lines = net::parseHeaderLines(config.secret(setting).reveal());
+  if (!lines.problem.empty())
+    throw Error(Code::Config, fmt::format("{}: {}", config.variable(setting), lines.problem), "see aragora.toml(5)");
+  std::vector<std::pair<std::string, Secret>> headers;
+  for (auto& [name, value] : lines.fields) headers.emplace_back(std::move(name), Secret(std::move(value)));
+  return headers;
+}
+
+// What one vendor has and the others have not.
+void addVendorsOwn(const config::Config& config, providers::ProvidersOptions::Remote& remote) {
+  if (remote.provider == config::Provider::Anthropic) {
+    remote.bearer = config.secret(key::kAnthropicToken);
+    remote.version = config.text(key::kAnthropicVersion);
+    remote.headers = headersOf(config, key::kAnthropicHeaders);
+  } else if (remote.provider == config::Provider::OpenAi) {
+    remote.headers = headersOf(config, key::kOpenAiHeaders);
+    remote.organization = config.text(key::kOpenAiOrganization);
+    remote.project = config.text(key::kOpenAiProject);
+  } else if (remote.provider == config::Provider::OpenRouter) {
+    remote.referer = config.text(key::kOpenRouterReferer);
+    remote.title = config.text(key::kOpenRouterTitle);
+  }
+}
+}  // namespace
+
+std::shared_ptr<const models::Catalogue> modelsOf(const config::Config& config) {
+  std::vector<config::Problem> problems;
+  auto models = std::make_shared<const models::Catalogue>(models::Catalogue::load(config, problems));
+  config::requireNoProblems(problems);
+  return models;
+}
+
 providers::ProvidersOptions providersOptions(const config::Config& config) {
   providers::ProvidersOptions options;
   for (const auto& info : config::networkProviders())
     options.remotes.push_back({info.provider, config.text(info.base_url), config.text(info.model),
                                config.secret(info.api_key), config::whyNotAsked(config, info.provider),
                                config.isSet(key::kFallback) || !config.isSet(info.base_url)});
+  for (auto& remote : options.remotes) addVendorsOwn(config, remote);
+  options.models = modelsOf(config);
   options.why_no_demo = config::whyNotAsked(config, config::Provider::Demo);
   const auto seconds = [&](std::string_view name) { return std::chrono::seconds(config.integer(name)); };
   options.times = {seconds(key::kCallTimeout), seconds(key::kConnectTimeout), seconds(key::kFirstByteTimeout),
@@ -218,6 +255,7 @@ providers::ProvidersOptions withKeysOf(const config::Config& now, const config::
   const auto fresh = providersOptions(now);
   for (std::size_t i = 0; i < options.remotes.size(); ++i) {
     options.remotes[i].api_key = fresh.remotes[i].api_key;
+    options.remotes[i].bearer = fresh.remotes[i].bearer;
     options.remotes[i].why_not = fresh.remotes[i].why_not;
   }
   return options;
@@ -227,7 +265,8 @@ api::Options apiOptions(const config::Config& config) {
   return {.logins_per_minute = config.integer(key::kLoginRate),
           .max_rounds = config.integer(key::kMaxRounds),
           .registration = config.isSet(key::kRegistration) ? config.flag(key::kRegistration) : !config.production(),
-          .quota = {config.integer(key::kDebatesPerDay), config.integer(key::kDebatesAtOnce)}};
+          .quota = {config.integer(key::kDebatesPerDay), config.integer(key::kDebatesAtOnce)},
+          .models_allowed = config.list(key::kModelsAllowed)};
 }
 
 }  // namespace aragora::daemon

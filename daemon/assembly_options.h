@@ -43,6 +43,8 @@ lifecycle::ProberOptions proberOptions(const config::Config& config, std::functi
 cluster::SistersOptions sistersOptions(const config::Config& config, const std::string& instance,
                                        const std::string& identity);
 accounts::AccountsOptions accountsOptions(const config::Config& config);
+// Those built in and the operator's. Throws Error(Config) when there is something wrong with these.
+std::shared_ptr<const models::Catalogue> modelsOf(const config::Config& config);
 providers::ProvidersOptions providersOptions(const config::Config& config);
 // The keys as they are now, the rest as it was at the start.
 providers::ProvidersOptions withKeysOf(const config::Config& now, const config::Config& at_start);

@@ -29,7 +29,8 @@ const std::vector<Reloading::Taker>& Reloading::takers() {
        [](Reloading& self, const config::Config& config) { self.reloadOrigins(config); }},
       {{key::kJwtSecret, key::kJwtPrevious, key::kApiToken, key::kMetricsToken},
        [](Reloading& self, const config::Config& config) { self.reloadTokens(config); }},
-      {{key::kDefaultAgents, key::kAnthropicKey, key::kOpenAiKey, key::kOpenRouterKey},
+      {{key::kDefaultAgents, key::kAnthropicKey, key::kAnthropicToken, key::kOpenAiKey, key::kGeminiKey, key::kLocalKey,
+        key::kOpenRouterKey},
        [](Reloading& self, const config::Config& config) { self.reloadProviders(config); }},
       {{key::kWebhookUrl, key::kWebhookKey, key::kEmailTo, key::kEmailFrom, key::kSmtpHost, key::kSmtpPort,
         key::kSmtpTls, key::kSmtpUser, key::kSmtpPassword, key::kBackupPing, key::kDrillPing, key::kNotifyInterval,
@@ -140,8 +141,9 @@ void Reloading::reloadTokens(const config::Config& fresh) {
 
 void Reloading::reloadProviders(const config::Config& fresh) {
   const auto changed = [&](std::string_view name) { return differs(name, current_, fresh); };
-  if (changed(key::kAnthropicKey) || changed(key::kOpenAiKey) || changed(key::kOpenRouterKey))
-    parts_.providers.reload(withKeysOf(fresh, config_));
+  constexpr std::string_view kKeys[] = {key::kAnthropicKey, key::kAnthropicToken, key::kOpenAiKey,
+                                        key::kGeminiKey,    key::kLocalKey,       key::kOpenRouterKey};
+  if (std::any_of(std::begin(kKeys), std::end(kKeys), changed)) parts_.providers.reload(withKeysOf(fresh, config_));
   parts_.providers.forgetBlocked();
   parts_.providers.setDefaultAgents(config::defaultAgents(fresh));
 }

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/names.h"
 #include "common/base/text.h"
+#include "common/net/url.h"
 
 namespace aragora::config {
 
@@ -28,6 +29,15 @@ const ProviderInfo& infoOf(Provider provider) {
                                    [&](const ProviderInfo& info) { return info.provider == provider; });
   ARAGORA_CHECK(found != std::end(kProviders));
   return *found;
+}
+
+// Keys and questions do not cross a network where all can read them, unless the operator says so.
+std::string inClear(const Config& config, const ProviderInfo& info) {
+  if (config.flag(key::kPlainHttp)) return {};
+  const auto url = net::Url::parse(config.text(info.base_url));
+  if (!url || url->scheme != "http" || loopbackHost(url->host)) return {};
+  return fmt::format("{} is http:// to another machine; use https://, or set {}", config.variable(info.base_url),
+                     key::kPlainHttp);
 }
 
 // "anthropic", "anthropic-ROLE", "anthropic:MODEL".
@@ -84,6 +94,7 @@ std::string whyNotAsked(const Config& config, Provider provider) {
   if (provider == Provider::Demo)
     return demoOn(config) ? "" : fmt::format("demo agents do not answer here ({} is off)", key::kDemo);
   const auto& info = infoOf(provider);
+  if (auto clear = inClear(config, info); !clear.empty()) return clear;
   if (provider == Provider::Local)
     return config.isSet(info.base_url) ? "" : fmt::format("{} is not configured", info.base_url);
   const bool own_server = provider == Provider::OpenAi && config.isSet(info.base_url);  // may need no key

@@ -1,6 +1,7 @@
 #include "daemon/wire/debates.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/wire/events.h"
@@ -56,8 +57,10 @@ namespace {
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
+  auto draft = parseDebate(request.jsonBody(), services);
+  requireAllowedModels(draft.agents, request, services);
   auto created = services.debating.create(
-      parseDebate(request.jsonBody(), services), callerOf(request, services),
+      std::move(draft), callerOf(request, services),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);
   web::Response response;
   response.body = std::move(created.answer);

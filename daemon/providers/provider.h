@@ -15,6 +15,7 @@
 #include "common/base/json.h"
 #include "common/base/reloadable.h"
 #include "common/config/agents.h"
+#include "common/models/catalogue.h"
 #include "common/net/http_client.h"
 #include "common/store/states.h"
 #include "daemon/providers/breaker.h"
@@ -92,6 +93,13 @@ struct ProvidersOptions {
     Secret api_key{};
     std::string why_not{};   // it cannot be asked here; empty: it can
     bool falls_back = true;  // to OpenRouter, for any model; otherwise for those of fallback_models only
+    Secret bearer{};         // Anthropic's: a token, also instead of the key
+    std::string version{};   // of Anthropic's API
+    std::vector<std::pair<std::string, Secret>> headers{};  // the operator's
+    std::string organization{};                             // OpenAI's
+    std::string project{};
+    std::string referer{};  // OpenRouter's
+    std::string title{};
   };
   std::vector<Remote> remotes{};
   std::string why_no_demo{};
@@ -103,6 +111,8 @@ struct ProvidersOptions {
   bool fallback = true;                                          // to OpenRouter, where it can be asked
   std::map<std::string, std::string> fallback_models{};          // by model; others: the same under OpenRouter's name
   std::int64_t max_output_tokens = 8192;
+  std::shared_ptr<const models::Catalogue>
+      models{};                               // shared by what was made before a reload and after; null: built in
   std::vector<std::string> default_agents{};  // config::defaultAgents
 };
 

@@ -5,12 +5,36 @@
 namespace aragora::providers {
 
 namespace {
-std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options) {
-  if (provider == config::Provider::Anthropic) return makeAnthropicCodec(std::move(options));
-  if (provider == config::Provider::OpenRouter) return makeOpenRouterCodec(std::move(options));
-  if (provider == config::Provider::Gemini) return makeGeminiCodec(std::move(options));
-  if (provider == config::Provider::Local) return makeLocalCodec(std::move(options));
-  return makeOpenAiCodec(std::move(options));
+// Of OpenAI itself, also in a region.
+bool vendorsOwn(const std::string& base_url) {
+  const auto url = net::Url::parse(base_url);
+  return url && (url->host == "api.openai.com" || endsWith(url->host, ".api.openai.com"));
+}
+
+std::unique_ptr<Codec> codecFor(const ProvidersOptions::Remote& remote, const ProvidersOptions& all) {
+  CodecOptions options{.api_key = remote.api_key,
+                       .max_output_tokens = all.max_output_tokens,
+                       .bearer = remote.bearer,
+                       .headers = remote.headers,
+                       .organization = remote.organization,
+                       .project = remote.project,
+                       .referer = remote.referer,
+                       .title = remote.title,
+                       .vendors_own = vendorsOwn(remote.base_url),
+                       .models = all.models};
+  if (!remote.version.empty()) options.version = remote.version;
+  switch (remote.provider) {
+    case config::Provider::Anthropic:
+      return makeAnthropicCodec(std::move(options));
+    case config::Provider::OpenRouter:
+      return makeOpenRouterCodec(std::move(options));
+    case config::Provider::Gemini:
+      return makeGeminiCodec(std::move(options));
+    case config::Provider::Local:
+      return makeLocalCodec(std::move(options));
+    default:
+      return makeOpenAiCodec(std::move(options));
+  }
 }
 }  // namespace
 
@@ -34,14 +58,13 @@ Providers::Entries Providers::entriesOf(ProvidersOptions options) {
   for (auto& remote : options.remotes) {
     Entry entry{nullptr, remote.model, remote.why_not};
     if (entry.why.empty())
-      entry.provider =
-          makeRemoteProvider({.name = std::string(config::name(remote.provider)),
-                              .base_url = remote.base_url,
-                              .default_model = entry.model,
-                              .times = options.times,
-                              .retry = {.tries = options.retries + 1},
-                              .breaker = &breakerOf(remote.provider, options)},
-                             codecFor(remote.provider, {remote.api_key, options.max_output_tokens}), client_);
+      entry.provider = makeRemoteProvider({.name = std::string(config::name(remote.provider)),
+                                           .base_url = remote.base_url,
+                                           .default_model = entry.model,
+                                           .times = options.times,
+                                           .retry = {.tries = options.retries + 1},
+                                           .breaker = &breakerOf(remote.provider, options)},
+                                          codecFor(remote, options), client_);
     entries.emplace(remote.provider, std::move(entry));
   }
   if (options.fallback) addFallback(entries, options);

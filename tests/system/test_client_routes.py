@@ -213,8 +213,8 @@ class Routes:
         one = self.get("/api/agents/demo-a")
         self.assertEqual((one["name"], one["available"], one["elo"]), ("demo-a", True, rated["demo-a"]["elo"]))
         self.assertIn("nobody speaks for it", self.get("/api/agents/nobody", 404)["error"])
-        self.assertIn("needs the provider Google", self.get("/api/agents/gemini", 404)["error"])
-        for agent, provider in (("gemini", "Google"), ("grok-4", "xAI"), ("claude", "ANTHROPIC_API_KEY"), ("anthropic-api", "ANTHROPIC_API_KEY")):
+        self.assertIn("needs the provider xAI", self.get("/api/agents/grok", 404)["error"])
+        for agent, provider in (("gemini", "GEMINI_API_KEY"), ("grok-4", "xAI"), ("claude", "ANTHROPIC_API_KEY"), ("anthropic-api", "ANTHROPIC_API_KEY")):
             status, body = self.daemon.post("/api/debates", {"task": "x", "agents": [agent, "demo-a"]})[:2]
             self.assertEqual(status, 400)
             self.assertIn(provider, body["error"])

@@ -128,10 +128,10 @@ TEST(Codec, AsksAnthropicAsItWants) {
                 "expected"));
   EXPECT_TRUE(has(request, "x-api-key", "key"));
   EXPECT_FALSE(names(request, "authorization"));
-  EXPECT_TRUE(has(request, "anthropic-version", "2023-06-01"));
-  const auto token = makeAnthropicCodec({.bearer = Secret("token"), .version = "2026-10-21"})->request(prompt);
+  EXPECT_TRUE(has(request, "anthropic-version", "2026-10-21"));
+  const auto token = makeAnthropicCodec({.bearer = Secret("token"), .version = "2023-06-01"})->request(prompt);
   EXPECT_TRUE(has(token, "authorization", "Bearer token"));
-  EXPECT_TRUE(has(token, "anthropic-version", "2026-10-21"));
+  EXPECT_TRUE(has(token, "anthropic-version", "2023-06-01"));
   EXPECT_FALSE(names(token, "x-api-key"));
 }
 
@@ -176,12 +176,12 @@ TEST(Codec, AsksForNoMoreThanTheModelMakesAndForAShapeWhereOneIsFollowed) {
   EXPECT_EQ(limit(100'000, "unknown"), 100'000);
   EXPECT_EQ(limit(0, "unknown"), 8192);
   std::vector<config::Problem> problems;
-  const auto models = models::Catalogue::parse(
+  const auto models = std::make_shared<const models::Catalogue>(models::Catalogue::parse(
       "[[model]]\nprovider = \"local\"\nid = \"old\"\nfamily = \"f\"\neffective_from = \"2020-01-01\"\ninput = 0\n"
       "output = 0\nsupports = []\nsource = \"s\"\nchecked_on = \"2026-11-28\"\n",
-      "m.toml", problems);
+      "m.toml", problems));
   ASSERT_TRUE(problems.empty());
-  const auto codec = makeLocalCodec({.models = &models});
+  const auto codec = makeLocalCodec({.models = models});
   EXPECT_FALSE(bodyOf(codec->request({.model = "old", .shape = kBallot})).contains("response_format"));
   EXPECT_TRUE(bodyOf(codec->request({.model = "new", .shape = kBallot})).contains("response_format"));
 }

@@ -135,7 +135,8 @@ class Anthropic : public Codec {
     WireRequest request{"/v1/messages",
                         {{"anthropic-version", options_.version},
                          {"content-type", "application/json"},
-                         {"accept", prompt.stream ? "text/event-stream" : "application/json"}},
+                         {"accept", prompt.stream ? "text/event-stream" : "application/json"},
+                         {"accept-encoding", "identity"}},
                         toJson(body)};
     if (!options_.api_key.empty()) request.headers.emplace_back("x-api-key", options_.api_key.reveal());
     if (!options_.bearer.empty()) request.headers.emplace_back("authorization", "Bearer " + options_.bearer.reveal());

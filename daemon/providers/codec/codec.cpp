@@ -17,6 +17,11 @@ std::string word(std::string_view text) {
       });
   return plain ? std::string(text) : std::string();
 }
+
+std::optional<models::Model> modelOf(const Prompt& prompt, const CodecOptions& options, std::string_view provider) {
+  const auto& known = options.models ? *options.models : models::Catalogue::builtIn();
+  return known.find(provider, prompt.model, nowMicros());
+}
 }  // namespace
 
 json::object objectOf(std::string_view text) {
@@ -38,13 +43,13 @@ std::int64_t tokensOr(const json::object& object, std::string_view key, std::int
 
 std::int64_t mostTokens(const Prompt& prompt, const CodecOptions& options, std::string_view provider) {
   const auto wanted = prompt.max_output_tokens > 0 ? prompt.max_output_tokens : options.max_output_tokens;
-  const auto model = options.models->find(provider, prompt.model, nowMicros());
+  const auto model = modelOf(prompt, options, provider);
   return model && model->max_output > 0 ? std::min(wanted, model->max_output) : wanted;
 }
 
 bool followsShape(const Prompt& prompt, const CodecOptions& options, std::string_view provider) {
   if (!prompt.shape) return false;
-  const auto model = options.models->find(provider, prompt.model, nowMicros());
+  const auto model = modelOf(prompt, options, provider);
   return !model || model->supports.json_schema;
 }
 

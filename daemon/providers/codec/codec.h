@@ -60,14 +60,14 @@ struct CodecOptions {
   Secret api_key;
   std::int64_t max_output_tokens = 8192;
   Secret bearer{};                                        // Anthropic: a token, also instead of the key
-  std::string version{"2023-06-01"};                      // of Anthropic's API
+  std::string version{"2026-10-21"};                      // of Anthropic's API
   std::vector<std::pair<std::string, Secret>> headers{};  // the operator's, in place of ours of the same name
   std::string organization{};                             // OpenAI: who is billed
   std::string project{};
   std::string referer{};  // OpenRouter: whom its statistics name
   std::string title{"Aragora"};
   bool vendors_own = false;  // OpenAI's own endpoint, which takes fields that compatible ones may not know
-  const models::Catalogue* models = &models::Catalogue::builtIn();  // outlives the codec
+  std::shared_ptr<const models::Catalogue> models{};  // shared with others who look there; null: built in
 };
 std::unique_ptr<Codec> makeAnthropicCodec(CodecOptions options);
 std::unique_ptr<Codec> makeOpenAiCodec(CodecOptions options);

@@ -144,6 +144,7 @@ class OpenAi : public Codec {
            json::object{{"name", prompt.shape->name}, {"strict", true}, {"schema", prompt.shape->schema}}}};
     WireRequest request{"/chat/completions", {{"Content-Type", "application/json"}}, toJson(body)};
     request.headers.emplace_back("Accept", prompt.stream ? "text/event-stream" : "application/json");
+    request.headers.emplace_back("Accept-Encoding", "identity");
     // A server of one's own may need no key.
     if (!options_.api_key.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.api_key.reveal());
     addVendorsHeaders(request);

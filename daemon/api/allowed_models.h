@@ -1,0 +1,14 @@
+// Which models an account may ask. Any thread.
+#pragma once
+
+#include "daemon/api/api.h"
+#include "daemon/web/request.h"
+
+namespace aragora::api {
+
+// Throws Error(Forbidden) that names each agent whose model `models.allowed` does not have. Administrators and the
+// deployment itself may ask any.
+void requireAllowedModels(const std::vector<std::string>& agents, const web::Request& request,
+                          const Services& services);
+
+}  // namespace aragora::api
