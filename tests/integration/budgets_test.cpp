@@ -164,7 +164,7 @@ TEST_P(BudgetsTest, KeepsWhatIsReservedForCallsOfAnInstanceThatIsGone) {
   debates.giveUpIntents(taken);
   EXPECT_EQ(this->debate(debate.id).unknown, 70);
   EXPECT_EQ(debates.calls(debate.id)[0].cost, 70);
-  EXPECT_EQ(refusalOf([&] { intend(lease, "c", 10); }), "conflict") << "the lease is gone";
+  EXPECT_EQ(refusalOf([&] { intend(lease, "c", 10); }), "CONFLICT") << "the lease is gone";
   EXPECT_EQ(this->debate(debate.id).used(), 70);
   first.state = CallState::Done;
   debates.recordResult(first, Charge{ChargeState::Settled, 20});  // the old instance lives, and comes late
