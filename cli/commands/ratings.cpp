@@ -171,13 +171,19 @@ int recompute(Context& context, const Options& options) {
   requireSchema(context);
   const auto database = database::openDatabase(target);
   const auto repair =
-      options.dry_run ? store::inspectRatings(*database)
-                      : store::repairRatings(*database, [&](database::Connection& connection, const auto& found) {
-                          audit::append(connection, context.keyring(),
-                                        {operatorName(), "ratings.recompute", "ratings", "success", {}, {},
-                                         {{"matches", found.changed.size() + found.restored.size() + found.removed.size()},
-                                          {"ratings", found.ratings.size()}}});
-                        });
+      options.dry_run
+          ? store::inspectRatings(*database)
+          : store::repairRatings(*database, [&](database::Connection& connection, const auto& found) {
+              audit::append(connection, context.keyring(),
+                            {operatorName(),
+                             "ratings.recompute",
+                             "ratings",
+                             "success",
+                             {},
+                             {},
+                             {{"matches", found.changed.size() + found.restored.size() + found.removed.size()},
+                              {"ratings", found.ratings.size()}}});
+            });
   auto document = sayRepair(out, repair, !options.dry_run);
   const CrossCheck check(*database);
   document["bradley_terry"] = check.describe(out);
@@ -206,9 +212,8 @@ void declareRatings(CommandLine line) {
   line.subcommand("recompute", "Make matches and ratings what the events of debates say, and check them another way")
       .flag("--dry-run", options->dry_run, "Say what would change, and change nothing")
       .run([options](Context& context) { return recompute(context, *options); });
-  line.run([](Context&) -> int {
-    throw Error(Code::Usage, "ratings needs a subcommand", "try: aragora ratings list");
-  });
+  line.run(
+      [](Context&) -> int { throw Error(Code::Usage, "ratings needs a subcommand", "try: aragora ratings list"); });
 }
 
 }  // namespace aragora::cli

@@ -1,6 +1,6 @@
-// Bradley-Terry (R. Bradley, M. Terry, 1952): strengths by which all games together are likeliest, whatever their order.
-// It looks at the log in a way that has nothing in common with how ratings are kept, and so is a check of them. A draw
-// is half a win of each. Pure, any thread; a question of the size of players², some thousand of them at most.
+// Bradley-Terry (R. Bradley, M. Terry, 1952): strengths by which all games together are likeliest, whatever their
+// order. It looks at the log in a way that has nothing in common with how ratings are kept, and so is a check of them.
+// A draw is half a win of each. Pure, any thread; a question of the size of players², some thousand of them at most.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace aragora::ratings {
 // games[a][b]: how much a won against b. Square.
 using Wins = std::vector<std::vector<double>>;
 
-// On the scale of Elo, mean 1000. `prior` is draws that each player is taken to have had against one average player: what
-// keeps those apart finite who never met, or never lost. Zero asks for the likeliest alone, which must exist then.
+// On the scale of Elo, mean 1000. `prior` is draws that each player is taken to have had against one average player:
+// what keeps those apart finite who never met, or never lost. Zero asks for the likeliest alone, which must exist then.
 std::vector<double> bradleyTerry(const Wins& wins, double prior);
 
 struct Interval {

@@ -1,6 +1,6 @@
 // Elo for a game of several (A. Elo, The Rating of Chessplayers, 1978; logistic curve, base 10, 400 points): each pair
-// is a game with K / (seats - 1), so that a debate of many moves a rating no further than one of two, and the sum of all
-// changes is zero. Pure, any thread.
+// is a game with K / (seats - 1), so that a debate of many moves a rating no further than one of two, and the sum of
+// all changes is zero. Pure, any thread.
 #pragma once
 
 #include "common/ratings/games.h"

@@ -63,8 +63,7 @@ struct Sums {
 Glicko after(const Glicko& before, const Sums& sums, double constant) {
   const double deviation = before.deviation / kScale;
   const double variance = 1 / sums.information;
-  const double volatility =
-      volatilityAfter(before.volatility, deviation, variance * sums.surprise, variance, constant);
+  const double volatility = volatilityAfter(before.volatility, deviation, variance * sums.surprise, variance, constant);
   const double idle = std::sqrt(square(deviation) + square(volatility));
   const double next = 1 / std::sqrt(1 / square(idle) + 1 / variance);
   return {before.rating + kScale * square(next) * sums.surprise, std::min(kScale * next, kMostDeviation), volatility};

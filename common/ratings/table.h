@@ -12,7 +12,7 @@
 namespace aragora::ratings {
 
 struct Rating {
-  std::string name;  // identityOf()
+  std::string name;     // identityOf()
   std::string agent{};  // under which it was asked for last
   std::string provider{};
   std::string model{};

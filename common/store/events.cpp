@@ -8,9 +8,8 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 // In the order of EventBody.
 constexpr std::array<std::string_view, std::variant_size_v<EventBody> - 1> kNames = {
-    "debate_created", "debate_start", "round_start", "agent_message", "critique",   "agent_error",
-    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end", "audience_message",
-    "match_recorded"};
+    "debate_created", "debate_start", "round_start", "agent_message", "critique",         "agent_error",   "round_end",
+    "vote",           "synthesis",    "consensus",   "debate_end",    "audience_message", "match_recorded"};
 
 json::array toArray(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
 

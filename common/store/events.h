@@ -98,8 +98,9 @@ struct OtherEvent {
   json::value payload;
 };
 
-using EventBody = std::variant<DebateCreated, DebateStarted, RoundStarted, AgentMessage, Critique, AgentError,
-                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, MatchRecorded, OtherEvent>;
+using EventBody =
+    std::variant<DebateCreated, DebateStarted, RoundStarted, AgentMessage, Critique, AgentError, RoundEnded, Vote,
+                 Synthesis, Consensus, DebateEnded, AudienceMessage, MatchRecorded, OtherEvent>;
 
 struct NewEvent {
   std::int64_t round = 0;

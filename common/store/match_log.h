@@ -1,8 +1,8 @@
-// The log of matches, which nobody changes: what ratings are made of. A match is recorded later than those before it, so
-// that none appears behind the back of whoever walks along it. Since there are records (migration 11) a match has the
-// seats, the models that spoke and the votes, as the event match_recorded of its debate has them; one of before has the
-// names of agents and how many votes each had, and counts for the models that answered for them, as far as the calls of
-// the debate are still there to say so, and for the names otherwise.
+// The log of matches, which nobody changes: what ratings are made of. A match is recorded later than those before it,
+// so that none appears behind the back of whoever walks along it. Since there are records (migration 11) a match has
+// the seats, the models that spoke and the votes, as the event match_recorded of its debate has them; one of before has
+// the names of agents and how many votes each had, and counts for the models that answered for them, as far as the
+// calls of the debate are still there to say so, and for the names otherwise.
 #pragma once
 
 #include "common/base/clock.h"

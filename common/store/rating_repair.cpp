@@ -54,8 +54,9 @@ Log logOf(database::Database& database) {
   std::string last;
   std::int64_t seq = 0;
   while (true) {
-    const auto rows = database.query(
-        fmt::format("{} AND (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3", kEvents), {last, seq, kBatch});
+    const auto rows =
+        database.query(fmt::format("{} AND (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3", kEvents),
+                       {last, seq, kBatch});
     for (const auto& row : rows) take(log, row.text(0), row.text(1), row.integer(2), row.text(3));
     if (rows.size() < static_cast<std::size_t>(kBatch)) return log;
     last = rows.back().text(0);
@@ -64,8 +65,7 @@ Log logOf(database::Database& database) {
 }
 
 void addOne(Connection& connection, Log& log, const std::string& debate_id) {
-  for (const auto& row :
-       connection.query(fmt::format("{} AND debate_id = $1 ORDER BY seq", kEvents), {debate_id}))
+  for (const auto& row : connection.query(fmt::format("{} AND debate_id = $1 ORDER BY seq", kEvents), {debate_id}))
     take(log, row.text(0), row.text(1), row.integer(2), row.text(3));
 }
 
@@ -89,8 +89,7 @@ bool holds(const database::Row& row, const Expected& expected) {
 
 class Repairing {
  public:
-  Repairing(Connection& connection, Log log, bool mend)
-      : connection_(connection), log_(std::move(log)), mend_(mend) {}
+  Repairing(Connection& connection, Log log, bool mend) : connection_(connection), log_(std::move(log)), mend_(mend) {}
 
   RatingRepair run() {
     lookAtMatches();
@@ -172,12 +171,11 @@ class Repairing {
     for (const auto& name : names) {
       const auto before = stored.find(name);
       const auto after = counted.ratings().find(name);
-      const bool same = before != stored.end() && after != counted.ratings().end() &&
-                        Ratings::same(before->second, after->second);
+      const bool same =
+          before != stored.end() && after != counted.ratings().end() && Ratings::same(before->second, after->second);
       if (!same)
-        repair_.ratings.push_back(
-            {name, before == stored.end() ? std::nullopt : std::optional(before->second.elo),
-             after == counted.ratings().end() ? std::nullopt : std::optional(after->second.elo)});
+        repair_.ratings.push_back({name, before == stored.end() ? std::nullopt : std::optional(before->second.elo),
+                                   after == counted.ratings().end() ? std::nullopt : std::optional(after->second.elo)});
     }
     if (mend_) Ratings::replace(connection_, counted);
   }
@@ -191,8 +189,7 @@ class Repairing {
 
 RatingRepair inspectRatings(database::Database& database) {
   auto log = logOf(database);
-  return database.reading(
-      [&](Connection& connection) { return Repairing(connection, log, false).run(); });
+  return database.reading([&](Connection& connection) { return Repairing(connection, log, false).run(); });
 }
 
 RatingRepair repairRatings(database::Database& database,

@@ -1,5 +1,5 @@
-// Makes the log of matches what the events of debates say, and the ratings what the log says. Events are the truth here:
-// whether they hold, `verify` says, with the key that this does without.
+// Makes the log of matches what the events of debates say, and the ratings what the log says. Events are the truth
+// here: whether they hold, `verify` says, with the key that this does without.
 #pragma once
 
 #include "common/store/ratings.h"

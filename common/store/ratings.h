@@ -1,6 +1,7 @@
-// The ratings as they stand in the database: what the log of matches makes of those who played (common/ratings). A match
-// is counted in the transaction that ends its debate; a debate that is deleted was never played. Everything here runs in
-// a write transaction of the caller's or makes one; matches are counted one at a time, whoever counts. Thread-safe.
+// The ratings as they stand in the database: what the log of matches makes of those who played (common/ratings). A
+// match is counted in the transaction that ends its debate; a debate that is deleted was never played. Everything here
+// runs in a write transaction of the caller's or makes one; matches are counted one at a time, whoever counts.
+// Thread-safe.
 #pragma once
 
 #include "common/database/database.h"

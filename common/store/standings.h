@@ -1,8 +1,8 @@
-// What pages show of ratings: tables, overall and by domain, histories and encounters. All of it is counted from the log
-// of matches and kept, so that every page says the same; each question first takes in what was recorded since, by any
-// instance, and counts anew when a debate was deleted. Nothing that is stored is believed but the log. The first question
-// walks the whole log, others wait for it meanwhile. Memory: 500 matches of each who is rated, at most 1000 domains.
-// Thread-safe; a database that cannot be asked is an Error.
+// What pages show of ratings: tables, overall and by domain, histories and encounters. All of it is counted from the
+// log of matches and kept, so that every page says the same; each question first takes in what was recorded since, by
+// any instance, and counts anew when a debate was deleted. Nothing that is stored is believed but the log. The first
+// question walks the whole log, others wait for it meanwhile. Memory: 500 matches of each who is rated, at most 1000
+// domains. Thread-safe; a database that cannot be asked is an Error.
 #pragma once
 
 #include <deque>
@@ -21,7 +21,7 @@ class Standings {
   enum class Order { Rank, Elo, Matches, Wins, WinRate, Name };
   static std::optional<Order> parseOrder(std::string_view name);
   struct Query {
-    std::string domain;  // empty: all of them
+    std::string domain{};  // empty: all of them
     std::int64_t min_matches = 0;
     std::int64_t limit = 20;
     std::int64_t offset = 0;

@@ -32,9 +32,9 @@ web::Response agent(const web::Request& request, const Services& services) {
   const auto& name = request.parameters.at("name");
   std::string why;
   const auto seat = services.providers.find(name, why);
-  auto rated = seat ? services.standings.history(
-                          ratings::identityOf(name, std::string(seat->provider->name()), seat->model), 0)
-                    : std::nullopt;
+  auto rated =
+      seat ? services.standings.history(ratings::identityOf(name, std::string(seat->provider->name()), seat->model), 0)
+           : std::nullopt;
   if (!rated) rated = services.standings.history(name, 0);
   if (!seat && !rated)
     throw Error(Code::NotFound, fmt::format("no agent '{}': {}", printable(name, 60), why), "see /api/agents");

@@ -1,5 +1,5 @@
-// Who is better: tables, histories and encounters, all of them from store::Standings, so that no page says otherwise than
-// another.
+// Who is better: tables, histories and encounters, all of them from store::Standings, so that no page says otherwise
+// than another.
 #include "common/base/text.h"
 #include "daemon/api/api.h"
 #include "daemon/wire/ratings.h"
@@ -14,8 +14,8 @@ constexpr Micros kDay = Micros{86'400} * 1'000'000;
 std::string domainFrom(std::string_view field, const std::string& text) {
   const auto domain = ratings::readDomain(text);
   if (!domain)
-    throw Error(Code::Validation,
-                fmt::format("{}: '{}' is no domain", field, printable(text, 60)), "see /api/leaderboard/domains");
+    throw Error(Code::Validation, fmt::format("{}: '{}' is no domain", field, printable(text, 60)),
+                "see /api/leaderboard/domains");
   return *domain;
 }
 
@@ -29,8 +29,8 @@ Standings::Query queryOf(const web::Request& request) {
   const auto order = request.text("sort_by");
   const auto known = Standings::parseOrder(order.empty() ? "rank" : order);
   if (!known)
-    throw Error(Code::Validation, fmt::format("sort_by: '{}' is none of rank, elo, matches, wins, win_rate, name",
-                                              printable(order, 40)));
+    throw Error(Code::Validation,
+                fmt::format("sort_by: '{}' is none of rank, elo, matches, wins, win_rate, name", printable(order, 40)));
   query.order = *known;
   // As they are called elsewhere: ranks and names ascend, numbers descend, when nothing is said.
   const bool ascends = query.order == Standings::Order::Rank || query.order == Standings::Order::Name;
@@ -104,23 +104,22 @@ std::string required(const web::Request& request, std::string_view field) {
 
 web::Response compare(const web::Request& request, const Services& services) {
   std::string missing;
-  const auto found =
-      services.standings.compare(required(request, "agent_a"), required(request, "agent_b"), missing);
+  const auto found = services.standings.compare(required(request, "agent_a"), required(request, "agent_b"), missing);
   if (!found) refuseUnrated(missing);
   json::array met;
   for (const auto& point : found->met) met.push_back(wire::renderPoint(point, found->one.rating.name));
-  const bool apart = found->one.now.lower() > found->other.now.upper() ||
-                     found->other.now.lower() > found->one.now.upper();
-  return web::jsonResponse(json::object{
-      {"agent_a", wire::renderRating(found->one)},
-      {"agent_b", wire::renderRating(found->other)},
-      {"head_to_head", json::object{{"matches", found->won + found->drew + found->lost},
-                                    {"a_wins", found->won},
-                                    {"b_wins", found->lost},
-                                    {"draws", found->drew}}},
-      {"expected_score", ratings::expectedScore(found->one.rating.elo, found->other.rating.elo)},
-      {"distinguishable", apart},
-      {"recent", std::move(met)}});
+  const bool apart =
+      found->one.now.lower() > found->other.now.upper() || found->other.now.lower() > found->one.now.upper();
+  return web::jsonResponse(
+      json::object{{"agent_a", wire::renderRating(found->one)},
+                   {"agent_b", wire::renderRating(found->other)},
+                   {"head_to_head", json::object{{"matches", found->won + found->drew + found->lost},
+                                                 {"a_wins", found->won},
+                                                 {"b_wins", found->lost},
+                                                 {"draws", found->drew}}},
+                   {"expected_score", ratings::expectedScore(found->one.rating.elo, found->other.rating.elo)},
+                   {"distinguishable", apart},
+                   {"recent", std::move(met)}});
 }
 
 json::array moversOf(const Services& services, std::int64_t days, std::int64_t limit) {
@@ -178,10 +177,10 @@ web::Response leaderboardView(const Services& services) {
   auto rankings = rendered(page.entries);
   json::array by_domain;
   for (const auto& domain : services.standings.domains())
-    by_domain.push_back(json::object{
-        {"domain", domain.name},
-        {"matches", domain.matches},
-        {"rankings", rendered(services.standings.page({.domain = domain.name, .limit = 5}).entries)}});
+    by_domain.push_back(
+        json::object{{"domain", domain.name},
+                     {"matches", domain.matches},
+                     {"rankings", rendered(services.standings.page({.domain = domain.name, .limit = 5}).entries)}});
   return web::jsonResponse(json::object{
       {"data", json::object{{"rankings", json::object{{"agents", rankings}, {"count", page.total}}},
                             {"stats", statisticsOf(page.entries)}}},
@@ -216,8 +215,7 @@ void addLeaderboardRoutes(web::Router& router, const Services& services) {
        {"/api/agents/{name}/history", "/api/agent/{name}/history", "/api/leaderboard/agent/{name}/elo-history"})
     add(path, {"limit"}, [&services](const web::Request& request) { return history(request, services); });
   for (const auto* path : {"/api/leaderboard/compare", "/api/agents/compare"})
-    add(path, {"agent_a", "agent_b"},
-        [&services](const web::Request& request) { return compare(request, services); });
+    add(path, {"agent_a", "agent_b"}, [&services](const web::Request& request) { return compare(request, services); });
   add("/api/leaderboard/movers", {"limit", "days"},
       [&services](const web::Request& request) { return movers(request, services); });
   add("/api/leaderboard/domains", {}, [&services](const web::Request&) { return domains(services); });

@@ -150,7 +150,8 @@ bool Engine::refill(std::size_t room) {
 void Engine::keepHouse() {
   if (!sealed_) {
     sealOldChains(services_.database, services_.keyring, [this] { comeRound(); });
-    if (store::bringRatingsUpToDate(services_.database)) log::info("ratings counted anew, by the rules of this version");
+    if (store::bringRatingsUpToDate(services_.database))
+      log::info("ratings counted anew, by the rules of this version");
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;

@@ -148,8 +148,8 @@ class Run {
 
   // Before the end, in its transaction.
   void addMatch(std::vector<store::NewEvent>& events) {
-    auto match = matchOf(debate_, services_.debates.events(debate_.id, 0, kAllEvents),
-                         services_.debates.calls(debate_.id));
+    auto match =
+        matchOf(debate_, services_.debates.events(debate_.id, 0, kAllEvents), services_.debates.calls(debate_.id));
     if (match) events.insert(events.end() - 1, {events.back().round, "", store::MatchRecorded{std::move(*match)}});
   }
 

@@ -41,8 +41,12 @@ json::object renderRating(const store::Standings::Entry& entry) {
           {"total_debates", rating.matches},
           {"win_rate", rate},
           {"streak", std::abs(rating.streak)},
-          {"streak_type", rating.streak > 0 ? "win" : rating.streak < 0 ? "loss" : "none"},
-          {"recent_trend", entry.recent > kTrend ? "up" : entry.recent < -kTrend ? "down" : "stable"},
+          {"streak_type", rating.streak > 0   ? "win"
+                          : rating.streak < 0 ? "loss"
+                                              : "none"},
+          {"recent_trend", entry.recent > kTrend    ? "up"
+                           : entry.recent < -kTrend ? "down"
+                                                    : "stable"},
           {"last_debate", rating.last_match_at ? json::value(toIso(*rating.last_match_at)) : json::value(nullptr)}};
 }
 

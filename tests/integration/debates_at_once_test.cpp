@@ -39,8 +39,7 @@ class DebatesAtOnce : public testing::TestWithParam<Engine> {
   providers::Providers providers_{{}};
   metrics::Registry metrics_;
   std::function<void(const store::Event&)> publish_ = [](const store::Event&) {};
-  debate::Engine engine_{{*database_, keyring_, debates_, leases_, providers_, metrics_, publish_, 5s, 600s},
-                         {}};
+  debate::Engine engine_{{*database_, keyring_, debates_, leases_, providers_, metrics_, publish_, 5s, 600s}, {}};
   Service service_{{between_, debates_, keyring_, engine_, [](Change, const std::string&) {}, publish_}};
   const Caller somebody_{.principal = "somebody"};
 

@@ -206,7 +206,8 @@ TEST(Table, TheOrderOfSeatsMakesNoDifferenceToTheLastBit) {
       seats.push_back({name, fmt::format("agent-{}", random() % 7), "", "", 0});
     }
     std::vector<Ballot> ballots;
-    for (int seat = 0; seat < 5; ++seat) ballots.push_back({fmt::format("s{}", seat), fmt::format("s{}", random() % 5)});
+    for (int seat = 0; seat < 5; ++seat)
+      ballots.push_back({fmt::format("s{}", seat), fmt::format("s{}", random() % 5)});
     const auto match = matchOf("", seats, ballots);
     if (!match) continue;
     one.count(*match, i);
