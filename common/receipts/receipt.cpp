@@ -85,6 +85,17 @@ json::array servedBy(const std::vector<Served>& served) {
   return seats;
 }
 
+// Money may be beyond what a number in JSON holds.
+json::value budgetOf(const std::optional<Budget>& budget) {
+  if (!budget) return nullptr;
+  const auto text = [](std::int64_t picos) { return json::string(fmt::format("{}", picos)); };
+  return json::object{{"unit", "10^-12 USD"},
+                      {"cap", budget->cap ? json::value(text(*budget->cap)) : json::value(nullptr)},
+                      {"settled", text(budget->settled)},
+                      {"unknown", text(budget->unknown)},
+                      {"reserved", text(budget->reserved)}};
+}
+
 // What everybody says all the time: in the events' root, and nowhere else.
 bool isTalk(std::string_view type) {
   constexpr auto kTalk = std::to_array<std::string_view>(
@@ -178,6 +189,7 @@ json::object makeReceipt(const DebateRecord& debate, const LogPlace& place, std:
                               {"ended_at", moment(debate.ended_at)},
                               {"clock", "system, microseconds since 1970 UTC"}}},
       {"seats", servedBy(debate.served)},
+      {"budget", budgetOf(debate.budget)},
       {"chain", json::object{{"head", debate.chain_head}, {"key_id", debate.chain_key}}},
       {"log", json::object{{"origin", place.origin}, {"index", place.index}, {"previous", toHex(place.previous)}}},
       {"key_id", key_id},

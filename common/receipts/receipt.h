@@ -32,6 +32,13 @@ struct Served {
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
 };
+// In 10^-12 US dollars, as it was when the debate ended.
+struct Budget {
+  std::optional<std::int64_t> cap;
+  std::int64_t settled = 0;
+  std::int64_t unknown = 0;   // of calls whose cost nobody knows
+  std::int64_t reserved = 0;  // of calls that had not come back
+};
 struct DebateRecord {
   std::string id;
   std::string owner;    // committed to only
@@ -43,6 +50,7 @@ struct DebateRecord {
   std::string chain_head;           // of the keyed chain (common/store/event_chain)
   std::string chain_key;
   std::vector<Served> served;  // sorted
+  std::optional<Budget> budget;
 };
 // Where it goes in the log.
 struct LogPlace {

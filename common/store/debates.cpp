@@ -6,6 +6,7 @@
 #include "common/store/event_chain.h"
 #include "common/store/id_list.h"
 #include "common/store/ratings.h"
+#include "common/store/receipts.h"
 #include "common/store/settings.h"
 
 namespace aragora::store {
@@ -72,7 +73,7 @@ Debate toDebate(const Row& row) {
 }
 
 Debates::Debates(database::Database& database, const crypto::Keyring& keyring)
-    : database_(database), key_id_(keyring.activeId()), key_(keyring.eventKey()) {}
+    : database_(database), key_id_(keyring.activeId()), key_(keyring.eventKey()), keyring_(keyring) {}
 
 database::Statement Debates::insertionOf(const Event& event, const std::string& prev_hash, std::string& hash) const {
   ChainedEvent stored{event.debate_id, event.seq, std::string(event.type()),     event.round,
@@ -291,6 +292,7 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
          summary.confidence ? Value{*summary.confidence} : Value{}, text(summary.final_answer),
          summary.consensus ? Value{toJson(*summary.consensus)} : Value{}, text(summary.outcome), text(summary.error),
          summary.started ? Value{now} : Value{}, summary.completed ? Value{now} : Value{}});
+    if (summary.completed) Receipts::issue(connection, keyring_, lease.debate_id);
     return written;
   });
 }

@@ -139,7 +139,7 @@ class Debates {
   // lease; whoever runs the debate finds it there at its next append.
   Event addMessage(database::Connection& connection, const std::string& debate_id, const AudienceMessage& message);
 
-  // A match among them is counted in the ratings in the same transaction.
+  // A match among them is counted in the ratings, and what ends the debate writes its receipt, in the same transaction.
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
 
   // Before the provider is asked, and after. Error(Conflict) when the lease is not held any more.
@@ -161,6 +161,7 @@ class Debates {
   database::Database& database_;
   std::string key_id_;
   std::string key_;
+  crypto::Keyring keyring_;  // for receipts
 };
 
 }  // namespace aragora::store

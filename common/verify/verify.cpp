@@ -13,6 +13,7 @@
 #include "common/store/settings.h"
 #include "common/verify/debates.h"
 #include "common/verify/leaderboard.h"
+#include "common/verify/receipts.h"
 #include "common/verify/result.h"
 
 namespace aragora::verify {
@@ -82,7 +83,7 @@ class Verifier {
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings"})
+      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts"})
         report_.findings.push_back(
             {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
@@ -94,6 +95,7 @@ class Verifier {
     step("encryption", Subject::Data, [this] { return encryption(); });
     step("matches", Subject::Data, [this] { return matches(); });
     step("ratings", Subject::Data, [this] { return ratings(); });
+    step("receipts", Subject::Data, [this] { return receipts(); });
     return std::move(report_);
   }
 
@@ -326,6 +328,14 @@ class Verifier {
   Result ratings() {
     requireRecords();
     return database_->reading([](Connection& connection) { return ratingsFollow(connection); });
+  }
+
+  Result receipts() {
+    constexpr int kFirstVersion = 12;
+    if (version_ < kFirstVersion) return {true, "none: they came with a later schema"};
+    return database_->reading([&](Connection& connection) -> Result {
+      return {true, receiptsHold(connection, ring_ ? &*ring_ : nullptr, options_.progress)};
+    });
   }
 
   const database::Target& target_;

@@ -250,6 +250,7 @@ DebateRecord someDebate() {
   debate.events = someEvents();
   debate.chain_head = std::string(64, 'c');
   debate.chain_key = "key";
+  debate.budget = Budget{50'000'000'000'000'000, 16'476'000'000, 0, 0};
   debate.served = {{"a", "demo", "demo", 3, 0, 10, 20}, {"b", "openrouter", "x/y", 2, 1, 10, 20}};
   return debate;
 }
@@ -322,7 +323,7 @@ TEST(Receipt, HoldsNoContent) {
   for (const auto* said : {"Ship it", "Friday", "Monday", "it is mine", "it is better", "user:1", "a context", "down"})
     EXPECT_EQ(text.find(said), std::string::npos) << said;
   for (const auto* shown : {"\"choice\":\"a\"", "\"confidence\":80", "\"agreement\":\"0.75\"", "\"to\":\"openrouter\"",
-                            "\"seed\":7", "\"type\":\"substitution\""})
+                            "\"seed\":7", "\"settled\":\"16476000000\"", "\"type\":\"substitution\""})
     EXPECT_NE(text.find(shown), std::string::npos) << shown;
 }
 
