@@ -10,6 +10,7 @@
 #include "common/deployment/deployment.h"
 #include "common/storage/location.h"
 #include "common/store/key_use.h"
+#include "common/store/receipts.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
@@ -72,6 +73,7 @@ struct Assembly::Parts {
         leases(*database, instance),
         pages(*database),
         standings(*database),
+        receipts(*database, keyring),
         providers(toldOf(providersOptions(config))),
         recovery_metrics(recoveryOptions(config, target, keyring)),
         sisters(
@@ -108,6 +110,7 @@ struct Assembly::Parts {
                  debates,
                  pages,
                  standings,
+                 receipts,
                  providers,
                  debating,
                  metrics,
@@ -173,6 +176,7 @@ struct Assembly::Parts {
       keyring = store::withKeptKeys(connection, keyring);
       identity = store::settingOrInsert(connection, store::kInstanceId, newUlid()) +
                  store::readSetting(connection, store::kDatabaseEpoch).value_or("");
+      store::Receipts::found(connection, keyring);
     });
     return opened;
   }
@@ -258,6 +262,7 @@ struct Assembly::Parts {
     api::addDebateRoutes(router, services);
     api::addDebateViewRoutes(router, services);
     api::addDebateChangeRoutes(router, services);
+    api::addReceiptRoutes(router, services);
     api::addAgentRoutes(router, services);
     api::addLeaderboardRoutes(router, services);
     api::addAccountRoutes(router, services);
@@ -312,6 +317,7 @@ struct Assembly::Parts {
   store::Leases leases;
   store::DebatePages pages;
   store::Standings standings;
+  store::Receipts receipts;
   providers::Providers providers;
   metrics::Registry metrics;
   lifecycle::RecoveryMetrics recovery_metrics;

@@ -9,6 +9,7 @@
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
+#include "common/store/receipts.h"
 #include "common/store/standings.h"
 #include "daemon/api/list_cache.h"
 #include "daemon/api/reports.h"
@@ -36,6 +37,7 @@ struct Services {
   store::Debates& debates;
   store::DebatePages& pages;
   store::Standings& standings;
+  store::Receipts& receipts;
   const providers::Providers& providers;
   debate::Service& debating;
   metrics::Registry& metrics;
@@ -52,6 +54,7 @@ void addHealthRoutes(web::Router& router, const Services& services);
 void addDebateRoutes(web::Router& router, const Services& services);
 void addDebateViewRoutes(web::Router& router, const Services& services);
 void addDebateChangeRoutes(web::Router& router, const Services& services);
+void addReceiptRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
 void addLeaderboardRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);

@@ -7,6 +7,7 @@
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/store/ratings.h"
+#include "common/store/receipts.h"
 #include "daemon/debate/old_chains.h"
 
 namespace aragora::debate {
@@ -156,6 +157,9 @@ void Engine::keepHouse() {
   }
   if (Clock::now() < next_cleaning_) return;
   services_.debates.forgetAfterADay();
+  if (const auto late = store::Receipts(services_.database, services_.keyring).catchUp([this] { comeRound(); });
+      late > 0)
+    log::info("{} of debates that had ended without one issued", counted(late, "receipt"));
   next_cleaning_ = Clock::now() + kCleaning;
 }
 
