@@ -18,6 +18,7 @@ std::span<const CommandEntry> commandTable() {
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},
       {"audit", "Verify the audit log, and accept what was found against it", declareAudit},
       {"ratings", "Show the ratings of agents, and count them anew", declareRatings},
+      {"receipt", "Show, export and verify the receipts of debates", declareReceipt},
       {"notify", "Tell people of failures; try whether they would be told", declareNotify},
       {"support-bundle", "Write one archive for whoever helps; secrets taken out, nothing sent", declareSupportBundle},
       {"user", "Add, list, change, switch off and delete the people who may use the API", declareUser},

@@ -22,6 +22,7 @@ void declareConfig(CommandLine line);
 void declareNotify(CommandLine line);
 void declareSupportBundle(CommandLine line);
 void declareKey(CommandLine line);
+void declareReceipt(CommandLine line);
 void declareUser(CommandLine line);
 void declareRatings(CommandLine line);
 void declareCompletion(CommandLine line);
