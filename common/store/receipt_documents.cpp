@@ -9,10 +9,10 @@ namespace aragora::store {
 using database::Connection;
 
 namespace {
-LogHead requireReceipts(Connection& connection) {
+LogHead requireLog(Connection& connection) {
   const auto head = readLog(connection);
-  if (!head || head->size == 0)
-    throw Error(Code::NotFound, "there are no receipts yet", "the first debate that ends gets the first");
+  if (!head)
+    throw Error(Code::NotFound, "the log of receipts was not begun", "the first start of the daemon begins it");
   return *head;
 }
 
@@ -91,7 +91,7 @@ std::int64_t Receipts::size() {
 
 json::object Receipts::bundle(const Receipt& receipt, std::optional<std::int64_t> size) {
   return database_.reading([&](Connection& connection) {
-    const auto head = requireReceipts(connection);
+    const auto head = requireLog(connection);
     const auto of = within(size, head);
     if (receipt.index >= of)
       throw Error(Code::Validation, fmt::format("a tree of {} is older than receipt {}", of, receipt.index));
@@ -107,7 +107,7 @@ json::object Receipts::bundle(const Receipt& receipt, std::optional<std::int64_t
 
 json::object Receipts::checkpoint(std::optional<std::int64_t> size) {
   return database_.reading([&](Connection& connection) {
-    const auto head = requireReceipts(connection);
+    const auto head = requireLog(connection);
     const auto of = within(size, head);
     return json::object{{"origin", head.origin},
                         {"size", of},
@@ -118,7 +118,7 @@ json::object Receipts::checkpoint(std::optional<std::int64_t> size) {
 
 json::object Receipts::inclusion(std::int64_t index, std::optional<std::int64_t> size) {
   return database_.reading([&](Connection& connection) {
-    const auto of = within(size, requireReceipts(connection));
+    const auto of = within(size, requireLog(connection));
     auto proof = proofOf(connection, index, of);
     proof["leaf_hash"] = toHex(nodesIn(connection)(0, index));
     proof["root"] = toHex(receipts::rootOf(of, nodesIn(connection)));
@@ -128,7 +128,7 @@ json::object Receipts::inclusion(std::int64_t index, std::optional<std::int64_t>
 
 json::object Receipts::consistency(std::int64_t from, std::optional<std::int64_t> to) {
   return database_.reading([&](Connection& connection) {
-    const auto of = within(to, requireReceipts(connection));
+    const auto of = within(to, requireLog(connection));
     const auto node = nodesIn(connection);
     const auto proof = receipts::consistencyProof(from, of, node);
     return json::object{{"from", from},

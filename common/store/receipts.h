@@ -50,7 +50,7 @@ class Receipts {
   std::int64_t size();
 
   // What /api/receipts/… answer. `size` of the tree, or as large as it is. Error(Validation) for a size or an index
-  // that it has not, Error(NotFound) while there is no receipt at all.
+  // that it has not, Error(NotFound) before the log was begun. A log without receipts has a checkpoint, of size 0.
   json::object bundle(const Receipt& receipt, std::optional<std::int64_t> size = {});
   json::object checkpoint(std::optional<std::int64_t> size = {});
   json::object inclusion(std::int64_t index, std::optional<std::int64_t> size = {});

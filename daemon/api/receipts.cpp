@@ -25,23 +25,22 @@ web::Response receiptOf(const web::Request& request, const Services& services) {
   return web::jsonResponse(services.receipts.bundle(*receipt, optionalInteger(request, "size")));
 }
 
-std::int64_t indexOf(const web::Request& request) {
-  const auto& text = request.parameters.at("index");
-  const auto index = parseInteger(text);
-  if (!index || *index < 0 || *index > kMost)
-    throw Error(Code::NotFound, fmt::format("Receipt not found: {}", printable(text, 60)),
-                "receipts are counted from 0: /api/receipts/0");
-  return *index;
-}
-
+// By its place in the log or by its debate, which may be gone.
 store::Receipt requireReceipt(const web::Request& request, const Services& services) {
-  const auto index = indexOf(request);
-  auto receipt = services.receipts.at(index);
-  if (!receipt) throw Error(Code::NotFound, fmt::format("Receipt not found: {}", index));
+  constexpr std::size_t kLongest = 128;
+  const auto& id = request.parameters.at("id");
+  std::optional<store::Receipt> receipt;
+  if (const auto index = parseInteger(id); index && *index >= 0 && *index <= kMost)
+    receipt = services.receipts.at(*index);
+  else if (id.size() <= kLongest)
+    receipt = services.receipts.ofDebate(id);
+  if (!receipt)
+    throw Error(Code::NotFound, fmt::format("Receipt not found: {}", printable(id, 60)),
+                "receipts are counted from 0: /api/receipts/0");
   return std::move(*receipt);
 }
 
-web::Response byIndex(const web::Request& request, const Services& services) {
+web::Response one(const web::Request& request, const Services& services) {
   return web::jsonResponse(
       services.receipts.bundle(requireReceipt(request, services), optionalInteger(request, "size")));
 }
@@ -89,8 +88,8 @@ void addReceiptRoutes(web::Router& router, const Services& services) {
   add("/api/debates/{id}/receipt", Permission::ReadDebates, receiptOf, {"size"});
   add("/api/receipts/checkpoint", Permission::ReadDebates, checkpoint, {"size", "format"});
   add("/api/receipts/consistency", Permission::ReadDebates, consistency, {"from", "to"});
-  add("/api/receipts/{index}", Permission::ReadDebates, byIndex, {"size"});
-  add("/api/receipts/{index}/inclusion", Permission::ReadDebates, inclusion, {"size"});
+  add("/api/receipts/{id}", Permission::ReadDebates, one, {"size"});
+  add("/api/receipts/{id}/inclusion", Permission::ReadDebates, inclusion, {"size"});
   add("/.well-known/aragora-keys.json", Permission::Public, keys, {});
 }
 

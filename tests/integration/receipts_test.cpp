@@ -78,7 +78,7 @@ class ReceiptLog : public testing::TestWithParam<Engine> {
 TEST_P(ReceiptLog, IsEmptyUntilADebateEnds) {
   create();
   EXPECT_EQ(receipts_.size(), 0);
-  EXPECT_THROW((void)receipts_.checkpoint(), Error);
+  EXPECT_THROW((void)receipts_.checkpoint(), Error) << "no daemon was started";
   EXPECT_EQ(found("receipts"), "ok: none yet");
 }
 

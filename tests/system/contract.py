@@ -99,7 +99,7 @@ class Contract:
     # What follows looks at the judge: a schema that lets everything pass proves nothing.
 
     # By their names: where anybody may put anything, and what need not be there.
-    OPEN = {"details", "metadata", "preferences", "info", "paths", "components"}
+    OPEN = {"said", "digests", "details", "metadata", "preferences", "info", "paths", "components"}
     OPTIONAL = {"hint", "suggestion", "details", "errors", "retry_after", "reason", "error", "why", "preferences"}
     ONCE_DECIDED = {"conclusion", "supporting_agents", "dissenting_agents", "votes", "method", "tied", "leader"}
     ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate", "agent", "provider", "model", "rating", "rating_deviation", "volatility", "lower_bound", "upper_bound", "provisional", "streak", "streak_type", "recent_trend", "domains"}

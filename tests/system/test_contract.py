@@ -180,6 +180,7 @@ class Steps(World):
         for content, status in (("first", 200), ("first", 200), ("second", 422)):
             self.ask("POST /api/debates/{id}/messages", Ask("member", {"content": content}, headers={"Idempotency-Key": "m"}, id=running), status)
         self.ask("DELETE /api/debates/{id}", Ask("member", id=running), 409)
+        self.ask("GET /api/debates/{id}/receipt", Ask("member", id=running), 409)
         self.ask("POST /api/auth/register", Ask(body={"email": one["email"], "password": PASSWORD}), 409)
         self.ask("POST /api/auth/login", Ask(body={"email": one["email"], "password": "wrong"}), 401)
         self.ask("POST /api/auth/refresh", Ask(body={"refresh_token": "wrong"}), 401)

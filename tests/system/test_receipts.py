@@ -35,7 +35,7 @@ class Receipts:
         with self.deployment() as sandbox:
             place = sandbox.directory
             with Daemon(sandbox) as daemon:
-                self.assertEqual(daemon.get("/api/receipts/checkpoint")[0], 404)
+                self.assertEqual(daemon.get("/api/receipts/checkpoint")[1]["size"], 0)
                 ids = run_debates(daemon, 5)
                 _, keys = daemon.get("/.well-known/aragora-keys.json")
                 self.assertEqual([key["active"] for key in keys["keys"]], [True])
@@ -103,6 +103,7 @@ class Receipts:
         self.assertEqual(daemon.request("DELETE", f"/api/debates/{debate_id}")[0], 200)
         self.assertEqual(daemon.get(f"/api/debates/{debate_id}/receipt")[0], 404)
         _, after = daemon.get(f"/api/receipts/{before['inclusion']['index']}")
+        self.assertEqual(daemon.get(f"/api/receipts/{debate_id}")[1], after)
         self.assertIsNone(after["contents"])
         self.assertEqual(after["receipt"], before["receipt"])
         oracle.verify(after, key)
