@@ -8,6 +8,7 @@
 #include "common/store/debates.h"
 #include "daemon/debate/control.h"
 #include "daemon/providers/provider.h"
+#include "daemon/wire/deltas.h"
 
 namespace aragora::debate {
 
@@ -23,7 +24,8 @@ struct RunServices {
   metrics::Registry& metrics;
   std::function<void(const store::Event&)> publish;  // after an event is durable
   std::chrono::seconds call_timeout{30};
-  std::chrono::seconds deadline{600};  // of a debate, from its creation
+  std::chrono::seconds deadline{600};               // of a debate, from its creation
+  std::function<void(const wire::Delta&)> speak{};  // answers as they are made; in the threads of the calls
 };
 
 // Throws HandedBack, or Error when the store fails; otherwise the debate has ended.

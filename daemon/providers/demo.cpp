@@ -39,11 +39,19 @@ class DemoProvider : public Provider {
     answer.text = say(question.phase, task, object, choice);
     answer.usage.input = static_cast<std::int64_t>(question.user.size() / 4);
     answer.usage.output = static_cast<std::int64_t>(answer.text.size() / 4);
-    if (on_delta) on_delta(answer.text);
+    if (on_delta) sayInWords(answer.text, on_delta);
     return answer;
   }
 
  private:
+  // As models do it, so that a newcomer sees how answers come.
+  static void sayInWords(std::string_view text, const OnDelta& on_delta) {
+    while (!text.empty()) {
+      const auto end = std::min(text.find(' ', 1), text.size());
+      on_delta(text.substr(0, end));
+      text.remove_prefix(end);
+    }
+  }
   static std::string say(store::Phase phase, const std::string& task, const json::object& data, std::uint64_t choice) {
     switch (phase) {
       case store::Phase::Propose:
