@@ -13,6 +13,7 @@ std::span<const CommandEntry> commandTable() {
       {"migrate", "Apply, show, plan and undo schema migrations (bare: up)", declareMigrate},
       {"verify", "Prove the live data, or look at a running deployment (--url)", declareVerify},
       {"checklist", "Every box of the production checklist: proved, failed, or for a person", declareChecklist},
+      {"debate", "Hold a debate and follow it; show, list, cancel, export, replay debates", declareDebate},
       {"backup", "Make, list, verify and prune encrypted backups (bare: create)", declareBackup},
       {"restore", "Restore a backup to a new place, check it, swap it in", declareRestore},
       {"drill", "Restore a backup into scratch, use it, and write down what happened", declareDrill},

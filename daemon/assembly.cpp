@@ -15,6 +15,7 @@
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
 #include "daemon/assembly_options.h"
+#include "daemon/chat/routes.h"
 #include "daemon/cluster/follower.h"
 #include "daemon/cluster/shared_limits.h"
 #include "daemon/debate/event_bus.h"
@@ -99,6 +100,7 @@ struct Assembly::Parts {
                refusals.note(address, request_id, "/ws");
              }},
             io),
+        desk({debates, debating, workers, config.flag(key::kChatCancels)}),
         refusals(*database, keyring),
         router(config.text(key::kBasePath)),
         services{apiOptions(config),
@@ -149,7 +151,7 @@ struct Assembly::Parts {
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings}) {
     reloading.noteCertificate(config);
     bus.subscribe([this](const store::Event&) { lists.drop(); });
-    bus.subscribe([this](const store::Event& event) { hub.publish(event); });
+    bus.subscribe([this](const store::Event& event) { show(event); });
     bus.subscribe([this](const store::Event& event) {
       follower.wrote(event.debate_id, event.seq);
       sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
@@ -182,7 +184,7 @@ struct Assembly::Parts {
   }
 
   cluster::FollowerServices followerServices() {
-    return {debates, [this] { return hub.watched(); }, [this](const store::Event& event) { hub.publish(event); },
+    return {debates, [this] { return watched(); }, [this](const store::Event& event) { show(event); },
             [this] { engine.lookForCancellations(); }};
   }
 
@@ -224,12 +226,29 @@ struct Assembly::Parts {
     if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
   }
 
+  // To whoever follows a debate here.
+  void show(const store::Event& event) {
+    hub.publish(event);
+    desk.heard(event);
+  }
+  void speak(const wire::Delta& delta) {
+    hub.speak(delta);
+    desk.spoken(delta);
+  }
+  std::vector<std::string> watched() const {
+    auto ids = hub.watched();
+    const auto awaited = desk.awaited();
+    ids.insert(ids.end(), awaited.begin(), awaited.end());
+    return ids;
+  }
+
   // Of another instance.
   void heard(const cluster::Hint& hint) {
     if (hint.kind == cluster::HintKind::Breaker) return heardOfBreaker(hint);
     lists.drop();
     if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
-    if (hint.kind == cluster::HintKind::Event && hub.watches(hint.debate_id)) follower.told(hint.debate_id, hint.seq);
+    if (hint.kind == cluster::HintKind::Event && (hub.watches(hint.debate_id) || desk.awaits(hint.debate_id)))
+      follower.told(hint.debate_id, hint.seq);
   }
 
   void changed(debate::Change change, const std::string& debate_id) {
@@ -254,7 +273,8 @@ struct Assembly::Parts {
             metrics,
             [this](const store::Event& event) { bus.publish(event); },
             std::chrono::seconds(config.integer(key::kCallTimeout)),
-            std::chrono::seconds(config.integer(key::kDebateDeadline))};
+            std::chrono::seconds(config.integer(key::kDebateDeadline)),
+            [this](const wire::Delta& delta) { speak(delta); }};
   }
 
   const web::Router& addRoutes() {
@@ -272,6 +292,8 @@ struct Assembly::Parts {
     api::addAdminRoutes(router, services);
     api::addBreakerRoutes(router, services);
     api::addMetricsRoute(metricsApart(config) ? metrics_router : router, services);
+    chat::addRoutes(router, {services, desk,
+                             chat::parseProfiles(config.list(key::kChatProfiles), config.integer(key::kMaxRounds))});
     hub.addRoute(router);
 #ifdef ARAGORA_TEST_ENDPOINTS
     ws::addEchoRoute(router);
@@ -339,6 +361,7 @@ struct Assembly::Parts {
   edge::IoThreads io;
   web::Authenticator authenticator;
   ws::Hub hub;
+  chat::Desk desk;
   web::RefusalLog refusals;
   web::Router router;
   web::Router metrics_router;                                                 // of server.metrics_listen
@@ -411,6 +434,7 @@ void Assembly::stop() {
   if (!parts.listener.waitUntilIdle(drained))
     log::warning("requests were still running after {} s and were cut", drain.count());
   parts.hub.closeAll();
+  parts.desk.closeAll();
   parts.backups.askToStop();
   parts.workers.stop(kLastAnswers);
   parts.sisters.stop();
@@ -419,6 +443,7 @@ void Assembly::stop() {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   parts.listener.closeAll();
   parts.hub.dropAll();
+  parts.desk.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
   parts.refusals.stop();
   parts.problem_watch.stop();

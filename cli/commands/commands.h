@@ -21,6 +21,7 @@ void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
 void declareNotify(CommandLine line);
 void declareSupportBundle(CommandLine line);
+void declareDebate(CommandLine line);
 void declareKey(CommandLine line);
 void declareReceipt(CommandLine line);
 void declareUser(CommandLine line);

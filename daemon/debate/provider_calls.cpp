@@ -10,6 +10,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "daemon/debate/prompts.h"
+#include "daemon/debate/speaker.h"
 
 namespace aragora::debate {
 
@@ -29,6 +30,10 @@ std::string errorType(const Error& error, Deadline deadline, bool broken_off) {
   return error.code() == Code::Unreachable ? "unreachable" : "other";
 }
 }  // namespace
+
+std::string requestHash(const Inquiry& inquiry) {
+  return crypto::sha256Hex(instructions(inquiry.place.phase) + toJson(inquiry.material));
+}
 
 ProviderCalls::ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,
                              const Control& control, Deadline deadline)
@@ -100,12 +105,13 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   call.attempt = attempt;
   call.provider = seat ? std::string(seat->provider->name()) : "none";
   call.model = question.model;
-  call.request_hash = crypto::sha256Hex(question.system + question.user);
+  call.request_hash = requestHash(inquiry);
   services_.debates.recordIntent(lease_, call);
   const auto started = std::chrono::steady_clock::now();
   try {
     if (!seat) throw Error(Code::Unreachable, why);
-    const auto answer = seat->provider->ask(question);
+    Speaker speaker(services_.speak, debate_.id, place, attempt);
+    const auto answer = seat->provider->ask(question, speaker.onDelta());
     call.state = store::CallState::Done;
     call.response = kept(answer.text);
     call.model = answer.model;

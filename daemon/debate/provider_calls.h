@@ -10,6 +10,11 @@ namespace aragora::debate {
 // Why calls fail, as metrics tell it.
 inline constexpr std::array<std::string_view, 4> kErrorTypes{"timeout", "unreachable", "cancelled", "other"};
 
+// What the rules are told of a debate's row.
+Setup setupOf(const store::Debate& debate);
+// The digest of everything that is said to the provider, as it is recorded with each try.
+std::string requestHash(const Inquiry& inquiry);
+
 class ProviderCalls {
  public:
   ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,

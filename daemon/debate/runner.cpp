@@ -9,12 +9,12 @@
 
 namespace aragora::debate {
 
-namespace {
-constexpr std::int64_t kAllEvents = 100'000;
-
 Setup setupOf(const store::Debate& debate) {
   return {debate.task, debate.context, seatsOf(debate.agents), debate.rounds, debate.consensus_kind, debate.seed};
 }
+
+namespace {
+constexpr std::int64_t kAllEvents = 100'000;
 
 Deadline deadlineOf(const store::Debate& debate, std::chrono::seconds span) {
   const auto left = std::chrono::microseconds(debate.created_at - nowMicros()) + span;

@@ -107,4 +107,27 @@ edge::Response rateLimited(const Standings& standings, const std::string& what, 
   return response;
 }
 
+void reshapeForOpenAi(edge::Response& response) {
+  const auto value = tryParseJson(response.content());
+  if (!value || !value->is_object() || jsonText(value->get_object(), "error") == std::nullopt) return;
+  const auto& own = value->get_object();
+  const auto status = response.status;
+  auto message = jsonTextOr(own, "error", "");
+  if (const auto hint = jsonTextOr(own, "hint", ""); !hint.empty()) message += " (" + hint + ")";
+  json::object error{{"message", message},
+                     {"type", status == 401   ? "authentication_error"
+                              : status == 403 ? "permission_error"
+                              : status == 429 ? "rate_limit_error"
+                              : status >= 500 ? "server_error"
+                                              : "invalid_request_error"},
+                     {"param", nullptr},
+                     {"code", lower(jsonTextOr(own, "code", ""))},
+                     {"request_id", jsonTextOr(own, "request_id", "")}};
+  if (const auto* details = jsonArray(own, "details");
+      details != nullptr && !details->empty() && details->front().is_object())
+    if (const auto field = jsonText(details->front().get_object(), "field")) error["param"] = *field;
+  response.shared_body.reset();
+  response.body = toJson(json::object{{"error", std::move(error)}});
+}
+
 }  // namespace aragora::web

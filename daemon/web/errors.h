@@ -18,4 +18,7 @@ edge::Response refusalResponse(const edge::Refusal& refusal, const std::string& 
 // 429 with the headers that say when to come back. `what` is counted: "requests".
 edge::Response rateLimited(const Standings& standings, const std::string& what, const std::string& request_id);
 
+// The same refusal in the shape of OpenAI's API: {"error": {"message", "type", "param", "code"}}.
+void reshapeForOpenAi(edge::Response& response);
+
 }  // namespace aragora::web

@@ -190,6 +190,7 @@ class Guard::Exchange : public edge::Exchange {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
       guard_.refusals_.note(request_, route_->pattern);
     if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 9110 section 15.5.2
+    if (route_ != nullptr && route_->errors == ErrorShape::OpenAi && response.status >= 400) reshapeForOpenAi(response);
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
     addHeaders(standings_, response);
