@@ -402,7 +402,7 @@ const Setting* findByEnvironment(std::string_view name) {
 
 const std::vector<std::string>& environmentNames() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_VERIFY_KEY"};
+    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_KEY", "ARAGORA_VERIFY_KEY"};
     for (const auto& setting : table()) {
       for (const auto name : setting.environment) {
         result.emplace_back(name);
