@@ -8,7 +8,6 @@
 #include "common/checklist/agent_latency.h"
 #include "common/deployment/deployment.h"
 #include "common/drill/evidence.h"
-#include "common/net/failure.h"
 #include "common/probe/simple.h"
 
 namespace aragora::checklist {
@@ -108,8 +107,8 @@ void Facts::lookAtMetrics() {
     const auto reply = [&] {
       try {
         return ask();
-      } catch (const net::Failure& failure) {
-        if (failure.cause() != net::Cause::TooLate) throw;
+      } catch (const Error& error) {
+        if (error.code() == Code::Interrupted) throw;
         return ask();  // one answer that hangs says nothing of the next
       }
     }();
