@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pathlib
+import re
 import resource
 import ssl
 import sys
@@ -53,6 +54,19 @@ def status(pid):
     return {name: int(found[name].split()[0]) for name in ("VmRSS", "VmHWM", "Threads")}
 
 
+def mappings(pid):
+    """Resident KiB of stacks (8 MB each), and of everything else that has no file."""
+    found = {"stacks_kib": 0, "anonymous_kib": 0, "files_kib": 0}
+    kind = None
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)", line):
+            size = int(match[2], 16) - int(match[1], 16)
+            kind = "files_kib" if match[3].startswith("/") else "stacks_kib" if not match[3] and size <= 8 << 20 and size % (4 << 10) == 0 and size >= 128 << 10 and size not in (64 << 20,) else "anonymous_kib"
+        elif line.startswith("Rss:"):
+            found[kind] += int(line.split()[1])
+    return found
+
+
 def measure(debates):
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with Authority() as authority:
@@ -70,9 +84,12 @@ def measure(debates):
             time.sleep(2)
             held = status(daemon.process.pid)
             calls = holding.open
+            parts = mappings(daemon.process.pid)
+            if os.environ.get("KEEP_SMAPS"):
+                pathlib.Path(os.environ["KEEP_SMAPS"]).write_text(pathlib.Path(f"/proc/{daemon.process.pid}/smaps").read_text())
             daemon.process.kill()
             return {"open_calls": calls, "asked_for": 3 * debates, "resident_before_kib": before["VmRSS"], "resident_kib": held["VmRSS"], "peak_kib": held["VmHWM"],
-                    "threads": held["Threads"], "kib_a_call": round((held["VmRSS"] - before["VmRSS"]) / max(calls, 1), 1)}
+                    "threads": held["Threads"], "kib_a_call": round((held["VmRSS"] - before["VmRSS"]) / max(calls, 1), 1), **parts}
 
 
 if __name__ == "__main__":
