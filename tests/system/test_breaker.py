@@ -5,6 +5,7 @@ import secrets
 import threading
 import unittest
 
+from receivers import Receiver
 from support import Daemon, RedisServer, Sandbox, free_port, main, postgres_database
 from test_debates import until
 from test_provider import KEY, Endpoint, completion, message, speak
@@ -135,6 +136,20 @@ class Breakers(unittest.TestCase):
             sandbox.run("reload", check=0)
             _, events = debate(daemon)
             self.assertNotIn("agent_error", [e["type"] for e in events])
+
+    def test_people_are_told_that_it_is_open_and_that_it_is_closed(self):
+        key, switched = secrets.token_hex(32), Switched()
+        switched.instead = OVERLOADED
+        with Endpoint(switched) as endpoint, Receiver(key) as receiver, \
+                Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_BREAKER_WINDOW_SECONDS="4", ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=key,
+                        ARAGORA_NOTIFY_INTERVAL_SECONDS="1") as sandbox, Daemon(sandbox) as daemon:
+            told = lambda: [(event["state"], event["key"]) for event in (json.loads(request["body"]) for request in receiver.requests) if event["kind"] == "provider"]
+            debate(daemon)
+            until(lambda: told() == [("problem", "provider:openai")], 10)
+            self.assertIn("openai is not asked: its circuit is", receiver.requests[0]["body"].decode())
+            switched.instead = None
+            until(lambda: circuit(daemon) == "closed" or debate(daemon) is None, 20)
+            until(lambda: told() == [("problem", "provider:openai"), ("recovered", "provider:openai")], 10)
 
     def test_instances_tell_each_other(self):
         switched = Switched()
