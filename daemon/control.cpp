@@ -122,7 +122,8 @@ bool Control::goOn(Asker& asker) const {
   if (asker.question.find('\n') == std::string::npos) return true;
   const auto question = tryParseJson(asker.question);
   if (!question || !question->is_object()) return false;
-  if (jsonTextOr(question->as_object(), "ask", "") == "providers") {
+  if (const auto ask = jsonTextOr(question->as_object(), "ask", ""); !ask.empty()) {
+    if (ask != "providers") return false;  // of another version
     asker.answer = toJson(tell_()) + "\n";
     return true;
   }
