@@ -22,6 +22,7 @@
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
+#include "daemon/lifecycle/budget_watch.h"
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
 #include "daemon/reloading.h"
@@ -88,6 +89,7 @@ struct Assembly::Parts {
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
                 std::chrono::milliseconds(config.integer(key::kQueueMs))),
+        spending(spendingOptions(config), metrics),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
         debating({*database, debates, keyring, engine,
                   [this](debate::Change change, const std::string& id) { changed(change, id); },
@@ -115,6 +117,7 @@ struct Assembly::Parts {
                  receipts,
                  providers,
                  debating,
+                 spending,
                  metrics,
                  prober,
                  keyring,
@@ -130,6 +133,7 @@ struct Assembly::Parts {
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
+        budget_watch(*database, [this] { return spending.caps(); }),
         problem_watch(watchOptions(), audit_watch),
         report({instance,
                 *database,
@@ -148,8 +152,9 @@ struct Assembly::Parts {
                 providers}),
         reloading(loaded, std::move(certificate_seen),
                   {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
-                   providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings}) {
+                   providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings, spending}) {
     reloading.noteCertificate(config);
+    noteCaps(*database, keyring, spending, "daemon:" + instance);
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { show(event); });
     bus.subscribe([this](const store::Event& event) {
@@ -157,6 +162,7 @@ struct Assembly::Parts {
       sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
     });
     report.feed(metrics);
+    metrics.onCollect([this](metrics::Registry& registry) { budget_watch.collect(registry); });
     for (const auto* one : {&router, &metrics_router}) beginAtZero(metrics, *one);
     beginAtZero(metrics, providers);
     beginAtZero(metrics);
@@ -198,7 +204,7 @@ struct Assembly::Parts {
     return options;
   }
 
-  lifecycle::ProblemWatchOptions watchOptions() const {
+  lifecycle::ProblemWatchOptions watchOptions() {
     auto options = problemWatchOptions(loaded, target, keyring);
     options.outages = [this] {
       std::vector<lifecycle::Outage> all;
@@ -215,6 +221,7 @@ struct Assembly::Parts {
       }
       return all;
     };
+    options.budgets = [this] { return budget_watch.problems(); };
     return options;
   }
 
@@ -274,12 +281,14 @@ struct Assembly::Parts {
             [this](const store::Event& event) { bus.publish(event); },
             std::chrono::seconds(config.integer(key::kCallTimeout)),
             std::chrono::seconds(config.integer(key::kDebateDeadline)),
+            &spending,
             [this](const wire::Delta& delta) { speak(delta); }};
   }
 
   const web::Router& addRoutes() {
     api::addHealthRoutes(router, services);
     api::addDebateRoutes(router, services);
+    api::addBudgetRoutes(router, services);
     api::addDebateViewRoutes(router, services);
     api::addDebateChangeRoutes(router, services);
     api::addReceiptRoutes(router, services);
@@ -356,6 +365,7 @@ struct Assembly::Parts {
   lifecycle::Prober prober;
   lifecycle::MemoryWatch memory;
   edge::WorkerPool workers;
+  debate::Spending spending;
   debate::Engine engine;
   debate::Service debating;
   edge::IoThreads io;
@@ -376,6 +386,7 @@ struct Assembly::Parts {
   edge::Listener listener;
   lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;
+  lifecycle::BudgetWatch budget_watch;
   lifecycle::ProblemWatch problem_watch;
   SelfReport report;
   Reloading reloading;

@@ -261,6 +261,36 @@ providers::ProvidersOptions withKeysOf(const config::Config& now, const config::
   return options;
 }
 
+store::BudgetCaps budgetCaps(const config::Config& config) {
+  const auto cap = [&](std::string_view setting) -> std::optional<Picos> {
+    if (!config.isSet(setting) || config.text(setting).empty()) return std::nullopt;
+    if (const auto amount = parseUsd(config.text(setting))) return amount;
+    throw Error(Code::Config, fmt::format("{}: '{}' is no amount", setting, printable(config.text(setting), 40)),
+                "write dollars as 12.50");
+  };
+  return {cap(key::kDebateBudget), cap(key::kAccountBudget), cap(key::kDailyBudget)};
+}
+
+void noteCaps(database::Database& database, const crypto::Keyring& keyring, const debate::Spending& spending,
+              const std::string& actor) {
+  try {
+    debate::recordCaps(database, keyring, spending.caps(), actor);
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;
+    log::warning("a change of the budgets is not in the audit log: {}", error.what());
+  }
+}
+
+debate::SpendingOptions spendingOptions(const config::Config& config) {
+  std::vector<config::Problem> problems;
+  debate::SpendingOptions options{models::Catalogue::load(config, problems), budgetCaps(config),
+                                  config.integer(key::kMaxOutputTokens)};
+  if (!problems.empty())  // the checks name all of them
+    throw Error(Code::Config, fmt::format("{}: {}", problems.front().origin, problems.front().message),
+                problems.front().hint);
+  return options;
+}
+
 api::Options apiOptions(const config::Config& config) {
   return {.logins_per_minute = config.integer(key::kLoginRate),
           .max_rounds = config.integer(key::kMaxRounds),

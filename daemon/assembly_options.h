@@ -48,6 +48,12 @@ std::shared_ptr<const models::Catalogue> modelsOf(const config::Config& config);
 providers::ProvidersOptions providersOptions(const config::Config& config);
 // The keys as they are now, the rest as it was at the start.
 providers::ProvidersOptions withKeysOf(const config::Config& now, const config::Config& at_start);
+// A change of caps, into the audit log. A database that is away does not keep a start or a reload from taking effect.
+void noteCaps(database::Database& database, const crypto::Keyring& keyring, const debate::Spending& spending,
+              const std::string& actor);
+// What operators let debates cost. Throws Error(Config) for what is no amount.
+store::BudgetCaps budgetCaps(const config::Config& config);
+debate::SpendingOptions spendingOptions(const config::Config& config);
 api::Options apiOptions(const config::Config& config);
 // The keyring must outlive what is told.
 backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,

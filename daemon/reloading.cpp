@@ -32,6 +32,8 @@ const std::vector<Reloading::Taker>& Reloading::takers() {
       {{key::kDefaultAgents, key::kAnthropicKey, key::kAnthropicToken, key::kOpenAiKey, key::kGeminiKey, key::kLocalKey,
         key::kOpenRouterKey},
        [](Reloading& self, const config::Config& config) { self.reloadProviders(config); }},
+      {{key::kDebateBudget, key::kAccountBudget, key::kDailyBudget},
+       [](Reloading& self, const config::Config& config) { self.parts_.spending.setCaps(budgetCaps(config)); }},
       {{key::kWebhookUrl, key::kWebhookKey, key::kEmailTo, key::kEmailFrom, key::kSmtpHost, key::kSmtpPort,
         key::kSmtpTls, key::kSmtpUser, key::kSmtpPassword, key::kBackupPing, key::kDrillPing, key::kNotifyInterval,
         key::kRemindHours},
@@ -69,6 +71,7 @@ Reloaded Reloading::apply(config::Loaded fresh, const std::string& actor) {
   for (const auto& taker : takers()) taker.take(*this, fresh.config);
   parts_.backups.keepConfiguration(backup::createOptions(fresh.config, parts_.target, parts_.keyring));
   record(actor);
+  noteCaps(parts_.database, parts_.keyring, parts_.spending, actor);
   parts_.shown_settings.set(settingsInEffect(config_, fresh.config));
   result.applied = appliedAtOnce(std::exchange(current_, fresh.config), fresh.config);
   result.after_restart = needingARestart(config_, fresh.config);

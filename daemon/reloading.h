@@ -13,6 +13,7 @@
 #include "common/config/loader.h"
 #include "common/crypto/certificate.h"
 #include "common/database/database.h"
+#include "daemon/debate/spending.h"
 #include "daemon/edge/listener.h"
 #include "daemon/edge/tls.h"
 #include "daemon/lifecycle/backups.h"
@@ -48,6 +49,7 @@ struct Reloads {
   lifecycle::Backups& backups;
   lifecycle::ProblemWatch& problem_watch;
   Reloadable<json::object>& shown_settings;
+  debate::Spending& spending;
 };
 
 class Reloading {

@@ -81,6 +81,18 @@ const std::vector<Series>& catalogue() {
       {"aragora_consensus_reached_total", C, "", "Debates that ended with consensus."},
       {"aragora_debate_duration_seconds", H, "outcome", "Time from start to end of a debate.", Buckets::Debates},
       {"aragora_debate_rounds", H, "", "Rounds that a debate took.", Buckets::Rounds},
+      {"aragora_spend_usd_total", C, "provider, model",
+       "US dollars that providers charged, as they say or as their prices make it; models that are not known are "
+       "other."},
+      {"aragora_budget_calls_total", C, "provider, outcome",
+       "Calls with a price: settled, charged_unknown (the reservation is kept), released (surely not billed)."},
+      {"aragora_budget_refusals_total", C, "", "Calls that were not made because a budget was used up."},
+      {"aragora_budget_thresholds_total", C, "scope, percent",
+       "Times that 50, 75, 90 or 100 percent of a budget were reached."},
+      {"aragora_budget_utilization_ratio", G, "scope",
+       "Part of today's cap (UTC) that is charged or reserved: of all debates (day), and of the account with the "
+       "highest part (account). Absent without a cap."},
+      {"aragora_budget_cap_usd", G, "scope", "Caps in force: debate, account, day."},
       {"aragora_debate_tokens_total", C, "agent, direction", "Tokens, as the providers say."},
       {"aragora_agent_calls_total", C, "agent, status", "Provider calls; status is success or error."},
       {"aragora_agent_errors_total", C, "agent, error_type",

@@ -40,8 +40,6 @@ std::string_view columnOf(Budgets::By by) {
       return "account";
     case Budgets::By::Key:
       return "key_id";
-    case Budgets::By::Debate:
-      return "debate_id";
   }
   return "provider";
 }
@@ -67,19 +65,26 @@ std::vector<Budget> Budgets::ofDebates(Connection& connection, const std::vector
                                     {join(ids, ",")}));
 }
 
-std::vector<Budgets::Spent> Budgets::spent(Connection& connection, By by, std::int64_t from_day, std::int64_t to_day,
-                                           const std::optional<std::string>& account, std::int64_t limit) {
-  // Sums of bigint are numeric in PostgreSQL: what is beyond int64 was never let in.
+std::vector<Budgets::Spent> Budgets::spent(Connection& connection, By by, const Which& which, std::int64_t limit) {
+  // Sums of bigint are numeric in PostgreSQL; what is beyond int64 was never let in.
+  std::string where = "day >= $1 AND day <= $2";
+  database::Values values{which.from_day, which.to_day, limit};
+  const auto only = [&](std::string_view column, const std::optional<std::string>& value) {
+    if (!value) return;
+    values.emplace_back(*value);
+    where += fmt::format(" AND {} = ${}", column, values.size());
+  };
+  only("account", which.account);
+  only("debate_id", which.debate);
   std::vector<Spent> spent;
   for (const auto& row : connection.query(
-           fmt::format(
-               "SELECT {0}, count(*), CAST(sum(CASE WHEN status = 'settled' THEN cost_picos ELSE 0 END) AS "
-               "bigint) AS settled, CAST(sum(CASE WHEN status = 'charged_unknown' THEN cost_picos ELSE 0 END) "
-               "AS bigint) AS unknown, CAST(sum(CASE WHEN status = 'reserved' THEN reserved_picos ELSE 0 END) "
-               "AS bigint) AS reserved FROM budget_calls WHERE day >= $1 AND day <= $2 AND ($3 = 0 OR account = "
-               "$4) GROUP BY {0} ORDER BY settled DESC, {0} LIMIT $5",
-               columnOf(by)),
-           {from_day, to_day, std::int64_t{account ? 1 : 0}, account.value_or(""), limit}))
+           fmt::format("SELECT {0}, count(*), CAST(sum(CASE WHEN status = 'settled' THEN cost_picos ELSE 0 END) AS "
+                       "bigint) AS settled, CAST(sum(CASE WHEN status = 'charged_unknown' THEN cost_picos ELSE 0 END) "
+                       "AS bigint) AS unknown, CAST(sum(CASE WHEN status = 'reserved' THEN reserved_picos ELSE 0 END) "
+                       "AS bigint) AS reserved FROM budget_calls WHERE {1} GROUP BY {0} ORDER BY settled DESC, {0} "
+                       "LIMIT $3",
+                       columnOf(by), where),
+           values))
     spent.push_back({row.text(0), row.integer(1), row.integer(2), row.integer(3), row.integer(4)});
   return spent;
 }

@@ -108,8 +108,13 @@ class Budgets {
                                    const std::optional<std::string>& account);
   static std::vector<Budget> ofDebates(database::Connection& connection, const std::vector<std::string>& ids);
 
-  // What was spent from one day to another, both among them, by what `by` names.
-  enum class By { Provider, Model, Agent, Account, Key, Debate };
+  enum class By { Provider, Model, Agent, Account, Key };
+  struct Which {
+    std::int64_t from_day = 0;  // both among them
+    std::int64_t to_day = INT64_MAX;
+    std::optional<std::string> account{};
+    std::optional<std::string> debate{};
+  };
   struct Spent {
     std::string what;
     std::int64_t calls = 0;
@@ -117,9 +122,8 @@ class Budgets {
     Picos unknown = 0;
     Picos reserved = 0;
   };
-  // The dearest first, at most `limit`.
-  static std::vector<Spent> spent(database::Connection& connection, By by, std::int64_t from_day, std::int64_t to_day,
-                                  const std::optional<std::string>& account, std::int64_t limit);
+  // By what `by` names, the dearest first, at most `limit`.
+  static std::vector<Spent> spent(database::Connection& connection, By by, const Which& which, std::int64_t limit);
 };
 
 }  // namespace aragora::store

@@ -11,6 +11,7 @@
 #include "common/store/key_use.h"
 #include "common/store/ratings.h"
 #include "common/store/settings.h"
+#include "common/verify/budgets.h"
 #include "common/verify/debates.h"
 #include "common/verify/leaderboard.h"
 #include "common/verify/receipts.h"
@@ -83,7 +84,7 @@ class Verifier {
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts"})
+      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts", "budgets"})
         report_.findings.push_back(
             {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
@@ -96,6 +97,7 @@ class Verifier {
     step("matches", Subject::Data, [this] { return matches(); });
     step("ratings", Subject::Data, [this] { return ratings(); });
     step("receipts", Subject::Data, [this] { return receipts(); });
+    step("budgets", Subject::Data, [this] { return budgets(); });
     return std::move(report_);
   }
 
@@ -335,6 +337,21 @@ class Verifier {
     if (version_ < kFirstVersion) return {true, "none: they came with a later schema"};
     return database_->reading([&](Connection& connection) -> Result {
       return {true, receiptsHold(connection, ring_ ? &*ring_ : nullptr, options_.progress)};
+    });
+  }
+
+  Result budgets() {
+    constexpr int kSince = 9;
+    if (version_ < kSince) return {true, "no budgets in this version of the schema"};
+    return database_->reading([&](Connection& connection) -> Result {
+      const auto seen = lookAtBudgets(connection);
+      if (!seen.wrong.empty()) return bad(seen.wrong, "somebody changed it; compare with a backup");
+      const auto overruns =
+          seen.overruns == 0 ? std::string()
+                             : fmt::format("; {} charged beyond what was reserved: prices in models.toml are too low",
+                                           counted(seen.overruns, "budget"));
+      return {true, fmt::format("{} {} from {}, none above its cap{}", counted(seen.budgets, "budget"),
+                                agreeing(seen.budgets, "follows", "follow"), counted(seen.calls, "call"), overruns)};
     });
   }
 

@@ -14,6 +14,7 @@
 #include "daemon/api/list_cache.h"
 #include "daemon/api/reports.h"
 #include "daemon/debate/service.h"
+#include "daemon/debate/spending.h"
 #include "daemon/lifecycle/prober.h"
 #include "daemon/web/router.h"
 
@@ -40,6 +41,7 @@ struct Services {
   store::Receipts& receipts;
   const providers::Providers& providers;
   debate::Service& debating;
+  const debate::Spending& spending;
   metrics::Registry& metrics;
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
@@ -52,6 +54,7 @@ struct Services {
 
 void addHealthRoutes(web::Router& router, const Services& services);
 void addDebateRoutes(web::Router& router, const Services& services);
+void addBudgetRoutes(web::Router& router, const Services& services);
 void addDebateViewRoutes(web::Router& router, const Services& services);
 void addDebateChangeRoutes(web::Router& router, const Services& services);
 void addReceiptRoutes(web::Router& router, const Services& services);

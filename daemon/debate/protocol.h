@@ -34,7 +34,8 @@ struct Inquiry {
 struct Answer {
   Place place;
   bool answered = false;
-  std::string text;  // what was answered, or why there is no answer
+  std::string text;          // what was answered, or why there is no answer
+  bool over_budget = false;  // nobody was asked: there is not enough money left
 };
 
 struct Ask {

@@ -11,6 +11,7 @@
 #include "common/crypto/hash.h"
 #include "daemon/debate/prompts.h"
 #include "daemon/debate/speaker.h"
+#include "daemon/debate/spending.h"
 
 namespace aragora::debate {
 
@@ -106,12 +107,18 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   call.provider = seat ? std::string(seat->provider->name()) : "none";
   call.model = question.model;
   call.request_hash = requestHash(inquiry);
-  services_.debates.recordIntent(lease_, call);
+  Bill bill;
+  if (seat && services_.spending != nullptr)
+    bill = services_.spending->estimate(debate_, inquiry.agent, call, question);
+  if (!reserved(call, bill, question)) return overBudget(place, bill);
+  std::optional<store::Charge> charge;
   const auto started = std::chrono::steady_clock::now();
   try {
-    if (!seat) throw Error(Code::Unreachable, why);
+    if (!seat) throw providers::Failure(providers::FailureKind::Request, why);
+    if (!bill.why_not.empty()) throw providers::Failure(providers::FailureKind::Request, bill.why_not);
     Speaker speaker(services_.speak, debate_.id, place, attempt);
     const auto answer = seat->provider->ask(question, speaker.onDelta());
+    if (bill.reservation) charge = services_.spending->chargeOf(bill, call, answer);
     call.state = store::CallState::Done;
     call.response = kept(answer.text);
     call.model = answer.model;
@@ -125,12 +132,17 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     const bool broken_off = stop_.stop_requested();
     if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;
     call.state = store::CallState::Failed;
+    if (bill.reservation) charge = Spending::chargeOf(error);
     services_.metrics.count(
         "aragora_agent_errors_total",
         {{"agent", call.provider}, {"error_type", errorType(error, question.deadline, broken_off)}});
     call.error = broken_off ? "the debate ended before there was an answer" : printable(redact(error.what()), 300);
   }
-  services_.debates.recordResult(call);
+  const auto crossed = services_.debates.recordResult(call, charge);
+  if (charge) {
+    services_.spending->charged(call, bill, *charge);
+    services_.spending->tell(crossed);
+  }
   const bool done = call.state == store::CallState::Done;
   if (done)
     log::debug("{} answered ({}, {}) after {:.1f} s", place.seat, store::name(place.phase), call.model,
@@ -142,6 +154,29 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});
   return Answer{place, done, done ? call.response : call.error};
+}
+
+// With the intent, or neither. As many tokens are asked for as the budget pays for.
+bool ProviderCalls::reserved(const store::Call& call, Bill& bill, providers::Question& question) {
+  const auto grant = services_.debates.recordIntent(lease_, call, bill.reservation, bill.caps);
+  if (!bill.reservation) return true;
+  services_.spending->tell(grant.crossed);
+  if (grant.full) {
+    bill.why_not = fmt::format("{} has {} left, and a call takes {}", store::describe(*grant.full),
+                               shownUsd(grant.left), shownUsd(bill.reservation->least));
+    return false;
+  }
+  question.max_output_tokens = bill.caps.any() ? bill.tokensFor(grant.picos) : bill.most_tokens;
+  question.billed_once = bill.caps.any();
+  return true;
+}
+
+Answer ProviderCalls::overBudget(const Place& place, const Bill& bill) {
+  log::info("{} is not asked ({}): {}", place.seat, store::name(place.phase), bill.why_not);
+  services_.metrics.count("aragora_budget_refusals_total");
+  Answer refused{place, false, bill.why_not};
+  refused.over_budget = true;
+  return refused;
 }
 
 void ProviderCalls::close() {

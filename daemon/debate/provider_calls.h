@@ -4,6 +4,7 @@
 
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/runner.h"
+#include "daemon/debate/spending.h"
 
 namespace aragora::debate {
 
@@ -35,6 +36,8 @@ class ProviderCalls {
  private:
   void make(const Inquiry& inquiry, std::int64_t attempt);
   std::optional<Answer> ask(const Inquiry& inquiry, std::int64_t attempt);
+  bool reserved(const store::Call& call, Bill& bill, providers::Question& question);
+  Answer overBudget(const Place& place, const Bill& bill);
 
   const store::Debate& debate_;
   const store::Lease& lease_;

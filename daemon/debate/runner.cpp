@@ -5,6 +5,7 @@
 #include "daemon/debate/match.h"
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/provider_calls.h"
+#include "daemon/debate/spending.h"
 #include "daemon/wire/events.h"
 
 namespace aragora::debate {
@@ -69,7 +70,8 @@ class Run {
 
  private:
   void load() {
-    services_.debates.giveUpIntents(lease_);
+    const auto crossed = services_.debates.giveUpIntents(lease_);
+    if (services_.spending != nullptr) services_.spending->tell(crossed);
     for (const auto& call : services_.debates.calls(debate_.id)) {
       const Place place{call.phase, call.round, call.seat};
       calls_.tried(place, call.attempt);
@@ -96,6 +98,19 @@ class Run {
     if (remaining(deadline_).count() == 0)
       return protocol_.end(store::DebateStatus::Failed, "deadline_exceeded",
                            "the debate took longer than its deadline");
+    return over_budget_.empty() ? next : withinBudget(std::move(next));
+  }
+
+  // What was paid for is waited for and recorded; then it ends, unless it came to a consensus all the same.
+  Step withinBudget(Step next) const {
+    if (std::holds_alternative<Append>(next) || std::holds_alternative<Wait>(next)) return next;
+    auto* finish = std::get_if<Finish>(&next);
+    if (finish == nullptr) return protocol_.end(store::DebateStatus::Failed, "budget_exhausted", over_budget_);
+    auto& ended = std::get<store::DebateEnded>(finish->events.back().body);
+    if (ended.consensus_reached) return next;
+    ended.status = store::DebateStatus::Failed;
+    ended.outcome = "budget_exhausted";
+    ended.reason = over_budget_;
     return next;
   }
 
@@ -108,7 +123,10 @@ class Run {
   }
 
   bool carryOut(Wait&) {
-    for (const auto& answer : calls_.wait()) protocol_.recorded(answer);
+    for (const auto& answer : calls_.wait()) {
+      if (answer.over_budget) over_budget_ = answer.text;
+      protocol_.recorded(answer);
+    }
     return true;
   }
 
@@ -171,7 +189,8 @@ class Run {
   Protocol protocol_;
   Step step_;
   std::int64_t last_seq_ = 0;
-  ProviderCalls calls_;  // last: ends its threads before anything else goes
+  std::string over_budget_;  // why a call was not made
+  ProviderCalls calls_;      // last: ends its threads before anything else goes
 };
 }  // namespace
 

@@ -12,6 +12,8 @@
 
 namespace aragora::debate {
 
+class Spending;
+
 // Why a run stopped without ending the debate: the daemon stops, or another instance has the lease.
 struct HandedBack {};
 
@@ -24,7 +26,8 @@ struct RunServices {
   metrics::Registry& metrics;
   std::function<void(const store::Event&)> publish;  // after an event is durable
   std::chrono::seconds call_timeout{30};
-  std::chrono::seconds deadline{600};               // of a debate, from its creation
+  std::chrono::seconds deadline{600};  // of a debate, from its creation
+  const Spending* spending = nullptr;  // none: nothing is reserved, and no cap is held
   std::function<void(const wire::Delta&)> speak{};  // answers as they are made; in the threads of the calls
 };
 

@@ -29,7 +29,7 @@ notify::Until within(std::chrono::milliseconds span, const interrupt::Switch& st
 // Of what this watch finds, and nobody else.
 bool ours(Kind kind) {
   return kind == Kind::Recovery || kind == Kind::Repository || kind == Kind::Certificate || kind == Kind::Audit ||
-         kind == Kind::Provider;
+         kind == Kind::Provider || kind == Kind::Budget;
 }
 }  // namespace
 
@@ -120,6 +120,9 @@ std::vector<Problem> ProblemWatch::problems() {
                      "the audit log contradicts what was written down about it",
                      {"see: aragora audit verify"}});
   addOutages(found);
+  if (options_.budgets) {
+    for (auto& one : options_.budgets()) found.push_back(std::move(one));
+  }
   return found;
 }
 

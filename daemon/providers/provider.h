@@ -41,6 +41,7 @@ struct Question {
   std::stop_token stop{};  // ends the call within 100 ms, with Error(Interrupted)
   std::optional<Shape> shape{};
   std::int64_t max_output_tokens = 0;  // 0: as many as are configured
+  bool billed_once = false;            // after a try that may have been billed none is made, here or elsewhere
 };
 
 // Tokens as they are billed: each in one of the first five.

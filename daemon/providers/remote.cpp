@@ -83,6 +83,7 @@ class Remote : public Provider {
         permit->settle({last->kind(), last->askedPause(), last->what(), prompt.model, saysNothingOfOthers(outcome)});
       if (outcome.should_retry) again = *outcome.should_retry;
       if (last->kind() == FailureKind::Money) again = false;  // whatever it says
+      if (question.billed_once && last->maybeBilled()) again = false;
       if (again && !outcome.shown && retry.again(last->askedPause())) {
         log::info("{}: {}; trying again", question.agent, last->what());
         continue;
