@@ -1,5 +1,6 @@
 #include "daemon/assembly_options.h"
 
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/deployment/deployment.h"
@@ -282,13 +283,7 @@ void noteCaps(database::Database& database, const crypto::Keyring& keyring, cons
 }
 
 debate::SpendingOptions spendingOptions(const config::Config& config) {
-  std::vector<config::Problem> problems;
-  debate::SpendingOptions options{models::Catalogue::load(config, problems), budgetCaps(config),
-                                  config.integer(key::kMaxOutputTokens)};
-  if (!problems.empty())  // the checks name all of them
-    throw Error(Code::Config, fmt::format("{}: {}", problems.front().origin, problems.front().message),
-                problems.front().hint);
-  return options;
+  return {modelsOf(config), budgetCaps(config), config.integer(key::kMaxOutputTokens)};
 }
 
 api::Options apiOptions(const config::Config& config) {

@@ -1,5 +1,6 @@
 #include "daemon/api/new_debate.h"
 
+#include "common/base/money.h"
 #include "common/base/text.h"
 #include "common/ratings/match.h"
 #include "daemon/debate/consensus.h"
@@ -89,6 +90,20 @@ std::vector<std::string> agentsOf(const json::object& body, const Services& serv
   return agents;
 }
 
+// What its calls may cost: a decimal text, or a number as it was written. The original's name is taken as well.
+std::optional<Picos> budgetOf(const json::object& body, Fields& fields) {
+  for (const auto* field : {"budget_usd", "budget_limit_usd"}) {
+    const auto* value = body.if_contains(field);
+    if (value == nullptr || value->is_null()) continue;
+    const auto text = value->is_string()   ? std::string(value->get_string())
+                      : value->is_double() ? fmt::format("{}", value->get_double())
+                                           : toJson(*value);
+    if (const auto amount = parseUsd(text); amount && *amount > 0) return amount;
+    fields.fail(field, "must be an amount of US dollars above 0, such as \"0.50\", with at most 12 decimals");
+  }
+  return std::nullopt;
+}
+
 std::string whyNot(const std::string& consensus) {
   constexpr std::string_view kKnown = "majority, supermajority, unanimous, any";
   if (consensus == "judge" || consensus == "weighted")
@@ -138,6 +153,7 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
       fields.fail("agents",
                   fmt::format("'{}' cannot take part: {}", printable(agent, 60), why.empty() ? "not a name" : why));
   }
+  debate.budget = budgetOf(body, fields);
   if (const auto* metadata = body.if_contains("metadata"); metadata != nullptr && !metadata->is_null()) {
     if (!metadata->is_object() || toJson(*metadata).size() > 16 * 1024)
       fields.fail("metadata", "must be an object of at most 16 KiB");

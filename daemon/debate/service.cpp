@@ -55,6 +55,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   draft.status = store::DebateStatus::Created;
   draft.seed = seedOf(draft.id);
   draft.owner = caller.principal;
+  draft.key_id = caller.key;
   draft.request_id = caller.request_id;
   Created created{answering(draft), false};
   std::optional<store::Debates::Idempotency> key;

@@ -52,7 +52,7 @@ Spending::Spending(SpendingOptions options, metrics::Registry& metrics)
     : options_(std::move(options)), caps_(options_.caps), metrics_(metrics) {}
 
 std::optional<models::Model> Spending::find(std::string_view provider, std::string_view model) const {
-  return options_.models.find(provider, model, nowMicros());
+  return options_.models->find(provider, model, nowMicros());
 }
 
 Bill Spending::estimate(const store::Debate& debate, const std::string& agent, const store::Call& call,
@@ -66,7 +66,7 @@ Bill Spending::estimate(const store::Debate& debate, const std::string& agent, c
   bill.most_tokens = question.max_output_tokens > 0 ? question.max_output_tokens : options_.max_output_tokens;
   if (bill.model && bill.model->max_output > 0) bill.most_tokens = std::min(bill.most_tokens, bill.model->max_output);
   if (bill.model) {
-    if (const auto other = options_.models.atOpenRouter(call.provider, question.model, nowMicros()); !other.empty())
+    if (const auto other = options_.models->atOpenRouter(call.provider, question.model, nowMicros()); !other.empty())
       bill.fallback = find("openrouter", other);
   }
   const auto wanted = bill.most(bill.most_tokens);

@@ -14,9 +14,9 @@
 namespace aragora::debate {
 
 struct SpendingOptions {
-  models::Catalogue models;
-  store::BudgetCaps caps;                 // of each debate, of an account a day, of all a day
-  std::int64_t max_output_tokens = 8192;  // of an answer, as configured
+  std::shared_ptr<const models::Catalogue> models;  // shared with providers; nobody changes it
+  store::BudgetCaps caps;                           // of each debate, of an account a day, of all a day
+  std::int64_t max_output_tokens = 8192;            // of an answer, as configured
 };
 
 // One call, before it is made.
@@ -52,7 +52,7 @@ class Spending {
   store::BudgetCaps caps() const { return *caps_.get(); }
   // In force from the next reservation on.
   void setCaps(store::BudgetCaps caps) { caps_.set(std::move(caps)); }
-  const models::Catalogue& models() const { return options_.models; }
+  const models::Catalogue& models() const { return *options_.models; }
 
  private:
   std::optional<models::Model> find(std::string_view provider, std::string_view model) const;
