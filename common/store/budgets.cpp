@@ -140,11 +140,10 @@ std::optional<Picos> grantedBefore(Connection& connection, const std::string& ca
 }
 
 // Nothing is reserved; that the budget is used up is told once.
-Grant refuse(Connection& connection, Locked& at, Picos cap, Picos left) {
-  Grant grant;
+Grant refuse(Connection& connection, Locked& at, Picos cap, Grant grant) {
+  grant.picos = 0;
   grant.full = at.budget.line;
-  grant.left = left;
-  if (at.told >= 100) return grant;
+  if (grant.later || at.told >= 100) return grant;
   at.budget.cap = cap;
   tell(connection, at.budget.line, 100);
   grant.crossed.push_back({at.budget, 100});
@@ -179,20 +178,24 @@ Grant Budgets::reserve(Connection& connection, const Reservation& reservation, c
   const auto lines = linesOf(reservation.debate_id, reservation.account, day);
   std::vector<Locked> locked;
   for (const auto& line : lines) locked.push_back(lock(connection, line, now));
-  Grant grant{.picos = reservation.wanted, .full = {}, .left = 0, .crossed = {}};
-  Locked* tightest = nullptr;
+  Grant grant;
+  grant.picos = reservation.wanted;
+  Locked* full = nullptr;
   for (auto& at : locked) {
     const auto cap = capOf(caps, at.budget.line.scope);
     if (!cap) continue;
     const auto left = std::max<Picos>(0, *cap - at.budget.used());
-    if (tightest != nullptr && left >= grant.left) continue;
-    tightest = &at;
+    grant.picos = std::min(grant.picos, left);
+    if (left >= reservation.least) continue;
+    const bool later = *cap - at.budget.charged() >= reservation.least;
+    if (full != nullptr && (later || !grant.later)) continue;  // the first that is full for good
+    full = &at;
     grant.left = left;
+    grant.later = later;
   }
-  if (tightest != nullptr) grant.picos = std::min(grant.picos, grant.left);
-  if (grant.picos < reservation.least) {
-    if (const auto before = grantedBefore(connection, reservation.call_id)) return {*before, {}, 0, {}};
-    return refuse(connection, *tightest, *capOf(caps, tightest->budget.line.scope), grant.left);
+  if (full != nullptr) {
+    if (const auto before = grantedBefore(connection, reservation.call_id)) return {*before, {}, 0, false, {}};
+    return refuse(connection, *full, *capOf(caps, full->budget.line.scope), std::move(grant));
   }
   const auto inserted = connection.execute(
       "INSERT INTO budget_calls (call_id, debate_id, account, key_id, provider, model, agent, day, status, "
@@ -200,7 +203,7 @@ Grant Budgets::reserve(Connection& connection, const Reservation& reservation, c
       "NOTHING",
       {reservation.call_id, reservation.debate_id, reservation.account, reservation.key_id, reservation.provider,
        reservation.model, reservation.agent, day, text(ChargeState::Reserved), grant.picos, now});
-  if (inserted == 0) return {grantedBefore(connection, reservation.call_id).value_or(0), {}, 0, {}};
+  if (inserted == 0) return {grantedBefore(connection, reservation.call_id).value_or(0), {}, 0, false, {}};
   for (const auto& at : locked) {
     const auto cap = capOf(caps, at.budget.line.scope);
     // With another cap what was told of the one before does not count.

@@ -83,6 +83,7 @@ struct Grant {
   Picos picos = 0;                 // from `least` to `wanted`
   std::optional<BudgetLine> full;  // it does not fit here: nothing was reserved
   Picos left = 0;                  // there
+  bool later = false;              // it would, were it not for calls on their way: these may cost less than reserved
   std::vector<BudgetCrossing> crossed;
 };
 

@@ -17,6 +17,8 @@ namespace aragora::debate {
 
 namespace {
 constexpr std::size_t kAnswerLimit = 64 * 1024;
+constexpr std::chrono::milliseconds kFirstPause{50};
+constexpr std::chrono::milliseconds kLongestPause{1000};
 
 std::string kept(const std::string& answer) {
   auto text = answer.substr(0, kAnswerLimit);
@@ -110,7 +112,10 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   Bill bill;
   if (seat && services_.spending != nullptr)
     bill = services_.spending->estimate(debate_, inquiry.agent, call, question);
-  if (!reserved(call, bill, question)) return overBudget(place, bill);
+  if (!reserved(call, bill, question)) {
+    if (stop_.stop_requested() && !closed_ && !control_.cancelled()) return std::nullopt;
+    return overBudget(place, bill);
+  }
   std::optional<store::Charge> charge;
   const auto started = std::chrono::steady_clock::now();
   try {
@@ -158,7 +163,14 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
 
 // With the intent, or neither. As many tokens are asked for as the budget pays for.
 bool ProviderCalls::reserved(const store::Call& call, Bill& bill, providers::Question& question) {
-  const auto grant = services_.debates.recordIntent(lease_, call, bill.reservation, bill.caps);
+  store::Grant grant;
+  for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+    grant = services_.debates.recordIntent(lease_, call, bill.reservation, bill.caps);
+    if (!grant.full || !grant.later || remaining(deadline_) < pause) break;
+    // Calls on their way have more reserved than they will cost.
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, stop_.get_token(), pause, [] { return false; }) || stop_.stop_requested()) break;
+  }
   if (!bill.reservation) return true;
   services_.spending->tell(grant.crossed);
   if (grant.full) {

@@ -69,8 +69,12 @@ Bill Spending::estimate(const store::Debate& debate, const std::string& agent, c
     if (const auto other = options_.models->atOpenRouter(call.provider, question.model, nowMicros()); !other.empty())
       bill.fallback = find("openrouter", other);
   }
-  const auto wanted = bill.most(bill.most_tokens);
+  auto wanted = bill.most(bill.most_tokens);
   const auto least = bill.most(std::min(bill.most_tokens, kLeastTokens));
+  // So that the seats of a debate are asked at once, none of them takes more than its part while there is enough.
+  if (wanted && least && bill.caps.debate && !debate.agents.empty())
+    wanted =
+        std::clamp(*bill.caps.debate / static_cast<Picos>(debate.agents.size()), *least, std::max(*least, *wanted));
   bill.reservation = store::Reservation{call.id,        debate.id, debate.owner,       debate.key_id,    call.provider,
                                         question.model, agent,     wanted.value_or(0), least.value_or(0)};
   if (!bill.caps.any() || (wanted && least)) return bill;
