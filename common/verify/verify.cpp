@@ -1,7 +1,5 @@
 #include "common/verify/verify.h"
 
-#include <cmath>
-
 #include "common/audit/audit.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
@@ -9,7 +7,6 @@
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migrator.h"
 #include "common/store/key_use.h"
-#include "common/store/ratings.h"
 #include "common/store/settings.h"
 #include "common/verify/budgets.h"
 #include "common/verify/debates.h"
