@@ -19,6 +19,11 @@ std::string identityOf(const std::string& agent, const std::string& provider, co
   return hasModels(provider) && !model.empty() ? provider + ":" + model : agent;
 }
 
+double pointsOf(const Seat& seat) {
+  const auto votes = static_cast<double>(seat.votes);
+  return seat.voters > 0 ? votes / static_cast<double>(seat.voters) : votes;
+}
+
 std::string identityOf(const Seat& seat) { return identityOf(seat.agent, seat.provider, seat.model); }
 
 std::optional<Match> matchOf(std::string domain, std::vector<Seat> seats, const std::vector<Ballot>& ballots) {
@@ -50,7 +55,7 @@ std::vector<Game> gamesOf(const Match& match) {
   std::vector<double> points;
   for (const auto& seat : match.seats) {
     identities.push_back(identityOf(seat));
-    points.push_back(static_cast<double>(seat.votes));
+    points.push_back(pointsOf(seat));
   }
   auto games = gamesOf(points);
   std::erase_if(games, [&](const Game& game) { return identities[game.one] == identities[game.other]; });
@@ -64,7 +69,8 @@ json::object toJsonObject(const Match& match) {
                                  {"agent", seat.agent},
                                  {"provider", seat.provider},
                                  {"model", seat.model},
-                                 {"votes", seat.votes}});
+                                 {"votes", seat.votes},
+                                 {"voters", seat.voters}});
   json::array ballots;
   for (const auto& ballot : match.ballots)
     ballots.push_back(json::object{{"voter", ballot.voter}, {"choice", ballot.choice}});
@@ -80,7 +86,7 @@ std::optional<Match> matchFrom(const json::object& object) {
     if (seat == nullptr) return std::nullopt;
     match.seats.push_back({jsonTextOr(*seat, "seat", ""), jsonTextOr(*seat, "agent", ""),
                            jsonTextOr(*seat, "provider", ""), jsonTextOr(*seat, "model", ""),
-                           jsonIntegerOr(*seat, "votes", 0)});
+                           jsonIntegerOr(*seat, "votes", 0), jsonIntegerOr(*seat, "voters", 0)});
   }
   if (const auto* ballots = jsonArray(object, "ballots")) {
     for (const auto& element : *ballots) {

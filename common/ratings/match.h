@@ -19,8 +19,11 @@ struct Seat {
   std::string agent;  // «claude»
   std::string provider;
   std::string model;
-  std::int64_t votes = 0;  // of peers
+  std::int64_t votes = 0;   // of peers
+  std::int64_t voters = 0;  // who could have voted for it; 0: nobody knows, then as many as for the others
 };
+// What the votes are worth: who said the same as others has fewer who could vote for it.
+double pointsOf(const Seat& seat);
 struct Ballot {
   std::string voter;   // a seat
   std::string choice;  // a seat; empty: abstained
@@ -37,7 +40,8 @@ std::string identityOf(const Seat& seat);
 // The same for whoever would be asked.
 std::string identityOf(const std::string& agent, const std::string& provider, const std::string& model);
 
-// nullopt: nobody voted for a peer, or there are no two to be compared. The votes of `seats` are counted here.
+// nullopt: nobody voted for a peer, or there are no two to be compared. The votes of `seats` are counted here, those of
+// `voters` are left as they are.
 std::optional<Match> matchOf(std::string domain, std::vector<Seat> seats, const std::vector<Ballot>& ballots);
 
 // Games between seats that are not the same one's.

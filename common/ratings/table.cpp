@@ -23,15 +23,16 @@ std::vector<Change> resultsOf(const Match& match, const std::map<std::string, Ra
   for (const auto& seat : match.seats) {
     const auto name = identityOf(seat);
     if (changes.empty() || changes.back().name != name)
-      changes.push_back({name, Result::Drew, seat.votes, ratings.at(name).elo});
+      changes.push_back({name, Result::Drew, seat.votes, pointsOf(seat), ratings.at(name).elo});
     changes.back().votes = std::max(changes.back().votes, seat.votes);
+    changes.back().points = std::max(changes.back().points, pointsOf(seat));
   }
-  std::int64_t most = 0;
-  for (const auto& change : changes) most = std::max(most, change.votes);
+  double most = 0;
+  for (const auto& change : changes) most = std::max(most, change.points);
   const auto leaders =
-      std::count_if(changes.begin(), changes.end(), [&](const Change& change) { return change.votes == most; });
+      std::count_if(changes.begin(), changes.end(), [&](const Change& change) { return change.points == most; });
   for (auto& change : changes)
-    change.result = change.votes < most ? Result::Lost : leaders == 1 ? Result::Won : Result::Drew;
+    change.result = change.points < most ? Result::Lost : leaders == 1 ? Result::Won : Result::Drew;
   return changes;
 }
 

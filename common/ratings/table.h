@@ -43,6 +43,7 @@ struct Change {
   std::string name;
   Result result = Result::Drew;
   std::int64_t votes = 0;  // of its best seat
+  double points = 0;       // likewise
   double elo_before = 0;
 };
 

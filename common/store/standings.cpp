@@ -53,7 +53,7 @@ void Standings::count(State& state, const LoggedMatch& logged) {
   auto played = std::make_shared<Played>(Played{logged.debate_id, logged.at, logged.match.domain, {}});
   const auto changes = state.all.table.count(logged.match, logged.at);
   ++state.all.matches;
-  for (const auto& change : changes) played->seats.push_back({change.name, change.result, change.votes});
+  for (const auto& change : changes) played->seats.push_back({change.name, change.result, change.votes, change.points});
   for (const auto& change : changes) {
     const auto& rating = state.all.table.ratings().at(change.name);
     auto& points = state.points[change.name];
@@ -170,15 +170,15 @@ std::optional<Standings::Comparison> Standings::compare(const std::string& one, 
   if (!entry || !opponent) return std::nullopt;
   Comparison comparison{std::move(*entry), std::move(*opponent), 0, 0, 0, {}};
   for (const auto& point : state_.points.at(*first)) {
-    const auto votesOf = [&](const std::string& name) -> std::optional<std::int64_t> {
+    const auto pointsOf = [&](const std::string& name) -> std::optional<double> {
       for (const auto& seat : point.match->seats) {
-        if (seat.name == name) return seat.votes;
+        if (seat.name == name) return seat.points;
       }
       return std::nullopt;
     };
-    const auto theirs = *first == *second ? std::nullopt : votesOf(*second);
+    const auto theirs = *first == *second ? std::nullopt : pointsOf(*second);
     if (!theirs) continue;
-    const auto ours = votesOf(*first).value_or(0);
+    const auto ours = pointsOf(*first).value_or(0);
     ++(ours > *theirs ? comparison.won : ours < *theirs ? comparison.lost : comparison.drew);
     if (comparison.met.size() < kMostMet) comparison.met.push_back(point);
   }

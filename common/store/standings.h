@@ -45,6 +45,7 @@ class Standings {
     std::string name;
     ratings::Result result = ratings::Result::Drew;
     std::int64_t votes = 0;
+    double points = 0;
   };
   struct Played {
     std::string debate_id;

@@ -6,7 +6,8 @@
 
 namespace aragora::debate {
 
-// nullopt: nobody voted for a peer, or nobody but one model took part.
+// nullopt: nobody voted for a peer, or nobody but one model took part. Who said the same shares the votes for it; where
+// all did, it is a draw.
 std::optional<ratings::Match> matchOf(const store::Debate& debate, const std::vector<store::Event>& events,
                                       const std::vector<store::Call>& calls);
 
