@@ -263,7 +263,7 @@ std::optional<Debates::Removed> Debates::remove(Connection& connection, const st
 }
 
 namespace {
-const MatchRecorded* matchIn(const std::vector<NewEvent>& events) {
+const MatchRecorded* recordIn(const std::vector<NewEvent>& events) {
   for (const auto& event : events) {
     if (const auto* match = std::get_if<MatchRecorded>(&event.body)) return match;
   }
@@ -274,7 +274,7 @@ const MatchRecorded* matchIn(const std::vector<NewEvent>& events) {
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
     requireHeld(connection, lease);
-    const auto* match = matchIn(events);
+    const auto* match = recordIn(events);
     const auto now = match == nullptr ? nowMicros() : Ratings::nextPlace(connection);
     auto written = extend(connection, lease.debate_id, events, now);
     if (match != nullptr) Ratings::record(connection, lease.debate_id, match->match, now);
