@@ -261,8 +261,8 @@ struct Assembly::Parts {
   void changed(debate::Change change, const std::string& debate_id) {
     if (change == debate::Change::Removed) pages.forget();
     lists.drop();
-    sisters.tellAndWait(
-        {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
+    const bool of_a_run = change == debate::Change::CancelRequested || change == debate::Change::PauseRequested;
+    sisters.tellAndWait({of_a_run ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
   }
 
   lifecycle::RedisState redisState() const {

@@ -53,7 +53,10 @@ std::optional<Agent> named(std::string_view agent, std::string_view own, Provide
 
 std::span<const ProviderInfo> networkProviders() { return kProviders; }
 
-std::string_view name(Provider provider) { return provider == Provider::Demo ? "demo" : infoOf(provider).name; }
+std::string_view name(Provider provider) {
+  if (provider == Provider::Demo) return "demo";
+  return provider == Provider::Sim ? "sim" : infoOf(provider).name;
+}
 
 std::optional<Agent> parseAgent(std::string_view agent) {
   // Models that say whose they are.
@@ -69,6 +72,9 @@ std::optional<Agent> parseAgent(std::string_view agent) {
     if (const auto found = named(agent, info.name, info.provider)) return found;
   }
   if (agent == "demo" || (startsWith(agent, "demo-") && agent.size() > 5)) return Agent{Provider::Demo, "demo"};
+  constexpr std::string_view kSimulated = "sim:";
+  if (agent == "sim") return Agent{Provider::Sim, {}};
+  if (startsWith(agent, kSimulated)) return Agent{Provider::Sim, std::string(agent.substr(kSimulated.size()))};
   return std::nullopt;
 }
 
@@ -91,7 +97,7 @@ std::string whyNobody(std::string_view agent) {
 }
 
 std::string whyNotAsked(const Config& config, Provider provider) {
-  if (provider == Provider::Demo)
+  if (provider == Provider::Demo || provider == Provider::Sim)
     return demoOn(config) ? "" : fmt::format("demo agents do not answer here ({} is off)", key::kDemo);
   const auto& info = infoOf(provider);
   if (auto clear = inClear(config, info); !clear.empty()) return clear;
@@ -118,7 +124,7 @@ std::vector<std::string> defaultAgents(const Config& config) {
     if (config.production())
       std::erase_if(agents, [](const std::string& agent) {
         const auto parsed = parseAgent(agent);
-        return parsed && parsed->provider == Provider::Demo;
+        return parsed && (parsed->provider == Provider::Demo || parsed->provider == Provider::Sim);
       });
     return agents;
   }

@@ -46,6 +46,10 @@ struct Debate {
   std::string request_id{};       // likewise; its first event has it
   std::optional<Picos> budget{};  // what its calls may cost
   std::string key_id{};           // the API key that it was created with; empty: none
+  std::int64_t protocol = 1;      // the rules it goes by (daemon/debate/protocol.h)
+  std::string options = "{}";     // JSON text of an object (daemon/debate/options.h)
+  bool pause_requested = false;
+  std::vector<std::string> documents{};  // that creates it; read back by documents()
 
   bool finished() const { return isFinal(status); }
 };
@@ -116,9 +120,15 @@ class Debates {
   std::map<std::string, std::int64_t> heads(const std::vector<std::string>& ids);
   // Those whose end somebody asked for.
   std::vector<std::string> cancelRequested(const std::vector<std::string>& ids);
+  // Those that somebody wants to rest.
+  std::vector<std::string> pauseRequested(const std::vector<std::string>& ids);
+  // What was given to it to read.
+  std::vector<std::string> documents(const std::string& debate_id);
   // Inside a write transaction of the caller's. Error(NotFound | Conflict) when there is no such debate or it has
   // ended.
   static void requestCancel(database::Connection& connection, const std::string& debate_id);
+  // The same; it rests, or goes on.
+  static void requestPause(database::Connection& connection, const std::string& debate_id, bool rests);
   // Inside a write transaction of the caller's: nobody else changes it until its end. nullopt: there is no such debate.
   static std::optional<std::string> lockMetadata(database::Connection& connection, const std::string& debate_id);
   static void setMetadata(database::Connection& connection, const std::string& debate_id, const std::string& metadata);

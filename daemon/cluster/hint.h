@@ -13,7 +13,7 @@ namespace aragora::cluster {
 enum class HintKind {
   Event,    // a debate has an event of that number
   Lists,    // lists show something else
-  Cancel,   // somebody asked for the end of a debate
+  Cancel,   // somebody asked for the end of a debate, or that it rests
   Breaker,  // a provider fails, or works again: each instance finds out for itself
   Minded,   // whoever told a hint with that ticket: it was heard here, and minded
 };

@@ -75,6 +75,11 @@ void Engine::cancel(const std::string& debate_id) {
   if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancel();
 }
 
+void Engine::pause(const std::string& debate_id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.pause();
+}
+
 void Engine::lookForCancellations() {
   std::vector<std::string> ids;
   {
@@ -85,6 +90,7 @@ void Engine::lookForCancellations() {
   }
   if (ids.empty()) return;
   for (const auto& id : services_.debates.cancelRequested(ids)) cancel(id);
+  for (const auto& id : services_.debates.pauseRequested(ids)) pause(id);
 }
 
 std::chrono::milliseconds Engine::silence() const {
@@ -230,11 +236,15 @@ void Engine::work(const store::Lease& lease, Control& control) {
     if (debate && !debate->finished()) {
       services_.metrics.count("aragora_debates_started_total");
       if (debate->cancel_requested) control.cancel();
+      if (debate->pause_requested) control.pause();
       runDebate(*debate, lease, services_, control);
     }
   } catch (const HandedBack&) {
     if (!stopping()) release();  // else all of them in one statement
     throw;
+  } catch (const Rests& rests) {
+    services_.leases.releaseFor(lease, rests.pause);
+    return;
   }
   release();
 }
@@ -329,8 +339,10 @@ void Engine::renew(const std::stop_token& stop) {
       if (found == held.end() || found->second != lease.epoch) continue;
       held.erase(found);
       // Requested at another instance.
-      if (const auto running = running_.find(lease.debate_id); lease.cancel_requested && running != running_.end())
-        running->second->control.cancel();
+      const auto running = running_.find(lease.debate_id);
+      if (running == running_.end()) continue;
+      if (lease.cancel_requested) running->second->control.cancel();
+      if (lease.pause_requested) running->second->control.pause();
     }
     for (const auto& [id, epoch] : held) {  // lost
       const auto running = running_.find(id);

@@ -9,9 +9,9 @@
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
-#include "daemon/debate/prompts.h"
 #include "daemon/debate/speaker.h"
 #include "daemon/debate/spending.h"
+#include "daemon/providers/failure.h"
 
 namespace aragora::debate {
 
@@ -32,11 +32,17 @@ std::string errorType(const Error& error, Deadline deadline, bool broken_off) {
   if (remaining(deadline).count() == 0) return "timeout";
   return error.code() == Code::Unreachable ? "unreachable" : "other";
 }
+// Asking again in a while would not help.
+bool lasts(const Error& error) {
+  using Kind = providers::FailureKind;
+  const auto* failure = dynamic_cast<const providers::Failure*>(&error);
+  if (failure == nullptr) return false;
+  const auto kind = failure->kind();
+  return kind == Kind::Credential || kind == Kind::Money || kind == Kind::Request || kind == Kind::Refused;
+}
 }  // namespace
 
-std::string requestHash(const Inquiry& inquiry) {
-  return crypto::sha256Hex(instructions(inquiry.place.phase) + toJson(inquiry.material));
-}
+std::string requestHash(const Inquiry& inquiry) { return crypto::sha256Hex(inquiry.system + toJson(inquiry.material)); }
 
 ProviderCalls::ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,
                              const Control& control, Deadline deadline)
@@ -94,11 +100,12 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   providers::Question question{place.seat,
                                seat ? seat->model : "",
                                place.phase,
-                               instructions(place.phase),
+                               inquiry.system,
                                toJson(inquiry.material),
                                static_cast<std::uint64_t>(debate_.seed),
                                std::min(deadline_, deadlineIn(services_.call_timeout)),
-                               stop_.get_token()};
+                               stop_.get_token(),
+                               inquiry.shape};
   store::Call call;
   call.id = newUlid();
   call.debate_id = debate_.id;
@@ -118,6 +125,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   }
   std::optional<store::Charge> charge;
   const auto started = std::chrono::steady_clock::now();
+  bool lasting = false;
   try {
     if (!seat) throw providers::Failure(providers::FailureKind::Request, why);
     if (!bill.why_not.empty()) throw providers::Failure(providers::FailureKind::Request, bill.why_not);
@@ -138,6 +146,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;
     call.state = store::CallState::Failed;
     if (bill.reservation) charge = Spending::chargeOf(error);
+    lasting = !seat || lasts(error);
     services_.metrics.count(
         "aragora_agent_errors_total",
         {{"agent", call.provider}, {"error_type", errorType(error, question.deadline, broken_off)}});
@@ -158,7 +167,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   services_.metrics.observe("aragora_agent_latency_seconds", secondsSince(started), {{"agent", call.provider}});
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});
-  return Answer{place, done, done ? call.response : call.error};
+  return Answer{place, done, done ? call.response : call.error, lasting};
 }
 
 // With the intent, or neither. As many tokens are asked for as the budget pays for.
@@ -187,6 +196,7 @@ Answer ProviderCalls::overBudget(const Place& place, const Bill& bill) {
   log::info("{} is not asked ({}): {}", place.seat, store::name(place.phase), bill.why_not);
   services_.metrics.count("aragora_budget_refusals_total");
   Answer refused{place, false, bill.why_not};
+  refused.lasting = true;
   refused.over_budget = true;
   return refused;
 }

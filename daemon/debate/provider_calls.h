@@ -12,7 +12,7 @@ namespace aragora::debate {
 inline constexpr std::array<std::string_view, 4> kErrorTypes{"timeout", "unreachable", "cancelled", "other"};
 
 // What the rules are told of a debate's row.
-Setup setupOf(const store::Debate& debate);
+Setup setupOf(const store::Debate& debate, std::vector<std::string> documents);
 // The digest of everything that is said to the provider, as it is recorded with each try.
 std::string requestHash(const Inquiry& inquiry);
 

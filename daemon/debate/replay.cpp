@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/provider_calls.h"
+#include "daemon/debate/served_by.h"
 
 namespace aragora::debate {
 
@@ -17,13 +18,16 @@ constexpr std::size_t kMostDifferences = 20;
 bool fromOutside(const store::EventBody& body) {
   const auto* ended = std::get_if<store::DebateEnded>(&body);
   return std::holds_alternative<store::DebateCreated>(body) || std::holds_alternative<store::AudienceMessage>(body) ||
-         std::holds_alternative<store::OtherEvent>(body) ||
+         std::holds_alternative<store::OtherEvent>(body) || std::holds_alternative<store::MatchRecorded>(body) ||
+         std::holds_alternative<store::DebatePaused>(body) || std::holds_alternative<store::DebateResumed>(body) ||
+         std::holds_alternative<store::PhaseTimeout>(body) ||
          (ended != nullptr && ended->status != store::DebateStatus::Completed);
 }
 
-// How long it took is the clock's.
+// How long it took is the clock's, and who answered is the providers'.
 std::string contentOf(store::EventBody body) {
   if (auto* ended = std::get_if<store::DebateEnded>(&body)) ended->seconds = 0;
+  if (auto* report = std::get_if<store::Report>(&body)) withoutServedBy(report->content);
   return toJson(store::toPayload(body));
 }
 
@@ -34,7 +38,8 @@ std::string describe(const Place& place) {
 class Rerun {
  public:
   Rerun(store::Debates& debates, const store::Debate& debate)
-      : protocol_(setupOf(debate)), events_(debates.events(debate.id, 0, kAllEvents)) {
+      : protocol_(makeProtocol(debate.protocol, setupOf(debate, debates.documents(debate.id)))),
+        events_(debates.events(debate.id, 0, kAllEvents)) {
     for (auto& call : debates.calls(debate.id)) calls_[{call.phase, call.round, call.seat}].push_back(std::move(call));
     for (auto& [place, calls] : calls_)
       std::sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
@@ -42,7 +47,7 @@ class Rerun {
 
   Replay run() {
     while (result_.differences.size() < kMostDifferences) {
-      auto step = protocol_.next();
+      auto step = protocol_->next();
       if (!std::visit([this](auto& one) { return take(one); }, step)) break;
     }
     if (at_ < events_.size() && result_.differences.empty())
@@ -55,7 +60,7 @@ class Rerun {
 
   bool take(Ask& ask) {
     for (const auto& inquiry : ask.inquiries) {
-      protocol_.asked(inquiry.place);
+      protocol_->asked(inquiry.place);
       const auto found = calls_.find(inquiry.place);
       if (found == calls_.end()) continue;  // it was never asked: what ended the debate comes next
       const auto hash = requestHash(inquiry);
@@ -79,7 +84,7 @@ class Rerun {
       while (!calls.empty() && !answered(calls.front())) calls.pop_front();
       if (calls.empty()) continue;
       const bool done = calls.front().state == store::CallState::Done;
-      protocol_.recorded(Answer{place, done, done ? calls.front().response : calls.front().error});
+      protocol_->recorded(Answer{place, done, done ? calls.front().response : calls.front().error});
       calls.pop_front();
       heard = true;
     }
@@ -90,6 +95,7 @@ class Rerun {
   }
 
   bool take(Append& append) { return compare(append.events); }
+  bool take(Adjourn& adjourn) { return compare(adjourn.events); }
   bool take(Finish& finish) { return compare(finish.events); }
   bool take(Done&) {
     result_.whole = true;
@@ -130,10 +136,10 @@ class Rerun {
 
   void hear() {
     ended_ |= std::holds_alternative<store::DebateEnded>(events_[at_].body);
-    protocol_.recorded(events_[at_++]);
+    protocol_->recorded(events_[at_++]);
   }
 
-  Protocol protocol_;
+  std::unique_ptr<Protocol> protocol_;
   std::vector<store::Event> events_;
   std::size_t at_ = 0;  // the next one
   std::map<Place, std::deque<store::Call>> calls_;

@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/store/ratings.h"
+#include "daemon/debate/protocol.h"
 
 namespace aragora::debate {
 
@@ -53,6 +54,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   draft.id = newUlid();
   draft.created_at = nowMicros();
   draft.status = store::DebateStatus::Created;
+  draft.protocol = kNewestProtocol;
   draft.seed = seedOf(draft.id);
   draft.owner = caller.principal;
   draft.key_id = caller.key;
@@ -82,6 +84,21 @@ store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   parts_.changed(Change::CancelRequested, debate.id);
   return debate;
 }
+
+store::Debate Service::rest(const std::string& id, const Caller& caller, bool rests) {
+  auto debate = requireToChange(id, caller);
+  parts_.database.write([&](database::Connection& connection) {
+    store::Debates::requestPause(connection, debate.id, rests);
+    audit::append(connection, parts_.keyring, entryOf(caller, rests ? "debate.pause" : "debate.resume", debate.id));
+  });
+  if (rests) parts_.engine.pause(debate.id);
+  parts_.engine.wake();
+  parts_.changed(Change::PauseRequested, debate.id);
+  return debate;
+}
+
+store::Debate Service::pause(const std::string& id, const Caller& caller) { return rest(id, caller, true); }
+store::Debate Service::resume(const std::string& id, const Caller& caller) { return rest(id, caller, false); }
 
 store::Debate Service::describe(const std::string& id, const Caller& caller,
                                 const std::function<std::string(const store::Debate&)>& change) {

@@ -176,5 +176,6 @@ class Providers {
 };
 
 std::unique_ptr<Provider> makeDemoProvider();
+std::unique_ptr<Provider> makeSimProvider();  // sim.h
 
 }  // namespace aragora::providers

@@ -1,6 +1,7 @@
 #include "common/base/text.h"
 #include "daemon/providers/fallback.h"
 #include "daemon/providers/remote.h"
+#include "daemon/providers/sim.h"
 
 namespace aragora::providers {
 
@@ -68,6 +69,9 @@ Providers::Entries Providers::entriesOf(ProvidersOptions options) {
     entries.emplace(remote.provider, std::move(entry));
   }
   if (options.fallback) addFallback(entries, options);
+  Entry sim{nullptr, "", options.why_no_demo};
+  if (sim.why.empty()) sim.provider = makeSimProvider();
+  entries.emplace(config::Provider::Sim, std::move(sim));
   Entry demo{nullptr, "demo", std::move(options.why_no_demo)};
   if (demo.why.empty()) demo.provider = makeDemoProvider();
   entries.emplace(config::Provider::Demo, std::move(demo));
@@ -130,6 +134,8 @@ std::optional<Providers::Seat> Providers::find(const std::string& agent, std::st
   }
   const auto& entry = found->second;
   why = entry.why;
+  if (parsed->provider == config::Provider::Sim && why.empty() && !parseSimulated(parsed->model, why))
+    return std::nullopt;
   if (!entry.provider) return std::nullopt;
   return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};
 }
@@ -138,7 +144,7 @@ std::vector<Providers::Listing> Providers::available() const {
   std::vector<Listing> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [provider, entry] : entries_) {
-    if (!entry.provider) continue;
+    if (!entry.provider || provider == config::Provider::Sim) continue;
     const std::string name(config::name(provider));
     if (provider != config::Provider::Demo) {
       result.push_back({name, name, entry.model});

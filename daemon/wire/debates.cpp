@@ -106,6 +106,9 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
   writeSummary(object, debate);
   object.text("context", debate.context);
   object.raw("rounds", toJson(renderRounds(events)));
+  for (const auto& event : events) {
+    if (const auto* report = std::get_if<store::Report>(&event.body)) object.raw("report", toJson(report->content));
+  }
   object.finish();
   return body;
 }
