@@ -58,9 +58,9 @@ std::vector<BudgetCrossing> Debates::recordResult(const Call& call, const std::o
     const auto now = nowMicros();
     connection.later(
         {"UPDATE agent_calls SET status = $2, response = $3, error = $4, model = $5, tokens_in = $6, tokens_out = $7, "
-         "finished_at = $8 WHERE id = $1 AND status = $9",
+         "finished_at = $8, provider = $10 WHERE id = $1 AND status = $9",
          {call.id, std::string(name(call.state)), orNull(call.response), orNull(call.error), call.model, call.tokens_in,
-          call.tokens_out, now, std::string(name(CallState::Intent))}});
+          call.tokens_out, now, std::string(name(CallState::Intent)), call.provider}});
     if (!charge) return std::vector<BudgetCrossing>();
     auto crossed = Budgets::charge(connection, call.id, *charge, now);
     connection.later(

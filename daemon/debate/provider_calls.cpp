@@ -135,6 +135,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     call.state = store::CallState::Done;
     call.response = kept(answer.text);
     call.model = answer.model;
+    if (!answer.provider.empty()) call.provider = answer.provider;
     call.tokens_in = answer.usage.totalInput();
     call.tokens_out = answer.usage.output;
     services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "in"}},
