@@ -1,4 +1,5 @@
 // Who can be asked in a debate, by configuration: no provider is called.
+#include "common/base/money.h"
 #include "common/base/text.h"
 #include "common/checks/settings_checks.h"
 #include "common/config/agents.h"
@@ -90,6 +91,17 @@ void checkHeaders(const config::Config& config, std::string_view setting, std::v
                                      config.origin(setting).text, "one Name: value a line"));
 }
 
+std::vector<Finding> checkBudgets(const config::Config& config) {
+  std::vector<Finding> findings;
+  for (const auto setting : {key::kDebateBudget, key::kAccountBudget, key::kDailyBudget}) {
+    if (!config.isSet(setting) || config.text(setting).empty() || parseUsd(config.text(setting))) continue;
+    findings.push_back(misconfigured(fmt::format("{}: '{}' is no amount of US dollars", config.variable(setting),
+                                                 printable(config.text(setting), 40)),
+                                     config.origin(setting).text, "write it as 12.50, without a sign or a unit"));
+  }
+  return findings;
+}
+
 Finding nobodyConfigured(const config::Config& config) {
   if (config.production())
     return misconfigured("AI provider: neither ANTHROPIC_API_KEY nor OPENAI_API_KEY is usable", "not set",
@@ -129,6 +141,7 @@ std::vector<Finding> checkProviders(const Context& context) {
         config.origin(key::kDemo).text, "turn it off"));
   for (auto& finding : checkDefaultAgents(config)) findings.push_back(std::move(finding));
   for (auto& finding : checkFallbackModels(config)) findings.push_back(std::move(finding));
+  for (auto& finding : checkBudgets(config)) findings.push_back(std::move(finding));
   return findings;
 }
 

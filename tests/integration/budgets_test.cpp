@@ -88,6 +88,18 @@ TEST_P(BudgetsTest, CountsACallOnce) {
   EXPECT_EQ(debate().used(), 40);
 }
 
+TEST_P(BudgetsTest, SaysWhetherWaitingHelps) {
+  const BudgetCaps caps{.debate = 100};
+  reserve(call("1", 100), caps);
+  const auto full = reserve(call("2", 10, 10), caps);
+  EXPECT_TRUE(full.full);
+  EXPECT_TRUE(full.later) << "the call that is on its way may cost less";
+  EXPECT_TRUE(full.crossed.empty()) << "nothing is used up yet";
+  charge("1", ChargeState::Settled, 95);
+  EXPECT_FALSE(reserve(call("2", 10, 10), caps).later);
+  EXPECT_EQ(reserve(call("2", 5, 5), caps).picos, 5);
+}
+
 TEST_P(BudgetsTest, CountsWhatAProviderChargesBeyondItsPriceList) {
   const BudgetCaps caps{.debate = 100};
   reserve(call("1", 100), caps);

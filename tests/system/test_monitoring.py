@@ -24,7 +24,7 @@ from test_metrics import catalogue
 PROMETHEUS = SOURCE / "deploy/prometheus"
 GRAFANA = SOURCE / "deploy/grafana"
 RULES = ("aragora.rules.yml", "recovery.rules.yml", "original-names.rules.yml")
-RUNBOOKS = {"startup", "database", "redis", "provider", "provider-outage", "disk-full", "incidents", "rotation", "recovery"}
+RUNBOOKS = {"startup", "database", "redis", "provider", "provider-outage", "budgets", "disk-full", "incidents", "rotation", "recovery"}
 DAY = 86400
 
 
@@ -111,6 +111,10 @@ CASES = {
     "AragoraRefusals": ([growing("aragora_rate_limit_hits_total", 20, endpoint="/ws", limit_type="default"), *requests(0, 100)],
                         [growing("aragora_rate_limit_hits_total", 5, endpoint="/ws", limit_type="default"), *requests(0, 100)]),
     "AragoraGuessing": ([growing("aragora_auth_failures_total", 900)], [growing("aragora_auth_failures_total", 300)]),
+    "AragoraSpendNearCap": ([constant("aragora_budget_utilization_ratio", 0.9, scope="day"), constant("aragora_budget_utilization_ratio", 0.1, scope="account")],
+                            [constant("aragora_budget_utilization_ratio", 0.89, scope="day"), constant("aragora_budget_utilization_ratio", 0.5, scope="account")]),
+    "AragoraSpendStopped": ([growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.95, scope="day")],
+                            [growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.2, scope="day")]),  # a debate's own budget
     "AragoraAuditLogBroken": ([constant("aragora_audit_log_broken", 1)], [constant("aragora_audit_log_broken", 0)]),
     "AragoraRedisAway": ([constant("aragora_ratelimit_fallback_active", 1)], [constant("aragora_ratelimit_fallback_active", 0)]),
     "AragoraLogDropped": ([growing("aragora_log_dropped_total", 10)], [constant("aragora_log_dropped_total", 5)]),
