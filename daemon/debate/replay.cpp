@@ -43,6 +43,10 @@ class Rerun {
     for (auto& call : debates.calls(debate.id)) calls_[{call.phase, call.round, call.seat}].push_back(std::move(call));
     for (auto& [place, calls] : calls_)
       std::sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
+    for (const auto& event : events_) {
+      if (const auto* error = std::get_if<store::AgentError>(&event.body))
+        refused_[{error->phase, event.round, event.agent}] = error->message;
+    }
   }
 
   Replay run() {
@@ -62,7 +66,10 @@ class Rerun {
     for (const auto& inquiry : ask.inquiries) {
       protocol_->asked(inquiry.place);
       const auto found = calls_.find(inquiry.place);
-      if (found == calls_.end()) continue;  // it was never asked: what ended the debate comes next
+      if (found == calls_.end()) {  // nobody was asked: no money was left for it, or something ended the debate
+        waiting_.push_back(inquiry.place);
+        continue;
+      }
       const auto hash = requestHash(inquiry);
       const auto& calls = found->second;
       const bool same =
@@ -82,7 +89,13 @@ class Rerun {
     for (const auto& place : std::exchange(waiting_, {})) {
       auto& calls = calls_[place];
       while (!calls.empty() && !answered(calls.front())) calls.pop_front();
-      if (calls.empty()) continue;
+      if (calls.empty()) {
+        const auto refused = refused_.find(place);
+        if (refused == refused_.end()) continue;
+        protocol_.recorded(Answer{place, false, refused->second});
+        heard = true;
+        continue;
+      }
       const bool done = calls.front().state == store::CallState::Done;
       protocol_->recorded(Answer{place, done, done ? calls.front().response : calls.front().error});
       calls.pop_front();
@@ -143,6 +156,7 @@ class Rerun {
   std::vector<store::Event> events_;
   std::size_t at_ = 0;  // the next one
   std::map<Place, std::deque<store::Call>> calls_;
+  std::map<Place, std::string> refused_;  // why a seat has no answer, as its event says
   std::vector<Place> waiting_;
   bool ended_ = false;
   Replay result_;

@@ -16,6 +16,7 @@ NOBODY = "nobody-has-this"
 SOCKET = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 TWO = {"agents": ["demo-a", "demo-b"], "rounds": 0}  # by name: nobody else is to be asked
 DEBATE = {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1, "domain": "rockets"}
+CHAT = {"model": "aragora/default", "messages": [{"role": "user", "content": "Ship on Friday?"}], "aragora": {"agents": ["demo-a", "demo-b"], "rounds": 0}}
 
 
 def bearer(token):
@@ -177,6 +178,9 @@ class World:
             "GET /api/leaderboard/compare": reading(query="agent_a=demo-a&agent_b=demo-b"),
             "GET /api/debates/{id}/export/{format}": debate(format="md"),
             "POST /api/debates": lambda: Ask("member", DEBATE, headers={"Idempotency-Key": secrets.token_hex(8)}),
+            "GET /v1/models": reading(),
+            "GET /v1/models/{id}": reading(id="default"),
+            "POST /v1/chat/completions": lambda: Ask("member", CHAT, headers={"Idempotency-Key": secrets.token_hex(8)}),
             "POST /api/debates/batch": lambda: Ask("member", {"items": [{"task": "one", **TWO}, {"question": "two", **TWO}]}),
             "GET /api/debates/batch/{id}/status": lambda: Ask("viewer", id=self.ask("POST /api/debates/batch", Ask("member", {"items": [{"task": "one", **TWO}]}), 200)["batch_id"]),
             "DELETE /api/debates/{id}": lambda: Ask("member", id=self.ended_debate()),

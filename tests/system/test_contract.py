@@ -12,7 +12,7 @@ import unittest
 import websockets
 
 from contract import Broken, Contract
-from contract_world import DEBATE, NOBODY, PASSWORD, SOCKET, Ask, World, bearer
+from contract_world import CHAT, DEBATE, NOBODY, PASSWORD, SOCKET, Ask, World, bearer
 from support import Daemon, RedisServer, Sandbox, main, postgres_database, production_environment, service
 
 SESSION_ONLY = ("own_account", "own_credentials", "administer")
@@ -52,6 +52,9 @@ class Steps(World):
         self.assertEqual(self.ask("POST /api/debates", Ask("member", DEBATE, headers={"Idempotency-Key": "k"}), 200), first)
         self.ask("POST /api/debates", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
         self.ask("POST /api/debate", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
+        self.ask("POST /v1/chat/completions", Ask("member", CHAT, headers={"Idempotency-Key": "c"}), 200)
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "aragora"}, headers={"Idempotency-Key": "c"}), 422)
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "gpt-6"}), 404)
         self.ask("GET /api/admin/audit/export", Ask("admin", query="limit=1"), 200)
         self.ask("GET /api/auth/setup", Ask(query="token=x", headers={"Accept": "text/html"}), 200)
         for flag in ("true", "1", "false", "0"):
