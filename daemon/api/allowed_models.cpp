@@ -5,6 +5,11 @@
 
 namespace aragora::api {
 
+namespace {
+// What answers in this process.
+bool costsNothing(std::string_view provider) { return provider == "demo" || provider == "sim"; }
+}  // namespace
+
 void requireAllowedModels(const std::vector<std::string>& agents, const web::Request& request,
                           const Services& services) {
   const auto& principal = request.principal;
@@ -13,7 +18,9 @@ void requireAllowedModels(const std::vector<std::string>& agents, const web::Req
   for (const auto& agent : agents) {
     std::string why;
     const auto seat = services.providers.find(agent, why);
-    if (!seat || models::allowed(services.options.models_allowed, seat->provider->name(), seat->model)) continue;
+    if (!seat || costsNothing(seat->provider->name()) ||
+        models::allowed(services.options.models_allowed, seat->provider->name(), seat->model))
+      continue;
     refused.push_back(printable(agent, 60));
   }
   if (!refused.empty())

@@ -7,7 +7,7 @@
 namespace aragora::api {
 
 // Throws Error(Forbidden) that names each agent whose model `models.allowed` does not have. Administrators and the
-// deployment itself may ask any.
+// deployment itself may ask any, and everybody what costs nothing.
 void requireAllowedModels(const std::vector<std::string>& agents, const web::Request& request,
                           const Services& services);
 
