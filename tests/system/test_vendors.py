@@ -13,11 +13,10 @@ import time
 import unittest
 
 from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main
-from vendors import KEYS, Behaviour, Refusal, Vendors, named_behaviours, refusal_of
+from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, refusal_of
 
 AGENTS = {"anthropic": "claude", "openai": "openai", "openrouter": "openrouter:anthropic/claude-opus-5.5", "gemini": "gemini", "local": "local"}
 MODELS = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6-luna", "openrouter": "anthropic/claude-opus-5.5", "gemini": "gemini-2.5-flash", "local": "llama3:8b"}
-TEXT = "The answer of a model: café, 日本語, 🦉."
 SDKS = SOURCE / "tests" / "vendors"
 
 
@@ -238,13 +237,13 @@ class AnotherMock(unittest.TestCase):
     """npm's @copilotkit/aimock, which knows nothing of ours."""
 
     def fixtures(self):
-        """By what the instructions of each phase ask for; what is said last is for everything else."""
-        ballot = json.dumps({"choice": "P1", "confidence": 90, "reason": "first"})
-        critique = json.dumps({"target": "P1", "weakness": "too long", "strength": "clear", "severity": 4})
-        return {"fixtures": [
-            {"match": {"systemMessage": "Choose the best"}, "response": {"content": ballot}},
-            {"match": {"systemMessage": "Criticise"}, "response": {"content": critique}},
-            {"match": {}, "response": {"content": TEXT}}]}
+        """By what the instructions of each phase ask for; what is said last is for everything else. Everybody prefers whom they call P1."""
+        ballot = {"choice": "P1", "confidence": 90, "continue": False, "reason": "first"}
+        critiques = {"critiques": [{"target": "P1", "issues": [{"claim": "too long", "severity": 2, "why": "it is"}], "strongest_point": "clear"}]}
+        answer = {"decision": "keep", "because": [], "adopt": "", "position": "words", "answer": TEXT, "key_claims": [], "confidence": 90, "from": [], "open_risks": [], "dissent": []}
+        by_phase = (("Choose the proposal", ballot), ("Criticise each", critiques))
+        return {"fixtures": [*({"match": {"systemMessage": words}, "response": {"content": json.dumps(said)}} for words, said in by_phase),
+                             {"match": {}, "response": {"content": json.dumps(answer)}}]}
 
     @contextlib.contextmanager
     def aimock(self):

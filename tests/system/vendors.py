@@ -130,38 +130,40 @@ def check(vendor, headers, body):
         check_chat(vendor, headers, body)
 
 
-def instance(schema, data):
+TEXT = "The answer of a model: café, 日本語, 🦉."
+
+
+def instance(schema, data, name=""):
     """Something that a schema takes, with what is known of the debate where its names ask for it."""
     if "enum" in schema:
-        return schema["enum"][0]
+        return favourite(schema["enum"], data) if name == "choice" else schema["enum"][0]
     for choice in schema.get("anyOf", []):
         if choice.get("type") != "null":
-            return instance(choice, data)
+            return instance(choice, data, name)
     kind = schema.get("type")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: known(name, data) if known(name, data) is not None else instance(inner, data) for name, inner in schema.get("properties", {}).items()}
-    return {"integer": 3, "number": 3, "boolean": False, "array": [], "null": None}.get(kind, "words")
+        return {inner: instance(of, data, inner) for inner, of in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [instance(schema.get("items", {}), data, name)]
+    numbers = {"confidence": 90, "severity": 2}
+    return {"integer": numbers.get(name, 3), "number": numbers.get(name, 3), "boolean": False, "null": None}.get(kind, TEXT if name == "answer" else "words")
 
 
-def known(name, data):
-    proposals = data.get("proposals") or [{}]
-    return {"choice": proposals[0].get("id"), "target": data.get("target"), "confidence": 90}.get(name)
+def favourite(labels, data):
+    """The same proposal for all, whatever each of them calls it: the first by what it says."""
+    ordered = sorted((json.dumps({key: value for key, value in one.items() if key != "id"}, sort_keys=True), one.get("id")) for one in data.get("proposals") or [])
+    return next((label for _, label in ordered if label in labels), labels[0])
 
 
 def speak(system, user, schema):
-    """What a cooperative model says: by the schema, or by what the instructions ask for."""
+    """What a cooperative model says: by the schema, or words."""
     data = {}
     with contextlib.suppress(ValueError):
         data = json.loads(user)
     data = data if isinstance(data, dict) else {}
-    if schema is not None:
-        return json.dumps(instance(schema, data))
-    if "riticise" in system and "target" in data:
-        return json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4})
-    if data.get("proposals") and "choice" in system:
-        return "Sure!\n```json\n" + json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"}) + "\n```"
-    return "The answer of a model: café, 日本語, 🦉."
+    material = data.get(data.get("boundary"), data)
+    return TEXT if schema is None else json.dumps(instance(schema, material if isinstance(material, dict) else {}))
 
 
 class Asked:
