@@ -22,9 +22,8 @@ bool isValue(std::string_view value) {
 }
 // Says where a request ends, or which: ours alone.
 bool frames(std::string_view name) {
-  static constexpr std::string_view kFraming[] = {"host",       "content-length",   "transfer-encoding",
-                                                  "connection", "content-encoding", "expect",
-                                                  "te",         "trailer",          "upgrade"};
+  static constexpr std::string_view kFraming[] = {
+      "host", "content-length", "transfer-encoding", "connection", "content-encoding", "expect", "trailer", "upgrade"};
   return std::find(std::begin(kFraming), std::end(kFraming), lower(name)) != std::end(kFraming);
 }
 }  // namespace

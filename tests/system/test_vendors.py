@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main
+from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main, strong_secret
 from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, refusal_of
 
 AGENTS = {"anthropic": "claude", "openai": "openai", "openrouter": "openrouter:anthropic/claude-opus-5.5", "gemini": "gemini", "local": "local"}
@@ -163,6 +163,21 @@ class Settings(unittest.TestCase):
                 self.assertEqual(result.returncode, 78, result.stdout)
                 self.assertIn(said, result.stdout + result.stderr)
                 self.assertNotIn("hunter2", result.stdout + result.stderr)
+
+    def test_members_ask_the_models_that_are_allowed(self):
+        with Vendors() as vendors, Sandbox(ARAGORA_API_TOKEN=strong_secret(), ARAGORA_MODELS_ALLOWED="claude-haiku-*,openai:gpt-6-luna",
+                                           **vendors.environment("anthropic", "openai")) as sandbox:
+            sandbox.run("migrate", check=0)
+            passwords = {role: sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("member", "admin")}
+            with Daemon(sandbox) as daemon:
+                def create(role, *agents):
+                    token = daemon.post("/api/auth/login", {"email": f"{role}@example.org", "password": passwords[role]})[1]["access_token"]
+                    return daemon.post("/api/debates", {"task": "t", "agents": list(agents), "rounds": 1}, Authorization=f"Bearer {token}")
+                status, body = create("member", "claude", "claude-opus-5-5", "openai")
+                self.assertEqual((status, body["code"]), (403, "FORBIDDEN"), body)
+                self.assertIn("claude, claude-opus-5-5 are not for members to ask", body["error"])
+                self.assertEqual(create("member", "claude-haiku-5-5", "gpt-6-luna", "demo-skeptic")[0], 200)
+                self.assertEqual(create("admin", "claude-opus-5-5", "openai")[0], 200)
 
     def test_an_own_file_of_models_is_read_and_a_broken_one_stops_the_start(self):
         entry = '[[model]]\nprovider = "anthropic"\nid = "claude-sonnet-5-5"\nfamily = "claude"\neffective_from = "2026-01-01"\ninput = 1\noutput = 1\nsource = "a contract"\n'
