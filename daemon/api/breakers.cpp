@@ -17,9 +17,8 @@ json::object render(const providers::Providers::Condition& condition) {
   std::uint64_t rejected = 0;
   for (const auto count : state.rejected) rejected += count;
   json::object failures;
-  for (std::size_t i = 0; i < state.failures.size(); ++i) {
-    if (state.failures[i] > 0) failures[providers::name(static_cast<providers::FailureKind>(i))] = state.failures[i];
-  }
+  for (std::size_t i = 0; i < state.failures.size(); ++i)
+    failures[providers::name(static_cast<providers::FailureKind>(i))] = state.failures[i];
   return {{"provider", state.provider},
           {"model", condition.model},
           {"state", providers::name(state.circuit)},

@@ -122,7 +122,7 @@ class Contract:
             yield f"something else as {name}", {**value, name: {"x-planted": []}}
             if not keyed and name not in self.OPTIONAL | self.ONCE_DECIDED | self.ONCE_RATED:
                 yield f"no {name}", {other: one for other, one in value.items() if other != name}
-            for what, wrong in self.spoiled(member, keyed=name in ("settings", "domains")):
+            for what, wrong in self.spoiled(member, keyed=name in ("settings", "domains", "breakers")):
                 yield f"{what} in {name}", {**value, name: wrong}
 
     def toothless(self):
