@@ -81,6 +81,8 @@ const std::vector<Series>& catalogue() {
       {"aragora_consensus_reached_total", C, "", "Debates that ended with consensus."},
       {"aragora_debate_duration_seconds", H, "outcome", "Time from start to end of a debate.", Buckets::Debates},
       {"aragora_debate_rounds", H, "", "Rounds that a debate took.", Buckets::Rounds},
+      {"aragora_debate_flips_total", C, "cited",
+       "Proposals that were changed in a debate: for a critique that was cited (true), or for none (false)."},
       {"aragora_spend_usd_total", C, "provider, model",
        "US dollars that providers charged, as they say or as their prices make it; models that are not known are "
        "other."},

@@ -195,6 +195,35 @@ web::Response cancel(const web::Request& request, const Services& services) {
                    {"status", status ? store::name(*status) : "cancelling"},
                    {"message", status ? "the debate has ended" : "the debate ends at its next step"}});
 }
+// Within a moment it is recorded, wherever it runs; a debate that waits for its turn rests when that comes.
+bool isSoon(const std::string& id, store::DebateStatus wanted, const Services& services) {
+  for (const int pause : {5, 10, 20, 40, 80, 160}) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+    const auto debate = services.debating.find(id);
+    if (debate && debate->status == wanted) return true;
+  }
+  return false;
+}
+
+web::Response pause(const web::Request& request, const Services& services) {
+  const auto debate = services.debating.pause(request.parameters.at("id"), callerOf(request, services));
+  const bool rests = isSoon(debate.id, store::DebateStatus::Paused, services);
+  return web::jsonResponse(
+      json::object{{"success", true},
+                   {"debate_id", debate.id},
+                   {"status", rests ? store::name(store::DebateStatus::Paused) : "pausing"},
+                   {"message", rests ? "the debate rests until it is resumed" : "the debate rests at its next step"}});
+}
+
+web::Response resume(const web::Request& request, const Services& services) {
+  const auto debate = services.debating.resume(request.parameters.at("id"), callerOf(request, services));
+  const bool runs = isSoon(debate.id, store::DebateStatus::Running, services);
+  return web::jsonResponse(
+      json::object{{"success", true},
+                   {"debate_id", debate.id},
+                   {"status", runs ? store::name(store::DebateStatus::Running) : "resuming"},
+                   {"message", runs ? "the debate goes on" : "the debate goes on when its turn comes"}});
+}
 }  // namespace
 
 void addDebateRoutes(web::Router& router, const Services& services) {
@@ -228,6 +257,8 @@ void addDebateRoutes(web::Router& router, const Services& services) {
   add("GET", "/api/debates/{id}/messages", Permission::ReadDebates, messages, {"limit", "offset"});
   add("GET", "/api/debates/{id}/events", Permission::ReadDebates, events, {"since", "limit"});
   add("POST", "/api/debates/{id}/cancel", Permission::RunDebates, cancel);
+  add("POST", "/api/debates/{id}/pause", Permission::RunDebates, pause);
+  add("POST", "/api/debates/{id}/resume", Permission::RunDebates, resume);
 }
 
 }  // namespace aragora::api

@@ -27,6 +27,7 @@ bool fromOutside(const store::EventBody& body) {
 // How long it took is the clock's, and who answered is the providers'.
 std::string contentOf(store::EventBody body) {
   if (auto* ended = std::get_if<store::DebateEnded>(&body)) ended->seconds = 0;
+  if (auto* error = std::get_if<store::AgentError>(&body)) error->lasting = false;  // the provider's as well
   if (auto* report = std::get_if<store::Report>(&body)) withoutServedBy(report->content);
   return toJson(store::toPayload(body));
 }
@@ -101,7 +102,17 @@ class Rerun {
       calls.pop_front();
       heard = true;
     }
-    return heard || takeFromOutside();
+    return heard || hurry() || takeFromOutside();
+  }
+  // The clock said that it is time to vote: with what was there then.
+  bool hurry() {
+    for (auto at = at_; at < events_.size(); ++at) {
+      const auto* timeout = std::get_if<store::PhaseTimeout>(&events_[at].body);
+      if (timeout == nullptr) continue;
+      const auto append = protocol_->hurry(timeout->reason);
+      return append && compare(append->events);
+    }
+    return false;
   }
   static bool answered(const store::Call& call) {
     return call.state == store::CallState::Done || call.state == store::CallState::Failed;
