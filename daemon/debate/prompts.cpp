@@ -17,7 +17,7 @@ std::string_view task(Phase phase) {
              "`claim`, `severity` from 1 (of taste) to 5 (makes it wrong) and `why`; `strongest_point` is its best "
              "argument.";
     case Phase::Revise:
-      return "You made `own_proposal`, and these critiques were made of it. Decide: `keep` it, `amend` it, or `adopt` "
+      return "These critiques were made of your `own_proposal`. Decide: `keep` it, `amend` it, or `adopt` "
              "one of the other proposals (`adopt` is its id then, otherwise empty). Changing without a new reason is a "
              "fault, and keeping a right answer is none; that others think otherwise is no reason. Whoever amends or "
              "adopts names in `because` the ids of the critiques that made it necessary. `answer` is the proposal as "
@@ -26,12 +26,12 @@ std::string_view task(Phase phase) {
              "100.";
     case Phase::Vote:
     case Phase::VoteRepair:
-      return "Choose the proposal that answers the task best, by what it says and not by how it says it: `choice` is "
+      return "Choose the best proposal, by what it says and not by how it says it: `choice` is "
              "its id, or abstain. `confidence` is how sure you are, 0 to 100; `continue` says whether another round of "
              "debate could change the outcome; `reason` is one sentence.";
     case Phase::Judge:
     case Phase::JudgeReversed:
-      return "You are the judge and no participant. Choose the proposal that answers the task best, by what it says; "
+      return "You are the judge and no participant. Choose the best proposal, by what it says; "
              "the order in which they stand says nothing. `choice` is its id, or abstain; `reason` says why, in at "
              "most "
              "three sentences.";

@@ -188,6 +188,8 @@ class World:
             "PATCH /api/debates/{id}": lambda: Ask("member", {"title": "Friday", "tags": ["a"], "metadata": {"k": 1}}, id=self.debate),
             "POST /api/debates/{id}/fork": lambda: Ask("member", {"rounds": 0}, id=self.debate),
             "POST /api/debates/{id}/cancel": lambda: Ask("member", id=self.running_debate()),
+            "POST /api/debates/{id}/pause": lambda: Ask("member", id=self.running_debate()),
+            "POST /api/debates/{id}/resume": lambda: Ask("member", id=self.running_debate()),
             "POST /api/ws-ticket": lambda: Ask("viewer"),
             "POST /api/auth/login": lambda: Ask(body={"email": "viewer@example.org", "password": self.passwords["viewer"]}),
             "POST /api/auth/refresh": lambda: Ask(body={"refresh_token": self.fresh()["refresh"]}),

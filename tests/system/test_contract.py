@@ -175,9 +175,10 @@ class Steps(World):
     def conflicts(self):
         """Each 409 and each 401 of those that have credentials in their body."""
         one, two = self.with_factor(), self.fresh()
-        for way, body in (("PATCH /api/debates/{id}", {"title": "mine"}), ("PUT /api/debates/{id}", {"title": "mine"}), ("POST /api/debates/{id}/cancel", None), ("POST /api/debates/{id}/messages", {"content": "mine"}), ("DELETE /api/debates/{id}", None)):
+        for way, body in (("PATCH /api/debates/{id}", {"title": "mine"}), ("PUT /api/debates/{id}", {"title": "mine"}), ("POST /api/debates/{id}/cancel", None), ("POST /api/debates/{id}/pause", None), ("POST /api/debates/{id}/resume", None), ("POST /api/debates/{id}/messages", {"content": "mine"}), ("DELETE /api/debates/{id}", None)):
             self.ask(way, Ask(two["who"], body, id=self.debate), 403)
-        self.ask("POST /api/debates/{id}/cancel", Ask("member", id=self.debate), 409)
+        for way in ("cancel", "pause", "resume"):
+            self.ask(f"POST /api/debates/{{id}}/{way}", Ask("member", id=self.debate), 409)
         self.ask("POST /api/debates/{id}/messages", Ask("member", {"content": "too late"}, id=self.debate), 409)
         running = self.running_debate()
         for content, status in (("first", 200), ("first", 200), ("second", 422)):

@@ -15,8 +15,9 @@ from support import main
 PROVIDERS = r'''
 import http.server, json, sys, threading
 def speech(system, data):
+    data = data[data["boundary"]]
     if "Criticise" in system:
-        return json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4})
+        return json.dumps({"critiques": [{"target": one["id"], "issues": [{"claim": "too long", "severity": 4, "why": "read it"}], "strongest_point": "clear"} for one in data["proposals"]]})
     if "Choose the best" in system:
         return json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"})
     return "The answer of a model."

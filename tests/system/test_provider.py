@@ -85,7 +85,7 @@ def speak(body):
 class Provider(unittest.TestCase):
     def debate(self, endpoint, agents=("openai", "demo-skeptic", "demo-optimist"), **environment):
         with Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, **environment) as sandbox, Daemon(sandbox) as daemon:
-            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1})
+            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1, "deadline_seconds": 15})
             debate = daemon.wait_finished(created["debate_id"])
             events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
             daemon.stop()

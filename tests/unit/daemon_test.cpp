@@ -7,7 +7,6 @@
 #include "common/migrate/migrator.h"
 #include "daemon/api/openapi.h"
 #include "daemon/assembly.h"
-#include "daemon/debate/consensus.h"
 #include "daemon/edge/occupancy.h"
 #include "daemon/edge/target.h"
 #include "daemon/edge/worker_pool.h"
@@ -19,43 +18,6 @@
 namespace aragora {
 namespace {
 
-using debate::Ballot;
-using debate::ConsensusKind;
-
-TEST(Consensus, ATieIsNeverConsensus) {
-  const auto result = debate::tally(
-      {"a", "b", "c", "d"}, {{"a", "b", 90}, {"b", "a", 10}, {"c", "a", 10}, {"d", "b", 90}}, ConsensusKind::Majority);
-  EXPECT_FALSE(result.reached);
-  EXPECT_TRUE(result.tied);
-  EXPECT_EQ(result.leader, "b");  // shown as leading by confidence
-}
-
-TEST(Consensus, MajorityIsMoreThanHalfOfTheValidBallotsWithAQuorum) {
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"b", "c", 50}, {"c", "b", 50}}, ConsensusKind::Majority)
-                  .reached);
-  EXPECT_FALSE(
-      debate::tally({"a", "b", "c"}, {{"a", "b", 50}}, ConsensusKind::Majority).reached);  // one ballot is no quorum
-  EXPECT_FALSE(debate::tally({"a", "b", "c", "d"}, {{"a", "b", 50}, {"c", "b", 50}, {"d", "c", 50}, {"b", "c", 50}},
-                             ConsensusKind::Majority)
-                   .reached);
-}
-
-TEST(Consensus, SupermajorityAndUnanimity) {
-  const std::vector<Ballot> two_of_three = {{"a", "b", 50}, {"b", "c", 50}, {"c", "b", 50}};
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, two_of_three, ConsensusKind::Supermajority).reached);
-  EXPECT_FALSE(debate::tally({"a", "b", "c"}, two_of_three, ConsensusKind::Unanimous).reached);
-  // A seat that failed blocks unanimity.
-  EXPECT_FALSE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"c", "b", 50}}, ConsensusKind::Unanimous).reached);
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"c", "b", 50}, {"b", "b", 50}}, ConsensusKind::Unanimous)
-                  .reached);
-}
-
-TEST(Consensus, BallotsForNobodyDoNotCount) {
-  const auto result =
-      debate::tally({"a", "b", "c"}, {{"a", "zzz", 50}, {"b", "", 50}, {"c", "b", 50}}, ConsensusKind::Majority);
-  EXPECT_EQ(result.valid, 1U);
-  EXPECT_FALSE(result.reached);
-}
 
 web::Router sampleRouter() {
   web::Router router;

@@ -3,7 +3,7 @@
 
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "daemon/debate/protocol.h"
+#include "daemon/debate/first_protocol.h"
 #include "daemon/wire/debates.h"
 #include "daemon/wire/events.h"
 
@@ -111,7 +111,7 @@ class Play {
     }
   }
 
-  Protocol machine_;
+  FirstProtocol machine_;
   Speaking speaking_;
   std::vector<Entry> log_;
   std::int64_t seq_ = 0;
@@ -156,7 +156,7 @@ TEST(Protocol, TooFewAnswersEndTheDebate) {
 }
 
 TEST(Protocol, WaitsForWhatWasAskedAndAsksNobodyTwice) {
-  Protocol machine(setup({"a", "b"}, 0));
+  FirstProtocol machine(setup({"a", "b"}, 0));
   machine.recorded(store::Event{"d", 1, 0, "", 1, store::DebateStarted{}});
   machine.recorded(store::Event{"d", 2, 0, "", 1, store::RoundStarted{}});
   EXPECT_EQ(told(machine.next()), "ask propose 0: a b");
