@@ -160,8 +160,8 @@ class World:
     def successes(self):
         debate = lambda **more: lambda: Ask("viewer", id=self.debate, **more)
         reading = lambda **more: lambda: Ask("viewer", **more)
-        asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export", "/receipt")}
-        asks |= {f"GET {path}": reading() for path in ("/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/leaderboard/movers", "/api/leaderboard/domains", "/api/matches/recent", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
+        asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export", "/receipt", "/costs")}
+        asks |= {f"GET {path}": reading() for path in ("/api/budgets", "/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/leaderboard/movers", "/api/leaderboard/domains", "/api/matches/recent", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
         asks |= {f"GET {path}": Ask for path in ("/api/health", "/api/ready", "/healthz", "/api/health/db", "/api/health/redis", "/api/version", "/api/openapi.json", "/api/auth/setup")}
         asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "breakers", "api-keys", "users")}
         asks |= {
