@@ -7,6 +7,7 @@
 
 #include "common/migrate/migrator.h"
 #include "common/store/debates.h"
+#include "common/verify/budgets.h"
 #include "tests/integration/between.h"
 
 namespace aragora::store {
@@ -15,7 +16,7 @@ namespace {
 using database::Connection;
 using database::Engine;
 
-constexpr Micros kNoon = 1'796'000'000'000'000;  // 2026-11-30
+constexpr Micros kSomeDay = 1'796'000'000'000'000;  // 2026-11-30
 
 class BudgetsTest : public testing::TestWithParam<Engine> {
  protected:
@@ -27,14 +28,20 @@ class BudgetsTest : public testing::TestWithParam<Engine> {
                           const std::string& account = "a") {
     return {id, debate, account, "key", "openai", "gpt", "openai", wanted, least};
   }
-  Grant reserve(const Reservation& reservation, const BudgetCaps& caps, Micros now = kNoon) {
+  Grant reserve(const Reservation& reservation, const BudgetCaps& caps, Micros now = kSomeDay) {
     return database_->writing(
         [&](Connection& connection) { return Budgets::reserve(connection, reservation, caps, now); });
   }
   std::vector<BudgetCrossing> charge(const std::string& id, ChargeState state, Picos cost = 0) {
     return database_->writing([&](Connection& connection) {
-      return Budgets::charge(connection, id, {state, cost}, kNoon);
+      return Budgets::charge(connection, id, {state, cost}, kSomeDay);
     });
+  }
+  std::string wrong() {
+    return database_->reading([](Connection& connection) { return verify::lookAtBudgets(connection).wrong; });
+  }
+  void sql(const std::string& text) {
+    database_->write([&](Connection& connection) { connection.query(text, {}); });
   }
   Budget debate(const std::string& id = "d") {
     const auto found = database_->reading([&](Connection& connection) { return Budgets::ofDebates(connection, {id}); });
@@ -131,7 +138,7 @@ TEST_P(BudgetsTest, TellsEachShareOfACapOnce) {
 
 TEST_P(BudgetsTest, BeginsTheDayAtMidnightUtc) {
   const BudgetCaps caps{.daily = 100};
-  const auto midnight = (kNoon / 86'400'000'000 + 1) * 86'400'000'000;
+  const auto midnight = (kSomeDay / 86'400'000'000 + 1) * 86'400'000'000;
   reserve(call("1", 100), caps, midnight - 1);
   EXPECT_TRUE(reserve(call("2", 100, 100), caps, midnight - 1).full);
   EXPECT_EQ(reserve(call("2", 100, 100), caps, midnight).picos, 100);
@@ -183,6 +190,54 @@ TEST_P(BudgetsTest, KeepsWhatIsReservedForCallsOfAnInstanceThatIsGone) {
   EXPECT_EQ(this->debate(debate.id).settled, 20);
   EXPECT_EQ(debates.calls(debate.id)[0].cost, 20);
   EXPECT_EQ(debates.calls(debate.id)[0].state, CallState::Unknown);
+}
+
+TEST_P(BudgetsTest, TellsWhoSpends) {
+  reserve(call("1", 100), {});
+  reserve(call("2", 50, 0, "other", "b"), {});
+  reserve(call("3", 7), {});
+  charge("1", ChargeState::Settled, 40);
+  charge("2", ChargeState::ChargedUnknown);
+  const auto spent = [&](Budgets::By by, const Budgets::Which& which) {
+    std::string text;
+    for (const auto& line :
+         database_->reading([&](Connection& connection) { return Budgets::spent(connection, by, which, 10); }))
+      text += fmt::format("{}:{}:{}/{}/{} ", line.what, line.calls, line.settled, line.unknown, line.reserved);
+    return text;
+  };
+  EXPECT_EQ(spent(Budgets::By::Account, {}), "a:2:40/0/7 b:1:0/50/0 ");
+  EXPECT_EQ(spent(Budgets::By::Provider, {}), "openai:3:40/50/7 ");
+  EXPECT_EQ(spent(Budgets::By::Key, {.account = "b"}), "key:1:0/50/0 ");
+  EXPECT_EQ(spent(Budgets::By::Model, {.debate = "d"}), "gpt:2:40/0/7 ");
+  EXPECT_EQ(spent(Budgets::By::Agent, {.to_day = dayOf(kSomeDay) - 1}), "");
+}
+
+TEST_P(BudgetsTest, VerifyNamesWhatSomebodyChanged) {
+  const BudgetCaps caps{.debate = 1000, .account_daily = 1000, .daily = 1000};
+  for (const auto* id : {"1", "2", "3", "4"}) reserve(call(id, 100), caps);
+  charge("1", ChargeState::Settled, 120);
+  charge("2", ChargeState::ChargedUnknown);
+  charge("3", ChargeState::Released);
+  EXPECT_EQ(wrong(), "");
+  const auto after = [&](const std::string& change, const std::string& back) {
+    sql(change);
+    const auto named = wrong();
+    sql(back);
+    EXPECT_EQ(wrong(), "");
+    return named;
+  };
+  EXPECT_EQ(after("UPDATE budgets SET settled_picos = 119 WHERE scope = 'debate'",
+                  "UPDATE budgets SET settled_picos = 120 WHERE scope = 'debate'"),
+            "the budget of debate d says 0.000000000119 settled, 0.0000000001 unknown, 0.0000000001 reserved, "
+            "0.00000000002 overrun; its calls make it 0.00000000012 settled, 0.0000000001 unknown, 0.0000000001 "
+            "reserved, 0.00000000002 overrun");
+  EXPECT_TRUE(startsWith(after("UPDATE budget_calls SET status = 'released' WHERE call_id = '4'",
+                               "UPDATE budget_calls SET status = 'reserved' WHERE call_id = '4'"),
+                         "the budget of account a on 2026-11-30 says"));
+  EXPECT_EQ(after("UPDATE budgets SET scope = 'day', subject = 'x' WHERE scope = 'debate'",
+                  "UPDATE budgets SET scope = 'debate', subject = 'd' WHERE subject = 'x'")
+                .substr(0, 14),
+            "the budget of ");
 }
 
 // 10,000 steps of eight threads at two instances: reservations, ends of all kinds, replays, transactions that are given
@@ -240,11 +295,11 @@ class Storm {
           auto one = mine[static_cast<std::size_t>(below(static_cast<std::int64_t>(mine.size())))];
           const auto before = one.picos;
           const auto again = database.writing(
-              [&](Connection& connection) { return Budgets::reserve(connection, one.reservation, caps(), kNoon); });
+              [&](Connection& connection) { return Budgets::reserve(connection, one.reservation, caps(), kSomeDay); });
           EXPECT_EQ(again.picos, before);
         } else if (kind < 52) {
           const auto debate = fmt::format("d{}", below(60));
-          database.write([&](Connection& connection) { Budgets::giveUp(connection, debate, kNoon); });
+          database.write([&](Connection& connection) { Budgets::giveUp(connection, debate, kSomeDay); });
         } else {
           const auto at = static_cast<std::size_t>(below(static_cast<std::int64_t>(mine.size())));
           end(database, mine[at], below(3), below(mine[at].picos + 1), below(10) == 0);
@@ -264,7 +319,7 @@ class Storm {
 
   void reserve(database::Database& database, Mine& one, std::vector<Mine>& mine) {
     const auto grant = database.writing(
-        [&](Connection& connection) { return Budgets::reserve(connection, one.reservation, caps(), kNoon); });
+        [&](Connection& connection) { return Budgets::reserve(connection, one.reservation, caps(), kSomeDay); });
     if (grant.full) {
       ++refused;
       return;
@@ -277,7 +332,7 @@ class Storm {
 
   void giveUpReserving(database::Database& database, const Reservation& reservation, bool breaks) {
     database.write([&](Connection& connection) {
-      Budgets::reserve(connection, reservation, caps(), kNoon);
+      Budgets::reserve(connection, reservation, caps(), kSomeDay);
       leave(connection, breaks);
     });
   }
@@ -286,7 +341,7 @@ class Storm {
     static constexpr ChargeState kEnds[] = {ChargeState::Settled, ChargeState::ChargedUnknown, ChargeState::Released};
     const Charge charge{kEnds[how], how == 0 ? cost : 0};
     database.write([&](Connection& connection) {
-      Budgets::charge(connection, one.reservation.call_id, charge, kNoon);
+      Budgets::charge(connection, one.reservation.call_id, charge, kSomeDay);
       if (given_up) leave(connection, how == 0);
     });
   }
@@ -339,11 +394,11 @@ TEST_P(BudgetsTest, HoldsEveryCapThroughTenThousandStepsAndCrashes) {
   EXPECT_GT(storm.shrunk, 10);
   EXPECT_GT(storm.refused, 100) << "the caps are never reached: this proves nothing";
   EXPECT_GT(storm.abandoned, 100);
+  EXPECT_EQ(wrong(), "");
   RecordProperty("looks", storm.looks);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, BudgetsTest, testing::Values(Engine::Sqlite, Engine::Postgres),
-                         engineName);
+INSTANTIATE_TEST_SUITE_P(Engines, BudgetsTest, testing::Values(Engine::Sqlite, Engine::Postgres), engineName);
 
 }  // namespace
 }  // namespace aragora::store
