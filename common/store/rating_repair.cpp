@@ -33,11 +33,16 @@ json::array votesOf(const ratings::Match& match) {
   return votes;
 }
 
-void take(Log& log, const std::string& debate_id, const std::string& type, Micros at, const std::string& payload) {
-  const auto body = fromPayload(type, payload);
+// A row of kEvents.
+void take(Log& log, const database::Row& row) {
+  const auto& debate_id = row.text(0);
+  const auto at = row.integer(2);
+  const bool first_rules = row.integer(5) == 1;  // those of before there were records
+  const auto body = fromPayload(row.text(1), row.text(3));
   if (const auto* recorded = std::get_if<MatchRecorded>(&body)) {
     log[debate_id] = {toJson(ratings::toJsonObject(recorded->match)), recorded->match, at};
-  } else if (const auto* consensus = std::get_if<Consensus>(&body); consensus != nullptr && consensus->reached) {
+  } else if (const auto* consensus = std::get_if<Consensus>(&body);
+             first_rules && consensus != nullptr && consensus->reached) {
     std::vector<ratings::Ballot> ballots;
     for (const auto& ballot : consensus->ballots) ballots.push_back({ballot.seat, ballot.vote.choice});
     if (auto match = oldMatch(ballots)) log[debate_id] = {{}, std::move(*match), at};
@@ -45,7 +50,8 @@ void take(Log& log, const std::string& debate_id, const std::string& type, Micro
 }
 
 constexpr std::string_view kEvents =
-    "SELECT debate_id, type, at, payload, seq FROM debate_events WHERE type IN ('consensus', 'match_recorded')";
+    "SELECT e.debate_id, e.type, e.at, e.payload, e.seq, d.protocol FROM debate_events e JOIN debates d ON d.id = "
+    "e.debate_id WHERE e.type IN ('consensus', 'match_recorded')";
 
 // In the order of each chain: what was recorded stands behind what was agreed.
 Log logOf(database::Database& database) {
@@ -54,10 +60,10 @@ Log logOf(database::Database& database) {
   std::string last;
   std::int64_t seq = 0;
   while (true) {
-    const auto rows =
-        database.query(fmt::format("{} AND (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3", kEvents),
-                       {last, seq, kBatch});
-    for (const auto& row : rows) take(log, row.text(0), row.text(1), row.integer(2), row.text(3));
+    const auto rows = database.query(
+        fmt::format("{} AND (e.debate_id, e.seq) > ($1, $2) ORDER BY e.debate_id, e.seq LIMIT $3", kEvents),
+        {last, seq, kBatch});
+    for (const auto& row : rows) take(log, row);
     if (rows.size() < static_cast<std::size_t>(kBatch)) return log;
     last = rows.back().text(0);
     seq = rows.back().integer(4);
@@ -65,8 +71,8 @@ Log logOf(database::Database& database) {
 }
 
 void addOne(Connection& connection, Log& log, const std::string& debate_id) {
-  for (const auto& row : connection.query(fmt::format("{} AND debate_id = $1 ORDER BY seq", kEvents), {debate_id}))
-    take(log, row.text(0), row.text(1), row.integer(2), row.text(3));
+  for (const auto& row : connection.query(fmt::format("{} AND e.debate_id = $1 ORDER BY e.seq", kEvents), {debate_id}))
+    take(log, row);
 }
 
 // Votes by agent, of those who had any: who had none may have been left out of an old one.

@@ -74,10 +74,13 @@ void Promise::take(const store::ChainedEvent& event) {
       event.type != store::eventName<store::DebateEnded>() && event.type != store::eventName<store::MatchRecorded>())
     return;
   const auto body = store::fromPayload(event.type, event.payload);
-  if (const auto* created = std::get_if<store::DebateCreated>(&body)) created_ = digestOf(*created);
+  if (const auto* created = std::get_if<store::DebateCreated>(&body)) {
+    created_ = digestOf(*created);
+    first_rules_ = created->protocol == 1;
+  }
   if (const auto* decided = std::get_if<store::Consensus>(&body)) {
     decided_ = digestOf(*decided);
-    match_ = oldMatchOf(*decided);
+    if (first_rules_) match_ = oldMatchOf(*decided);  // those of before there were records
   }
   if (const auto* recorded = std::get_if<store::MatchRecorded>(&body)) match_ = digestOf(recorded->match, event.at);
   if (const auto* ended = std::get_if<store::DebateEnded>(&body))

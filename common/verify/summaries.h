@@ -32,6 +32,7 @@ class Promise {
   std::string decided_;
   std::string ended_;
   std::string match_;
+  bool first_rules_ = true;
 };
 
 }  // namespace aragora::verify
