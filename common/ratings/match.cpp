@@ -16,7 +16,7 @@ bool hasModels(const std::string& provider) {
 }  // namespace
 
 std::string identityOf(const std::string& agent, const std::string& provider, const std::string& model) {
-  return hasModels(provider) && !model.empty() ? provider + ":" + model : agent;
+  return hasModels(provider) && !model.empty() ? provider + ":" + replaceAll(model, "/", ":") : agent;
 }
 
 double pointsOf(const Seat& seat) {

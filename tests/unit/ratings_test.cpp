@@ -159,6 +159,7 @@ TEST(Match, VotesForOneselfTwiceOrForNobodyDoNotCount) {
 
 TEST(Match, IsOfTheModelThatSpokeAndNotOfTheNameItWasAskedBy) {
   EXPECT_EQ(identityOf("claude", "anthropic", "claude-opus-5-5"), "anthropic:claude-opus-5-5");
+  EXPECT_EQ(identityOf("x", "openrouter", "vendor/model:free"), "openrouter:vendor:model:free") << "no slash in a path";
   EXPECT_EQ(identityOf("demo-a", "demo", "demo"), "demo-a");
   EXPECT_EQ(identityOf("claude", "", ""), "claude");
 }
