@@ -11,11 +11,12 @@ namespace aragora::receipts {
 namespace {
 // Texts that are names of things and no content. Whatever is not among them is committed to.
 constexpr auto kNames = std::to_array<std::string_view>(
-    {"agent",   "agents", "by",    "ballot",  "choice",   "code",     "consensus", "currency",   "dissenting",
-     "for",     "from",   "judge", "kind",    "leader",   "method",   "model",     "models",     "mode",
-     "outcome", "order",  "phase", "policy",  "protocol", "provider", "providers", "ranking",    "request_id",
-     "role",    "roles",  "rule",  "scope",   "seat",     "seats",    "status",    "supporting", "target",
-     "targets", "to",     "unit",  "version", "voter",    "winner",   "winners",   "shape_hash", "prompt_hash"});
+    {"agent",   "agents",  "by",      "ballot",  "choice",   "code",       "consensus",  "currency",   "dissenting",
+     "for",     "from",    "judge",   "kind",    "leader",   "method",     "model",      "models",     "mode",
+     "outcome", "order",   "phase",   "policy",  "protocol", "provider",   "providers",  "ranking",    "request_id",
+     "role",    "roles",   "rule",    "scope",   "seat",     "seats",      "status",     "supporting", "target",
+     "targets", "to",      "unit",    "version", "voter",    "winner",     "winners",    "critic",     "blind_winner",
+     "leading", "dropped", "stopped", "in",      "id",       "shape_hash", "prompt_hash"});
 constexpr std::size_t kLongestName = 200;
 
 bool isName(std::string_view key, std::string_view text) {
@@ -75,12 +76,14 @@ json::array servedBy(const std::vector<Served>& served) {
   for (const auto& one : served) {
     if (seats.empty() || textIn(seats.back().as_object(), "seat") != one.seat)
       seats.push_back(json::object{{"seat", one.seat}, {"served_by", json::array()}});
-    seats.back().as_object()["served_by"].as_array().push_back(json::object{{"provider", one.provider},
-                                                                            {"model", one.model},
-                                                                            {"answered", one.answered},
-                                                                            {"failed", one.failed},
-                                                                            {"tokens_in", one.tokens_in},
-                                                                            {"tokens_out", one.tokens_out}});
+    seats.back().as_object()["served_by"].as_array().push_back(
+        json::object{{"provider", one.provider},
+                     {"model", one.model},
+                     {"answered", one.answered},
+                     {"failed", one.failed},
+                     {"tokens_in", one.tokens_in},
+                     {"tokens_out", one.tokens_out},
+                     {"cost", fmt::format("{}", one.cost_picos)}});
   }
   return seats;
 }

@@ -31,6 +31,7 @@ struct Served {
   std::int64_t failed = 0;  // and those whose outcome nobody knows
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
+  std::int64_t cost_picos = 0;
 };
 // In 10^-12 US dollars, as it was when the debate ended.
 struct Budget {

@@ -18,21 +18,18 @@ std::vector<receipts::Served> servedIn(Connection& connection, const std::string
   std::vector<receipts::Served> served;
   for (const auto& row : connection.query(
            "SELECT agent, provider, model, sum(CASE WHEN status = $2 THEN 1 ELSE 0 END), sum(CASE WHEN status = $2 "
-           "THEN 0 ELSE 1 END), sum(tokens_in), sum(tokens_out) FROM agent_calls WHERE debate_id = $1 GROUP BY agent, "
-           "provider, model ORDER BY agent, provider, model",
+           "THEN 0 ELSE 1 END), CAST(sum(tokens_in) AS bigint), CAST(sum(tokens_out) AS bigint), CAST(sum(cost_picos) "
+           "AS bigint) FROM agent_calls WHERE debate_id = $1 GROUP BY agent, provider, model",
            {debate_id, std::string(name(CallState::Done))}))
-    served.push_back(
-        {row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.integer(5), row.integer(6)});
-  // As the engine sorts is as its locale does.
+    served.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.integer(5),
+                      row.integer(6), row.integer(7)});
   std::sort(served.begin(), served.end(), [](const auto& a, const auto& b) {
     return std::tie(a.seat, a.provider, a.model) < std::tie(b.seat, b.provider, b.model);
   });
   return served;
 }
 
-// The schema before this one has none.
 std::optional<receipts::Budget> budgetIn(Connection& connection, const std::string& debate_id) {
-  if (!hasTable(connection, "budgets")) return std::nullopt;
   const auto rows = connection.query(
       "SELECT cap_picos, settled_picos, unknown_picos, reserved_picos FROM budgets WHERE scope = 'debate' AND subject "
       "= "
