@@ -46,7 +46,7 @@ class Rerun {
       std::sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
     for (const auto& event : events_) {
       if (const auto* error = std::get_if<store::AgentError>(&event.body))
-        refused_[{error->phase, event.round, event.agent}] = error->message;
+        refused_[{error->phase, event.round, event.agent}] = *error;
     }
   }
 
@@ -93,12 +93,15 @@ class Rerun {
       if (calls.empty()) {
         const auto refused = refused_.find(place);
         if (refused == refused_.end()) continue;
-        protocol_.recorded(Answer{place, false, refused->second});
+        protocol_->recorded(Answer{place, false, refused->second.message, refused->second.lasting});
         heard = true;
         continue;
       }
       const bool done = calls.front().state == store::CallState::Done;
-      protocol_->recorded(Answer{place, done, done ? calls.front().response : calls.front().error});
+      Answer answer{place, done, done ? calls.front().response : calls.front().error};
+      if (const auto known = refused_.find(place); !done && known != refused_.end())
+        answer.lasting = known->second.lasting;
+      protocol_->recorded(answer);
       calls.pop_front();
       heard = true;
     }
@@ -167,7 +170,7 @@ class Rerun {
   std::vector<store::Event> events_;
   std::size_t at_ = 0;  // the next one
   std::map<Place, std::deque<store::Call>> calls_;
-  std::map<Place, std::string> refused_;  // why a seat has no answer, as its event says
+  std::map<Place, store::AgentError> refused_;  // why a seat has no answer, as its last event says
   std::vector<Place> waiting_;
   bool ended_ = false;
   Replay result_;
