@@ -100,10 +100,10 @@ class Streaming(unittest.IsolatedAsyncioTestCase):
             self.assertEqual("".join(t["data"].get("token", "") for t in tokens), "".join(WORDS))
 
     async def test_a_slow_client_loses_parts_and_no_message(self):
-        large = ["x" * 4000 + " "] * 14  # of 3 seats in parallel more than a socket and what is kept for it take
+        large = ["x" * 4000 + " "] * 14  # of two seats at once: more than a socket and what is kept for it take
         with Endpoint(paced(0.001, large)) as endpoint:
             daemon = self.deployment(endpoint)
-            debate = self.create(daemon, agents=["openai:a", "openai:b", "openai:c"], rounds=2)
+            debate = self.create(daemon, agents=["openai:a", "openai:b", "demo", "demo"], rounds=2)
             slow = socket.socket()
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(("127.0.0.1", daemon.port))
