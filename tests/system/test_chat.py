@@ -1,6 +1,7 @@
-"""The OpenAI-compatible API: by hand, and by OpenAI's own SDK where npm has it (see test_vendors)."""
+"""The OpenAI-compatible API: by hand, and by OpenAI's own SDK."""
 import json
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -8,6 +9,7 @@ import unittest
 from support import Daemon, Sandbox, main
 from test_provider import KEY, Endpoint
 from test_streaming import paced
+from test_vendors import SDKS, node_tools
 
 TOKEN = "0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d"
 ASK = {"model": "aragora/default", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Ship on Friday?"}]}
@@ -76,6 +78,23 @@ class Chat(unittest.TestCase):
         self.assertEqual(json.loads(first[2])["id"], json.loads(again[2])["id"])
         self.assertEqual(again[1]["idempotent-replayed"], "true")
         self.assertEqual(self.ask({**ASK, "model": "deep"}, **{"Idempotency-Key": "once"})[0], 422)
+
+
+class OpenAisOwnSdk(unittest.TestCase):
+    def test_it_asks_a_panel(self):
+        place = node_tools()
+        with Sandbox(ARAGORA_API_TOKEN=TOKEN) as sandbox, Daemon(sandbox) as daemon:
+            done = subprocess.run(["node", SDKS / "panel.mjs", place, f"http://127.0.0.1:{daemon.port}", TOKEN], capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            came = json.loads(done.stdout)
+            answer = daemon.get(f"/api/debates/{came['whole']['debate']}", Authorization=f"Bearer {TOKEN}")[1]["final_answer"]
+        self.assertEqual(came["models"], ["aragora/default"])
+        self.assertEqual(came["whole"]["text"], answer)
+        self.assertTrue(came["text"] and came["helper"])
+        self.assertGreater(came["usage"]["total_tokens"], 0)
+        self.assertEqual((came["unknown"]["error"], came["unknown"]["param"]), ("NotFoundError", "model"))
+        self.assertEqual((came["tools"]["error"], came["tools"]["param"]), ("BadRequestError", "tools"))
+        self.assertEqual(came["stranger"]["error"], "AuthenticationError")
 
 
 class Leaving(unittest.TestCase):
