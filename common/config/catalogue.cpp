@@ -284,11 +284,6 @@ const std::vector<Setting>& table() {
       integer(kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "12", 1, 20, "Most rounds a debate may ask for."),
       integer(kDebateDeadline, {"ARAGORA_DEBATE_DEADLINE_SECONDS"}, "600", 5, 86400,
               "A debate that runs longer ends with what it has."),
-      typed(Type::List, kChatProfiles, {"ARAGORA_CHAT_PROFILES"}, "",
-            "What POST /v1/chat/completions offers as the models aragora/NAME, besides aragora/default: each as NAME "
-            "AGENT+AGENT rounds=N consensus=KIND, what is left out as the deployment says."),
-      typed(Type::Flag, kChatCancels, {"ARAGORA_CHAT_CANCEL_WHEN_GONE"}, "true",
-            "Whether a debate that was asked for over the chat API is cancelled when its client leaves."),
       reloadable(text(kDebateBudget, {"ARAGORA_DEBATE_BUDGET_USD"}, "",
                       "What the calls of one debate may cost at most, in US dollars, such as 0.50; a request may ask "
                       "for less. Default: no cap.")),
@@ -296,6 +291,11 @@ const std::vector<Setting>& table() {
                       "What the debates of one account may cost on one day of UTC. Default: no cap.")),
       reloadable(text(kDailyBudget, {"ARAGORA_DAILY_BUDGET_USD"}, "",
                       "What all debates may cost on one day of UTC, over all instances. Default: no cap.")),
+      typed(Type::List, kChatProfiles, {"ARAGORA_CHAT_PROFILES"}, "",
+            "What POST /v1/chat/completions offers as the models aragora/NAME, besides aragora/default: each as NAME "
+            "AGENT+AGENT rounds=N consensus=KIND, what is left out as the deployment says."),
+      typed(Type::Flag, kChatCancels, {"ARAGORA_CHAT_CANCEL_WHEN_GONE"}, "true",
+            "Whether a debate that was asked for over the chat API is cancelled when its client leaves."),
       typed(Type::List, kAcknowledged, {"ARAGORA_ACKNOWLEDGED"}, "",
             "Warnings of validate-env that somebody answers for, each: CHECK YYYY-MM-DD reason (without commas)."),
       typed(Type::Path, kBackupDirectory, {"ARAGORA_BACKUP_DIR"}, "",
