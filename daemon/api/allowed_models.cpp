@@ -10,12 +10,14 @@ namespace {
 bool costsNothing(std::string_view provider) { return provider == "demo" || provider == "sim"; }
 }  // namespace
 
-void requireAllowedModels(const std::vector<std::string>& agents, const web::Request& request,
-                          const Services& services) {
+void requireAllowedModels(const store::Debate& draft, const web::Request& request, const Services& services) {
   const auto& principal = request.principal;
   if (principal.caller != accounts::Caller::User || principal.role == accounts::Role::Admin) return;
   std::vector<std::string> refused;
-  for (const auto& agent : agents) {
+  auto asked = draft.agents;
+  const auto options = tryParseJson(draft.options);
+  if (options && options->is_object()) asked.push_back(jsonTextOr(options->get_object(), "judge", ""));
+  for (const auto& agent : asked) {
     std::string why;
     const auto seat = services.providers.find(agent, why);
     if (!seat || costsNothing(seat->provider->name()) ||

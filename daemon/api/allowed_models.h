@@ -8,7 +8,6 @@ namespace aragora::api {
 
 // Throws Error(Forbidden) that names each agent whose model `models.allowed` does not have. Administrators and the
 // deployment itself may ask any, and everybody what costs nothing.
-void requireAllowedModels(const std::vector<std::string>& agents, const web::Request& request,
-                          const Services& services);
+void requireAllowedModels(const store::Debate& draft, const web::Request& request, const Services& services);
 
 }  // namespace aragora::api

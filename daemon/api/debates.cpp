@@ -58,7 +58,7 @@ namespace {
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
   auto draft = parseDebate(request.jsonBody(), services);
-  requireAllowedModels(draft.agents, request, services);
+  requireAllowedModels(draft, request, services);
   auto created = services.debating.create(
       std::move(draft), callerOf(request, services),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);

@@ -176,7 +176,17 @@ class Settings(unittest.TestCase):
                 status, body = create("member", "claude", "claude-opus-5-5", "openai")
                 self.assertEqual((status, body["code"]), (403, "FORBIDDEN"), body)
                 self.assertIn("claude, claude-opus-5-5 are not for members to ask", body["error"])
-                self.assertEqual(create("member", "claude-haiku-5-5", "gpt-6-luna", "demo-skeptic")[0], 200)
+                status, created = create("member", "claude-haiku-5-5", "gpt-6-luna", "demo-skeptic")
+                self.assertEqual(status, 200, created)
+                # Nor by any other way to create one, nor as a judge.
+                asked = {"task": "t", "agents": ["demo-a", "demo-b"], "rounds": 1}
+                for path, body in (("/api/debates/batch", {"items": [asked, {**asked, "agents": ["claude", "demo-a"]}]}),
+                                   (f"/api/debates/{created['debate_id']}/fork", {"agents": ["claude", "demo-a"]}),
+                                   ("/api/debates", {**asked, "consensus": {"kind": "judge", "judge": "claude"}})):
+                    token = daemon.post("/api/auth/login", {"email": "member@example.org", "password": passwords["member"]})[1]["access_token"]
+                    status, refused = daemon.post(path, body, Authorization=f"Bearer {token}")
+                    self.assertEqual(status, 403, (path, refused))
+                    self.assertIn("claude is not for members to ask", refused["error"])
                 self.assertEqual(create("admin", "claude-opus-5-5", "openai")[0], 200)
 
     def test_an_own_file_of_models_is_read_and_a_broken_one_stops_the_start(self):
