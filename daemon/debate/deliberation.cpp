@@ -14,9 +14,13 @@ Place placeOf(const store::Event& event, Phase phase) { return {phase, event.rou
 
 Deliberation::Deliberation(Setup setup) : setup_(std::move(setup)) {}
 
-void Deliberation::recorded(const Answer& answer) { answers_[answer.place] = answer; }
+void Deliberation::recorded(const Answer& answer) {
+  candidates_.clear();
+  answers_[answer.place] = answer;
+}
 
 void Deliberation::recorded(const store::Event& event) {
+  candidates_.clear();
   const auto& body = event.body;
   if (const auto* started = std::get_if<store::DebateStarted>(&body)) {
     started_ = true;

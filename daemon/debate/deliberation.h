@@ -131,6 +131,7 @@ class Deliberation : public Protocol {
   std::map<Place, bool> errors_;  // recorded as events: whether they last
   std::map<Place, Answer> answers_;
   std::set<Place> asked_;
+  mutable std::map<std::int64_t, std::vector<Candidate>> candidates_;  // by round, until something is recorded
 };
 
 }  // namespace aragora::debate

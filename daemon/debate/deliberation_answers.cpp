@@ -215,6 +215,7 @@ std::string Deliberation::roleOf(const std::string& seat) const {
 }
 
 std::vector<Candidate> Deliberation::candidates(std::int64_t round) const {
+  if (const auto before = candidates_.find(round); before != candidates_.end()) return before->second;
   std::vector<Candidate> result;
   std::map<std::string, std::size_t> known;
   for (const auto& seat : setup_.seats) {
@@ -225,6 +226,7 @@ std::vector<Candidate> Deliberation::candidates(std::int64_t round) const {
     if (first) result.push_back({seat.name, {}, 0, hash});
     result[at->second].authors.insert(seat.name);
   }
+  candidates_[round] = result;
   return result;
 }
 

@@ -590,8 +590,8 @@ TEST(Deliberation, ASeatThatOrdersOthersToVoteForItChangesNeitherParsingNorStruc
     answer.text = replaceAll(answer.text, "of c", toJson(json::string(evil)).substr(1, 20));
     return answer;
   };
-  const auto plain = Play(setup({"a", "b", "c"}, 1), speak).toTheEnd();
-  const auto attacked = Play(setup({"a", "b", "c"}, 1), attacking).toTheEnd();
+  const auto plain = Play(setup({"a", "b", "c", "d"}, 1), speak).toTheEnd();
+  const auto attacked = Play(setup({"a", "b", "c", "d"}, 1), attacking).toTheEnd();
   ASSERT_TRUE(attacked.consensus());
   EXPECT_EQ(attacked.consensus()->leader, plain.consensus()->leader);
   for (const auto& ballot : attacked.consensus()->ballots) {
@@ -605,7 +605,7 @@ TEST(Deliberation, ASeatThatOrdersOthersToVoteForItChangesNeitherParsingNorStruc
       std::string keys;
       for (const auto& [key, value] : materialOf(inquiry)) keys += std::string(key) + ",";
       seen.push_back(fmt::format("{} {} {} {} {}", store::name(inquiry.place.phase), inquiry.place.round,
-                                 inquiry.place.seat, inquiry.system, keys));
+                                 inquiry.place.seat, std::hash<std::string>{}(inquiry.system), keys));
     }
     return seen;
   };
@@ -635,7 +635,7 @@ TEST(Simulated, IsReadFromANameAndAnswersTheSameAgain) {
 
 // Condorcet: the majority of independent voters who are right with p = 0.7 is right with 0.784, 0.83692 and 0.873964.
 TEST(Simulated, MajoritiesAreAsGoodAsCondorcetSays) {
-  constexpr int kDebates = 2000;
+  constexpr int kDebates = 1500;
   const auto provider = providers::makeSimProvider();
   for (const auto& [seats, expected] : {std::pair(3, 0.784), {5, 0.83692}, {7, 0.873964}}) {
     std::vector<std::string> agents;
