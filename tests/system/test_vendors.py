@@ -266,7 +266,7 @@ class AnotherMock(unittest.TestCase):
         ballot = {"choice": "P1", "confidence": 90, "continue": False, "reason": "first"}
         critiques = {"critiques": [{"target": "P1", "issues": [{"claim": "too long", "severity": 2, "why": "it is"}], "strongest_point": "clear"}]}
         answer = {"decision": "keep", "because": [], "adopt": "", "position": "words", "answer": TEXT, "key_claims": [], "confidence": 90, "from": [], "open_risks": [], "dissent": []}
-        by_phase = (("Choose the proposal", ballot), ("Criticise each", critiques))
+        by_phase = (("Choose the best proposal", ballot), ("Criticise each", critiques))
         return {"fixtures": [*({"match": {"systemMessage": words}, "response": {"content": json.dumps(said)}} for words, said in by_phase),
                              {"match": {}, "response": {"content": json.dumps(answer)}}]}
 
