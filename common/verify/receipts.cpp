@@ -57,17 +57,18 @@ class Look {
     head();
     withoutReceipt();
     if (keyring_ == nullptr)
-      throw Error(
-          Code::CouldNotVerify,
-          fmt::format("{} hold under the keys that are stored; whose those are was not looked at: no encryption "
-                      "key is configured",
-                      counted(size_, "receipt")),
-          "set ARAGORA_ENCRYPTION_KEY");
-    return fmt::format("{} hold, {} follow from their debates, {} erased{}", counted(size_, "receipt"), compared_,
-                       size_ - compared_, size_ == 0 ? "" : ", root " + toHex(root()).substr(0, 16));
+      throw Error(Code::CouldNotVerify,
+                  fmt::format("{} under the keys that are stored; whose those are was not looked at: no encryption key "
+                              "is configured",
+                              held()),
+                  "set ARAGORA_ENCRYPTION_KEY");
+    return fmt::format("{}, {} compared with their debates, {} erased{}", held(), compared_, size_ - compared_,
+                       size_ == 0 ? "" : ", root " + toHex(root()).substr(0, 16));
   }
 
  private:
+  std::string held() const { return fmt::format("{} {}", counted(size_, "receipt"), agreeing(size_, "holds", "hold")); }
+
   receipts::Hash root() const {
     return receipts::rootOf(size_, [this](std::int64_t level, std::int64_t) { return peaks_.at(level); });
   }
