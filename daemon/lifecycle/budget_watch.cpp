@@ -1,7 +1,6 @@
 #include "daemon/lifecycle/budget_watch.h"
 
 #include "common/base/error.h"
-#include "common/base/log.h"
 
 namespace aragora::lifecycle {
 
@@ -27,15 +26,20 @@ std::size_t threshold(double part) {
 }
 }  // namespace
 
-std::vector<store::Budget> BudgetWatch::today() {
+std::optional<std::vector<store::Budget>> BudgetWatch::today() {
   const std::lock_guard lock(mutex_);
   const auto day = store::dayOf(nowMicros());
   const auto now = std::chrono::steady_clock::now();
   if (day_ == day && now - looked_at_ < kEvery) return budgets_;
-  budgets_ = database_.reading(
-      [&](database::Connection& connection) { return store::Budgets::ofDay(connection, day, std::nullopt); });
   looked_at_ = now;
   day_ = day;
+  budgets_.reset();
+  try {
+    budgets_ = database_.reading(
+        [&](database::Connection& connection) { return store::Budgets::ofDay(connection, day, std::nullopt); });
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;
+  }
   return budgets_;
 }
 
@@ -53,14 +57,12 @@ void BudgetWatch::collect(metrics::Registry& registry) {
   std::map<store::BudgetScope, double> highest;
   if (caps.account_daily) highest[store::BudgetScope::Account] = 0;
   if (caps.daily) highest[store::BudgetScope::Day] = 0;
-  try {
-    for (const auto& budget : today()) {
-      const auto found = highest.find(budget.line.scope);
-      if (found == highest.end()) continue;
-      found->second = std::max(found->second, ratio(budget.used(), *capOf(caps, budget.line.scope)));
-    }
-  } catch (const Error&) {  // the database is away, as its own metrics say: what is not known is not shown
-    return;
+  const auto budgets = today();
+  if (!budgets) return;  // what is not known is not shown
+  for (const auto& budget : *budgets) {
+    const auto found = highest.find(budget.line.scope);
+    if (found == highest.end()) continue;
+    found->second = std::max(found->second, ratio(budget.used(), *capOf(caps, budget.line.scope)));
   }
   for (const auto& [scope, part] : highest)
     registry.gauge("aragora_budget_utilization_ratio", part, {{"scope", std::string(store::name(scope))}});
@@ -70,7 +72,9 @@ std::vector<notify::Problem> BudgetWatch::problems() {
   const auto caps = caps_();
   std::vector<notify::Problem> found;
   if (!caps.account_daily && !caps.daily) return found;
-  for (const auto& budget : today()) {
+  const auto budgets = today();
+  if (!budgets) return last_;  // nothing is over because it cannot be read
+  for (const auto& budget : *budgets) {
     const auto cap = capOf(caps, budget.line.scope);
     if (!cap || found.size() > kMostAccounts) continue;
     const bool everybody = budget.line.scope == store::BudgetScope::Day;
@@ -85,6 +89,7 @@ std::vector<notify::Problem> BudgetWatch::problems() {
           "what does not fit is not asked any more; the next day begins at 00:00 UTC", "see: GET /api/budgets"},
          percent});
   }
+  last_ = found;
   return found;
 }
 

@@ -18,16 +18,19 @@ class BudgetWatch {
 
   void collect(metrics::Registry& registry);
   // From 75 percent on of the day's budget, from 90 of an account's; worse at each further threshold.
+  // One thread.
   std::vector<notify::Problem> problems();
 
  private:
-  std::vector<store::Budget> today();
+  // nullopt: the database is away; it is asked again after the same while.
+  std::optional<std::vector<store::Budget>> today();
   database::Database& database_;
   Caps caps_;
   std::mutex mutex_;
   std::chrono::steady_clock::time_point looked_at_{};
   std::int64_t day_ = 0;
-  std::vector<store::Budget> budgets_;
+  std::optional<std::vector<store::Budget>> budgets_;
+  std::vector<notify::Problem> last_;
 };
 
 }  // namespace aragora::lifecycle
