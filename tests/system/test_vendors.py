@@ -59,7 +59,7 @@ class DebatesWithVendors(unittest.TestCase):
         self.assertNotIn("agent_error", [event["type"] for event in events])
         for name in names:
             asked = vendors.of(name)
-            self.assertGreaterEqual(len(asked), 2, name)
+            self.assertGreaterEqual(len(asked), 1, name)  # who agree have nothing to debate
             self.assertEqual({one.model for one in asked}, {MODELS[name]})
         told = sorted((one.vendor, one.tokens_in, one.tokens_out) for one in vendors.requests)
         self.assertEqual(sorted((provider, tokens_in, tokens_out) for provider, _, _, _, tokens_in, tokens_out in calls), told, "tokens are kept as they were told")
@@ -121,7 +121,7 @@ class DebatesWithVendors(unittest.TestCase):
                 with self.subTest(f"{vendor} {name}"):
                     errors, _, calls = self.outcome(vendor, behaviour)
                     self.assertTrue(errors, calls)
-                    self.assertTrue(all(reason in error for error in errors), errors)
+                    self.assertIn(reason, errors[0])  # what comes later may not be asked any more: the circuit is open
 
     def test_money_that_is_spent_is_asked_for_once(self):
         for vendor in ("anthropic", "openai", "openrouter"):
