@@ -18,7 +18,6 @@
 namespace aragora {
 namespace {
 
-
 web::Router sampleRouter() {
   web::Router router;
   const web::Handler handler = [](const web::Request&) { return web::Response{}; };
