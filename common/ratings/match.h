@@ -35,8 +35,8 @@ struct Match {
 };
 
 // Under which name a seat is rated: «anthropic:claude-opus-5-5», provider and model that answered. The agents of the
-// built-in providers differ by nothing but their names, and so do those of whom no more is known: they have their own. A
-// name stands in paths, where a slash would end it: «openrouter:vendor:model».
+// built-in providers differ by nothing but their names, and so do those of whom no more is known: they have their own.
+// A name stands in paths, where a slash would end it: «openrouter:vendor:model».
 std::string identityOf(const Seat& seat);
 // The same for whoever would be asked.
 std::string identityOf(const std::string& agent, const std::string& provider, const std::string& model);
