@@ -13,10 +13,9 @@ constexpr std::size_t kLongestWord = 24;
 
 // One word is a subcommand that was mistyped: no question has one.
 std::string requireQuestion(const DebateOptions& options) {
-  const auto question = trim(options.question.value_or(""));
+  const std::string question(trim(options.question.value_or("")));
   if (question.empty()) throw Error(Code::Usage, "the question is missing", "write: aragora debate \"Should we …?\"");
-  if (question.find_first_of(" \t\n") != std::string_view::npos || question.size() > kLongestWord)
-    return std::string(question);
+  if (question.find_first_of(" \t\n") != std::string::npos || question.size() > kLongestWord) return question;
   static const std::vector<std::string> kSubcommands{"show", "list", "cancel", "export", "replay"};
   const auto close = nearest(question, kSubcommands);
   throw Error(Code::Usage, fmt::format("aragora debate has no subcommand '{}'", printable(question, 60)),
