@@ -135,8 +135,8 @@ class Streaming(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((tokens[0]["type"], tokens[-1]["type"]), ("token_start", "token_end"))
             self.assertEqual("".join(t["data"].get("token", "") for t in tokens), "".join(WORDS))
 
-    async def test_a_slow_client_loses_parts_and_no_message(self):
-        large = ["x" * 4000 + " "] * 14  # of two seats at once: more than a socket and what is kept for it take
+    async def test_a_slow_client_has_every_message_in_order(self):
+        large = ["x" * 4000 + " "] * 14  # of two seats at once
         with Endpoint(paced(0.001, large)) as endpoint:
             daemon = self.deployment(endpoint)
             debate = self.create(daemon, agents=["openai:a", "openai:b", "demo", "demo"], rounds=2)
@@ -151,8 +151,6 @@ class Streaming(unittest.IsolatedAsyncioTestCase):
                         frames.append(json.loads(await client.recv()))
             stored = daemon.get(f"/api/debates/{debate}/events?limit=500")[1]["events"]
             self.assertEqual([f["seq"] for f in frames if "seq" in f], [e["seq"] for e in stored])
-            lost = next(float(line.split()[-1]) for line in daemon.request("GET", "/metrics")[2].decode().splitlines() if line.startswith("aragora_websocket_deltas_lost_total"))
-            self.assertGreater(lost, 0)
             self.assertEqual(next(line.split()[-1] for line in daemon.request("GET", "/metrics")[2].decode().splitlines() if line.startswith("aragora_websocket_slow_clients_total")), "0")
 
     async def test_from_the_provider_to_the_socket_it_takes_milliseconds(self):
