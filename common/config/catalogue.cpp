@@ -234,12 +234,6 @@ const std::vector<Setting>& table() {
       typed(Type::Flag, kPlainHttp, {"ARAGORA_PLAIN_HTTP_PROVIDERS"}, "false",
             "Whether providers may be asked over http:// on other machines, where keys and questions can be read on "
             "the way."),
-      typed(Type::Path, kModelsFile, {"ARAGORA_MODELS_FILE"}, "",
-            "Prices, limits and abilities of models that go before those built in (aragora-models(5)). Default: "
-            "/etc/aragora/models.toml, when there is one."),
-      typed(Type::List, kModelsAllowed, {"ARAGORA_MODELS_ALLOWED"}, "",
-            "Models that members may ask, each MODEL or PROVIDER:MODEL, with * at the end for all that begin so; "
-            "administrators may ask any. Default: all."),
       integer(kMaxOutputTokens, {"ARAGORA_MAX_OUTPUT_TOKENS"}, "8192", 256, 128'000,
               "Most tokens of one answer, where the API wants a number; thinking counts."),
       typed(Type::Flag, kDemo, {"ARAGORA_DEMO"}, "",
@@ -276,6 +270,12 @@ const std::vector<Setting>& table() {
           "own goes nowhere else unasked."),
       typed(Type::List, kFallbackModels, {"ARAGORA_FALLBACK_MODELS"}, "",
             "What OpenRouter is asked for instead, each: MODEL=VENDOR/NAME. Other models go by their own name there."),
+      typed(Type::Path, kModelsFile, {"ARAGORA_MODELS_FILE"}, "",
+            "Prices, limits and abilities of models that go before those built in (aragora-models(5)). Default: "
+            "/etc/aragora/models.toml, when there is one."),
+      typed(Type::List, kModelsAllowed, {"ARAGORA_MODELS_ALLOWED"}, "",
+            "Models that members may ask, each MODEL or PROVIDER:MODEL, with * at the end for all that begin so; "
+            "administrators may ask any. Default: all."),
       reloadable(typed(Type::List, kDefaultAgents, {"ARAGORA_DEFAULT_AGENTS"}, "",
                        "Agents of a debate that names none. Default: three of the providers whose keys are set; "
                        "demo agents where there is no key, not in production.")),
