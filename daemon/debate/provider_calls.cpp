@@ -109,12 +109,12 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     call.state = store::CallState::Done;
     call.response = kept(answer.text);
     call.model = answer.model;
-    call.tokens_in = answer.tokens_in;
-    call.tokens_out = answer.tokens_out;
+    call.tokens_in = answer.usage.totalInput();
+    call.tokens_out = answer.usage.output;
     services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "in"}},
-                            static_cast<double>(answer.tokens_in));
+                            static_cast<double>(answer.usage.totalInput()));
     services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "out"}},
-                            static_cast<double>(answer.tokens_out));
+                            static_cast<double>(answer.usage.output));
   } catch (const Error& error) {
     const bool broken_off = stop_.stop_requested();
     if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;

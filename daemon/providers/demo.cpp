@@ -37,8 +37,8 @@ class DemoProvider : public Provider {
     Answer answer;
     answer.model = "demo";
     answer.text = say(question.phase, task, object, choice);
-    answer.tokens_in = static_cast<std::int64_t>(question.user.size() / 4);
-    answer.tokens_out = static_cast<std::int64_t>(answer.text.size() / 4);
+    answer.usage.input = static_cast<std::int64_t>(question.user.size() / 4);
+    answer.usage.output = static_cast<std::int64_t>(answer.text.size() / 4);
     if (on_delta) on_delta(answer.text);
     return answer;
   }

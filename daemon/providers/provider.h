@@ -12,12 +12,20 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/json.h"
 #include "common/base/reloadable.h"
 #include "common/config/agents.h"
 #include "common/net/http_client.h"
 #include "common/store/states.h"
 
 namespace aragora::providers {
+
+// A JSON schema that an answer follows, in the subset that every vendor takes as strict: each field required, no
+// others, no limits of numbers or lengths.
+struct Shape {
+  std::string name;
+  json::object schema;
+};
 
 struct Question {
   std::string agent;  // seat name, for logs
@@ -28,15 +36,30 @@ struct Question {
   std::uint64_t seed = 0;
   Deadline deadline;
   std::stop_token stop{};  // ends the call within 100 ms, with Error(Interrupted)
+  std::optional<Shape> shape{};
+  std::int64_t max_output_tokens = 0;  // 0: as many as are configured
+};
+
+// Tokens as they are billed: each in one of the first five.
+struct Usage {
+  std::int64_t input = 0;  // neither read from a cache nor written to one
+  std::int64_t cache_read = 0;
+  std::int64_t cache_write_5m = 0;
+  std::int64_t cache_write_1h = 0;
+  std::int64_t output = 0;     // with what was reasoned
+  std::int64_t reasoning = 0;  // of these
+  std::int64_t totalInput() const { return input + cache_read + cache_write_5m + cache_write_1h; }
 };
 
 struct Answer {
   std::string text;
-  std::string model;  // who really answered, as the provider says
-  std::int64_t tokens_in = 0;
-  std::int64_t tokens_out = 0;
-  std::optional<std::int64_t> cost_micros{};  // millionths of a US dollar, where the provider says what it took
-  bool truncated = false;                     // it ran into the most tokens
+  std::string model{};       // who really answered, as the provider says
+  std::string provider{};    // the same; another than was asked when a fallback answered
+  std::string request_id{};  // the provider's, to ask its support about
+  Usage usage{};
+  bool usage_known = false;                  // the provider said what it counted
+  std::optional<std::int64_t> cost_picos{};  // 10^-12 US dollars, where the provider says what it took
+  bool truncated = false;                    // it ran into the most tokens
 };
 
 // Takes the text of an answer as it is made, in the caller's thread; what it throws ends the call.

@@ -81,11 +81,11 @@ TEST(Codec, ReadsWholeAnswers) {
   for (const auto& vendor : kVendors) {
     const auto answer = vendor.codec({})->readAnswer(vendor.text);
     EXPECT_EQ(answer.text, "Hello") << vendor.name;
-    EXPECT_EQ(answer.tokens_in, 15) << vendor.name;
-    EXPECT_EQ(answer.tokens_out, 5) << vendor.name;
+    EXPECT_EQ(answer.usage.totalInput(), 15) << vendor.name;
+    EXPECT_EQ(answer.usage.output, 5) << vendor.name;
     EXPECT_FALSE(answer.truncated);
   }
-  EXPECT_EQ(makeOpenRouterCodec({})->readAnswer(kOpenAiText).cost_micros, 1234);
+  EXPECT_EQ(makeOpenRouterCodec({})->readAnswer(kOpenAiText).cost_picos, 1'234'000'000);
 }
 
 TEST(Codec, AsksAsTheVendorWants) {
@@ -132,8 +132,8 @@ TEST(Codec, ReadsStreamsInWhateverPiecesTheyCome) {
       ASSERT_TRUE(answer) << vendor.name << piece;
       EXPECT_EQ(answer->text, "Héllo");
       EXPECT_EQ(shown, "Héllo");
-      EXPECT_EQ(answer->tokens_in, 15);
-      EXPECT_EQ(answer->tokens_out, 5);
+      EXPECT_EQ(answer->usage.totalInput(), 15);
+      EXPECT_EQ(answer->usage.output, 5);
       EXPECT_EQ(answer->model, endsWith(vendor.name, "thropic") ? "claude-x" : "gpt-x");
     }
   }

@@ -42,11 +42,12 @@ CallError errorOf(const json::object& object, int status) {
 void readUsage(const json::object& holder, Answer& answer) {
   const auto* usage = jsonObject(holder, "usage");
   if (usage == nullptr) return;
-  if (usage->contains("input_tokens"))
-    answer.tokens_in = jsonIntegerOr(*usage, "input_tokens", 0) +
-                       jsonIntegerOr(*usage, "cache_creation_input_tokens", 0) +
-                       jsonIntegerOr(*usage, "cache_read_input_tokens", 0);
-  answer.tokens_out = jsonIntegerOr(*usage, "output_tokens", answer.tokens_out);
+  auto& used = answer.usage;
+  answer.usage_known = true;
+  used.input = jsonIntegerOr(*usage, "input_tokens", used.input);
+  used.cache_read = jsonIntegerOr(*usage, "cache_read_input_tokens", used.cache_read);
+  used.cache_write_5m = jsonIntegerOr(*usage, "cache_creation_input_tokens", used.cache_write_5m);
+  used.output = jsonIntegerOr(*usage, "output_tokens", used.output);
 }
 
 void readStop(const json::object& holder, Answer& answer) {

@@ -49,10 +49,11 @@ void throwError(const json::object& holder) {
 void readUsage(const json::object& object, Answer& answer) {
   const auto* usage = jsonObject(object, "usage");
   if (usage == nullptr) return;
-  answer.tokens_in = jsonIntegerOr(*usage, "prompt_tokens", 0);
-  answer.tokens_out = jsonIntegerOr(*usage, "completion_tokens", 0);
+  answer.usage_known = true;
+  answer.usage.input = jsonIntegerOr(*usage, "prompt_tokens", 0);
+  answer.usage.output = jsonIntegerOr(*usage, "completion_tokens", 0);
   const auto cost = jsonNumberOr(*usage, "cost", -1);
-  if (cost >= 0 && cost < 1e9) answer.cost_micros = std::llround(cost * 1e6);
+  if (cost >= 0 && cost < 1e6) answer.cost_picos = std::llround(cost * 1e12);
 }
 
 void readFinish(const json::object& choice, Answer& answer) {
