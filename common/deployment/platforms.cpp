@@ -102,6 +102,22 @@ void addProxy(Plan& plan, const Site& site) {
                                     site.host)});
 }
 
+// While nginx is as Debian installs it, port 80 serves /var/www/html.
+std::string firstCertificate(const Site& site) {
+  return fmt::format("certbot certonly --webroot -w /var/www/html -d {}", site.host);
+}
+
+// The hook reloads nginx, which would not start without the certificate, and is certbot's for all that follow.
+std::string proxySteps(const Site& site) {
+  constexpr const char* kHook = "/etc/letsencrypt/renewal-hooks/deploy/aragora";
+  return fmt::format(
+      "install -m 0644 {0} /etc/default/aragora-certbot && install -D -m 0755 {1} {5} && install -D -m 0644 {2} "
+      "/etc/nginx/snippets/aragora-proxy.conf && install -m 0644 {3} /etc/nginx/conf.d/ && "
+      "RENEWED_LINEAGE=/etc/letsencrypt/live/{4} {5}",
+      wordFor(site, "certbot/settings"), wordFor(site, "certbot/aragora"), wordFor(site, "nginx/aragora-proxy.conf"),
+      wordFor(site, "nginx/aragora.conf"), site.host, kHook);
+}
+
 Plan systemdPlan(const Site& site, const Kept& kept) {
   ProductionFile how{"aragora init --target systemd", "", true};
   if (!site.host.empty()) how.more_of_server = fmt::format("public_url = \"{}\"\n", originOf(site));
@@ -120,10 +136,12 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
                                     fmt::format("postgresql://aragora:{}@127.0.0.1:5432/aragora", password)));
   }
   if (!site.host.empty()) addProxy(plan, site);
-  plan.next = {fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
-               fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0} "
-                           "{0}-backup.timer {0}-drill.timer",
-                           kServiceUser)};
+  plan.next = {
+      fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
+      fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0}.socket {0} "
+                  "{0}-backup.timer {0}-drill.timer {0}-validate.timer",
+                  kServiceUser)};
+  if (!site.host.empty()) plan.next.insert(plan.next.end(), {firstCertificate(site), proxySteps(site)});
   return plan;
 }
 

@@ -4,11 +4,17 @@
 
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/runner.h"
+#include "daemon/debate/spending.h"
 
 namespace aragora::debate {
 
 // Why calls fail, as metrics tell it.
 inline constexpr std::array<std::string_view, 4> kErrorTypes{"timeout", "unreachable", "cancelled", "other"};
+
+// What the rules are told of a debate's row.
+Setup setupOf(const store::Debate& debate, std::vector<std::string> documents);
+// The digest of everything that is said to the provider, as it is recorded with each try.
+std::string requestHash(const Inquiry& inquiry);
 
 class ProviderCalls {
  public:
@@ -30,6 +36,8 @@ class ProviderCalls {
  private:
   void make(const Inquiry& inquiry, std::int64_t attempt);
   std::optional<Answer> ask(const Inquiry& inquiry, std::int64_t attempt);
+  bool reserved(const store::Call& call, Bill& bill, providers::Question& question);
+  Answer overBudget(const Place& place, const Bill& bill);
 
   const store::Debate& debate_;
   const store::Lease& lease_;

@@ -424,7 +424,7 @@ TEST_P(Verify, ATableThatIsGoneSpeaksAgainstRestoredDataAndTheRestIsLookedAtAllT
   const auto report = after("DROP TABLE ratings");
   ASSERT_NE(report.againstRestored(), nullptr);
   EXPECT_EQ(report.againstRestored()->id, "schema");
-  EXPECT_EQ(report.findings.size(), 7U);
+  EXPECT_EQ(report.findings.size(), 9U);
   EXPECT_EQ(report.findings[3].outcome, verify::Outcome::Ok) << report.findings[3].message;
 }
 

@@ -99,10 +99,10 @@ class Contract:
     # What follows looks at the judge: a schema that lets everything pass proves nothing.
 
     # By their names: where anybody may put anything, and what need not be there.
-    OPEN = {"details", "metadata", "preferences", "info", "paths", "components"}
+    OPEN = {"said", "digests", "details", "metadata", "preferences", "info", "paths", "components"}
     OPTIONAL = {"hint", "suggestion", "details", "errors", "retry_after", "reason", "error", "why", "preferences"}
     ONCE_DECIDED = {"conclusion", "supporting_agents", "dissenting_agents", "votes", "method", "tied", "leader"}
-    ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate"}
+    ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate", "agent", "provider", "model", "rating", "rating_deviation", "volatility", "lower_bound", "upper_bound", "provisional", "streak", "streak_type", "recent_trend", "domains"}
 
     def spoiled(self, value, keyed=False):
         """What may not pass, at any depth: a member that nobody declared, none where one has to be, something else in its place.
@@ -122,7 +122,7 @@ class Contract:
             yield f"something else as {name}", {**value, name: {"x-planted": []}}
             if not keyed and name not in self.OPTIONAL | self.ONCE_DECIDED | self.ONCE_RATED:
                 yield f"no {name}", {other: one for other, one in value.items() if other != name}
-            for what, wrong in self.spoiled(member, keyed=name == "settings"):
+            for what, wrong in self.spoiled(member, keyed=name in ("settings", "domains", "breakers")):
                 yield f"{what} in {name}", {**value, name: wrong}
 
     def toothless(self):

@@ -24,7 +24,7 @@ from test_metrics import catalogue
 PROMETHEUS = SOURCE / "deploy/prometheus"
 GRAFANA = SOURCE / "deploy/grafana"
 RULES = ("aragora.rules.yml", "recovery.rules.yml", "original-names.rules.yml")
-RUNBOOKS = {"startup", "database", "redis", "provider", "disk-full", "incidents", "rotation", "recovery"}
+RUNBOOKS = {"startup", "database", "redis", "provider", "provider-outage", "budgets", "disk-full", "incidents", "rotation", "recovery"}
 DAY = 86400
 
 
@@ -88,6 +88,12 @@ CASES = {
     "AragoraDatabaseFailures": ([constant("aragora_db_connected", 0)], [constant("aragora_db_connected", 1), growing("aragora_db_errors_total", 0)]),
     "AragoraAgentErrors": ([growing("aragora_agent_calls_total", 2, agent="openai", status="error"), growing("aragora_agent_calls_total", 8, agent="openai", status="success")],
                            [growing("aragora_agent_calls_total", 1, agent="openai", status="error"), growing("aragora_agent_calls_total", 99, agent="openai", status="success")]),
+    "AragoraCircuitOpen": ([constant("aragora_breaker_state", 2, provider="anthropic")], [constant("aragora_breaker_state", 0, provider="anthropic")]),
+    "AragoraProviderBlocked": ([constant("aragora_breaker_blocked", 1, provider="openai")], [constant("aragora_breaker_blocked", 0, provider="openai")]),
+    "AragoraNoProvider": ([constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 1, provider="openai")],
+                          [constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 0, provider="openai")]),
     "AragoraHealthSlow": slow("/api/health", "GET", ("0.2", "0.25"), "0.2"),
     "AragoraListSlow": slow("/api/debates", "GET", ("0.5", "1.0"), "0.5"),
     "AragoraCreationSlow": slow("/api/debates", "POST", ("2.0", "2.5"), "2.0"),
@@ -105,6 +111,10 @@ CASES = {
     "AragoraRefusals": ([growing("aragora_rate_limit_hits_total", 20, endpoint="/ws", limit_type="default"), *requests(0, 100)],
                         [growing("aragora_rate_limit_hits_total", 5, endpoint="/ws", limit_type="default"), *requests(0, 100)]),
     "AragoraGuessing": ([growing("aragora_auth_failures_total", 900)], [growing("aragora_auth_failures_total", 300)]),
+    "AragoraSpendNearCap": ([constant("aragora_budget_utilization_ratio", 0.9, scope="day"), constant("aragora_budget_utilization_ratio", 0.1, scope="account")],
+                            [constant("aragora_budget_utilization_ratio", 0.89, scope="day"), constant("aragora_budget_utilization_ratio", 0.5, scope="account")]),
+    "AragoraSpendStopped": ([growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.95, scope="day")],
+                            [growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.2, scope="day")]),  # a debate's own budget
     "AragoraAuditLogBroken": ([constant("aragora_audit_log_broken", 1)], [constant("aragora_audit_log_broken", 0)]),
     "AragoraRedisAway": ([constant("aragora_ratelimit_fallback_active", 1)], [constant("aragora_ratelimit_fallback_active", 0)]),
     "AragoraLogDropped": ([growing("aragora_log_dropped_total", 10)], [constant("aragora_log_dropped_total", 5)]),

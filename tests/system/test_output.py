@@ -50,7 +50,7 @@ class CannotBeWritten(unittest.TestCase):
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
             ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
             ("key", "show"), ("key", "status"), ("key", "rotate"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v"),
-            ("notify", "test"), ("notify", "unit", "aragora.service"), ("notify", "status")))
+            ("providers",), ("notify", "test"), ("notify", "unit", "aragora.service"), ("notify", "status")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)
         yield lambda: ("user", "add", "--email", f"{name()}@example.org"), None
         key = lambda: sandbox.run_json("user", "key", "create", *email, check=0)["api_key"]["id"]

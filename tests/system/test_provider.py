@@ -8,6 +8,7 @@ import threading
 import time
 import unittest
 
+import vendors
 from support import Authority, Daemon, Sandbox, main, postgres_database, production_environment, service
 
 KEY = "sk-test-0123456789abcdef-canary"
@@ -75,20 +76,16 @@ def completion(text):
 
 
 def speak(body):
-    """What a cooperative model says, by the phase that the system message asks for."""
-    system = body["messages"][0]["content"]
-    data = json.loads(body["messages"][1]["content"])
-    if "Criticise" in system:
-        return completion(json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4}))
-    if "Choose the best" in system:
-        return completion("Sure!\n```json\n" + json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"}) + "\n```")
-    return completion("The answer of a model.")
+    """What a cooperative model says, by the schema that is asked for."""
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+    said = vendors.speak(body["messages"][0]["content"], body["messages"][1]["content"], schema)
+    return completion(said.replace(json.dumps(vendors.TEXT), json.dumps("The answer of a model.")))
 
 
 class Provider(unittest.TestCase):
     def debate(self, endpoint, agents=("openai", "demo-skeptic", "demo-optimist"), **environment):
         with Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, **environment) as sandbox, Daemon(sandbox) as daemon:
-            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1})
+            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1, "deadline_seconds": 15})
             debate = daemon.wait_finished(created["debate_id"])
             events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
             daemon.stop()
