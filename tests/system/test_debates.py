@@ -260,9 +260,12 @@ class Asked(unittest.TestCase):
             self.assertEqual(again.post(f"/api/debates/{debate_id}/pause", {})[0], 409)
 
     def test_a_deadline_keeps_time_for_the_vote(self):
-        debate = self.ended(agents=["sim:p=0,latency=1500", "sim:p=1,latency=1500", "sim:p=1,latency=1500,seed=4"], rounds=5, deadline_seconds=12)
+        # Two that change to what the other said, again and again: nothing but the time ends their debate.
+        debate = self.ended(agents=["sim:p=0,c=1,latency=600", "sim:p=1,c=1,latency=600"], rounds=5, deadline_seconds=9)
+        self.assertEqual((debate["report"]["stopped"], 0 < debate["rounds_used"] < 5), ("time", True), debate)
         types = [e["type"] for e in self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]]
         self.assertEqual((debate["status"], types.count("phase_timeout"), types.count("debate_end")), ("completed", 1, 1), debate)
+        self.sandbox.run("debate", "replay", debate["id"], check=0)
 
 
 class Stored(unittest.TestCase):
