@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kMaxTask = 100'000;
 constexpr std::size_t kMaxContext = 100'000;
 constexpr std::size_t kMaxAgents = 10;
+constexpr std::int64_t kMostRoundsAsked = 20;
 
 // Code points of UTF-8.
 std::size_t characters(std::string_view text) {
@@ -251,7 +252,9 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   const auto asked =
       body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
   const auto max_rounds = services.options.max_rounds;
-  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, max_rounds), 0, max_rounds);
+  // Clients that were written for many rounds get what there is.
+  debate.rounds = std::min(
+      max_rounds, fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, kMostRoundsAsked), 0, kMostRoundsAsked));
   debate::Options options;
   readConsensus(body, debate, options, fields);
   for (auto& agent : agentsOf(body, services, fields)) {

@@ -226,6 +226,13 @@ class Asked(unittest.TestCase):
                 status, refused = self.daemon.post("/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"], "consensus": "judge", field: value})
                 self.assertEqual((status, field in refused["error"]), (400, True), refused)
 
+    def test_whoever_asks_for_more_rounds_than_there_are_gets_those(self):
+        ask = {"task": "How often?", "agents": ["demo-a", "demo-b"]}
+        for asked, rounds in ((None, 2), (5, 5), (9, 5), (20, 5)):
+            status, created = self.daemon.post("/api/debates", {**ask, "rounds": asked})
+            self.assertEqual((status, created["rounds"]), (200, rounds), created)
+        self.assertEqual(self.daemon.post("/api/debates", {**ask, "rounds": 21})[0], 400)
+
     def test_documents_roles_and_weights_are_kept(self):
         debate = self.ended(documents=["one", {"title": "Two", "text": "two"}], consensus={"kind": "weighted", "quorum": "2/3"},
                             agents=[{"name": "demo-a", "role": "a lawyer", "weight": 3}, "demo-b", {"provider": "demo"}])
