@@ -160,7 +160,13 @@ void readConsensus(const json::object& body, store::Debate& debate, debate::Opti
   debate.consensus_kind = std::string(debate::name(known.value_or(debate::ConsensusKind::Majority)));
   options.quorum = shareOf(object, "quorum", options.quorum, fields);
   options.share = shareOf(object, "threshold", options.share, fields);
+  const auto* absent = object.if_contains("allow_absent");
+  if (absent != nullptr && !absent->is_bool() && !absent->is_null())
+    fields.fail("allow_absent", "must be true or false");
   options.allow_absent = jsonFlagOr(object, "allow_absent", false);
+  const auto* judge = object.if_contains("judge");
+  if (judge != nullptr && !judge->is_string() && !judge->is_null())
+    fields.fail("judge", "must be the name of an agent");
   options.judge = jsonTextOr(object, "judge", "");
 }
 
