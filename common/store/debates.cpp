@@ -105,14 +105,14 @@ database::Statement Debates::insertionOf(const Event& event, const std::string& 
 
 std::vector<database::Statement> Debates::creationOf(const Debate& debate) const {
   std::string hash;
-  const Event event{debate.id,
-                    1,
-                    0,
-                    "",
-                    debate.created_at,
-                    DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed,
-                                  debate.request_id, debate.protocol,
-                                  recordedOptions(debate.options, debate.documents)}};
+  const Event event{
+      debate.id,
+      1,
+      0,
+      "",
+      debate.created_at,
+      DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id,
+                    debate.protocol, recordedOptions(debate.options, debate.documents)}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
        "owner_id, created_at, updated_at, last_seq, budget_picos, key_id, protocol, options, "

@@ -26,8 +26,9 @@ using Heads = std::map<std::string, Walked>;
 
 class Debates {
  public:
-  // All outlive the object. No ring: whatever needs a key is Error(CouldNotVerify). `version` of the schema (restored data may be older): from 4 on
-  // it knows the keys of chains, from 10 on what else was asked for. `progress` may be null.
+  // All outlive the object. No ring: whatever needs a key is Error(CouldNotVerify). `version` of the schema (restored
+  // data may be older): from 4 on it knows the keys of chains, from 10 on what else was asked for. `progress` may be
+  // null.
   Debates(database::Connection& connection, const crypto::Keyring* ring, std::int64_t version, Progress* progress)
       : connection_(connection), ring_(ring), keyed_(version >= 4), wishes_(version >= 10), progress_(progress) {}
 

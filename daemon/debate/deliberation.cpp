@@ -341,9 +341,7 @@ std::optional<Append> Deliberation::hurry(const std::string& reason) const {
       const Place place{phase, round, seat};
       if (events_.count(place) > 0 || errors_.count(place) > 0) continue;
       auto bodies = said(place);
-      if (bodies.empty())
-        append.events.push_back(
-            {round, seat, store::AgentError{phase, noAnswerSince(reason)}});
+      if (bodies.empty()) append.events.push_back({round, seat, store::AgentError{phase, noAnswerSince(reason)}});
       for (auto& body : bodies) append.events.push_back({round, seat, std::move(body)});
     }
   }

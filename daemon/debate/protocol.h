@@ -85,8 +85,8 @@ class Protocol {
   virtual void asked(const Place& place) = 0;
 
   virtual Step next() const = 0;
-  // The time for debating is over, or the money: what is recorded then leads to the vote on what there is. Nothing where
-  // that has been recorded, the vote is over, or next() is to be carried out first.
+  // The time for debating is over, or the money: what is recorded then leads to the vote on what there is. Nothing
+  // where that has been recorded, the vote is over, or next() is to be carried out first.
   virtual std::optional<Append> hurry(const std::string& reason) const = 0;
   // What ends the debate before its time.
   virtual Finish end(store::DebateStatus status, std::string outcome, std::string reason) const = 0;

@@ -157,7 +157,8 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     lasting = !seat || lasts(error);
     services_.metrics.count(
         "aragora_agent_errors_total",
-        {{"agent", call.provider}, {"error_type", overtime(place) ? "timeout" : errorType(error, question.deadline, broken_off)}});
+        {{"agent", call.provider},
+         {"error_type", overtime(place) ? "timeout" : errorType(error, question.deadline, broken_off)}});
     if (overtime(place))
       call.error = "the time for debating was over before there was an answer";
     else

@@ -28,8 +28,8 @@ class ProviderCalls {
   void tried(const Place& place, std::int64_t attempt);
   // In a thread of its own, or here when no thread can be had.
   void start(Inquiry inquiry);
-  // The time for debating is over: breaks off what is asked before a vote, and records what became of it; votes that are
-  // on their way stay so. Throws what recording threw.
+  // The time for debating is over: breaks off what is asked before a vote, and records what became of it; votes that
+  // are on their way stay so. Throws what recording threw.
   void hurry();
   // The debate ends: breaks off the calls that are open, and records what became of them. Throws what recording threw.
   void close();

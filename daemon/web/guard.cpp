@@ -400,7 +400,7 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
-  std::string_view pattern_;  // of the path, whatever the method
+  std::string_view pattern_;             // of the path, whatever the method
   ErrorShape errors_ = ErrorShape::Own;  // that route's, also where the request never came to it
   std::function<Response()> by_head_;
   Standings standings_;
