@@ -1,9 +1,12 @@
 #include "daemon/reloading.h"
 
+#include <algorithm>
+
 #include "common/audit/audit.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/deployment/deployment.h"
+#include "common/notify/options.h"
 #include "daemon/assembly.h"
 #include "daemon/assembly_options.h"
 #include "daemon/self_report.h"
@@ -59,12 +62,31 @@ Reloaded Reloading::reload(const std::function<config::Loaded()>& load, const st
   return result;
 }
 
+namespace {
+// Nobody's debates wait for how failures are told, so a daemon starts whatever is wrong with that. A reload can be
+// refused at no cost: it takes away no channel that worked, and brings none that does not.
+void refuseNewTroubles(const config::Config& current, const config::Config& fresh) {
+  const auto before = notify::troublesOf(current);
+  for (const auto& trouble : notify::troublesOf(fresh)) {
+    const bool known = std::any_of(before.begin(), before.end(), [&](const notify::Trouble& one) {
+      return one.setting == trouble.setting && one.message == trouble.message;
+    });
+    if (trouble.fatal && !known)
+      throw Error(Code::Config,
+                  fmt::format("the configuration is refused: {}: {} [{}]", fresh.variable(trouble.setting),
+                              trouble.message, fresh.origin(trouble.setting).text),
+                  trouble.hint);
+  }
+}
+}  // namespace
+
 Reloaded Reloading::apply(config::Loaded fresh, const std::string& actor) {
   Reloaded result;
   config::requireNoProblems(fresh.problems);
   auto lost = settingsLost(fresh.config);
   deployment::loadGeneratedSecrets(fresh.config);
   result.warnings = requireStartable(fresh, Occasion::Reload, sameCertificate(fresh.config));
+  refuseNewTroubles(current_, fresh.config);
   if (!lost.empty())
     result.warnings.push_back(
         fmt::format("{} no longer says anything of {}: was it cut?", config_file_, join(lost, ", ")));

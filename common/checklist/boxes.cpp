@@ -218,7 +218,7 @@ const std::vector<BoxRow>& rows() {
       alerting("alerts.errors.critical", "10 % errors page somebody", "AragoraErrorRateCritical"),
       alerting("alerts.latency", "A p95 of 2 s warns", "AragoraLatency"),
       alerting("alerts.database", "A lost database is critical", "AragoraDatabaseFailures"),
-      alerting("alerts.agents", "An open circuit breaker warns", "AragoraAgentErrors"),
+      alerting("alerts.agents", "An open circuit breaker warns", "AragoraCircuitOpen"),
 
       {.id = "backup.database",
        .section = kBackups,

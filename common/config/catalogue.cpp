@@ -281,7 +281,10 @@ const std::vector<Setting>& table() {
                        "demo agents where there is no key, not in production.")),
       integer(kMaxConcurrent, {"ARAGORA_MAX_CONCURRENT_DEBATES"}, "100", 1, 10000,
               "Debates that run at once; more wait in the queue."),
-      integer(kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "12", 1, 20, "Most rounds a debate may ask for."),
+      integer(
+          kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "5", 1, 20,
+          "Most rounds of a debate; one that asks for more is given these. More rounds before the vote cost more than "
+          "they help."),
       integer(kDebateDeadline, {"ARAGORA_DEBATE_DEADLINE_SECONDS"}, "600", 5, 86400,
               "A debate that runs longer ends with what it has."),
       reloadable(text(kDebateBudget, {"ARAGORA_DEBATE_BUDGET_USD"}, "",

@@ -173,9 +173,13 @@ Plan dockerPlan(const Site& site) {
       "ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n",
       originOf(site), site.today);
   plan.files.push_back({"aragora.env", variables, 0644});
+  // One by one: their directory is closed to the container's user.
+  std::string mounts;
+  for (const auto* name : {"database_url", "jwt_secret", "encryption_key", "api_token", "anthropic_api_key"})
+    mounts += fmt::format(" -v {}", wordFor(site, fmt::format("secrets/{0}:/run/secrets/{0}:ro", name)));
   const auto run =
-      fmt::format("--env-file {} -v {} --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges",
-                  wordFor(site, "aragora.env"), wordFor(site, "secrets:/run/secrets:ro"));
+      fmt::format("--env-file {}{} --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges",
+                  wordFor(site, "aragora.env"), mounts);
   plan.next = {intoSecrets(site, "database_url") + " && " + intoSecrets(site, "anthropic_api_key"),
                fmt::format("docker run --rm {} {} migrate", run, kImage),
                fmt::format("docker run -d --name aragora --restart unless-stopped --stop-timeout 30 {} -v "

@@ -38,8 +38,8 @@ const Catalogue& Catalogue::builtIn() {
 std::filesystem::path overrideFile(const config::Config& config) {
   if (config.isSet(config::key::kModelsFile)) return config.text(config::key::kModelsFile);
   auto installed = std::filesystem::path(config::kInstalledDirectory) / "models.toml";
-  std::error_code hidden;
-  return std::filesystem::exists(installed, hidden) || hidden ? installed : std::filesystem::path();
+  std::error_code hidden;  // to whom that directory is closed, it is another deployment's
+  return std::filesystem::exists(installed, hidden) ? installed : std::filesystem::path();
 }
 
 Catalogue Catalogue::load(const config::Config& config, std::vector<config::Problem>& problems) {

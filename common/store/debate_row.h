@@ -13,5 +13,7 @@ constexpr std::string_view kDebateColumns =
     "d.pause_requested";
 
 Debate toDebate(const database::Row& row);
+// What the event of its creation says of the columns `options` and `documents`: documents by what they hash to.
+json::object recordedOptions(const std::string& text, const std::vector<std::string>& texts);
 
 }  // namespace aragora::store

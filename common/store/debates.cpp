@@ -31,23 +31,22 @@ json::array toArray(const std::vector<std::string>& texts) {
   return array;
 }
 
-// With documents by what they hash to: they stand in the debate's row.
-json::object recordedOptions(const Debate& debate) {
-  auto value = tryParseJson(debate.options).value_or(nullptr);
-  auto options = value.is_object() ? std::move(value.get_object()) : json::object{};
-  json::array documents;
-  for (const auto& document : debate.documents)
-    documents.push_back(
-        json::object{{"sha256", crypto::sha256Hex(document)}, {"bytes", static_cast<std::int64_t>(document.size())}});
-  if (!documents.empty()) options["documents"] = std::move(documents);
-  return options;
-}
-
 // SQLite has one writer.
 std::string_view lockingRow(const Connection& connection) {
   return connection.engine() == database::Engine::Postgres ? " FOR UPDATE" : "";
 }
 }  // namespace
+
+json::object recordedOptions(const std::string& text, const std::vector<std::string>& texts) {
+  auto value = tryParseJson(text).value_or(nullptr);
+  auto options = value.is_object() ? std::move(value.get_object()) : json::object{};
+  json::array documents;
+  for (const auto& document : texts)
+    documents.push_back(
+        json::object{{"sha256", crypto::sha256Hex(document)}, {"bytes", static_cast<std::int64_t>(document.size())}});
+  if (!documents.empty()) options["documents"] = std::move(documents);
+  return options;
+}
 
 Debate toDebate(const Row& row) {
   Debate debate;
@@ -106,13 +105,14 @@ database::Statement Debates::insertionOf(const Event& event, const std::string& 
 
 std::vector<database::Statement> Debates::creationOf(const Debate& debate) const {
   std::string hash;
-  const Event event{debate.id,
-                    1,
-                    0,
-                    "",
-                    debate.created_at,
-                    DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed,
-                                  debate.request_id, debate.protocol, recordedOptions(debate)}};
+  const Event event{
+      debate.id,
+      1,
+      0,
+      "",
+      debate.created_at,
+      DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id,
+                    debate.protocol, recordedOptions(debate.options, debate.documents)}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
        "owner_id, created_at, updated_at, last_seq, budget_picos, key_id, protocol, options, "

@@ -121,7 +121,7 @@ std::vector<Standings::Entry> Standings::ranking(const std::string& domain) cons
 
 std::optional<Standings::Entry> Standings::entryOf(const std::string& domain, const std::string& name) const {
   for (auto& entry : ranking(domain)) {
-    if (entry.rating.name == name) return std::move(entry);
+    if (entry.rating.name == name) return std::optional(std::move(entry));
   }
   return std::nullopt;
 }

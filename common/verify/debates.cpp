@@ -62,8 +62,8 @@ std::optional<Result> Debates::eachDebate(const std::function<std::optional<Resu
   std::string last;
   while (true) {
     const auto rows = connection_.query(
-        fmt::format("SELECT id, last_seq, status, {}, {} FROM debates WHERE id > $1 ORDER BY id LIMIT $2",
-                    keyed_ ? "chain_seal" : "NULL", kSummaryColumns),
+        fmt::format("SELECT id, last_seq, status, {}, {}, {} FROM debates WHERE id > $1 ORDER BY id LIMIT $2",
+                    keyed_ ? "chain_seal" : "NULL", kSummaryColumns, wishes_ ? kWishColumns : kNoWishes),
         {last, kBatch});
     for (const auto& row : rows) {
       ++count_;

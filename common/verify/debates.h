@@ -26,10 +26,11 @@ using Heads = std::map<std::string, Walked>;
 
 class Debates {
  public:
-  // All outlive the object. No ring: whatever needs a key is Error(CouldNotVerify). `keyed`: the schema knows the keys
-  // of chains (version 4). `progress` may be null.
-  Debates(database::Connection& connection, const crypto::Keyring* ring, bool keyed, Progress* progress)
-      : connection_(connection), ring_(ring), keyed_(keyed), progress_(progress) {}
+  // All outlive the object. No ring: whatever needs a key is Error(CouldNotVerify). `version` of the schema (restored
+  // data may be older): from 4 on it knows the keys of chains, from 10 on what else was asked for. `progress` may be
+  // null.
+  Debates(database::Connection& connection, const crypto::Keyring* ring, std::int64_t version, Progress* progress)
+      : connection_(connection), ring_(ring), keyed_(version >= 4), wishes_(version >= 10), progress_(progress) {}
 
   // Ends at the first debate that is wrong. Error(Damaged) from the walk, Error(CouldNotVerify) without a key.
   Result look();
@@ -48,6 +49,7 @@ class Debates {
   database::Connection& connection_;
   const crypto::Keyring* ring_;
   bool keyed_;
+  bool wishes_;
   Progress* progress_;
   std::int64_t count_ = 0;     // debates
   std::int64_t unsealed_ = 0;  // chains

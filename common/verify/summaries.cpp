@@ -2,6 +2,7 @@
 
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "common/store/debate_row.h"
 #include "common/store/events.h"
 #include "common/store/match_log.h"
 
@@ -13,8 +14,8 @@ constexpr std::size_t kShort = 15;  // bytes that a string holds within itself; 
 std::string digestOf(const json::array& parts) { return crypto::sha256(toJson(parts)).substr(0, kShort); }
 
 std::string digestOf(const store::DebateCreated& event) {
-  return digestOf(
-      {event.task, json::array(event.agents.begin(), event.agents.end()), event.rounds, event.consensus, event.seed});
+  return digestOf({event.task, json::array(event.agents.begin(), event.agents.end()), event.rounds, event.consensus,
+                   event.seed, event.protocol, event.options});
 }
 
 // Rows of the first version have fewer fields in their consensus.
@@ -87,14 +88,23 @@ void Promise::take(const store::ChainedEvent& event) {
     ended_ = digestOf(store::name(ended->status), ended->outcome, ended->reason);
 }
 
-std::string Promise::wrongIn(const database::Row& row, std::size_t first) const {
-  const auto text = [&](std::size_t column) { return row.text(first + column); };
-  store::DebateCreated created{text(0), {}, row.integer(first + 2), text(3), row.integer(first + 4)};
-  if (const auto agents = tryParseJson(text(1)); agents && agents->is_array()) {
-    for (const auto& agent : agents->get_array()) {
-      if (agent.is_string()) created.agents.emplace_back(agent.get_string());
+namespace {
+std::vector<std::string> textsIn(const std::string& list) {
+  std::vector<std::string> texts;
+  if (const auto parsed = tryParseJson(list); parsed && parsed->is_array()) {
+    for (const auto& text : parsed->get_array()) {
+      if (text.is_string()) texts.emplace_back(text.get_string());
     }
   }
+  return texts;
+}
+}  // namespace
+
+std::string Promise::wrongIn(const database::Row& row, std::size_t first) const {
+  const auto text = [&](std::size_t column) { return row.text(first + column); };
+  store::DebateCreated created{text(0), textsIn(text(1)), row.integer(first + 2), text(3), row.integer(first + 4)};
+  created.protocol = row.integer(first + 12);
+  created.options = store::recordedOptions(text(13), textsIn(text(14)));
   if (created_ != digestOf(created)) return "what was asked";
   std::string decided;
   if (!row.isNull(first + 8) || !row.isNull(first + 10) || !row.isNull(first + 11)) {

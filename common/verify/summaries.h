@@ -9,10 +9,13 @@
 
 namespace aragora::verify {
 
-// Columns to select from `debates` for wrongIn().
+// Columns to select from `debates` for wrongIn(), and after them those of wishes.
 inline constexpr std::string_view kSummaryColumns =
     "task, agents, rounds, consensus_kind, seed, status, outcome, error, consensus_reached, confidence, final_answer, "
     "consensus";
+// And of schemas that have them (version 10).
+inline constexpr std::string_view kWishColumns = "protocol, options, documents";
+inline constexpr std::string_view kNoWishes = "1, '{}', '[]'";
 
 inline constexpr std::string_view kMatchColumns = "participants, scores, created_at, record";
 

@@ -81,7 +81,8 @@ class Verifier {
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts", "budgets"})
+      for (const auto* id :
+           {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts", "budgets"})
         report_.findings.push_back(
             {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
@@ -224,7 +225,7 @@ class Verifier {
 
   Result events() {
     return database_->reading([&](Connection& connection) {
-      Debates debates(connection, ring_ ? &*ring_ : nullptr, keyed(), options_.progress);
+      Debates debates(connection, ring_ ? &*ring_ : nullptr, version_, options_.progress);
       auto result = debates.look();
       heads_ = debates.takeHeads();
       followed_ = debates.unverified().has_value();
@@ -232,9 +233,6 @@ class Verifier {
       return result;
     });
   }
-
-  // Restored data may be of a version that had no keys yet.
-  bool keyed() const { return version_ >= 4; }
 
   const crypto::Keyring& keyring() const { return neededKeyring(ring_ ? &*ring_ : nullptr); }
 

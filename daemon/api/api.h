@@ -22,7 +22,7 @@ namespace aragora::api {
 
 struct Options {
   std::int64_t logins_per_minute = 5;         // that fail, from one network
-  std::int64_t max_rounds = 12;               // of a debate
+  std::int64_t max_rounds = 5;                // of a debate
   bool registration = false;                  // anybody may make an account
   debate::Quota quota;                        // of accounts that are no administrator's
   std::vector<std::string> models_allowed{};  // to them; empty: all

@@ -10,6 +10,7 @@ namespace {
 using Standings = store::Standings;
 constexpr std::int64_t kAll = 10'000;
 constexpr Micros kDay = Micros{86'400} * 1'000'000;
+constexpr std::size_t kLongestName = 128;
 
 std::string domainFrom(std::string_view field, const std::string& text) {
   const auto domain = ratings::readDomain(text);
@@ -99,6 +100,8 @@ web::Response history(const web::Request& request, const Services& services) {
 std::string required(const web::Request& request, std::string_view field) {
   auto text = request.text(field);
   if (text.empty()) throw Error(Code::Validation, fmt::format("{} is required: the name of an agent", field));
+  if (text.size() > kLongestName)
+    throw Error(Code::Validation, fmt::format("{} is longer than {} bytes", field, kLongestName));
   return text;
 }
 

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kMaxTask = 100'000;
 constexpr std::size_t kMaxContext = 100'000;
 constexpr std::size_t kMaxAgents = 10;
+constexpr std::int64_t kMostRoundsAsked = 20;
 
 // Code points of UTF-8.
 std::size_t characters(std::string_view text) {
@@ -159,7 +160,13 @@ void readConsensus(const json::object& body, store::Debate& debate, debate::Opti
   debate.consensus_kind = std::string(debate::name(known.value_or(debate::ConsensusKind::Majority)));
   options.quorum = shareOf(object, "quorum", options.quorum, fields);
   options.share = shareOf(object, "threshold", options.share, fields);
+  const auto* absent = object.if_contains("allow_absent");
+  if (absent != nullptr && !absent->is_bool() && !absent->is_null())
+    fields.fail("allow_absent", "must be true or false");
   options.allow_absent = jsonFlagOr(object, "allow_absent", false);
+  const auto* judge = object.if_contains("judge");
+  if (judge != nullptr && !judge->is_string() && !judge->is_null())
+    fields.fail("judge", "must be the name of an agent");
   options.judge = jsonTextOr(object, "judge", "");
 }
 
@@ -251,7 +258,9 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   const auto asked =
       body.if_contains("rounds") == nullptr && protocol != nullptr ? jsonIntegerOr(*protocol, "rounds", 2) : 2;
   const auto max_rounds = services.options.max_rounds;
-  debate.rounds = fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, max_rounds), 0, max_rounds);
+  // Clients that were written for many rounds get what there is.
+  debate.rounds = std::min(
+      max_rounds, fields.integer("rounds", std::clamp<std::int64_t>(asked, 0, kMostRoundsAsked), 0, kMostRoundsAsked));
   debate::Options options;
   readConsensus(body, debate, options, fields);
   for (auto& agent : agentsOf(body, services, fields)) {

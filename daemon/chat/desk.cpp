@@ -127,13 +127,13 @@ void Desk::finish(const PlacePtr& place, const store::Debate& debate) {
   if (std::exchange(place->over, true)) return;
   leave(place);
   if (!waiting.stream) {
-    if (!hasAnswer(debate)) return place->answer.answer(failure(502, errorOf(debate)));
+    if (!hasAnswer(debate)) return place->answer.answer(failure(502, errorOf(waiting, debate)));
     edge::Response response;
     response.body = toJson(completion(waiting, debate, tokens));
     return place->answer.answer(std::move(response));
   }
   if (!hasAnswer(debate)) {
-    place->answer.part(errorEvent(errorOf(debate)));
+    place->answer.part(errorEvent(errorOf(waiting, debate)));
     return place->answer.end();
   }
   // What was said while it was written is how it begins; should it not be, the whole follows.
@@ -203,10 +203,10 @@ void Desk::closeAll() {
     const std::lock_guard lock(place->mutex);
     if (std::exchange(place->over, true)) continue;
     if (place->waiting.stream) {
-      place->answer.part(errorEvent(stopping(id)));
+      place->answer.part(errorEvent(stopping(place->waiting)));
       place->answer.end();
     } else {
-      place->answer.answer(failure(503, stopping(id)));
+      place->answer.answer(failure(503, stopping(place->waiting)));
     }
   }
 }

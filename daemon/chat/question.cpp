@@ -8,8 +8,8 @@ namespace aragora::chat {
 namespace {
 constexpr std::size_t kMostMessages = 1000;
 
-[[noreturn]] void refuse(std::string_view parameter, const std::string& what, std::string hint = {}) {
-  throw Error(Code::Validation, fmt::format("{} {}", parameter, what), std::move(hint))
+[[noreturn]] void refuse(std::string_view parameter, const std::string& what, const std::string& hint = {}) {
+  throw Error(Code::Validation, fmt::format("{} {}", parameter, what), hint)
       .with(json::array{json::object{{"field", parameter}, {"message", what}}});
 }
 
@@ -18,6 +18,15 @@ bool asksFor(const json::object& body, const char* name) {
   if (value == nullptr || value->is_null()) return false;
   if (value->is_bool()) return value->get_bool();
   return !value->is_array() || !value->get_array().empty();
+}
+
+void refuseWhatIsNoOption(const json::object& body) {
+  const auto* stream = body.if_contains("stream");
+  if (stream != nullptr && !stream->is_bool() && !stream->is_null()) refuse("stream", "must be true or false");
+  for (const auto* name : {"stream_options", "aragora"}) {
+    const auto* value = body.if_contains(name);
+    if (value != nullptr && !value->is_object() && !value->is_null()) refuse(name, "must be an object");
+  }
 }
 
 void refuseWhatCannotBeDone(const json::object& body) {
@@ -81,6 +90,7 @@ Question readQuestion(const json::object& body, const Profiles& profiles) {
   if (profile == nullptr)
     throw Error(Code::NotFound, fmt::format("there is no model '{}'", printable(*model, 60)), "GET /v1/models has them")
         .with(json::array{json::object{{"field", "model"}, {"message", "is unknown"}}});
+  refuseWhatIsNoOption(body);
   refuseWhatCannotBeDone(body);
   question.model = std::string(kModelPrefix) + profile->name;
   question.request = profile->request();

@@ -35,9 +35,13 @@ json::object chunkOf(const Waiting& waiting, json::object delta, json::value fin
 
 std::string event(const json::object& object) { return "data: " + toJson(object) + "\n\n"; }
 
-json::object error(const std::string& message, std::string_view code, const std::string& debate_id) {
-  return {{"error", json::object{{"message", message}, {"type", "server_error"}, {"param", nullptr}, {"code", code}}},
-          {"aragora", json::object{{"debate_id", debate_id}}}};
+json::object error(const Waiting& waiting, const std::string& message, std::string_view code) {
+  return {{"error", json::object{{"message", message},
+                                 {"type", "server_error"},
+                                 {"param", nullptr},
+                                 {"code", code},
+                                 {"request_id", waiting.request_id}}},
+          {"aragora", json::object{{"debate_id", waiting.debate_id}}}};
 }
 }  // namespace
 
@@ -94,15 +98,16 @@ bool hasAnswer(const store::Debate& debate) {
   return debate.status == store::DebateStatus::Completed && !debate.final_answer.empty();
 }
 
-json::object errorOf(const store::Debate& debate) {
+json::object errorOf(const Waiting& waiting, const store::Debate& debate) {
   const auto why = !debate.error.empty() ? debate.error : debate.outcome;
-  return error(fmt::format("the debate is {}: {}", store::name(debate.status), why.empty() ? "without an answer" : why),
-               fmt::format("debate_{}", store::name(debate.status)), debate.id);
+  return error(waiting,
+               fmt::format("the debate is {}: {}", store::name(debate.status), why.empty() ? "without an answer" : why),
+               fmt::format("debate_{}", store::name(debate.status)));
 }
 
-json::object stopping(const std::string& debate_id) {
-  return error("the server is stopping; the debate goes on: GET /api/debates/" + debate_id, "server_stopping",
-               debate_id);
+json::object stopping(const Waiting& waiting) {
+  return error(waiting, "the server is stopping; the debate goes on: GET /api/debates/" + waiting.debate_id,
+               "server_stopping");
 }
 
 }  // namespace aragora::chat

@@ -21,7 +21,7 @@ std::string lastChunks(const Waiting& waiting, const store::Debate& debate, cons
 std::string errorEvent(const json::object& error);
 // Of a debate that came to no answer.
 bool hasAnswer(const store::Debate& debate);
-json::object errorOf(const store::Debate& debate);
-json::object stopping(const std::string& debate_id);
+json::object errorOf(const Waiting& waiting, const store::Debate& debate);
+json::object stopping(const Waiting& waiting);
 
 }  // namespace aragora::chat

@@ -1,6 +1,7 @@
 #include "daemon/chat/routes.h"
 
 #include "common/base/text.h"
+#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/chat/question.h"
@@ -37,8 +38,10 @@ web::Response complete(const web::Request& request, const RouteServices& service
   const auto idempotency = api::idempotencyKeyOf(request);
   Waiting waiting;
   waiting.caller = api::callerOf(request, services.api);
+  auto draft = api::parseDebate(question.request, services.api);
+  api::requireAllowedModels(draft, request, services.api);
   const auto created = services.api.debating.create(
-      api::parseDebate(question.request, services.api), waiting.caller,
+      std::move(draft), waiting.caller,
       [](const store::Debate& debate) {
         return toJson(json::object{{"debate_id", debate.id}});
       },

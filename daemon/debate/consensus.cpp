@@ -114,18 +114,14 @@ std::int64_t bucketOf(int confidence) {
 
 std::map<std::string, std::int64_t> clampedWeights(const std::map<std::string, std::int64_t>& weights) {
   constexpr std::int64_t kScale = 1000;
-  std::int64_t given = 0;
   std::int64_t sum = 0;
-  for (const auto& [seat, weight] : weights) {
-    given += weight > 0 ? 1 : 0;
-    sum += std::max<std::int64_t>(0, weight) * kScale;
-  }
-  const auto mean = given > 0 ? sum / given : kScale;
+  for (const auto& [seat, weight] : weights) sum += std::max<std::int64_t>(1, weight) * kScale;
+  const auto mean = weights.empty() ? kScale : sum / static_cast<std::int64_t>(weights.size());
   std::map<std::string, std::int64_t> clamped;
   std::int64_t total = 0;
   for (const auto& [seat, weight] : weights) {
     // Rounded up, so that the lower bound holds.
-    clamped[seat] = weight > 0 ? std::clamp(weight * kScale, (mean + 1) / 2, 2 * mean) : mean;
+    clamped[seat] = std::clamp(std::max<std::int64_t>(1, weight) * kScale, (mean + 1) / 2, 2 * mean);
     total += clamped[seat];
   }
   for (auto& [seat, weight] : clamped) {

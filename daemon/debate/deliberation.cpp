@@ -44,8 +44,8 @@ void Deliberation::recorded(const store::Event& event) {
     errors_[placeOf(event, error->phase)] = error->lasting;
   } else if (std::holds_alternative<store::SeatDropped>(body)) {
     dropped_.insert(event.agent);
-  } else if (std::holds_alternative<store::PhaseTimeout>(body)) {
-    hurried_ = true;
+  } else if (const auto* over = std::get_if<store::PhaseTimeout>(&body)) {
+    hurried_ = over->reason;
   } else if (const auto* paused = std::get_if<store::DebatePaused>(&body)) {
     paused_ = *paused;
     paused_in_ = event.round;
@@ -105,7 +105,7 @@ Step Deliberation::follow(Course& course) const {
     last = round;
     course.stopped = whyStopped(round);
   }
-  if (hurried_) course.stopped = "time";
+  if (hurried_) course.stopped = *hurried_ == kTimeIsOver ? "time" : "budget";
   if (course.stopped.empty()) course.stopped = "rounds";
   return verdict(last, course);
 }
@@ -341,9 +341,7 @@ std::optional<Append> Deliberation::hurry(const std::string& reason) const {
       const Place place{phase, round, seat};
       if (events_.count(place) > 0 || errors_.count(place) > 0) continue;
       auto bodies = said(place);
-      if (bodies.empty())
-        append.events.push_back(
-            {round, seat, store::AgentError{phase, "no answer before the time for debating was over"}});
+      if (bodies.empty()) append.events.push_back({round, seat, store::AgentError{phase, noAnswerSince(reason)}});
       for (auto& body : bodies) append.events.push_back({round, seat, std::move(body)});
     }
   }

@@ -70,7 +70,6 @@ class Deliberation : public Protocol {
   Stage synthesizing(std::int64_t round, const std::string& seat, const std::string& leader) const;
 
   // deliberation_answers.cpp: what was said, and who is meant.
-  static bool beforeTheVote(store::Phase phase);
   // What has to be asked there, if anything: a ballot that cannot be read once more.
   std::optional<Place> unanswered(const Place& place) const;
   // What the seat says there, as it is or will be recorded.
@@ -117,7 +116,7 @@ class Deliberation : public Protocol {
   Setup setup_;
   bool started_ = false;
   bool ended_ = false;
-  bool hurried_ = false;
+  std::optional<std::string> hurried_;  // why there is only a vote left
   bool reported_ = false;
   std::optional<store::DebatePaused> paused_;
   std::int64_t paused_in_ = 0;  // round

@@ -27,10 +27,6 @@ std::vector<std::string> names(const std::vector<std::pair<std::string, std::str
 }
 }  // namespace
 
-bool Deliberation::beforeTheVote(Phase phase) {
-  return phase == Phase::Propose || phase == Phase::Critique || phase == Phase::Revise;
-}
-
 std::optional<Place> Deliberation::unanswered(const Place& place) const {
   if (events_.count(place) > 0 || errors_.count(place) > 0) return std::nullopt;
   const bool nothing_to_do = (place.phase == Phase::Vote && candidates(place.round).size() == 1) ||

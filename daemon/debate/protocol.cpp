@@ -6,6 +6,10 @@
 
 namespace aragora::debate {
 
+bool beforeTheVote(store::Phase phase) {
+  return phase == store::Phase::Propose || phase == store::Phase::Critique || phase == store::Phase::Revise;
+}
+
 std::unique_ptr<Protocol> makeProtocol(std::int64_t version, Setup setup) {
   if (version == 1) return std::make_unique<FirstProtocol>(std::move(setup));
   if (version == kNewestProtocol) return std::make_unique<Deliberation>(std::move(setup));

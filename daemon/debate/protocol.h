@@ -14,6 +14,9 @@
 namespace aragora::debate {
 
 inline constexpr std::int64_t kNewestProtocol = 2;
+inline constexpr std::string_view kTimeIsOver = "the time for debating is over";
+// What is recorded of a seat that had no answer when it was time to vote.
+inline std::string noAnswerSince(std::string_view reason) { return fmt::format("no answer: {}", reason); }
 
 struct Setup {
   std::string task;
@@ -37,6 +40,8 @@ struct Place {
   std::string seat;
   auto operator<=>(const Place&) const = default;
 };
+// What there is no time for when the time for debating is over.
+bool beforeTheVote(store::Phase phase);
 struct Inquiry {
   Place place;
   std::string agent;      // who speaks for the seat
@@ -80,8 +85,8 @@ class Protocol {
   virtual void asked(const Place& place) = 0;
 
   virtual Step next() const = 0;
-  // The time for debating is over: what is recorded then leads to the vote on what there is. Nothing where that has
-  // been recorded, the vote is over, or next() is to be carried out first.
+  // The time for debating is over, or the money: what is recorded then leads to the vote on what there is. Nothing
+  // where that has been recorded, the vote is over, or next() is to be carried out first.
   virtual std::optional<Append> hurry(const std::string& reason) const = 0;
   // What ends the debate before its time.
   virtual Finish end(store::DebateStatus status, std::string outcome, std::string reason) const = 0;

@@ -45,15 +45,21 @@ bool lasts(const Error& error) {
 std::string requestHash(const Inquiry& inquiry) { return crypto::sha256Hex(inquiry.system + toJson(inquiry.material)); }
 
 ProviderCalls::ProviderCalls(const store::Debate& debate, const store::Lease& lease, const RunServices& services,
-                             const Control& control, Deadline deadline)
+                             const Control& control, Deadline deadline, Deadline debating_until)
     : debate_(debate),
       lease_(lease),
       services_(services),
       control_(control),
       deadline_(deadline),
-      forward_(control.token(), [this] { stop_.request_stop(); }) {}
+      debating_until_(debating_until),
+      forward_(control.token(), [this] { stop(); }) {}
 
-ProviderCalls::~ProviderCalls() { stop_.request_stop(); }  // the threads are joined with the members
+ProviderCalls::~ProviderCalls() { stop(); }  // the threads are joined with the members
+
+void ProviderCalls::stop() {
+  stop_.request_stop();
+  debating_.request_stop();
+}
 
 void ProviderCalls::tried(const Place& place, std::int64_t attempt) {
   auto& highest = attempts_[place];
@@ -63,7 +69,8 @@ void ProviderCalls::tried(const Place& place, std::int64_t attempt) {
 void ProviderCalls::start(Inquiry inquiry) {
   const auto attempt = ++attempts_[inquiry.place];
   try {
-    threads_.emplace_back([this, inquiry, attempt, stop = interrupt::minded(), about = log::about()] {
+    auto& threads = beforeTheVote(inquiry.place.phase) ? debating_threads_ : threads_;
+    threads.emplace_back([this, inquiry, attempt, stop = interrupt::minded(), about = log::about()] {
       const log::Scope scope(about);
       ::pthread_setname_np(::pthread_self(), "debate call");
       const interrupt::Minding minding(stop);
@@ -104,7 +111,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
                                toJson(inquiry.material),
                                static_cast<std::uint64_t>(debate_.seed),
                                std::min(deadline_, deadlineIn(services_.call_timeout)),
-                               stop_.get_token(),
+                               (beforeTheVote(place.phase) ? debating_ : stop_).get_token(),
                                inquiry.shape};
   store::Call call;
   call.id = newUlid();
@@ -120,7 +127,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   if (seat && services_.spending != nullptr)
     bill = services_.spending->estimate(debate_, inquiry.agent, call, question);
   if (!reserved(call, bill, question)) {
-    if (stop_.stop_requested() && !closed_ && !control_.cancelled()) return std::nullopt;
+    if (question.stop.stop_requested() && !closed_ && !control_.cancelled()) return std::nullopt;
     return overBudget(place, bill);
   }
   std::optional<store::Charge> charge;
@@ -143,15 +150,19 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "out"}},
                             static_cast<double>(answer.usage.output));
   } catch (const Error& error) {
-    const bool broken_off = stop_.stop_requested();
-    if (broken_off && !closed_ && !control_.cancelled()) return std::nullopt;
+    const bool broken_off = question.stop.stop_requested();
+    if (broken_off && !closed_ && !control_.cancelled() && !overtime(place)) return std::nullopt;
     call.state = store::CallState::Failed;
     if (bill.reservation) charge = Spending::chargeOf(error);
     lasting = !seat || lasts(error);
     services_.metrics.count(
         "aragora_agent_errors_total",
-        {{"agent", call.provider}, {"error_type", errorType(error, question.deadline, broken_off)}});
-    call.error = broken_off ? "the debate ended before there was an answer" : printable(redact(error.what()), 300);
+        {{"agent", call.provider},
+         {"error_type", overtime(place) ? "timeout" : errorType(error, question.deadline, broken_off)}});
+    if (overtime(place))
+      call.error = "the time for debating was over before there was an answer";
+    else
+      call.error = broken_off ? "the debate ended before there was an answer" : printable(redact(error.what()), 300);
   }
   const auto crossed = services_.debates.recordResult(call, charge);
   if (charge) {
@@ -168,6 +179,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   services_.metrics.observe("aragora_agent_latency_seconds", secondsSince(started), {{"agent", call.provider}});
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});
+  if (!done && overtime(place)) return std::nullopt;
   return Answer{place, done, done ? call.response : call.error, lasting};
 }
 
@@ -179,7 +191,7 @@ bool ProviderCalls::reserved(const store::Call& call, Bill& bill, providers::Que
     if (!grant.full || !grant.later || remaining(deadline_) < pause) break;
     // Calls on their way have more reserved than they will cost.
     std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, stop_.get_token(), pause, [] { return false; }) || stop_.stop_requested()) break;
+    if (changed_.wait_for(lock, question.stop, pause, [] { return false; }) || question.stop.stop_requested()) break;
   }
   if (!bill.reservation) return true;
   services_.spending->tell(grant.crossed);
@@ -202,17 +214,35 @@ Answer ProviderCalls::overBudget(const Place& place, const Bill& bill) {
   return refused;
 }
 
+bool ProviderCalls::overtime(const Place& place) const {
+  return hurried_ && beforeTheVote(place.phase) && !stop_.stop_requested();
+}
+
+void ProviderCalls::hurry() {
+  hurried_ = true;
+  debating_.request_stop();
+  debating_threads_.clear();  // joins
+  if (failure_) std::rethrow_exception(failure_);
+}
+
 void ProviderCalls::close() {
   closed_ = true;
-  stop_.request_stop();
+  stop();
   threads_.clear();  // joins
+  debating_threads_.clear();
   if (failure_) std::rethrow_exception(failure_);
 }
 
 std::vector<Answer> ProviderCalls::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, control_.token(), deadline_, [this] { return failure_ || !answers_.empty(); });
+  changed_.wait_until(lock, control_.token(), hurried_ ? deadline_ : debating_until_,
+                      [this] { return failure_ || !answers_.empty(); });
   if (failure_) std::rethrow_exception(failure_);
+  return std::exchange(answers_, {});
+}
+
+std::vector<Answer> ProviderCalls::take() {
+  const std::lock_guard lock(mutex_);
   return std::exchange(answers_, {});
 }
 

@@ -44,9 +44,18 @@ class Rerun {
     for (auto& call : debates.calls(debate.id)) calls_[{call.phase, call.round, call.seat}].push_back(std::move(call));
     for (auto& [place, calls] : calls_)
       std::sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
+    std::string no_answer;
     for (const auto& event : events_) {
-      if (const auto* error = std::get_if<store::AgentError>(&event.body))
-        refused_[{error->phase, event.round, event.agent}] = *error;
+      if (const auto* over = std::get_if<store::PhaseTimeout>(&event.body)) no_answer = noAnswerSince(over->reason);
+    }
+    for (const auto& event : events_) {
+      const auto* error = std::get_if<store::AgentError>(&event.body);
+      if (error == nullptr) continue;
+      const Place place{error->phase, event.round, event.agent};
+      if (error->message == no_answer && beforeTheVote(error->phase))
+        cut_off_.insert(place);
+      else
+        refused_[place] = *error;
     }
   }
 
@@ -89,7 +98,7 @@ class Rerun {
     bool heard = false;
     for (const auto& place : std::exchange(waiting_, {})) {
       auto& calls = calls_[place];
-      while (!calls.empty() && !answered(calls.front())) calls.pop_front();
+      while (!calls.empty() && !listenedTo(place, calls.front())) calls.pop_front();
       if (calls.empty()) {
         const auto refused = refused_.find(place);
         if (refused == refused_.end()) continue;
@@ -117,8 +126,9 @@ class Rerun {
     }
     return false;
   }
-  static bool answered(const store::Call& call) {
-    return call.state == store::CallState::Done || call.state == store::CallState::Failed;
+  bool listenedTo(const Place& place, const store::Call& call) const {
+    return call.state == store::CallState::Done ||
+           (call.state == store::CallState::Failed && cut_off_.count(place) == 0);
   }
 
   bool take(Append& append) { return compare(append.events); }
@@ -171,6 +181,7 @@ class Rerun {
   std::size_t at_ = 0;  // the next one
   std::map<Place, std::deque<store::Call>> calls_;
   std::map<Place, store::AgentError> refused_;  // why a seat has no answer, as its last event says
+  std::set<Place> cut_off_;  // what was broken off there when it was time to vote: nobody waited for how it ended
   std::vector<Place> waiting_;
   bool ended_ = false;
   Replay result_;

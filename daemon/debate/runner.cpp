@@ -80,7 +80,7 @@ class Run {
     bool more = true;
     while (more) {
       if (control_.handedBack()) throw HandedBack{};
-      if (timeToVote()) hurry();
+      if (timeToVote()) hurry(std::string(kTimeIsOver));
       more = std::visit([this](auto& step) { return carryOut(step); }, step_ = nextStep());
     }
   }
@@ -107,7 +107,8 @@ class Run {
     }
     catchUp(kAllEvents);
     setDeadlines();
-    calls_.emplace(debate_, lease_, services_, control_, hurried_ ? deadline_ : debating_until_);
+    calls_.emplace(debate_, lease_, services_, control_, deadline_, debating_until_);
+    if (hurried_) calls_->hurry();
     for (const auto& call : calls) calls_->tried(Place{call.phase, call.round, call.seat}, call.attempt);
   }
 
@@ -124,19 +125,22 @@ class Run {
 
   bool timeToVote() const { return !hurried_ && debate_.protocol > 1 && remaining(debating_until_).count() == 0; }
 
-  // What is being asked is broken off, and what was answered by now counts.
-  void hurry() {
-    calls_.reset();
-    load();
+  // What is being asked before a vote is broken off, and what was answered by now counts.
+  void hurry(const std::string& reason) {
     hurried_ = true;
+    calls_->hurry();
+    for (const auto& answer : calls_->take()) hear(answer);
     auto step = protocol_->next();
     for (; std::holds_alternative<Append>(step); step = protocol_->next()) {
       auto& append = std::get<Append>(step);
       write(append.events, summaryOf(append.events));
     }
-    if (auto append = protocol_->hurry("the time for debating is over")) write(append->events, {});
-    calls_.reset();
-    load();
+    if (auto append = protocol_->hurry(reason)) write(append->events, {});
+  }
+
+  void hear(const Answer& answer) {
+    if (answer.over_budget) over_budget_ = answer.text;
+    protocol_->recorded(answer);
   }
 
   // What was recorded by others since: the audience speaks at any instance.
@@ -157,12 +161,13 @@ class Run {
     } else if (std::holds_alternative<store::DebateResumed>(event.body)) {
       if (rest_.reason == kOnRequest) rest_.on_request += event.at - rest_.since;
       rest_.since = 0;
-    } else if (std::holds_alternative<store::PhaseTimeout>(event.body)) {
+    } else if (const auto* over = std::get_if<store::PhaseTimeout>(&event.body)) {
       hurried_ = true;
+      if (over->reason != kTimeIsOver) over_budget_ = over->reason;
     }
   }
 
-  Step nextStep() const {
+  Step nextStep() {
     auto next = protocol_->next();
     if (std::holds_alternative<Done>(next)) return next;
     if (control_.cancelled())
@@ -177,13 +182,19 @@ class Run {
     return over_budget_.empty() ? next : withinBudget(std::move(next));
   }
 
-  // What was paid for is waited for and recorded; then it ends, unless it came to a consensus all the same.
-  Step withinBudget(Step next) const {
+  // What was paid for is waited for and recorded. Then there is a vote on it, with what money is left, and it ends by
+  // that, unless it came to a consensus.
+  Step withinBudget(Step next) {
     if (std::holds_alternative<Append>(next) || std::holds_alternative<Wait>(next)) return next;
     auto* finish = std::get_if<Finish>(&next);
+    if (finish != nullptr && std::get<store::DebateEnded>(finish->events.back().body).consensus_reached) return next;
+    if (!hurried_ && debate_.protocol > 1) {
+      hurry(over_budget_);
+      return nextStep();
+    }
+    if (hurried_ && std::holds_alternative<Ask>(next)) return next;
     if (finish == nullptr) return protocol_->end(store::DebateStatus::Failed, "budget_exhausted", over_budget_);
     auto& ended = std::get<store::DebateEnded>(finish->events.back().body);
-    if (ended.consensus_reached) return next;
     ended.status = store::DebateStatus::Failed;
     ended.outcome = "budget_exhausted";
     ended.reason = over_budget_;
@@ -199,10 +210,7 @@ class Run {
   }
 
   bool carryOut(Wait&) {
-    for (const auto& answer : calls_->wait()) {
-      if (answer.over_budget) over_budget_ = answer.text;
-      protocol_->recorded(answer);
-    }
+    for (const auto& answer : calls_->wait()) hear(answer);
     return true;
   }
 

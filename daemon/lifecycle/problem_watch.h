@@ -31,7 +31,7 @@ struct ProblemWatchOptions {
   config::Loaded loaded;
   bool makes_backups = false;  // this daemon, by itself: then it is the one who asks their dead-man switch
   std::chrono::milliseconds interval = std::chrono::minutes(1);
-  std::function<std::vector<Outage>()> outages = nullptr;  // none: nobody knows of any
+  std::function<std::vector<Outage>()> outages = nullptr;           // none: nobody knows of any
   std::function<std::vector<notify::Problem>()> budgets = nullptr;  // that are nearly used up
 };
 

@@ -48,9 +48,9 @@ std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::s
   const std::lock_guard lock(mutex_);
   auto decided = machine_.admit(now(), lease, model);
   if (const auto* admission = std::get_if<Admission>(&decided)) return Permit(*this, *admission);
-  auto& rejection = std::get<Rejection>(decided);
+  auto rejection = std::get<Rejection>(std::move(decided));
   ++seen_.rejected.at(static_cast<std::size_t>(rejection.why));
-  return std::move(rejection);
+  return rejection;
 }
 
 void Breaker::settle(const Admission& admission, Moment began, CallResult result) {

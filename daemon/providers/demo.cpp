@@ -65,8 +65,8 @@ class DemoProvider : public Provider {
         const auto& stance = kStances[choice % std::size(kStances)];
         // Seats of one stance still say each its own.
         return toJson(json::object{{"position", stance.view},
-                                   {"answer", fmt::format("{} To be looked at again after {} days.",
-                                                          propose(task, choice), 1 + choice % 9973)},
+                                   {"answer", fmt::format("{} To be looked at again after {}.", propose(task, choice),
+                                                          counted(1 + choice % 9973, "day"))},
                                    {"key_claims", json::array{json::string(stance.reason)}},
                                    {"confidence", confidence(choice)}});
       }

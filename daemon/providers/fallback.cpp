@@ -33,8 +33,8 @@ class Fallback : public Provider {
     try {
       return first_->ask(mine, on_delta ? OnDelta(show) : OnDelta());
     } catch (const Failure& failure) {
-      if (shown || !worthAsking(failure.kind()) || (question.billed_once && failure.maybeBilled()) || question.stop.stop_requested() ||
-          remaining(question.deadline).count() == 0)
+      if (shown || !worthAsking(failure.kind()) || (question.billed_once && failure.maybeBilled()) ||
+          question.stop.stop_requested() || remaining(question.deadline).count() == 0)
         throw;
       return askOther(question, model, on_delta, failure);
     }

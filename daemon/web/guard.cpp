@@ -116,7 +116,9 @@ class Guard::Exchange : public edge::Exchange {
 
   std::optional<Response> misread(const edge::Refusal& refusal) override {
     stray_ = true;
-    pattern_ = guard_.router_.match(request_.method, request_.path).pattern;
+    const auto match = guard_.router_.match(request_.method, request_.path);
+    pattern_ = match.pattern;
+    if (match.route != nullptr) errors_ = match.route->errors;
     by_head_ = [this, refusal] { return refuse(refusal); };
     try {
       identifyClient();
@@ -190,7 +192,8 @@ class Guard::Exchange : public edge::Exchange {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
       guard_.refusals_.note(request_, route_->pattern);
     if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 9110 section 15.5.2
-    if (route_ != nullptr && route_->errors == ErrorShape::OpenAi && response.status >= 400) reshapeForOpenAi(response);
+    if (route_ != nullptr) errors_ = route_->errors;
+    if (errors_ == ErrorShape::OpenAi && response.status >= 400) reshapeForOpenAi(response);
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
     addHeaders(standings_, response);
@@ -397,7 +400,8 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
-  std::string_view pattern_;  // of the path, whatever the method
+  std::string_view pattern_;             // of the path, whatever the method
+  ErrorShape errors_ = ErrorShape::Own;  // that route's, also where the request never came to it
   std::function<Response()> by_head_;
   Standings standings_;
   bool inside_ = true;  // the base path

@@ -235,7 +235,7 @@ class Routes:
         body = self.get(f"/api/debates/{self.id}/citations", 404)
         self.assertIn("/api/debates/{id}/votes", body["hint"])
         self.assertNotIn("/api/agents", body["hint"])
-        self.assertIn("/api/health", self.get("/api/budgets", 404)["hint"])
+        self.assertIn("/api/health", self.get("/api/invoices", 404)["hint"])
         self.assertEqual(self.send("DELETE", f"/api/debates/{self.id}/votes")[0], 405)
         status, body = self.daemon.post("/api/debates", {"task": "x", "consensus": "byzantine"})[:2]
         self.assertEqual(status, 400)

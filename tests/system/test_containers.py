@@ -310,8 +310,7 @@ class Containers(unittest.TestCase):
 
     def test_what_the_readme_says_of_docker_is_run(self):
         engine = self.engine
-        run = block("docker", "Aragora in containers", 1)
-        self.assertTrue(run.startswith("docker run "))
+        run = re.search(r"(?m)^    docker run (.*\\\n)*.*$", (SOURCE / "deploy/docker/README.md").read_text())[0]
         self.typed({**engine.environment, "PATH": f"{engine.docker()}:{engine.environment['PATH']}"}, run)
         engine.wait(lambda: engine.healthy("aragora"))
         self.assert_confined("aragora")
@@ -324,7 +323,7 @@ class Containers(unittest.TestCase):
         self.assertEqual(apply, f"kubectl apply -k {folder}")
         namespace, secret = create.split(" && ")
         # There is no server of Kubernetes here: what is sent to it is looked at and played by podman.
-        self.assertIn("namespace", self.typed(self.engine.environment, namespace.replace("kubectl apply -f", "cat")))
+        self.assertIn("kind: Namespace", self.typed(self.engine.environment, namespace.replace("kubectl apply -f", "cat")))
         made = self.typed(self.engine.environment, f"{secret} --dry-run=client -o yaml")
         scratch = self.engine.base / "init-kubernetes"
         scratch.mkdir()

@@ -55,6 +55,8 @@ class Steps(World):
         self.ask("POST /v1/chat/completions", Ask("member", CHAT, headers={"Idempotency-Key": "c"}), 200)
         self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "aragora"}, headers={"Idempotency-Key": "c"}), 422)
         self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "gpt-6"}), 404)
+        failing = {"agents": ["sim:fail=1", "sim:fail=1,seed=2"], "rounds": 0, "deadline_seconds": 5}
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "aragora": failing}), 502)
         self.ask("GET /api/admin/audit/export", Ask("admin", query="limit=1"), 200)
         self.ask("GET /api/auth/setup", Ask(query="token=x", headers={"Accept": "text/html"}), 200)
         for flag in ("true", "1", "false", "0"):
@@ -101,7 +103,7 @@ class Steps(World):
             for query in ("colour=red", "x=1&y=2", "limit=1&limit=1", "limit=1&limit=2&offset=0", "%6cimit&limit"):
                 ask.query = query
                 refused = self.ask(name, ask, 400)
-            self.assertIn("limit is given more than once", refused["error"], name)
+            self.assertIn("limit is given more than once", self.said(refused), name)
             ask.query = ""
             self.ask(name, Ask(headers={"Content-Length": "99999999"}, **ask.path), 413)
             if operation["x-permission"] != "public":
@@ -114,7 +116,12 @@ class Steps(World):
                 self.ask(name, Ask(ask.who, b"<a/>", headers={"Content-Type": "text/xml"}, **self.there(ask)), 415)
                 for body in (b"{", b"[]", b"1", b'{"a": 1}}', b"\xff", b'{"x": {"name": 1, "n\\u0061me": 1}}'):
                     refused = self.ask(name, Ask(ask.who, body, **self.there(ask)), 400)
-                self.assertEqual(refused["error"], "name is given more than once", name)
+                self.assertTrue(self.said(refused).startswith("name is given more than once"), name)
+
+    @staticmethod
+    def said(refused):
+        """Clients of OpenAI's API want an object there."""
+        return refused["error"] if isinstance(refused["error"], str) else refused["error"]["message"]
 
     def there(self, ask):
         return {**ask.path, "id": self.debate}
@@ -269,6 +276,8 @@ class Steps(World):
                 ask = make()
                 ask.path = {**ask.path, "id": NOBODY, "name": NOBODY, "domain": NOBODY}
                 ask.query = ask.query.replace("agent_b=demo-b", f"agent_b={NOBODY}")
+                if "model" in (ask.body or {}):
+                    ask.body = {**ask.body, "model": NOBODY}
                 self.ask(name, ask, 404)
         self.ask("GET /ws", Ask("viewer"), 426)
         self.ask("GET /ws", Ask(self.keys["write"], headers=SOCKET), 403)
@@ -334,7 +343,8 @@ class Steps(World):
             for name, operation in self.contract.operations():
                 if "429" in operation["responses"]:
                     refused = self.ask(name, Ask(**self.filled(name, operation).path), 429, daemon)
-                    self.assertEqual(refused.headers["retry-after"], str(refused["retry_after"]), name)
+                    if not name.split()[1].startswith("/v1/"):  # what clients of OpenAI's API read has no place for it
+                        self.assertEqual(refused.headers["retry-after"], str(refused["retry_after"]), name)
                     self.assertEqual(refused.headers["x-ratelimit-remaining"], "0", name)
                     self.assertIn('"default";q=1;w=60', refused.headers["ratelimit-policy"], name)
             redis.kill()

@@ -64,7 +64,7 @@ class Command(unittest.TestCase):
         self.assertIn("404", self.debate("show", "no-such").stderr)
 
     def test_mistakes_are_named(self):
-        self.assertIn("did you mean aragora debate show?", self.debate("shwo", check=64).stderr)
+        self.assertIn("did you mean aragora debate cancel?", self.debate("cance", check=64).stderr)
         self.assertIn("question is missing", self.debate(check=64).stderr)
         self.assertIn("agents", self.debate("Should we ship it?", "--agents", "nobody-here,demo").stderr)
         with Sandbox(ARAGORA_PORT=str(self.daemon.port)) as stranger:  # no token

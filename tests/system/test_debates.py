@@ -226,6 +226,13 @@ class Asked(unittest.TestCase):
                 status, refused = self.daemon.post("/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"], "consensus": "judge", field: value})
                 self.assertEqual((status, field in refused["error"]), (400, True), refused)
 
+    def test_whoever_asks_for_more_rounds_than_there_are_gets_those(self):
+        ask = {"task": "How often?", "agents": ["demo-a", "demo-b"]}
+        for asked, rounds in ((None, 2), (5, 5), (9, 5), (20, 5)):
+            status, created = self.daemon.post("/api/debates", {**ask, "rounds": asked})
+            self.assertEqual((status, created["rounds"]), (200, rounds), created)
+        self.assertEqual(self.daemon.post("/api/debates", {**ask, "rounds": 21})[0], 400)
+
     def test_documents_roles_and_weights_are_kept(self):
         debate = self.ended(documents=["one", {"title": "Two", "text": "two"}], consensus={"kind": "weighted", "quorum": "2/3"},
                             agents=[{"name": "demo-a", "role": "a lawyer", "weight": 3}, "demo-b", {"provider": "demo"}])
@@ -260,9 +267,12 @@ class Asked(unittest.TestCase):
             self.assertEqual(again.post(f"/api/debates/{debate_id}/pause", {})[0], 409)
 
     def test_a_deadline_keeps_time_for_the_vote(self):
-        debate = self.ended(agents=["sim:p=0,latency=1500", "sim:p=1,latency=1500", "sim:p=1,latency=1500,seed=4"], rounds=5, deadline_seconds=12)
+        # Two that change to what the other said, again and again: nothing but the time ends their debate.
+        debate = self.ended(agents=["sim:p=0,c=1,latency=600", "sim:p=1,c=1,latency=600"], rounds=5, deadline_seconds=9)
+        self.assertEqual((debate["report"]["stopped"], 0 < debate["rounds_used"] < 5), ("time", True), debate)
         types = [e["type"] for e in self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]]
         self.assertEqual((debate["status"], types.count("phase_timeout"), types.count("debate_end")), ("completed", 1, 1), debate)
+        self.sandbox.run("debate", "replay", debate["id"], check=0)
 
 
 class Stored(unittest.TestCase):

@@ -30,6 +30,7 @@ class Forged:
         target = self.ids[1]
         changes = {"final_answer": "'FORGED: pay Mallory'", "task": "'Shall we pay Mallory?'", "confidence": "0.987", "outcome": "'no_consensus'", "consensus_kind": "'any'", "rounds": "7", "seed": "1",
                    "error": "'x'", "agents": "'[\"demo-a\",\"mallory\"]'", "consensus_reached": "1 - consensus_reached", "owner_id": "'user:mallory'", "status": "'cancelled'", "last_seq": "last_seq - 1",
+                   "protocol": "1", "options": "'{\"judge\":\"mallory\"}'", "documents": "'[\"what nobody attached\"]'",
                    "consensus": "replace(consensus, '\"final_answer\":\"', '\"final_answer\":\"FORGED ')"}
         for column, value in changes.items():
             with self.subTest(column):

@@ -237,7 +237,7 @@ class Incidents(RunbookTests):
 
     def test_another_daemon(self):
         self.embedded()
-        self.in_machine("systemd-run -q --unit stray --uid aragora --setenv=ARAGORA_STATE_DIR=/var/lib/aragora --setenv=ARAGORA_PORT=8099 /usr/bin/aragora serve; until curl -fs http://127.0.0.1:8099/api/ready; do sleep 0.1; done")
+        self.in_machine("systemd-run -q --unit stray --uid aragora --setenv=ARAGORA_ENV=development --setenv=ARAGORA_CONFIG=/etc/aragora/lite.toml --setenv=ARAGORA_STATE_DIR=/var/lib/aragora --setenv=ARAGORA_PORT=8099 /usr/bin/aragora serve; until curl -fs http://127.0.0.1:8099/api/ready; do sleep 0.1; done")
         self.refused(75)
         self.type(self.startup, "Another has its data")
         self.assertNotEqual(self.machine.status("systemctl is-active -q stray"), 0)

@@ -450,7 +450,7 @@ class Watch(unittest.TestCase):
 
     def test_a_reload_brings_channels_changes_them_and_takes_them_away(self):
         with Receiver(KEY) as first, Receiver(KEY + "other") as second, sqlite_deployment() as sandbox:
-            write = lambda text: (sandbox.directory / "aragora.toml").write_text("[notify]\n" + text)
+            write = lambda text: sandbox.write("aragora.toml", "[notify]\n" + text)
             write("interval_seconds = 3600\n")
             sandbox.environment["ARAGORA_CONFIG"] = str(sandbox.directory / "aragora.toml")
             sandbox.run("backup", "create", check=0, clock="-3d")

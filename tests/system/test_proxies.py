@@ -235,9 +235,9 @@ class BelowAPath(unittest.TestCase):
     def test_a_separator_that_is_encoded_hides_nothing(self):
         for path in ("/aragora%2fmetrics", "/aragora%2Fmetrics", "/aragora/%2fmetrics", "/aragora/api%2fagents", "/aragora%5cmetrics"):
             self.assertEqual(self.daemon.request("GET", path)[0], 400, path)
-            self.assertIn(self.nginx.ask(path)[0], (400, 404), path)
-            self.assertNotIn(b"aragora_", self.nginx.ask(path)[2], path)
-        self.assertEqual(self.daemon.request("GET", "/aragora/api/debates?search=a%2fb")[0], 200)
+            status, _, body = self.nginx.ask(path)
+            self.assertTrue(status in (400, 404) or body == b"another service", (path, status, body[:200]))
+        self.assertEqual(self.daemon.request("GET", "/aragora/api/search?q=a%2fb")[0], 200)
 
     def test_nginx_hands_it_on_and_serves_the_rest_itself(self):
         self.assertEqual(self.nginx.ask("/elsewhere")[2], b"another service")

@@ -310,15 +310,15 @@ class OnPostgres(Receipts, unittest.TestCase):
 
     @contextlib.contextmanager
     def kept(self, sandbox, table):
-        self.rows(sandbox, f"CREATE SCHEMA IF NOT EXISTS kept; CREATE TABLE kept.{table} AS SELECT * FROM {table}")
+        self.rows(sandbox, f"CREATE SCHEMA kept_{table}; CREATE TABLE kept_{table}.{table} AS SELECT * FROM {table}")
         try:
             yield
         finally:
             if table == "debates":
-                self.rows(sandbox, "UPDATE debates d SET context = k.context FROM kept.debates k WHERE k.id = d.id")
+                self.rows(sandbox, "UPDATE debates d SET context = k.context FROM kept_debates.debates k WHERE k.id = d.id")
             else:
-                self.rows(sandbox, f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept.{table}")
-            self.rows(sandbox, f"DROP TABLE kept.{table}; DROP SCHEMA IF EXISTS kept")
+                self.rows(sandbox, f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}.{table}")
+            self.rows(sandbox, f"DROP SCHEMA kept_{table} CASCADE")
 
     def restore(self, sandbox):
         sandbox.run("restore", "--input", "latest", "--yes", check=0)

@@ -121,7 +121,7 @@ class Words(unittest.TestCase):
     def test_a_file_that_was_emptied_or_cut_is_no_success(self):
         with Sandbox() as sandbox:
             secret = sandbox.write("token", "t0ken-of-some-length-and-more-0123456789\n")
-            whole = f'[server]\nallowed_origins = ["https://a.example"]\nrate_limit = 500\n[auth]\napi_token_file = "{secret}"\n'
+            whole = f'[server]\nallowed_origins = ["https://a.example"]\npublic_url = "https://a.example"\n[auth]\napi_token_file = "{secret}"\n'
             config = sandbox.write("aragora.toml", whole)
             sandbox.environment["ARAGORA_CONFIG"] = str(config)
             with Daemon(sandbox) as daemon:

@@ -200,7 +200,7 @@ class Settings(unittest.TestCase):
             pipe = sandbox.directory / "pipe"
             os.mkfifo(pipe, 0o600)
             with Daemon(sandbox, SSL_CERT_FILE=str(pipe)) as daemon:
-                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0})
+                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0, "deadline_seconds": 5})
                 self.assertEqual(daemon.wait_finished(made["debate_id"])["status"], "failed")
                 began = time.monotonic()
                 self.assertEqual(daemon.stop(), 0)

@@ -115,7 +115,7 @@ class SupportBundle(unittest.TestCase):
                 self.assertIn("shows another certificate", renewed.missing()["metrics.txt"])
                 self.assertIn("aragora reload", renewed.missing()["health.json"])
         # Somebody else behind that port hears nothing, least of all the token.
-        with Authority() as authority, Receiver(authority=other) as thief, Sandbox(ARAGORA_TLS_CERT_PATH=str(authority.certificate), ARAGORA_TLS_KEY_PATH=str(authority.key), ARAGORA_METRICS_TOKEN=metrics, ARAGORA_PORT=str(thief.port)) as sandbox:
+        with Authority() as authority, Authority() as other, Receiver(authority=other) as thief, Sandbox(ARAGORA_TLS_CERT_PATH=str(authority.certificate), ARAGORA_TLS_KEY_PATH=str(authority.key), ARAGORA_METRICS_TOKEN=metrics, ARAGORA_PORT=str(thief.port)) as sandbox:
             self.assertIn("shows another certificate", Bundle(sandbox).missing()["metrics.txt"])
             self.assertEqual(thief.requests, [])
 

@@ -165,7 +165,7 @@ class Settings(unittest.TestCase):
                 self.assertNotIn("hunter2", result.stdout + result.stderr)
 
     def test_members_ask_the_models_that_are_allowed(self):
-        with Vendors() as vendors, Sandbox(ARAGORA_API_TOKEN=strong_secret(), ARAGORA_MODELS_ALLOWED="claude-haiku-*,openai:gpt-6-luna",
+        with Vendors() as vendors, Sandbox(ARAGORA_API_TOKEN=strong_secret(), ARAGORA_MODELS_ALLOWED="claude-haiku-*,openai:gpt-6-luna", ARAGORA_CHAT_PROFILES="dear claude+demo-a",
                                            **vendors.environment("anthropic", "openai")) as sandbox:
             sandbox.run("migrate", check=0)
             passwords = {role: sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("member", "admin")}
@@ -182,11 +182,12 @@ class Settings(unittest.TestCase):
                 asked = {"task": "t", "agents": ["demo-a", "demo-b"], "rounds": 1}
                 for path, body in (("/api/debates/batch", {"items": [asked, {**asked, "agents": ["claude", "demo-a"]}]}),
                                    (f"/api/debates/{created['debate_id']}/fork", {"agents": ["claude", "demo-a"]}),
-                                   ("/api/debates", {**asked, "consensus": {"kind": "judge", "judge": "claude"}})):
+                                   ("/api/debates", {**asked, "consensus": {"kind": "judge", "judge": "claude"}}),
+                                   ("/v1/chat/completions", {"model": "aragora/dear", "messages": [{"role": "user", "content": "t"}]})):
                     token = daemon.post("/api/auth/login", {"email": "member@example.org", "password": passwords["member"]})[1]["access_token"]
                     status, refused = daemon.post(path, body, Authorization=f"Bearer {token}")
                     self.assertEqual(status, 403, (path, refused))
-                    self.assertIn("claude is not for members to ask", refused["error"])
+                    self.assertIn("claude is not for members to ask", json.dumps(refused["error"]))
                 self.assertEqual(create("admin", "claude-opus-5-5", "openai")[0], 200)
 
     def test_an_own_file_of_models_is_read_and_a_broken_one_stops_the_start(self):

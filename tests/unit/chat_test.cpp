@@ -82,7 +82,8 @@ TEST(ChatProfiles, AreReadFromTheSettingAndADefaultIsAlwaysThere) {
 }
 
 TEST(ChatProfiles, AreRefusedWithTheirEntryNamed) {
-  for (const auto* wrong : {"Quick demo+demo", "q demo", "q rounds=13", "q rounds=x", "q consensus=coin", "q tempo=1", ""}) {
+  for (const auto* wrong :
+       {"Quick demo+demo", "q demo", "q rounds=13", "q rounds=x", "q consensus=coin", "q tempo=1", ""}) {
     try {
       parseProfiles({wrong}, 12);
       ADD_FAILURE() << wrong;

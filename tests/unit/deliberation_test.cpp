@@ -108,6 +108,9 @@ TEST(Consensus, BallotsForNobodyOrOfNobodyDoNotCount) {
 
 TEST(Consensus, WeightsAreClampedToHalfAndTwiceTheirMean) {
   EXPECT_EQ(clampedWeights({{"a", 0}, {"b", 0}, {"c", 0}}), clampedWeights({{"a", 1}, {"b", 1}, {"c", 1}}));
+  const auto wished = clampedWeights({{"a", 3}, {"b", 0}, {"c", 0}});  // who wishes nothing counts as 1
+  EXPECT_EQ(wished, clampedWeights({{"a", 3}, {"b", 1}, {"c", 1}}));
+  EXPECT_GT(wished.at("a"), wished.at("b"));
   const auto clamped = clampedWeights({{"a", 1}, {"b", 10}, {"c", 1}, {"d", 1}, {"e", 1}});
   EXPECT_LE(clamped.at("b"), 2 * 2800);
   EXPECT_GE(clamped.at("a"), 1400);
@@ -563,7 +566,7 @@ TEST(Deliberation, ASeatThatIsSilentTwiceIsDroppedWhileThereIsAQuorum) {
 TEST(Deliberation, WhenTimeIsOverWhatThereIsIsVotedOn) {
   for (const auto phase : {Phase::Critique, Phase::Revise}) {
     Play play(setup({"a", "b", "c"}, 3), speak);
-    const auto append = play.until(phase).hurry("time");
+    const auto append = play.until(phase).hurry(std::string(kTimeIsOver));
     ASSERT_TRUE(append);
     play.write(append->events);
     play.toTheEnd();
