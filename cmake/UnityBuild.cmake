@@ -1,4 +1,4 @@
-# The presets of the tests compile the modules in unity sources: the headers, which cost more than our own lines, are read once
+# The sanitizer presets compile the modules in unity sources: the headers, which cost more than our own lines, are read once
 # for eight files (docs/decisions/0057). Names without linkage then meet: the second file that has one is compiled by itself.
 # A clash that is missing here fails these builds with "redefinition of".
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
@@ -23,6 +23,7 @@ set(aragora_compiled_alone
   common/store/events.cpp
   common/store/standings.cpp
   daemon/api/breakers.cpp
+  daemon/api/debates.cpp
   daemon/api/self_service.cpp
   daemon/chat/question.cpp
   daemon/debate/deliberation_phases.cpp
