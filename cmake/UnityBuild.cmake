@@ -1,4 +1,4 @@
-# The sanitizer presets compile the modules in unity sources: the headers, which cost more than our own lines, are read once
+# The presets of the tests compile the modules in unity sources: the headers, which cost more than our own lines, are read once
 # for eight files (docs/decisions/0057). Names without linkage then meet: the second file that has one is compiled by itself.
 # A clash that is missing here fails these builds with "redefinition of".
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
@@ -37,5 +37,5 @@ set(aragora_compiled_alone
   daemon/providers/codec/openai.cpp)
 list(TRANSFORM aragora_compiled_alone PREPEND ${CMAKE_SOURCE_DIR}/)
 if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options(-Wno-subobject-linkage)  # takes an included source for a header
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)  # takes an included source for a header
 endif()
