@@ -20,7 +20,6 @@ enum class Event {
   MemoryState,
   BackupFailed,
   AuditLogBroken,
-  BudgetThreshold,
 };
 // Empty for None.
 std::string_view name(Event event);

@@ -78,9 +78,7 @@ struct HttpClient::Attempt {
 
   bool more() {
     char bytes[kBuffer];
-    auto limits = request.limits;
-    if (request.patience) limits.patience = answered ? request.patience->idle : request.patience->first_byte;
-    const auto got = stream.read(bytes, sizeof bytes, limits);
+    const auto got = stream.read(bytes, sizeof bytes, request.limits);
     answered |= got > 0;
     buffer.append(bytes, got);
     return got > 0;
@@ -148,9 +146,7 @@ Head HttpClient::exchange(const Request& request, const Receiver& receiver) cons
       forget(host);  // closed while nothing happened, and the others probably are
     }
   }
-  auto connecting = request.limits;
-  if (request.patience) connecting.patience = request.patience->connect;
-  return attempt(std::make_unique<Stream>(targetOf(request.url), connecting), answered);
+  return attempt(std::make_unique<Stream>(targetOf(request.url), request.limits), answered);
 }
 
 std::unique_ptr<Stream> HttpClient::takeKept(const std::string& host) const {

@@ -24,10 +24,9 @@ std::string codeOf(const web::Request& request) { return requireText(request.jso
 web::Response setUp(const web::Request& request, const Services& services) {
   if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const auto enrolment = services.accounts.secondFactor().enrol(request.principal.user, doerOf(request));
-  return web::jsonResponse(
-      json::object{{"secret", enrolment.secret.reveal()},
-                   {"provisioning_uri", enrolment.uri.reveal()},
-                   {"message", fmt::format("send a code of it to {}/api/auth/mfa/enable", request.base_path)}});
+  return web::jsonResponse(json::object{{"secret", enrolment.secret.reveal()},
+                                        {"provisioning_uri", enrolment.uri.reveal()},
+                                        {"message", "send a code of it to /api/auth/mfa/enable"}});
 }
 
 web::Response enable(const web::Request& request, const Services& services) {
@@ -57,8 +56,7 @@ web::Response renewCodes(const web::Request& request, const Services& services) 
 web::Response verify(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   return renderLogin(services.accounts.proveSecondFactor(requireText(body, "pending_token"), requireText(body, "code"),
-                                                         clientOf(request)),
-                     request);
+                                                         clientOf(request)));
 }
 
 // A code counts as a guess from this network until it was right. For one account the database counts them, too.

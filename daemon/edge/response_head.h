@@ -5,9 +5,7 @@
 
 namespace aragora::edge {
 
-// Where the body ends.
-enum class Framing { Length, Chunked, UntilClose };
 // Replaces what is in `head`.
-void writeResponseHead(std::string& head, const Response& response, bool keep_alive, Framing framing = Framing::Length);
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive);
 
 }  // namespace aragora::edge

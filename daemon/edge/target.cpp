@@ -7,11 +7,7 @@
 namespace aragora::edge {
 
 namespace {
-enum class Part { Path, Query };
-
-// A proxy that does not decode sees one name where this would see two, and lets pass what it is told to keep: in a path
-// an encoded separator is refused (RFC 3986 section 2.2: it is not the same as the separator).
-std::optional<std::string> percentDecode(std::string_view text, Part part) {
+std::optional<std::string> percentDecode(std::string_view text, bool plus_is_space) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
@@ -19,9 +15,8 @@ std::optional<std::string> percentDecode(std::string_view text, Part part) {
       const auto byte = i + 2 < text.size() ? fromHex(text.substr(i + 1, 2)) : std::nullopt;
       if (!byte) return std::nullopt;
       c = (*byte)[0];
-      if (part == Part::Path && (c == '/' || c == '\\')) return std::nullopt;
       i += 2;
-    } else if (c == '+' && part == Part::Query) {
+    } else if (c == '+' && plus_is_space) {
       c = ' ';
     }
     if (c == '\0') return std::nullopt;
@@ -63,15 +58,15 @@ bool isPort(std::string_view text) {
 std::optional<Target> parseTarget(std::string_view target) {
   if (!startsWith(target, "/") || target.find('#') != std::string_view::npos) return std::nullopt;
   const auto question = target.find('?');
-  auto path = percentDecode(target.substr(0, question), Part::Path);
+  auto path = percentDecode(target.substr(0, question), false);
   if (!path) return std::nullopt;
   Target result{canonicalPath(*path), {}, {}};
   if (question == std::string_view::npos) return result;
   for (const auto& pair : split(target.substr(question + 1), '&')) {
     const auto equals = pair.find('=');
-    auto name = percentDecode(std::string_view(pair).substr(0, equals), Part::Query);
+    auto name = percentDecode(std::string_view(pair).substr(0, equals), true);
     auto value = equals == std::string::npos ? std::optional<std::string>("")
-                                             : percentDecode(std::string_view(pair).substr(equals + 1), Part::Query);
+                                             : percentDecode(std::string_view(pair).substr(equals + 1), true);
     if (!name || !value) return std::nullopt;
     if (!result.query.emplace(*name, *value).second && !result.repeated) result.repeated = std::move(name);
   }
