@@ -17,9 +17,10 @@ void lookAs(const std::string& user) {
 
 checks::Report runAllChecks(Context& context, const ChecksToRun& how) {
   const auto& loaded = context.loaded(!how.offline);
-  const checks::Context world{loaded.config,      loaded.problems,  loaded.environment_origins,
-                              loaded.config_file, loaded.unit_user, how.offline,
-                              how.timeout,        nullptr,          checks::loadOwnChecks(loaded.config_file)};
+  const checks::Context world{loaded.config,      loaded.problems,   loaded.environment_origins,
+                              loaded.config_file, loaded.unit_user,  how.offline,
+                              how.timeout,        nullptr,           checks::loadOwnChecks(loaded.config_file),
+                              loaded.unit,        loaded.unit_places};
   // The organisation's own first: as root each has its user.
   auto selection = how.which;
   selection.built_in = false;

@@ -23,6 +23,7 @@ file(GLOB units ${CMAKE_SOURCE_DIR}/systemd/*.service ${CMAKE_SOURCE_DIR}/system
 install(FILES ${units} DESTINATION lib/systemd/system)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.sysusers DESTINATION lib/sysusers.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.tmpfiles DESTINATION lib/tmpfiles.d RENAME aragora.conf)
+install(FILES ${CMAKE_SOURCE_DIR}/share/aragora/models.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/aragora)
 install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # What runs beside the daemon, or around it, to be copied from.
 foreach(part caddy certbot docker grafana haproxy kubernetes nginx prometheus)

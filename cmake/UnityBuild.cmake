@@ -17,16 +17,23 @@ set(aragora_compiled_alone
   common/database/postgres/connecting.cpp
   common/drill/key_rotation.cpp
   common/notify/told.cpp
+  common/ratings/glicko.cpp
+  common/store/budgets.cpp
   common/store/debates.cpp
   common/store/events.cpp
+  common/store/standings.cpp
+  daemon/api/breakers.cpp
   daemon/api/debates.cpp
   daemon/api/self_service.cpp
+  daemon/chat/question.cpp
+  daemon/debate/deliberation_phases.cpp
   daemon/debate/runner.cpp
   daemon/edge/local_socket.cpp
   daemon/edge/occupancy.cpp
   daemon/lifecycle/probe.cpp
   daemon/lifecycle/prober.cpp
   daemon/lifecycle/recovery_metrics.cpp
+  daemon/providers/codec/chat_errors.cpp
   daemon/providers/codec/openai.cpp)
 list(TRANSFORM aragora_compiled_alone PREPEND ${CMAKE_SOURCE_DIR}/)
 if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -10,18 +10,22 @@
 #include "common/deployment/deployment.h"
 #include "common/storage/location.h"
 #include "common/store/key_use.h"
+#include "common/store/receipts.h"
 #include "common/store/settings.h"
 #include "common/systemd/service_manager.h"
 #include "daemon/api/api.h"
 #include "daemon/assembly_options.h"
+#include "daemon/chat/routes.h"
 #include "daemon/cluster/follower.h"
 #include "daemon/cluster/shared_limits.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
+#include "daemon/lifecycle/budget_watch.h"
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
+#include "daemon/reloading.h"
 #include "daemon/self_report.h"
 #include "daemon/web/guard.h"
 #include "daemon/ws/echo.h"
@@ -70,8 +74,9 @@ struct Assembly::Parts {
         instance(instanceName()),
         leases(*database, instance),
         pages(*database),
-        ratings(*database),
-        providers(providersOptions(config)),
+        standings(*database),
+        receipts(*database, keyring),
+        providers(toldOf(providersOptions(config))),
         recovery_metrics(recoveryOptions(config, target, keyring)),
         sisters(
             sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
@@ -84,6 +89,7 @@ struct Assembly::Parts {
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
                 std::chrono::milliseconds(config.integer(key::kQueueMs))),
+        spending(spendingOptions(config), metrics),
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
         debating({*database, debates, keyring, engine,
                   [this](debate::Change change, const std::string& id) { changed(change, id); },
@@ -96,6 +102,7 @@ struct Assembly::Parts {
                refusals.note(address, request_id, "/ws");
              }},
             io),
+        desk({debates, debating, workers, config.flag(key::kChatCancels)}),
         refusals(*database, keyring),
         router(config.text(key::kBasePath)),
         services{apiOptions(config),
@@ -106,9 +113,11 @@ struct Assembly::Parts {
                  *database,
                  debates,
                  pages,
-                 ratings,
+                 standings,
+                 receipts,
                  providers,
                  debating,
+                 spending,
                  metrics,
                  prober,
                  keyring,
@@ -124,7 +133,8 @@ struct Assembly::Parts {
         listener(listenerOptions(config, tls.get(), {&metrics_guard, &redirect}), io, guard, workers),
         audit_watch({config.stateDirectory(), config.backupDirectory(), storage::offsite(config)}, *database, keyring),
         backups(backupOptions(config, target, keyring), config.flag(key::kBackupContinuous), metrics),
-        problem_watch(problemWatchOptions(loaded, target, keyring), audit_watch),
+        budget_watch(*database, [this] { return spending.caps(); }),
+        problem_watch(watchOptions(), audit_watch),
         report({instance,
                 *database,
                 listener,
@@ -138,15 +148,21 @@ struct Assembly::Parts {
                 refusals,
                 memory.scarce(),
                 certificate_ends,
-                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}}}) {
-    if (tls != nullptr) noteCertificate(config);
+                {"/proc", {{"state", config.stateDirectory()}, {"backups", config.backupDirectory()}}},
+                providers}),
+        reloading(loaded, std::move(certificate_seen),
+                  {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
+                   providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings, spending}) {
+    reloading.noteCertificate(config);
+    noteCaps(*database, keyring, spending, "daemon:" + instance);
     bus.subscribe([this](const store::Event&) { lists.drop(); });
-    bus.subscribe([this](const store::Event& event) { hub.publish(event); });
+    bus.subscribe([this](const store::Event& event) { show(event); });
     bus.subscribe([this](const store::Event& event) {
       follower.wrote(event.debate_id, event.seq);
       sisters.tell({.kind = cluster::HintKind::Event, .debate_id = event.debate_id, .seq = event.seq});
     });
     report.feed(metrics);
+    metrics.onCollect([this](metrics::Registry& registry) { budget_watch.collect(registry); });
     for (const auto* one : {&router, &metrics_router}) beginAtZero(metrics, *one);
     beginAtZero(metrics, providers);
     beginAtZero(metrics);
@@ -168,27 +184,85 @@ struct Assembly::Parts {
       keyring = store::withKeptKeys(connection, keyring);
       identity = store::settingOrInsert(connection, store::kInstanceId, newUlid()) +
                  store::readSetting(connection, store::kDatabaseEpoch).value_or("");
+      store::Receipts::found(connection, keyring);
     });
     return opened;
   }
 
   cluster::FollowerServices followerServices() {
-    return {debates, [this] { return hub.watched(); }, [this](const store::Event& event) { hub.publish(event); },
+    return {debates, [this] { return watched(); }, [this](const store::Event& event) { show(event); },
             [this] { engine.lookForCancellations(); }};
+  }
+
+  // What becomes of a provider's circuit is told to the other instances.
+  providers::ProvidersOptions toldOf(providers::ProvidersOptions options) {
+    options.on_breaker = [this](const providers::BreakerNews& news) {
+      sisters.tell({.kind = cluster::HintKind::Breaker,
+                    .debate_id = fmt::format("{}:{}", news.provider, providers::name(news.event)),
+                    .seq = news.left.count()});
+    };
+    return options;
+  }
+
+  lifecycle::ProblemWatchOptions watchOptions() {
+    auto options = problemWatchOptions(loaded, target, keyring);
+    options.outages = [this] {
+      std::vector<lifecycle::Outage> all;
+      for (const auto& one : providers.conditions()) {
+        const auto& state = one.breaker;
+        if (state.circuit != providers::Circuit::Closed)
+          all.push_back(
+              {state.provider, fmt::format("its circuit is {} ({})", providers::name(state.circuit),
+                                           state.forced != providers::Forced::None ? "an administrator holds it"
+                                           : state.last_failure.empty()            ? "another instance saw it fail"
+                                                                                   : state.last_failure)});
+        else if (state.wholly_blocked)
+          all.push_back({state.provider, state.blocked});
+      }
+      return all;
+    };
+    options.budgets = [this] { return budget_watch.problems(); };
+    return options;
+  }
+
+  void heardOfBreaker(const cluster::Hint& hint) {
+    const auto colon = hint.debate_id.find(':');
+    if (colon == std::string::npos) return;
+    const auto event = providers::parseBreakerEvent(hint.debate_id.substr(colon + 1));
+    auto* breaker = providers.breaker(hint.debate_id.substr(0, colon));
+    if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
+  }
+
+  // To whoever follows a debate here.
+  void show(const store::Event& event) {
+    hub.publish(event);
+    desk.heard(event);
+  }
+  void speak(const wire::Delta& delta) {
+    hub.speak(delta);
+    desk.spoken(delta);
+  }
+  std::vector<std::string> watched() const {
+    auto ids = hub.watched();
+    const auto awaited = desk.awaited();
+    ids.insert(ids.end(), awaited.begin(), awaited.end());
+    return ids;
   }
 
   // Of another instance.
   void heard(const cluster::Hint& hint) {
+    if (hint.kind == cluster::HintKind::Breaker) return heardOfBreaker(hint);
     lists.drop();
     if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
-    if (hint.kind == cluster::HintKind::Event && hub.watches(hint.debate_id)) follower.told(hint.debate_id, hint.seq);
+    if (hint.kind == cluster::HintKind::Event && (hub.watches(hint.debate_id) || desk.awaits(hint.debate_id)))
+      follower.told(hint.debate_id, hint.seq);
   }
 
   void changed(debate::Change change, const std::string& debate_id) {
     if (change == debate::Change::Removed) pages.forget();
     lists.drop();
-    sisters.tellAndWait(
-        {change == debate::Change::CancelRequested ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
+    const bool of_a_run = change == debate::Change::CancelRequested || change == debate::Change::PauseRequested;
+    sisters.tellAndWait({of_a_run ? cluster::HintKind::Cancel : cluster::HintKind::Lists, debate_id});
   }
 
   lifecycle::RedisState redisState() const {
@@ -202,26 +276,33 @@ struct Assembly::Parts {
             keyring,
             debates,
             leases,
-            ratings,
             providers,
             metrics,
             [this](const store::Event& event) { bus.publish(event); },
             std::chrono::seconds(config.integer(key::kCallTimeout)),
-            std::chrono::seconds(config.integer(key::kDebateDeadline))};
+            std::chrono::seconds(config.integer(key::kDebateDeadline)),
+            &spending,
+            [this](const wire::Delta& delta) { speak(delta); }};
   }
 
   const web::Router& addRoutes() {
     api::addHealthRoutes(router, services);
     api::addDebateRoutes(router, services);
+    api::addBudgetRoutes(router, services);
     api::addDebateViewRoutes(router, services);
     api::addDebateChangeRoutes(router, services);
+    api::addReceiptRoutes(router, services);
     api::addAgentRoutes(router, services);
+    api::addLeaderboardRoutes(router, services);
     api::addAccountRoutes(router, services);
     api::addApiKeyRoutes(router, services);
     api::addSelfServiceRoutes(router, services);
     api::addSecondFactorRoutes(router, services);
     api::addAdminRoutes(router, services);
+    api::addBreakerRoutes(router, services);
     api::addMetricsRoute(metricsApart(config) ? metrics_router : router, services);
+    chat::addRoutes(router, {services, desk,
+                             chat::parseProfiles(config.list(key::kChatProfiles), config.integer(key::kMaxRounds))});
     hub.addRoute(router);
 #ifdef ARAGORA_TEST_ENDPOINTS
     ws::addEchoRoute(router);
@@ -251,72 +332,8 @@ struct Assembly::Parts {
     return now - workers_moved < kProgressPatience;
   }
 
-  crypto::CertificateReport noteCertificate(const config::Config& from) {
-    auto report_of = crypto::inspectCertificate(tlsFiles(from).certificate, tlsFiles(from).key);
-    certificate_ends = report_of.not_after;
-    return report_of;
-  }
-
-  // The same as what is in use, whatever has become of its validity.
-  bool sameCertificate(const config::Config& fresh) const {
-    return tls != nullptr && fresh.speaksTls() && !certificate_seen.empty() &&
-           certificateFingerprint(fresh) == certificate_seen;
-  }
-
-  // Throws, having changed nothing, for one that cannot be used.
-  void reloadCertificate(const config::Config& fresh) {
-    if (sameCertificate(fresh)) return;
-    if (tls == nullptr || !fresh.speaksTls()) {
-      if (config.speaksTls() != fresh.speaksTls())
-        log::warning("TLS is {} after a restart only", fresh.speaksTls() ? "spoken" : "given up");
-      return;
-    }
-    auto options = redirect.options();
-    const auto seen =
-        certificateFingerprint(fresh);  // before: what changes in between is another one to the next reload
-    tls->reload(tlsFiles(fresh));
-    certificate_seen = seen;
-    options.certificate = noteCertificate(fresh);
-    redirect.reload(std::move(options));
-  }
-
-  void reloadTokens(const config::Config& fresh) {
-    auto options = authenticatorOptions(fresh);
-    options.anonymous = authenticatorOptions(config).anonymous;  // follows from addresses, which stay
-    authenticator.reload(std::move(options));
-    accounts.reload(fresh.secret(key::kJwtSecret), fresh.secret(key::kJwtPrevious));
-  }
-
-  void reloadProviders(const config::Config& fresh) {
-    const auto changed = [&](std::string_view name) { return differs(name, current, fresh); };
-    if (changed(key::kAnthropicKey) || changed(key::kOpenAiKey) || changed(key::kOpenRouterKey))
-      providers.reload(withKeysOf(fresh, config));
-    providers.setDefaultAgents(config::defaultAgents(fresh));
-  }
-
-  void reloadOrigins(const config::Config& fresh) {
-    guard.reload(guardSettings(fresh));
-    metrics_guard.reload(guardSettings(fresh));
-    listener.trust(guardSettings(fresh).trusted_proxies);
-    auto options = redirect.options();
-    options.hosts = redirectHosts(config, fresh);
-    redirect.reload(std::move(options));
-  }
-
-  // A database that is away does not keep a reload from taking effect.
-  void recordReload(const std::string& actor) {
-    try {
-      database->write([&](database::Connection& connection) {
-        audit::append(connection, keyring, {actor, "configuration.reload", "configuration", "success", {}, {}, {}});
-      });
-    } catch (const Error& error) {
-      log::warning("the reload is not in the audit log: {}", error.what());
-    }
-  }
-
   config::Loaded loaded;
-  const config::Config& config;     // as it was at the start
-  config::Config current = config;  // of the last reload
+  const config::Config& config;  // as it was at the start
   crypto::Keyring keyring;
   database::Target target;
   std::optional<database::sqlite::UsageLock> usage_lock;
@@ -330,7 +347,8 @@ struct Assembly::Parts {
   std::string instance;
   store::Leases leases;
   store::DebatePages pages;
-  store::Ratings ratings;
+  store::Standings standings;
+  store::Receipts receipts;
   providers::Providers providers;
   metrics::Registry metrics;
   lifecycle::RecoveryMetrics recovery_metrics;
@@ -347,61 +365,38 @@ struct Assembly::Parts {
   lifecycle::Prober prober;
   lifecycle::MemoryWatch memory;
   edge::WorkerPool workers;
+  debate::Spending spending;
   debate::Engine engine;
   debate::Service debating;
   edge::IoThreads io;
   web::Authenticator authenticator;
   ws::Hub hub;
+  chat::Desk desk;
   web::RefusalLog refusals;
   web::Router router;
-  web::Router metrics_router;  // of server.metrics_listen
-  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};
+  web::Router metrics_router;                                                 // of server.metrics_listen
+  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};  // not of what waits for a restart
   api::Services services;
   web::Guard guard;
   web::Guard metrics_guard;
   web::Redirect redirect;
-  std::string certificate_seen = certificateFingerprint(config);  // what `tls` was made of
+  std::string certificate_seen = certificateFingerprint(config);  // what `tls` is made of
   std::unique_ptr<edge::TlsContext> tls;
   std::atomic<Micros> certificate_ends{0};
   edge::Listener listener;
   lifecycle::AuditWatch audit_watch;
   lifecycle::Backups backups;
+  lifecycle::BudgetWatch budget_watch;
   lifecycle::ProblemWatch problem_watch;
   SelfReport report;
+  Reloading reloading;
 };
-
-// Who takes a setting that reload() applies.
-struct Assembly::Taker {
-  std::vector<std::string_view> settings;
-  std::function<void(Parts&, const config::Config&)> take;
-};
-
-const std::vector<Assembly::Taker>& Assembly::takers() {
-  static const std::vector<Taker> all = {
-      // The only one that can still fail, and so the first.
-      {{key::kTlsCertificate, key::kTlsKey},
-       [](Parts& parts, const config::Config& config) { parts.reloadCertificate(config); }},
-      {{key::kLogLevel, key::kLogFormat}, [](Parts&, const config::Config& config) { configureLog(config); }},
-      {{key::kAllowedOrigins, key::kTrustedProxies, key::kRateLimit, key::kAccountRate, key::kDebateRate,
-        key::kReportRate, key::kHandshakeRate, key::kRefreshRate, key::kLogAccess},
-       [](Parts& parts, const config::Config& config) { parts.reloadOrigins(config); }},
-      {{key::kJwtSecret, key::kJwtPrevious, key::kApiToken, key::kMetricsToken},
-       [](Parts& parts, const config::Config& config) { parts.reloadTokens(config); }},
-      {{key::kDefaultAgents, key::kAnthropicKey, key::kOpenAiKey, key::kOpenRouterKey},
-       [](Parts& parts, const config::Config& config) { parts.reloadProviders(config); }},
-  };
-  return all;
-}
-
-std::vector<std::string_view> Assembly::reloadableSettings() {
-  std::vector<std::string_view> all;
-  for (const auto& taker : takers()) all.insert(all.end(), taker.settings.begin(), taker.settings.end());
-  return all;
-}
 
 Assembly::Assembly(config::Loaded loaded) : parts_(std::make_unique<Parts>(std::move(loaded))) {}
 
 Assembly::~Assembly() { stop(); }
+
+json::array Assembly::breakers() const { return api::breakersOf(parts_->providers); }
 
 std::uint16_t Assembly::port() const { return parts_->listener.port(); }
 
@@ -429,28 +424,9 @@ void Assembly::start() {
   systemd::notifyReady(parts.report.statusLine());
 }
 
-Assembly::Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
+Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
   systemd::notifyReloading();
-  Reloaded result;
-  try {
-    auto fresh = load();
-    config::requireNoProblems(fresh.problems);
-    deployment::loadGeneratedSecrets(fresh.config);
-    result.warnings = requireStartable(fresh, Occasion::Reload, parts_->sameCertificate(fresh.config));
-    for (const auto& taker : takers()) taker.take(*parts_, fresh.config);
-    parts_->backups.keepConfiguration(backup::createOptions(fresh.config, parts_->target, parts_->keyring));
-    parts_->recordReload(actor);
-    parts_->shown_settings.set(settingsInEffect(parts_->config, fresh.config));
-    result.applied = appliedAtOnce(std::exchange(parts_->current, fresh.config), fresh.config);
-    result.after_restart = needingARestart(parts_->config, fresh.config);
-    log::tell(log::Event::Reloaded, log::Level::Info, "configuration reloaded{}{}", result.applied.empty() ? "" : ": ",
-              join(result.applied, ", "));
-    if (!result.after_restart.empty())
-      log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
-  } catch (const Error& error) {
-    log::tell(log::Event::ReloadRefused, log::Level::Error, "the configuration was not reloaded: {}", error.what());
-    result.refused = error;
-  }
+  auto result = parts_->reloading.reload(load, actor);
   systemd::notifyReady(parts_->report.statusLine());
   return result;
 }
@@ -469,6 +445,7 @@ void Assembly::stop() {
   if (!parts.listener.waitUntilIdle(drained))
     log::warning("requests were still running after {} s and were cut", drain.count());
   parts.hub.closeAll();
+  parts.desk.closeAll();
   parts.backups.askToStop();
   parts.workers.stop(kLastAnswers);
   parts.sisters.stop();
@@ -477,6 +454,7 @@ void Assembly::stop() {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   parts.listener.closeAll();
   parts.hub.dropAll();
+  parts.desk.dropAll();
   if (!parts.io.stop(deadlineIn(kCut))) log::warning("connections did not end in time and were dropped");
   parts.refusals.stop();
   parts.problem_watch.stop();

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/json.h"
 #include "common/config/loader.h"
 #include "common/database/connection.h"
+#include "daemon/reloading.h"
 
 namespace aragora::daemon {
 
@@ -29,25 +31,17 @@ class Assembly {
   ~Assembly();
 
   void start();
-  struct Reloaded {
-    std::vector<std::string> applied;        // settings, by name
-    std::vector<std::string> after_restart;  // those that only a restart applies, with both values
-    std::vector<std::string> warnings;       // of what a restart would refuse
-    std::optional<Error> refused;            // then nothing was changed
-  };
   // Everything is looked at before anything is changed. `actor` is who asked for it, for the audit log.
   Reloaded reload(const std::function<config::Loaded()>& load, const std::string& actor);
   // Not ready, no new connections, requests finished, debates handed back. Within server.drain_seconds and two more.
   void stop();
 
+  // What `aragora providers` shows: the circuits, as the API has them. Any thread.
+  json::array breakers() const;
   std::uint16_t port() const;
-  // The settings that reload() applies, which is what the catalogue calls reloadable.
-  static std::vector<std::string_view> reloadableSettings();
 
  private:
   struct Parts;
-  struct Taker;
-  static const std::vector<Taker>& takers();
   std::unique_ptr<Parts> parts_;
 };
 

@@ -1,8 +1,10 @@
 #include "daemon/assembly_options.h"
 
+#include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/deployment/deployment.h"
+#include "common/net/header_lines.h"
 #include "common/storage/location.h"
 #include "common/systemd/service_manager.h"
 
@@ -183,13 +185,67 @@ accounts::AccountsOptions accountsOptions(const config::Config& config) {
           std::chrono::hours(24 * config.integer(key::kRefreshDays)), config.secret(key::kJwtPrevious)};
 }
 
+namespace {
+std::vector<std::pair<std::string, Secret>> headersOf(const config::Config& config, std::string_view setting) {
+  auto lines = net::parseHeaderLines(config.secret(setting).reveal());
+  if (!lines.problem.empty())
+    throw Error(Code::Config, fmt::format("{}: {}", config.variable(setting), lines.problem), "see aragora.toml(5)");
+  std::vector<std::pair<std::string, Secret>> headers;
+  for (auto& [name, value] : lines.fields) headers.emplace_back(std::move(name), Secret(std::move(value)));
+  return headers;
+}
+
+// What one vendor has and the others have not.
+void addVendorsOwn(const config::Config& config, providers::ProvidersOptions::Remote& remote) {
+  if (remote.provider == config::Provider::Anthropic) {
+    remote.bearer = config.secret(key::kAnthropicToken);
+    remote.version = config.text(key::kAnthropicVersion);
+    remote.headers = headersOf(config, key::kAnthropicHeaders);
+  } else if (remote.provider == config::Provider::OpenAi) {
+    remote.headers = headersOf(config, key::kOpenAiHeaders);
+    remote.organization = config.text(key::kOpenAiOrganization);
+    remote.project = config.text(key::kOpenAiProject);
+  } else if (remote.provider == config::Provider::OpenRouter) {
+    remote.referer = config.text(key::kOpenRouterReferer);
+    remote.title = config.text(key::kOpenRouterTitle);
+  }
+}
+}  // namespace
+
+std::shared_ptr<const models::Catalogue> modelsOf(const config::Config& config) {
+  std::vector<config::Problem> problems;
+  auto models = std::make_shared<const models::Catalogue>(models::Catalogue::load(config, problems));
+  config::requireNoProblems(problems);
+  return models;
+}
+
 providers::ProvidersOptions providersOptions(const config::Config& config) {
   providers::ProvidersOptions options;
   for (const auto& info : config::networkProviders())
     options.remotes.push_back({info.provider, config.text(info.base_url), config.text(info.model),
-                               config.secret(info.api_key), config::whyNotAsked(config, info.provider)});
+                               config.secret(info.api_key), config::whyNotAsked(config, info.provider),
+                               config.isSet(key::kFallback) || !config.isSet(info.base_url)});
+  for (auto& remote : options.remotes) addVendorsOwn(config, remote);
+  options.models = modelsOf(config);
   options.why_no_demo = config::whyNotAsked(config, config::Provider::Demo);
-  options.call_timeout = std::chrono::seconds(config.integer(key::kCallTimeout));
+  const auto seconds = [&](std::string_view name) { return std::chrono::seconds(config.integer(name)); };
+  options.times = {seconds(key::kCallTimeout), seconds(key::kConnectTimeout), seconds(key::kFirstByteTimeout),
+                   seconds(key::kIdleTimeout)};
+  options.retries = static_cast<int>(config.integer(key::kCallRetries));
+  const auto rules = [&](std::string_view failures, std::string_view window) {
+    return providers::BreakerRules{.failures = static_cast<std::size_t>(config.integer(failures)),
+                                   .window = seconds(window),
+                                   .longest_cooldown = std::max(seconds(window), seconds(key::kBreakerLongest)),
+                                   .least_failure_percent = static_cast<int>(config.integer(key::kBreakerPercent)),
+                                   .jitter = providers::anyJitter};
+  };
+  options.breaker = rules(key::kBreakerFailures, key::kBreakerWindow);
+  options.openrouter_breaker = rules(key::kOpenRouterBreakerFailures, key::kOpenRouterBreakerWindow);
+  options.fallback = !config.isSet(key::kFallback) || config.flag(key::kFallback);
+  for (const auto& entry : config.list(key::kFallbackModels)) {
+    const auto equals = entry.find('=');  // the check of providers has seen that there is one
+    if (equals != std::string::npos) options.fallback_models[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
   options.max_output_tokens = config.integer(key::kMaxOutputTokens);
   options.default_agents = config::defaultAgents(config);
   return options;
@@ -200,16 +256,42 @@ providers::ProvidersOptions withKeysOf(const config::Config& now, const config::
   const auto fresh = providersOptions(now);
   for (std::size_t i = 0; i < options.remotes.size(); ++i) {
     options.remotes[i].api_key = fresh.remotes[i].api_key;
+    options.remotes[i].bearer = fresh.remotes[i].bearer;
     options.remotes[i].why_not = fresh.remotes[i].why_not;
   }
   return options;
+}
+
+store::BudgetCaps budgetCaps(const config::Config& config) {
+  const auto cap = [&](std::string_view setting) -> std::optional<Picos> {
+    if (!config.isSet(setting) || config.text(setting).empty()) return std::nullopt;
+    if (const auto amount = parseUsd(config.text(setting))) return amount;
+    throw Error(Code::Config, fmt::format("{}: '{}' is no amount", setting, printable(config.text(setting), 40)),
+                "write dollars as 12.50");
+  };
+  return {cap(key::kDebateBudget), cap(key::kAccountBudget), cap(key::kDailyBudget)};
+}
+
+void noteCaps(database::Database& database, const crypto::Keyring& keyring, const debate::Spending& spending,
+              const std::string& actor) {
+  try {
+    debate::recordCaps(database, keyring, spending.caps(), actor);
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;
+    log::warning("a change of the budgets is not in the audit log: {}", error.what());
+  }
+}
+
+debate::SpendingOptions spendingOptions(const config::Config& config) {
+  return {modelsOf(config), budgetCaps(config), config.integer(key::kMaxOutputTokens)};
 }
 
 api::Options apiOptions(const config::Config& config) {
   return {.logins_per_minute = config.integer(key::kLoginRate),
           .max_rounds = config.integer(key::kMaxRounds),
           .registration = config.isSet(key::kRegistration) ? config.flag(key::kRegistration) : !config.production(),
-          .quota = {config.integer(key::kDebatesPerDay), config.integer(key::kDebatesAtOnce)}};
+          .quota = {config.integer(key::kDebatesPerDay), config.integer(key::kDebatesAtOnce)},
+          .models_allowed = config.list(key::kModelsAllowed)};
 }
 
 }  // namespace aragora::daemon

@@ -43,9 +43,17 @@ lifecycle::ProberOptions proberOptions(const config::Config& config, std::functi
 cluster::SistersOptions sistersOptions(const config::Config& config, const std::string& instance,
                                        const std::string& identity);
 accounts::AccountsOptions accountsOptions(const config::Config& config);
+// Those built in and the operator's. Throws Error(Config) when there is something wrong with these.
+std::shared_ptr<const models::Catalogue> modelsOf(const config::Config& config);
 providers::ProvidersOptions providersOptions(const config::Config& config);
 // The keys as they are now, the rest as it was at the start.
 providers::ProvidersOptions withKeysOf(const config::Config& now, const config::Config& at_start);
+// A change of caps, into the audit log. A database that is away does not keep a start or a reload from taking effect.
+void noteCaps(database::Database& database, const crypto::Keyring& keyring, const debate::Spending& spending,
+              const std::string& actor);
+// What operators let debates cost. Throws Error(Config) for what is no amount.
+store::BudgetCaps budgetCaps(const config::Config& config);
+debate::SpendingOptions spendingOptions(const config::Config& config);
 api::Options apiOptions(const config::Config& config);
 // The keyring must outlive what is told.
 backup::ContinuousOptions backupOptions(const config::Config& config, const database::Target& target,

@@ -54,8 +54,8 @@ struct Control::Asker {
   }
 };
 
-Control::Control(const fs::path& socket, Reload reload)
-    : reload_(std::move(reload)), socket_(usable(socket), kBacklog) {
+Control::Control(const fs::path& socket, Reload reload, Tell tell)
+    : reload_(std::move(reload)), tell_(std::move(tell)), socket_(usable(socket), kBacklog) {
   ::chmod(socket.c_str(), 0600);
   thread_ = std::jthread([this] {
     ::pthread_setname_np(::pthread_self(), "control");
@@ -122,6 +122,11 @@ bool Control::goOn(Asker& asker) const {
   if (asker.question.find('\n') == std::string::npos) return true;
   const auto question = tryParseJson(asker.question);
   if (!question || !question->is_object()) return false;
+  if (const auto ask = jsonTextOr(question->as_object(), "ask", ""); !ask.empty()) {
+    if (ask != "providers") return false;  // of another version
+    asker.answer = toJson(tell_()) + "\n";
+    return true;
+  }
   asker.promised = reload_(printable(jsonTextOr(question->as_object(), "actor", "unknown"), 200));
   return true;
 }

@@ -38,6 +38,7 @@ void SelfReport::collect(metrics::Registry& registry) const {
     gauge("aragora_tls_certificate_expiry_timestamp_seconds", ends / 1'000'000);
   registry.countTo("aragora_log_dropped_total", static_cast<double>(log::dropped()));
   collectBackends(registry);
+  collectProviders(registry);
   lifecycle::collectProcessMetrics(registry, of_.host);
   of_.recovery.collect(registry);
 }
@@ -55,6 +56,46 @@ void SelfReport::collectBackends(metrics::Registry& registry) const {
   gauge("aragora_ratelimit_fallback_active", of_.sisters.configured() && !redis);
   if (of_.sisters.configured()) gauge("aragora_redis_connected", redis);
   registry.countTo("aragora_redis_connection_errors_total", static_cast<double>(of_.sisters.connectionErrors()));
+}
+
+// All series from the start, so that the first time is an increase to whoever watches.
+void SelfReport::collectProviders(metrics::Registry& registry) const {
+  using providers::Circuit;
+  constexpr Circuit kCircuits[] = {Circuit::Closed, Circuit::HalfOpen, Circuit::Open};
+  constexpr std::string_view kProbes[] = {"answered", "failed", "neither"};
+  for (const auto& condition : of_.providers.conditions()) {
+    const auto& state = condition.breaker;
+    const metrics::Labels own{{"provider", state.provider}};
+    const auto countTo = [&](const char* series, std::uint64_t total, metrics::Labels labels) {
+      labels.insert(own.begin(), own.end());
+      registry.countTo(series, static_cast<double>(total), labels);
+    };
+    registry.gauge("aragora_breaker_state", static_cast<double>(state.circuit), own);
+    registry.gauge("aragora_breaker_state_seconds", static_cast<double>(state.in_state.count()) / 1000, own);
+    registry.gauge("aragora_breaker_blocked", state.wholly_blocked, own);
+    for (const auto from : kCircuits) {
+      for (const auto to : kCircuits) {
+        if (from != to)
+          countTo("aragora_breaker_transitions_total",
+                  state.transitions.at(static_cast<std::size_t>(from)).at(static_cast<std::size_t>(to)),
+                  {{"from", std::string(providers::name(from))}, {"to", std::string(providers::name(to))}});
+      }
+    }
+    for (std::size_t i = 0; i < state.rejected.size(); ++i)
+      countTo("aragora_breaker_rejected_total", state.rejected.at(i),
+              {{"reason", std::string(providers::name(static_cast<providers::Refusal>(i)))}});
+    for (std::size_t i = 0; i < state.probes.size(); ++i)
+      countTo("aragora_breaker_probes_total", state.probes.at(i), {{"outcome", std::string(kProbes[i])}});
+    for (std::size_t i = 0; i < state.failures.size(); ++i)
+      countTo("aragora_provider_failures_total", state.failures.at(i),
+              {{"class", std::string(providers::name(static_cast<providers::FailureKind>(i)))}});
+  }
+  for (const auto& one : of_.providers.substitutions())
+    registry.countTo("aragora_provider_fallbacks_total", static_cast<double>(one.calls),
+                     {{"from", one.from},
+                      {"to", one.to},
+                      {"reason", std::string(providers::name(one.reason))},
+                      {"answered", one.answered ? "true" : "false"}});
 }
 
 std::string SelfReport::statusLine() const {

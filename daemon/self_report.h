@@ -11,6 +11,7 @@
 #include "daemon/lifecycle/prober.h"
 #include "daemon/lifecycle/process_metrics.h"
 #include "daemon/lifecycle/recovery_metrics.h"
+#include "daemon/providers/provider.h"
 #include "daemon/web/refusal_log.h"
 #include "daemon/ws/hub.h"
 
@@ -32,6 +33,7 @@ struct Subjects {
   const std::atomic<bool>& memory_scarce;
   const std::atomic<Micros>& certificate_ends;  // 0: no TLS here
   lifecycle::HostView host;
+  const providers::Providers& providers;
 };
 
 class SelfReport {
@@ -50,6 +52,7 @@ class SelfReport {
  private:
   void collect(metrics::Registry& registry) const;
   void collectBackends(metrics::Registry& registry) const;
+  void collectProviders(metrics::Registry& registry) const;
   Subjects of_;
   Micros started_at_ = nowMicros();
 };

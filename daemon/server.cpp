@@ -53,7 +53,7 @@ class Inbox {
   std::deque<Errand> errands_;
 };
 
-json::object asJson(const Assembly::Reloaded& reloaded) {
+json::object asJson(const Reloaded& reloaded) {
   const auto list = [](const std::vector<std::string>& texts) {
     json::array array;
     for (const auto& text : texts) array.push_back(json::string(redact(text)));
@@ -71,14 +71,17 @@ json::object asJson(const Assembly::Reloaded& reloaded) {
   return result;
 }
 
-// Nobody needs it but `aragora reload`: a daemon that cannot have one serves all the same.
-std::unique_ptr<Control> makeControl(const config::Config& config, Inbox& inbox) {
+// Nobody needs it but our own commands: a daemon that cannot have one serves all the same.
+std::unique_ptr<Control> makeControl(const config::Config& config, Inbox& inbox, const Assembly& assembly) {
+  const auto reload = [&inbox](const std::string& actor) {
+    Errand errand{SIGHUP, actor};
+    auto promised = errand.answer.get_future();
+    inbox.put(std::move(errand));
+    return promised;
+  };
   try {
-    return std::make_unique<Control>(deployment::controlSocket(config), [&inbox](const std::string& actor) {
-      Errand errand{SIGHUP, actor};
-      auto promised = errand.answer.get_future();
-      inbox.put(std::move(errand));
-      return promised;
+    return std::make_unique<Control>(deployment::controlSocket(config), reload, [&assembly] {
+      return json::object{{"breakers", assembly.breakers()}};
     });
   } catch (const Error& error) {
     interrupt::check();
@@ -114,7 +117,7 @@ Running started(const std::function<config::Loaded()>& load, Inbox& inbox) {
   requireStartable(loaded);
   const auto config = loaded.config;
   Running running{std::make_unique<Assembly>(std::move(loaded)), nullptr};
-  running.control = makeControl(config, inbox);  // who is told that we are ready may ask at once
+  running.control = makeControl(config, inbox, *running.assembly);  // who is told that we are ready may ask at once
   running.assembly->start();
   return running;
 }

@@ -39,10 +39,11 @@ void beginAtZero(metrics::Registry& registry) {
   for (const auto* outcome : {"consensus", "no_consensus"}) {
     registry.count("aragora_debates_completed_total", {{"outcome", outcome}}, 0);
     registry.histogramAtZero("aragora_debate_duration_seconds", {{"outcome", outcome}});
-    for (const auto* kind : {"majority", "supermajority", "unanimous", "any"})
+    for (const auto* kind : {"majority", "supermajority", "unanimous", "weighted", "judge", "any"})
       registry.count("aragora_debates_total", {{"status", "completed"}, {"outcome", outcome}, {"consensus_type", kind}},
                      0);
   }
+  for (const auto* cited : {"true", "false"}) registry.count("aragora_debate_flips_total", {{"cited", cited}}, 0);
   for (const auto* reason : {"connections", "idle", "queue", "memory"})
     registry.count("aragora_http_shed_total", {{"reason", reason}}, 0);
 }

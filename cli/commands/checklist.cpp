@@ -9,6 +9,7 @@
 #include "common/checklist/render.h"
 #include "common/checklist/signature.h"
 #include "common/deployment/deployment.h"
+#include "common/net/url.h"
 
 namespace aragora::cli {
 
@@ -24,6 +25,7 @@ struct Options {
   std::optional<std::string> confirm;
   std::optional<std::string> by;
   std::optional<std::string> note;
+  std::optional<std::string> prometheus;
   VerifyUrlOptions url;
 };
 
@@ -89,6 +91,7 @@ int report(Context& context, const Options& options) {
   const auto checks = runAllChecks(context, {});
   checklist::Evidence evidence{context.loaded().config, checks, visit};
   evidence.url = options.url.url.value_or("");
+  evidence.prometheus = options.prometheus.value_or("");
   addConfirmations(context, evidence);
   const auto whole = checklist::gather(evidence);
   const auto document = checklist::toDocument(whole);
@@ -180,9 +183,16 @@ int list(Context& context) {
   return 0;
 }
 
+void requirePrometheus(const Options& options) {
+  if (!options.prometheus) return;
+  const auto url = net::Url::parse(*options.prometheus);
+  if (!url || (url->scheme != "http" && url->scheme != "https") || !url->user_info.empty() || !url->query.empty())
+    throw Error(Code::Usage, "--prometheus takes the address of a Prometheus", "for example http://127.0.0.1:9090");
+}
+
 int run(Context& context, const Options& options) {
   const int modes = (options.check ? 1 : 0) + (options.confirm ? 1 : 0) + (options.list ? 1 : 0) +
-                    (options.report || options.sign || options.url.url ? 1 : 0);
+                    (options.report || options.sign || options.url.url || options.prometheus ? 1 : 0);
   if (modes > 1)
     throw Error(Code::Usage, "--check, --confirm, --list and --report are different things", "do one after the other");
   if (options.sign && !options.report && !context.out().json())
@@ -190,6 +200,7 @@ int run(Context& context, const Options& options) {
   if (!options.confirm && (options.by || options.note)) throw Error(Code::Usage, "--by and --note belong to --confirm");
   if (!options.check && options.public_key) throw Error(Code::Usage, "--public-key belongs to --check");
   requireUrl(options.url);
+  requirePrometheus(options);
   if (options.list) return list(context);
   if (options.check) return check(context, options);
   return options.confirm ? confirm(context, options) : report(context, options);
@@ -207,6 +218,7 @@ void declareChecklist(CommandLine line) {
       .option("--note", options->note, "With --confirm: what was done")
       .flag("--list", options->list, "List the boxes and their ids");
   declareUrl(line, options->url, "Also look at the running deployment");
+  line.option("--prometheus", options->prometheus, "Also look at the alerting rules of this Prometheus", {"URL", {}});
   line.run([options](Context& context) { return run(context, *options); });
 }
 

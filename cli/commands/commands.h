@@ -8,6 +8,7 @@ namespace aragora::cli {
 
 void declareServe(CommandLine line);
 void declareReload(CommandLine line);
+void declareProviders(CommandLine line);
 void declareValidateEnv(CommandLine line);
 void declareMigrate(CommandLine line);
 void declareVerify(CommandLine line);
@@ -20,8 +21,11 @@ void declareInit(CommandLine line);
 void declareConfig(CommandLine line);
 void declareNotify(CommandLine line);
 void declareSupportBundle(CommandLine line);
+void declareDebate(CommandLine line);
 void declareKey(CommandLine line);
+void declareReceipt(CommandLine line);
 void declareUser(CommandLine line);
+void declareRatings(CommandLine line);
 void declareCompletion(CommandLine line);
 void declareVersion(CommandLine line);
 void declareHelp(CommandLine line);

@@ -98,15 +98,20 @@ int rotate(Context& context) {
   const auto notes =
       backup::signNotesAnew(context.config().stateDirectory(), ring) + backup::signToldAnew(context.target(), ring);
   record(context, "key.rotate", "key:" + ring.activeId(),
-         {{"second_factors", resealed.second_factors}, {"kept_keys", resealed.kept_keys}, {"notes", notes}});
-  out.marked(Mark::Ok, fmt::format("key {} is the database's; {}, {} and {} put under it", ring.activeId(),
-                                   counted(resealed.second_factors, "second factor"),
-                                   counted(resealed.kept_keys, "kept key"), counted(notes, "signed note")));
+         {{"second_factors", resealed.second_factors},
+          {"kept_keys", resealed.kept_keys},
+          {"receipt_keys", resealed.receipt_keys},
+          {"notes", notes}});
+  out.marked(Mark::Ok,
+             fmt::format("key {} is the database's; {}, {}, {} and {} put under it", ring.activeId(),
+                         counted(resealed.second_factors, "second factor"), counted(resealed.kept_keys, "kept key"),
+                         counted(resealed.receipt_keys, "receipt key"), counted(notes, "signed note")));
   const auto next = drill::nextStep(drill::keyState(keyPlaces(context), ring), ring);
   sayNext(out, next);
   out.document({{"active", ring.activeId()},
                 {"second_factors", resealed.second_factors},
                 {"kept_keys", resealed.kept_keys},
+                {"receipt_keys", resealed.receipt_keys},
                 {"notes", notes},
                 {"next", next}});
   return 0;

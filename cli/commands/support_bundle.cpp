@@ -95,7 +95,9 @@ std::string ask(const net::HttpClient& client, const net::Url& url, const Secret
 
 // What the daemon says of itself, when there is one.
 void addDaemon(Bundle& bundle, const config::Config& config) {
-  const net::HttpClient client;
+  // Nobody else on that port gets the token; and one that has expired keeps nothing back that would show it.
+  const net::HttpClient client(
+      {.tls = {.pinned = config.speaksTls() ? config.text(key::kTlsCertificate) : std::string()}});
   const auto metrics = config.isSet(key::kMetricsListen) ? key::kMetricsListen : key::kListen;
   struct Question {
     const char* file;
@@ -126,7 +128,7 @@ void addDaemon(Bundle& bundle, const config::Config& config) {
         taken = true;
       } catch (const Error& error) {
         if (error.code() == Code::Interrupted) throw;
-        why = error.what();
+        why = error.hint().empty() ? error.what() : fmt::format("{} → {}", error.what(), error.hint());
       }
     }
     if (!taken) bundle.miss(one.file, fmt::format("GET {}", one.path), why);

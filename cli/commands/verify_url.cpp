@@ -1,11 +1,9 @@
 #include "cli/commands/verify_url.h"
 
 #include <algorithm>
-#include <cstdlib>
 
-#include "common/base/redact.h"
+#include "cli/deployment.h"
 #include "common/base/text.h"
-#include "common/config/secret_file.h"
 #include "common/probe/visit.h"
 
 namespace aragora::cli {
@@ -26,40 +24,10 @@ Mark markOf(probe::Outcome outcome) {
   return Mark::Failure;
 }
 
-net::Url urlOf(const std::string& text) {
-  auto url = net::Url::parse(text);
-  if (!url || (url->scheme != "http" && url->scheme != "https") || !url->user_info.empty() || !url->query.empty())
-    throw Error(Code::Usage, "--url takes the address of a deployment", "for example https://aragora.example.org");
-  return *url;
-}
-
-// Never from the command line, where every user of the machine can read it.
-Secret keyOf(const Output& out, const VerifyUrlOptions& options) {
-  if (options.key_file) {
-    const auto read = config::readSecretFile(*options.key_file, false);
-    for (const auto& trouble : read.troubles) {
-      if (!trouble.warning)
-        throw Error(trouble.forbidden ? Code::Permission : Code::Config, "--key-file: " + trouble.message,
-                    trouble.hint);
-      out.note(fmt::format("! --key-file: {}\n    → {}", trouble.message, trouble.hint));
-    }
-    if (!read.text || read.text->empty())
-      throw Error(Code::Config, fmt::format("--key-file: {} is empty", *options.key_file), "write the key into it");
-    return Secret(*read.text);
-  }
-  const char* given = std::getenv("ARAGORA_VERIFY_KEY");  // NOLINT(concurrency-mt-unsafe): nothing of ours sets it
-  return Secret(given != nullptr ? given : "");
-}
-
 probe::VisitOptions visitOf(const Output& out, const VerifyUrlOptions& options) {
-  probe::VisitOptions how{.site = {.url = urlOf(*options.url),
-                                   .key = keyOf(out, options),
+  probe::VisitOptions how{.site = {.url = requireDeploymentUrl(*options.url),
+                                   .key = readKey(out, options.key_file, "ARAGORA_VERIFY_KEY"),
                                    .authorities = options.authorities.value_or("")}};
-  if (const auto bad = how.site.key.reveal().find_first_not_of(
-          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=");
-      bad != std::string::npos)
-    throw Error(Code::Config, "the key has a character that no key has", "write the key alone, in one line");
-  neverShow(how.site.key.reveal());
   if (options.clear_port) {
     if (*options.clear_port < 1 || *options.clear_port > 65535)
       throw Error(Code::Usage, "--http-port takes 1 to 65535");

@@ -20,6 +20,7 @@ enum class Event {
   MemoryState,
   BackupFailed,
   AuditLogBroken,
+  BudgetThreshold,
 };
 // Empty for None.
 std::string_view name(Event event);

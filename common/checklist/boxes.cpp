@@ -30,6 +30,10 @@ constexpr std::string_view kAlertRules = "deploy/prometheus/";
 constexpr std::string_view kIncidentPage = "docs/runbooks/incidents.md";
 constexpr std::string_view kRelease = "CONTRIBUTING.md";
 
+BoxRow alerting(std::string_view id, std::string_view title, std::string_view rule) {
+  return {.id = id, .section = kAlerts, .title = title, .alert = rule, .document = kAlertRules};
+}
+
 const std::vector<BoxRow>& rows() {
   static const std::vector<BoxRow> table = {
       {.id = "env.keys.provider",
@@ -210,14 +214,11 @@ const std::vector<BoxRow>& rows() {
        .title = "Agent error rate",
        .metrics = {"aragora_agent_calls_total"}},
 
-      {.id = "alerts.errors.warning", .section = kAlerts, .title = "5 % errors warn", .document = kAlertRules},
-      {.id = "alerts.errors.critical",
-       .section = kAlerts,
-       .title = "10 % errors page somebody",
-       .document = kAlertRules},
-      {.id = "alerts.latency", .section = kAlerts, .title = "A p95 of 2 s warns", .document = kAlertRules},
-      {.id = "alerts.database", .section = kAlerts, .title = "A lost database is critical", .document = kAlertRules},
-      {.id = "alerts.agents", .section = kAlerts, .title = "An open circuit breaker warns", .document = kAlertRules},
+      alerting("alerts.errors.warning", "5 % errors warn", "AragoraErrorRate"),
+      alerting("alerts.errors.critical", "10 % errors page somebody", "AragoraErrorRateCritical"),
+      alerting("alerts.latency", "A p95 of 2 s warns", "AragoraLatency"),
+      alerting("alerts.database", "A lost database is critical", "AragoraDatabaseFailures"),
+      alerting("alerts.agents", "An open circuit breaker warns", "AragoraCircuitOpen"),
 
       {.id = "backup.database",
        .section = kBackups,

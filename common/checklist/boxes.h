@@ -34,6 +34,7 @@ struct BoxRow {
   std::vector<std::string_view> visits{};  // ids of verify --url
   Fact fact = Fact::None;
   std::vector<std::string_view> metrics{};  // names, all of which the daemon exposes
+  std::string_view alert{};                 // of Prometheus: the rule that does it
   std::string_view drilled{};               // how its box in the evidence of the last drill begins
   std::string_view document{};              // where it stands how a person does it
   bool of_release = false;                  // a confirmation is of the version that it was given for

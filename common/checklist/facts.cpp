@@ -60,8 +60,8 @@ std::string metricsUrl(const config::Config& config) {
   if (addresses.empty()) return {};
   const auto& first = addresses.front();
   const auto host = first.host == "0.0.0.0" ? "127.0.0.1" : first.host == "::" ? "[::1]" : first.host;
-  const bool tls = config.speaksTls() && !first.plain && !config.isSet(key::kMetricsListen);
-  return tls ? std::string() : fmt::format("http://{}:{}/metrics", host, first.port);
+  return fmt::format("{}://{}:{}{}/metrics", config.speaksTls() && !first.plain ? "https" : "http", host, first.port,
+                     config.text(key::kBasePath));
 }
 }  // namespace
 
@@ -69,6 +69,12 @@ Facts::Facts(const Evidence& evidence) : evidence_(evidence) {
   lookAtDatabase();
   lookAtMetrics();
   lookAtDrills();
+  if (!evidence_.prometheus.empty()) alert_rules_.emplace(evidence_.prometheus);
+}
+
+// Without a Prometheus that could be asked a person has looked, or nobody has.
+Piece Facts::alert(std::string_view rule) const {
+  return alert_rules_ ? alert_rules_->look(rule) : Piece{State::ForAPerson, "", "name it: --prometheus URL"};
 }
 
 void Facts::lookAtDatabase() {
@@ -93,8 +99,19 @@ void Facts::lookAtMetrics() {
     metrics_trouble_ = "the daemon shows its metrics nowhere that can be asked from here";
     return;
   }
+  const auto& config = evidence_.config;
+  // The daemon of this machine is known by its certificate.
+  const net::TlsOptions tls{.pinned = config.speaksTls() ? config.text(key::kTlsCertificate) : std::string()};
+  const auto ask = [&] { return probe::fetch(url, tls, kMetricsPatience, config.secret(key::kMetricsToken)); };
   try {
-    const auto reply = probe::fetch(url, "", kMetricsPatience, evidence_.config.secret(key::kMetricsToken));
+    const auto reply = [&] {
+      try {
+        return ask();
+      } catch (const Error& error) {
+        if (error.code() == Code::Interrupted) throw;
+        return ask();  // one answer that hangs says nothing of the next
+      }
+    }();
     if (reply.status == 200)
       metrics_ = "\n" + reply.body;
     else

@@ -1,18 +1,11 @@
 // Private to common/checklist: what is looked at for it alone.
 #pragma once
 
+#include "common/checklist/alert_rules.h"
 #include "common/checklist/boxes.h"
 #include "common/checklist/report.h"
 
 namespace aragora::checklist {
-
-// One piece of what a box rests on.
-struct Piece {
-  State state = State::CouldNotVerify;
-  std::string text;
-  std::string fix{};
-  Micros at = 0;  // 0: now
-};
 
 class Facts {
  public:
@@ -20,6 +13,7 @@ class Facts {
   Piece look(Fact fact) const;
   Piece metrics(const std::vector<std::string_view>& names) const;
   Piece drilled(std::string_view beginning) const;
+  Piece alert(std::string_view rule) const;
 
  private:
   void lookAtDatabase();
@@ -35,6 +29,7 @@ class Facts {
   std::string metrics_trouble_;
   std::optional<json::object> drill_;
   std::string drill_trouble_;
+  std::optional<AlertRules> alert_rules_;  // where a Prometheus was named
 };
 
 }  // namespace aragora::checklist

@@ -86,6 +86,7 @@ std::vector<Piece> piecesOf(const BoxRow& row, const Evidence& evidence, const F
   for (const auto id : row.checks) pieces.push_back(pieceOfCheck(evidence.checks, id));
   for (const auto id : row.visits) pieces.push_back(pieceOfVisit(evidence, id));
   if (!row.metrics.empty()) pieces.push_back(facts.metrics(row.metrics));
+  if (!row.alert.empty()) pieces.push_back(facts.alert(row.alert));
   if (!row.drilled.empty()) pieces.push_back(facts.drilled(row.drilled));
   if (pieces.empty()) pieces.push_back({State::ForAPerson, ""});
   return pieces;

@@ -57,6 +57,7 @@ struct Evidence {
   std::optional<Confirmations> confirmations{};  // nullopt: `confirmations_trouble` says why not
   std::string confirmations_trouble{};
   std::string url{};
+  std::string prometheus{};  // whose alerting rules are looked at; empty: nobody's
 };
 
 // Looks at the rest: the database, the daemon's metrics, the evidence of drills.

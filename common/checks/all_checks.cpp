@@ -23,6 +23,7 @@ const std::vector<Check>& allChecks() {
        .look = checkPostgres},
       {.id = "ai_providers", .title = "AI provider", .at_startup = true, .in_summary = true, .look = checkProviders},
       {.id = "ai_fallback", .title = "AI fallback", .look = checkFallback},
+      {.id = "ai_models", .title = "AI models", .at_startup = true, .look = checkModels},
       {.id = "distributed_state", .title = "Shared state", .look = checkDistributedState},
       {.id = "jwt_secret", .title = "JWT secret", .at_startup = true, .look = checkJwtSecret},
       {.id = "migrations", .title = "Migrations", .needs_network = true, .at_startup = true, .look = checkMigrations},

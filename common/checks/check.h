@@ -37,6 +37,8 @@ struct Context {
   std::chrono::milliseconds timeout{5000};  // of each check
   std::shared_ptr<Facts> facts;             // shared by the checks that look at one backend; set by runChecks
   std::shared_ptr<const OwnChecks> own{};   // what an organisation adds; null: nothing
+  std::string unit{};                       // that runs the daemon with these settings, as far as is known
+  config::UnitPlaces unit_places{};         // of that unit
 };
 
 struct Check {

@@ -74,7 +74,7 @@ Finding lookByCommand(const OwnCheck& check) {
 }
 
 Finding lookByRequest(const OwnCheck& check) {
-  const auto reply = probe::fetch(check.url, check.authorities, check.timeout);
+  const auto reply = probe::fetch(check.url, {check.authorities}, check.timeout);
   if (reply.status != check.status)
     return bad(check, fmt::format("{} answered {} instead of {}", check.url, reply.status, check.status));
   if (reply.body.find(check.contains) == std::string::npos)

@@ -13,6 +13,7 @@
 #include "common/base/text.h"
 #include "common/checks/facts.h"
 #include "common/checks/settings_checks.h"
+#include "common/config/unit.h"
 
 namespace aragora::checks {
 
@@ -237,7 +238,37 @@ std::optional<Finding> lackingAbilities(const Context& context, const fs::path& 
 }
 }  // namespace
 
+namespace {
+// The units keep the daemon from its backups; one that makes them itself needs this.
+std::string dropIn(const std::string& unit, const Context& context) {
+  const auto directory = context.config.backupDirectory().string();
+  const auto state = context.config.stateDirectory().string();
+  const bool elsewhere = directory != state && !startsWith(directory, state + "/");
+  return fmt::format(
+      "mkdir -p /etc/systemd/system/{0}.d && printf '[Service]\\nReadOnlyPaths=\\n{1}' "
+      ">/etc/systemd/system/{0}.d/continuous.conf && systemctl daemon-reload && systemctl restart {0}",
+      unit, elsewhere ? fmt::format("ReadWritePaths={}\\n", directory) : "");
+}
+
+// backup.continuous: the daemon writes there itself. Looked at from inside its unit, or with what the unit says.
+std::optional<Finding> closedToTheDaemon(const Context& context) {
+  const auto& config = context.config;
+  if (!config.flag(key::kBackupContinuous)) return std::nullopt;
+  const auto directory = config.backupDirectory();
+  const auto inside = config::unitOfThisProcess();
+  const bool here = inside && ::access(directory.c_str(), W_OK | X_OK) != 0 && errno == EROFS;
+  if (!here && (context.unit.empty() || context.unit_places.mayWrite(directory))) return std::nullopt;
+  const auto unit = here ? *inside : context.unit;
+  return misconfigured(
+      fmt::format("Backup directory: {} lets the daemon only read {}, and with {} it makes the backups "
+                  "itself",
+                  unit, directory.string(), config.variable(key::kBackupContinuous)),
+      config.origin(key::kBackupContinuous).text, dropIn(unit, context));
+}
+}  // namespace
+
 std::vector<Finding> checkBackupDirectory(const Context& context) {
+  if (auto closed = closedToTheDaemon(context)) return {std::move(*closed)};
   const auto directory = context.config.backupDirectory();
   const auto what = obstacle(directory);
   if (!what) {

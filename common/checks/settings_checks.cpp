@@ -90,9 +90,13 @@ std::vector<Finding> checkEncryption(const Context& context) {
   const auto& config = context.config;
   const auto variable = config.variable(key::kEncryptionKey);
   const auto origin = originOf(config, key::kEncryptionKey);
+  // Neither may cost a key that is there: what was sealed under it opens with no other. noclobber keeps a file.
   const std::string hint =
-      "openssl rand -hex 32 | install -m 600 /dev/stdin /etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY, then set "
+      "(set -C; umask 077; openssl rand -hex 32 >/etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY), then set "
       "ARAGORA_ENCRYPTION_KEY_FILE";
+  const std::string wrong =
+      "put the right key there, from where its copy is kept: what was sealed under it opens with no other. Only where "
+      "nothing ever was, a new one: openssl rand -hex 32";
   if (!config.isSet(key::kEncryptionKey)) {
     if (const auto said = alreadySaid(context, key::kEncryptionKey, "Encryption key")) return {*said};
     if (config.isSet(key::kBackupWriterKey)) return {checkBackupWriter(config)};
@@ -104,17 +108,17 @@ std::vector<Finding> checkEncryption(const Context& context) {
     return {skipped("Encryption key: comes from a program, not run (--offline)")};
   const auto secret = config.secret(key::kEncryptionKey);
   if (const auto reason = config::placeholderReason(secret.reveal()))
-    return {misconfigured(fmt::format("{}: {}", variable, *reason), origin, hint)};
+    return {misconfigured(fmt::format("{}: {}", variable, *reason), origin, wrong)};
   const auto bytes = fromHex(secret.reveal());
   if (!bytes || bytes->size() != 32) {
     const bool all_hex = secret.reveal().find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
     return {
         misconfigured(fmt::format("{}: {}{}; it must be exactly 64 hex digits (32 bytes)", variable,
                                   counted(secret.size(), "character"), all_hex ? "" : ", not all of them hex digits"),
-                      origin, hint)};
+                      origin, wrong)};
   }
   if (config::estimateBits(secret.reveal()) < config::kMinimumSecretBits)
-    return {misconfigured(fmt::format("{}: 64 hex digits, but too predictable", variable), origin, hint)};
+    return {misconfigured(fmt::format("{}: 64 hex digits, but too predictable", variable), origin, wrong)};
   std::vector<Finding> findings{ok("Encryption key: configured (32 bytes)")};
   for (const auto& previous : config.list(key::kPreviousKeys)) {
     const auto decoded = fromHex(previous);
@@ -212,6 +216,24 @@ std::vector<Finding> checkOrigins(const Context& context) {
   return findings;
 }
 
+namespace {
+// What people are told leads to the URL. A proxy may take a path away or put one before.
+std::optional<Finding> pathOfPublicUrl(const Config& config) {
+  const auto url = config.text(key::kPublicUrl);
+  if (url.empty() || url.find("://") == std::string::npos) return std::nullopt;
+  const auto slash = url.find('/', url.find("://") + 3);
+  auto path = slash == std::string::npos ? std::string() : url.substr(slash);
+  while (endsWith(path, "/")) path.pop_back();
+  const auto base = config.text(key::kBasePath);
+  if (path == base) return std::nullopt;
+  return warning(fmt::format("{}: its path is {}, and everything is served below {}", config.variable(key::kPublicUrl),
+                             path.empty() ? "/" : path, base.empty() ? "/" : base),
+                 config.origin(key::kPublicUrl).text,
+                 base.empty() ? fmt::format("ARAGORA_BASE_PATH={}, unless a proxy takes that path away", path)
+                              : fmt::format("end it with {}, unless a proxy puts that before", base));
+}
+}  // namespace
+
 std::vector<Finding> checkHttps(const Context& context) {
   const auto& config = context.config;
   std::vector<Finding> findings;
@@ -221,6 +243,7 @@ std::vector<Finding> checkHttps(const Context& context) {
       findings.push_back(misconfigured(config.variable(key::kPublicUrl) + ": the public URL is not https",
                                        originOf(config, key::kPublicUrl), "use https://"));
   }
+  if (auto finding = pathOfPublicUrl(config)) findings.push_back(std::move(*finding));
   const bool certificate = config.isSet(key::kTlsCertificate);
   if (certificate != config.isSet(key::kTlsKey)) {
     findings.push_back(misconfigured("TLS: only one of certificate and key is configured",

@@ -25,6 +25,7 @@ std::vector<Finding> checkEncryption(const Context& context);
 std::vector<Finding> checkJwtSecret(const Context& context);
 std::vector<Finding> checkProviders(const Context& context);
 std::vector<Finding> checkFallback(const Context& context);
+std::vector<Finding> checkModels(const Context& context);
 std::vector<Finding> checkAccess(const Context& context);
 std::vector<Finding> checkOrigins(const Context& context);
 std::vector<Finding> checkHttps(const Context& context);

@@ -12,7 +12,7 @@
 
 namespace aragora::config {
 
-enum class Provider { Anthropic, OpenAi, OpenRouter, Demo };
+enum class Provider { Anthropic, OpenAi, Gemini, Local, OpenRouter, Demo, Sim };  // the last two are built in
 
 struct ProviderInfo {
   Provider provider;
@@ -30,8 +30,8 @@ struct Agent {
   Provider provider = Provider::Demo;
   std::string model;  // empty: the one that is configured
 };
-// "claude", "anthropic-skeptic", "anthropic:MODEL", "claude-…", "openai", "gpt-…", "openrouter/VENDOR/MODEL", "demo-…";
-// nullopt for a name that is nobody's.
+// "claude", "anthropic-skeptic", "anthropic:MODEL", "claude-…", "openai", "gpt-…", "gemini-…", "local:MODEL",
+// "openrouter/VENDOR/MODEL", "demo-…", "sim:p=0.7";// nullopt for a name that is nobody's.
 std::optional<Agent> parseAgent(std::string_view name);
 
 // Of a name that is nobody's: which provider it would take, and who does speak here.

@@ -201,7 +201,7 @@ const std::vector<Setting>& table() {
       reloadable(secret(kOpenRouterKey, {"OPENROUTER_API_KEY"}, "", "OpenRouter API key, recommended as a fallback.")),
       typed(Type::Url, kOpenAiBaseUrl, {"OPENAI_BASE_URL"}, "https://api.openai.com/v1",
             "Base URL of the OpenAI-compatible API, /v1 included."),
-      text(kOpenAiModel, {"ARAGORA_OPENAI_MODEL"}, "gpt-4o-mini", "Model asked of the OpenAI-compatible API."),
+      text(kOpenAiModel, {"ARAGORA_OPENAI_MODEL"}, "gpt-6-luna", "Model asked of the OpenAI-compatible API."),
       typed(Type::Url, kAnthropicBaseUrl, {"ANTHROPIC_BASE_URL"}, "https://api.anthropic.com",
             "Base URL of Anthropic's API, without /v1."),
       text(kAnthropicModel, {"ARAGORA_ANTHROPIC_MODEL"}, "claude-sonnet-5-5", "Model asked of Anthropic's API."),
@@ -209,19 +209,96 @@ const std::vector<Setting>& table() {
             "Base URL of OpenRouter's API, /api/v1 included."),
       text(kOpenRouterModel, {"ARAGORA_OPENROUTER_MODEL"}, "openrouter/auto",
            "Model asked of OpenRouter by an agent that names none."),
+      reloadable(secret(kGeminiKey, {"GEMINI_API_KEY", "GOOGLE_API_KEY"}, "", "Google Gemini API key.")),
+      typed(Type::Url, kGeminiBaseUrl, {"GEMINI_BASE_URL"}, "https://generativelanguage.googleapis.com/v1beta/openai",
+            "Base URL of Gemini's OpenAI-compatible API."),
+      text(kGeminiModel, {"ARAGORA_GEMINI_MODEL"}, "gemini-2.5-flash", "Model asked of Gemini."),
+      typed(Type::Url, kLocalBaseUrl, {"ARAGORA_LOCAL_BASE_URL"}, "",
+            "Base URL of an OpenAI-compatible server of one's own (vLLM, llama.cpp, Ollama, LM Studio), such as "
+            "http://127.0.0.1:11434/v1; its agents are local and local:MODEL."),
+      reloadable(secret(kLocalKey, {"ARAGORA_LOCAL_API_KEY"}, "", "Key of that server, if it wants one.")),
+      text(kLocalModel, {"ARAGORA_LOCAL_MODEL"}, "", "Model asked of that server by an agent that names none."),
+      reloadable(secret(kAnthropicToken, {"ANTHROPIC_AUTH_TOKEN"}, "",
+                        "Bearer token for Anthropic's API or a gateway to it, instead of the API key.")),
+      choice(kAnthropicVersion, {"ARAGORA_ANTHROPIC_VERSION"}, "2026-10-21", {"2023-06-01", "2026-10-21"},
+             "Version of Anthropic's API that is spoken; what is asked is taken by each."),
+      secret(kAnthropicHeaders, {"ANTHROPIC_CUSTOM_HEADERS"}, "",
+             "Further headers for Anthropic's API or a gateway to it: one Name: value a line."),
+      secret(kOpenAiHeaders, {"OPENAI_CUSTOM_HEADERS"}, "",
+             "Further headers for the OpenAI-compatible API: one Name: value a line."),
+      text(kOpenAiOrganization, {"OPENAI_ORG_ID"}, "", "OpenAI organization that is billed."),
+      text(kOpenAiProject, {"OPENAI_PROJECT_ID"}, "", "OpenAI project that is billed."),
+      text(kOpenRouterReferer, {"OPENROUTER_HTTP_REFERER"}, "",
+           "Site that OpenRouter's statistics name as the caller."),
+      text(kOpenRouterTitle, {"OPENROUTER_APP_TITLE"}, "Aragora", "Title under which it is named there."),
+      typed(Type::Flag, kPlainHttp, {"ARAGORA_PLAIN_HTTP_PROVIDERS"}, "false",
+            "Whether providers may be asked over http:// on other machines, where keys and questions can be read on "
+            "the way."),
       integer(kMaxOutputTokens, {"ARAGORA_MAX_OUTPUT_TOKENS"}, "8192", 256, 128'000,
               "Most tokens of one answer, where the API wants a number; thinking counts."),
       typed(Type::Flag, kDemo, {"ARAGORA_DEMO"}, "",
             "Whether demo agents answer. Default: on, but off in production; there they answer only who names them."),
-      integer(kCallTimeout, {"ARAGORA_CALL_TIMEOUT_SECONDS"}, "30", 1, 600, "Deadline of one provider call."),
+      integer(kCallTimeout, {"ARAGORA_CALL_TIMEOUT_SECONDS"}, "120", 1, 600,
+              "Deadline of one provider call, its tries and the pauses between them included."),
+      integer(kConnectTimeout, {"ARAGORA_CONNECT_TIMEOUT_SECONDS"}, "5", 1, 60,
+              "How long a connection to a provider may take: name, TCP and TLS together."),
+      integer(
+          kFirstByteTimeout, {"ARAGORA_FIRST_BYTE_TIMEOUT_SECONDS"}, "45", 1, 600,
+          "How long a provider may take to begin an answer that it streams; one in one piece has until the deadline."),
+      integer(kIdleTimeout, {"ARAGORA_IDLE_TIMEOUT_SECONDS"}, "30", 1, 600,
+              "How long a provider may be silent within an answer."),
+      integer(kCallRetries, {"ARAGORA_CALL_RETRIES"}, "2", 0, 10,
+              "Tries of a provider call after the first, as long as nothing of the answer was shown."),
+      integer(kBreakerFailures, {"ARAGORA_BREAKER_FAILURES"}, "3", 1, 1000,
+              "Failed tries within the window after which a provider is not asked for a while."),
+      integer(kBreakerWindow, {"ARAGORA_BREAKER_WINDOW_SECONDS"}, "60", 1, 3600,
+              "The window of a circuit breaker, and how long it stays open the first time."),
+      integer(kOpenRouterBreakerFailures, {"ARAGORA_OPENROUTER_BREAKER_FAILURES"}, "5", 1, 1000,
+              "The same for OpenRouter, which has many vendors behind it: failed tries."),
+      integer(kOpenRouterBreakerWindow, {"ARAGORA_OPENROUTER_BREAKER_WINDOW_SECONDS"}, "120", 1, 3600,
+              "The same for OpenRouter: the window."),
+      integer(kBreakerLongest, {"ARAGORA_BREAKER_LONGEST_SECONDS"}, "600", 1, 86400,
+              "How long a circuit stays open at most; it doubles from the window each time a probe fails."),
+      integer(
+          kBreakerPercent, {"ARAGORA_BREAKER_LEAST_FAILURE_PERCENT"}, "0", 0, 100,
+          "Share of the calls in the window that must have failed, besides, before a circuit opens; for servers with "
+          "thousands of calls a minute."),
+      typed(
+          Type::Flag, kFallback, {"ARAGORA_OPENROUTER_FALLBACK_ENABLED"}, "",
+          "Whether OpenRouter is asked for a model of the same family when its own vendor cannot answer. Default: yes "
+          "where OpenRouter's key is set, but not for a vendor whose base URL is set: what goes to a server of one's "
+          "own goes nowhere else unasked."),
+      typed(Type::List, kFallbackModels, {"ARAGORA_FALLBACK_MODELS"}, "",
+            "What OpenRouter is asked for instead, each: MODEL=VENDOR/NAME. Other models go by their own name there."),
+      typed(Type::Path, kModelsFile, {"ARAGORA_MODELS_FILE"}, "",
+            "Prices, limits and abilities of models that go before those built in (aragora-models(5)). Default: "
+            "/etc/aragora/models.toml, when there is one."),
+      typed(Type::List, kModelsAllowed, {"ARAGORA_MODELS_ALLOWED"}, "",
+            "Models that members may ask, each MODEL or PROVIDER:MODEL, with * at the end for all that begin so; "
+            "administrators may ask any. Default: all."),
       reloadable(typed(Type::List, kDefaultAgents, {"ARAGORA_DEFAULT_AGENTS"}, "",
                        "Agents of a debate that names none. Default: three of the providers whose keys are set; "
                        "demo agents where there is no key, not in production.")),
       integer(kMaxConcurrent, {"ARAGORA_MAX_CONCURRENT_DEBATES"}, "100", 1, 10000,
               "Debates that run at once; more wait in the queue."),
-      integer(kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "12", 1, 20, "Most rounds a debate may ask for."),
+      integer(
+          kMaxRounds, {"ARAGORA_MAX_ROUNDS"}, "5", 1, 20,
+          "Most rounds of a debate; one that asks for more is given these. More rounds before the vote cost more than "
+          "they help."),
       integer(kDebateDeadline, {"ARAGORA_DEBATE_DEADLINE_SECONDS"}, "600", 5, 86400,
               "A debate that runs longer ends with what it has."),
+      reloadable(text(kDebateBudget, {"ARAGORA_DEBATE_BUDGET_USD"}, "",
+                      "What the calls of one debate may cost at most, in US dollars, such as 0.50; a request may ask "
+                      "for less. Default: no cap.")),
+      reloadable(text(kAccountBudget, {"ARAGORA_ACCOUNT_DAILY_BUDGET_USD"}, "",
+                      "What the debates of one account may cost on one day of UTC. Default: no cap.")),
+      reloadable(text(kDailyBudget, {"ARAGORA_DAILY_BUDGET_USD"}, "",
+                      "What all debates may cost on one day of UTC, over all instances. Default: no cap.")),
+      typed(Type::List, kChatProfiles, {"ARAGORA_CHAT_PROFILES"}, "",
+            "What POST /v1/chat/completions offers as the models aragora/NAME, besides aragora/default: each as NAME "
+            "AGENT+AGENT rounds=N consensus=KIND, what is left out as the deployment says."),
+      typed(Type::Flag, kChatCancels, {"ARAGORA_CHAT_CANCEL_WHEN_GONE"}, "true",
+            "Whether a debate that was asked for over the chat API is cancelled when its client leaves."),
       typed(Type::List, kAcknowledged, {"ARAGORA_ACKNOWLEDGED"}, "",
             "Warnings of validate-env that somebody answers for, each: CHECK YYYY-MM-DD reason (without commas)."),
       typed(Type::Path, kBackupDirectory, {"ARAGORA_BACKUP_DIR"}, "",
@@ -271,31 +348,37 @@ const std::vector<Setting>& table() {
       integer(kRtoMinutes, {"ARAGORA_RTO_MINUTES"}, "60", 1, 10080,
               "Objective of drills: from the loss to a daemon that is ready."),
       integer(kRpoMinutes, {"ARAGORA_RPO_MINUTES"}, "5", 1, 10080, "Objective of drills: how much may be lost."),
-      secret(kWebhookUrl, {"ARAGORA_NOTIFY_WEBHOOK_URL"}, "",
-             "Where failures are posted as JSON, signed with notify.webhook_key. A secret, as such addresses often "
-             "are all it takes to write there.",
-             Type::Url),
-      secret(kWebhookKey, {"ARAGORA_NOTIFY_WEBHOOK_KEY"}, "notify.webhook_url is set",
-             "Signs what is posted: 32 characters or more, or whsec_ and base 64."),
-      typed(Type::List, kEmailTo, {"ARAGORA_NOTIFY_EMAIL_TO"}, "", "Addresses that failures are mailed to."),
-      text(kEmailFrom, {"ARAGORA_NOTIFY_EMAIL_FROM"}, "", "Whom these mails come from. Default: aragora@ this host."),
-      text(kSmtpHost, {"ARAGORA_NOTIFY_SMTP_HOST"}, "localhost", "The mail server that takes them."),
-      integer(kSmtpPort, {"ARAGORA_NOTIFY_SMTP_PORT"}, "0", 0, 65535,
-              "Its port; 0 is what notify.smtp_tls usually has: 587, 465 or 25."),
-      choice(kSmtpTls, {"ARAGORA_NOTIFY_SMTP_TLS"}, "starttls", {"starttls", "tls", "none"},
-             "starttls turns a connection in clear into TLS or sends nothing, tls begins with it, none is for a server "
-             "on this machine."),
-      text(kSmtpUser, {"ARAGORA_NOTIFY_SMTP_USER"}, "", "Who logs in there; nobody when it is empty."),
-      secret(kSmtpPassword, {"ARAGORA_NOTIFY_SMTP_PASSWORD"}, "notify.smtp_user is set", "The password of that user."),
-      secret(kBackupPing, {"ARAGORA_NOTIFY_BACKUP_PING_URL"}, "",
-             "Dead-man switch of backups, as healthchecks.io has them: asked at this address when backup create has "
-             "done its work, with /start behind it when it begins and with /fail when it or backup verify failed.",
-             Type::Url),
-      secret(kDrillPing, {"ARAGORA_NOTIFY_DRILL_PING_URL"}, "", "The same for drills.", Type::Url),
-      integer(kNotifyInterval, {"ARAGORA_NOTIFY_INTERVAL_SECONDS"}, "60", 1, 3600,
-              "How often the daemon looks for what somebody has to be told of."),
-      integer(kRemindHours, {"ARAGORA_NOTIFY_REMIND_HOURS"}, "24", 1, 720,
-              "What lasts is told again after so many hours."),
+      reloadable(
+          secret(kWebhookUrl, {"ARAGORA_NOTIFY_WEBHOOK_URL"}, "",
+                 "Where failures are posted as JSON, signed with notify.webhook_key. A secret, as such addresses often "
+                 "are all it takes to write there.",
+                 Type::Url)),
+      reloadable(secret(kWebhookKey, {"ARAGORA_NOTIFY_WEBHOOK_KEY"}, "notify.webhook_url is set",
+                        "Signs what is posted: 32 characters or more, or whsec_ and base 64.")),
+      reloadable(
+          typed(Type::List, kEmailTo, {"ARAGORA_NOTIFY_EMAIL_TO"}, "", "Addresses that failures are mailed to.")),
+      reloadable(text(kEmailFrom, {"ARAGORA_NOTIFY_EMAIL_FROM"}, "",
+                      "Whom these mails come from. Default: aragora@ this host.")),
+      reloadable(text(kSmtpHost, {"ARAGORA_NOTIFY_SMTP_HOST"}, "localhost", "The mail server that takes them.")),
+      reloadable(integer(kSmtpPort, {"ARAGORA_NOTIFY_SMTP_PORT"}, "0", 0, 65535,
+                         "Its port; 0 is what notify.smtp_tls usually has: 587, 465 or 25.")),
+      reloadable(choice(
+          kSmtpTls, {"ARAGORA_NOTIFY_SMTP_TLS"}, "starttls", {"starttls", "tls", "none"},
+          "starttls turns a connection in clear into TLS or sends nothing, tls begins with it, none is for a server "
+          "on this machine.")),
+      reloadable(text(kSmtpUser, {"ARAGORA_NOTIFY_SMTP_USER"}, "", "Who logs in there; nobody when it is empty.")),
+      reloadable(secret(kSmtpPassword, {"ARAGORA_NOTIFY_SMTP_PASSWORD"}, "notify.smtp_user is set",
+                        "The password of that user.")),
+      reloadable(secret(
+          kBackupPing, {"ARAGORA_NOTIFY_BACKUP_PING_URL"}, "",
+          "Dead-man switch of backups, as healthchecks.io has them: asked at this address when backup create has "
+          "done its work, with /start behind it when it begins and with /fail when it or backup verify failed.",
+          Type::Url)),
+      reloadable(secret(kDrillPing, {"ARAGORA_NOTIFY_DRILL_PING_URL"}, "", "The same for drills.", Type::Url)),
+      reloadable(integer(kNotifyInterval, {"ARAGORA_NOTIFY_INTERVAL_SECONDS"}, "60", 1, 3600,
+                         "How often the daemon looks for what somebody has to be told of.")),
+      reloadable(integer(kRemindHours, {"ARAGORA_NOTIFY_REMIND_HOURS"}, "24", 1, 720,
+                         "What lasts is told again after so many hours.")),
   };
   return settings;
 }
@@ -329,7 +412,7 @@ const Setting* findByEnvironment(std::string_view name) {
 
 const std::vector<std::string>& environmentNames() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_VERIFY_KEY"};
+    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_KEY", "ARAGORA_VERIFY_KEY"};
     for (const auto& setting : table()) {
       for (const auto name : setting.environment) {
         result.emplace_back(name);

@@ -108,6 +108,10 @@ Loaded load(const Sources& sources) {
   auto loaded = loadFrom(sources, environment, sources.config_file.value_or(defaultConfigFile(environment)),
                          credentials, unit ? &*unit : nullptr);
   if (unit) early.insert(early.end(), unit->problems.begin(), unit->problems.end());
+  if (unit && unit->found) {
+    loaded.unit = unit->name;
+    loaded.unit_places = unit->places;
+  }
   if (sources.unit && unit->found) {
     loaded.unit_user = unit->user.empty() ? "root" : unit->user;
     if (!unit->state_directory.empty() && !loaded.config.isSet(key::kStateDirectory))

@@ -300,7 +300,9 @@ class Merger {
     const auto variable = result_.config.variable(setting.key);
     const bool word = setting.type == Type::Integer || setting.type == Type::Flag || setting.type == Type::Choice;
     const bool quotes_itself = word || isList(setting.type);
-    if (const auto unseen = setting.secret || !quotes_itself ? invisibleIn(text) : std::nullopt)
+    // Whoever reads their lines says what is wrong in them.
+    const bool lines = setting.key == key::kAnthropicHeaders || setting.key == key::kOpenAiHeaders;
+    if (const auto unseen = (setting.secret || !quotes_itself) && !lines ? invisibleIn(text) : std::nullopt)
       problem(setting, variable, fmt::format("the value {}", *unseen), origin,
               "remove it: whoever compares the value sees it, and nobody else does");
     // What is longer than any of these may be was meant for another setting, a secret perhaps.

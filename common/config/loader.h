@@ -33,6 +33,8 @@ struct Loaded {
   bool config_file_missing = false;                        // it was named or expected, and is not there
   std::map<std::string, std::string> environment_origins;  // every variable that was seen; no values
   std::string unit_user;                                   // whom --unit runs as, empty without it
+  std::string unit;                                        // of --unit, or that this is typed beside; empty: none
+  UnitPlaces unit_places;                                  // of that unit
 };
 
 // What is typed by root or the service's user beside an installed service finds what the unit finds: its variables and

@@ -138,7 +138,8 @@ std::string renderEnvironmentManPage() {
       "(program that prints it; of our environment it sees\n.Ev PATH , HOME , TZ ,\nthe locale, proxies and the "
       "variables of the usual stores of secrets, such as\n.Ev AWS_* , VAULT_*\nand\n.Ev GNUPGHOME ,\nand none of "
       "ours).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the "
-      "configuration file.\n.It Ev ARAGORA_VERIFY_KEY\nThe API key that\n.Cm aragora verify --url\nshows.\n";
+      "configuration file.\n.It Ev ARAGORA_KEY\nThe API key that\n.Cm aragora debate\nshows.\n.It Ev "
+      "ARAGORA_VERIFY_KEY\nThe API key that\n.Cm aragora verify --url\nshows.\n";
   for (const auto& setting : catalogue()) {
     for (const auto name : setting.environment) {
       out += fmt::format(".It Ev {}\n", name);

@@ -118,6 +118,7 @@ class Reader {
     }
     for (const auto& name : unset_) unit_.environment.erase(name);
     for (const auto& [id, source] : sources_) readCredential(id, source);
+    if (!unit_.state_directory.empty()) unit_.places.writable.push_back(unit_.state_directory);
     return std::move(unit_);
   }
 
@@ -191,6 +192,20 @@ class Reader {
       unit_.user = value;
     } else if (line.key == "StateDirectory") {
       unit_.state_directory = value.empty() ? value : "/var/lib/" + split(split(value, ' ').front(), ':').front();
+    } else if (line.key == "ProtectSystem") {
+      unit_.places.protect_system = value;
+    } else if (line.key == "ReadOnlyPaths") {
+      addPlaces(unit_.places.closed, value);
+    } else if (line.key == "ReadWritePaths") {
+      addPlaces(unit_.places.writable, value);
+    }
+  }
+
+  static void addPlaces(std::vector<std::string>& places, const std::string& value) {
+    if (value.empty()) places.clear();
+    for (auto word : shellWords(value)) {
+      const auto path = word.substr(std::min(word.find('/'), word.size()));  // behind - and +
+      if (!path.empty()) places.push_back(path);
     }
   }
 

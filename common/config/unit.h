@@ -5,6 +5,7 @@
 
 #include "common/base/secret.h"
 #include "common/config/environment.h"
+#include "common/config/unit_places.h"
 
 namespace aragora::config {
 
@@ -24,6 +25,7 @@ struct Unit {
   std::string credentials_directory;  // what %d stands for
   std::string user;                   // empty: root
   std::string state_directory;        // of StateDirectory=, empty when there is none
+  UnitPlaces places;
   std::vector<Problem> problems;
 };
 

@@ -102,6 +102,22 @@ void addProxy(Plan& plan, const Site& site) {
                                     site.host)});
 }
 
+// While nginx is as Debian installs it, port 80 serves /var/www/html.
+std::string firstCertificate(const Site& site) {
+  return fmt::format("certbot certonly --webroot -w /var/www/html -d {}", site.host);
+}
+
+// The hook reloads nginx, which would not start without the certificate, and is certbot's for all that follow.
+std::string proxySteps(const Site& site) {
+  constexpr const char* kHook = "/etc/letsencrypt/renewal-hooks/deploy/aragora";
+  return fmt::format(
+      "install -m 0644 {0} /etc/default/aragora-certbot && install -D -m 0755 {1} {5} && install -D -m 0644 {2} "
+      "/etc/nginx/snippets/aragora-proxy.conf && install -m 0644 {3} /etc/nginx/conf.d/ && "
+      "RENEWED_LINEAGE=/etc/letsencrypt/live/{4} {5}",
+      wordFor(site, "certbot/settings"), wordFor(site, "certbot/aragora"), wordFor(site, "nginx/aragora-proxy.conf"),
+      wordFor(site, "nginx/aragora.conf"), site.host, kHook);
+}
+
 Plan systemdPlan(const Site& site, const Kept& kept) {
   ProductionFile how{"aragora init --target systemd", "", true};
   if (!site.host.empty()) how.more_of_server = fmt::format("public_url = \"{}\"\n", originOf(site));
@@ -120,10 +136,12 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
                                     fmt::format("postgresql://aragora:{}@127.0.0.1:5432/aragora", password)));
   }
   if (!site.host.empty()) addProxy(plan, site);
-  plan.next = {fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
-               fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0} "
-                           "{0}-backup.timer {0}-drill.timer",
-                           kServiceUser)};
+  plan.next = {
+      fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
+      fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0}.socket {0} "
+                  "{0}-backup.timer {0}-drill.timer {0}-validate.timer",
+                  kServiceUser)};
+  if (!site.host.empty()) plan.next.insert(plan.next.end(), {firstCertificate(site), proxySteps(site)});
   return plan;
 }
 
@@ -155,9 +173,13 @@ Plan dockerPlan(const Site& site) {
       "ANTHROPIC_API_KEY_FILE=/run/secrets/anthropic_api_key\n",
       originOf(site), site.today);
   plan.files.push_back({"aragora.env", variables, 0644});
+  // One by one: their directory is closed to the container's user.
+  std::string mounts;
+  for (const auto* name : {"database_url", "jwt_secret", "encryption_key", "api_token", "anthropic_api_key"})
+    mounts += fmt::format(" -v {}", wordFor(site, fmt::format("secrets/{0}:/run/secrets/{0}:ro", name)));
   const auto run =
-      fmt::format("--env-file {} -v {} --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges",
-                  wordFor(site, "aragora.env"), wordFor(site, "secrets:/run/secrets:ro"));
+      fmt::format("--env-file {}{} --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges",
+                  wordFor(site, "aragora.env"), mounts);
   plan.next = {intoSecrets(site, "database_url") + " && " + intoSecrets(site, "anthropic_api_key"),
                fmt::format("docker run --rm {} {} migrate", run, kImage),
                fmt::format("docker run -d --name aragora --restart unless-stopped --stop-timeout 30 {} -v "

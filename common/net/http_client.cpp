@@ -78,7 +78,9 @@ struct HttpClient::Attempt {
 
   bool more() {
     char bytes[kBuffer];
-    const auto got = stream.read(bytes, sizeof bytes, request.limits);
+    auto limits = request.limits;
+    if (request.patience) limits.patience = answered ? request.patience->idle : request.patience->first_byte;
+    const auto got = stream.read(bytes, sizeof bytes, limits);
     answered |= got > 0;
     buffer.append(bytes, got);
     return got > 0;
@@ -146,7 +148,9 @@ Head HttpClient::exchange(const Request& request, const Receiver& receiver) cons
       forget(host);  // closed while nothing happened, and the others probably are
     }
   }
-  return attempt(std::make_unique<Stream>(targetOf(request.url), request.limits), answered);
+  auto connecting = request.limits;
+  if (request.patience) connecting.patience = request.patience->connect;
+  return attempt(std::make_unique<Stream>(targetOf(request.url), connecting), answered);
 }
 
 std::unique_ptr<Stream> HttpClient::takeKept(const std::string& host) const {

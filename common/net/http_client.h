@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "common/net/failure.h"
 #include "common/net/http_answer.h"
@@ -23,12 +24,20 @@ struct Content {
   static Content of(std::string text);
 };
 
+// How long single steps may take, where the patience of the limits is not the right one for all.
+struct Patience {
+  std::chrono::milliseconds connect;     // name, connection and TLS together
+  std::chrono::milliseconds first_byte;  // of the answer, once all was sent
+  std::chrono::milliseconds idle;        // between any two after that
+};
+
 struct Request {
   std::string method = "GET";
   Url url;
   std::vector<std::pair<std::string, std::string>> headers{};  // besides Host, Content-Length and User-Agent
   Content content{};
   Limits limits{};
+  std::optional<Patience> patience{};
 };
 
 struct HttpClientOptions {

@@ -10,7 +10,6 @@ namespace aragora::net {
 namespace {
 using std::chrono::milliseconds;
 
-// Up to a quarter less, so that many who failed at once do not come back at once.
 milliseconds spread(milliseconds pause) {
   thread_local std::minstd_rand random{std::random_device{}()};
   return pause - milliseconds(std::uniform_int_distribution<std::int64_t>(0, pause.count() / 4)(random));
@@ -22,15 +21,20 @@ Retry::Retry(const RetryPolicy& policy, Deadline deadline, std::stop_token stop)
 
 bool Retry::again(std::optional<milliseconds> asked) {
   checkStopped(stop_);
+  if (asked && asked->count() == 0) asked.reset();  // at once is not what it can have meant
   if (++failures_ >= policy_.tries || (asked && *asked > policy_.longest_asked)) return false;
-  const auto doubled = policy_.first_pause * (1LL << std::min(failures_ - 1, 20));
-  const auto span = asked ? *asked : spread(std::min<milliseconds>(doubled, policy_.longest_pause));
+  const auto span = asked ? *asked : backOff(policy_, failures_);
   if (remaining(deadline_) <= span) return false;
   pause(span, stop_);
   return true;
 }
 
 void Retry::progress() { failures_ = 0; }
+
+milliseconds backOff(const RetryPolicy& policy, int failures) {
+  const auto doubled = policy.first_pause * (1LL << std::clamp(failures - 1, 0, 20));
+  return spread(std::min<milliseconds>(doubled, policy.longest_pause));
+}
 
 bool statusWorthAnotherTry(int status) { return status == 408 || status == 429 || status >= 500; }
 

@@ -32,6 +32,9 @@ class Retry {
   int failures_ = 0;
 };
 
+// The pause before the next try, after so many failures (1, 2, …): it doubles, and up to a quarter is taken off it, so
+// that many who failed at once do not come back at once.
+std::chrono::milliseconds backOff(const RetryPolicy& policy, int failures);
 // Overload and faults of the other side: 408, 429, 5xx.
 bool statusWorthAnotherTry(int status);
 // retry-after-ms, or Retry-After as seconds or date (RFC 9110, 10.2.3).

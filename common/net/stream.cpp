@@ -132,7 +132,11 @@ struct Stream::Socket {
       int said = 0;
       while ((said = secure->completeHandshake()) < 0) awaitTls(said, limits, until);
       if (said == 0) fail(Cause::Broken, "the connection ended within the TLS handshake");
-      secure->verifyPeerCertificate(target.host);
+      if (const auto& pinned = target.tls->pinned; !pinned)
+        secure->verifyPeerCertificate(target.host);
+      else if (!pinned->equals(secure->peerCertificate()))
+        fail(Cause::Untrusted, "it shows another certificate than the one that is configured",
+             "after a change of the files: aragora reload");
     } catch (const Poco::Net::CertificateValidationException&) {
       fail(Cause::Untrusted, fmt::format("its certificate is not one of {}", target.host), "check the name");
     } catch (const Poco::Exception& error) {

@@ -21,14 +21,17 @@ constexpr const char* kAnySuite = "ALL:@SECLEVEL=0";  // without it OpenSSL offe
 
 TlsContext::TlsContext(const TlsOptions& options) {
   refuseNamedPipe("the authorities", options.authorities);
+  refuseNamedPipe("the certificate", options.pinned);
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of ours sets it
   if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr && options.authorities.empty())
     refuseNamedPipe("SSL_CERT_FILE", file);
-  const bool speaks = options.purpose == TlsPurpose::Speak;
+  const bool speaks = options.purpose == TlsPurpose::Speak && options.pinned.empty();
+  const bool any_suite = options.purpose != TlsPurpose::Speak;
   try {
+    if (!options.pinned.empty()) pinned.emplace(options.pinned);
     context = new Context(Context::TLS_CLIENT_USE, options.authorities,
                           speaks ? Context::VERIFY_STRICT : Context::VERIFY_NONE, kDepth, options.authorities.empty(),
-                          speaks ? kSuites : kAnySuite);
+                          any_suite ? kAnySuite : kSuites);
   } catch (const Poco::Exception& error) {
     throw Error(Code::Config, fmt::format("cannot load certificates: {}", printable(error.displayText(), 200)),
                 "name a PEM file of certificates");

@@ -14,6 +14,9 @@ enum class TlsPurpose { Speak, LookAtCertificate, TryOldProtocols };
 struct TlsOptions {
   std::string authorities;  // a PEM file; empty: the system's, or SSL_CERT_FILE and SSL_CERT_DIR
   TlsPurpose purpose = TlsPurpose::Speak;
+  // A PEM file, for a server of this machine whose certificate is at hand: whoever shows the first one in it, and so
+  // has its key, is trusted, whatever its name, issuer and dates; nobody else is.
+  std::string pinned{};
   auto operator<=>(const TlsOptions&) const = default;
 };
 

@@ -26,6 +26,8 @@ constexpr KindInfo kKinds[] = {
     {Kind::Repository, "repository", "Place of the backups"},
     {Kind::Certificate, "certificate", "Certificate"},
     {Kind::Audit, "audit", "Audit log"},
+    {Kind::Provider, "provider", "Provider of models"},
+    {Kind::Budget, "budget", "Budget"},
 };
 constexpr Names<State, 4> kStates{{{State::Test, "test"},
                                    {State::Problem, "problem"},

@@ -13,7 +13,7 @@
 namespace aragora::notify {
 
 // A kind more is a value here and a line in the table of event.cpp.
-enum class Kind { Test, Unit, Backup, Proof, Drill, Recovery, Repository, Certificate, Audit };
+enum class Kind { Test, Unit, Backup, Proof, Drill, Recovery, Repository, Certificate, Audit, Provider, Budget };
 std::string_view name(Kind kind);
 std::optional<Kind> parseKind(std::string_view name);
 std::string_view title(Kind kind);  // as a mail begins: "Backup"

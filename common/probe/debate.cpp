@@ -125,14 +125,15 @@ json::object awaitEnd(Visit& visit, Deadline deadline) {
 // nullopt when it does not say what came of it.
 std::optional<std::string> decisionOf(const json::object& debate) {
   const auto kind = printable(jsonTextOr(debate, "consensus_kind", ""), 40);
-  const auto used = jsonIntegerOr(debate, "rounds_used", 0);
+  const auto used = jsonIntegerOr(debate, "rounds_used", -1);
   const auto* reached = debate.if_contains("consensus_reached");
-  if (used < 1 || reached == nullptr || !reached->is_bool()) return std::nullopt;
-  const auto rounds = counted(used, "round");
-  if (!reached->get_bool()) return fmt::format("no consensus after {}", rounds);
+  if (used < 0 || reached == nullptr || !reached->is_bool()) return std::nullopt;
+  // Who agree before they have read each other have nothing to debate.
+  const auto rounds = used == 0 ? "after the first vote" : fmt::format("after {}", counted(used, "round"));
+  if (!reached->get_bool()) return fmt::format("no consensus {}", rounds);
   const auto confidence = jsonNumberOr(debate, "confidence", -1);
   if (kind.empty() || !(confidence >= 0 && confidence <= 1)) return std::nullopt;
-  return fmt::format("consensus ({}) with confidence {:.2f} after {}", kind, confidence, rounds);
+  return fmt::format("consensus ({}) with confidence {:.2f} {}", kind, confidence, rounds);
 }
 
 Seen judgedDebate(const json::object& debate, const std::string& id) {

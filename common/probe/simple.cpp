@@ -10,12 +10,12 @@ namespace {
 constexpr std::size_t kLongestBody = 1U << 20;
 }  // namespace
 
-Reply fetch(const std::string& url, const std::string& authorities, std::chrono::milliseconds timeout,
+Reply fetch(const std::string& url, const net::TlsOptions& tls, std::chrono::milliseconds timeout,
             const Secret& bearer) {
   const auto parsed = net::Url::parse(url);
   if (!parsed || (parsed->scheme != "http" && parsed->scheme != "https") || !parsed->user_info.empty())
     throw Error(Code::Usage, "the url cannot be asked", "write http://host/path or https://host/path");
-  const net::HttpClient client({.tls = {authorities}});
+  const net::HttpClient client({.tls = tls});
   Reply reply;
   net::Request request{.url = *parsed, .limits = {deadlineIn(timeout), timeout, {}}};
   if (!bearer.empty()) request.headers.emplace_back("Authorization", "Bearer " + bearer.reveal());

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/secret.h"
+#include "common/net/tls.h"
 
 namespace aragora::probe {
 
@@ -16,7 +17,7 @@ struct Reply {
   std::string body;
 };
 // Throws Error(Usage) for what is no http or https URL. `bearer` is for this machine's own daemon.
-Reply fetch(const std::string& url, const std::string& authorities, std::chrono::milliseconds timeout,
+Reply fetch(const std::string& url, const net::TlsOptions& tls, std::chrono::milliseconds timeout,
             const Secret& bearer = {});
 
 void reachPort(const std::string& host, std::uint16_t port, std::chrono::milliseconds timeout);

@@ -2,10 +2,12 @@
 
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/crypto/hash.h"
 #include "common/store/debate_row.h"
 #include "common/store/event_chain.h"
 #include "common/store/id_list.h"
 #include "common/store/ratings.h"
+#include "common/store/receipts.h"
 #include "common/store/settings.h"
 
 namespace aragora::store {
@@ -34,6 +36,17 @@ std::string_view lockingRow(const Connection& connection) {
   return connection.engine() == database::Engine::Postgres ? " FOR UPDATE" : "";
 }
 }  // namespace
+
+json::object recordedOptions(const std::string& text, const std::vector<std::string>& texts) {
+  auto value = tryParseJson(text).value_or(nullptr);
+  auto options = value.is_object() ? std::move(value.get_object()) : json::object{};
+  json::array documents;
+  for (const auto& document : texts)
+    documents.push_back(
+        json::object{{"sha256", crypto::sha256Hex(document)}, {"bytes", static_cast<std::int64_t>(document.size())}});
+  if (!documents.empty()) options["documents"] = std::move(documents);
+  return options;
+}
 
 Debate toDebate(const Row& row) {
   Debate debate;
@@ -66,11 +79,16 @@ Debate toDebate(const Row& row) {
   debate.error = row.text(20);
   debate.last_seq = row.integer(21);
   debate.owner = row.text(22);
+  debate.budget = row.optionalInteger(23);
+  debate.key_id = row.text(24);
+  debate.protocol = row.integer(25);
+  debate.options = row.text(26);
+  debate.pause_requested = row.integer(27) != 0;
   return debate;
 }
 
 Debates::Debates(database::Database& database, const crypto::Keyring& keyring)
-    : database_(database), key_id_(keyring.activeId()), key_(keyring.eventKey()) {}
+    : database_(database), key_id_(keyring.activeId()), key_(keyring.eventKey()), keyring_(keyring) {}
 
 database::Statement Debates::insertionOf(const Event& event, const std::string& prev_hash, std::string& hash) const {
   ChainedEvent stored{event.debate_id, event.seq, std::string(event.type()),     event.round,
@@ -93,14 +111,16 @@ std::vector<database::Statement> Debates::creationOf(const Debate& debate) const
       0,
       "",
       debate.created_at,
-      DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id}};
+      DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id,
+                    debate.protocol, recordedOptions(debate.options, debate.documents)}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
-       "owner_id, created_at, updated_at, last_seq) "
-       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1)",
+       "owner_id, created_at, updated_at, last_seq, budget_picos, key_id, protocol, options, "
+       "documents) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1, $13, $14, $15, $16, $17)",
        {debate.id, orNull(debate.slug), debate.task, debate.context, std::string(name(DebateStatus::Created)),
         toJson(toArray(debate.agents)), debate.rounds, debate.consensus_kind, debate.metadata, debate.seed,
-        orNull(debate.owner), debate.created_at}},
+        orNull(debate.owner), debate.created_at, debate.budget ? Value{*debate.budget} : Value{}, orNull(debate.key_id),
+        debate.protocol, debate.options, toJson(toArray(debate.documents))}},
       insertionOf(event, chainStart(), hash)};
   if (debate.batch)
     statements.push_back({"INSERT INTO debate_batches (debate_id, batch_id, place) VALUES ($1, $2, $3)",
@@ -179,6 +199,29 @@ std::vector<std::string> Debates::cancelRequested(const std::vector<std::string>
   });
 }
 
+std::vector<std::string> Debates::pauseRequested(const std::vector<std::string>& ids) {
+  return database_.reading([&](Connection& connection) {
+    std::vector<std::string> result;
+    for (const auto& row :
+         connection.query(fmt::format("SELECT id FROM debates WHERE pause_requested = 1 AND id IN ({})",
+                                      listedIn(connection.engine(), "$1")),
+                          {join(ids, ",")}))
+      result.push_back(row.text(0));
+    return result;
+  });
+}
+
+std::vector<std::string> Debates::documents(const std::string& debate_id) {
+  std::vector<std::string> documents;
+  const auto rows = database_.query("SELECT documents FROM debates WHERE id = $1", {debate_id});
+  const auto list = rows.empty() ? std::nullopt : tryParseJson(rows[0].text(0));
+  if (!list || !list->is_array()) return documents;
+  for (const auto& document : list->get_array()) {
+    if (document.is_string()) documents.emplace_back(document.get_string());
+  }
+  return documents;
+}
+
 std::optional<std::string> Debates::lockMetadata(Connection& connection, const std::string& debate_id) {
   const auto rows = connection.query(
       fmt::format("SELECT metadata FROM debates WHERE id = $1{}", lockingRow(connection)), {debate_id});
@@ -207,6 +250,16 @@ void Debates::requestCancel(Connection& connection, const std::string& debate_id
     throw Error(Code::Conflict, fmt::format("the debate has ended as {}", name(status)));
   connection.execute("UPDATE debates SET cancel_requested = 1, updated_at = $2 WHERE id = $1",
                      {debate_id, nowMicros()});
+}
+
+void Debates::requestPause(Connection& connection, const std::string& debate_id, bool rests) {
+  if (const auto status = lockStatus(connection, debate_id); isFinal(status))
+    throw Error(Code::Conflict, fmt::format("the debate has ended as {}", name(status)));
+  connection.execute("UPDATE debates SET pause_requested = $2, updated_at = $3 WHERE id = $1",
+                     {debate_id, std::int64_t{rests ? 1 : 0}, nowMicros()});
+  // What waits for others to answer is tried at once; after failures it waits as before.
+  if (!rests)
+    connection.execute("UPDATE debate_leases SET not_before = 0 WHERE debate_id = $1 AND failures = 0", {debate_id});
 }
 
 // Behind the last event, for whoever holds the debate's row.
@@ -258,11 +311,22 @@ std::optional<Debates::Removed> Debates::remove(Connection& connection, const st
   return last.empty() ? Removed{} : Removed{last[0].integer(0), last[0].text(1)};
 }
 
+namespace {
+const MatchRecorded* recordIn(const std::vector<NewEvent>& events) {
+  for (const auto& event : events) {
+    if (const auto* match = std::get_if<MatchRecorded>(&event.body)) return match;
+  }
+  return nullptr;
+}
+}  // namespace
+
 std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary) {
   return database_.writing([&](Connection& connection) {
     requireHeld(connection, lease);
-    const auto now = nowMicros();
+    const auto* match = recordIn(events);
+    const auto now = match == nullptr ? nowMicros() : Ratings::nextPlace(connection);
     auto written = extend(connection, lease.debate_id, events, now);
+    if (match != nullptr) Ratings::record(connection, lease.debate_id, match->match, now);
     const auto text = [](const std::optional<std::string>& value) { return value ? Value{*value} : Value{}; };
     connection.query(
         "UPDATE debates SET last_seq = $2, updated_at = $3, status = COALESCE($4, status), rounds_used = COALESCE($5, "
@@ -277,6 +341,7 @@ std::vector<Event> Debates::append(const Lease& lease, const std::vector<NewEven
          summary.confidence ? Value{*summary.confidence} : Value{}, text(summary.final_answer),
          summary.consensus ? Value{toJson(*summary.consensus)} : Value{}, text(summary.outcome), text(summary.error),
          summary.started ? Value{now} : Value{}, summary.completed ? Value{now} : Value{}});
+    if (summary.completed) Receipts::issue(connection, keyring_, lease.debate_id);
     return written;
   });
 }

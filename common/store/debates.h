@@ -7,6 +7,7 @@
 
 #include "common/crypto/keyring.h"
 #include "common/database/database.h"
+#include "common/store/budgets.h"
 #include "common/store/events.h"
 #include "common/store/leases.h"
 
@@ -41,8 +42,14 @@ struct Debate {
     std::string id;
     std::int64_t place = 0;
   };
-  std::optional<Batch> batch;  // that creates it; not read back
-  std::string request_id{};    // likewise; its first event has it
+  std::optional<Batch> batch;     // that creates it; not read back
+  std::string request_id{};       // likewise; its first event has it
+  std::optional<Picos> budget{};  // what its calls may cost
+  std::string key_id{};           // the API key that it was created with; empty: none
+  std::int64_t protocol = 1;      // the rules it goes by (daemon/debate/protocol.h)
+  std::string options = "{}";     // JSON text of an object (daemon/debate/options.h)
+  bool pause_requested = false;
+  std::vector<std::string> documents{};  // that creates it; read back by documents()
 
   bool finished() const { return isFinal(status); }
 };
@@ -77,6 +84,8 @@ struct Call {
   std::string error;
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
+  Picos reserved = 0;
+  Picos cost = 0;  // of an unknown one what was reserved
 };
 
 // The answer to an earlier POST with the same Idempotency-Key.
@@ -111,9 +120,15 @@ class Debates {
   std::map<std::string, std::int64_t> heads(const std::vector<std::string>& ids);
   // Those whose end somebody asked for.
   std::vector<std::string> cancelRequested(const std::vector<std::string>& ids);
+  // Those that somebody wants to rest.
+  std::vector<std::string> pauseRequested(const std::vector<std::string>& ids);
+  // What was given to it to read.
+  std::vector<std::string> documents(const std::string& debate_id);
   // Inside a write transaction of the caller's. Error(NotFound | Conflict) when there is no such debate or it has
   // ended.
   static void requestCancel(database::Connection& connection, const std::string& debate_id);
+  // The same; it rests, or goes on.
+  static void requestPause(database::Connection& connection, const std::string& debate_id, bool rests);
   // Inside a write transaction of the caller's: nobody else changes it until its end. nullopt: there is no such debate.
   static std::optional<std::string> lockMetadata(database::Connection& connection, const std::string& debate_id);
   static void setMetadata(database::Connection& connection, const std::string& debate_id, const std::string& metadata);
@@ -134,14 +149,17 @@ class Debates {
   // lease; whoever runs the debate finds it there at its next append.
   Event addMessage(database::Connection& connection, const std::string& debate_id, const AudienceMessage& message);
 
+  // A match among them is counted in the ratings, and what ends the debate writes its receipt, in the same transaction.
   std::vector<Event> append(const Lease& lease, const std::vector<NewEvent>& events, const Summary& summary = {});
 
   // Before the provider is asked, and after. Error(Conflict) when the lease is not held any more.
-  void recordIntent(const Lease& lease, const Call& call);
-  // Does nothing when whoever took the debate over has given the call up.
-  void recordResult(const Call& call);
+  // With what the call can cost reserved in the same transaction; where that does not fit nothing is recorded.
+  Grant recordIntent(const Lease& lease, const Call& call, const std::optional<Reservation>& reservation = {},
+                     const BudgetCaps& caps = {});
+  // Does nothing when whoever took the debate over has given the call up, except that a cost is known after all.
+  std::vector<BudgetCrossing> recordResult(const Call& call, const std::optional<Charge>& charge = {});
   // What was asked by whoever held the lease before and has no answer will not get one: unknown from now on.
-  void giveUpIntents(const Lease& lease);
+  std::vector<BudgetCrossing> giveUpIntents(const Lease& lease);
   std::vector<Call> calls(const std::string& debate_id);
   // Idempotency keys answer for a day; removed debates count for one.
   void forgetAfterADay();
@@ -153,6 +171,7 @@ class Debates {
   database::Database& database_;
   std::string key_id_;
   std::string key_;
+  crypto::Keyring keyring_;  // for receipts
 };
 
 }  // namespace aragora::store

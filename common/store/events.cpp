@@ -8,8 +8,10 @@ namespace {
 constexpr std::int64_t kVersion = 2;
 // In the order of EventBody.
 constexpr std::array<std::string_view, std::variant_size_v<EventBody> - 1> kNames = {
-    "debate_created", "debate_start", "round_start", "agent_message", "critique",   "agent_error",
-    "round_end",      "vote",         "synthesis",   "consensus",     "debate_end", "audience_message"};
+    "debate_created", "debate_start",     "round_start",    "agent_message", "critique",
+    "agent_error",    "round_end",        "vote",           "synthesis",     "consensus",
+    "debate_end",     "audience_message", "match_recorded", "judge_verdict", "phase_timeout",
+    "seat_dropped",   "debate_paused",    "debate_resumed", "debate_report"};
 
 json::array toArray(const std::vector<std::string>& texts) { return json::array(texts.begin(), texts.end()); }
 
@@ -21,6 +23,10 @@ std::vector<std::string> texts(const json::object& object, std::string_view key)
     }
   }
   return result;
+}
+
+void addText(json::object& payload, std::string_view key, const std::string& text) {
+  if (!text.empty()) payload[key] = text;
 }
 
 Role roleOf(const json::object& payload) {
@@ -36,24 +42,47 @@ struct Writer {
                          {"consensus", event.consensus},
                          {"seed", event.seed}};
     if (!event.request_id.empty()) payload["request_id"] = event.request_id;
+    if (event.protocol != 1) payload["protocol"] = event.protocol;
+    if (!event.options.empty()) payload["options"] = event.options;
     return payload;
   }
   json::object operator()(const DebateStarted& event) const {
-    return {{"task", event.task}, {"seats", toArray(event.seats)}, {"rounds", event.rounds}};
+    json::object payload{{"task", event.task}, {"seats", toArray(event.seats)}, {"rounds", event.rounds}};
+    if (!event.weights.empty()) payload["weights"] = json::array(event.weights.begin(), event.weights.end());
+    return payload;
   }
   json::object operator()(const RoundStarted& event) const { return {{"phase", name(event.phase)}}; }
   json::object operator()(const AgentMessage& event) const {
-    return {{"role", name(event.role)}, {"content", event.content}};
+    json::object payload{{"role", name(event.role)}, {"content", event.content}};
+    addText(payload, "position", event.position);
+    if (event.confidence) payload["confidence"] = *event.confidence;
+    if (!event.claims.empty()) payload["claims"] = toArray(event.claims);
+    addText(payload, "decision", event.decision);
+    if (!event.because.empty()) payload["because"] = toArray(event.because);
+    addText(payload, "adopted", event.adopted);
+    if (event.uncited) payload["uncited"] = true;
+    if (event.gives_orders) payload["gives_orders"] = true;
+    return payload;
   }
   json::object operator()(const Critique& event) const {
-    return {{"target", event.target}, {"weakness", event.weakness}, {"severity", event.severity}};
+    json::object payload{{"target", event.target}, {"weakness", event.weakness}, {"severity", event.severity}};
+    addText(payload, "id", event.id);
+    addText(payload, "strength", event.strength);
+    if (event.gives_orders) payload["gives_orders"] = true;
+    return payload;
   }
   json::object operator()(const AgentError& event) const {
-    return {{"phase", name(event.phase)}, {"message", event.message}};
+    json::object payload{{"phase", name(event.phase)}, {"message", event.message}};
+    if (event.lasting) payload["lasting"] = true;
+    return payload;
   }
   json::object operator()(const RoundEnded&) const { return {}; }
   json::object operator()(const Vote& event) const {
-    return {{"choice", event.choice}, {"confidence", event.confidence}, {"reason", event.reason}};
+    json::object payload{{"choice", event.choice}, {"confidence", event.confidence}, {"reason", event.reason}};
+    addText(payload, "kind", event.kind);
+    if (event.more) payload["more"] = *event.more;
+    addText(payload, "invalid", event.invalid);
+    return payload;
   }
   json::object operator()(const Synthesis& event) const { return {{"content", event.content}}; }
   json::object operator()(const Consensus& event) const {
@@ -65,17 +94,20 @@ struct Writer {
     }
     json::array dissent;
     for (const auto& [seat, text] : event.dissent) dissent.push_back(json::object{{"seat", seat}, {"text", text}});
-    return {{"reached", event.reached},
-            {"tied", event.tied},
-            {"agreement", event.agreement},
-            {"confidence", event.confidence},
-            {"answer", event.answer},
-            {"method", event.method},
-            {"leader", event.leader},
-            {"supporting", toArray(event.supporting)},
-            {"dissenting", toArray(event.dissenting)},
-            {"ballots", std::move(ballots)},
-            {"dissent", std::move(dissent)}};
+    json::object payload{{"reached", event.reached},
+                         {"tied", event.tied},
+                         {"agreement", event.agreement},
+                         {"confidence", event.confidence},
+                         {"answer", event.answer},
+                         {"method", event.method},
+                         {"leader", event.leader},
+                         {"supporting", toArray(event.supporting)},
+                         {"dissenting", toArray(event.dissenting)},
+                         {"ballots", std::move(ballots)},
+                         {"dissent", std::move(dissent)}};
+    if (event.agreed_without_debate) payload["agreed_without_debate"] = true;
+    addText(payload, "judged", event.judged);
+    return payload;
   }
   json::object operator()(const DebateEnded& event) const {
     return {{"status", name(event.status)}, {"outcome", event.outcome},
@@ -85,13 +117,83 @@ struct Writer {
   json::object operator()(const AudienceMessage& event) const {
     return {{"author", event.author}, {"content", event.content}};
   }
+  json::object operator()(const MatchRecorded& event) const { return ratings::toJsonObject(event.match); }
+  json::object operator()(const Verdict& event) const {
+    return {{"choice", event.choice}, {"reason", event.reason}, {"reversed", event.reversed}};
+  }
+  json::object operator()(const PhaseTimeout& event) const {
+    return {{"phase", name(event.phase)}, {"reason", event.reason}};
+  }
+  json::object operator()(const SeatDropped& event) const { return {{"reason", event.reason}}; }
+  json::object operator()(const DebatePaused& event) const {
+    return {{"reason", event.reason}, {"phase", name(event.phase)}, {"detail", event.detail}};
+  }
+  json::object operator()(const DebateResumed&) const { return {}; }
+  json::object operator()(const Report& event) const { return {{"report", event.content}}; }
   json::object operator()(const OtherEvent& event) const {
     return event.payload.is_object() ? event.payload.get_object() : json::object{};
   }
 };
 
+std::optional<bool> flag(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_bool() ? std::optional(value->get_bool()) : std::nullopt;
+}
+
+json::object objectOr(const json::object& object, std::string_view key) {
+  const auto* inner = jsonObject(object, key);
+  return inner == nullptr ? json::object{} : *inner;
+}
+
+DebateCreated readCreated(const json::object& object) {
+  return {jsonTextOr(object, "task", ""),       texts(object, "agents"),          jsonIntegerOr(object, "rounds", 0),
+          jsonTextOr(object, "consensus", ""),  jsonIntegerOr(object, "seed", 0), jsonTextOr(object, "request_id", ""),
+          jsonIntegerOr(object, "protocol", 1), objectOr(object, "options")};
+}
+
+DebateStarted readStarted(const json::object& object) {
+  DebateStarted started{jsonTextOr(object, "task", ""), texts(object, "seats"), jsonIntegerOr(object, "rounds", 0)};
+  if (const auto* weights = jsonArray(object, "weights")) {
+    for (const auto& weight : *weights) started.weights.push_back(weight.is_int64() ? weight.get_int64() : 0);
+  }
+  return started;
+}
+
+AgentMessage readMessage(const json::object& object) {
+  return {roleOf(object),
+          jsonTextOr(object, "content", ""),
+          jsonTextOr(object, "position", ""),
+          jsonInteger(object, "confidence"),
+          texts(object, "claims"),
+          jsonTextOr(object, "decision", ""),
+          texts(object, "because"),
+          jsonTextOr(object, "adopted", ""),
+          jsonFlagOr(object, "uncited", false),
+          jsonFlagOr(object, "gives_orders", false)};
+}
+
 Vote readVote(const json::object& object) {
-  return {jsonTextOr(object, "choice", ""), jsonIntegerOr(object, "confidence", 0), jsonTextOr(object, "reason", "")};
+  return {jsonTextOr(object, "choice", ""),
+          jsonIntegerOr(object, "confidence", 0),
+          jsonTextOr(object, "reason", ""),
+          jsonTextOr(object, "kind", ""),
+          flag(object, "more"),
+          jsonTextOr(object, "invalid", "")};
+}
+
+// Kinds that the first version did not have.
+std::optional<EventBody> readLater(std::string_view type, const json::object& object) {
+  const auto phase = parsePhase(jsonTextOr(object, "phase", ""));
+  if (type == "judge_verdict")
+    return Verdict{jsonTextOr(object, "choice", ""), jsonTextOr(object, "reason", ""),
+                   jsonFlagOr(object, "reversed", false)};
+  if (type == "phase_timeout" && phase) return PhaseTimeout{*phase, jsonTextOr(object, "reason", "")};
+  if (type == "seat_dropped") return SeatDropped{jsonTextOr(object, "reason", "")};
+  if (type == "debate_paused" && phase)
+    return DebatePaused{jsonTextOr(object, "reason", ""), *phase, jsonTextOr(object, "detail", "")};
+  if (type == "debate_resumed") return DebateResumed{};
+  if (type == "debate_report") return Report{objectOr(object, "report")};
+  return std::nullopt;
 }
 
 Consensus readConsensus(const json::object& object) {
@@ -105,7 +207,9 @@ Consensus readConsensus(const json::object& object) {
                   texts(object, "supporting"),
                   texts(object, "dissenting"),
                   {},
-                  {}};
+                  {},
+                  jsonFlagOr(object, "agreed_without_debate", false),
+                  jsonTextOr(object, "judged", "")};
   if (const auto* ballots = jsonArray(object, "ballots")) {
     for (const auto& element : *ballots) {
       if (const auto* ballot = element.if_object())
@@ -122,24 +226,26 @@ Consensus readConsensus(const json::object& object) {
 }
 
 std::optional<EventBody> read(std::size_t kind, const json::object& object) {
+  if (auto later = readLater(kNames.at(kind), object)) return later;
   const auto phase = parsePhase(jsonTextOr(object, "phase", ""));
   const auto status = parseDebateStatus(jsonTextOr(object, "status", ""));
   switch (kind) {
     case 0:
-      return DebateCreated{jsonTextOr(object, "task", ""),     texts(object, "agents"),
-                           jsonIntegerOr(object, "rounds", 0), jsonTextOr(object, "consensus", ""),
-                           jsonIntegerOr(object, "seed", 0),   jsonTextOr(object, "request_id", "")};
+      return readCreated(object);
     case 1:
-      return DebateStarted{jsonTextOr(object, "task", ""), texts(object, "seats"), jsonIntegerOr(object, "rounds", 0)};
+      return readStarted(object);
     case 2:
       return phase ? std::optional<EventBody>(RoundStarted{*phase}) : std::nullopt;
     case 3:
-      return AgentMessage{roleOf(object), jsonTextOr(object, "content", "")};
+      return readMessage(object);
     case 4:
-      return Critique{jsonTextOr(object, "target", ""), jsonTextOr(object, "weakness", ""),
-                      jsonIntegerOr(object, "severity", 3)};
+      return Critique{jsonTextOr(object, "target", ""),     jsonTextOr(object, "weakness", ""),
+                      jsonIntegerOr(object, "severity", 3), jsonTextOr(object, "id", ""),
+                      jsonTextOr(object, "strength", ""),   jsonFlagOr(object, "gives_orders", false)};
     case 5:
-      return phase ? std::optional<EventBody>(AgentError{*phase, jsonTextOr(object, "message", "")}) : std::nullopt;
+      return phase ? std::optional<EventBody>(
+                         AgentError{*phase, jsonTextOr(object, "message", ""), jsonFlagOr(object, "lasting", false)})
+                   : std::nullopt;
     case 6:
       return RoundEnded{};
     case 7:
@@ -150,8 +256,12 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
       return readConsensus(object);
     case 11:
       return AudienceMessage{jsonTextOr(object, "author", ""), jsonTextOr(object, "content", "")};
+    case 12: {
+      auto match = ratings::matchFrom(object);
+      return match ? std::optional<EventBody>(MatchRecorded{std::move(*match)}) : std::nullopt;
+    }
     default:
-      if (!status) return std::nullopt;
+      if (!status || kNames.at(kind) != "debate_end") return std::nullopt;
       return DebateEnded{*status,
                          jsonTextOr(object, "outcome", ""),
                          jsonTextOr(object, "reason", ""),
@@ -256,17 +366,20 @@ json::object toSummary(const Consensus& consensus) {
                                  {"confidence", fraction(vote.confidence)},
                                  {"reasoning", vote.reason}});
   }
-  return {{"reached", consensus.reached},
-          {"agreement", consensus.agreement},
-          {"confidence", consensus.confidence},
-          {"final_answer", consensus.answer},
-          {"conclusion", consensus.answer},
-          {"supporting_agents", toArray(consensus.supporting)},
-          {"dissenting_agents", toArray(consensus.dissenting)},
-          {"votes", std::move(votes)},
-          {"method", consensus.method},
-          {"tied", consensus.tied},
-          {"leader", consensus.leader}};
+  json::object summary{{"reached", consensus.reached},
+                       {"agreement", consensus.agreement},
+                       {"confidence", consensus.confidence},
+                       {"final_answer", consensus.answer},
+                       {"conclusion", consensus.answer},
+                       {"supporting_agents", toArray(consensus.supporting)},
+                       {"dissenting_agents", toArray(consensus.dissenting)},
+                       {"votes", std::move(votes)},
+                       {"method", consensus.method},
+                       {"tied", consensus.tied},
+                       {"leader", consensus.leader}};
+  if (consensus.agreed_without_debate) summary["agreed_without_debate"] = true;
+  addText(summary, "judged", consensus.judged);
+  return summary;
 }
 
 EventBody fromPayload(std::string_view type, std::string_view payload) {

@@ -3,11 +3,14 @@
 // first version, which stored what it showed, and are still read.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/ratings/match.h"
 #include "common/store/states.h"
 
 namespace aragora::store {
@@ -18,12 +21,15 @@ struct DebateCreated {
   std::int64_t rounds = 0;
   std::string consensus;
   std::int64_t seed = 0;
-  std::string request_id{};  // of the request that asked for it; for the log, not shown
+  std::string request_id{};   // of the request that asked for it; for the log, not shown
+  std::int64_t protocol = 1;  // the rules it goes by, whatever version goes on with it
+  json::object options{};     // what else was asked for (debate_options.h), documents by their hash
 };
 struct DebateStarted {
   std::string task;
   std::vector<std::string> seats;
   std::int64_t rounds = 0;
+  std::vector<std::int64_t> weights{};  // of the seats, as they count to the end; empty: all the same
 };
 struct RoundStarted {
   Phase phase = Phase::Propose;
@@ -33,21 +39,37 @@ std::string_view name(Role role);
 struct AgentMessage {
   Role role = Role::Proposer;
   std::string content;
+  std::string position{};                    // in one line
+  std::optional<std::int64_t> confidence{};  // 0..100
+  std::vector<std::string> claims{};
+  // Of a reviser:
+  std::string decision{};              // keep, amend, adopt
+  std::vector<std::string> because{};  // critiques' ids
+  std::string adopted{};               // the seat whose proposal it took over
+  bool uncited = false;                // changed for no critique that there is: a flip out of conformity
+  bool gives_orders = false;           // speaks to the others instead of to the question
 };
 struct Critique {
   std::string target;  // a seat
   std::string weakness;
   std::int64_t severity = 3;  // 1..5
+  std::string id{};           // what revisions cite
+  std::string strength{};
+  bool gives_orders = false;
 };
 struct AgentError {
   Phase phase = Phase::Propose;
   std::string message;
+  bool lasting = false;  // asking again would not help
 };
 struct RoundEnded {};
 struct Vote {
   std::string choice;           // a seat; empty: abstained, or not understood
   std::int64_t confidence = 0;  // 0..100
   std::string reason;
+  std::string kind{};          // blind, round, final
+  std::optional<bool> more{};  // another round of debate would help
+  std::string invalid{};       // why it counts as an abstention that was none
 };
 struct Synthesis {
   std::string content;
@@ -72,6 +94,14 @@ struct Consensus {
   std::vector<std::string> dissenting;
   std::vector<Ballot> ballots;
   std::vector<Dissent> dissent;
+  bool agreed_without_debate = false;
+  std::string judged{};  // agreed, unstable (the two verdicts differ: the majority decides); empty: nobody was asked
+};
+// What the judge holds for best, of proposals in one order or the other.
+struct Verdict {
+  std::string choice;  // a seat; empty: none, or not understood
+  std::string reason;
+  bool reversed = false;
 };
 struct DebateEnded {
   DebateStatus status = DebateStatus::Completed;
@@ -86,6 +116,30 @@ struct AudienceMessage {
   std::string author;  // as the audit log names them
   std::string content;
 };
+// What was under way when the time for debating was over: what is there is voted on.
+struct PhaseTimeout {
+  Phase phase = Phase::Propose;
+  std::string reason;
+};
+// A seat that said nothing in two phases running takes no part any more.
+struct SeatDropped {
+  std::string reason;
+};
+struct DebatePaused {
+  std::string reason;            // operator, awaiting_quorum
+  Phase phase = Phase::Propose;  // in which too few answered
+  std::string detail;
+};
+struct DebateResumed {};
+// Who changed what and why, and whether the debate changed its outcome. Whole numbers and texts only.
+struct Report {
+  json::object content;
+};
+// Who was compared with whom, and counted in the ratings in the transaction that appends it. Before the end, at most
+// once.
+struct MatchRecorded {
+  ratings::Match match;
+};
 // Of a version that this one does not know: kept and shown as it is.
 struct OtherEvent {
   std::string type;
@@ -93,7 +147,8 @@ struct OtherEvent {
 };
 
 using EventBody = std::variant<DebateCreated, DebateStarted, RoundStarted, AgentMessage, Critique, AgentError,
-                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, OtherEvent>;
+                               RoundEnded, Vote, Synthesis, Consensus, DebateEnded, AudienceMessage, MatchRecorded,
+                               Verdict, PhaseTimeout, SeatDropped, DebatePaused, DebateResumed, Report, OtherEvent>;
 
 struct NewEvent {
   std::int64_t round = 0;

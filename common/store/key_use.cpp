@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/text.h"
+#include "common/store/receipts.h"
 #include "common/store/settings.h"
 
 namespace aragora::store {
@@ -78,6 +79,10 @@ KeyUse keyUse(database::Connection& connection, const crypto::Keyring& keyring) 
   for (const auto& [id, sealed] : kept) ++use["kept keys"][keyOf(sealed)];
   for (const auto& row : connection.query("SELECT mfa_secret FROM users WHERE mfa_secret IS NOT NULL", {}))
     ++use["second factors"][keyOf(row.text(0))];
+  if (hasReceipts(connection)) {  // a database that is about to be upgraded is asked, too
+    for (const auto& row : connection.query("SELECT seed FROM receipt_keys", {}))
+      ++use["receipt keys"][keyOf(row.text(0))];
+  }
   if (const auto check = readSetting(connection, kKeyCheck); check && *check != keyring.checkValue())
     use["key checks"][check->substr(0, 8)] = 1;
   return use;
@@ -139,7 +144,7 @@ std::int64_t keepDerived(database::Database& database, const crypto::Keyring& ke
 }  // namespace
 
 Resealed resealEverything(database::Database& database, const crypto::Keyring& keyring) {
-  return {resealFactors(database, keyring), keepDerived(database, keyring)};
+  return {resealFactors(database, keyring), keepDerived(database, keyring), resealReceiptKeys(database, keyring)};
 }
 
 }  // namespace aragora::store

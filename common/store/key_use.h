@@ -23,6 +23,7 @@ crypto::Keyring withKeptKeys(database::Connection& connection, const crypto::Key
 struct Resealed {
   std::int64_t second_factors = 0;
   std::int64_t kept_keys = 0;
+  std::int64_t receipt_keys = 0;
 };
 // Each row in a statement of its own that changes only what was read: beside a running daemon, and as often as one
 // likes. Error(Damaged) for a value that no key opens.

@@ -26,7 +26,9 @@ std::string waitingSql(const Connection& connection) {
   const std::string_view owner = "coalesce(owner_id, '')";
   const auto open = fmt::format("status IN ({})", openStatusesInSql());
   const auto oldest = fmt::format(
-      "SELECT id, created_at FROM debates WHERE {} = owners.owner AND {} AND NOT EXISTS (SELECT 1 FROM debate_leases l "
+      "SELECT id, created_at FROM debates WHERE {} = owners.owner AND {} AND (status <> 'paused' OR pause_requested = "
+      "0 "
+      "OR cancel_requested = 1) AND NOT EXISTS (SELECT 1 FROM debate_leases l "
       "WHERE l.debate_id = debates.id AND (l.expires_at >= {} OR l.not_before > {})) ORDER BY created_at, id LIMIT $1",
       owner, open, now(connection), now(connection));
   const auto waiting = connection.engine() == Engine::Postgres
@@ -98,6 +100,15 @@ void Leases::releaseAfterFailure(const Lease& lease, std::chrono::milliseconds p
   });
 }
 
+void Leases::releaseFor(const Lease& lease, std::chrono::milliseconds pause) {
+  database_.write([&](Connection& connection) {
+    connection.query(fmt::format("UPDATE debate_leases SET expires_at = 0, not_before = {} + $4 WHERE debate_id = $1 "
+                                 "AND instance = $2 AND epoch = $3",
+                                 now(connection)),
+                     {lease.debate_id, lease.instance, lease.epoch, micros(pause)});
+  });
+}
+
 std::vector<Leases::Renewed> Leases::renew(const std::vector<std::string>& debates,
                                            std::chrono::milliseconds duration) {
   return database_.writing([&](Connection& connection) {
@@ -105,11 +116,12 @@ std::vector<Leases::Renewed> Leases::renew(const std::vector<std::string>& debat
     for (const auto& row : connection.query(
              fmt::format("UPDATE debate_leases SET expires_at = {} + $2 WHERE instance = $1 AND expires_at > 0 AND "
                          "debate_id IN ({}) "
-                         "RETURNING debate_id, epoch, (SELECT d.cancel_requested FROM debates d WHERE d.id = "
-                         "debate_leases.debate_id)",
+                         "RETURNING debate_id, epoch, (SELECT d.cancel_requested + 2 * d.pause_requested "
+                         "FROM debates d WHERE d.id = debate_leases.debate_id)",
                          now(connection), listedIn(connection.engine(), "$3")),
              {instance_, micros(duration), join(debates, ",")})) {
-      renewed.push_back({row.text(0), row.integer(1), row.integer(2) != 0});
+      const auto asked = row.integer(2);
+      renewed.push_back({row.text(0), row.integer(1), asked % 2 == 1, asked >= 2});
     }
     return renewed;
   });

@@ -34,12 +34,15 @@ class Leases {
   void release(const Lease& lease);
   // Of this instance, in one statement.
   void releaseAll();
+  // Released after nothing went wrong, and taken by nobody for that long.
+  void releaseFor(const Lease& lease, std::chrono::milliseconds pause);
   // Released, and taken by nobody for that long.
   void releaseAfterFailure(const Lease& lease, std::chrono::milliseconds pause);
   struct Renewed {
     std::string debate_id;
     std::int64_t epoch = 0;
     bool cancel_requested = false;
+    bool pause_requested = false;
   };
   // Those that run here, in one statement; what is not among the renewed is lost. A lease of ours that nobody runs,
   // such as one whose acquiring was answered to nobody, is left to run out.

@@ -8,7 +8,8 @@ namespace aragora::store {
 
 inline constexpr std::string_view kKeyCheck = "encryption.key_check";
 inline constexpr std::string_view kInstanceId = "instance.id";
-inline constexpr std::string_view kDatabaseEpoch = "database.epoch";  // new with every restore in its place
+inline constexpr std::string_view kDatabaseEpoch = "database.epoch";        // new with every restore in its place
+inline constexpr std::string_view kReceiptsComplete = "receipts.complete";  // every debate that had ended got its own
 
 inline constexpr std::string_view kDebatesRemoved = "debates.removed";  // how many, ever: what lists remember is over
 

@@ -13,11 +13,14 @@ constexpr Names<DebateStatus, 7> kStatuses{{{DebateStatus::Created, "created"},
                                             {DebateStatus::Completed, "completed"},
                                             {DebateStatus::Failed, "failed"},
                                             {DebateStatus::Cancelled, "cancelled"}}};
-constexpr Names<Phase, 5> kPhases{{{Phase::Propose, "propose"},
+constexpr Names<Phase, 8> kPhases{{{Phase::Propose, "propose"},
                                    {Phase::Critique, "critique"},
                                    {Phase::Revise, "revise"},
                                    {Phase::Vote, "vote"},
-                                   {Phase::Synthesize, "synthesize"}}};
+                                   {Phase::Synthesize, "synthesize"},
+                                   {Phase::VoteRepair, "vote_repair"},
+                                   {Phase::Judge, "judge"},
+                                   {Phase::JudgeReversed, "judge_reversed"}}};
 constexpr Names<CallState, 4> kCallStates{{{CallState::Intent, "intent"},
                                            {CallState::Done, "done"},
                                            {CallState::Failed, "failed"},

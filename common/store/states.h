@@ -10,7 +10,9 @@
 namespace aragora::store {
 
 enum class DebateStatus { Created, Pending, Running, Paused, Completed, Failed, Cancelled };
-enum class Phase { Propose, Critique, Revise, Vote, Synthesize };
+// VoteRepair: a ballot that could not be read is asked for once more. The judge is asked twice, the second time with
+// the proposals in reversed order.
+enum class Phase { Propose, Critique, Revise, Vote, Synthesize, VoteRepair, Judge, JudgeReversed };
 // Intent: before the provider is asked. Unknown: whoever asked went away before the answer was recorded.
 enum class CallState { Intent, Done, Failed, Unknown };
 

@@ -1,19 +1,18 @@
 #include "common/verify/verify.h"
 
-#include <cmath>
-
 #include "common/audit/audit.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/migrate/fingerprint.h"
 #include "common/migrate/migrator.h"
-#include "common/store/event_chain.h"
-#include "common/store/events.h"
 #include "common/store/key_use.h"
-#include "common/store/ratings.h"
 #include "common/store/settings.h"
-#include "common/verify/summaries.h"
+#include "common/verify/budgets.h"
+#include "common/verify/debates.h"
+#include "common/verify/leaderboard.h"
+#include "common/verify/receipts.h"
+#include "common/verify/result.h"
 
 namespace aragora::verify {
 
@@ -82,7 +81,8 @@ class Verifier {
     // What is wrong with the history or the schema says nothing about the data: the rest is looked at all the same.
     step("migrations", Subject::Schema, [this] { return migrations(); });
     if (version_ == 0) {
-      for (const auto* id : {"schema", "integrity", "events", "audit", "encryption", "ratings"})
+      for (const auto* id :
+           {"schema", "integrity", "events", "audit", "encryption", "matches", "ratings", "receipts", "budgets"})
         report_.findings.push_back(
             {id, Outcome::NotVerified, "not looked at, because there is no schema", "run: aragora migrate", true});
       return std::move(report_);
@@ -92,7 +92,10 @@ class Verifier {
     step("events", Subject::Data, [this] { return events(); });
     step("audit", Subject::Data, [this] { return auditChain(); });
     step("encryption", Subject::Data, [this] { return encryption(); });
+    step("matches", Subject::Data, [this] { return matches(); });
     step("ratings", Subject::Data, [this] { return ratings(); });
+    step("receipts", Subject::Data, [this] { return receipts(); });
+    step("budgets", Subject::Data, [this] { return budgets(); });
     return std::move(report_);
   }
 
@@ -110,16 +113,6 @@ class Verifier {
   }
 
   enum class Subject { Schema, Data };
-  struct Result {
-    bool ok = true;
-    std::string message;
-    std::string hint = {};
-    bool damage = true;
-    bool data_missing = false;  // a step about the schema found that data cannot be there
-  };
-  static Result bad(std::string message, std::string hint = {}, bool damage = true) {
-    return {false, std::move(message), std::move(hint), damage};
-  }
 
   void step(const std::string& id, Subject subject, const std::function<Result()>& look) {
     begin(options_.progress, {"looking at " + id});
@@ -230,134 +223,18 @@ class Verifier {
     });
   }
 
-  // Walks all events in order of debate and sequence, and each debate's summary with them.
   Result events() {
-    return database_->reading([&](Connection& connection) -> Result {
-      if (options_.progress != nullptr) {
-        const auto all = connection.query("SELECT count(*) FROM debate_events", {})[0].integer(0);
-        options_.progress->begin(
-            {.what = "looking at events", .total = static_cast<std::uint64_t>(all), .noun = "event"});
-      }
-      store::ChainWalk walk(ring_ ? &*ring_ : nullptr);
-      Heads heads;
-      const auto count = walkChains(connection, walk, heads);
-      std::int64_t unsealed = 0;
-      const bool all_sealed = keyed() && allSealed(connection);
-      const auto debates = eachDebate(connection, [&](const database::Row& row) -> std::optional<Result> {
-        const auto found = heads.find(row.text(0));
-        if (found == heads.end()) return bad(fmt::format("debate {} has no events", row.text(0)), "restore a backup");
-        const auto& [head, promise] = found->second;
-        if (const auto wrong = summaryWrong(row, head); !wrong.empty()) return bad(wrong);
-        if (const auto wrong = promise.wrongIn(row, 4); !wrong.empty())
-          return bad(fmt::format("debate {}: its row says otherwise than its events {}", row.text(0), wrong),
-                     "somebody changed it; compare with a backup");
-        if (!head.key_id.empty()) return std::nullopt;
-        if (row.isNull(3) && !all_sealed)
-          ++unsealed;
-        else if (!sealed(row.text(3), head))
-          return bad(fmt::format("debate {}: its chain has no key and not the seal it was given", row.text(0)),
-                     "somebody made it anew; restore a backup");
-        return std::nullopt;
-      });
-      if (debates.wrong) return *debates.wrong;
-      // The chains and summaries hold; only who wrote them cannot be told, and restored data came signed.
-      followed_ = true;
-      if (walk.unverified()) throw *walk.unverified();
-      followed_ = false;
-      return {true,
-              fmt::format("{} of {}, chains and summaries hold{}", counted(count, "event"),
-                          counted(debates.count, "debate"),
-                          unsealed == 0 ? ""
-                                        : fmt::format("; {} without a key, sealed by the next start of the daemon",
-                                                      counted(unsealed, "chain")))};
+    return database_->reading([&](Connection& connection) {
+      Debates debates(connection, ring_ ? &*ring_ : nullptr, version_, options_.progress);
+      auto result = debates.look();
+      heads_ = debates.takeHeads();
+      followed_ = debates.unverified().has_value();
+      if (followed_) throw *debates.unverified();
+      return result;
     });
   }
 
-  // Restored data may be of a version that had no keys yet.
-  bool keyed() const { return version_ >= 4; }
-
-  struct Walked {
-    store::ChainedEvent head;  // the last event, without its payload
-    Promise promise;
-  };
-  using Heads = std::map<std::string, Walked>;
-
-  struct Debates {
-    std::int64_t count = 0;
-    std::optional<Result> wrong;
-  };
-  // In batches: rows hold whole answers. Ends at the first that is wrong.
-  template <typename Look>
-  Debates eachDebate(Connection& connection, const Look& look) {
-    constexpr std::int64_t kBatch = 500;
-    Debates debates;
-    std::string last;
-    while (true) {
-      const auto rows = connection.query(
-          fmt::format("SELECT id, last_seq, status, {}, {} FROM debates WHERE id > $1 ORDER BY id LIMIT $2",
-                      keyed() ? "chain_seal" : "NULL", kSummaryColumns),
-          {last, kBatch});
-      for (const auto& row : rows) {
-        ++debates.count;
-        if ((debates.wrong = look(row))) return debates;
-      }
-      if (rows.size() < static_cast<std::size_t>(kBatch)) return debates;
-      last = rows.back().text(0);
-    }
-  }
-
-  std::int64_t walkChains(Connection& connection, store::ChainWalk& walk, Heads& heads) {
-    constexpr std::int64_t kBatch = 2000;
-    std::int64_t count = 0;
-    while (true) {
-      const auto rows = connection.query(
-          fmt::format("SELECT {} FROM debate_events WHERE (debate_id, seq) > ($1, $2) ORDER BY debate_id, seq LIMIT $3",
-                      keyed() ? std::string(store::kChainedColumns)
-                              : replaceAll(std::string(store::kChainedColumns), "key_id", "'' AS key_id")),
-          {walk.head().debate_id, walk.head().seq, kBatch});
-      for (const auto& row : rows) {
-        walk.take(store::toChained(row));
-        auto& walked = heads[walk.head().debate_id];
-        walked.promise.take(walk.head());
-        walked.head = walk.head();
-        walked.head.payload.clear();
-      }
-      count += static_cast<std::int64_t>(rows.size());
-      add(options_.progress, rows.size());
-      if (rows.size() < static_cast<std::size_t>(kBatch)) return count;
-    }
-  }
-
-  static std::string summaryWrong(const database::Row& row, const store::ChainedEvent& head) {
-    if (head.seq != row.integer(1))
-      return fmt::format("debate {}: the summary says {} events, there are {}", row.text(0), row.text(1), head.seq);
-    const auto status = store::parseDebateStatus(row.text(2));
-    if ((status && store::isFinal(*status)) != (head.type == store::eventName<store::DebateEnded>()))
-      return fmt::format("debate {}: the summary says {}, its last event is {}", row.text(0), row.text(2), head.type);
-    return {};
-  }
-
-  // Chains from before there were keys were all sealed once; from then on one without a seal was made anew.
-  static bool allSealed(Connection& connection) {
-    return store::readSetting(connection, store::kChainsSealed).has_value() ||
-           !connection.query("SELECT 1 FROM audit_log WHERE action = $1 LIMIT 1", {std::string(store::kSealAction)})
-                .empty();
-  }
-
-  bool sealed(const std::string& seal, const store::ChainedEvent& head) const {
-    if (seal.empty()) return false;
-    const auto holds = store::sealHolds(keyring(), seal, head);
-    if (!holds)
-      throw Error(Code::CouldNotVerify, "the chains of old debates are sealed with a key that is not in the keyring",
-                  "add that key to encryption.previous_keys");
-    return *holds;
-  }
-
-  const crypto::Keyring& keyring() const {
-    if (!ring_)
-      throw Error(Code::CouldNotVerify, "not looked at: no encryption key is configured", "set ARAGORA_ENCRYPTION_KEY");
-    return *ring_;
-  }
+  const crypto::Keyring& keyring() const { return neededKeyring(ring_ ? &*ring_ : nullptr); }
 
   Result auditChain() {
     return database_->reading([&](Connection& connection) -> Result {
@@ -430,22 +307,47 @@ class Verifier {
     });
   }
 
+  static constexpr int kMatchRecords = 11;  // the migration since which the log has them
+  void requireRecords() const {
+    if (version_ < kMatchRecords)
+      throw Error(Code::CouldNotVerify,
+                  fmt::format("not looked at: the schema is of before migration {}", kMatchRecords),
+                  "run: aragora migrate");
+  }
+
+  Result matches() {
+    requireRecords();
+    if (!heads_)
+      throw Error(Code::CouldNotVerify, "not looked at, because the events do not hold", "see the step before");
+    return database_->reading([this](Connection& connection) { return matchesHold(connection, *heads_); });
+  }
+
   Result ratings() {
-    store::Ratings store(*database_);
-    const auto expected = store.recompute();
-    const auto stored = store.leaderboard(1'000'000, 0);
-    if (stored.size() != expected.size())
-      return bad(fmt::format("{} {} stored, the match log gives {}", counted(stored.size(), "rating"),
-                             agreeing(stored.size(), "is", "are"), expected.size()));
-    for (const auto& rating : stored) {
-      const auto found = expected.find(rating.agent);
-      if (found == expected.end() || std::abs(found->second.elo - rating.elo) > 1e-6 ||
-          found->second.matches != rating.matches) {
-        return bad(fmt::format("the rating of {} does not follow from the match log", printable(rating.agent, 60)));
-      }
-    }
-    return {true, fmt::format("{} {} from the match log", counted(stored.size(), "rating"),
-                              agreeing(stored.size(), "follows", "follow"))};
+    requireRecords();
+    return database_->reading([](Connection& connection) { return ratingsFollow(connection); });
+  }
+
+  Result receipts() {
+    constexpr int kFirstVersion = 12;
+    if (version_ < kFirstVersion) return {true, "none: they came with a later schema"};
+    return database_->reading([&](Connection& connection) -> Result {
+      return {true, receiptsHold(connection, ring_ ? &*ring_ : nullptr, options_.progress)};
+    });
+  }
+
+  Result budgets() {
+    constexpr int kSince = 9;
+    if (version_ < kSince) return {true, "no budgets in this version of the schema"};
+    return database_->reading([&](Connection& connection) -> Result {
+      const auto seen = lookAtBudgets(connection);
+      if (!seen.wrong.empty()) return bad(seen.wrong, "somebody changed it; compare with a backup");
+      const auto overruns =
+          seen.overruns == 0 ? std::string()
+                             : fmt::format("; {} charged beyond what was reserved: prices in models.toml are too low",
+                                           counted(seen.overruns, "budget"));
+      return {true, fmt::format("{} {} from {}, none above its cap{}", counted(seen.budgets, "budget"),
+                                agreeing(seen.budgets, "follows", "follow"), counted(seen.calls, "call"), overruns)};
+    });
   }
 
   const database::Target& target_;
@@ -456,6 +358,7 @@ class Verifier {
   int version_ = 0;
   bool pending_ = false;
   bool followed_ = false;
+  std::optional<Heads> heads_;  // none: the events do not hold
 };
 }  // namespace
 

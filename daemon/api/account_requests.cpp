@@ -91,11 +91,12 @@ json::object renderUser(const accounts::User& user) {
   return object;
 }
 
-web::Response renderLogin(const accounts::Login& login, int status) {
+web::Response renderLogin(const accounts::Login& login, const web::Request& request, int status) {
   if (!login.pending_token.empty())
-    return web::jsonResponse(json::object{{"mfa_required", true},
-                                          {"pending_token", login.pending_token},
-                                          {"message", "send a code to /api/auth/mfa/verify within five minutes"}});
+    return web::jsonResponse(json::object{
+        {"mfa_required", true},
+        {"pending_token", login.pending_token},
+        {"message", fmt::format("send a code to {}/api/auth/mfa/verify within five minutes", request.base_path)}});
   const json::object tokens{{"access_token", login.access_token},
                             {"refresh_token", login.refresh_token},
                             {"token_type", "Bearer"},

@@ -29,7 +29,7 @@ std::optional<web::Response> refusalWithoutProof(const web::Request& request, co
 json::object renderUser(const accounts::User& user);
 // The tokens twice: the clients of the original read them at the top or under `tokens`. A login that waits for its
 // second factor has a pending token instead.
-web::Response renderLogin(const accounts::Login& login, int status = 200);
+web::Response renderLogin(const accounts::Login& login, const web::Request& request, int status = 200);
 
 // Of a list that may be long: ?limit= (50, at most 200) and ?offset=.
 accounts::Page pageOf(const web::Request& request);

@@ -83,7 +83,7 @@ web::Response logIn(const web::Request& request, const Services& services) {
   const auto tooMany = [&] { return web::rateLimited(one.standings(), "failed logins", request.request_id); };
   if (!one.allowed()) return tooMany();
   try {
-    auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request), code));
+    auto response = renderLogin(services.accounts.logIn(email, password, clientOf(request), code), request);
     one.giveBack();
     return response;
   } catch (const Error& error) {
@@ -95,7 +95,8 @@ web::Response logIn(const web::Request& request, const Services& services) {
 }
 
 web::Response refresh(const web::Request& request, const Services& services) {
-  return renderLogin(services.accounts.refresh(requireText(request.jsonBody(), "refresh_token"), clientOf(request)));
+  return renderLogin(services.accounts.refresh(requireText(request.jsonBody(), "refresh_token"), clientOf(request)),
+                     request);
 }
 
 web::Response logOut(const web::Request& request, const Services& services) {

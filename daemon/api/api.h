@@ -9,19 +9,23 @@
 #include "common/crypto/keyring.h"
 #include "common/metrics/metrics.h"
 #include "common/store/debate_pages.h"
+#include "common/store/receipts.h"
+#include "common/store/standings.h"
 #include "daemon/api/list_cache.h"
 #include "daemon/api/reports.h"
 #include "daemon/debate/service.h"
+#include "daemon/debate/spending.h"
 #include "daemon/lifecycle/prober.h"
 #include "daemon/web/router.h"
 
 namespace aragora::api {
 
 struct Options {
-  std::int64_t logins_per_minute = 5;  // that fail, from one network
-  std::int64_t max_rounds = 12;        // of a debate
-  bool registration = false;           // anybody may make an account
-  debate::Quota quota;                 // of accounts that are no administrator's
+  std::int64_t logins_per_minute = 5;         // that fail, from one network
+  std::int64_t max_rounds = 5;                // of a debate
+  bool registration = false;                  // anybody may make an account
+  debate::Quota quota;                        // of accounts that are no administrator's
+  std::vector<std::string> models_allowed{};  // to them; empty: all
 };
 
 struct Services {
@@ -33,9 +37,11 @@ struct Services {
   database::Database& database;
   store::Debates& debates;
   store::DebatePages& pages;
-  store::Ratings& ratings;
+  store::Standings& standings;
+  store::Receipts& receipts;
   const providers::Providers& providers;
   debate::Service& debating;
+  const debate::Spending& spending;
   metrics::Registry& metrics;
   const lifecycle::Prober& prober;
   const crypto::Keyring& keyring;
@@ -48,15 +54,21 @@ struct Services {
 
 void addHealthRoutes(web::Router& router, const Services& services);
 void addDebateRoutes(web::Router& router, const Services& services);
+void addBudgetRoutes(web::Router& router, const Services& services);
 void addDebateViewRoutes(web::Router& router, const Services& services);
 void addDebateChangeRoutes(web::Router& router, const Services& services);
+void addReceiptRoutes(web::Router& router, const Services& services);
 void addAgentRoutes(web::Router& router, const Services& services);
+void addLeaderboardRoutes(web::Router& router, const Services& services);
 void addAccountRoutes(web::Router& router, const Services& services);
 void addApiKeyRoutes(web::Router& router, const Services& services);
 void addSelfServiceRoutes(web::Router& router, const Services& services);
 void addSecondFactorRoutes(web::Router& router, const Services& services);
 void addAdminRoutes(web::Router& router, const Services& services);
+void addBreakerRoutes(web::Router& router, const Services& services);
 void addMetricsRoute(web::Router& router, const Services& services);
+// What `aragora providers` asks the daemon for as well.
+json::array breakersOf(const providers::Providers& providers);
 // Last: it describes the routes that are there.
 void addOpenApiRoutes(web::Router& router);
 

@@ -1,6 +1,7 @@
 #include "daemon/wire/debates.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/wire/events.h"
@@ -56,8 +57,10 @@ namespace {
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
+  auto draft = parseDebate(request.jsonBody(), services);
+  requireAllowedModels(draft, request, services);
   auto created = services.debating.create(
-      parseDebate(request.jsonBody(), services), callerOf(request, services),
+      std::move(draft), callerOf(request, services),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);
   web::Response response;
   response.body = std::move(created.answer);
@@ -192,6 +195,35 @@ web::Response cancel(const web::Request& request, const Services& services) {
                    {"status", status ? store::name(*status) : "cancelling"},
                    {"message", status ? "the debate has ended" : "the debate ends at its next step"}});
 }
+// Within a moment it is recorded, wherever it runs; a debate that waits for its turn rests when that comes.
+bool isSoon(const std::string& id, store::DebateStatus wanted, const Services& services) {
+  for (const int pause : {5, 10, 20, 40, 80, 160}) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+    const auto debate = services.debating.find(id);
+    if (debate && debate->status == wanted) return true;
+  }
+  return false;
+}
+
+web::Response pause(const web::Request& request, const Services& services) {
+  const auto debate = services.debating.pause(request.parameters.at("id"), callerOf(request, services));
+  const bool rests = isSoon(debate.id, store::DebateStatus::Paused, services);
+  return web::jsonResponse(
+      json::object{{"success", true},
+                   {"debate_id", debate.id},
+                   {"status", rests ? store::name(store::DebateStatus::Paused) : "pausing"},
+                   {"message", rests ? "the debate rests until it is resumed" : "the debate rests at its next step"}});
+}
+
+web::Response resume(const web::Request& request, const Services& services) {
+  const auto debate = services.debating.resume(request.parameters.at("id"), callerOf(request, services));
+  const bool runs = isSoon(debate.id, store::DebateStatus::Running, services);
+  return web::jsonResponse(
+      json::object{{"success", true},
+                   {"debate_id", debate.id},
+                   {"status", runs ? store::name(store::DebateStatus::Running) : "resuming"},
+                   {"message", runs ? "the debate goes on" : "the debate goes on when its turn comes"}});
+}
 }  // namespace
 
 void addDebateRoutes(web::Router& router, const Services& services) {
@@ -225,6 +257,8 @@ void addDebateRoutes(web::Router& router, const Services& services) {
   add("GET", "/api/debates/{id}/messages", Permission::ReadDebates, messages, {"limit", "offset"});
   add("GET", "/api/debates/{id}/events", Permission::ReadDebates, events, {"since", "limit"});
   add("POST", "/api/debates/{id}/cancel", Permission::RunDebates, cancel);
+  add("POST", "/api/debates/{id}/pause", Permission::RunDebates, pause);
+  add("POST", "/api/debates/{id}/resume", Permission::RunDebates, resume);
 }
 
 }  // namespace aragora::api

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "common/base/version.h"
 #include "daemon/api/api.h"
 
@@ -52,12 +54,26 @@ web::Response health(const Services& services) {
   return response;
 }
 
+// What the configuration says, unless their circuits say otherwise.
+std::string_view agentsNow(const lifecycle::Probe& probe, const std::vector<providers::Providers::Condition>& all) {
+  const auto usable = std::count_if(all.begin(), all.end(), [](const auto& one) { return one.breaker.usable(); });
+  if (all.empty() || probe.agents != config::AgentsState::Available || usable == std::ssize(all))
+    return name(probe.agents);
+  return usable > 0 ? "degraded" : "unavailable";
+}
+
+// Providers that fail fail for every instance: this one is as good as the others.
 web::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->usable() && !services.prober.draining();
+  const auto conditions = services.providers.conditions();
+  json::object breakers;
+  for (const auto& one : conditions)
+    breakers[one.breaker.provider] = json::string(providers::name(one.breaker.circuit));
   return web::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
                                                    {"database", name(probe->database)},
-                                                   {"agents", name(probe->agents)},
+                                                   {"agents", agentsNow(*probe, conditions)},
+                                                   {"breakers", std::move(breakers)},
                                                    {"redis", name(probe->redis)},
                                                    {"draining", services.prober.draining()},
                                                    {"latency_ms", probe->database_ms},

@@ -24,9 +24,10 @@ std::string codeOf(const web::Request& request) { return requireText(request.jso
 web::Response setUp(const web::Request& request, const Services& services) {
   if (auto refusal = refusalWithoutProof(request, services)) return std::move(*refusal);
   const auto enrolment = services.accounts.secondFactor().enrol(request.principal.user, doerOf(request));
-  return web::jsonResponse(json::object{{"secret", enrolment.secret.reveal()},
-                                        {"provisioning_uri", enrolment.uri.reveal()},
-                                        {"message", "send a code of it to /api/auth/mfa/enable"}});
+  return web::jsonResponse(
+      json::object{{"secret", enrolment.secret.reveal()},
+                   {"provisioning_uri", enrolment.uri.reveal()},
+                   {"message", fmt::format("send a code of it to {}/api/auth/mfa/enable", request.base_path)}});
 }
 
 web::Response enable(const web::Request& request, const Services& services) {
@@ -56,7 +57,8 @@ web::Response renewCodes(const web::Request& request, const Services& services) 
 web::Response verify(const web::Request& request, const Services& services) {
   const auto body = request.jsonBody();
   return renderLogin(services.accounts.proveSecondFactor(requireText(body, "pending_token"), requireText(body, "code"),
-                                                         clientOf(request)));
+                                                         clientOf(request)),
+                     request);
 }
 
 // A code counts as a guess from this network until it was right. For one account the database counts them, too.

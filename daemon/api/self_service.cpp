@@ -20,7 +20,7 @@ web::Response enlist(const web::Request& request, const Services& services) {
   const auto account = accountOf(request.jsonBody());
   const auto client = clientOf(request);
   const auto user = services.self_service.enlist(account, client);
-  auto answer = renderLogin(services.accounts.logIn(account.email, account.password, client), 201);
+  auto answer = renderLogin(services.accounts.logIn(account.email, account.password, client), request, 201);
   auto body = parseJson(answer.body, "our own answer").as_object();
   body["user_id"] = user.id;
   body["email"] = user.email;
@@ -117,9 +117,10 @@ web::Response users(const web::Request& request, const Services& services) {
 
 web::Response reset(const web::Request& request, const Services& services) {
   const auto token = services.self_service.issueReset(userOf(request, services).email, doerOf(request));
-  return web::jsonResponse(json::object{{"token", token.reveal()},
-                                        {"expires_in", accounts::SelfService::kResetLives.count() * 3600},
-                                        {"message", "good once: POST /api/auth/password/reset"}});
+  return web::jsonResponse(
+      json::object{{"token", token.reveal()},
+                   {"expires_in", accounts::SelfService::kResetLives.count() * 3600},
+                   {"message", fmt::format("good once: POST {}/api/auth/password/reset", request.base_path)}});
 }
 
 web::Response sessionsOf(const web::Request& request, const Services& services) {

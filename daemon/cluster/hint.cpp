@@ -6,9 +6,10 @@
 namespace aragora::cluster {
 
 namespace {
-constexpr Names<HintKind, 4> kKinds{{{HintKind::Event, "event"},
+constexpr Names<HintKind, 5> kKinds{{{HintKind::Event, "event"},
                                      {HintKind::Lists, "lists"},
                                      {HintKind::Cancel, "cancel"},
+                                     {HintKind::Breaker, "breaker"},
                                      {HintKind::Minded, "minded"}}};
 constexpr std::string_view kVersion = "1";
 constexpr std::string_view kNothing = "-";
@@ -30,7 +31,9 @@ std::optional<Heard> parse(std::string_view line) {
   if (!kind || !seq || *seq < 0 || !ticket || *ticket < 0) return std::nullopt;
   Heard heard{std::string(parts[1]), {*kind, {}, *seq, *ticket}};
   if (parts[3] != kNothing) heard.hint.debate_id = std::string(parts[3]);
-  if ((*kind == HintKind::Event || *kind == HintKind::Cancel) && heard.hint.debate_id.empty()) return std::nullopt;
+  if ((*kind == HintKind::Event || *kind == HintKind::Cancel || *kind == HintKind::Breaker) &&
+      heard.hint.debate_id.empty())
+    return std::nullopt;
   return heard;
 }
 

@@ -11,16 +11,17 @@
 namespace aragora::cluster {
 
 enum class HintKind {
-  Event,   // a debate has an event of that number
-  Lists,   // lists show something else
-  Cancel,  // somebody asked for the end of a debate
-  Minded,  // whoever told a hint with that ticket: it was heard here, and minded
+  Event,    // a debate has an event of that number
+  Lists,    // lists show something else
+  Cancel,   // somebody asked for the end of a debate, or that it rests
+  Breaker,  // a provider fails, or works again: each instance finds out for itself
+  Minded,   // whoever told a hint with that ticket: it was heard here, and minded
 };
 
 struct Hint {
   HintKind kind = HintKind::Lists;
-  std::string debate_id{};
-  std::int64_t seq = 0;     // of an event
+  std::string debate_id{};  // of a breaker: "PROVIDER:EVENT"
+  std::int64_t seq = 0;     // of an event; of a breaker: milliseconds
   std::int64_t ticket = 0;  // under which to say that it was minded; 0: nobody waits for that
 };
 

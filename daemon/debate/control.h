@@ -18,14 +18,21 @@ class Control {
     cancelled_ = true;
     source_.request_stop();
   }
+  // Let it rest: recorded at its next step. A cancellation comes before it.
+  void pause() {
+    paused_ = true;
+    source_.request_stop();
+  }
   bool handedBack() const { return handed_back_; }
   bool cancelled() const { return cancelled_; }
-  // Either of them.
+  bool paused() const { return paused_; }
+  // Any of them.
   std::stop_token token() const { return source_.get_token(); }
 
  private:
   std::atomic<bool> handed_back_{false};
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> paused_{false};
   std::stop_source source_;
 };
 

@@ -6,6 +6,8 @@
 #include "common/base/log.h"
 #include "common/base/redact.h"
 #include "common/base/text.h"
+#include "common/store/ratings.h"
+#include "common/store/receipts.h"
 #include "daemon/debate/old_chains.h"
 
 namespace aragora::debate {
@@ -73,6 +75,11 @@ void Engine::cancel(const std::string& debate_id) {
   if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.cancel();
 }
 
+void Engine::pause(const std::string& debate_id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.pause();
+}
+
 void Engine::lookForCancellations() {
   std::vector<std::string> ids;
   {
@@ -83,6 +90,7 @@ void Engine::lookForCancellations() {
   }
   if (ids.empty()) return;
   for (const auto& id : services_.debates.cancelRequested(ids)) cancel(id);
+  for (const auto& id : services_.debates.pauseRequested(ids)) pause(id);
 }
 
 std::chrono::milliseconds Engine::silence() const {
@@ -149,10 +157,15 @@ bool Engine::refill(std::size_t room) {
 void Engine::keepHouse() {
   if (!sealed_) {
     sealOldChains(services_.database, services_.keyring, [this] { comeRound(); });
+    if (store::bringRatingsUpToDate(services_.database))
+      log::info("ratings counted anew, by the rules of this version");
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;
   services_.debates.forgetAfterADay();
+  if (const auto late = store::Receipts(services_.database, services_.keyring).catchUp([this] { comeRound(); });
+      late > 0)
+    log::info("{} of debates that had ended without one issued", counted(late, "receipt"));
   next_cleaning_ = Clock::now() + kCleaning;
 }
 
@@ -223,11 +236,15 @@ void Engine::work(const store::Lease& lease, Control& control) {
     if (debate && !debate->finished()) {
       services_.metrics.count("aragora_debates_started_total");
       if (debate->cancel_requested) control.cancel();
+      if (debate->pause_requested) control.pause();
       runDebate(*debate, lease, services_, control);
     }
   } catch (const HandedBack&) {
     if (!stopping()) release();  // else all of them in one statement
     throw;
+  } catch (const Rests& rests) {
+    services_.leases.releaseFor(lease, rests.pause);
+    return;
   }
   release();
 }
@@ -322,8 +339,10 @@ void Engine::renew(const std::stop_token& stop) {
       if (found == held.end() || found->second != lease.epoch) continue;
       held.erase(found);
       // Requested at another instance.
-      if (const auto running = running_.find(lease.debate_id); lease.cancel_requested && running != running_.end())
-        running->second->control.cancel();
+      const auto running = running_.find(lease.debate_id);
+      if (running == running_.end()) continue;
+      if (lease.cancel_requested) running->second->control.cancel();
+      if (lease.pause_requested) running->second->control.pause();
     }
     for (const auto& [id, epoch] : held) {  // lost
       const auto running = running_.find(id);

@@ -38,7 +38,10 @@ class Engine {
   void wake();
   // Ends the debate as cancelled at its next step, when it runs here.
   void cancel(const std::string& debate_id);
-  // The same, of those that somebody asked for at another instance. Waits for the database; throws what that throws.
+  // Lets it rest at its next step, when it runs here.
+  void pause(const std::string& debate_id);
+  // The same, of those that somebody asked for at another instance, be it to end or to rest. Waits for the database;
+  // throws what that throws.
   void lookForCancellations();
   std::size_t active() const;
   std::size_t mostActive() const { return options_.max_concurrent; }

@@ -1,14 +1,22 @@
 // The rules of a debate as a machine without clock, I/O or the JSON of clients: it is told what was recorded (events,
-// and what providers answered) and says what comes next. Blind proposals, rounds of critique and revision, a vote on
-// anonymous proposals, a tally, a synthesis. Told the same, it says the same: a debate that was interrupted anywhere
-// goes on when what it left behind is told to a new machine, in order. One owner.
+// and what providers answered) and says what comes next. Told the same, it says the same: a debate that was interrupted
+// anywhere goes on when what it left behind is told to a new machine, in order. One owner.
+//
+// There are two sets of rules. Which one a debate goes by is recorded when it is created, so that one that an upgrade
+// interrupted ends by the rules it began with: first_protocol.h has those of 1, deliberation.h those of 2.
 #pragma once
 
 #include "common/store/events.h"
 #include "daemon/debate/consensus.h"
 #include "daemon/debate/seats.h"
+#include "daemon/providers/provider.h"
 
 namespace aragora::debate {
+
+inline constexpr std::int64_t kNewestProtocol = 2;
+inline constexpr std::string_view kTimeIsOver = "the time for debating is over";
+// What is recorded of a seat that had no answer when it was time to vote.
+inline std::string noAnswerSince(std::string_view reason) { return fmt::format("no answer: {}", reason); }
 
 struct Setup {
   std::string task;
@@ -17,6 +25,12 @@ struct Setup {
   std::int64_t rounds = 0;
   std::string consensus = "majority";  // a name that parseConsensusKind knows
   std::int64_t seed = 0;
+  // Of the rules of 2:
+  std::vector<std::string> documents{};
+  Share quorum{1, 2};
+  Share share{2, 3};
+  bool allow_absent = false;
+  std::string judge{};  // an agent that has no seat; empty: the seat with least at stake
 };
 
 // What is asked of one seat, at most once with an answer.
@@ -26,15 +40,21 @@ struct Place {
   std::string seat;
   auto operator<=>(const Place&) const = default;
 };
+// What there is no time for when the time for debating is over.
+bool beforeTheVote(store::Phase phase);
 struct Inquiry {
   Place place;
   std::string agent;      // who speaks for the seat
   json::object material;  // the data of the prompt
+  std::string system;     // the instructions
+  std::optional<providers::Shape> shape{};
 };
 struct Answer {
   Place place;
   bool answered = false;
-  std::string text;  // what was answered, or why there is no answer
+  std::string text;          // what was answered, or why there is no answer
+  bool lasting = false;      // asking again would not help: a key, a limit of spending, a refusal
+  bool over_budget = false;  // nobody was asked: there is not enough money left
 };
 
 struct Ask {
@@ -44,67 +64,35 @@ struct Wait {};  // for an answer to what was asked
 struct Append {
   std::vector<store::NewEvent> events;  // all or none
 };
-struct Match {
-  std::vector<std::string> agents;  // each once
-  std::vector<double> scores;
+// Too few can be asked: the debate rests, and goes on after DebateResumed.
+struct Adjourn {
+  std::vector<store::NewEvent> events;
 };
 struct Finish {
   std::vector<store::NewEvent> events;  // the last one is DebateEnded; how long it took is for the caller to fill in
   std::optional<store::Consensus> consensus;  // of a debate that came to its end
-  std::optional<Match> match;                 // to be rated
 };
 struct Done {};
-using Step = std::variant<Ask, Wait, Append, Finish, Done>;
+using Step = std::variant<Ask, Wait, Append, Adjourn, Finish, Done>;
 
 class Protocol {
  public:
-  explicit Protocol(Setup setup) : setup_(std::move(setup)) {}
+  virtual ~Protocol() = default;
 
-  void recorded(const store::Event& event);
-  void recorded(const Answer& answer);
+  virtual void recorded(const store::Event& event) = 0;
+  virtual void recorded(const Answer& answer) = 0;
   // On its way: not to be asked again by this machine.
-  void asked(const Place& place) { asked_.insert(place); }
+  virtual void asked(const Place& place) = 0;
 
-  Step next() const;
+  virtual Step next() const = 0;
+  // The time for debating is over, or the money: what is recorded then leads to the vote on what there is. Nothing
+  // where that has been recorded, the vote is over, or next() is to be carried out first.
+  virtual std::optional<Append> hurry(const std::string& reason) const = 0;
   // What ends the debate before its time.
-  Finish end(store::DebateStatus status, std::string outcome, std::string reason) const;
-
- private:
-  struct Stage;
-  using Labels = std::vector<std::pair<std::string, std::string>>;  // label, seat
-  std::optional<Step> stage(const Stage& stage) const;
-  std::optional<Step> round(std::int64_t round, const std::vector<std::string>& seats) const;
-  Append opening() const;
-  Stage proposing() const;
-  Stage critiquing(std::int64_t round, const std::vector<std::string>& seats) const;
-  Stage revising(std::int64_t round, const std::vector<std::string>& seats) const;
-  Stage voting(const std::vector<std::string>& seats) const;
-  Stage synthesizing(const std::string& leader, const std::vector<store::Consensus::Dissent>& dissent) const;
-  Step verdict(const std::vector<std::string>& seats) const;
-  Finish closing(const store::Consensus& consensus, std::vector<store::NewEvent> events) const;
-
-  bool resolved(const Place& place) const;
-  // What the seat says there, as it is or will be recorded.
-  std::optional<store::EventBody> said(const Place& place) const;
-  store::EventBody understood(const Place& place, const Answer& answer) const;
-  json::object material(std::int64_t round) const;
-  std::string proposalOf(const std::string& seat, std::int64_t round) const;
-  std::vector<std::string> participants() const;
-  Labels labels(const std::vector<std::string>& seats) const;
-  std::string agentOf(const std::string& seat) const;
-  std::optional<Match> matchOf(const store::Consensus& consensus) const;
-
-  Setup setup_;
-  bool started_ = false;
-  bool ended_ = false;
-  std::map<std::int64_t, std::size_t> rounds_started_;  // with how much the audience had said by then
-  std::vector<std::string> audience_;
-  std::set<std::int64_t> rounds_ended_;
-  std::optional<store::Consensus> consensus_;
-  std::map<Place, store::EventBody> events_;
-  std::set<Place> errors_;  // recorded as events
-  std::map<Place, Answer> answers_;
-  std::set<Place> asked_;
+  virtual Finish end(store::DebateStatus status, std::string outcome, std::string reason) const = 0;
 };
+
+// By the rules of that number; Error(Damaged) for one that this version does not know.
+std::unique_ptr<Protocol> makeProtocol(std::int64_t version, Setup setup);
 
 }  // namespace aragora::debate

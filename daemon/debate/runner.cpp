@@ -2,8 +2,12 @@
 
 #include "common/base/error.h"
 #include "common/base/log.h"
+#include "daemon/debate/match.h"
+#include "daemon/debate/options.h"
 #include "daemon/debate/protocol.h"
 #include "daemon/debate/provider_calls.h"
+#include "daemon/debate/served_by.h"
+#include "daemon/debate/spending.h"
 #include "daemon/wire/events.h"
 
 namespace aragora::debate {
@@ -11,13 +15,36 @@ namespace aragora::debate {
 namespace {
 constexpr std::int64_t kAllEvents = 100'000;
 
-Setup setupOf(const store::Debate& debate) {
-  return {debate.task, debate.context, seatsOf(debate.agents), debate.rounds, debate.consensus_kind, debate.seed};
+constexpr std::string_view kOnRequest = "operator";
+// While too few answer, it is tried again after 1, 2, 4 … seconds.
+constexpr auto kFirstWait = std::chrono::milliseconds(1000);
+constexpr auto kLongestWait = std::chrono::milliseconds(30'000);
+
+Options optionsOf(const store::Debate& debate) {
+  const auto value = tryParseJson(debate.options).value_or(nullptr);
+  return value.is_object() ? optionsFrom(value.get_object()) : Options{};
 }
 
-Deadline deadlineOf(const store::Debate& debate, std::chrono::seconds span) {
-  const auto left = std::chrono::microseconds(debate.created_at - nowMicros()) + span;
-  return std::chrono::steady_clock::now() + left;
+}  // namespace
+
+Setup setupOf(const store::Debate& debate, std::vector<std::string> documents) {
+  const auto options = optionsOf(debate);
+  Setup setup{debate.task, debate.context, seatsOf(debate.agents), debate.rounds, debate.consensus_kind, debate.seed};
+  setup.documents = std::move(documents);
+  setup.quorum = options.quorum;
+  setup.share = options.share;
+  setup.allow_absent = options.allow_absent;
+  setup.judge = options.judge;
+  for (std::size_t i = 0; i < std::min(setup.seats.size(), options.seats.size()); ++i) {
+    setup.seats[i].role = options.seats[i].role;
+    setup.seats[i].weight = options.seats[i].weight;
+  }
+  return setup;
+}
+
+namespace {
+Deadline momentAfter(Micros since, std::chrono::microseconds span) {
+  return std::chrono::steady_clock::now() + std::chrono::microseconds(since - nowMicros()) + span;
 }
 
 // What the row of the debate says after these events.
@@ -34,6 +61,10 @@ store::Summary summaryOf(const std::vector<store::NewEvent>& events) {
       summary.outcome = ended->outcome;
       summary.completed = true;
       if (!ended->reason.empty()) summary.error = ended->reason;
+    } else if (std::holds_alternative<store::DebatePaused>(event.body)) {
+      summary.status = store::DebateStatus::Paused;
+    } else if (std::holds_alternative<store::DebateResumed>(event.body)) {
+      summary.status = store::DebateStatus::Running;
     }
   }
   return summary;
@@ -42,72 +73,144 @@ store::Summary summaryOf(const std::vector<store::NewEvent>& events) {
 class Run {
  public:
   Run(const store::Debate& debate, const store::Lease& lease, const RunServices& services, const Control& control)
-      : debate_(debate),
-        lease_(lease),
-        services_(services),
-        control_(control),
-        deadline_(deadlineOf(debate, services.deadline)),
-        protocol_(setupOf(debate)),
-        calls_(debate, lease, services, control, deadline_) {}
+      : debate_(debate), lease_(lease), services_(services), control_(control) {}
 
   void run() {
     load();
     bool more = true;
     while (more) {
       if (control_.handedBack()) throw HandedBack{};
+      if (timeToVote()) hurry(std::string(kTimeIsOver));
       more = std::visit([this](auto& step) { return carryOut(step); }, step_ = nextStep());
     }
   }
 
   void fail(const std::string& reason) {
     load();
-    if (std::holds_alternative<Done>(protocol_.next())) return;
-    auto finish = protocol_.end(store::DebateStatus::Failed, "run_failed", reason);
+    if (std::holds_alternative<Done>(protocol_->next())) return;
+    auto finish = protocol_->end(store::DebateStatus::Failed, "run_failed", reason);
     carryOut(finish);
   }
 
  private:
   void load() {
-    services_.debates.giveUpIntents(lease_);
-    for (const auto& call : services_.debates.calls(debate_.id)) {
-      const Place place{call.phase, call.round, call.seat};
-      calls_.tried(place, call.attempt);
+    const auto crossed = services_.debates.giveUpIntents(lease_);
+    if (services_.spending != nullptr) services_.spending->tell(crossed);
+    protocol_ = makeProtocol(debate_.protocol, setupOf(debate_, services_.debates.documents(debate_.id)));
+    last_seq_ = 0;
+    rest_ = {};
+    const auto calls = services_.debates.calls(debate_.id);
+    for (const auto& call : calls) {
       const bool done = call.state == store::CallState::Done;
       if (done || call.state == store::CallState::Failed)
-        protocol_.recorded(Answer{place, done, done ? call.response : call.error});
+        protocol_->recorded(Answer{Place{call.phase, call.round, call.seat}, done, done ? call.response : call.error});
     }
     catchUp(kAllEvents);
+    setDeadlines();
+    calls_.emplace(debate_, lease_, services_, control_, deadline_, debating_until_);
+    if (hurried_) calls_->hurry();
+    for (const auto& call : calls) calls_->tried(Place{call.phase, call.round, call.seat}, call.attempt);
+  }
+
+  // From its creation, without the time for which somebody let it rest. The last part of it is kept for the vote and
+  // the synthesis.
+  void setDeadlines() {
+    auto rested = rest_.on_request;
+    if (rest_.since != 0 && rest_.reason == kOnRequest) rested += nowMicros() - rest_.since;
+    const auto asked = std::chrono::seconds(optionsOf(debate_).deadline_seconds);
+    const std::chrono::microseconds span = asked.count() > 0 ? asked : services_.deadline;
+    deadline_ = momentAfter(debate_.created_at + rested, span);
+    debating_until_ = debate_.protocol == 1 ? deadline_ : momentAfter(debate_.created_at + rested, span * 85 / 100);
+  }
+
+  bool timeToVote() const { return !hurried_ && debate_.protocol > 1 && remaining(debating_until_).count() == 0; }
+
+  // What is being asked before a vote is broken off, and what was answered by now counts.
+  void hurry(const std::string& reason) {
+    hurried_ = true;
+    calls_->hurry();
+    for (const auto& answer : calls_->take()) hear(answer);
+    auto step = protocol_->next();
+    for (; std::holds_alternative<Append>(step); step = protocol_->next()) {
+      auto& append = std::get<Append>(step);
+      write(append.events, summaryOf(append.events));
+    }
+    if (auto append = protocol_->hurry(reason)) write(append->events, {});
+  }
+
+  void hear(const Answer& answer) {
+    if (answer.over_budget) over_budget_ = answer.text;
+    protocol_->recorded(answer);
   }
 
   // What was recorded by others since: the audience speaks at any instance.
   void catchUp(std::int64_t events) {
     for (const auto& event : services_.debates.events(debate_.id, last_seq_, events)) {
       if (const auto* created = std::get_if<store::DebateCreated>(&event.body)) log::setRequest(created->request_id);
-      protocol_.recorded(event);
-      last_seq_ = event.seq;
+      heard(event);
     }
   }
 
-  Step nextStep() const {
-    auto next = protocol_.next();
+  void heard(const store::Event& event) {
+    protocol_->recorded(event);
+    last_seq_ = event.seq;
+    if (const auto* paused = std::get_if<store::DebatePaused>(&event.body)) {
+      rest_.since = event.at;
+      rest_.reason = paused->reason;
+      if (paused->reason != kOnRequest) ++rest_.waits;
+    } else if (std::holds_alternative<store::DebateResumed>(event.body)) {
+      if (rest_.reason == kOnRequest) rest_.on_request += event.at - rest_.since;
+      rest_.since = 0;
+    } else if (const auto* over = std::get_if<store::PhaseTimeout>(&event.body)) {
+      hurried_ = true;
+      if (over->reason != kTimeIsOver) over_budget_ = over->reason;
+    }
+  }
+
+  Step nextStep() {
+    auto next = protocol_->next();
     if (std::holds_alternative<Done>(next)) return next;
-    if (control_.cancelled()) return protocol_.end(store::DebateStatus::Cancelled, "cancelled", "cancelled on request");
+    if (control_.cancelled())
+      return protocol_->end(store::DebateStatus::Cancelled, "cancelled", "cancelled on request");
     if (remaining(deadline_).count() == 0)
-      return protocol_.end(store::DebateStatus::Failed, "deadline_exceeded",
-                           "the debate took longer than its deadline");
+      return protocol_->end(store::DebateStatus::Failed, "deadline_exceeded",
+                            "the debate took longer than its deadline");
+    const auto round = debate_.rounds_used;
+    if (control_.paused())
+      return Adjourn{{{round, "", store::DebatePaused{std::string(kOnRequest), store::Phase::Propose, {}}}}};
+    if (rest_.since != 0 && rest_.reason == kOnRequest) return Append{{{round, "", store::DebateResumed{}}}};
+    return over_budget_.empty() ? next : withinBudget(std::move(next));
+  }
+
+  // What was paid for is waited for and recorded. Then there is a vote on it, with what money is left, and it ends by
+  // that, unless it came to a consensus.
+  Step withinBudget(Step next) {
+    if (std::holds_alternative<Append>(next) || std::holds_alternative<Wait>(next)) return next;
+    auto* finish = std::get_if<Finish>(&next);
+    if (finish != nullptr && std::get<store::DebateEnded>(finish->events.back().body).consensus_reached) return next;
+    if (!hurried_ && debate_.protocol > 1) {
+      hurry(over_budget_);
+      return nextStep();
+    }
+    if (hurried_ && std::holds_alternative<Ask>(next)) return next;
+    if (finish == nullptr) return protocol_->end(store::DebateStatus::Failed, "budget_exhausted", over_budget_);
+    auto& ended = std::get<store::DebateEnded>(finish->events.back().body);
+    ended.status = store::DebateStatus::Failed;
+    ended.outcome = "budget_exhausted";
+    ended.reason = over_budget_;
     return next;
   }
 
   bool carryOut(Ask& ask) {
     for (auto& inquiry : ask.inquiries) {
-      protocol_.asked(inquiry.place);
-      calls_.start(std::move(inquiry));
+      protocol_->asked(inquiry.place);
+      calls_->start(std::move(inquiry));
     }
     return true;
   }
 
   bool carryOut(Wait&) {
-    for (const auto& answer : calls_.wait()) protocol_.recorded(answer);
+    for (const auto& answer : calls_->wait()) hear(answer);
     return true;
   }
 
@@ -116,10 +219,22 @@ class Run {
     return true;
   }
 
+  bool carryOut(Adjourn& adjourn) {
+    calls_.reset();
+    write(adjourn.events, summaryOf(adjourn.events));
+    log::info("debate {} rests: {}", debate_.id, rest_.reason);
+    if (rest_.reason == kOnRequest) throw Rests{};
+    auto wait = kFirstWait;
+    for (std::int64_t i = 1; i < rest_.waits && wait < kLongestWait; ++i) wait *= 2;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(remaining(debating_until_));
+    throw Rests{std::min({wait, kLongestWait, left + std::chrono::milliseconds(1)})};
+  }
+
   bool carryOut(Finish& finish) {
-    calls_.close();  // first: of a debate that has ended nobody looks at calls any more
-    auto& ended = std::get<store::DebateEnded>(finish.events.back().body);
-    ended.seconds = static_cast<double>(nowMicros() - debate_.started_at.value_or(debate_.created_at)) / 1e6;
+    calls_->close();  // first: of a debate that has ended nobody looks at calls any more
+    std::get<store::DebateEnded>(finish.events.back().body).seconds =
+        static_cast<double>(nowMicros() - debate_.started_at.value_or(debate_.created_at)) / 1e6;
+    const auto ended = std::get<store::DebateEnded>(finish.events.back().body);
     auto summary = summaryOf(finish.events);
     if (finish.consensus) {
       summary.consensus_reached = finish.consensus->reached;
@@ -127,7 +242,8 @@ class Run {
       summary.final_answer = finish.consensus->answer;
       summary.consensus = store::toSummary(*finish.consensus);
     }
-    if (finish.match) services_.ratings.recordMatch(debate_.id, finish.match->agents, finish.match->scores);
+    addWhoAnswered(finish.events);
+    if (finish.consensus) addMatch(finish.events);
     write(finish.events, summary);
     services_.metrics.count("aragora_debates_total", {{"status", std::string(store::name(ended.status))},
                                                       {"outcome", ended.outcome},
@@ -145,12 +261,33 @@ class Run {
 
   bool carryOut(Done&) { return false; }
 
+  // To the report: who really answered, and how different they are.
+  void addWhoAnswered(std::vector<store::NewEvent>& events) {
+    for (auto& event : events) {
+      auto* report = std::get_if<store::Report>(&event.body);
+      if (report == nullptr) continue;
+      addServedBy(report->content, debate_, services_);
+      const auto* conformity = jsonObject(report->content, "conformity");
+      if (conformity == nullptr) continue;
+      const auto uncited = jsonIntegerOr(*conformity, "uncited", 0);
+      const auto cited = jsonIntegerOr(*conformity, "flips", 0) - uncited;
+      services_.metrics.count("aragora_debate_flips_total", {{"cited", "true"}}, static_cast<double>(cited));
+      services_.metrics.count("aragora_debate_flips_total", {{"cited", "false"}}, static_cast<double>(uncited));
+    }
+  }
+
+  // Before the end, in its transaction.
+  void addMatch(std::vector<store::NewEvent>& events) {
+    auto match =
+        matchOf(debate_, services_.debates.events(debate_.id, 0, kAllEvents), services_.debates.calls(debate_.id));
+    if (match) events.insert(events.end() - 1, {events.back().round, "", store::MatchRecorded{std::move(*match)}});
+  }
+
   void write(const std::vector<store::NewEvent>& events, const store::Summary& summary) {
     const auto written = services_.debates.append(lease_, events, summary);
     if (const auto between = written.at(0).seq - last_seq_ - 1; between > 0) catchUp(between);
     for (const auto& event : written) {
-      protocol_.recorded(event);
-      last_seq_ = event.seq;
+      heard(event);
       services_.publish(event);
     }
   }
@@ -160,10 +297,19 @@ class Run {
   const RunServices& services_;
   const Control& control_;
   Deadline deadline_;
-  Protocol protocol_;
+  Deadline debating_until_;
+  bool hurried_ = false;
+  struct {
+    Micros since = 0;  // 0: it does not rest
+    std::string reason;
+    Micros on_request = 0;  // how long it rested so
+    std::int64_t waits = 0;
+  } rest_;
+  std::unique_ptr<Protocol> protocol_;
   Step step_;
   std::int64_t last_seq_ = 0;
-  ProviderCalls calls_;  // last: ends its threads before anything else goes
+  std::string over_budget_;             // why a call was not made
+  std::optional<ProviderCalls> calls_;  // last: ends its threads before anything else goes
 };
 }  // namespace
 

@@ -7,7 +7,7 @@ std::vector<Seat> seatsOf(const std::vector<std::string>& agents) {
   std::map<std::string, int> number;
   for (const auto& agent : agents) {
     const bool alone = std::count(agents.begin(), agents.end(), agent) == 1;
-    seats.push_back({alone ? agent : fmt::format("{}#{}", agent, ++number[agent]), agent});
+    seats.push_back({alone ? agent : fmt::format("{}#{}", agent, ++number[agent]), agent, {}, 0});
   }
   return seats;
 }

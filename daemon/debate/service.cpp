@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/store/ratings.h"
+#include "daemon/debate/protocol.h"
 
 namespace aragora::debate {
 
@@ -53,8 +54,10 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   draft.id = newUlid();
   draft.created_at = nowMicros();
   draft.status = store::DebateStatus::Created;
+  draft.protocol = kNewestProtocol;
   draft.seed = seedOf(draft.id);
   draft.owner = caller.principal;
+  draft.key_id = caller.key;
   draft.request_id = caller.request_id;
   Created created{answering(draft), false};
   std::optional<store::Debates::Idempotency> key;
@@ -81,6 +84,21 @@ store::Debate Service::cancel(const std::string& id, const Caller& caller) {
   parts_.changed(Change::CancelRequested, debate.id);
   return debate;
 }
+
+store::Debate Service::rest(const std::string& id, const Caller& caller, bool rests) {
+  auto debate = requireToChange(id, caller);
+  parts_.database.write([&](database::Connection& connection) {
+    store::Debates::requestPause(connection, debate.id, rests);
+    audit::append(connection, parts_.keyring, entryOf(caller, rests ? "debate.pause" : "debate.resume", debate.id));
+  });
+  if (rests) parts_.engine.pause(debate.id);
+  parts_.engine.wake();
+  parts_.changed(Change::PauseRequested, debate.id);
+  return debate;
+}
+
+store::Debate Service::pause(const std::string& id, const Caller& caller) { return rest(id, caller, true); }
+store::Debate Service::resume(const std::string& id, const Caller& caller) { return rest(id, caller, false); }
 
 store::Debate Service::describe(const std::string& id, const Caller& caller,
                                 const std::function<std::string(const store::Debate&)>& change) {
@@ -136,7 +154,7 @@ Service::Removed Service::remove(const std::string& id, const Caller& caller, bo
   std::optional<store::Debates::Removed> gone;
   for (int attempt = 1; !gone; ++attempt) {
     auto without =
-        attempt <= kOutside ? std::optional(store::Ratings(parts_.database).without(debate.id)) : std::nullopt;
+        attempt <= kOutside ? std::optional(store::Ratings::without(parts_.database, debate.id)) : std::nullopt;
     parts_.database.write([&](database::Connection& connection) {
       gone = store::Debates::remove(connection, debate.id, without ? &*without : nullptr);
       if (!gone) return;

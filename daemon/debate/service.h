@@ -20,7 +20,7 @@ struct Caller {
 };
 
 // What lists show afterwards is not what they showed.
-enum class Change { Created, Described, CancelRequested, Removed };
+enum class Change { Created, Described, CancelRequested, PauseRequested, Removed };
 
 class Service {
  public:
@@ -50,6 +50,10 @@ class Service {
                  const std::optional<IdempotencyKey>& idempotency = std::nullopt);
   // Ends it at its next step. Error(NotFound | Forbidden | Conflict).
   store::Debate cancel(const std::string& id, const Caller& caller);
+  // Lets it rest at its next step, for as long as it takes; what is asked then is broken off and asked anew afterwards.
+  // Error(NotFound | Forbidden | Conflict).
+  store::Debate pause(const std::string& id, const Caller& caller);
+  store::Debate resume(const std::string& id, const Caller& caller);
   // Replaces what clients say about it by what `change` makes of the row, which is locked. Error(NotFound).
   store::Debate describe(const std::string& id, const Caller& caller,
                          const std::function<std::string(const store::Debate&)>& change);
@@ -69,6 +73,7 @@ class Service {
   store::Debate require(const std::string& id);  // Error(NotFound)
 
  private:
+  store::Debate rest(const std::string& id, const Caller& caller, bool rests);
   store::Debate requireToChange(const std::string& id, const Caller& caller);  // Error(NotFound | Forbidden)
   Parts parts_;
   Creations creations_;

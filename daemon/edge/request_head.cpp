@@ -108,9 +108,9 @@ std::optional<Refusal> readRequestHead(const Head& head, Request& request) {
   request.target = std::string(target);
   auto parsed = parseTarget(target);
   if (!parsed) return Refusal{400, "the request target is malformed"};
+  request.path = std::move(parsed->path);  // first: what is refused is counted where it was meant to go
   if (parsed->repeated)
     return Refusal{400, fmt::format("query parameter {} is given more than once", printable(*parsed->repeated, 60))};
-  request.path = std::move(parsed->path);
   request.query = std::move(parsed->query);
   if (request.method == "HEAD") {
     request.head = true;

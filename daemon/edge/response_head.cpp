@@ -43,7 +43,7 @@ void append(std::string& head, const Texts&... texts) {
 }
 }  // namespace
 
-void writeResponseHead(std::string& head, const Response& response, bool keep_alive) {
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive, Framing framing) {
   const auto reason = bhttp::obsolete_reason(bhttp::int_to_status(static_cast<unsigned>(response.status)));
   head.clear();
   append(head, "HTTP/1.1 ", fmt::format_int(response.status).c_str(), " ", std::string_view(reason), "\r\n");
@@ -55,9 +55,10 @@ void writeResponseHead(std::string& head, const Response& response, bool keep_al
     head += kNothing;
   else
     append(head, "Content-Security-Policy: ", response.content_policy, "\r\nReferrer-Policy: strict-origin\r\n");
-  if (response.status != 204)
-    append(head, "Content-Type: ", response.content_type,
-           "\r\nContent-Length: ", fmt::format_int(response.content().size()).c_str(), "\r\n");
+  if (response.status != 204) append(head, "Content-Type: ", response.content_type, "\r\n");
+  if (response.status != 204 && framing == Framing::Length)
+    append(head, "Content-Length: ", fmt::format_int(response.content().size()).c_str(), "\r\n");
+  if (framing == Framing::Chunked) head += "Transfer-Encoding: chunked\r\n";
   for (const auto& [name, value] : response.headers) append(head, name, ": ", value, "\r\n");
   head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
 }

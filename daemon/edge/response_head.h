@@ -5,7 +5,9 @@
 
 namespace aragora::edge {
 
+// Where the body ends.
+enum class Framing { Length, Chunked, UntilClose };
 // Replaces what is in `head`.
-void writeResponseHead(std::string& head, const Response& response, bool keep_alive);
+void writeResponseHead(std::string& head, const Response& response, bool keep_alive, Framing framing = Framing::Length);
 
 }  // namespace aragora::edge

@@ -9,6 +9,8 @@
 #include <boost/beast/core/role.hpp>
 #include <boost/beast/websocket/teardown.hpp>
 
+#include <memory>
+
 #include "daemon/edge/tls.h"
 
 namespace aragora::edge {
@@ -136,8 +138,14 @@ class Stream {
         return tls.write(one.data(), one.size());
       if (one.size() > 0) break;
     }
-    thread_local std::array<char, kRecord> gathered;
-    return tls.write(gathered.data(), boost::asio::buffer_copy(boost::asio::buffer(gathered), buffers));
+    return tls.write(gathered(), boost::asio::buffer_copy(boost::asio::buffer(gathered(), kRecord), buffers));
+  }
+
+  // Made by the first who writes in a thread. As an array it was part of every thread's stack, once for each kind of
+  // buffers: 180 KiB for each of thousands that hold a provider call.
+  static char* gathered() {
+    thread_local const auto room = std::make_unique<char[]>(kRecord);
+    return room.get();
   }
 
   static constexpr std::size_t kRecord = 16 * 1024;  // RFC 8446 section 5.1

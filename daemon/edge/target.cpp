@@ -7,7 +7,11 @@
 namespace aragora::edge {
 
 namespace {
-std::optional<std::string> percentDecode(std::string_view text, bool plus_is_space) {
+enum class Part { Path, Query };
+
+// A proxy that does not decode sees one name where this would see two, and lets pass what it is told to keep: in a path
+// an encoded separator is refused (RFC 3986 section 2.2: it is not the same as the separator).
+std::optional<std::string> percentDecode(std::string_view text, Part part) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
@@ -15,8 +19,9 @@ std::optional<std::string> percentDecode(std::string_view text, bool plus_is_spa
       const auto byte = i + 2 < text.size() ? fromHex(text.substr(i + 1, 2)) : std::nullopt;
       if (!byte) return std::nullopt;
       c = (*byte)[0];
+      if (part == Part::Path && (c == '/' || c == '\\')) return std::nullopt;
       i += 2;
-    } else if (c == '+' && plus_is_space) {
+    } else if (c == '+' && part == Part::Query) {
       c = ' ';
     }
     if (c == '\0') return std::nullopt;
@@ -58,15 +63,15 @@ bool isPort(std::string_view text) {
 std::optional<Target> parseTarget(std::string_view target) {
   if (!startsWith(target, "/") || target.find('#') != std::string_view::npos) return std::nullopt;
   const auto question = target.find('?');
-  auto path = percentDecode(target.substr(0, question), false);
+  auto path = percentDecode(target.substr(0, question), Part::Path);
   if (!path) return std::nullopt;
   Target result{canonicalPath(*path), {}, {}};
   if (question == std::string_view::npos) return result;
   for (const auto& pair : split(target.substr(question + 1), '&')) {
     const auto equals = pair.find('=');
-    auto name = percentDecode(std::string_view(pair).substr(0, equals), true);
+    auto name = percentDecode(std::string_view(pair).substr(0, equals), Part::Query);
     auto value = equals == std::string::npos ? std::optional<std::string>("")
-                                             : percentDecode(std::string_view(pair).substr(equals + 1), true);
+                                             : percentDecode(std::string_view(pair).substr(equals + 1), Part::Query);
     if (!name || !value) return std::nullopt;
     if (!result.query.emplace(*name, *value).second && !result.repeated) result.repeated = std::move(name);
   }

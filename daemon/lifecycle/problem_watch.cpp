@@ -28,7 +28,8 @@ notify::Until within(std::chrono::milliseconds span, const interrupt::Switch& st
 
 // Of what this watch finds, and nobody else.
 bool ours(Kind kind) {
-  return kind == Kind::Recovery || kind == Kind::Repository || kind == Kind::Certificate || kind == Kind::Audit;
+  return kind == Kind::Recovery || kind == Kind::Repository || kind == Kind::Certificate || kind == Kind::Audit ||
+         kind == Kind::Provider || kind == Kind::Budget;
 }
 }  // namespace
 
@@ -37,9 +38,43 @@ ProblemWatch::ProblemWatch(ProblemWatchOptions options, const AuditWatch& audit)
 
 void ProblemWatch::start() {
   notifier_.giveUpStrays();
-  const bool pings = options_.makes_backups && options_.tell.backup_ping;
-  if (!options_.tell.tellsPeople() && !pings) return;
   thread_ = std::jthread([this] { watch(); });
+}
+
+void ProblemWatch::reload(const config::Config& fresh) {
+  {
+    const std::lock_guard lock(mutex_);
+    reloaded_ = fresh;
+  }
+  came_.notify_one();
+}
+
+bool ProblemWatch::waitForTheNextLook() {
+  std::unique_lock lock(mutex_);
+  came_.wait_for(lock, stopping_.token(), options_.interval, [this] { return reloaded_.has_value(); });
+  return !stopping_.turned();
+}
+
+void ProblemWatch::takeReloaded() {
+  std::optional<config::Config> fresh;
+  {
+    const std::lock_guard lock(mutex_);
+    fresh.swap(reloaded_);
+  }
+  if (!fresh) return;
+  auto tell = notify::optionsOf(*fresh);
+  tell.sender = options_.tell.sender;  // and where things are kept: a restart's
+  tell.directory = options_.tell.directory;
+  options_.tell = tell;
+  options_.interval = std::chrono::seconds(fresh->integer(key::kNotifyInterval));
+  // Whether TLS is spoken at all a restart decides.
+  if (fresh->speaksTls() == options_.loaded.config.speaksTls()) options_.loaded.config = std::move(*fresh);
+  notifier_ = notify::Notifier(std::move(tell));
+  notifier_.giveUpStrays();
+}
+
+bool ProblemWatch::isToLook() const {
+  return options_.tell.tellsPeople() || (options_.makes_backups && options_.tell.backup_ping);
 }
 
 void ProblemWatch::stop() {
@@ -54,6 +89,8 @@ void ProblemWatch::watch() {
   do {
     // The thread's catch-all: what fails is tried again with the next look.
     try {
+      takeReloaded();
+      if (!isToLook()) continue;
       if (std::exchange(first, false)) {
         if (const auto unit = systemd::ownUnit(); !unit.empty())
           say(notifier_.settle("unit:" + unit, unit + " runs again", within(kDeadline, stopping_)), unit);
@@ -62,7 +99,7 @@ void ProblemWatch::watch() {
     } catch (const std::exception& error) {
       if (!stopping_.turned()) log::warning("what is wrong could not be told: {}", error.what());
     }
-  } while (!stopping_.waitFor(options_.interval));
+  } while (waitForTheNextLook());
 }
 
 void ProblemWatch::look() {
@@ -82,7 +119,21 @@ std::vector<Problem> ProblemWatch::problems() {
                      Kind::Audit,
                      "the audit log contradicts what was written down about it",
                      {"see: aragora audit verify"}});
+  addOutages(found);
+  if (options_.budgets) {
+    for (auto& one : options_.budgets()) found.push_back(std::move(one));
+  }
   return found;
+}
+
+// One that probes is not well yet: a problem lasts until the circuit is closed.
+void ProblemWatch::addOutages(std::vector<Problem>& found) const {
+  if (!options_.outages) return;
+  for (const auto& outage : options_.outages())
+    found.push_back({"provider:" + outage.provider,
+                     Kind::Provider,
+                     fmt::format("{} is not asked: {}", outage.provider, outage.why),
+                     {"see: aragora providers --probe"}});
 }
 
 // What was found has looked at the backups as they lie there: a switch is told that they are well, never that the

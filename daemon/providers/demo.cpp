@@ -25,26 +25,97 @@ constexpr Stance kStances[] = {
     {"Do it once and properly", "two half solutions cost more than a whole one"},
 };
 
+constexpr const char* kWeak[] = {"it names no way to tell whether it worked",
+                                 "it does not say what happens when it fails", "it leaves open who decides and when"};
+
 class DemoProvider : public Provider {
  public:
   std::string_view name() const override { return "demo"; }
 
   Answer ask(const Question& question, const OnDelta& on_delta) override {
     const auto data = tryParseJson(question.user).value_or(json::object{});
-    const auto& object = data.as_object();
+    const auto& whole = data.as_object();
+    // Without a boundary it is a debate of protocol 1, which an upgrade interrupted: plain texts are answered there.
+    const auto* enclosed = jsonObject(whole, jsonTextOr(whole, "boundary", ""));
+    const auto& object = enclosed == nullptr ? whole : *enclosed;
     const auto task = jsonTextOr(object, "task", "");
     const auto choice = hashOf(question.agent + "|" + task + "|" + std::to_string(question.seed));
     Answer answer;
     answer.model = "demo";
-    answer.text = say(question.phase, task, object, choice);
-    answer.tokens_in = static_cast<std::int64_t>(question.user.size() / 4);
-    answer.tokens_out = static_cast<std::int64_t>(answer.text.size() / 4);
-    if (on_delta) on_delta(answer.text);
+    answer.text = enclosed == nullptr ? sayPlainly(question.phase, task, object, choice)
+                                      : say(question.phase, task, object, choice);
+    answer.usage.input = static_cast<std::int64_t>(question.user.size() / 4);
+    answer.usage.output = static_cast<std::int64_t>(answer.text.size() / 4);
+    if (on_delta) sayInWords(answer.text, on_delta);
     return answer;
   }
 
  private:
+  // As models do it, so that a newcomer sees how answers come.
+  static void sayInWords(std::string_view text, const OnDelta& on_delta) {
+    while (!text.empty()) {
+      const auto end = std::min(text.find(' ', 1), text.size());
+      on_delta(text.substr(0, end));
+      text.remove_prefix(end);
+    }
+  }
   static std::string say(store::Phase phase, const std::string& task, const json::object& data, std::uint64_t choice) {
+    switch (phase) {
+      case store::Phase::Propose: {
+        const auto& stance = kStances[choice % std::size(kStances)];
+        // Seats of one stance still say each its own.
+        return toJson(json::object{{"position", stance.view},
+                                   {"answer", fmt::format("{} To be looked at again after {}.", propose(task, choice),
+                                                          counted(1 + choice % 9973, "day"))},
+                                   {"key_claims", json::array{json::string(stance.reason)}},
+                                   {"confidence", confidence(choice)}});
+      }
+      case store::Phase::Critique:
+        return critiques(data, choice);
+      case store::Phase::Revise:
+        return reviseFor(data, choice);
+      case store::Phase::Synthesize:
+        return toJson(json::object{{"answer", synthesize(data)},
+                                   {"from", json::array{}},
+                                   {"open_risks", json::array{json::string(kWeak[choice % std::size(kWeak)])}},
+                                   {"dissent", json::array{}}});
+      default:
+        return vote(data, choice);
+    }
+  }
+  static std::string critiques(const json::object& data, std::uint64_t choice) {
+    json::array critiques;
+    const auto* proposals = jsonArray(data, "proposals");
+    for (std::size_t i = 0; proposals != nullptr && i < proposals->size(); ++i) {
+      const auto& proposal = proposals->at(i).as_object();
+      const auto weak = hashOf(jsonTextOr(proposal, "text", "") + std::to_string(choice));
+      critiques.push_back(
+          json::object{{"target", proposal.at("id")},
+                       {"issues", json::array{json::object{{"claim", kWeak[weak % std::size(kWeak)]},
+                                                           {"severity", static_cast<std::int64_t>(weak % 3 + 1)},
+                                                           {"why", "whoever follows it would have to guess"}}}},
+                       {"strongest_point", "it can be acted on"}});
+    }
+    return toJson(json::object{{"critiques", std::move(critiques)}});
+  }
+  // Never so sure that nothing would be debated: a newcomer is to see a whole debate.
+  static std::int64_t confidence(std::uint64_t choice) { return static_cast<std::int64_t>(45 + choice % 8 * 5); }
+  static std::string reviseFor(const json::object& data, std::uint64_t choice) {
+    const auto own = jsonTextOr(data, "own_proposal", "");
+    const auto answer = revise(data);
+    const bool kept = answer == own;
+    json::array because;
+    if (const auto* critiques = jsonArray(data, "critiques"); critiques != nullptr && !kept && !critiques->empty())
+      because.push_back(critiques->at(0).as_object().at("id"));
+    return toJson(json::object{{"decision", kept ? "keep" : "amend"},
+                               {"because", std::move(because)},
+                               {"adopt", ""},
+                               {"position", own.substr(0, own.find(" (demo"))},
+                               {"answer", answer},
+                               {"confidence", confidence(choice)}});
+  }
+  static std::string sayPlainly(store::Phase phase, const std::string& task, const json::object& data,
+                                std::uint64_t choice) {
     switch (phase) {
       case store::Phase::Propose:
         return propose(task, choice);
@@ -54,10 +125,9 @@ class DemoProvider : public Provider {
         return revise(data);
       case store::Phase::Vote:
         return vote(data, choice);
-      case store::Phase::Synthesize:
+      default:
         return synthesize(data);
     }
-    return {};
   }
   static std::string propose(const std::string& task, std::uint64_t choice) {
     const auto& stance = kStances[choice % std::size(kStances)];
@@ -65,9 +135,6 @@ class DemoProvider : public Provider {
   }
   static std::string critique(const json::object& data, std::uint64_t choice) {
     const auto target = jsonTextOr(data, "target", "P1");
-    static constexpr const char* kWeak[] = {"it names no way to tell whether it worked",
-                                            "it does not say what happens when it fails",
-                                            "it leaves open who decides and when"};
     return toJson(json::object{{"target", target},
                                {"weakness", kWeak[choice % std::size(kWeak)]},
                                {"strength", "it can be acted on"},
@@ -96,7 +163,8 @@ class DemoProvider : public Provider {
       }
     }
     return toJson(json::object{{"choice", best},
-                               {"confidence", static_cast<std::int64_t>(60 + choice % 8 * 5)},
+                               {"confidence", confidence(choice)},
+                               {"continue", true},
                                {"reason", "it is the easiest to check afterwards"}});
   }
   static std::string synthesize(const json::object& data) {

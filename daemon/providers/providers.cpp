@@ -1,40 +1,121 @@
 #include "common/base/text.h"
+#include "daemon/providers/fallback.h"
 #include "daemon/providers/remote.h"
+#include "daemon/providers/sim.h"
 
 namespace aragora::providers {
 
 namespace {
-std::unique_ptr<Codec> codecFor(config::Provider provider, CodecOptions options) {
-  if (provider == config::Provider::Anthropic) return makeAnthropicCodec(std::move(options));
-  if (provider == config::Provider::OpenRouter) return makeOpenRouterCodec(std::move(options));
-  return makeOpenAiCodec(std::move(options));
+// Of OpenAI itself, also in a region.
+bool vendorsOwn(const std::string& base_url) {
+  const auto url = net::Url::parse(base_url);
+  return url && (url->host == "api.openai.com" || endsWith(url->host, ".api.openai.com"));
+}
+
+std::unique_ptr<Codec> codecFor(const ProvidersOptions::Remote& remote, const ProvidersOptions& all) {
+  CodecOptions options{.api_key = remote.api_key,
+                       .max_output_tokens = all.max_output_tokens,
+                       .bearer = remote.bearer,
+                       .headers = remote.headers,
+                       .organization = remote.organization,
+                       .project = remote.project,
+                       .referer = remote.referer,
+                       .title = remote.title,
+                       .vendors_own = vendorsOwn(remote.base_url),
+                       .models = all.models};
+  if (!remote.version.empty()) options.version = remote.version;
+  switch (remote.provider) {
+    case config::Provider::Anthropic:
+      return makeAnthropicCodec(std::move(options));
+    case config::Provider::OpenRouter:
+      return makeOpenRouterCodec(std::move(options));
+    case config::Provider::Gemini:
+      return makeGeminiCodec(std::move(options));
+    case config::Provider::Local:
+      return makeLocalCodec(std::move(options));
+    default:
+      return makeOpenAiCodec(std::move(options));
+  }
 }
 }  // namespace
 
-Providers::Providers(ProvidersOptions options) : default_agents_(options.default_agents) {
+Providers::Providers(ProvidersOptions options)
+    : on_breaker_(options.on_breaker), default_agents_(options.default_agents) {
   entries_ = entriesOf(std::move(options));
 }
 
-Providers::Entries Providers::entriesOf(ProvidersOptions options) const {
+Breaker& Providers::breakerOf(config::Provider provider, const ProvidersOptions& options) {
+  auto& breaker = breakers_[provider];
+  if (!breaker)
+    breaker = std::make_unique<Breaker>(
+        BreakerOptions{.provider = std::string(config::name(provider)),
+                       .rules = provider == config::Provider::OpenRouter ? options.openrouter_breaker : options.breaker,
+                       .on_news = on_breaker_});
+  return *breaker;
+}
+
+Providers::Entries Providers::entriesOf(ProvidersOptions options) {
   Entries entries;
   for (auto& remote : options.remotes) {
-    Entry entry{nullptr, std::move(remote.model), std::move(remote.why_not)};
+    Entry entry{nullptr, remote.model, remote.why_not};
     if (entry.why.empty())
-      entry.provider = makeRemoteProvider(
-          {std::string(config::name(remote.provider)), remote.base_url, entry.model, options.call_timeout, {}},
-          codecFor(remote.provider, {std::move(remote.api_key), options.max_output_tokens}), client_);
+      entry.provider = makeRemoteProvider({.name = std::string(config::name(remote.provider)),
+                                           .base_url = remote.base_url,
+                                           .default_model = entry.model,
+                                           .times = options.times,
+                                           .retry = {.tries = options.retries + 1},
+                                           .breaker = &breakerOf(remote.provider, options)},
+                                          codecFor(remote, options), client_);
     entries.emplace(remote.provider, std::move(entry));
   }
+  if (options.fallback) addFallback(entries, options);
+  Entry sim{nullptr, "", options.why_no_demo};
+  if (sim.why.empty()) sim.provider = makeSimProvider();
+  entries.emplace(config::Provider::Sim, std::move(sim));
   Entry demo{nullptr, "demo", std::move(options.why_no_demo)};
   if (demo.why.empty()) demo.provider = makeDemoProvider();
   entries.emplace(config::Provider::Demo, std::move(demo));
   return entries;
 }
 
+void Providers::addFallback(Entries& entries, const ProvidersOptions& options) {
+  const auto other = entries.find(config::Provider::OpenRouter);
+  if (other == entries.end() || !other->second.provider) return;
+  for (const auto& remote : options.remotes) {
+    auto& entry = entries.at(remote.provider);
+    if (remote.provider == config::Provider::OpenRouter || !entry.provider) continue;
+    entry.provider = makeFallback(std::move(entry.provider), *other->second.provider, fallbacks_,
+                                  {entry.model, remote.falls_back, options.fallback_models});
+  }
+}
+
 void Providers::reload(ProvidersOptions options) {
-  auto fresh = entriesOf(std::move(options));
   const std::lock_guard lock(mutex_);
+  auto fresh = entriesOf(std::move(options));
   retired_.push_back(std::exchange(entries_, std::move(fresh)));
+}
+
+std::vector<Providers::Condition> Providers::conditions() const {
+  std::vector<Condition> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [provider, entry] : entries_) {
+    const auto found = breakers_.find(provider);
+    if (entry.provider && found != breakers_.end()) all.push_back({entry.model, found->second->state()});
+  }
+  return all;
+}
+
+Breaker* Providers::breaker(std::string_view provider) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [known, breaker] : breakers_) {
+    if (config::name(known) == provider) return breaker.get();
+  }
+  return nullptr;
+}
+
+void Providers::forgetBlocked() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [provider, breaker] : breakers_) breaker->credentialChanged();
 }
 
 Providers::~Providers() = default;
@@ -53,6 +134,8 @@ std::optional<Providers::Seat> Providers::find(const std::string& agent, std::st
   }
   const auto& entry = found->second;
   why = entry.why;
+  if (parsed->provider == config::Provider::Sim && why.empty() && !parseSimulated(parsed->model, why))
+    return std::nullopt;
   if (!entry.provider) return std::nullopt;
   return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};
 }
@@ -61,7 +144,7 @@ std::vector<Providers::Listing> Providers::available() const {
   std::vector<Listing> result;
   const std::lock_guard lock(mutex_);
   for (const auto& [provider, entry] : entries_) {
-    if (!entry.provider) continue;
+    if (!entry.provider || provider == config::Provider::Sim) continue;
     const std::string name(config::name(provider));
     if (provider != config::Provider::Demo) {
       result.push_back({name, name, entry.model});

@@ -7,6 +7,8 @@ namespace aragora::providers {
 
 namespace {
 constexpr std::size_t kAnswerLimit = 4U << 20;
+constexpr Span kLeaseGrace{5000};
+constexpr int kMostWaits = 3;  // for a provider that asks for a pause again and again
 
 net::Url urlOf(const RemoteOptions& options) {
   auto base = options.base_url;
@@ -19,8 +21,28 @@ net::Url urlOf(const RemoteOptions& options) {
 // What one try leaves for the next.
 struct Outcome {
   bool shown = false;  // part of an answer was handed over
-  std::optional<std::chrono::milliseconds> asked;
+  int status = 0;
+  std::optional<Span> asked{};
+  std::optional<bool> should_retry{};  // the provider may know better than its status says
 };
+
+bool worthAnotherTry(FailureKind kind) {
+  return kind == FailureKind::Unreachable || kind == FailureKind::Timeout || kind == FailureKind::Server ||
+         kind == FailureKind::Throttled || kind == FailureKind::Malformed || kind == FailureKind::Cut;
+}
+
+FailureKind kindOf(const net::Failure& failure) {
+  switch (failure.cause()) {
+    case net::Cause::TooLate:
+      return FailureKind::Timeout;
+    case net::Cause::Broken:
+      return FailureKind::Cut;
+    case net::Cause::Malformed:
+      return FailureKind::Malformed;
+    default:
+      return FailureKind::Unreachable;
+  }
+}
 
 class Remote : public Provider {
  public:
@@ -30,36 +52,107 @@ class Remote : public Provider {
   std::string_view name() const override { return options_.name; }
 
   Answer ask(const Question& question, const OnDelta& on_delta) override {
-    const auto deadline = std::min(question.deadline, deadlineIn(options_.call_timeout));
-    const Prompt prompt{question.model.empty() ? options_.default_model : question.model, question.system,
-                        question.user, static_cast<bool>(on_delta)};
+    const auto deadline = std::min(question.deadline, deadlineIn(options_.times.total));
+    const Prompt prompt{question.model.empty() ? options_.default_model : question.model,
+                        question.system,
+                        question.user,
+                        static_cast<bool>(on_delta),
+                        question.shape,
+                        question.max_output_tokens};
+    const net::Limits limits{deadline, options_.times.total, question.stop};
     net::Retry retry(options_.retry, deadline, question.stop);
+    std::optional<Failure> last;
     while (true) {
+      auto permit = admitted(prompt.model, limits, last);
       Outcome outcome;
-      std::string reason;
       bool again = false;
+      const auto began = std::chrono::steady_clock::now();
       try {
-        return tryOnce(prompt, {deadline, options_.call_timeout, question.stop}, on_delta, outcome);
-      } catch (const CallError& error) {
-        reason = error.what();
-        again = error.again();
+        auto answer = tryOnce(prompt, limits, on_delta, outcome);
+        if (permit) permit->settle({.model = prompt.model});
+        return answer;
+      } catch (const Failure& failure) {
+        again = worthAnotherTry(failure.kind());
+        last = failure;
       } catch (const net::Failure& failure) {
-        reason = failure.what();
         again = failure.worthAnotherTry();
+        last = Failure(kindOf(failure), failure.what());
       }
-      if (again && !outcome.shown && retry.again(outcome.asked)) {
-        log::info("{}: {}; trying again", question.agent, reason);
+      if (cutShort(*last, question.deadline, began)) last = Failure(FailureKind::Stopped, last->what());
+      if (permit)
+        permit->settle({last->kind(), last->askedPause(), last->what(), prompt.model, saysNothingOfOthers(outcome)});
+      if (outcome.should_retry) again = *outcome.should_retry;
+      if (last->kind() == FailureKind::Money) again = false;  // whatever it says
+      if (question.billed_once && last->maybeBilled()) again = false;
+      if (again && !outcome.shown && retry.again(last->askedPause())) {
+        log::info("{}: {}; trying again", question.agent, last->what());
         continue;
       }
-      if (!question.stop.stop_requested()) log::warning("{}: {}; given up", question.agent, printable(reason, 200));
-      throw Error(Code::Unreachable, fmt::format("{} did not answer: {}", url_.host, printable(reason, 200)));
+      giveUp(question, *last);
     }
   }
 
  private:
+  // The right to make the next try, or none to have. Throws Failure: what was there before, or Rejected.
+  std::optional<Breaker::Permit> admitted(const std::string& model, const net::Limits& limits,
+                                          const std::optional<Failure>& last) const {
+    if (options_.breaker == nullptr) return std::nullopt;
+    for (int waits = 0;; ++waits) {
+      auto decided = options_.breaker->admit(remaining(limits.deadline) + kLeaseGrace, model);
+      if (auto* permit = std::get_if<Breaker::Permit>(&decided)) return std::move(*permit);
+      const auto& rejection = std::get<Rejection>(decided);
+      const auto wait = rejection.left + rejection.left / 8;  // those who are held back do not come all at once
+      const bool worth_it = rejection.why == Refusal::Throttled && waits < kMostWaits &&
+                            wait <= options_.retry.longest_asked && wait < remaining(limits.deadline);
+      if (worth_it) {
+        net::pause(wait, limits.stop);
+        continue;
+      }
+      if (last) throw *last;
+      throw Failure(FailureKind::Rejected, whyNot(rejection), rejection.left);
+    }
+  }
+
+  std::string whyNot(const Rejection& rejection) const {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(rejection.left).count();
+    switch (rejection.why) {
+      case Refusal::Open:
+        return fmt::format("{} is not asked for {} s more: its circuit is open", options_.name, seconds);
+      case Refusal::Probing:
+        return fmt::format("{} is not asked while one call finds out whether it works again", options_.name);
+      case Refusal::Throttled:
+        return fmt::format("{} asked to wait for {} s more", options_.name, seconds);
+      case Refusal::Blocked:
+        return fmt::format("{} is not asked: {}", options_.name, rejection.reason);
+      case Refusal::Forced:
+        return fmt::format("{} is not asked: an administrator holds its circuit open", options_.name);
+    }
+    return options_.name;
+  }
+
+  // The debate's own time was over before the provider had had what it may take: that is not its failure.
+  bool cutShort(const Failure& failure, Deadline ours, Moment began) const {
+    if (failure.kind() != FailureKind::Timeout || remaining(ours).count() > 0) return false;
+    return std::chrono::steady_clock::now() - began < std::min(options_.times.first_byte, options_.times.total / 2);
+  }
+
+  // A refusal for one model: the status says so, or nothing does.
+  static bool saysNothingOfOthers(const Outcome& outcome) { return outcome.status != 401; }
+
+  [[noreturn]] void giveUp(const Question& question, const Failure& last) const {
+    const auto said = printable(last.what(), 200);
+    if (!question.stop.stop_requested()) log::warning("{}: {}; given up", question.agent, said);
+    throw Failure(last.kind(), fmt::format("{} did not answer: {}", url_.host, said), last.askedPause());
+  }
+
   Answer tryOnce(const Prompt& prompt, const net::Limits& limits, const OnDelta& on_delta, Outcome& outcome) const {
     auto wire = codec_->request(prompt);
-    net::Request request{.method = "POST", .url = url_, .limits = limits};
+    const auto& times = options_.times;
+    net::Request request{
+        .method = "POST",
+        .url = url_,
+        .limits = limits,
+        .patience = net::Patience{times.connect, prompt.stream ? times.first_byte : times.total, times.idle}};
     request.url.path += wire.path;
     request.headers = std::move(wire.headers);
     request.content = net::Content::of(std::move(wire.body));
@@ -76,11 +169,15 @@ class Remote : public Provider {
     std::size_t received = 0;
     const auto take_head = [&](const net::Head& came) {
       head = came;
+      outcome.status = came.status;
+      outcome.asked = net::askedPause(head.field("retry-after"), head.field("retry-after-ms"), nowMicros());
+      if (const auto said = lower(head.field("x-should-retry")); said == "true" || said == "false")
+        outcome.should_retry = said == "true";
       streams = came.status == 200 && startsWith(lower(came.field("content-type")), "text/event-stream");
     };
     const auto take_body = [&](std::string_view bytes) {
       received += bytes.size();
-      if (received > kAnswerLimit) throw CallError("the answer is larger than 4 MB", CallError::Next::GiveUp);
+      if (received > kAnswerLimit) throw Failure(FailureKind::Malformed, "the answer is larger than 4 MB");
       if (streams)
         events.feed(bytes, [&](const SseEvent& event) { reader->take(event, delta); });
       else
@@ -91,21 +188,18 @@ class Remote : public Provider {
     } catch (const net::Failure&) {
       if (!streams || !reader->complete()) throw;  // otherwise everything was said before it broke
     }
-    outcome.asked = net::askedPause(head.field("retry-after"), head.field("retry-after-ms"), nowMicros());
-    if (streams) return reader->finish();
-    if (head.status != 200) throw refusal(head, text, outcome.asked.has_value());
-    auto answer = codec_->readAnswer(text);
+    if (streams) return named(reader->finish(), head);
+    if (head.status != 200) throw codec_->readRefusal(head.status, text, outcome.asked);
+    auto answer = named(codec_->readAnswer(text), head);
     if (delta) delta(answer.text);
     return answer;
   }
 
-  // The provider may know better than its status says.
-  CallError refusal(const net::Head& head, const std::string& text, bool asked_to_wait) const {
-    auto error = codec_->readRefusal(head.status, text, asked_to_wait);
-    const auto said = lower(head.field("x-should-retry"));
-    if (said == "true" || said == "false")
-      return {error.what(), said == "true" ? CallError::Next::Again : CallError::Next::GiveUp};
-    return error;
+  Answer named(Answer answer, const net::Head& head) const {
+    if (answer.provider.empty()) answer.provider = options_.name;
+    if (const auto field = codec_->requestIdField(); !field.empty() && !head.field(field).empty())
+      answer.request_id = printable(head.field(field), 200);
+    return answer;
   }
 
   RemoteOptions options_;

@@ -1,7 +1,7 @@
 #include "daemon/providers/sse.h"
 
-#include "common/base/error.h"
 #include "common/base/text.h"
+#include "daemon/providers/failure.h"
 
 namespace aragora::providers {
 
@@ -21,7 +21,8 @@ void SseParser::feed(std::string_view bytes, const Sink& sink) {
     }
     const auto end = bytes.find_first_of("\r\n");
     line_ += bytes.substr(0, end);
-    if (line_.size() + event_.data.size() > kMostBytes) throw Error(Code::Unreachable, "an event of more than 4 MB");
+    if (line_.size() + event_.data.size() > kMostBytes)
+      throw Failure(FailureKind::Malformed, "an event of more than 4 MB");
     if (end == std::string_view::npos) return;
     after_return_ = bytes[end] == '\r';
     bytes.remove_prefix(end + 1);

@@ -15,7 +15,7 @@ struct SseEvent {
 class SseParser {
  public:
   using Sink = std::function<void(const SseEvent&)>;
-  // Hands over every event that is complete. Throws Error(Unreachable) for one of more than 4 MB.
+  // Hands over every event that is complete. Throws Failure(Malformed) for one of more than 4 MB.
   void feed(std::string_view bytes, const Sink& sink);
 
  private:

@@ -45,9 +45,14 @@ std::string textForCaller(const Error& error, int status) {
   if (error.code() == Code::StorageFull) return "the database has no space left: nothing can be written at the moment";
   return status == 503 ? "a service this server needs is not available" : "internal server error";
 }
+
+// Routes are written as they are in our sources: "POST /api/auth/login". What has its base already is left alone.
+std::string belowBase(const std::string& hint, std::string_view base_path) {
+  return base_path.empty() ? hint : replaceAll(" " + hint, " /api/", fmt::format(" {}/api/", base_path)).substr(1);
+}
 }  // namespace
 
-edge::Response errorResponse(const Error& error, const std::string& request_id) {
+edge::Response errorResponse(const Error& error, const std::string& request_id, std::string_view base_path) {
   const auto& entry = info(error.code());
   const bool internal = entry.http_status >= 500 && error.code() != Code::NotOffered;
   const bool said = error.code() == Code::StorageFull;  // by the prober, once
@@ -61,21 +66,20 @@ edge::Response errorResponse(const Error& error, const std::string& request_id) 
   if (const auto* more = error.details().if_object(); !internal && more != nullptr && more->contains("retry_after"))
     body["retry_after"] = more->at("retry_after");
   if (!internal && !error.hint().empty()) {
-    body["hint"] = error.hint();
-    body["suggestion"] = error.hint();
+    body["hint"] = body["suggestion"] = belowBase(error.hint(), base_path);
   }
   return render(entry.http_status, std::move(body));
 }
 
-edge::Response currentErrorResponse(const std::string& request_id, std::string_view what) {
+edge::Response currentErrorResponse(const std::string& request_id, std::string_view what, std::string_view base_path) {
   try {
     throw;
   } catch (const database::Failure& failure) {
-    if (info(failure.code()).http_status >= 500) return errorResponse(failure, request_id);
+    if (info(failure.code()).http_status >= 500) return errorResponse(failure, request_id, base_path);
     log::error("request {} {}: {}", request_id, what, failure.what());
     return errorResponse(Error(Code::Internal, "the database refused"), request_id);
   } catch (const Error& error) {
-    return errorResponse(error, request_id);
+    return errorResponse(error, request_id, base_path);
   } catch (const std::exception& error) {
     log::error("request {} {}: {}", request_id, what, error.what());
     return errorResponse(Error(Code::Internal, error.what()), request_id);
@@ -101,6 +105,29 @@ edge::Response rateLimited(const Standings& standings, const std::string& what, 
   auto response = render(429, std::move(body));
   addHeaders(standings, response);
   return response;
+}
+
+void reshapeForOpenAi(edge::Response& response) {
+  const auto value = tryParseJson(response.content());
+  if (!value || !value->is_object() || jsonText(value->get_object(), "error") == std::nullopt) return;
+  const auto& own = value->get_object();
+  const auto status = response.status;
+  auto message = jsonTextOr(own, "error", "");
+  if (const auto hint = jsonTextOr(own, "hint", ""); !hint.empty()) message += " (" + hint + ")";
+  json::object error{{"message", message},
+                     {"type", status == 401   ? "authentication_error"
+                              : status == 403 ? "permission_error"
+                              : status == 429 ? "rate_limit_error"
+                              : status >= 500 ? "server_error"
+                                              : "invalid_request_error"},
+                     {"param", nullptr},
+                     {"code", lower(jsonTextOr(own, "code", ""))},
+                     {"request_id", jsonTextOr(own, "request_id", "")}};
+  if (const auto* details = jsonArray(own, "details");
+      details != nullptr && !details->empty() && details->front().is_object())
+    if (const auto field = jsonText(details->front().get_object(), "field")) error["param"] = *field;
+  response.shared_body.reset();
+  response.body = toJson(json::object{{"error", std::move(error)}});
 }
 
 }  // namespace aragora::web

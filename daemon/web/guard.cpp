@@ -94,6 +94,7 @@ class Guard::Exchange : public edge::Exchange {
     request_.request_id = usable ? std::string(given.front()) : newRequestId();
     request_.client_address = request_.peer;
     inside_ = guard.router_.enter(request_.path);
+    request_.base_path = guard.router_.basePath();
   }
 
   // What the head alone decides is answered once it was counted, like everything else: see admitted().
@@ -115,7 +116,9 @@ class Guard::Exchange : public edge::Exchange {
 
   std::optional<Response> misread(const edge::Refusal& refusal) override {
     stray_ = true;
-    pattern_ = guard_.router_.match(request_.method, request_.path).pattern;
+    const auto match = guard_.router_.match(request_.method, request_.path);
+    pattern_ = match.pattern;
+    if (match.route != nullptr) errors_ = match.route->errors;
     by_head_ = [this, refusal] { return refuse(refusal); };
     try {
       identifyClient();
@@ -189,6 +192,8 @@ class Guard::Exchange : public edge::Exchange {
     if (response.status == 401 && route_ != nullptr && (route_->takes_credentials || !credentialOf(request_).empty()))
       guard_.refusals_.note(request_, route_->pattern);
     if (response.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 9110 section 15.5.2
+    if (route_ != nullptr) errors_ = route_->errors;
+    if (errors_ == ErrorShape::OpenAi && response.status >= 400) reshapeForOpenAi(response);
     settings_->cors.addHeaders(request_.header("origin"), request_.method == "OPTIONS", response);
     response.headers.emplace_back("X-Request-ID", request_.request_id);
     addHeaders(standings_, response);
@@ -276,7 +281,7 @@ class Guard::Exchange : public edge::Exchange {
   }
 
   std::function<Response()> answerOf(const Error& error) const {
-    return [this, error] { return errorResponse(error, request_.request_id); };
+    return [this, error] { return refused(error); };
   }
 
   std::string asked() const { return guard_.router_.basePath() + request_.path; }
@@ -377,7 +382,7 @@ class Guard::Exchange : public edge::Exchange {
     return guard_.authenticator_.resolveNow(request_);
   }
 
-  Response refused(const Error& error) const { return errorResponse(error, request_.request_id); }
+  Response refused(const Error& error) const { return errorResponse(error, request_.request_id, request_.base_path); }
 
   // The dispatcher's catch-all.
   Response handle() {
@@ -386,7 +391,8 @@ class Guard::Exchange : public edge::Exchange {
       return route_->handler(request_);
     } catch (...) {
       return currentErrorResponse(request_.request_id,
-                                  fmt::format("{} {}", request_.method, printable(request_.path, 200)));
+                                  fmt::format("{} {}", request_.method, printable(request_.path, 200)),
+                                  request_.base_path);
     }
   }
 
@@ -394,7 +400,8 @@ class Guard::Exchange : public edge::Exchange {
   std::shared_ptr<const GuardSettings> settings_;
   Request request_;
   const Route* route_ = nullptr;
-  std::string_view pattern_;  // of the path, whatever the method
+  std::string_view pattern_;             // of the path, whatever the method
+  ErrorShape errors_ = ErrorShape::Own;  // that route's, also where the request never came to it
   std::function<Response()> by_head_;
   Standings standings_;
   bool inside_ = true;  // the base path

@@ -14,6 +14,7 @@ struct Request : edge::Request {
   std::string client_address;  // behind trusted proxies: the client's, not the proxy's
   accounts::Principal principal;
   std::map<std::string, std::string> parameters;  // {id} of the route
+  std::string base_path;                          // that everything is below; empty at the root
   // A handler that does several of what the route's own limit counts calls it for each but the first: whether one more
   // is allowed. In a worker.
   std::function<bool()> one_more;

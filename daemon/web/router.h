@@ -11,6 +11,9 @@
 
 namespace aragora::web {
 
+// How a route's refusals look: as everywhere here, or as clients of OpenAI's API read them.
+enum class ErrorShape { Own, OpenAi };
+
 using Handler = std::function<Response(const Request&)>;
 
 struct Route {
@@ -31,7 +34,8 @@ struct Route {
   // Whoever shows none is let in as nobody, and asked for them there (a WebSocket's first message).
   bool credentials_later = false;
   bool everywhere = false;  // outside the base path, too: who probes a daemon asks it directly
-  bool described = true;    // in the API's description; only what release builds do not have is left out
+  ErrorShape errors = ErrorShape::Own;
+  bool described = true;  // in the API's description; only what release builds do not have is left out
   // Made by add():
   std::vector<std::string> segments;
 };

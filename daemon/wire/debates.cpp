@@ -1,7 +1,5 @@
 #include "daemon/wire/debates.h"
 
-#include <cmath>
-
 #include "daemon/wire/events.h"
 
 namespace aragora::wire {
@@ -108,27 +106,11 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
   writeSummary(object, debate);
   object.text("context", debate.context);
   object.raw("rounds", toJson(renderRounds(events)));
+  for (const auto& event : events) {
+    if (const auto* report = std::get_if<store::Report>(&event.body)) object.raw("report", toJson(report->content));
+  }
   object.finish();
   return body;
-}
-
-json::object renderRating(const store::Rating& rating, std::int64_t rank) {
-  const double rate = rating.matches > 0 ? static_cast<double>(rating.wins) / static_cast<double>(rating.matches) : 0;
-  return {{"rank", rank},
-          {"name", rating.agent},
-          {"agent_name", rating.agent},
-          {"agent_id", rating.agent},
-          {"elo", rating.elo},
-          {"elo_rating", std::llround(rating.elo)},
-          {"wins", rating.wins},
-          {"losses", rating.losses},
-          {"draws", rating.draws},
-          {"games", rating.matches},
-          {"matches", rating.matches},
-          {"matches_played", rating.matches},
-          {"total_debates", rating.matches},
-          {"win_rate", rate},
-          {"last_debate", rating.last_match_at ? json::value(toIso(*rating.last_match_at)) : json::value(nullptr)}};
 }
 
 }  // namespace aragora::wire

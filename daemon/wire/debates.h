@@ -3,7 +3,6 @@
 #pragma once
 
 #include "common/store/debates.h"
-#include "common/store/ratings.h"
 
 namespace aragora::wire {
 
@@ -19,6 +18,5 @@ json::array renderSeats(const store::Debate& debate, const std::vector<store::Ev
 std::string renderMarkdown(const store::Debate& debate, const std::vector<store::Event>& events);
 // With rounds, messages, critiques and votes taken from its events.
 std::string renderDebate(const store::Debate& debate, const std::vector<store::Event>& events);
-json::object renderRating(const store::Rating& rating, std::int64_t rank);
 
 }  // namespace aragora::wire

@@ -12,42 +12,59 @@ struct Renderer {
   const store::Event& event;
 
   json::object operator()(const store::DebateCreated& created) const {
-    return {{"task", created.task},
-            {"agents", arrayOf(created.agents)},
-            {"total_rounds", created.rounds},
-            {"consensus", created.consensus},
-            {"seed", created.seed}};
+    json::object shown{{"task", created.task},
+                       {"agents", arrayOf(created.agents)},
+                       {"total_rounds", created.rounds},
+                       {"consensus", created.consensus},
+                       {"seed", created.seed}};
+    if (created.protocol != 1) shown["protocol"] = created.protocol;
+    if (!created.options.empty()) shown["options"] = created.options;
+    return shown;
   }
   json::object operator()(const store::DebateStarted& started) const {
-    return {{"task", started.task},
-            {"agents", arrayOf(started.seats)},
-            {"total_rounds", started.rounds},
-            {"rounds", started.rounds}};
+    json::object shown{{"task", started.task},
+                       {"agents", arrayOf(started.seats)},
+                       {"total_rounds", started.rounds},
+                       {"rounds", started.rounds}};
+    if (!started.weights.empty()) shown["weights"] = json::array(started.weights.begin(), started.weights.end());
+    return shown;
   }
   json::object operator()(const store::RoundStarted& started) const {
     return {{"round", event.round}, {"phase", store::name(started.phase)}};
   }
   json::object operator()(const store::AgentMessage& message) const {
-    return {{"role", store::name(message.role)},
-            {"agent", event.agent},
-            {"content", message.content},
-            {"round", event.round}};
+    json::object shown{{"role", store::name(message.role)},
+                       {"agent", event.agent},
+                       {"content", message.content},
+                       {"round", event.round}};
+    if (!message.position.empty()) shown["position"] = message.position;
+    if (message.confidence) shown["confidence"] = fraction(*message.confidence);
+    if (!message.claims.empty()) shown["key_claims"] = arrayOf(message.claims);
+    if (message.decision.empty()) return shown;
+    shown["decision"] = message.decision;
+    shown["because"] = arrayOf(message.because);
+    if (!message.adopted.empty()) shown["adopted"] = message.adopted;
+    shown["cited"] = !message.uncited;
+    return shown;
   }
   json::object operator()(const store::Critique& critique) const {
     const auto severity = critique.severity;
-    return {{"agent", event.agent},
-            {"critic", event.agent},
-            {"target", critique.target},
-            {"target_agent", critique.target},
-            {"critique", critique.weakness},
-            {"content", critique.weakness},
-            {"issues", json::array{json::string(critique.weakness)}},
-            {"severity", severity <= 2   ? "minor"
-                         : severity == 3 ? "moderate"
-                                         : "major"},
-            {"severity_score", severity},
-            {"score", static_cast<double>(severity) / 5},
-            {"round", event.round}};
+    json::object shown{{"agent", event.agent},
+                       {"critic", event.agent},
+                       {"target", critique.target},
+                       {"target_agent", critique.target},
+                       {"critique", critique.weakness},
+                       {"content", critique.weakness},
+                       {"issues", json::array{json::string(critique.weakness)}},
+                       {"severity", severity <= 2   ? "minor"
+                                    : severity == 3 ? "moderate"
+                                                    : "major"},
+                       {"severity_score", severity},
+                       {"score", static_cast<double>(severity) / 5},
+                       {"round", event.round}};
+    if (!critique.id.empty()) shown["id"] = critique.id;
+    if (!critique.strength.empty()) shown["strength"] = critique.strength;
+    return shown;
   }
   json::object operator()(const store::AgentError& error) const {
     return {{"agent", event.agent},
@@ -57,10 +74,14 @@ struct Renderer {
   }
   json::object operator()(const store::RoundEnded&) const { return {{"round", event.round}}; }
   json::object operator()(const store::Vote& vote) const {
-    return {{"agent", event.agent},     {"vote", shown(vote)},
-            {"choice", shown(vote)},    {"confidence", fraction(vote.confidence)},
-            {"reasoning", vote.reason}, {"valid", !vote.choice.empty()},
-            {"round", event.round}};
+    json::object data{{"agent", event.agent},     {"vote", shown(vote)},
+                      {"choice", shown(vote)},    {"confidence", fraction(vote.confidence)},
+                      {"reasoning", vote.reason}, {"valid", !vote.choice.empty()},
+                      {"round", event.round}};
+    if (!vote.kind.empty()) data["kind"] = vote.kind;
+    if (vote.more) data["continue"] = *vote.more;
+    if (!vote.invalid.empty()) data["invalid"] = vote.invalid;
+    return data;
   }
   json::object operator()(const store::Synthesis& synthesis) const {
     return {{"agent", event.agent}, {"role", "synthesizer"}, {"content", synthesis.content}, {"target", ""}};
@@ -88,6 +109,33 @@ struct Renderer {
   }
   json::object operator()(const store::AudienceMessage& message) const {
     return {{"role", "user"}, {"author", message.author}, {"content", message.content}, {"round", event.round}};
+  }
+  json::object operator()(const store::Verdict& verdict) const {
+    return {{"agent", event.agent},
+            {"choice", verdict.choice.empty() ? "abstain" : verdict.choice},
+            {"reasoning", verdict.reason},
+            {"order", verdict.reversed ? "reversed" : "first"},
+            {"round", event.round}};
+  }
+  json::object operator()(const store::PhaseTimeout& timeout) const {
+    return {{"phase", store::name(timeout.phase)}, {"reason", timeout.reason}, {"round", event.round}};
+  }
+  json::object operator()(const store::SeatDropped& dropped) const {
+    return {{"agent", event.agent}, {"reason", dropped.reason}, {"round", event.round}};
+  }
+  json::object operator()(const store::DebatePaused& paused) const {
+    return {{"status", store::name(store::DebateStatus::Paused)}, {"reason", paused.reason}, {"detail", paused.detail}};
+  }
+  json::object operator()(const store::DebateResumed&) const {
+    return {{"status", store::name(store::DebateStatus::Running)}};
+  }
+  json::object operator()(const store::Report& report) const { return {{"report", report.content}}; }
+  json::object operator()(const store::MatchRecorded& recorded) const {
+    auto data = ratings::toJsonObject(recorded.match);
+    json::array participants;
+    for (const auto& seat : recorded.match.seats) participants.emplace_back(ratings::identityOf(seat));
+    data["participants"] = std::move(participants);
+    return data;
   }
   json::object operator()(const store::OtherEvent& other) const {
     return other.payload.is_object() ? other.payload.get_object() : json::object{};

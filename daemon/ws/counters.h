@@ -15,7 +15,9 @@ class Counters {
         failed(registry.counter("aragora_websocket_errors_total")),
         slow(registry.counter("aragora_websocket_slow_clients_total")),
         event(registry.counter(kMessages, {{"direction", "out"}, {"message_type", "event"}})),
-        control(registry.counter(kMessages, {{"direction", "out"}, {"message_type", "control"}})) {
+        control(registry.counter(kMessages, {{"direction", "out"}, {"message_type", "control"}})),
+        delta(registry.counter(kMessages, {{"direction", "out"}, {"message_type", "delta"}})),
+        lost_delta(registry.counter("aragora_websocket_deltas_lost_total")) {
     for (const auto* type : {"ping", "auth", "subscribe", "unsubscribe", "unknown"})
       heard_.push_back(registry.counter(kMessages, {{"direction", "in"}, {"message_type", type}}));
   }
@@ -26,6 +28,8 @@ class Counters {
   metrics::Counter slow;
   metrics::Counter event;
   metrics::Counter control;
+  metrics::Counter delta;
+  metrics::Counter lost_delta;
 
  private:
   static constexpr const char* kMessages = "aragora_websocket_messages_total";

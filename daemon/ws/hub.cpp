@@ -40,13 +40,14 @@ Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
                                          [this](const std::set<Credential>& gone) {
                                            for (const auto& shard : shards_) shard->end(gone);
                                          })),
-      watched_(std::make_shared<Watched>()) {
+      watched_(std::make_shared<Watched>()),
+      heard_(std::make_shared<Watched>()) {
   services.callers = callers_;
   services.place_of = [places = places_, most = options.sockets_per_account](const accounts::Principal& principal) {
     return enterAccount(places, principal, most);
   };
   for (std::size_t i = 0; i < io.size(); ++i) {
-    shards_.push_back(std::make_shared<Shard>(io.context(i), options, services, watched_));
+    shards_.push_back(std::make_shared<Shard>(io.context(i), options, services, watched_, heard_));
     shards_.back()->start();
   }
 }
@@ -60,7 +61,7 @@ void Hub::addRoute(web::Router& router) {
               .pattern = "/ws",
               .permission = accounts::Permission::ReadDebates,
               .handler = [this](const web::Request& request) { return open(request); },
-              .query = {"debate_id", "since", "token", "ticket"},
+              .query = {"debate_id", "since", "token", "ticket", "deltas"},
               .inline_handler = true,
               .strictly = web::Bucket::Handshakes,
               .credentials_later = true});
@@ -73,6 +74,10 @@ web::Response Hub::open(const web::Request& request) {
   if (opening.debate_id.size() > kLongestId)
     throw Error(Code::Validation, fmt::format("debate_id is longer than {}", counted(kLongestId, "character")));
   opening.since = request.integer("since", 0, 0, INT64_MAX);
+  const auto deltas = parseDeltas(request.text("deltas"));
+  if (!deltas)
+    throw Error(Code::Validation, "deltas is not one of agent, tokens, none", "see GET /ws in /api/openapi.json");
+  opening.deltas = *deltas;
   opening.principal = request.principal;
   opening.address = request.client_address;
   opening.request_id = request.request_id;
@@ -119,6 +124,11 @@ void Hub::publish(const store::Event& event) {
   if (!watched_->any(event.debate_id)) return;
   const auto frame = makeFrame(event);
   for (const auto& shard : shards_) shard->deliver(frame);
+}
+
+void Hub::speak(const wire::Delta& delta) {
+  if (!heard_->any(delta.debate_id)) return;
+  for (const auto& shard : shards_) shard->speak(delta);
 }
 
 std::size_t Hub::clients() const {

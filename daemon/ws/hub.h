@@ -65,6 +65,8 @@ class Hub {
   void addRoute(web::Router& router);
   void start();  // looking whose sessions end
   void publish(const store::Event& event);
+  // A part of an answer, from any thread: to those who asked to hear them, as far as they keep up. Never waits.
+  void speak(const wire::Delta& delta);
   bool watches(const std::string& debate_id) const { return watched_->any(debate_id); }
   std::vector<std::string> watched() const { return watched_->all(); }
   std::size_t clients() const;
@@ -85,6 +87,7 @@ class Hub {
   HubOptions options_;
   std::shared_ptr<Callers> callers_;            // with the shards
   std::shared_ptr<Watched> watched_;            // with the shards, which outlive the hub while clients leave
+  std::shared_ptr<Watched> heard_;              // the same, of those who want answers as they are made
   std::vector<std::shared_ptr<Shard>> shards_;  // with the sessions
   std::shared_ptr<Places> places_ = std::make_shared<Places>();  // with whoever holds a place
 };

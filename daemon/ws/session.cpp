@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kMaxQueueBytes = 1U << 20;
 constexpr std::size_t kReplayBelowBytes = 256 * 1024;
 constexpr std::size_t kMaxMessage = 64 * 1024;
+constexpr std::size_t kMaxLateBytes = 64 * 1024;
+constexpr std::size_t kLateOverhead = 256;  // of a part, besides its text
 constexpr std::int64_t kReplayBatch = 32;
 constexpr auto kHoldBack = std::chrono::milliseconds(150);
 constexpr auto kReplayAgain = std::chrono::seconds(1);
@@ -121,7 +123,7 @@ void Session::opened() {
                              {"client_id", newUlid()},
                              {"write_access", false}}}}));
   if (!opening_.debate_id.empty() && opening_.principal.caller != accounts::Caller::Nobody)
-    subscribe(opening_.debate_id, opening_.since);
+    subscribe(opening_.debate_id, opening_.since, opening_.deltas);
   read();
 }
 
@@ -135,7 +137,8 @@ void Session::send(FramePtr frame) {
 }
 
 void Session::push(FramePtr frame) {
-  (frame->seq > 0 ? shard_->counters().event : shard_->counters().control).add();
+  const auto& counters = shard_->counters();
+  (frame->is_delta ? counters.delta : frame->seq > 0 ? counters.event : counters.control).add();
   queued_bytes_ += frame->text.size();
   queue_.push_back(std::move(frame));
   if (!writing_) write();
@@ -150,10 +153,56 @@ void Session::live(const FramePtr& frame) {
   if (subscription.behind) return;
   if (frame->seq == subscription.last_seq + 1 && !unsure()) {
     subscription.last_seq = frame->seq;
+    outdated(*frame);
     return send(frame);
   }
   subscription.behind = true;  // a gap, or not to be said yet: the store has what is missing
   replayNext();
+}
+
+void Session::hear(const wire::Delta& delta, const Rendered& rendered) {
+  const auto found = subscriptions_.find(delta.debate_id);
+  if (found == subscriptions_.end() || found->second.deltas == Deltas::None || !open_) return;
+  if (found->second.behind || unsure()) return shard_->counters().lost_delta.add();  // the stored message has it
+  if (writing_ || !late_.empty()) return keep(delta);
+  for (const auto& frame : rendered(found->second.deltas)) push(frame);
+}
+
+void Session::keep(const wire::Delta& delta) {
+  const auto same = std::find_if(late_.rbegin(), late_.rend(), [&](const auto& one) {
+    return one.debate_id == delta.debate_id && one.agent == delta.agent;
+  });
+  const bool joins = same != late_.rend() && same->continuedBy(delta);
+  const auto size = delta.text.size() + (joins ? 0 : kLateOverhead);
+  if (late_bytes_ + size > kMaxLateBytes) return shard_->counters().lost_delta.add();
+  late_bytes_ += size;
+  if (joins)
+    same->append(delta);
+  else
+    late_.push_back(delta);
+}
+
+// What waits of an answer is in the message that comes now.
+void Session::outdated(const Frame& frame) {
+  const auto gone = std::remove_if(late_.begin(), late_.end(), [&](const auto& one) {
+    const bool old =
+        one.debate_id == frame.debate_id && one.agent == frame.agent && one.kind == wire::Delta::Kind::Text;
+    if (old) late_bytes_ -= one.text.size();
+    return old;
+  });
+  late_bytes_ -= static_cast<std::size_t>(late_.end() - gone) * kLateOverhead;
+  late_.erase(gone, late_.end());
+}
+
+// The client has read everything else. While it is still counted as writing, so that push() only queues.
+void Session::catchUp() {
+  auto late = std::exchange(late_, {});
+  late_bytes_ = 0;
+  for (const auto& delta : late) {
+    const auto found = subscriptions_.find(delta.debate_id);
+    if (found == subscriptions_.end() || found->second.behind) continue;
+    for (auto& frame : makeFrames(delta, found->second.deltas)) push(std::move(frame));
+  }
 }
 
 bool Session::unsure() const { return shown_ && shard_->services().callers->overdue(); }
@@ -242,8 +291,10 @@ Heard Session::handle(const std::string& text) {
     warn("UNAUTHORIZED", "say who you are first, in a message of type auth");
   else if (what == Heard::Subscribe && debate_id.empty())
     warn("MISSING_FIELD", "subscribe needs debate_id");
+  else if (const auto deltas = parseDeltas(jsonTextOr(message, "deltas", "")); what == Heard::Subscribe && !deltas)
+    warn("INVALID_VALUE", "deltas is not one of agent, tokens, none");
   else if (what == Heard::Subscribe)
-    subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)));
+    subscribe(debate_id, jsonIntegerOr(message, "replay_from_seq", jsonIntegerOr(message, "since", 0)), *deltas);
   else if (what == Heard::Unsubscribe)
     unsubscribe(debate_id);
   else
@@ -308,10 +359,10 @@ void Session::authenticated(std::optional<accounts::Principal> principal, bool f
   opening_.principal = std::move(*principal);
   shown_ = shard_->services().callers->enter(opening_.principal);
   send(makeFrame({{"type", "authenticated"}, {"data", json::object{{"authenticated", true}}}}));
-  if (first && !opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since);
+  if (first && !opening_.debate_id.empty()) subscribe(opening_.debate_id, opening_.since, opening_.deltas);
 }
 
-void Session::subscribe(const std::string& debate_id, std::int64_t since) {
+void Session::subscribe(const std::string& debate_id, std::int64_t since, Deltas deltas) {
   if (!accounts::permits(opening_.principal, accounts::Permission::ReadDebates))
     return warn("FORBIDDEN", "these credentials may not read debates");
   if (subscriptions_.count(debate_id) == 0 && subscriptions_.size() >= kMaxSubscriptions)
@@ -320,6 +371,8 @@ void Session::subscribe(const std::string& debate_id, std::int64_t since) {
   subscription.last_seq = std::max<std::int64_t>(since, 0);
   subscription.behind = true;
   shard_->watch(debate_id, *this);
+  subscription.deltas = deltas;
+  if (deltas != Deltas::None) shard_->listen(debate_id, *this);
   send(makeFrame({{"type", "subscribed"},
                   {"debate_id", debate_id},
                   {"data", json::object{{"debate_id", debate_id}, {"from_seq", subscription.last_seq}}}}));
@@ -387,6 +440,7 @@ void Session::replayed(const std::string& debate_id, const std::vector<FramePtr>
 }
 
 void Session::write() {
+  if (queue_.empty() && open_) catchUp();
   if (queue_.empty() || !open_) {
     writing_ = false;
     return;

@@ -22,6 +22,7 @@ inline constexpr std::size_t kLongestId = 128;
 struct Opening {
   std::string debate_id;  // empty: no subscription yet
   std::int64_t since = 0;
+  Deltas deltas = Deltas::None;
   accounts::Principal principal;  // nobody: says who it is in its first message
   std::string address;
   std::string request_id;
@@ -45,6 +46,10 @@ class Session : public std::enable_shared_from_this<Session> {
   void start();
   void send(FramePtr frame);
   void live(const FramePtr& frame);
+  // A part of an answer goes out when nothing else waits. What comes while the client reads is joined; a client that
+  // reads too slowly loses parts, and never the message that they become.
+  using Rendered = std::function<const std::vector<FramePtr>&(Deltas)>;
+  void hear(const wire::Delta& delta, const Rendered& rendered);
   void close();
   // With 1008, policy violation: who it is for may not be here any more.
   void end(std::string_view why);
@@ -61,6 +66,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::int64_t last_seq = 0;
     bool behind = false;  // has to be replayed from the store
     bool more = false;    // something came while a batch was read
+    Deltas deltas = Deltas::None;
   };
 
   void opened();
@@ -72,12 +78,15 @@ class Session : public std::enable_shared_from_this<Session> {
   void warn(std::string_view code, const std::string& message);
   void authenticate(std::string token);
   void authenticated(std::optional<accounts::Principal> principal, bool failed);
-  void subscribe(const std::string& debate_id, std::int64_t since);
+  void subscribe(const std::string& debate_id, std::int64_t since, Deltas deltas);
   void unsubscribe(const std::string& debate_id);
   void forget(const std::string& debate_id);
   void replayNext();
   void replayed(const std::string& debate_id, const std::vector<FramePtr>& frames, bool known, bool failed);
   void push(FramePtr frame);
+  void keep(const wire::Delta& delta);
+  void catchUp();
+  void outdated(const Frame& frame);
   void write();
   // Whether it is not known at the moment that its session or key is good: then nothing of a debate is said.
   bool unsure() const;
@@ -92,6 +101,8 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::beast::flat_buffer buffer_;
   std::deque<FramePtr> queue_;
   std::size_t queued_bytes_ = 0;
+  std::vector<wire::Delta> late_;  // came while something was written, in order; joined, at most 64 KiB
+  std::size_t late_bytes_ = 0;
   bool open_ = false;
   bool authenticating_ = false;
   Micros began_ = nowMicros();

@@ -13,6 +13,8 @@ namespace net = boost::asio;
 namespace {
 constexpr auto kHeartbeat = std::chrono::seconds(15);
 constexpr auto kSweep = std::chrono::seconds(1);
+constexpr std::size_t kMostDeltaBytes = 1U << 20;  // that wait for the thread
+constexpr std::size_t kDeltaOverhead = 256;
 
 // A copy: whoever is dropped leaves the set while it is walked.
 std::vector<Session*> copyOf(const std::unordered_set<Session*>& sessions) {
@@ -21,12 +23,13 @@ std::vector<Session*> copyOf(const std::unordered_set<Session*>& sessions) {
 }  // namespace
 
 Shard::Shard(edge::IoThreads::Context& context, HubOptions options, HubServices services,
-             std::shared_ptr<Watched> watched)
+             std::shared_ptr<Watched> watched, std::shared_ptr<Watched> heard)
     : context_(context),
       options_(options),
       services_(std::move(services)),
       counters_(services_.metrics),
       watched_(std::move(watched)),
+      heard_(std::move(heard)),
       heartbeat_timer_(context),
       sweep_timer_(context) {}
 
@@ -45,6 +48,49 @@ void Shard::deliver(FramePtr frame) {
     self->services_.metrics.observe("aragora_websocket_delivery_seconds",
                                     static_cast<double>(std::max<Micros>(nowMicros() - frame->at, 0)) / 1e6);
   });
+}
+
+void Shard::speak(const wire::Delta& delta) {
+  bool first = false;
+  {
+    const std::lock_guard lock(deltas_mutex_);
+    const auto same = std::find_if(deltas_.rbegin(), deltas_.rend(), [&](const auto& one) {
+      return one.debate_id == delta.debate_id && one.agent == delta.agent;
+    });
+    const bool joins = same != deltas_.rend() && same->continuedBy(delta);
+    const auto size = delta.text.size() + (joins ? 0 : kDeltaOverhead);
+    if (deltas_bytes_ + size > kMostDeltaBytes) return counters_.lost_delta.add();
+    deltas_bytes_ += size;
+    first = deltas_.empty();
+    if (joins)
+      same->append(delta);
+    else
+      deltas_.push_back(delta);
+  }
+  if (first) net::post(context_, [self = shared_from_this()] { self->tellDeltas(); });
+}
+
+void Shard::tellDeltas() {
+  std::deque<wire::Delta> deltas;
+  {
+    const std::lock_guard lock(deltas_mutex_);
+    deltas = std::exchange(deltas_, {});
+    deltas_bytes_ = 0;
+  }
+  for (const auto& delta : deltas) {
+    const auto found = listeners_.find(delta.debate_id);
+    if (found == listeners_.end()) continue;
+    std::map<Deltas, std::vector<FramePtr>> rendered;  // once for all who hear it the same way
+    for (auto* session : copyOf(found->second)) {
+      session->hear(delta, [&](Deltas how) -> const std::vector<FramePtr>& {
+        const auto [place, fresh] = rendered.try_emplace(how);
+        if (fresh) place->second = makeFrames(delta, how);
+        return place->second;
+      });
+    }
+    services_.metrics.observe("aragora_websocket_delta_seconds",
+                              static_cast<double>(std::max<Micros>(nowMicros() - delta.at, 0)) / 1e6);
+  }
 }
 
 void Shard::closeAll() {
@@ -74,7 +120,15 @@ void Shard::watch(const std::string& debate_id, Session& session) {
   if (subscribers_[debate_id].insert(&session).second) watched_->add(debate_id);
 }
 
+void Shard::listen(const std::string& debate_id, Session& session) {
+  if (listeners_[debate_id].insert(&session).second) heard_->add(debate_id);
+}
+
 void Shard::forget(const std::string& debate_id, Session& session) {
+  if (const auto heard = listeners_.find(debate_id); heard != listeners_.end() && heard->second.erase(&session) > 0) {
+    if (heard->second.empty()) listeners_.erase(heard);
+    heard_->remove(debate_id);
+  }
   const auto found = subscribers_.find(debate_id);
   if (found == subscribers_.end() || found->second.erase(&session) == 0) return;
   if (found->second.empty()) subscribers_.erase(found);

@@ -15,6 +15,7 @@ import time
 
 from measure import ROUNDS, in_turn, row, rows, timed
 import daemon_rows
+import token_rows
 import edge_rows
 from recovery import Receiver
 from support import BINARY, Cluster, Daemon, Sandbox, postgres_database
@@ -246,7 +247,7 @@ def bench_commands():
         row("migrate status, PostgreSQL", f"{status:.0f} ms", "", "50 ms", status < 50)
 
 
-PARTS = {"commands": bench_commands, **daemon_rows.PARTS, **edge_rows.PARTS,
+PARTS = {"commands": bench_commands, **daemon_rows.PARTS, **token_rows.PARTS, **edge_rows.PARTS,
          "backup-sqlite": bench_backup_sqlite, "backup-postgres": bench_backup_postgres, "physical": bench_physical}
 
 

@@ -1,6 +1,7 @@
 """The rows about what serves: requests, creations, running debates, sockets, and stopping under all of it."""
 import json
 import pathlib
+import random
 import re
 import secrets
 import signal
@@ -22,14 +23,37 @@ def fill(connection, count, execute_many):
                  ((f"B{i:09d}", f"task number {i}", i, i, "x" * 200, text) for i in range(count)))
 
 
+def fill_matches(count, execute_many):
+    """One of each of those debates, between 3 of 30 models that differ."""
+    chance = random.Random(1)
+    models = [("openai", f"gpt-{i}") for i in range(10)] + [("anthropic", f"claude-{i}") for i in range(10)] + [("openrouter", f"vendor/m-{i}") for i in range(10)]
+    skill = {model: chance.gauss(0, 1) for model in models}
+
+    def match(i):
+        seats = chance.sample(models, 3)
+        ballots = [(voter, max((seat for seat in range(3) if seat != voter), key=lambda seat: skill[seats[seat]] + chance.gauss(0, 1))) for voter in range(3)]
+        votes = [sum(choice == seat for _, choice in ballots) for seat in range(3)]
+        record = {"domain": chance.choice(["", "finance", "law", "code"]),
+                  "seats": [{"seat": f"s{seat}", "agent": model[0], "provider": model[0], "model": model[1], "votes": votes[seat], "voters": 2} for seat, model in enumerate(seats)],
+                  "ballots": [{"voter": f"s{voter}", "choice": f"s{choice}"} for voter, choice in ballots]}
+        return f"M{i:09d}", f"B{i:09d}", json.dumps([":".join(model) for model in seats]), json.dumps(votes), i, json.dumps(record)
+
+    execute_many("INSERT INTO matches (id, debate_id, participants, scores, created_at, record) VALUES (?, ?, ?, ?, ?, ?)", (match(i) for i in range(count)))
+
+
 def bench_http(sandbox):
     sandbox.run("migrate", check=0)
     with sqlite3.connect(sandbox.directory / "state/aragora.db") as database:
         fill(database, 100_000, database.executemany)
+        fill_matches(100_000, database.executemany)
     database.close()
     nginx = service("TEST_NGINX") + "/"
     with Daemon(sandbox) as daemon:
         base = f"http://127.0.0.1:{daemon.port}"
+        started = time.monotonic()
+        rated = daemon.get("/api/leaderboard")[1]["total"]
+        took = time.monotonic() - started
+        row("the first page of ratings after a start, 100,000 matches", f"{took:.2f} s", f"{rated} rated", "5 s", took < 5 and rated == 30)
         uncached = sandbox.write("offsets.lua", "request = function() return wrk.format('GET', '/api/debates?limit=20&offset=' .. math.random(0, 20000)) end\n")
         (ours, _), (peer, _) = in_turn(lambda: wrk(base + "/api/health"), lambda: wrk(nginx))
         row("GET /api/health, 64 connections", f"{ours:,.0f}/s", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.6 of nginx", ours >= 0.6 * peer)
@@ -39,6 +63,10 @@ def bench_http(sandbox):
         row("GET /api/debates, 20 of 100,000, cached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.45 of nginx", ours >= 0.45 * peer)
         (ours, p99), (peer, _) = in_turn(lambda: wrk(base + "/api/leaderboard"), lambda: wrk(nginx))
         row("GET /api/leaderboard, cached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", f"nginx {peer:,.0f}/s ({ours / peer:.2f})", ">= 0.45 of nginx", ours >= 0.45 * peer)
+        pages = sandbox.write("tables.lua", "local n = 0 request = function() n = n + 1 return wrk.format('GET', ({'/api/leaderboard?domain=law', '/api/leaderboard?limit=100&min_debates=' .. n % 5000, "
+                                            "'/api/agent/openai:gpt-' .. n % 10 .. '/history', '/api/leaderboard/compare?agent_a=openai:gpt-1&agent_b=anthropic:claude-' .. n % 10})[n % 4 + 1]) end\n")
+        ours, p99 = wrk(base, 16, str(pages))
+        row("tables, histories and comparisons of 100,000 matches, uncached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", "", "1,000/s, 10 ms", ours >= 1000 and p99 <= 10)
         ours, p99 = wrk(base + "/api/debates", 64, str(uncached))
         row("GET /api/debates, random pages, uncached", f"{ours:,.0f}/s, p99 {p99:.1f} ms", "", "20,000/s", ours >= 20_000)
 

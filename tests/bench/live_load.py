@@ -72,8 +72,9 @@ class Provider:
     @staticmethod
     def says(body):
         system, data = body["messages"][0]["content"], json.loads(body["messages"][1]["content"])
+        data = data[data["boundary"]]
         if "Criticise" in system:
-            return json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4})
+            return json.dumps({"critiques": [{"target": one["id"], "issues": [{"claim": "too long", "severity": 4, "why": "read it"}], "strongest_point": "clear"} for one in data["proposals"]]})
         if "Choose the best" in system:
             return json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"})
         return "The answer of a model."

@@ -237,10 +237,10 @@ TEST_F(DaemonTest, StartsAndStopsAThousandTimesWhileClientsComeAndGo) {
 // Stopped while the seats are asked in each phase; the next start goes on where this one stopped.
 TEST_F(DaemonTest, ADebateThatIsStoppedInAnyPhaseIsGoneOnWithAtOnce) {
   const std::pair<const char*, const char*> phases[] = {{"propose", "Answer the task"},
-                                                        {"critique", "Criticise the proposal"},
+                                                        {"critique", "Criticise each"},
                                                         {"revise", "These critiques"},
                                                         {"vote", "Choose the best"},
-                                                        {"synthesize", "Your proposal won"}};
+                                                        {"synthesize", "`winning_proposal` was chosen"}};
   for (const auto& [phase, words] : phases) {
     SCOPED_TRACE(phase);
     std::atomic<bool> hanging{true};

@@ -46,7 +46,10 @@ class ScriptedProvider : public edge::Site {
       ++provider_.calls_;
       std::unique_lock lock(provider_.mutex_);
       provider_.left_.wait_for(lock, provider_.script_(body_), [this] { return provider_.leaving_; });
-      const json::object said{{"choice", "P1"}, {"confidence", 80}, {"weakness", "none"}, {"severity", 1}};
+      // Another answer to each question, so that there is something to debate.
+      const json::object said{{"choice", "P1"},   {"confidence", 80},
+                              {"continue", true}, {"weakness", "none"},
+                              {"severity", 1},    {"answer", fmt::format("{}", std::hash<std::string>{}(body_))}};
       edge::Response response;
       response.body = toJson(json::object{
           {"model", "scripted"},

@@ -1,4 +1,4 @@
-// What a provider answers, whole or as a stream, gives an answer that says something, or a CallError: nothing else.
+// What a provider answers, whole or as a stream, gives an answer that says something, or a Failure: nothing else.
 #include <cstdlib>
 
 #include "common/base/text.h"
@@ -10,17 +10,23 @@ using namespace aragora::providers;
 template <typename Call>
 void check(const Call& call) {
   try {
-    if (aragora::trim(call().text).empty()) std::abort();
-  } catch (const CallError&) {
+    const auto answer = call();
+    const auto& usage = answer.usage;
+    if (aragora::trim(answer.text).empty()) std::abort();
+    for (const auto tokens : {usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h, usage.output})
+      if (tokens < 0) std::abort();
+    if (answer.cost_picos.value_or(0) < 0) std::abort();
+  } catch (const Failure&) {
   }
 }
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (const auto& codec : {makeAnthropicCodec({}), makeOpenAiCodec({}), makeOpenRouterCodec({})}) {
+  for (const auto& codec : {makeAnthropicCodec({}), makeOpenAiCodec({}), makeOpenRouterCodec({}), makeGeminiCodec({}),
+                            makeLocalCodec({})}) {
     check([&] { return codec->readAnswer(text); });
-    (void)codec->readRefusal(429, text, true).again();
+    (void)codec->readRefusal(429, text, {}).kind();
     check([&] {
       const auto reader = codec->readStream();
       SseParser parser;

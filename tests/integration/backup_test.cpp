@@ -118,7 +118,7 @@ TEST_P(Backup, AnIndexOrATableMoreOrLessIsAWarningOfARestoreAndNoRefusal) {
   EXPECT_EQ(deployment.debateCount(deployment.test.target()), 20);
   ASSERT_EQ(report.warnings.size(), 1U);
   EXPECT_EQ(report.warnings[0].substr(0, 7), "schema:") << report.warnings[0];
-  EXPECT_EQ(report.verified.size(), 6U);
+  EXPECT_EQ(report.verified.size(), 9U);
   if (GetParam() == Engine::Postgres) dropDatabase(report.kept);
 }
 
@@ -424,7 +424,7 @@ TEST_P(Verify, ATableThatIsGoneSpeaksAgainstRestoredDataAndTheRestIsLookedAtAllT
   const auto report = after("DROP TABLE ratings");
   ASSERT_NE(report.againstRestored(), nullptr);
   EXPECT_EQ(report.againstRestored()->id, "schema");
-  EXPECT_EQ(report.findings.size(), 7U);
+  EXPECT_EQ(report.findings.size(), 10U);
   EXPECT_EQ(report.findings[3].outcome, verify::Outcome::Ok) << report.findings[3].message;
 }
 

@@ -36,12 +36,10 @@ class DebatesAtOnce : public testing::TestWithParam<Engine> {
   Between between_{*database_, test_.target()};
   store::Debates debates_{between_, keyring_};
   store::Leases leases_{*database_, "here"};
-  store::Ratings ratings_{*database_};
   providers::Providers providers_{{}};
   metrics::Registry metrics_;
   std::function<void(const store::Event&)> publish_ = [](const store::Event&) {};
-  debate::Engine engine_{{*database_, keyring_, debates_, leases_, ratings_, providers_, metrics_, publish_, 5s, 600s},
-                         {}};
+  debate::Engine engine_{{*database_, keyring_, debates_, leases_, providers_, metrics_, publish_, 5s, 600s}, {}};
   Service service_{{between_, debates_, keyring_, engine_, [](Change, const std::string&) {}, publish_}};
   const Caller somebody_{.principal = "somebody"};
 
@@ -63,10 +61,13 @@ class DebatesAtOnce : public testing::TestWithParam<Engine> {
   // With a match, and over.
   std::string played(const std::vector<std::string>& agents) {
     const auto id = create();
-    std::vector<double> scores;
-    for (std::size_t i = 0; i < agents.size(); ++i) scores.push_back(static_cast<double>((plays_ + i) % agents.size()));
+    ratings::Match match;
+    for (std::size_t i = 0; i < agents.size(); ++i)
+      match.seats.push_back({agents[i], agents[i], "", "", static_cast<std::int64_t>((plays_ + i) % agents.size())});
     ++plays_;
-    ratings_.recordMatch(id, agents, scores);
+    const auto lease = leases_.acquire(id, 5s);
+    debates_.append(*lease, {{0, "", store::MatchRecorded{match}}});
+    leases_.release(*lease);
     sql("UPDATE debates SET status = 'completed' WHERE id = $1", {id});
     return id;
   }
@@ -74,6 +75,7 @@ class DebatesAtOnce : public testing::TestWithParam<Engine> {
     for (const auto& finding : verify::verifyDatabase(test_.target(), {}).findings) {
       if (finding.id == "ratings") {
         EXPECT_EQ(finding.outcome, verify::Outcome::Ok) << finding.message;
+        EXPECT_NE(finding.message.find("from the match log"), std::string::npos) << finding.message;
       }
     }
   }
@@ -233,7 +235,8 @@ TEST_P(DebatesAtOnce, EachOldChainIsSealedByOneOfTwo) {
 
 TEST_P(DebatesAtOnce, OfADebateThatIsGoneThereIsNoLeaseAndNoMatch) {
   EXPECT_FALSE(leases_.acquire("nobody", 5s));
-  EXPECT_NO_THROW(ratings_.recordMatch("nobody", {"a", "b"}, {1, 0}));
+  const ratings::Match match{"", {{"a", "a", "", "", 1}, {"b", "b", "", "", 0}}, {}};
+  EXPECT_THROW(debates_.append({"nobody", "here", 1}, {{0, "", store::MatchRecorded{match}}}), Error);
   EXPECT_EQ(count("matches") + count("ratings"), 0);
 }
 

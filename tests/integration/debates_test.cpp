@@ -306,15 +306,20 @@ TEST_P(Debates, ChainsOutliveTheRotationOfTheKey) {
 // The engine with the built-in provider.
 class RunningDebates : public Debates {
  protected:
-  store::Ratings ratings_{*database_};
   providers::Providers providers_{{}};
   metrics::Registry metrics_;
   std::function<void(const store::Event&)> publish_ = [](const store::Event&) {};
 
   RunServices services(store::Leases& leases) {
-    return {*database_, keyring_,   debates_, leases,
-            ratings_,   providers_, metrics_, [this](const store::Event& event) { publish_(event); },
-            5s,         600s};
+    return {*database_,
+            keyring_,
+            debates_,
+            leases,
+            providers_,
+            metrics_,
+            [this](const store::Event& event) { publish_(event); },
+            5s,
+            600s};
   }
   store::Debate finished(const std::string& id) {
     for (int i = 0; i < 2000; ++i) {

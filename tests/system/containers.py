@@ -131,6 +131,16 @@ class Engine:
             self.podman("network", "create", name)
         return ["--network", name, *(part for port in published for part in ("-p", f"{port}:{port}"))]
 
+    def docker(self):
+        """A directory with the program `docker`: podman takes the same words, and Compose is Debian's own program."""
+        program = self.base / "programs/docker"
+        program.parent.mkdir(exist_ok=True)
+        where = "" if self.bridges else '[ "$1" = run ] && { shift; set -- run --network host "$@"; }\n'
+        inside = " ".join([*self.inside, "podman", "--root", str(self.base / "storage"), "--runroot", str(self.base / "run")])
+        program.write_text(f'#!/bin/sh\n[ "$1" = compose ] && {{ shift; exec docker-compose "$@"; }}\n{where}exec {inside} "$@"\n')
+        program.chmod(0o755)
+        return program.parent
+
     def curl(self, *arguments):
         return subprocess.run([*self.inside, "curl", "-sS", *arguments], capture_output=True, text=True, timeout=60).stdout
 

@@ -99,18 +99,21 @@ class Contract:
     # What follows looks at the judge: a schema that lets everything pass proves nothing.
 
     # By their names: where anybody may put anything, and what need not be there.
-    OPEN = {"details", "metadata", "preferences", "info", "paths", "components"}
+    OPEN = {"said", "digests", "details", "metadata", "preferences", "info", "paths", "components"}
     OPTIONAL = {"hint", "suggestion", "details", "errors", "retry_after", "reason", "error", "why", "preferences"}
+    # And by where they are: what has been said since there are rules of a second version, and how a debate came out that came to its end.
+    LATER = {"data": {"kind", "continue", "position", "confidence", "key_claims", "id", "strength", "protocol"}, "votes": {"kind", "continue"}, "items": {"kind", "continue"},
+             "report": {"final_winner", "debate_changed_the_outcome", "consensus_reached", "agreed_without_debate"}}
     ONCE_DECIDED = {"conclusion", "supporting_agents", "dissenting_agents", "votes", "method", "tied", "leader"}
-    ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate"}
+    ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate", "agent", "provider", "model", "rating", "rating_deviation", "volatility", "lower_bound", "upper_bound", "provisional", "streak", "streak_type", "recent_trend", "domains"}
 
-    def spoiled(self, value, keyed=False):
+    def spoiled(self, value, keyed=False, inside=""):
         """What may not pass, at any depth: a member that nobody declared, none where one has to be, something else in its place.
         What is `keyed` has whatever members there are, all of a kind."""
         if isinstance(value, list):
             kinds = {element["type"] if isinstance(element, dict) and "type" in element else "": number for number, element in reversed(list(enumerate(value)))}
             for number in kinds.values():
-                for what, wrong in self.spoiled(value[number]):
+                for what, wrong in self.spoiled(value[number], inside=inside):
                     yield what, [*value[:number], wrong, *value[number + 1:]]
         if not isinstance(value, dict):
             return
@@ -120,9 +123,9 @@ class Contract:
             if name in self.OPEN:
                 continue
             yield f"something else as {name}", {**value, name: {"x-planted": []}}
-            if not keyed and name not in self.OPTIONAL | self.ONCE_DECIDED | self.ONCE_RATED:
+            if not keyed and name not in self.OPTIONAL | self.ONCE_DECIDED | self.ONCE_RATED | self.LATER.get(inside, set()):
                 yield f"no {name}", {other: one for other, one in value.items() if other != name}
-            for what, wrong in self.spoiled(member, keyed=name == "settings"):
+            for what, wrong in self.spoiled(member, keyed=name in ("settings", "domains", "breakers"), inside=name):
                 yield f"{what} in {name}", {**value, name: wrong}
 
     def toothless(self):

@@ -15,7 +15,8 @@ PASSWORD = "a password that is long enough"
 NOBODY = "nobody-has-this"
 SOCKET = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 TWO = {"agents": ["demo-a", "demo-b"], "rounds": 0}  # by name: nobody else is to be asked
-DEBATE = {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1}
+DEBATE = {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1, "domain": "rockets"}
+CHAT = {"model": "aragora/default", "messages": [{"role": "user", "content": "Ship on Friday?"}], "aragora": {"agents": ["demo-a", "demo-b"], "rounds": 0}}
 
 
 def bearer(token):
@@ -159,17 +160,27 @@ class World:
     def successes(self):
         debate = lambda **more: lambda: Ask("viewer", id=self.debate, **more)
         reading = lambda **more: lambda: Ask("viewer", **more)
-        asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export")}
-        asks |= {f"GET {path}": reading() for path in ("/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
+        asks = {f"GET /api/debates/{{id}}{view}": debate() for view in ("", "/messages", "/events", "/rounds", "/votes", "/agents", "/timeline", "/consensus", "/summary", "/export", "/receipt", "/costs")}
+        asks |= {f"GET {path}": reading() for path in ("/api/budgets", "/api/debates", "/api/debates/stats", "/api/debates/queue/status", "/api/analytics/disagreements", "/api/agents", "/api/leaderboard", "/api/leaderboard-view", "/api/leaderboard/movers", "/api/leaderboard/domains", "/api/matches/recent", "/api/auth/me", "/api/auth/sessions", "/api/auth/api-keys")}
         asks |= {f"GET {path}": Ask for path in ("/api/health", "/api/ready", "/healthz", "/api/health/db", "/api/health/redis", "/api/version", "/api/openapi.json", "/api/auth/setup")}
-        asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "api-keys", "users")}
+        asks |= {f"GET /api/admin/{path}": lambda: Ask("admin") for path in ("audit", "audit/export", "audit/verify", "settings", "instances", "breakers", "api-keys", "users")}
         asks |= {
+            "GET /api/receipts/checkpoint": reading(),
+            "GET /api/receipts/consistency": reading(query="from=1"),
+            **{f"GET /api/receipts/{{id}}{view}": reading(id="0") for view in ("", "/inclusion")},
+            "GET /.well-known/aragora-keys.json": Ask,
             "GET /metrics": lambda: Ask("metrics_token"),
             "GET /ws": reading(headers=SOCKET),
             "GET /api/search": reading(query="q=ship"),
             "GET /api/agents/{name}": reading(name="demo-a"),
+            "GET /api/agents/{name}/history": reading(name="demo-a"),
+            "GET /api/leaderboard/domain/{domain}": reading(domain="rockets"),
+            "GET /api/leaderboard/compare": reading(query="agent_a=demo-a&agent_b=demo-b"),
             "GET /api/debates/{id}/export/{format}": debate(format="md"),
             "POST /api/debates": lambda: Ask("member", DEBATE, headers={"Idempotency-Key": secrets.token_hex(8)}),
+            "GET /v1/models": reading(),
+            "GET /v1/models/{id}": reading(id="default"),
+            "POST /v1/chat/completions": lambda: Ask("member", CHAT, headers={"Idempotency-Key": secrets.token_hex(8)}),
             "POST /api/debates/batch": lambda: Ask("member", {"items": [{"task": "one", **TWO}, {"question": "two", **TWO}]}),
             "GET /api/debates/batch/{id}/status": lambda: Ask("viewer", id=self.ask("POST /api/debates/batch", Ask("member", {"items": [{"task": "one", **TWO}]}), 200)["batch_id"]),
             "DELETE /api/debates/{id}": lambda: Ask("member", id=self.ended_debate()),
@@ -177,6 +188,8 @@ class World:
             "PATCH /api/debates/{id}": lambda: Ask("member", {"title": "Friday", "tags": ["a"], "metadata": {"k": 1}}, id=self.debate),
             "POST /api/debates/{id}/fork": lambda: Ask("member", {"rounds": 0}, id=self.debate),
             "POST /api/debates/{id}/cancel": lambda: Ask("member", id=self.running_debate()),
+            "POST /api/debates/{id}/pause": lambda: Ask("member", id=self.running_debate()),
+            "POST /api/debates/{id}/resume": lambda: Ask("member", id=self.running_debate()),
             "POST /api/ws-ticket": lambda: Ask("viewer"),
             "POST /api/auth/login": lambda: Ask(body={"email": "viewer@example.org", "password": self.passwords["viewer"]}),
             "POST /api/auth/refresh": lambda: Ask(body={"refresh_token": self.fresh()["refresh"]}),
@@ -202,6 +215,7 @@ class World:
             "GET /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
             "DELETE /api/admin/users/{id}/sessions": lambda: Ask("admin", id=self.fresh()["id"]),
             "DELETE /api/admin/users/{id}/sessions/{session}": self.of_their_session,
+            "POST /api/admin/breakers/{name}": lambda: Ask("admin", {"action": "reset"}, name="openai"),
             "POST /api/admin/users/{id}/reset": lambda: Ask("admin", id=self.fresh()["id"]),
             "POST /api/admin/users/{id}/unlock": lambda: Ask("admin", id=self.fresh()["id"]),
         }

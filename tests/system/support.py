@@ -203,10 +203,12 @@ class Daemon:
     def wait_finished(self, debate_id, limit=30):
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
-            _, debate = self.get(f"/api/debates/{debate_id}")
-            if debate["status"] in ("completed", "failed", "cancelled"):
+            status, debate = self.get(f"/api/debates/{debate_id}")
+            if status not in (200, 503):
+                raise AssertionError(f"debate {debate_id}: {status} {debate}")
+            if status == 200 and debate["status"] in ("completed", "failed", "cancelled"):
                 return debate
-            time.sleep(0.02)
+            time.sleep(0.02 if status == 200 else 0.5)  # a busy server is asked again
         raise AssertionError(f"debate {debate_id} did not end: {debate}")
 
     def kill(self):

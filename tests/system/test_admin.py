@@ -159,7 +159,7 @@ class Administration(unittest.TestCase):
     def test_nobody_else_looks(self):
         token = secrets.token_hex(32)
         with self.deployment(ARAGORA_API_TOKEN=token):
-            for path in ("/api/admin/audit", "/api/audit/entries", "/api/audit/events", "/api/admin/audit/export", "/api/admin/audit/verify", "/api/audit/verify", "/api/admin/settings", "/api/admin/instances"):
+            for path in ("/api/admin/audit", "/api/audit/entries", "/api/audit/events", "/api/admin/audit/export", "/api/admin/audit/verify", "/api/audit/verify", "/api/admin/settings", "/api/admin/instances", "/api/admin/breakers"):
                 self.ask(path, "member", 403)
                 self.ask(path, None, 401)
                 self.assertIn(self.daemon.request("GET", path, headers={"Authorization": f"Bearer {token}"})[0], (401, 403), "the API token is nobody who administers")

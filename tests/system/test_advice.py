@@ -57,7 +57,7 @@ class ManPages(unittest.TestCase):
                 lines = re.findall(r"(?m)^\.Dl [#$] (?:sudo -u \S+ )?aragora (.+)$", section)
                 self.assertTrue(lines, "no example begins with aragora")
                 for line in lines:
-                    path, given = parse(shlex.split(line))
+                    path, given = parse(shlex.split(line.replace(r"\(dq", '"')))
                     if path in REMOVES - {("restore",), ("user", "delete")}:
                         self.assertIn("--dry-run", given, line)
 

@@ -121,7 +121,7 @@ class AuditLog(unittest.TestCase):
         with self.deployment(0) as sandbox:
             sandbox.environment.update(USER="eve", LOGNAME="eve", SUDO_USER="ada\n")
             sandbox.run("user", "add", "--email", "ada@example.org", check=0)
-            sandbox.run("migrate", "down", "--to", "4", check=0)
+            sandbox.run("migrate", "down", "--to", "4", "--allow-data-loss", "--no-backup", check=0)
             sandbox.run("migrate", check=0)
             sandbox.run("key", "backup-identity", check=0)
             sandbox.run("backup", check=0)

@@ -83,7 +83,7 @@ class BehindNginx(unittest.TestCase):
             for debate_id in ids:
                 found = nginx.get(f"/api/debates/{debate_id}/events?limit=500")[1]["events"]
                 self.assertEqual([event["seq"] for event in found], list(range(1, len(found) + 1)))
-                said = [(event["type"], event["round"], event["agent"], event["data"].get("role")) for event in found]
+                said = [(event["type"], event["round"], event["agent"], event["data"].get("role"), event["data"].get("target")) for event in found]
                 self.assertEqual(len(said), len(set(said)), "an event stands twice")
                 self.assertEqual(found[-1]["type"], "debate_end")
 

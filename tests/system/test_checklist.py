@@ -4,10 +4,12 @@ import json
 import re
 import secrets
 import sqlite3
+import subprocess
 import unittest
 
 from fronts import Front
-from support import SOURCE, Daemon, main, sqlite_deployment
+from receivers import wait_for
+from support import SOURCE, Authority, Daemon, free_port, main, sqlite_deployment
 
 PERSON = "network.firewall"
 
@@ -99,6 +101,73 @@ class Boxes(World):
         with sqlite3.connect(self.sandbox.directory / "state/aragora.db") as database:
             database.execute("UPDATE audit_log SET actor = 'somebody' WHERE seq = 1")
         self.assertEqual(self.boxes()["access.audit"]["state"], "failed")
+
+    def test_one_answer_that_hangs_does_not_give_up_the_others(self):
+        with Daemon(self.sandbox, ARAGORA_IP_RATE_LIMIT="100000") as daemon:
+            hung = []
+
+            def rule(method, path):
+                if path == "/api/health" and not hung:
+                    hung.append(path)
+                    return {"delay": 40}
+
+            with Front(daemon.port, rule=rule) as front:
+                boxes = self.boxes("--url", f"http://127.0.0.1:{front.port}", "--no-debate", ARAGORA_PORT=str(daemon.port))
+        self.assertEqual(hung, ["/api/health"])
+        self.assertEqual(boxes["deploy.health"]["state"], "could_not_verify")
+        self.assertIn("no answer in time", boxes["deploy.health"]["evidence"])
+        for name in ("app.csp", "app.limits"):
+            self.assertEqual(boxes[name]["state"], "proved", boxes[name])
+
+    def test_metrics_of_a_daemon_that_speaks_tls_are_read(self):
+        with Authority("aragora.example") as authority:
+            tls = {"ARAGORA_TLS_CERT_PATH": str(authority.certificate), "ARAGORA_TLS_KEY_PATH": str(authority.key), "ARAGORA_METRICS_TOKEN": secrets.token_hex(32)}
+            self.sandbox.environment.update(tls)
+            with Daemon(self.sandbox, wait=False) as daemon:
+                wait_for(lambda: "listens on" in daemon.text(), daemon.text)
+                self.assertEqual(self.boxes(ARAGORA_PORT=str(daemon.port))["metrics.requests"]["state"], "proved")
+
+    ALERTS = ("alerts.errors.warning", "alerts.errors.critical", "alerts.latency", "alerts.database", "alerts.agents")
+
+    def test_alerting_rules_are_asked_of_the_prometheus_that_is_named(self):
+        self.assertEqual({self.boxes()[name]["state"] for name in self.ALERTS[:1]}, {"for_a_person"})
+        self.sandbox.run("checklist", "--prometheus", "127.0.0.1:9090", check=64)
+        self.sandbox.run("checklist", "--prometheus", "http://me:secret@127.0.0.1:9090", check=64)
+        nobody = self.boxes("--prometheus", f"http://127.0.0.1:{free_port()}")
+        self.assertEqual({nobody[name]["state"] for name in self.ALERTS}, {"could_not_verify"})
+        self.assertIn("Connection refused", nobody["alerts.latency"]["evidence"])
+        port = free_port()
+        with Daemon(self.sandbox) as daemon:
+            here = self.sandbox.directory
+            rules = (SOURCE / "deploy/prometheus/aragora.rules.yml").read_text()
+            whole = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["aragora.rules.yml"], "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["127.0.0.1:9093"]}]}]},
+                     "scrape_configs": [{"job_name": "aragora", "static_configs": [{"targets": [f"127.0.0.1:{daemon.port}"]}]}]}
+
+            def boxes(what, said, rules=rules, state="failed"):  # the first looks come before the first scrape
+                (here / "aragora.rules.yml").write_text(rules)
+                (here / "prometheus.yml").write_text(json.dumps(what))
+                with subprocess.Popen(["prometheus", f"--config.file={here}/prometheus.yml", f"--storage.tsdb.path={here}/data-{secrets.token_hex(4)}", f"--web.listen-address=127.0.0.1:{port}"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+                    try:
+                        found = {}
+
+                        def settled():
+                            found.update(self.boxes("--prometheus", f"http://127.0.0.1:{port}/", ARAGORA_PORT=str(daemon.port)))
+                            return found["alerts.latency"]["state"] == state and said in found["alerts.latency"]["evidence"]
+                        wait_for(settled, lambda: str(found.get("alerts.latency")))
+                        return found
+                    finally:
+                        server.kill()
+
+            proved = boxes(whole, "was evaluated at", state="proved")
+            for name in self.ALERTS:
+                self.assertEqual(proved[name]["state"], "proved", proved[name])
+            self.assertRegex(proved["alerts.latency"]["evidence"], r"AragoraLatency is loaded in http://127.0.0.1:\d+ and was evaluated at 20")
+            # Nobody told, nothing scraped, a rule that is missing: none of them warns anybody.
+            boxes({**whole, "alerting": {}}, "tells nobody")
+            boxes({**whole, "scrape_configs": []}, "has no metrics of a daemon")
+            without = boxes(whole, "has no rule AragoraLatency", rules.replace("alert: AragoraLatency\n", "alert: Other\n"))
+            self.assertIn("aragora.rules.yml", without["alerts.latency"]["fix"])
 
     def test_agents_are_judged_by_their_calls_and_not_by_the_name_of_a_metric(self):
         def buckets(agent, **counts):

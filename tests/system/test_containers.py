@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import secrets
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ import yaml
 
 from containers import IMAGE, Engine
 from runbooks import read
-from support import SOURCE, main
+from support import BINARY, SOURCE, main
 
 KEY = f"sk-ant-api03-{secrets.token_hex(20)}"
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-m", "256m")
@@ -40,6 +41,8 @@ class Containers(unittest.TestCase):
     def tearDown(self):
         self.engine.podman("pod", "rm", "-f", "-a", "-t", "0", check=None)
         self.engine.podman("rm", "-f", "-a", "-t", "0")
+        self.engine.podman("volume", "prune", "-f")
+        self.engine.podman("secret", "rm", "-a")
 
     def run_image(self, *options, command=(), check=0):
         return self.engine.podman("run", "--rm", *HARDENED, *options, IMAGE, *command, check=check)
@@ -193,16 +196,31 @@ class Containers(unittest.TestCase):
 
     def test_kubernetes_pods_run_as_the_manifests_say(self):
         engine = self.engine
-        rendered = subprocess.run(["kubectl", "kustomize", SOURCE / "deploy/kubernetes"], check=True, capture_output=True, text=True).stdout
-        manifests = {(one["kind"], one["metadata"]["name"].removesuffix("-" + one["metadata"]["name"].split("-")[-1]) if one["kind"] == "ConfigMap" else one["metadata"]["name"]): one
-                     for one in yaml.safe_load_all(rendered)}
         folder = engine.base / "kube"
         folder.mkdir()
         password = secrets.token_hex(16)
-        postgres, redis = ("postgres", "redis") if engine.bridges else ("127.0.0.1", "127.0.0.1")
-        subprocess.run(["bash", "-e", "-c", block("kubernetes", "Secrets").replace("cat >database_url", f"echo postgresql://aragora:{password}@{postgres}:5432/aragora >database_url")
-                        .replace("cat >redis_url", f"echo redis://:{password}@{redis}:6379/0 >redis_url").replace("cat >anthropic_api_key", f"echo {KEY} >anthropic_api_key")], cwd=folder, check=True)
+        postgres, redis = self.database_urls(password)
+        subprocess.run(["bash", "-e", "-c", block("kubernetes", "Secrets").replace("cat >database_url", f"echo {postgres} >database_url")
+                        .replace("cat >redis_url", f"echo {redis} >redis_url").replace("cat >anthropic_api_key", f"echo {KEY} >anthropic_api_key")], cwd=folder, check=True)
         made = subprocess.run(["kubectl", "create", "secret", "generic", "aragora", "--from-file=secrets", "--dry-run=client", "-o", "yaml"], cwd=folder, check=True, capture_output=True, text=True).stdout
+        pods, manifests, config = self.pods_run(SOURCE / "deploy/kubernetes", made, folder, password)
+
+        # The backup as it runs every night, then the rehearsal, in pods that share the volume of backups and nothing else.
+        self.ended("backup", manifests["CronJob", "aragora-backup"]["spec"]["jobTemplate"]["spec"]["template"], (config,))
+        self.ended("drill", manifests["CronJob", "aragora-drill"]["spec"]["jobTemplate"]["spec"]["template"], (config,))
+        engine.podman("stop", "-t", "40", *pods)
+        self.assertEqual(set(engine.podman("inspect", *pods, "--format", "{{.State.ExitCode}}").stdout.split()), {"0"})
+
+    def database_urls(self, password):
+        postgres, redis = ("postgres", "redis") if self.engine.bridges else ("127.0.0.1", "127.0.0.1")
+        return f"postgresql://aragora:{password}@{postgres}:5432/aragora", f"redis://:{password}@{redis}:6379/0"
+
+    def pods_run(self, directory, made, folder, password):
+        """Everything of `directory` that podman plays, with the secret `made` as kubectl writes it: migrated and ready."""
+        engine = self.engine
+        rendered = subprocess.run(["kubectl", "kustomize", directory], check=True, capture_output=True, text=True).stdout
+        manifests = {(one["kind"], one["metadata"]["name"].removesuffix("-" + one["metadata"]["name"].split("-")[-1]) if one["kind"] == "ConfigMap" else one["metadata"]["name"]): one
+                     for one in yaml.safe_load_all(rendered)}
         secret, config = yaml.safe_load(made), manifests["ConfigMap", "aragora"]
         self.assertEqual(base64.b64decode(secret["data"]["anthropic_api_key"]).decode(), KEY + "\n")
         # podman 4.3 writes the values of a Secret into its volume as they stand, in base64: it is given what they say.
@@ -234,12 +252,84 @@ class Containers(unittest.TestCase):
             address = engine.podman("inspect", infra, "--format", "{{.NetworkSettings.Networks.kube.IPAddress}}").stdout.strip() if engine.bridges else "127.0.0.1"
             engine.wait(lambda: '"status":"ready"' in engine.curl(f"http://{address}:8080/api/ready"))
             self.assert_confined(pod)
+        return pods, manifests, config
 
-        # The backup as it runs every night, then the rehearsal, in pods that share the volume of backups and nothing else.
-        self.ended("backup", manifests["CronJob", "aragora-backup"]["spec"]["jobTemplate"]["spec"]["template"], (config,))
-        self.ended("drill", manifests["CronJob", "aragora-drill"]["spec"]["jobTemplate"]["spec"]["template"], (config,))
-        engine.podman("stop", "-t", "40", *pods)
-        self.assertEqual(set(engine.podman("inspect", *pods, "--format", "{{.State.ExitCode}}").stdout.split()), {"0"})
+    def init(self, target):
+        """What `aragora init` wrote, and the three commands that it says come next."""
+        folder = self.engine.base / "site" / target
+        said = subprocess.run([BINARY, "init", "--target", target, "--host", "aragora.example.com", "--directory", folder], check=True, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": str(self.engine.base)}).stdout
+        return folder, re.findall(r"(?m)^  [123]\. (.*)", said)
+
+    def typed(self, environment, command, *texts):
+        """As somebody types it at a terminal: what it asks for on its standard input is a text for each part of the command."""
+        for part, text in zip(command.split(" && "), texts) if texts else ((command, ""),):
+            result = subprocess.run(["bash", "-e", "-c", part], env=environment, input=text, capture_output=True, text=True, timeout=300)
+            self.assertEqual(result.returncode, 0, f"{part}\n" + result.stdout + result.stderr + "".join(self.engine.logs(name)[-1500:] for name in self.engine.podman("ps", "-a", "--format", "{{.Names}}").stdout.split()))
+        return result.stdout + result.stderr
+
+    def test_what_init_writes_for_compose_comes_up(self):
+        engine = self.engine
+        folder, (key, up, account) = self.init("compose")
+        with engine.docker_host() as environment:
+            environment |= {"PATH": f"{engine.docker()}:{environment['PATH']}"}
+            self.typed(environment, key, KEY + "\n")
+            with (folder / ".env").open("a") as file:
+                file.write("ARAGORA_TRUSTED_PROXIES=10.89.0.0/16\n")  # podman's networks
+            if not engine.bridges:
+                self.without_networks(folder / "compose.yaml")
+            self.typed(environment, up)
+            engine.wait(lambda: engine.healthy("compose_aragora_1"))
+            self.assert_confined("compose_aragora_1")
+            ready = json.loads(engine.curl("http://127.0.0.1:8080/api/ready"))
+            self.assertEqual((ready["status"], ready["database"], ready["redis"]), ("ready", "connected", "connected"))
+            said = self.typed(environment, f"script -qec {shlex.quote(account)} /dev/null")
+            self.assertIn("https://aragora.example.com/", said)
+            self.typed(environment, f"docker compose -f {folder}/compose.yaml down")
+
+    def test_what_init_prints_for_docker_is_run(self):
+        engine = self.engine
+        folder, (given, migrate, run) = self.init("docker")
+        password, environment = secrets.token_hex(16), {**engine.environment, "PATH": f"{engine.docker()}:{engine.environment['PATH']}"}
+        (engine.base / "password").write_text(password)
+        (engine.base / "password").chmod(0o444)
+        engine.podman("run", "-d", "--name", "database", *([] if engine.bridges else ["--network", "host"]), "-e", "POSTGRES_USER=aragora", "-e", "POSTGRES_DB=aragora", "-e", "POSTGRES_PASSWORD_FILE=/password",
+                      "-v", f"{engine.base}/password:/password:ro", "docker.io/library/postgres:15")
+        engine.wait(lambda: engine.podman("exec", "database", "pg_isready", "-q", "-h", "127.0.0.1", check=None).returncode == 0)
+        address = engine.podman("inspect", "database", "--format", "{{.NetworkSettings.IPAddress}}").stdout.strip() or "127.0.0.1"
+        self.typed(environment, given, f"postgresql://aragora:{password}@{address}:5432/aragora\n", KEY + "\n")
+        self.assertIn("✓ 0001_debates applied", self.typed(environment, migrate))
+        self.typed(environment, run)
+        engine.wait(lambda: engine.healthy("aragora"))
+        self.assert_confined("aragora")
+        self.assertEqual(engine.curl("-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:8080/api/health"), "200")
+        self.assertIn("All production requirements met", engine.podman("exec", "aragora", "aragora", "validate-env").stdout)
+        shown = engine.podman("inspect", "aragora").stdout
+        self.assertEqual([file.name for file in (folder / "secrets").iterdir() if file.read_text().strip() in shown], [])
+        engine.podman("stop", "aragora")
+        self.assertEqual(engine.podman("inspect", "aragora", "--format", "{{.State.ExitCode}}").stdout.strip(), "0")
+
+    def test_what_the_readme_says_of_docker_is_run(self):
+        engine = self.engine
+        run = re.search(r"(?m)^    docker run (.*\\\n)*.*$", (SOURCE / "deploy/docker/README.md").read_text())[0]
+        self.typed({**engine.environment, "PATH": f"{engine.docker()}:{engine.environment['PATH']}"}, run)
+        engine.wait(lambda: engine.healthy("aragora"))
+        self.assert_confined("aragora")
+        self.assertEqual(engine.curl("-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:8080/api/health"), "200")
+
+    def test_what_init_writes_for_kubernetes_runs(self):
+        folder, (given, create, apply) = self.init("kubernetes")
+        password = secrets.token_hex(16)
+        self.typed(self.engine.environment, given, *(f"{url}\n" for url in (*self.database_urls(password), KEY)))
+        self.assertEqual(apply, f"kubectl apply -k {folder}")
+        namespace, secret = create.split(" && ")
+        # There is no server of Kubernetes here: what is sent to it is looked at and played by podman.
+        self.assertIn("kind: Namespace", self.typed(self.engine.environment, namespace.replace("kubectl apply -f", "cat")))
+        made = self.typed(self.engine.environment, f"{secret} --dry-run=client -o yaml")
+        scratch = self.engine.base / "init-kubernetes"
+        scratch.mkdir()
+        pods, manifests, config = self.pods_run(folder, made, scratch, password)
+        self.assertIn("rotated_at = 20", config["data"]["aragora.toml"])
+        self.assertEqual({rule["host"] for rule in manifests["Ingress", "aragora"]["spec"]["rules"]}, {"aragora.example.com"})
 
 
 class Lint(unittest.TestCase):

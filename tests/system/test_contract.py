@@ -12,7 +12,7 @@ import unittest
 import websockets
 
 from contract import Broken, Contract
-from contract_world import DEBATE, NOBODY, PASSWORD, SOCKET, Ask, World, bearer
+from contract_world import CHAT, DEBATE, NOBODY, PASSWORD, SOCKET, Ask, World, bearer
 from support import Daemon, RedisServer, Sandbox, main, postgres_database, production_environment, service
 
 SESSION_ONLY = ("own_account", "own_credentials", "administer")
@@ -52,6 +52,11 @@ class Steps(World):
         self.assertEqual(self.ask("POST /api/debates", Ask("member", DEBATE, headers={"Idempotency-Key": "k"}), 200), first)
         self.ask("POST /api/debates", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
         self.ask("POST /api/debate", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
+        self.ask("POST /v1/chat/completions", Ask("member", CHAT, headers={"Idempotency-Key": "c"}), 200)
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "aragora"}, headers={"Idempotency-Key": "c"}), 422)
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "gpt-6"}), 404)
+        failing = {"agents": ["sim:fail=1", "sim:fail=1,seed=2"], "rounds": 0, "deadline_seconds": 5}
+        self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "aragora": failing}), 502)
         self.ask("GET /api/admin/audit/export", Ask("admin", query="limit=1"), 200)
         self.ask("GET /api/auth/setup", Ask(query="token=x", headers={"Accept": "text/html"}), 200)
         for flag in ("true", "1", "false", "0"):
@@ -98,7 +103,7 @@ class Steps(World):
             for query in ("colour=red", "x=1&y=2", "limit=1&limit=1", "limit=1&limit=2&offset=0", "%6cimit&limit"):
                 ask.query = query
                 refused = self.ask(name, ask, 400)
-            self.assertIn("limit is given more than once", refused["error"], name)
+            self.assertIn("limit is given more than once", self.said(refused), name)
             ask.query = ""
             self.ask(name, Ask(headers={"Content-Length": "99999999"}, **ask.path), 413)
             if operation["x-permission"] != "public":
@@ -111,7 +116,12 @@ class Steps(World):
                 self.ask(name, Ask(ask.who, b"<a/>", headers={"Content-Type": "text/xml"}, **self.there(ask)), 415)
                 for body in (b"{", b"[]", b"1", b'{"a": 1}}', b"\xff", b'{"x": {"name": 1, "n\\u0061me": 1}}'):
                     refused = self.ask(name, Ask(ask.who, body, **self.there(ask)), 400)
-                self.assertEqual(refused["error"], "name is given more than once", name)
+                self.assertTrue(self.said(refused).startswith("name is given more than once"), name)
+
+    @staticmethod
+    def said(refused):
+        """Clients of OpenAI's API want an object there."""
+        return refused["error"] if isinstance(refused["error"], str) else refused["error"]["message"]
 
     def there(self, ask):
         return {**ask.path, "id": self.debate}
@@ -172,14 +182,16 @@ class Steps(World):
     def conflicts(self):
         """Each 409 and each 401 of those that have credentials in their body."""
         one, two = self.with_factor(), self.fresh()
-        for way, body in (("PATCH /api/debates/{id}", {"title": "mine"}), ("PUT /api/debates/{id}", {"title": "mine"}), ("POST /api/debates/{id}/cancel", None), ("POST /api/debates/{id}/messages", {"content": "mine"}), ("DELETE /api/debates/{id}", None)):
+        for way, body in (("PATCH /api/debates/{id}", {"title": "mine"}), ("PUT /api/debates/{id}", {"title": "mine"}), ("POST /api/debates/{id}/cancel", None), ("POST /api/debates/{id}/pause", None), ("POST /api/debates/{id}/resume", None), ("POST /api/debates/{id}/messages", {"content": "mine"}), ("DELETE /api/debates/{id}", None)):
             self.ask(way, Ask(two["who"], body, id=self.debate), 403)
-        self.ask("POST /api/debates/{id}/cancel", Ask("member", id=self.debate), 409)
+        for way in ("cancel", "pause", "resume"):
+            self.ask(f"POST /api/debates/{{id}}/{way}", Ask("member", id=self.debate), 409)
         self.ask("POST /api/debates/{id}/messages", Ask("member", {"content": "too late"}, id=self.debate), 409)
         running = self.running_debate()
         for content, status in (("first", 200), ("first", 200), ("second", 422)):
             self.ask("POST /api/debates/{id}/messages", Ask("member", {"content": content}, headers={"Idempotency-Key": "m"}, id=running), status)
         self.ask("DELETE /api/debates/{id}", Ask("member", id=running), 409)
+        self.ask("GET /api/debates/{id}/receipt", Ask("member", id=running), 409)
         self.ask("POST /api/auth/register", Ask(body={"email": one["email"], "password": PASSWORD}), 409)
         self.ask("POST /api/auth/login", Ask(body={"email": one["email"], "password": "wrong"}), 401)
         self.ask("POST /api/auth/refresh", Ask(body={"refresh_token": "wrong"}), 401)
@@ -262,7 +274,10 @@ class Steps(World):
         for name, operation, make in self.drivers():
             if "404" in operation["responses"]:
                 ask = make()
-                ask.path = {**ask.path, "id": NOBODY, "name": NOBODY}
+                ask.path = {**ask.path, "id": NOBODY, "name": NOBODY, "domain": NOBODY}
+                ask.query = ask.query.replace("agent_b=demo-b", f"agent_b={NOBODY}")
+                if "model" in (ask.body or {}):
+                    ask.body = {**ask.body, "model": NOBODY}
                 self.ask(name, ask, 404)
         self.ask("GET /ws", Ask("viewer"), 426)
         self.ask("GET /ws", Ask(self.keys["write"], headers=SOCKET), 403)
@@ -279,7 +294,7 @@ class Steps(World):
             self.ask("GET /ws", Ask(headers={**SOCKET, "Sec-WebSocket-Protocol": f"aragora, access_token.{token}"}), 101)
         frames = asyncio.run(self.listen())
         schema = self.contract.operation("GET /ws")["responses"]["101"]["x-messages"]
-        kinds = {"connection_info", "authenticated", "subscribed", "unsubscribed", "pong", "warning", "error", "debate_created", "debate_start", "agent_message", "critique", "vote", "consensus", "debate_end"}
+        kinds = {"connection_info", "authenticated", "subscribed", "unsubscribed", "pong", "warning", "error", "debate_created", "debate_start", "agent_message", "critique", "vote", "consensus", "match_recorded", "debate_end"}
         self.assertLessEqual(kinds, {frame["type"] for frame in frames})
         for frame in frames:
             self.assertEqual(self.contract.errors({"$ref": "#/components/schemas/Event"} if "seq" in frame else schema, frame), [], frame)
@@ -328,7 +343,8 @@ class Steps(World):
             for name, operation in self.contract.operations():
                 if "429" in operation["responses"]:
                     refused = self.ask(name, Ask(**self.filled(name, operation).path), 429, daemon)
-                    self.assertEqual(refused.headers["retry-after"], str(refused["retry_after"]), name)
+                    if not name.split()[1].startswith("/v1/"):  # what clients of OpenAI's API read has no place for it
+                        self.assertEqual(refused.headers["retry-after"], str(refused["retry_after"]), name)
                     self.assertEqual(refused.headers["x-ratelimit-remaining"], "0", name)
                     self.assertIn('"default";q=1;w=60', refused.headers["ratelimit-policy"], name)
             redis.kill()

@@ -57,7 +57,7 @@ class Instances(unittest.TestCase):
                     for debate_id in ids:
                         events = self.events(second, debate_id)
                         self.assertEqual([e["seq"] for e in events], list(range(1, len(events) + 1)))
-                        keys = [(e["type"], e["round"], e["agent"], e["data"].get("role")) for e in events]
+                        keys = [(e["type"], e["round"], e["agent"], e["data"].get("role"), e["data"].get("target")) for e in events]
                         self.assertEqual(len(keys), len(set(keys)), "an event stands twice")
                         self.assertEqual(events[-1]["type"], "debate_end")
             sandbox.run("verify", check=0)
@@ -187,6 +187,92 @@ class Chains(unittest.TestCase):
             self.assertTrue(owner)
             self.assertEqual(entries, [(f"api:{owner}", "debate.create", f"debate:{created['debate_id']}")])
             sandbox.run("verify", check=0)
+
+
+class Asked(unittest.TestCase):
+    """What a request may ask of a debate, and that it rests."""
+
+    def setUp(self):
+        self.sandbox = self.enterContext(Sandbox())
+        self.daemon = self.enterContext(Daemon(self.sandbox))
+
+    def ended(self, **body):
+        status, created = self.daemon.post("/api/debates", {"task": "Ship on Friday?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 1, **body})
+        self.assertEqual(status, 200, created)
+        self.daemon.wait_finished(created["debate_id"])
+        return self.daemon.get(f"/api/debates/{created['debate_id']}")[1]
+
+    def test_each_kind_of_consensus(self):
+        for kind, method in (("majority", "majority"), ("supermajority", "supermajority"), ("unanimous", "unanimous"), ("weighted", "weighted"), ("judge", "judge"), ("any", "any"),
+                             ("semantic", "majority"), ("hybrid", "judge"), ("none", "any")):
+            with self.subTest(kind):
+                debate = self.ended(consensus=kind)
+                self.assertEqual((debate["status"], debate["consensus_kind"], debate["consensus"]["method"]), ("completed", method, method))
+        status, refused = self.daemon.post("/api/debates", {"task": "x", "consensus": "byzantine"})
+        self.assertEqual((status, "weighted, judge, any" in refused["error"]), (400, True), refused)
+
+    def test_the_report_says_who_answered_and_what_changed(self):
+        report = self.ended()["report"]
+        self.assertEqual([one["seat"] for one in report["positions"]], ["demo-a", "demo-b", "demo-c"])
+        self.assertEqual({one["provider"] for one in report["served_by"]}, {"demo"})
+        self.assertFalse(any(one["substituted"] for one in report["served_by"]))
+        self.assertEqual(report["conformity"]["uncited"], 0)
+        self.assertEqual(report["debate_changed_the_outcome"], report["blind_winner"] != report["final_winner"])
+
+    def test_wrong_wishes_are_named(self):
+        for field, value in (("quorum", "3/2"), ("threshold", 0), ("deadline_seconds", 1), ("documents", ["x"] * 11), ("documents", [{"title": "no text"}]), ("judge", "demo-a"),
+                             ("agents", ["sim:p=2", "demo"]), ("agents", [{"name": "demo", "weight": 0}, "demo"]), ("budget_usd", "-1")):
+            with self.subTest(field):
+                status, refused = self.daemon.post("/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"], "consensus": "judge", field: value})
+                self.assertEqual((status, field in refused["error"]), (400, True), refused)
+
+    def test_whoever_asks_for_more_rounds_than_there_are_gets_those(self):
+        ask = {"task": "How often?", "agents": ["demo-a", "demo-b"]}
+        for asked, rounds in ((None, 2), (5, 5), (9, 5), (20, 5)):
+            status, created = self.daemon.post("/api/debates", {**ask, "rounds": asked})
+            self.assertEqual((status, created["rounds"]), (200, rounds), created)
+        self.assertEqual(self.daemon.post("/api/debates", {**ask, "rounds": 21})[0], 400)
+
+    def test_documents_roles_and_weights_are_kept(self):
+        debate = self.ended(documents=["one", {"title": "Two", "text": "two"}], consensus={"kind": "weighted", "quorum": "2/3"},
+                            agents=[{"name": "demo-a", "role": "a lawyer", "weight": 3}, "demo-b", {"provider": "demo"}])
+        events = self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]
+        created = events[0]["data"]
+        self.assertEqual((created["protocol"], created["options"]["quorum"], created["options"]["seats"][0]), (2, "2/3", {"role": "a lawyer", "weight": 3}))
+        self.assertEqual([one["bytes"] for one in created["options"]["documents"]], [3, 8])
+        weights = next(e["data"]["weights"] for e in events if e["type"] == "debate_start")
+        self.assertGreater(weights[0], weights[1])
+        self.sandbox.run("verify", check=0)
+
+    def test_simulated_agents_agree_without_a_debate(self):
+        debate = self.ended(agents=["sim:p=1", "sim:p=1,seed=2", "sim:p=1,seed=3"])
+        self.assertTrue(debate["consensus"]["agreed_without_debate"])
+        self.assertEqual(debate["final_answer"], "The answer is A.")
+
+    def test_a_debate_rests_until_it_is_resumed_even_over_a_restart(self):
+        status, created = self.daemon.post("/api/debates", {"task": "slowly", "agents": ["sim:p=0,latency=700", "sim:p=1,latency=700"], "rounds": 1})
+        debate_id = created["debate_id"]
+        until(lambda: len(self.daemon.get(f"/api/debates/{debate_id}/events")[1]["events"]) > 2, 10)
+        status, paused = self.daemon.post(f"/api/debates/{debate_id}/pause", {})
+        self.assertEqual((status, paused["success"]), (200, True), paused)
+        until(lambda: self.daemon.get(f"/api/debates/{debate_id}")[1]["status"] == "paused", 5)
+        self.daemon.stop()
+        with Daemon(self.sandbox) as again:
+            time.sleep(2)
+            self.assertEqual(again.get(f"/api/debates/{debate_id}")[1]["status"], "paused")
+            self.assertEqual(again.post(f"/api/debates/{debate_id}/resume", {})[0], 200)
+            self.assertEqual(again.wait_finished(debate_id)["status"], "completed")
+            types = [e["type"] for e in again.get(f"/api/debates/{debate_id}/events?limit=500")[1]["events"]]
+            self.assertEqual((types.count("debate_paused"), types.count("debate_resumed"), types.count("debate_end")), (1, 1, 1))
+            self.assertEqual(again.post(f"/api/debates/{debate_id}/pause", {})[0], 409)
+
+    def test_a_deadline_keeps_time_for_the_vote(self):
+        # Two that change to what the other said, again and again: nothing but the time ends their debate.
+        debate = self.ended(agents=["sim:p=0,c=1,latency=600", "sim:p=1,c=1,latency=600"], rounds=5, deadline_seconds=9)
+        self.assertEqual((debate["report"]["stopped"], 0 < debate["rounds_used"] < 5), ("time", True), debate)
+        types = [e["type"] for e in self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]]
+        self.assertEqual((debate["status"], types.count("phase_timeout"), types.count("debate_end")), ("completed", 1, 1), debate)
+        self.sandbox.run("debate", "replay", debate["id"], check=0)
 
 
 class Stored(unittest.TestCase):

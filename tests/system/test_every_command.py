@@ -62,7 +62,7 @@ class Json(unittest.TestCase):
                      ("user", "enable"): ["ada@example.org"], ("user", "role"): ["ada@example.org", "viewer"], ("user", "delete"): ["ada@example.org", "--yes"], ("config", "show"): ["server.port"], ("audit", "accept"): ["--reason", "x"],
                      **{("user", name): root for name in ("reset", "unlock", "sessions")}, ("user", "key", "create"): root, ("user", "key", "rotate"): keys[:1], ("user", "key", "revoke"): keys[1:],
                      ("user", "mfa", "enrol"): root, ("user", "mfa", "remove"): root, ("notify", "unit"): ["aragora.service"]}
-            fails = {("checklist",), ("reload",), ("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",), ("audit",), ("notify",), ("notify", "test")}
+            fails = {("debate",), *((("debate", name)) for name in ("show", "list", "cancel", "export", "replay")), ("checklist",), ("reload",), ("user", "setup-link"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes"), ("backup", "wal-push"), ("restore", "wal-get"), ("backup", "copy"), ("backup", "unpin"), ("migrate", "baseline"), ("migrate", "repair"), ("user",), ("config",), ("key",), ("audit",), ("ratings",), ("receipt",), ("receipt", "show"), ("receipt", "export"), ("receipt", "verify"), ("receipt", "checkpoint"), ("notify",), ("notify", "test")}
             for path, _, _ in COMMANDS:
                 if path in UNTIL_STOPPED:
                     continue

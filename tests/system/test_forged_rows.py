@@ -30,6 +30,7 @@ class Forged:
         target = self.ids[1]
         changes = {"final_answer": "'FORGED: pay Mallory'", "task": "'Shall we pay Mallory?'", "confidence": "0.987", "outcome": "'no_consensus'", "consensus_kind": "'any'", "rounds": "7", "seed": "1",
                    "error": "'x'", "agents": "'[\"demo-a\",\"mallory\"]'", "consensus_reached": "1 - consensus_reached", "owner_id": "'user:mallory'", "status": "'cancelled'", "last_seq": "last_seq - 1",
+                   "protocol": "1", "options": "'{\"judge\":\"mallory\"}'", "documents": "'[\"what nobody attached\"]'",
                    "consensus": "replace(consensus, '\"final_answer\":\"', '\"final_answer\":\"FORGED ')"}
         for column, value in changes.items():
             with self.subTest(column):
@@ -91,7 +92,7 @@ class OnPostgres(Forged, unittest.TestCase):
         self.sql(f"UPDATE debates d SET {column} = b.{column} FROM kept.debates b WHERE b.id = d.id AND d.id = '{target}'")
 
     def setUp(self):
-        self.sql("CREATE SCHEMA kept; CREATE TABLE kept.debates AS SELECT * FROM debates; CREATE TABLE kept.events AS SELECT * FROM debate_events; CREATE TABLE kept.matches AS SELECT * FROM matches")
+        self.sql("CREATE SCHEMA kept; CREATE TABLE kept.debates AS SELECT * FROM debates; CREATE TABLE kept.events AS SELECT * FROM debate_events; CREATE TABLE kept.matches AS SELECT * FROM matches; CREATE TABLE kept.salts AS SELECT * FROM receipt_salts")
         self.addCleanup(self.sql, "DROP SCHEMA kept CASCADE")
 
     def within(self, statements, status=65):
@@ -100,7 +101,7 @@ class OnPostgres(Forged, unittest.TestCase):
             return self.verified(status)
         finally:
             self.sql("DELETE FROM audit_log WHERE seq < 1; INSERT INTO debates SELECT * FROM kept.debates ON CONFLICT DO NOTHING; INSERT INTO debate_events SELECT * FROM kept.events ON CONFLICT DO NOTHING; "
-                     "INSERT INTO matches SELECT * FROM kept.matches ON CONFLICT DO NOTHING")
+                     "INSERT INTO matches SELECT * FROM kept.matches ON CONFLICT DO NOTHING; INSERT INTO receipt_salts SELECT * FROM kept.salts ON CONFLICT DO NOTHING")
 
 
 if __name__ == "__main__":

@@ -344,7 +344,7 @@ class Requests(unittest.TestCase):
             self.assertIn("agent", body["error"])
             for known in ("limit", "offset", "status"):
                 self.assertIn(known, body["hint"])
-            self.assertEqual(daemon.get("/api/leaderboard?domain=x")[0], 400)
+            self.assertEqual(daemon.get("/api/leaderboard?season=x")[0], 400)
             self.assertEqual(daemon.get("/api/debates?limit=5000")[1]["limit"], 100, "clamped")
             self.assertEqual(daemon.get("/api/debates?limit=99999999999999999999999")[1]["limit"], 100)
             for bad in ("0", "-1", "x", "1.5", "%31x"):

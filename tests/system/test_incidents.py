@@ -1,5 +1,7 @@
 """The runbooks of incidents, typed as they stand on a machine that booted and is really broken: nothing is simulated but the providers
 of models, which answer as they are told to. One machine for all; each test leaves it well."""
+import os
+import pathlib
 import re
 import secrets
 import time
@@ -13,8 +15,9 @@ from support import main
 PROVIDERS = r'''
 import http.server, json, sys, threading
 def speech(system, data):
+    data = data[data["boundary"]]
     if "Criticise" in system:
-        return json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4})
+        return json.dumps({"critiques": [{"target": one["id"], "issues": [{"claim": "too long", "severity": 4, "why": "read it"}], "strongest_point": "clear"} for one in data["proposals"]]})
     if "Choose the best" in system:
         return json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"})
     return "The answer of a model."
@@ -172,6 +175,72 @@ class Incidents(RunbookTests):
     def test_killed(self):
         self.in_machine("systemctl kill --kill-whom=main -s KILL aragora; " + NOT_READY + "; " + READY)
         self.assertIn("NRestarts=", self.type(self.startup, "It was killed, or crashed"))
+
+    def drop_in(self, name, text):
+        self.in_machine(f"mkdir -p /etc/systemd/system/aragora.service.d; printf '[Service]\\n{text}\\n' > /etc/systemd/system/aragora.service.d/{name}.conf; systemctl daemon-reload")
+        self.addCleanup(lambda: self.machine.run(f"rm -f /etc/systemd/system/aragora.service.d/{name}.conf; systemctl daemon-reload; systemctl restart aragora"))
+
+    def test_the_watchdog(self):
+        self.drop_in("watchdog", "WatchdogSec=4\\nTimeoutAbortSec=2")
+        self.in_machine("systemctl restart aragora")
+        before = self.machine.shows("aragora", "MainPID")
+        self.in_machine(f"kill -STOP {before}")
+        self.machine.wait(lambda: self.machine.shows("aragora", "MainPID") not in (before, "0") and self.machine.ready(), 60)
+        self.assertIn("NRestarts=1", self.type(self.startup, "The watchdog killed it"))
+
+    def test_the_memory(self):
+        """The kernel's own killer, by a control group around the daemon: of the first version, which systemd in here does not see (MemoryMax= is
+        taken and does nothing), so that the result is called signal, and not oom-kill."""
+        before = self.machine.shows("aragora", "MainPID")
+        group = pathlib.Path(f"/sys/fs/cgroup/memory/aragora-test-{secrets.token_hex(4)}")
+        group.mkdir()
+        try:
+            (group / "memory.limit_in_bytes").write_text("2M")
+            (group / "cgroup.procs").write_text(self.outside(before))
+            # What it is asked now takes memory beyond it.
+            self.in_machine("head -c 900000 /dev/zero > /root/body; for i in $(seq 40); do curl -s -m 5 -o /dev/null -H 'Content-Type: application/json' --data-binary @/root/body http://127.0.0.1:8080/api/auth/login & done; wait || true")
+            self.machine.wait(lambda: self.machine.shows("aragora", "MainPID") not in (before, "0") and self.machine.ready(), 60)
+            self.assertRegex((group / "memory.oom_control").read_text(), r"oom_kill [1-9]")
+        finally:
+            self.machine.wait(lambda: not (group / "cgroup.procs").read_text().strip())
+            group.rmdir()
+        self.assertIn("NRestarts=", self.type(self.startup, "The memory ran out"))
+
+    def outside(self, pid):
+        """The number that a process in the machine has outside of it."""
+        space = os.readlink(f"/proc/{self.machine.leader()[0]}/ns/pid")
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(process / "ns/pid") == space and re.search(rf"(?m)^NSpid:.*\t{pid}$", (process / "status").read_text()):
+                    return process.name
+            except OSError:
+                pass
+        raise AssertionError(f"no process {pid} in there")
+
+    def test_a_limit_that_is_too_small(self):
+        self.drop_in("limits", "LimitAS=200M")
+        self.refused(70)
+        self.type(self.startup, "Which one is it")
+        self.type(self.startup, "It ends with 70")
+
+    def embedded(self):
+        """On SQLite, with a small disk."""
+        self.in_machine("systemctl stop aragora; mount -t tmpfs -o size=2m,mode=750 small /var/lib/aragora; chown aragora: /var/lib/aragora; echo '[server]' > /etc/aragora/lite.toml; chmod 0644 /etc/aragora/lite.toml")
+        self.addCleanup(lambda: self.machine.run("systemctl stop aragora; umount -l /var/lib/aragora; systemctl start aragora"))
+        self.drop_in("embedded", "Environment=ARAGORA_ENV=development ARAGORA_CONFIG=/etc/aragora/lite.toml\\nLoadCredential=\\nSetCredential=")
+
+    def test_its_own_disk(self):
+        self.embedded()
+        self.in_machine("dd if=/dev/zero of=/var/lib/aragora/core.dump bs=4k status=none 2>/dev/null || true")
+        self.refused(74)
+        self.type(self.startup, "Its own disk is full")
+
+    def test_another_daemon(self):
+        self.embedded()
+        self.in_machine("systemd-run -q --unit stray --uid aragora --setenv=ARAGORA_ENV=development --setenv=ARAGORA_CONFIG=/etc/aragora/lite.toml --setenv=ARAGORA_STATE_DIR=/var/lib/aragora --setenv=ARAGORA_PORT=8099 /usr/bin/aragora serve; until curl -fs http://127.0.0.1:8099/api/ready; do sleep 0.1; done")
+        self.refused(75)
+        self.type(self.startup, "Another has its data")
+        self.assertNotEqual(self.machine.status("systemctl is-active -q stray"), 0)
 
     # database.md
 

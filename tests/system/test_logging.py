@@ -70,7 +70,7 @@ class Json(unittest.TestCase):
                        "ARAGORA_CALL_TIMEOUT_SECONDS": "2"}
         with Sandbox() as sandbox, Daemon(sandbox, **environment) as daemon:
             identity = "order-" + secrets.token_hex(8)
-            status, created = daemon.post("/api/debates", {"task": "Which one?", "agents": ["openai", "demo"], "rounds": 0}, **{"X-Request-ID": identity})
+            status, created = daemon.post("/api/debates", {"task": "Which one?", "agents": ["openai", "demo", "demo"], "rounds": 0}, **{"X-Request-ID": identity})
             self.assertEqual(status, 200, created)
             daemon.wait_finished(created["debate_id"], 60)
             daemon.stop()

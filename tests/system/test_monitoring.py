@@ -20,11 +20,12 @@ import websockets
 
 from support import SOURCE, Authority, Daemon, Sandbox, free_port
 from test_metrics import catalogue
+from vendors import Behaviour, Vendors, refusal_of
 
 PROMETHEUS = SOURCE / "deploy/prometheus"
 GRAFANA = SOURCE / "deploy/grafana"
 RULES = ("aragora.rules.yml", "recovery.rules.yml", "original-names.rules.yml")
-RUNBOOKS = {"startup", "database", "redis", "provider", "disk-full", "incidents", "rotation", "recovery"}
+RUNBOOKS = {"startup", "database", "redis", "provider", "provider-outage", "budgets", "disk-full", "incidents", "rotation", "recovery"}
 DAY = 86400
 
 
@@ -88,6 +89,12 @@ CASES = {
     "AragoraDatabaseFailures": ([constant("aragora_db_connected", 0)], [constant("aragora_db_connected", 1), growing("aragora_db_errors_total", 0)]),
     "AragoraAgentErrors": ([growing("aragora_agent_calls_total", 2, agent="openai", status="error"), growing("aragora_agent_calls_total", 8, agent="openai", status="success")],
                            [growing("aragora_agent_calls_total", 1, agent="openai", status="error"), growing("aragora_agent_calls_total", 99, agent="openai", status="success")]),
+    "AragoraCircuitOpen": ([constant("aragora_breaker_state", 2, provider="anthropic")], [constant("aragora_breaker_state", 0, provider="anthropic")]),
+    "AragoraProviderBlocked": ([constant("aragora_breaker_blocked", 1, provider="openai")], [constant("aragora_breaker_blocked", 0, provider="openai")]),
+    "AragoraNoProvider": ([constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 1, provider="openai")],
+                          [constant("aragora_breaker_state", 2, provider="anthropic"), constant("aragora_breaker_blocked", 0, provider="anthropic"),
+                           constant("aragora_breaker_state", 0, provider="openai"), constant("aragora_breaker_blocked", 0, provider="openai")]),
     "AragoraHealthSlow": slow("/api/health", "GET", ("0.2", "0.25"), "0.2"),
     "AragoraListSlow": slow("/api/debates", "GET", ("0.5", "1.0"), "0.5"),
     "AragoraCreationSlow": slow("/api/debates", "POST", ("2.0", "2.5"), "2.0"),
@@ -105,6 +112,10 @@ CASES = {
     "AragoraRefusals": ([growing("aragora_rate_limit_hits_total", 20, endpoint="/ws", limit_type="default"), *requests(0, 100)],
                         [growing("aragora_rate_limit_hits_total", 5, endpoint="/ws", limit_type="default"), *requests(0, 100)]),
     "AragoraGuessing": ([growing("aragora_auth_failures_total", 900)], [growing("aragora_auth_failures_total", 300)]),
+    "AragoraSpendNearCap": ([constant("aragora_budget_utilization_ratio", 0.9, scope="day"), constant("aragora_budget_utilization_ratio", 0.1, scope="account")],
+                            [constant("aragora_budget_utilization_ratio", 0.89, scope="day"), constant("aragora_budget_utilization_ratio", 0.5, scope="account")]),
+    "AragoraSpendStopped": ([growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.95, scope="day")],
+                            [growing("aragora_budget_refusals_total", 2), constant("aragora_budget_utilization_ratio", 0.2, scope="day")]),  # a debate's own budget
     "AragoraAuditLogBroken": ([constant("aragora_audit_log_broken", 1)], [constant("aragora_audit_log_broken", 0)]),
     "AragoraRedisAway": ([constant("aragora_ratelimit_fallback_active", 1)], [constant("aragora_ratelimit_fallback_active", 0)]),
     "AragoraLogDropped": ([growing("aragora_log_dropped_total", 10)], [constant("aragora_log_dropped_total", 5)]),
@@ -299,7 +310,11 @@ class Live(unittest.TestCase):
     def test_every_panel_has_data_and_every_rule_is_evaluated_without_an_error(self):
         with contextlib.ExitStack() as stack:
             authority = stack.enter_context(Authority())
-            sandbox = stack.enter_context(Sandbox(ARAGORA_METRICS_TOKEN=self.TOKEN, ARAGORA_BACKUP_CONTINUOUS="true"))
+            # Each seventh call is turned down once too often, and OpenRouter answers for it.
+            turned_down = refusal_of("openai", "overloaded", {"retry-after-ms": "1"})
+            vendors = stack.enter_context(Vendors(lambda asked, number: Behaviour(refusal=turned_down) if asked.vendor == "openai" and number % 21 < 3 else None))
+            sandbox = stack.enter_context(Sandbox(**vendors.environment("openai", "openrouter"), ARAGORA_OPENROUTER_FALLBACK_ENABLED="true", ARAGORA_DAILY_BUDGET_USD="1000",
+                                                  ARAGORA_METRICS_TOKEN=self.TOKEN, ARAGORA_BACKUP_CONTINUOUS="true"))
             sandbox.environment["ARAGORA_BACKUP_DIR"] = str(sandbox.directory / "backups")
             daemon = stack.enter_context(Daemon(sandbox))  # makes the secrets and the database
             _, created = daemon.post("/api/debates", {"task": "Which one?", "agents": ["demo", "demo"]})
@@ -313,6 +328,7 @@ class Live(unittest.TestCase):
             busy = stack.enter_context(Visitors(secure))
             self.panels(prometheus)
             busy.check(self)
+            self.assertEqual(vendors.refused, [])
             rules = [rule for group in prometheus.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
             self.assertGreater(len(rules), 70)
             self.assertEqual([(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"], [])
@@ -369,12 +385,14 @@ class Visitors(threading.Thread):
     async def visit(self, daemon):
         async with websockets.connect(f"wss://localhost:{daemon.port}/ws", ssl=ssl.create_default_context(cafile=daemon.authority.file)) as socket:
             while not self.stopping.is_set():
-                _, created = await asyncio.to_thread(daemon.post, "/api/debates", {"task": "Which one?", "agents": ["demo", "demo"]})
+                _, created = await asyncio.to_thread(daemon.post, "/api/debates", {"task": "Which one?", "agents": ["openai", "demo"]})
                 await socket.send(json.dumps({"type": "subscribe", "debate_id": created["debate_id"]}))
                 for path in ("/api/health", "/api/debates", "/api/leaderboard"):
                     await asyncio.to_thread(daemon.request, "GET", path)
-                while json.loads(await asyncio.wait_for(socket.recv(), 20))["type"] != "debate_end":
-                    pass
+                while (said := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "debate_end":
+                    if said["type"] == "warning":
+                        raise AssertionError(said)
+                await socket.send(json.dumps({"type": "unsubscribe", "debate_id": created["debate_id"]}))  # a connection has 100
                 self.debates += 1
 
     def check(self, test):

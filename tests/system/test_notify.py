@@ -448,6 +448,44 @@ class Watch(unittest.TestCase):
                 daemon.process.terminate()
                 self.assertEqual(daemon.process.wait(20), 0)
 
+    def test_a_reload_brings_channels_changes_them_and_takes_them_away(self):
+        with Receiver(KEY) as first, Receiver(KEY + "other") as second, sqlite_deployment() as sandbox:
+            write = lambda text: sandbox.write("aragora.toml", "[notify]\n" + text)
+            write("interval_seconds = 3600\n")
+            sandbox.environment["ARAGORA_CONFIG"] = str(sandbox.directory / "aragora.toml")
+            sandbox.run("backup", "create", check=0, clock="-3d")
+            hook = lambda receiver, key: f'webhook_url = "{receiver.url}/hooks/x"\nwebhook_key = "{key}"\n'
+            quick = "interval_seconds = 1\n"
+            states = lambda receiver: [e["state"] for e in receiver.events() if e["key"] == "recovery:backups"]
+            with Daemon(sandbox) as daemon:
+                write(quick + hook(first, KEY))
+                told_of = sandbox.run_json("reload", check=0)
+                self.assertEqual(set(told_of["applied"]), {"notify.webhook_url", "notify.webhook_key", "notify.interval_seconds"})
+                self.assertEqual(told_of["after_restart"], [])
+                wait_for(lambda: states(first) == ["problem"], daemon.text)
+                write(quick + hook(second, KEY + "other"))
+                sandbox.run("reload", check=0)
+                sandbox.run("backup", "create", check=0)
+                wait_for(lambda: states(second) == ["recovered"], daemon.text)
+                self.assertTrue(all(request["signed"] for request in second.requests), "with the key as it is now")
+                self.assertEqual(states(first), ["problem"])
+                # What is wrong changes nothing; what is taken away is heard of no more, and what was kept for it is given up.
+                write(quick + f'webhook_url = "{first.url}/hooks/x"\n')
+                self.assertIn("nothing is posted that is not signed", sandbox.run("reload", check=78).stderr)
+                second.answers = [500] * 50
+                (sandbox.directory / "backups").rename(sandbox.directory / "away")
+                sandbox.write("backups", "")
+                kept = lambda: list((sandbox.directory / "state/notify/kept").glob("*.json"))
+                wait_for(kept, daemon.text)
+                write(quick)
+                sandbox.run("reload", check=0)
+                wait_for(lambda: not kept(), daemon.text)
+                self.assertIn("given up, and not told by webhook: that channel is no longer configured", daemon.text())
+                said = len(second.requests)
+                time.sleep(2.5)
+                self.assertEqual((len(second.requests), states(first)), (said, ["problem"]))
+                self.assertNotIn(KEY, daemon.text())
+
 
 if __name__ == "__main__":
     main()

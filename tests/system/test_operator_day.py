@@ -15,7 +15,7 @@ from test_release import gpg, make_key, run
 
 HOST = "aragora.example.org"
 TITLE = "An operator's first day"
-# No recovery key, no copy elsewhere, no log; no account that could have a second factor.
+# No fallback for the provider, no recovery key, no copy elsewhere, no log; no account that could have a second factor.
 LACKING = {"backup.proved", "backup.elsewhere", "backup.rpo"}
 UNSEEN = {"backup.log", "access.mfa"}
 PRESET = pathlib.Path(BINARY).parents[1].name

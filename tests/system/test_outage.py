@@ -215,7 +215,7 @@ class Counted(unittest.TestCase):
             sandbox.run("migrate", check=0)
             with Daemon(sandbox) as daemon:
                 # Somebody else who is out of reach, and answers that are no success.
-                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0})
+                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0, "deadline_seconds": 5})
                 self.assertEqual(daemon.wait_finished(made["debate_id"])["status"], "failed")
                 self.assertEqual(daemon.get("/api/debates/nobody")[0], 404)
                 self.assertEqual(self.errors(daemon), 0)

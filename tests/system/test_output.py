@@ -5,10 +5,13 @@ import os
 import secrets
 import sqlite3
 import subprocess
+import threading
 import unittest
 
 from receivers import Receiver
-from support import BINARY, Sandbox, main
+from support import BINARY, Daemon, Sandbox, main
+from test_provider import KEY, Endpoint
+from test_streaming import paced
 
 
 def run_into(sandbox, arguments, redirection):
@@ -50,7 +53,7 @@ class CannotBeWritten(unittest.TestCase):
             ("drill",), ("drill", "list"), ("user", "list"), ("user", "password", *email), ("user", "disable", *email), ("user", "enable", *email), ("user", "reset", *email), ("user", "unlock", *email), ("user", "sessions", *email), ("user", "setup-link"),
             ("user", "key", "list"), ("user", "key", "create", *email), ("user", "mfa", "enrol", *email), ("user", "mfa", "remove", *email), ("config", "show"), ("config", "show", "--origin"), ("config", "example"), ("config", "manpage"), ("config", "environment"),
             ("key", "show"), ("key", "status"), ("key", "rotate"), ("key", "backup-identity"), ("key", "backup-writer"), ("completion", "bash"), ("completion", "zsh"), ("completion", "fish"), ("completion", "json"), ("version",), ("version", "-v"),
-            ("notify", "test"), ("notify", "unit", "aragora.service"), ("notify", "status")))
+            ("providers",), ("notify", "test"), ("notify", "unit", "aragora.service"), ("notify", "status")))
         yield ("backup", "unpin", "--input", id), ("backup", "pin", "--input", id)
         yield lambda: ("user", "add", "--email", f"{name()}@example.org"), None
         key = lambda: sandbox.run_json("user", "key", "create", *email, check=0)["api_key"]["id"]
@@ -60,6 +63,32 @@ class CannotBeWritten(unittest.TestCase):
         yield lambda: ("support-bundle", "--output", sandbox.directory / name()), None
         yield lambda: ("restore", "--configuration", "--input", "latest-configuration", "--to", sandbox.directory / name()), None
         yield lambda: ("backup", "keygen", "--out", sandbox.directory / name()), None
+
+    def of_debates(self, sandbox):
+        """Those that ask a daemon, or show what a debate left."""
+        sandbox.environment["ARAGORA_API_TOKEN"] = secrets.token_hex(32)
+        hold_one = ("debate", "Should we ship on Friday?", "--agents", "demo,demo,demo", "--rounds", "1")
+        with Daemon(sandbox) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            id = sandbox.run_json(*hold_one)["debate"]["id"]
+            receipt, checkpoint, key = (sandbox.directory / name for name in ("receipt.json", "checkpoint.txt", "receipt-key"))
+            key.write_text(sandbox.run("receipt", "keys", check=0).stdout)
+            sandbox.run("receipt", "export", id, "--output", receipt, check=0)
+            sandbox.run("receipt", "checkpoint", "--output", checkpoint, check=0)
+            for arguments in (hold_one, (*hold_one, "--watch"), ("debate", "--test"), ("debate", "list"), ("debate", "show", id), ("debate", "export", id), ("debate", "replay", id), ("ratings", "list"), ("ratings", "recompute"), ("ratings", "recompute", "--dry-run"),
+                              ("receipt", "show", id), ("receipt", "export", id), ("receipt", "verify", receipt, "--key", key, "--checkpoint", checkpoint), ("receipt", "keys"), ("receipt", "checkpoint"), ("receipt", "rotate")):
+                for json_too in ((), ("--json",)):
+                    with self.subTest(arguments):
+                        self.assertIn(sandbox.run(*arguments, *json_too).returncode, (0, 1) if arguments[:2] == hold_one[:2] else (0,))
+                    self.require_74(sandbox, (*arguments, *json_too))
+                yield arguments
+        with Endpoint(paced(hold=threading.Event())) as endpoint, Daemon(sandbox, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            for json_too in ((), ("--json",)):  # nobody answers: such a debate runs until it is cancelled
+                status, running = daemon.post("/api/debates", {"question": "Should we ship on Friday?", "agents": ["openai", "demo"]}, Authorization="Bearer " + sandbox.environment["ARAGORA_API_TOKEN"])
+                self.assertEqual(status, 200, running)
+                self.require_74(sandbox, ("debate", "cancel", running["id"], *json_too))
+            yield ("debate", "cancel")
 
     def paths(self, command, before=()):
         for sub in command["commands"]:
@@ -90,8 +119,10 @@ class CannotBeWritten(unittest.TestCase):
                     if before:
                         sandbox.run(*before)
                     self.require_74(sandbox, (*arguments(), *json_too))
+            for arguments in self.of_debates(sandbox):
+                ran |= {known for known in every if arguments[:len(known)] == known}
             # Those need what is not here (a changed migration, a database made otherwise), or a subcommand.
-            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("audit",), ("config",), ("key",), ("notify",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
+            for arguments in (("migrate", "baseline"), ("migrate", "repair"), ("audit",), ("config",), ("debate",), ("key",), ("notify",), ("ratings",), ("receipt",), ("user",), ("user", "role"), ("user", "delete"), ("user", "key"), ("user", "mfa"), ("user", "mfa", "confirm"), ("user", "mfa", "codes")):
                 result = run_into(sandbox, (*arguments, "--json"), ">/dev/full")
                 self.assertEqual(result.returncode, 64, "an error of its own stays")
                 ran.add(arguments)

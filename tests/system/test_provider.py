@@ -8,6 +8,7 @@ import threading
 import time
 import unittest
 
+import vendors
 from support import Authority, Daemon, Sandbox, main, postgres_database, production_environment, service
 
 KEY = "sk-test-0123456789abcdef-canary"
@@ -74,21 +75,17 @@ def completion(text):
                                 "usage": {"prompt_tokens": 10, "completion_tokens": 5}}).encode()
 
 
-def speak(body):
-    """What a cooperative model says, by the phase that the system message asks for."""
-    system = body["messages"][0]["content"]
-    data = json.loads(body["messages"][1]["content"])
-    if "Criticise" in system:
-        return completion(json.dumps({"target": data["target"], "weakness": "too long", "strength": "clear", "severity": 4}))
-    if "Choose the best" in system:
-        return completion("Sure!\n```json\n" + json.dumps({"choice": data["proposals"][0]["id"], "confidence": 90, "reason": "first"}) + "\n```")
-    return completion("The answer of a model.")
+def speak(body, answer="The answer of a model.", confidence=90):
+    """What a cooperative model says, by the schema that is asked for."""
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+    said = vendors.speak(body["messages"][0]["content"], body["messages"][1]["content"], schema)
+    return completion(said.replace(json.dumps(vendors.TEXT), json.dumps(answer)).replace('"confidence": 90', f'"confidence": {confidence}'))
 
 
 class Provider(unittest.TestCase):
     def debate(self, endpoint, agents=("openai", "demo-skeptic", "demo-optimist"), **environment):
         with Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, **environment) as sandbox, Daemon(sandbox) as daemon:
-            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1})
+            _, created = daemon.post("/api/debates", {"task": "Ask a real endpoint", "agents": list(agents), "rounds": 1, "deadline_seconds": 15})
             debate = daemon.wait_finished(created["debate_id"])
             events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
             daemon.stop()
@@ -133,7 +130,9 @@ class Provider(unittest.TestCase):
         self.assertEqual(len(endpoint.requests), 1, "a refused key is not tried again")
         self.assertEqual(debate["status"], "completed")
         errors = [e for e in events if e["type"] == "agent_error"]
-        self.assertEqual([(e["agent"], "401" in e["data"]["message"]) for e in errors], [("openai", True)])
+        # Nor when it could come back with the vote; then it is dropped.
+        self.assertEqual([(e["agent"], e["data"]["phase"], "401" in e["data"]["message"]) for e in errors], [("openai", "propose", True), ("openai", "vote", True)])
+        self.assertEqual([e["agent"] for e in events if e["type"] == "seat_dropped"], ["openai"])
 
     def test_a_running_debate_is_cancelled_and_the_request_audited(self):
         def slow(_, body):
@@ -178,11 +177,11 @@ class Provider(unittest.TestCase):
             with Endpoint(lambda *_: drip) as endpoint:
                 debate, events = self.debate(endpoint, ARAGORA_CALL_TIMEOUT_SECONDS="2")
             self.assertEqual(debate["status"], "completed")
-            self.assertEqual([e["agent"] for e in events if e["type"] == "agent_error"], ["openai"])
+            self.assertEqual([(e["agent"], e["data"]["phase"]) for e in events if e["type"] == "agent_error"], [("openai", "propose"), ("openai", "vote")])
             self.assertLess(time.monotonic() - started, 20)
 
     def test_connections_are_used_again_over_tls(self):
-        with Authority() as authority, Endpoint(lambda _, body: speak(body), authority) as endpoint:
+        with Authority() as authority, Endpoint(lambda _, body: speak(body, f"The answer of {body['model']}.", confidence=50), authority) as endpoint:
             debate, events = self.debate(endpoint, agents=("openai", "openai:other"), SSL_CERT_FILE=str(authority.file))
         self.assertNotIn("agent_error", [e["type"] for e in events])
         self.assertGreaterEqual(len(endpoint.requests), 8)
@@ -231,7 +230,8 @@ class Provider(unittest.TestCase):
 
 def message(body):
     """The same model, as Anthropic's API has it."""
-    status, headers, data = speak({"messages": [{"content": body["system"]}, body["messages"][0]]})
+    schema = body.get("output_config", {}).get("format", {}).get("schema")
+    status, headers, data = speak({"messages": [{"content": body["system"]}, body["messages"][0]], "response_format": {"json_schema": {"schema": schema}}})
     text = json.loads(data)["choices"][0]["message"]["content"]
     return status, headers, json.dumps({"type": "message", "role": "assistant", "model": "claude-test", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
                                         "usage": {"input_tokens": 10, "output_tokens": 5}}).encode()

@@ -16,7 +16,7 @@ import urllib.parse
 import websockets
 
 from proxies import DEPLOY, HOST, Caddy, Fences, HAProxy, Load, Nginx, NginxBelowAPath
-from support import Authority, Daemon, Sandbox, free_port, main
+from support import Authority, Daemon, Sandbox, free_port, main, strong_secret
 from test_debates import until
 
 HOOK = DEPLOY / "certbot/aragora"
@@ -187,6 +187,9 @@ def serial_of(authority):
     return serial_of_file(authority.certificate)
 
 
+TOKEN = strong_secret()
+
+
 class BelowAPath(unittest.TestCase):
     """server.base_path, asked directly and through an nginx whose host serves something else, too."""
 
@@ -218,6 +221,23 @@ class BelowAPath(unittest.TestCase):
         description = self.daemon.get("/aragora/api/openapi.json")[1]
         self.assertEqual([server["url"] for server in description["servers"]], ["/aragora"])
         self.assertIn("/api/agents", description["paths"])
+
+    def test_what_names_a_route_names_it_there(self):
+        with Sandbox(ARAGORA_BASE_PATH="/aragora", ARAGORA_API_TOKEN=TOKEN) as sandbox, Daemon(sandbox) as daemon:
+            as_operator = {"Authorization": f"Bearer {TOKEN}"}
+            status, answer = daemon.post("/aragora/api/auth/mfa/setup", {}, **as_operator)
+            self.assertEqual((status, answer["hint"]), (401, "this needs an access token: POST /aragora/api/auth/login"))
+            status, answer = daemon.get("/aragora/api/agents/nobody", **as_operator)
+            self.assertEqual((status, answer["hint"]), (404, "see /aragora/api/agents"))
+            self.assertIn("to POST /aragora/api/auth/password/reset", daemon.post("/aragora/api/auth/password/forgot", {"email": "a@b.example"})[1]["hint"])
+            self.assertEqual(daemon.get("/aragora/api/nothing", **as_operator)[1]["hint"].count("/aragora/aragora"), 0)
+
+    def test_a_separator_that_is_encoded_hides_nothing(self):
+        for path in ("/aragora%2fmetrics", "/aragora%2Fmetrics", "/aragora/%2fmetrics", "/aragora/api%2fagents", "/aragora%5cmetrics"):
+            self.assertEqual(self.daemon.request("GET", path)[0], 400, path)
+            status, _, body = self.nginx.ask(path)
+            self.assertTrue(status in (400, 404) or body == b"another service", (path, status, body[:200]))
+        self.assertEqual(self.daemon.request("GET", "/aragora/api/search?q=a%2fb")[0], 200)
 
     def test_nginx_hands_it_on_and_serves_the_rest_itself(self):
         self.assertEqual(self.nginx.ask("/elsewhere")[2], b"another service")

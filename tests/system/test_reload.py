@@ -118,6 +118,30 @@ class Words(unittest.TestCase):
                 config.write_text('[server]\npublic_url = "https://aragora.example"\n')
                 self.assertEqual(sandbox.run_json("reload", check=0)["after_restart"], ["server.public_url (not set now, https://aragora.example in the configuration)"])
 
+    def test_a_file_that_was_emptied_or_cut_is_no_success(self):
+        with Sandbox() as sandbox:
+            secret = sandbox.write("token", "t0ken-of-some-length-and-more-0123456789\n")
+            whole = f'[server]\nallowed_origins = ["https://a.example"]\npublic_url = "https://a.example"\n[auth]\napi_token_file = "{secret}"\n'
+            config = sandbox.write("aragora.toml", whole)
+            sandbox.environment["ARAGORA_CONFIG"] = str(config)
+            with Daemon(sandbox) as daemon:
+                before = daemon.text().count("configuration reloaded")
+                for emptied in ("", "\n\n", "# all of it\n", "[server]\n"):
+                    config.write_text(emptied)
+                    said = sandbox.run("reload", check=78).stderr
+                    self.assertIn(f"{config} says nothing any more, and said 3 settings before", said)
+                    self.assertIn("put the file back", said)
+                config.write_text(whole[:40])
+                self.assertIn("aragora.toml:2", sandbox.run("reload", check=78).stderr, "within a line")
+                config.unlink()
+                sandbox.run("reload", check=78)
+                self.assertEqual(daemon.text().count("configuration reloaded"), before, "nothing of it was taken")
+                config.write_text(whole[:whole.index("[auth]")])
+                told = sandbox.run_json("reload", check=0)
+                self.assertEqual(told["warnings"], [f"{config} no longer says anything of auth.api_token: was it cut?"])
+                config.write_text(whole)
+                self.assertEqual(sandbox.run_json("reload", check=0)["warnings"], [])
+
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_another_user_is_sent_to_this_configuration(self):
         with Sandbox() as sandbox:

@@ -3,13 +3,14 @@ written, once, shows what nobody sees, and nothing secret is printed."""
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import unittest
 
-from support import BINARY, Daemon, Sandbox, TinyDisk, free_port, main, strong_secret
+from support import BINARY, SOURCE, Daemon, Sandbox, TinyDisk, free_port, main, strong_secret
 
 BOM = "\ufeff"
 
@@ -98,6 +99,53 @@ class Settings(unittest.TestCase):
                 self.assertEqual(["error"], [f["status"] for f in found])
                 self.assertIn("Read-only file system", found[0]["message"])
 
+    def test_a_malformed_encryption_key_is_not_answered_with_a_line_that_costs_the_right_one(self):
+        with Sandbox() as sandbox:
+            for key in ("abc", "0" * 64, strong_secret()[:63], "change-me"):
+                file = sandbox.write("ARAGORA_ENCRYPTION_KEY", key)
+                finding, = findings(sandbox, "--only", "encryption", ARAGORA_ENCRYPTION_KEY_FILE=str(file))
+                self.assertNotIn(">", finding["hint"])
+                self.assertNotIn("install", finding["hint"])
+                self.assertIn("from where its copy is kept", finding["hint"])
+            # Where there is none a line is given, which leaves one alone that lies there after all.
+            hint = findings(sandbox, "--only", "encryption", ARAGORA_ENV="production")[0]["hint"]
+            line, place = hint.split(", then")[0], str(sandbox.directory / "key")
+            line = line.replace("/etc/aragora/credentials/ARAGORA_ENCRYPTION_KEY", place)
+            subprocess.run(["sh", "-c", line], check=True)
+            made = pathlib.Path(place).read_text()
+            self.assertEqual((len(made.strip()), pathlib.Path(place).stat().st_mode & 0o777), (64, 0o600))
+            self.assertNotEqual(subprocess.run(["sh", "-c", line], capture_output=True).returncode, 0)
+            self.assertEqual(pathlib.Path(place).read_text(), made)
+
+    def test_a_public_url_that_leads_elsewhere_than_the_base_path_is_said(self):
+        with Sandbox() as sandbox:
+            for url, path, wrong in (("https://a.example/aragora", "", "its path is /aragora, and everything is served below /"), ("https://a.example/aragora/", "/aragora", ""), ("https://a.example", "/aragora", "its path is /, and"),
+                                     ("https://a.example/", "", ""), ("https://a.example:8443/x", "/aragora", "its path is /x, and everything is served below /aragora"), ("", "/aragora", "")):
+                found = [f["message"] for f in findings(sandbox, "--only", "https", ARAGORA_BASE_URL=url, ARAGORA_BASE_PATH=path) if f["status"] == "warning"]
+                self.assertEqual(len(found), 1 if wrong else 0, (url, path, found))
+                self.assertTrue(not wrong or wrong in found[0], found)
+
+    def test_continuous_backups_that_the_unit_forbids_are_seen_and_the_fix_is_a_drop_in(self):
+        with Sandbox() as sandbox:
+            units = sandbox.directory / "units"
+            (units / "aragora.service.d").mkdir(parents=True)
+            shutil.copy(SOURCE / "systemd/aragora.service", units)
+            (units / "aragora.service.d/user.conf").write_text(f"[Service]\nUser=\nEnvironmentFile=\nLoadCredential=\nEnvironment=ARAGORA_CONFIG={sandbox.write('aragora.toml', '[backup]' + chr(10) + 'continuous = true' + chr(10))}\n")
+            looks = lambda: [f for f in findings(sandbox, "--only", "backup_directory", "--unit", "aragora", SYSTEMD_UNIT_PATH=str(units)) if f["status"] == "error"]
+            finding, = looks()
+            self.assertIn("aragora.service lets the daemon only read /var/lib/aragora/backups", finding["message"])
+            self.assertEqual(finding["origin"], f"{sandbox.directory}/aragora.toml:2")
+            drop_in = finding["hint"].split(" && systemctl daemon-reload")[0].replace("/etc/systemd/system", str(units))
+            subprocess.run(["sh", "-c", drop_in], check=True)
+            self.assertEqual((units / "aragora.service.d/continuous.conf").read_text(), "[Service]\nReadOnlyPaths=\n")
+            self.assertEqual(looks(), [])
+            # Elsewhere than in the state directory the unit must be told of it, too.
+            sandbox.write("aragora.toml", '[backup]\ncontinuous = true\ndirectory = "/srv/aragora"\n')
+            finding, = looks()
+            subprocess.run(["sh", "-c", finding["hint"].split(" && systemctl daemon-reload")[0].replace("/etc/systemd/system", str(units))], check=True)
+            self.assertEqual((units / "aragora.service.d/continuous.conf").read_text(), "[Service]\nReadOnlyPaths=\nReadWritePaths=/srv/aragora\n")
+            self.assertEqual(looks(), [])
+
     def test_what_is_no_file_holds_neither_a_start_nor_a_reload(self):
         """A named pipe that nobody writes to: opening it waits, and no signal ends that."""
         with Sandbox() as sandbox:
@@ -152,7 +200,7 @@ class Settings(unittest.TestCase):
             pipe = sandbox.directory / "pipe"
             os.mkfifo(pipe, 0o600)
             with Daemon(sandbox, SSL_CERT_FILE=str(pipe)) as daemon:
-                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0})
+                _, made = daemon.post("/api/debates", {"task": "who", "agents": ["openai", "openai"], "rounds": 0, "deadline_seconds": 5})
                 self.assertEqual(daemon.wait_finished(made["debate_id"])["status"], "failed")
                 began = time.monotonic()
                 self.assertEqual(daemon.stop(), 0)

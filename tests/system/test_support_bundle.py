@@ -10,9 +10,10 @@ import unittest
 import urllib.parse
 import uuid
 
-from receivers import Receiver
-from support import Daemon, Sandbox, free_port, main, sqlite_deployment, strong_secret
+from receivers import Receiver, wait_for
+from support import Authority, Daemon, Sandbox, free_port, main, sqlite_deployment, strong_secret
 from test_canaries import Canaries, password
+from test_reload import authority
 
 PIECES = {"version.json", "settings.json", "checks.json", "migrations.json", "backups.json", "backup-status.json", "drills.json", "keys.json", "notify.json"}
 
@@ -100,6 +101,34 @@ class SupportBundle(unittest.TestCase):
             self.assertTrue(bundle.json("settings.json")["problems"])
             self.assertEqual(bundle.json("migrations.json")["error"]["code"], "CONFIG_INVALID")
             self.assertFalse(any(secret.encode() in data for data in bundle.files.values()))
+
+    def test_a_daemon_that_speaks_tls_is_known_by_its_certificate(self):
+        metrics = strong_secret()
+        with Authority("aragora.example") as authority, Authority("aragora.example") as other, sqlite_deployment(ARAGORA_TLS_CERT_PATH=str(authority.certificate), ARAGORA_TLS_KEY_PATH=str(authority.key), ARAGORA_METRICS_TOKEN=metrics) as sandbox:
+            with Daemon(sandbox, wait=False) as daemon:
+                wait_for(lambda: "listens on" in daemon.text(), daemon.text)
+                bundle = Bundle(sandbox, ARAGORA_PORT=str(daemon.port))
+                self.assertEqual(bundle.json("health.json")["status"], "healthy", bundle.missing())
+                self.assertIn(b"aragora_backups{", bundle.files["metrics.txt"])
+                self.assertIn("ready.json", bundle.files)
+                renewed = Bundle(sandbox, ARAGORA_PORT=str(daemon.port), ARAGORA_TLS_CERT_PATH=str(other.certificate), ARAGORA_TLS_KEY_PATH=str(other.key))
+                self.assertIn("shows another certificate", renewed.missing()["metrics.txt"])
+                self.assertIn("aragora reload", renewed.missing()["health.json"])
+        # Somebody else behind that port hears nothing, least of all the token.
+        with Authority() as authority, Authority() as other, Receiver(authority=other) as thief, Sandbox(ARAGORA_TLS_CERT_PATH=str(authority.certificate), ARAGORA_TLS_KEY_PATH=str(authority.key), ARAGORA_METRICS_TOKEN=metrics, ARAGORA_PORT=str(thief.port)) as sandbox:
+            self.assertIn("shows another certificate", Bundle(sandbox).missing()["metrics.txt"])
+            self.assertEqual(thief.requests, [])
+
+    def test_an_expired_certificate_keeps_nothing_back(self):
+        with sqlite_deployment() as sandbox:
+            certificate, key = authority(sandbox.directory, "expiring")
+            sandbox.environment.update({"ARAGORA_TLS_CERT_PATH": str(certificate), "ARAGORA_TLS_KEY_PATH": str(key)})
+            with Daemon(sandbox, wait=False) as daemon:
+                wait_for(lambda: "listens on" in daemon.text(), daemon.text)
+                file = sandbox.directory / "later.tar.gz"
+                sandbox.run("support-bundle", "--output", file, check=0, clock="+3d", ARAGORA_PORT=str(daemon.port))
+                with tarfile.open(file) as archive:
+                    self.assertTrue(any(member.name.endswith("/health.json") for member in archive.getmembers()))
 
     def test_configured_secrets_of_any_look_are_in_it_in_no_form(self):
         plain, short, path, url = "lowercasewords", "zqvx", "hooks/blue/lagoon", "qd/j k"

@@ -154,7 +154,7 @@ class Unseen(World):
                     self.assertEqual(box["status"], status, box)
 
     def test_a_debate_without_rounds_is_none(self):
-        with self.front(lambda method, path: {"replace": ('"rounds_used":1', '"rounds_used":0')} if method == "GET" and re.match("/api/debates/.", path) else None) as front:
+        with self.front(lambda method, path: {"replace": ('"rounds_used":1', '"rounds_usex":1')} if method == "GET" and re.match("/api/debates/.", path) else None) as front:
             self.assertEqual(self.verify(front)["debate.completed"]["status"], "error")
 
     def test_tls_that_breaks_whatever_is_spoken_refuses_nothing(self):

@@ -17,15 +17,27 @@ TEST(Agents, AreKnownByTheirNames) {
     Provider provider;
     const char* model;
   };
-  for (const auto& one :
-       {Case{"claude", Provider::Anthropic, ""}, Case{"anthropic", Provider::Anthropic, ""},
-        Case{"anthropic-api", Provider::Anthropic, ""}, Case{"anthropic:m-1", Provider::Anthropic, "m-1"},
-        Case{"claude-opus-5-5", Provider::Anthropic, "claude-opus-5-5"}, Case{"openai", Provider::OpenAi, ""},
-        Case{"openai-api", Provider::OpenAi, ""}, Case{"openai:llama3:8b", Provider::OpenAi, "llama3:8b"},
-        Case{"gpt-4o", Provider::OpenAi, "gpt-4o"}, Case{"openrouter", Provider::OpenRouter, ""},
-        Case{"openrouter/qwen/qwen-3:free", Provider::OpenRouter, "qwen/qwen-3:free"},
-        Case{"openrouter:x/y", Provider::OpenRouter, "x/y"}, Case{"demo", Provider::Demo, "demo"},
-        Case{"demo-anything", Provider::Demo, "demo"}}) {
+  for (const auto& one : {Case{"claude", Provider::Anthropic, ""},
+                          Case{"anthropic", Provider::Anthropic, ""},
+                          Case{"anthropic-api", Provider::Anthropic, ""},
+                          Case{"anthropic:m-1", Provider::Anthropic, "m-1"},
+                          Case{"claude-opus-5-5", Provider::Anthropic, "claude-opus-5-5"},
+                          Case{"openai", Provider::OpenAi, ""},
+                          Case{"openai-api", Provider::OpenAi, ""},
+                          Case{"openai:llama3:8b", Provider::OpenAi, "llama3:8b"},
+                          Case{"gpt-4o", Provider::OpenAi, "gpt-4o"},
+                          Case{"openrouter", Provider::OpenRouter, ""},
+                          Case{"openrouter/qwen/qwen-3:free", Provider::OpenRouter, "qwen/qwen-3:free"},
+                          Case{"openrouter:x/y", Provider::OpenRouter, "x/y"},
+                          Case{"demo", Provider::Demo, "demo"},
+                          Case{"demo-anything", Provider::Demo, "demo"},
+                          Case{"gemini", Provider::Gemini, ""},
+                          Case{"gemini-skeptic", Provider::Gemini, ""},
+                          Case{"gemini-2.5-pro", Provider::Gemini, "gemini-2.5-pro"},
+                          Case{"gemini:x", Provider::Gemini, "x"},
+                          Case{"local", Provider::Local, ""},
+                          Case{"local:llama3:8b", Provider::Local, "llama3:8b"},
+                          Case{"local-skeptic", Provider::Local, ""}}) {
     const auto agent = parseAgent(one.name);
     ASSERT_TRUE(agent) << one.name;
     EXPECT_EQ(agent->provider, one.provider) << one.name;
@@ -67,6 +79,20 @@ TEST(Agents, SayWhoCanReallyBeAsked) {
     EXPECT_EQ(name(agentsState(with({production, {key, "x"}}))), "available") << key;
   EXPECT_EQ(whyNotAsked(with({}), Provider::Anthropic), "ANTHROPIC_API_KEY is not configured");
   EXPECT_NE(whyNotAsked(with({production}), Provider::Demo), "");
+  EXPECT_EQ(whyNotAsked(with({}), Provider::Local), "providers.local_base_url is not configured");
+  EXPECT_EQ(whyNotAsked(with({{key::kAnthropicToken, "t"}}), Provider::Anthropic), "");
+}
+
+TEST(Agents, AreNotAskedInClearOnOtherMachines) {
+  const auto why = [](const std::string& url, const std::string& allowed) {
+    return whyNotAsked(with({{key::kLocalBaseUrl, url}, {key::kPlainHttp, allowed}}), Provider::Local);
+  };
+  for (const auto* url : {"http://127.0.0.1:1/v1", "http://localhost/v1", "http://[::1]:1", "https://192.0.2.1/v1"})
+    EXPECT_EQ(why(url, "false"), "") << url;
+  for (const auto* url : {"http://192.0.2.1/v1", "http://ollama:11434/v1", "HTTP://example.org"}) {
+    EXPECT_NE(why(url, "false").find("http:// to another machine"), std::string::npos) << url;
+    EXPECT_EQ(why(url, "true"), "") << url;
+  }
 }
 
 }  // namespace

@@ -223,6 +223,24 @@ TEST(Unit, EnvironmentFilesDropInsAndCredentialsOfAServiceAreSeen) {
   EXPECT_EQ(loaded.config.secret(key::kRedisUrl).reveal(), "redis://x");
 }
 
+TEST(Unit, TheNearestPlaceThatIsNamedDecidesWhereItMayWrite) {
+  const UnitDirectory units;
+  units.write("aragora.service",
+              "[Service]\nStateDirectory=aragora\nProtectSystem=strict\n"
+              "ReadOnlyPaths=-/var/lib/aragora/backups -/backups\nReadWritePaths=/srv/a\n");
+  const auto places = readUnit("aragora").places;
+  for (const auto* open : {"/var/lib/aragora", "/var/lib/aragora/x", "/var/lib/aragora/backups2", "/srv/a/b"})
+    EXPECT_TRUE(places.mayWrite(open)) << open;
+  for (const auto* shut : {"/var/lib/aragora/backups", "/var/lib/aragora/x/../backups/full", "/backups", "/srv", "/"})
+    EXPECT_FALSE(places.mayWrite(shut)) << shut;
+  units.write("aragora.service.d/own.conf", "[Service]\nReadOnlyPaths=\n");
+  EXPECT_TRUE(readUnit("aragora").places.mayWrite("/var/lib/aragora/backups"));
+  EXPECT_FALSE(readUnit("aragora").places.mayWrite("/backups")) << "strict";
+  units.write("aragora.service.d/more.conf", "[Service]\nProtectSystem=full\n");
+  EXPECT_TRUE(readUnit("aragora").places.mayWrite("/backups"));
+  EXPECT_FALSE(readUnit("aragora").places.mayWrite("/etc/x"));
+}
+
 TEST(Unit, WhatItHandsOverOfADirectoryComesLastAndOnlySettingsCount) {
   const UnitDirectory units;
   const auto secret = units.write("secrets/JWT_SECRET", "handed over\n");

@@ -5,10 +5,8 @@
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/migrate/migrator.h"
-#include "common/store/ratings.h"
 #include "daemon/api/openapi.h"
 #include "daemon/assembly.h"
-#include "daemon/debate/consensus.h"
 #include "daemon/edge/occupancy.h"
 #include "daemon/edge/target.h"
 #include "daemon/edge/worker_pool.h"
@@ -19,60 +17,6 @@
 
 namespace aragora {
 namespace {
-
-using debate::Ballot;
-using debate::ConsensusKind;
-
-TEST(Consensus, ATieIsNeverConsensus) {
-  const auto result = debate::tally(
-      {"a", "b", "c", "d"}, {{"a", "b", 90}, {"b", "a", 10}, {"c", "a", 10}, {"d", "b", 90}}, ConsensusKind::Majority);
-  EXPECT_FALSE(result.reached);
-  EXPECT_TRUE(result.tied);
-  EXPECT_EQ(result.leader, "b");  // shown as leading by confidence
-}
-
-TEST(Consensus, MajorityIsMoreThanHalfOfTheValidBallotsWithAQuorum) {
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"b", "c", 50}, {"c", "b", 50}}, ConsensusKind::Majority)
-                  .reached);
-  EXPECT_FALSE(
-      debate::tally({"a", "b", "c"}, {{"a", "b", 50}}, ConsensusKind::Majority).reached);  // one ballot is no quorum
-  EXPECT_FALSE(debate::tally({"a", "b", "c", "d"}, {{"a", "b", 50}, {"c", "b", 50}, {"d", "c", 50}, {"b", "c", 50}},
-                             ConsensusKind::Majority)
-                   .reached);
-}
-
-TEST(Consensus, SupermajorityAndUnanimity) {
-  const std::vector<Ballot> two_of_three = {{"a", "b", 50}, {"b", "c", 50}, {"c", "b", 50}};
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, two_of_three, ConsensusKind::Supermajority).reached);
-  EXPECT_FALSE(debate::tally({"a", "b", "c"}, two_of_three, ConsensusKind::Unanimous).reached);
-  // A seat that failed blocks unanimity.
-  EXPECT_FALSE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"c", "b", 50}}, ConsensusKind::Unanimous).reached);
-  EXPECT_TRUE(debate::tally({"a", "b", "c"}, {{"a", "b", 50}, {"c", "b", 50}, {"b", "b", 50}}, ConsensusKind::Unanimous)
-                  .reached);
-}
-
-TEST(Consensus, BallotsForNobodyDoNotCount) {
-  const auto result =
-      debate::tally({"a", "b", "c"}, {{"a", "zzz", 50}, {"b", "", 50}, {"c", "b", 50}}, ConsensusKind::Majority);
-  EXPECT_EQ(result.valid, 1U);
-  EXPECT_FALSE(result.reached);
-}
-
-TEST(Elo, PublishedVectorsHold) {
-  EXPECT_NEAR(store::eloAfter({1500, 1500}, {1, 0})[0], 1516, 1e-9);
-  // A 1600, B 1500, C 1400: A loses to B, beats C, B and C draw cannot be written as scores of one match; pairs are.
-  const auto after = store::eloAfter({1600, 1500, 1400}, {1, 1, 0});
-  EXPECT_NEAR(after[0] + after[1] + after[2], 4500, 1e-9);
-  const auto pair = store::eloAfter({1600, 1400}, {1, 0});
-  EXPECT_NEAR(pair[0], 1600 + 32 * (1 - .7597469266), 1e-6);
-}
-
-TEST(Elo, DoesNotDependOnTheOrderOfSeats) {
-  const auto one = store::eloAfter({1600, 1500, 1400}, {3, 2, 1});
-  const auto other = store::eloAfter({1400, 1600, 1500}, {1, 3, 2});
-  EXPECT_NEAR(one[0], other[1], 1e-9);
-  EXPECT_NEAR(one[2], other[0], 1e-9);
-}
 
 web::Router sampleRouter() {
   web::Router router;
@@ -458,7 +402,7 @@ TEST(Reload, AppliesWhatTheCatalogueCallsReloadableAndNothingElse) {
   for (const auto& setting : config::catalogue()) {
     if (setting.reloadable) promised.insert(setting.key);
   }
-  const auto taken = daemon::Assembly::reloadableSettings();
+  const auto taken = daemon::Reloading::reloadableSettings();
   EXPECT_EQ(std::set<std::string_view>(taken.begin(), taken.end()), promised);
 }
 

@@ -3,7 +3,7 @@
 
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "daemon/debate/protocol.h"
+#include "daemon/debate/first_protocol.h"
 #include "daemon/wire/debates.h"
 #include "daemon/wire/events.h"
 
@@ -79,7 +79,6 @@ class Play {
         write(append->events);
       } else if (auto* finish = std::get_if<Finish>(&step)) {
         write(finish->events);
-        match_ = finish->match;
         consensus_ = finish->consensus;
       }
     }
@@ -89,7 +88,6 @@ class Play {
 
   const std::vector<std::string>& steps() const { return steps_; }
   const std::vector<Entry>& log() const { return log_; }
-  const std::optional<Match>& match() const { return match_; }
   const std::optional<store::Consensus>& consensus() const { return consensus_; }
   std::vector<std::string> events() const {
     std::vector<std::string> result;
@@ -113,12 +111,11 @@ class Play {
     }
   }
 
-  Protocol machine_;
+  FirstProtocol machine_;
   Speaking speaking_;
   std::vector<Entry> log_;
   std::int64_t seq_ = 0;
   std::vector<std::string> steps_;
-  std::optional<Match> match_;
   std::optional<store::Consensus> consensus_;
 };
 
@@ -159,7 +156,7 @@ TEST(Protocol, TooFewAnswersEndTheDebate) {
 }
 
 TEST(Protocol, WaitsForWhatWasAskedAndAsksNobodyTwice) {
-  Protocol machine(setup({"a", "b"}, 0));
+  FirstProtocol machine(setup({"a", "b"}, 0));
   machine.recorded(store::Event{"d", 1, 0, "", 1, store::DebateStarted{}});
   machine.recorded(store::Event{"d", 2, 0, "", 1, store::RoundStarted{}});
   EXPECT_EQ(told(machine.next()), "ask propose 0: a b");
@@ -203,7 +200,6 @@ TEST(Protocol, GoesOnToTheSameEndWhereverItWasCut) {
       const std::vector<Entry> there(whole.log().begin(), whole.log().begin() + static_cast<std::ptrdiff_t>(cut));
       const auto rest = Play(setup, speaking, there).toTheEnd();
       EXPECT_EQ(rest.events(), whole.events()) << "cut at " << cut;
-      EXPECT_EQ(cut < whole.log().size() && whole.match().has_value(), rest.match().has_value()) << cut;
     }
   }
 }
@@ -288,13 +284,10 @@ TEST(Protocol, TheWinnerIsNoDissenterOfItsOwnAnswer) {
   }
 }
 
-TEST(Protocol, OneAgentMayHaveSeveralSeatsAndIsRatedOnce) {
+TEST(Protocol, OneAgentMayHaveSeveralSeats) {
   const auto seats = seatsOf({"demo", "other", "demo"});
   EXPECT_EQ(seats[0].name + " " + seats[1].name + " " + seats[2].name, "demo#1 other demo#2");
   EXPECT_EQ(seats[2].agent, "demo");
-  const auto play = Play(setup({"demo", "other", "demo"}, 1), speak).toTheEnd();
-  ASSERT_TRUE(play.match());
-  EXPECT_EQ(play.match()->agents, (std::vector<std::string>{"demo", "other"}));
 }
 
 TEST(Protocol, WhatAModelOrdersOthersToDoChangesNoTally) {

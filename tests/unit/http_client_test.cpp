@@ -410,6 +410,16 @@ TEST(Retry, TriesAsOftenAsItSaysAndWithinItsDeadline) {
   EXPECT_FALSE(Retry({.longest_asked = milliseconds(10)}, Deadline::max(), {}).again(milliseconds(11)));
   const auto started = std::chrono::steady_clock::now();
   EXPECT_TRUE(Retry({}, Deadline::max(), {}).again(milliseconds(60)));
+  // As the vendors' own SDKs wait: min(0.5 * 2^n, 8) seconds, less up to a quarter.
+  const std::pair<int, int> bounds[] = {{375, 500},   {750, 1000},  {1500, 2000},
+                                        {3000, 4000}, {6000, 8000}, {6000, 8000}};
+  for (int failures = 1; failures <= 6; ++failures) {
+    for (int i = 0; i < 200; ++i) {
+      const auto pause = backOff({}, failures).count();
+      EXPECT_GE(pause, bounds[failures - 1].first);
+      EXPECT_LE(pause, bounds[failures - 1].second);
+    }
+  }
   EXPECT_GE(secondsSince(started), 0.06);
 }
 

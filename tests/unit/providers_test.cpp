@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/text.h"
+#include "daemon/providers/fallback.h"
 #include "daemon/providers/remote.h"
 #include "tests/unit/scripted_server.h"
 
@@ -53,7 +54,9 @@ struct Vendor {
 };
 const Vendor kVendors[] = {{"anthropic", makeAnthropicCodec, kAnthropicText, kAnthropicStream},
                            {"openai", makeOpenAiCodec, kOpenAiText, kOpenAiStream},
-                           {"openrouter", makeOpenRouterCodec, kOpenAiText, kOpenAiStream}};
+                           {"openrouter", makeOpenRouterCodec, kOpenAiText, kOpenAiStream},
+                           {"gemini", makeGeminiCodec, kOpenAiText, kOpenAiStream},
+                           {"local", makeLocalCodec, kOpenAiText, kOpenAiStream}};
 
 TEST(Sse, IsReadInWhateverPiecesItComes) {
   const std::string text =
@@ -81,32 +84,11 @@ TEST(Codec, ReadsWholeAnswers) {
   for (const auto& vendor : kVendors) {
     const auto answer = vendor.codec({})->readAnswer(vendor.text);
     EXPECT_EQ(answer.text, "Hello") << vendor.name;
-    EXPECT_EQ(answer.tokens_in, 15) << vendor.name;
-    EXPECT_EQ(answer.tokens_out, 5) << vendor.name;
+    EXPECT_EQ(answer.usage.totalInput(), 15) << vendor.name;
+    EXPECT_EQ(answer.usage.output, 5) << vendor.name;
     EXPECT_FALSE(answer.truncated);
   }
-  EXPECT_EQ(makeOpenRouterCodec({})->readAnswer(kOpenAiText).cost_micros, 1234);
-}
-
-TEST(Codec, AsksAsTheVendorWants) {
-  const Prompt prompt{"m", "be brief", "hello", true};
-  const auto anthropic = makeAnthropicCodec({Secret("key"), 500})->request(prompt);
-  EXPECT_EQ(anthropic.path, "/v1/messages");
-  const auto body = parseJson(anthropic.body, "body").as_object();
-  EXPECT_EQ(jsonIntegerOr(body, "max_tokens", 0), 500);
-  EXPECT_EQ(jsonTextOr(body, "system", ""), "be brief");
-  EXPECT_TRUE(jsonFlagOr(body, "stream", false));
-  EXPECT_FALSE(body.contains("temperature"));
-  const auto has = [](const WireRequest& request, const std::string& name, const std::string& value) {
-    return std::find(request.headers.begin(), request.headers.end(), std::pair(name, value)) != request.headers.end();
-  };
-  EXPECT_TRUE(has(anthropic, "x-api-key", "key"));
-  EXPECT_TRUE(has(anthropic, "anthropic-version", "2023-06-01"));
-  const auto openai = makeOpenAiCodec({Secret("key")})->request(prompt);
-  EXPECT_EQ(openai.path, "/chat/completions");
-  EXPECT_TRUE(has(openai, "Authorization", "Bearer key"));
-  EXPECT_FALSE(has(openai, "X-Title", "Aragora"));
-  EXPECT_TRUE(has(makeOpenRouterCodec({Secret("key")})->request(prompt), "X-Title", "Aragora"));
+  EXPECT_EQ(makeOpenRouterCodec({})->readAnswer(kOpenAiText).cost_picos, 1'234'000'000);
 }
 
 // What a stream gives when it is fed in pieces, up to a length.
@@ -118,10 +100,147 @@ std::optional<Answer> feed(const Codec& codec, const std::string& text, std::siz
                 [&](const SseEvent& event) { reader->take(event, [&](std::string_view part) { shown += part; }); });
   try {
     return reader->finish();
-  } catch (const CallError& error) {
-    EXPECT_TRUE(error.again());
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.kind(), FailureKind::Cut);
     return std::nullopt;
   }
+}
+
+bool has(const WireRequest& request, const std::string& name, const std::string& value) {
+  return std::count(request.headers.begin(), request.headers.end(), std::pair(name, value)) == 1;
+}
+bool names(const WireRequest& request, const std::string& name) {
+  return std::any_of(request.headers.begin(), request.headers.end(), [&](const auto& h) { return h.first == name; });
+}
+json::object bodyOf(const WireRequest& request) { return parseJson(request.body, "body").as_object(); }
+
+const Shape kBallot{"ballot", {{"type", "object"}, {"additionalProperties", false}}};
+
+TEST(Codec, AsksAnthropicAsItWants) {
+  const Prompt prompt{.model = "m", .system = "be brief", .user = "hello", .stream = true, .shape = kBallot};
+  const auto request = makeAnthropicCodec({.api_key = Secret("key"), .max_output_tokens = 500})->request(prompt);
+  EXPECT_EQ(request.path, "/v1/messages");
+  EXPECT_EQ(
+      parseJson(request.body, "body"),
+      parseJson(R"({"model":"m","max_tokens":500,"system":"be brief","messages":[{"role":"user","content":"hello"}],)"
+                R"("stream":true,"output_config":{"format":{"type":"json_schema","schema":{"type":"object",)"
+                R"("additionalProperties":false}}}})",
+                "expected"));
+  EXPECT_TRUE(has(request, "x-api-key", "key"));
+  EXPECT_FALSE(names(request, "authorization"));
+  EXPECT_TRUE(has(request, "anthropic-version", "2026-10-21"));
+  const auto token = makeAnthropicCodec({.bearer = Secret("token"), .version = "2023-06-01"})->request(prompt);
+  EXPECT_TRUE(has(token, "authorization", "Bearer token"));
+  EXPECT_TRUE(has(token, "anthropic-version", "2023-06-01"));
+  EXPECT_FALSE(names(token, "x-api-key"));
+}
+
+TEST(Codec, AsksOthersAsEachWants) {
+  const Prompt prompt{.model = "m", .system = "be brief", .user = "hello", .stream = true, .shape = kBallot};
+  const std::string asked =
+      R"({"model":"m","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hello"}],)"
+      R"("LIMIT":8192,MORE"stream":true,"stream_options":{STREAM},"response_format":{"type":"json_schema",)"
+      R"("json_schema":{"name":"ballot","strict":true,"schema":{"type":"object","additionalProperties":false}}}})";
+  const auto expected = [&](const char* limit, const char* more, const char* stream) {
+    return parseJson(replaceAll(replaceAll(replaceAll(asked, "LIMIT", limit), "MORE", more), "STREAM", stream),
+                     "expected");
+  };
+  const CodecOptions own{.api_key = Secret("key"), .organization = "org", .project = "project", .vendors_own = true};
+  const auto openai = makeOpenAiCodec(own)->request(prompt);
+  EXPECT_EQ(openai.path, "/chat/completions");
+  EXPECT_EQ(parseJson(openai.body, "body"), expected("max_completion_tokens", R"("store":false,)",
+                                                     R"("include_usage":true,"include_obfuscation":false)"));
+  EXPECT_TRUE(has(openai, "Authorization", "Bearer key"));
+  EXPECT_TRUE(has(openai, "OpenAI-Organization", "org"));
+  EXPECT_TRUE(has(openai, "OpenAI-Project", "project"));
+  EXPECT_FALSE(names(openai, "X-Title"));
+  // What only its own endpoint is sure to know stays away from any other.
+  EXPECT_EQ(parseJson(makeOpenAiCodec({})->request(prompt).body, "body"),
+            expected("max_completion_tokens", "", R"("include_usage":true)"));
+  EXPECT_FALSE(names(makeOpenAiCodec({})->request(prompt), "Authorization"));
+  for (const auto make : {makeOpenRouterCodec, makeGeminiCodec, makeLocalCodec})
+    EXPECT_EQ(parseJson(make(own)->request(prompt).body, "body"),
+              expected("max_tokens", "", R"("include_usage":true)"));
+  const auto routed = makeOpenRouterCodec({.referer = "https://a.example", .title = "T"})->request(prompt);
+  EXPECT_TRUE(has(routed, "HTTP-Referer", "https://a.example"));
+  EXPECT_TRUE(has(routed, "X-Title", "T"));
+  EXPECT_TRUE(has(routed, "X-OpenRouter-Title", "T"));
+}
+
+TEST(Codec, AsksForNoMoreThanTheModelMakesAndForAShapeWhereOneIsFollowed) {
+  const auto limit = [](std::int64_t wanted, const char* model) {
+    return jsonIntegerOr(bodyOf(makeAnthropicCodec({})->request({.model = model, .max_output_tokens = wanted})),
+                         "max_tokens", 0);
+  };
+  EXPECT_EQ(limit(100'000, "claude-haiku-4-5"), 64'000);
+  EXPECT_EQ(limit(100'000, "unknown"), 100'000);
+  EXPECT_EQ(limit(0, "unknown"), 8192);
+  std::vector<config::Problem> problems;
+  const auto models = std::make_shared<const models::Catalogue>(models::Catalogue::parse(
+      "[[model]]\nprovider = \"local\"\nid = \"old\"\nfamily = \"f\"\neffective_from = \"2020-01-01\"\ninput = 0\n"
+      "output = 0\nsupports = []\nsource = \"s\"\nchecked_on = \"2026-11-28\"\n",
+      "m.toml", problems));
+  ASSERT_TRUE(problems.empty());
+  const auto codec = makeLocalCodec({.models = models});
+  EXPECT_FALSE(bodyOf(codec->request({.model = "old", .shape = kBallot})).contains("response_format"));
+  EXPECT_TRUE(bodyOf(codec->request({.model = "new", .shape = kBallot})).contains("response_format"));
+}
+
+TEST(Codec, SendsTheOperatorsHeadersInPlaceOfItsOwn) {
+  const auto request = makeOpenAiCodec({.api_key = Secret("key"),
+                                        .headers = {{"AUTHORIZATION", Secret("Basic x")}, {"X-Gateway", Secret("y")}}})
+                           ->request({.model = "m"});
+  EXPECT_TRUE(has(request, "AUTHORIZATION", "Basic x"));
+  EXPECT_TRUE(has(request, "X-Gateway", "y"));
+  EXPECT_FALSE(names(request, "Authorization"));
+}
+
+TEST(Codec, CountsTokensAsTheyAreBilled) {
+  const auto anthropic = makeAnthropicCodec({})->readAnswer(
+      R"({"type":"message","id":"msg_1","content":[{"type":"text","text":"x"}],"usage":{"input_tokens":1234,)"
+      R"("cache_read_input_tokens":1000,"cache_creation_input_tokens":70,"cache_creation":)"
+      R"({"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":40},"output_tokens":567,)"
+      R"("output_tokens_details":{"thinking_tokens":300}}})");
+  EXPECT_EQ(anthropic.usage.input, 1234);
+  EXPECT_EQ(anthropic.usage.cache_read, 1000);
+  EXPECT_EQ(anthropic.usage.cache_write_5m, 30);  // what is not said which, too
+  EXPECT_EQ(anthropic.usage.cache_write_1h, 40);
+  EXPECT_EQ(anthropic.usage.output, 567);
+  EXPECT_EQ(anthropic.usage.reasoning, 300);
+  EXPECT_TRUE(anthropic.usage_known);
+  EXPECT_EQ(anthropic.request_id, "msg_1");
+  const std::string chat =
+      R"({"id":"gen-1","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":100,"completion_tokens":10,)"
+      R"("total_tokens":140,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":30},)"
+      R"("completion_tokens_details":{"reasoning_tokens":30},"cost":0.016476}})";
+  const auto routed = makeOpenRouterCodec({})->readAnswer(chat);
+  EXPECT_EQ(routed.usage.input, 10);
+  EXPECT_EQ(routed.usage.cache_read, 60);
+  EXPECT_EQ(routed.usage.cache_write_5m, 30);
+  EXPECT_EQ(routed.usage.output, 40);  // what was reasoned stands in the total alone
+  EXPECT_EQ(routed.cost_picos, 16'476'000'000);
+  EXPECT_EQ(routed.request_id, "gen-1");
+  EXPECT_FALSE(makeOpenAiCodec({})->readAnswer(chat).cost_picos) << "nobody else's word is what is billed";
+  // With a key of one's own at the vendor, its bill comes on top; not knowing it, the cost is not known.
+  const auto own = [&](const char* more) {
+    return makeOpenRouterCodec({})->readAnswer(replaceAll(chat, "\"cost\":0.016476", more)).cost_picos;
+  };
+  EXPECT_EQ(own(R"("cost":0.001,"is_byok":true,"cost_details":{"upstream_inference_cost":0.02})"), 21'000'000'000);
+  EXPECT_FALSE(own(R"("cost":0.001,"is_byok":true)"));
+  // A gateway that does not count says zeros; nonsense is no number of tokens.
+  for (const auto* usage :
+       {R"({"prompt_tokens":0,"completion_tokens":0})", R"({"prompt_tokens":-5,"completion_tokens":7})",
+        R"({"prompt_tokens":5,"completion_tokens":"7"})", "null", "{}"}) {
+    const auto answer = makeOpenAiCodec({})->readAnswer(
+        fmt::format(R"({{"choices":[{{"message":{{"content":"x"}}}}],"usage":{}}})", usage));
+    EXPECT_FALSE(answer.usage_known) << usage;
+    EXPECT_GE(answer.usage.input, 0) << usage;
+  }
+  // Of a stream, what it said at its beginning is not what it came to.
+  std::string shown;
+  const auto without = replaceAll(kAnthropicStream, ",\"usage\":{\"output_tokens\":5}", "");
+  EXPECT_FALSE(feed(*makeAnthropicCodec({}), without, 50, shown)->usage_known);
+  EXPECT_TRUE(feed(*makeAnthropicCodec({}), kAnthropicStream, 50, shown)->usage_known);
 }
 
 TEST(Codec, ReadsStreamsInWhateverPiecesTheyCome) {
@@ -132,8 +251,8 @@ TEST(Codec, ReadsStreamsInWhateverPiecesTheyCome) {
       ASSERT_TRUE(answer) << vendor.name << piece;
       EXPECT_EQ(answer->text, "Héllo");
       EXPECT_EQ(shown, "Héllo");
-      EXPECT_EQ(answer->tokens_in, 15);
-      EXPECT_EQ(answer->tokens_out, 5);
+      EXPECT_EQ(answer->usage.totalInput(), 15);
+      EXPECT_EQ(answer->usage.output, 5);
       EXPECT_EQ(answer->model, endsWith(vendor.name, "thropic") ? "claude-x" : "gpt-x");
     }
   }
@@ -149,41 +268,51 @@ TEST(Codec, KnowsAStreamThatWasCutAtAnyByte) {
   }
 }
 
+using Kind = FailureKind;
+
 TEST(Codec, FindsErrorsInsideAnswersOf200) {
   struct Case {
     std::unique_ptr<Codec> (*codec)(CodecOptions);
     const char* text;
-    bool again;
+    Kind kind;
   };
   const Case cases[] = {
-      {makeAnthropicCodec, R"({"type":"error","error":{"type":"overloaded_error","message":"x"}})", true},
-      {makeAnthropicCodec, R"({"type":"error","error":{"type":"invalid_request_error"}})", false},
-      {makeAnthropicCodec, R"({"type":"message","content":[],"stop_reason":"refusal"})", false},
-      {makeAnthropicCodec, R"({"type":"message","content":[],"stop_reason":"max_tokens"})", false},
-      {makeAnthropicCodec, R"({"type":"message","content":[{"type":"text","text":"  "}]})", false},
-      {makeOpenRouterCodec, R"({"error":{"code":502,"message":"x"}})", true},
-      {makeOpenRouterCodec, R"({"error":{"code":401,"message":"x"}})", false},
-      {makeOpenRouterCodec, R"({"error":{"code":200,"metadata":{"error_type":"provider_overloaded"}}})", true},
-      {makeOpenRouterCodec, R"({"error":{"metadata":{"error_type":"provider_overloaded"}}})", true},
-      {makeOpenRouterCodec, R"({"choices":[{"finish_reason":"error","message":{"content":"half"}}]})", true},
-      {makeOpenRouterCodec, R"({"choices":[{"error":{"code":504},"message":{"content":"half"}}]})", true},
-      {makeOpenAiCodec, R"({"error":{"type":"server_error","code":null}})", true},
-      {makeOpenAiCodec, R"({"error":{"type":"insufficient_quota","code":"insufficient_quota"}})", false},
-      {makeOpenAiCodec, R"({"error":"model not loaded"})", false},
-      {makeOpenAiCodec, R"({"choices":[{"message":{"content":null,"refusal":"no"}}]})", false},
-      {makeOpenAiCodec, R"({"choices":[{"message":{"content":"x"},"finish_reason":"content_filter"}]})", false},
-      {makeOpenAiCodec, R"({"choices":[]})", false},
-      {makeOpenAiCodec, R"({"choices":[7]})", false},
-      {makeOpenAiCodec, "{}", false},
-      {makeOpenAiCodec, "[]", true},
-      {makeOpenAiCodec, "", true},
-      {makeAnthropicCodec, "<html>", true}};
+      {makeAnthropicCodec, R"({"type":"error","error":{"type":"overloaded_error","message":"x"}})", Kind::Server},
+      {makeAnthropicCodec, R"({"type":"error","error":{"type":"rate_limit_error","message":"x"}})", Kind::Throttled},
+      {makeAnthropicCodec, R"({"type":"error","error":{"type":"of_the_future"}})", Kind::Server},
+      {makeAnthropicCodec, R"({"type":"error","error":{"type":"invalid_request_error"}})", Kind::Request},
+      {makeAnthropicCodec, R"({"type":"message","content":[],"stop_reason":"refusal"})", Kind::Refused},
+      {makeAnthropicCodec, R"({"type":"message","content":[],"stop_reason":"max_tokens"})", Kind::Empty},
+      {makeAnthropicCodec, R"({"type":"message","content":[{"type":"text","text":"  "}]})", Kind::Empty},
+      {makeOpenRouterCodec, R"({"error":{"code":502,"message":"x"}})", Kind::Server},
+      {makeOpenRouterCodec, R"({"error":{"code":401,"message":"x"}})", Kind::Credential},
+      {makeOpenRouterCodec, R"({"error":{"code":403,"metadata":{"error_type":"content_policy_violation"}}})",
+       Kind::Refused},
+      {makeOpenRouterCodec, R"({"error":{"code":400,"metadata":{"error_type":"context_length_exceeded"}}})",
+       Kind::Request},
+      {makeOpenRouterCodec, R"({"error":{"code":200,"metadata":{"error_type":"provider_overloaded"}}})", Kind::Server},
+      {makeOpenRouterCodec, R"({"error":{"metadata":{"error_type":"provider_overloaded"}}})", Kind::Server},
+      {makeOpenRouterCodec, R"({"error":{"code":402}})", Kind::Money},
+      {makeOpenRouterCodec, R"({"choices":[{"finish_reason":"error","message":{"content":"half"}}]})", Kind::Server},
+      {makeOpenRouterCodec, R"({"choices":[{"error":{"code":504},"message":{"content":"half"}}]})", Kind::Server},
+      {makeOpenAiCodec, R"({"error":{"type":"server_error","code":null}})", Kind::Server},
+      {makeOpenAiCodec, R"({"error":{"type":"insufficient_quota","code":"insufficient_quota"}})", Kind::Money},
+      {makeOpenAiCodec, R"({"error":{"type":"invalid_request_error","code":null}})", Kind::Request},
+      {makeOpenAiCodec, R"({"error":"model not loaded"})", Kind::Server},
+      {makeOpenAiCodec, R"({"choices":[{"message":{"content":null,"refusal":"no"}}]})", Kind::Refused},
+      {makeOpenAiCodec, R"({"choices":[{"message":{"content":"x"},"finish_reason":"content_filter"}]})", Kind::Refused},
+      {makeOpenAiCodec, R"({"choices":[]})", Kind::Empty},
+      {makeOpenAiCodec, R"({"choices":[7]})", Kind::Empty},
+      {makeOpenAiCodec, "{}", Kind::Empty},
+      {makeOpenAiCodec, "[]", Kind::Malformed},
+      {makeOpenAiCodec, "", Kind::Malformed},
+      {makeAnthropicCodec, "<html>", Kind::Malformed}};
   for (const auto& one : cases) {
     try {
       one.codec({})->readAnswer(one.text);
       ADD_FAILURE() << one.text;
-    } catch (const CallError& error) {
-      EXPECT_EQ(error.again(), one.again) << one.text;
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.kind(), one.kind) << one.text;
     }
     // The same in a stream, where every event is looked at.
     const auto reader = one.codec({})->readStream();
@@ -192,39 +321,107 @@ TEST(Codec, FindsErrorsInsideAnswersOf200) {
           reader->take({"", one.text}, {});
           reader->finish();
         },
-        CallError)
+        Failure)
         << one.text;
   }
 }
 
-TEST(Codec, NeverAsksAgainWhenTheMoneyIsSpent) {
+TEST(Codec, KnowsWhatARefusalMeans) {
+  struct Case {
+    std::unique_ptr<Codec> (*codec)(CodecOptions);
+    int status;
+    const char* text;
+    Kind kind;
+  };
+  const Case cases[] = {
+      {makeAnthropicCodec, 400, R"({"error":{"type":"invalid_request_error"}})", Kind::Request},
+      {makeAnthropicCodec, 401, R"({"error":{"type":"authentication_error"}})", Kind::Credential},
+      {makeAnthropicCodec, 402, R"({"error":{"type":"billing_error"}})", Kind::Money},
+      {makeAnthropicCodec, 403, R"({"error":{"type":"permission_error"}})", Kind::Credential},
+      {makeAnthropicCodec, 404, R"({"error":{"type":"not_found_error"}})", Kind::Credential},
+      {makeAnthropicCodec, 409, R"({"error":{"type":"conflict_error"}})", Kind::Server},
+      {makeAnthropicCodec, 413, R"({"error":{"type":"request_too_large"}})", Kind::Request},
+      {makeAnthropicCodec, 429, R"({"error":{"type":"rate_limit_error"}})", Kind::Throttled},
+      {makeAnthropicCodec, 429,
+       R"({"error":{"type":"rate_limit_error","details":{"error_code":"ramp_limit_exceeded"}}})", Kind::Throttled},
+      {makeAnthropicCodec, 500, R"({"error":{"type":"api_error"}})", Kind::Server},
+      {makeAnthropicCodec, 504, R"({"error":{"type":"timeout_error"}})", Kind::Server},
+      {makeAnthropicCodec, 529, R"({"error":{"type":"overloaded_error"}})", Kind::Server},
+      {makeAnthropicCodec, 529, "<html>", Kind::Server},
+      {makeAnthropicCodec, 302, "", Kind::Request},
+      {makeAnthropicCodec, 204, "", Kind::Malformed},
+      {makeOpenAiCodec, 400, R"({"error":{"code":"context_length_exceeded"}})", Kind::Request},
+      {makeOpenAiCodec, 401, R"({"error":{"type":"invalid_request_error","code":null}})", Kind::Credential},
+      {makeOpenAiCodec, 401, R"({"error":{"type":"invalid_request_error","code":"invalid_api_key"}})",
+       Kind::Credential},
+      {makeOpenAiCodec, 404, R"({"error":{"code":"model_not_found"}})", Kind::Credential},
+      {makeOpenAiCodec, 404, "not json", Kind::Credential},
+      {makeOpenAiCodec, 429, R"({"error":{"code":"rate_limit_exceeded"}})", Kind::Throttled},
+      {makeOpenAiCodec, 429, R"({"error":{"code":"slow_down"}})", Kind::Throttled},
+      {makeOpenAiCodec, 503, R"({"error":{"code":"server_is_overloaded"}})", Kind::Server},
+      {makeOpenAiCodec, 503, "", Kind::Server},
+      {makeOpenRouterCodec, 402, R"({"error":{"code":402}})", Kind::Money},
+      {makeOpenRouterCodec, 403, R"({"error":{"code":403,"metadata":{"error_type":"permission_denied"}}})",
+       Kind::Credential},
+      {makeOpenRouterCodec, 422, R"({"error":{"code":422}})", Kind::Request},
+      {makeOpenRouterCodec, 524, R"({"error":{"code":524}})", Kind::Server},
+      {makeGeminiCodec, 429, R"([{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}])", Kind::Throttled},
+  };
+  for (const auto& one : cases)
+    EXPECT_EQ(one.codec({})->readRefusal(one.status, one.text, {}).kind(), one.kind) << one.status << one.text;
+  EXPECT_EQ(makeAnthropicCodec({})->readRefusal(429, "{}", milliseconds(7)).askedPause(), milliseconds(7));
+}
+
+TEST(Codec, StopsForGoodWhenTheMoneyIsSpent) {
   const auto openai = makeOpenAiCodec({});
   for (const auto* code : {"credit_balance_exhausted", "organization_spend_limit_exceeded",
-                           "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "insufficient_quota"})
-    EXPECT_FALSE(openai->readRefusal(429, fmt::format(R"({{"error":{{"code":"{}"}}}})", code), true).again()) << code;
-  EXPECT_TRUE(openai->readRefusal(429, R"({"error":{"code":"rate_limit_exceeded"}})", false).again());
-  EXPECT_FALSE(openai->readRefusal(402, R"({"error":{"code":402}})", false).again());
-  EXPECT_TRUE(openai->readRefusal(402, R"({"error":{"code":402}})", true).again());
-  EXPECT_TRUE(openai->readRefusal(503, "", false).again());
-  EXPECT_FALSE(openai->readRefusal(404, "not json", false).again());
+                           "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "insufficient_quota"}) {
+    const auto failure = openai->readRefusal(429, fmt::format(R"({{"error":{{"code":"{}"}}}})", code), milliseconds(5));
+    EXPECT_EQ(failure.kind(), Kind::Money) << code;
+    EXPECT_FALSE(failure.askedPause()) << code;
+    EXPECT_EQ(
+        openai->readRefusal(429, fmt::format(R"({{"error":{{"type":"insufficient_quota","code":"{}"}}}})", code), {})
+            .kind(),
+        Kind::Money);
+  }
+  // Only a budget that open calls take says when to come back.
+  EXPECT_EQ(makeOpenRouterCodec({})->readRefusal(402, R"({"error":{"code":402}})", milliseconds(5)).kind(),
+            Kind::Throttled);
   const auto anthropic = makeAnthropicCodec({});
-  for (const auto* code : {"enforced_spend_limit_reached", "contract_spend_limit_reached"})
-    EXPECT_FALSE(
-        anthropic
-            ->readRefusal(
-                429, fmt::format(R"({{"error":{{"type":"rate_limit_error","details":{{"error_code":"{}"}}}}}})", code),
-                true)
-            .again());
-  EXPECT_TRUE(anthropic->readRefusal(529, R"({"error":{"type":"overloaded_error"}})", false).again());
-  EXPECT_FALSE(anthropic->readRefusal(401, R"({"error":{"type":"authentication_error"}})", false).again());
+  for (const auto* code :
+       {"enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached"}) {
+    for (const int status : {400, 429}) {
+      const auto text =
+          fmt::format(R"({{"error":{{"type":"rate_limit_error","details":{{"error_code":"{}"}}}}}})", code);
+      EXPECT_EQ(anthropic->readRefusal(status, text, milliseconds(5)).kind(), Kind::Money) << code;
+    }
+  }
+}
+
+TEST(Codec, RepeatsNothingButWordsOfAVocabulary) {
+  for (const auto& vendor : kVendors) {
+    const std::string said =
+        vendor.codec({})
+            ->readRefusal(401,
+                          R"({"error":{"type":"sk-ant-secret","code":"key: sk-1","message":"sk-2",)"
+                          R"("details":{"error_code":"sk-3"},"metadata":{"error_type":"sk-4"}}})",
+                          {})
+            .what();
+    EXPECT_EQ(said, "status 401") << vendor.name;
+  }
+  EXPECT_STREQ(
+      makeOpenAiCodec({})->readRefusal(429, R"({"error":{"type":"tokens","code":"rate_limit_exceeded"}})", {}).what(),
+      "status 429 (tokens, rate_limit_exceeded)");
 }
 
 struct Asked {
-  explicit Asked(const Vendor& vendor, const ScriptedServer& server)
+  explicit Asked(const Vendor& vendor, const ScriptedServer& server, Breaker* breaker = nullptr, CallTimes times = {})
       : provider(makeRemoteProvider({.name = vendor.name,
                                      .base_url = server.url("/base/"),
                                      .default_model = "model",
-                                     .retry = {.first_pause = milliseconds(1)}},
+                                     .times = times,
+                                     .retry = {.first_pause = milliseconds(1)},
+                                     .breaker = breaker},
                                     vendor.codec({}), client)) {}
   Answer ask(const OnDelta& on_delta = {}, std::stop_token stop = {}) {
     return provider->ask(Question{.agent = "seat",
@@ -343,6 +540,210 @@ TEST(RemoteProvider, EndsWithin100MillisecondsOfBeingStopped) {
     shortest = std::min(shortest, secondsSince(stopped));
   }
   EXPECT_LT(shortest, 0.1);
+}
+
+TEST(RemoteProvider, SaysWhoAnsweredAndUnderWhichNumber) {
+  const ScriptedServer server([](Connection& connection) {
+    while (!connection.request().empty()) connection.answer(kOpenAiText, "x-request-id: req_7\r\n");
+  });
+  const auto answer = Asked(kVendors[1], server).ask();
+  EXPECT_EQ(answer.provider, "openai");
+  EXPECT_EQ(answer.request_id, "req_7");
+  EXPECT_EQ(answer.model, "gpt-x");
+}
+
+std::optional<FailureKind> failureOf(Asked& asked, const OnDelta& on_delta = {}) {
+  try {
+    asked.ask(on_delta);
+  } catch (const Failure& failure) {
+    return failure.kind();
+  }
+  return std::nullopt;
+}
+
+TEST(RemoteProvider, IsNotAskedWhileItsCircuitIsOpen) {
+  std::atomic<int> requests{0};
+  const ScriptedServer server([&](Connection& connection) {
+    while (!connection.request().empty()) {
+      ++requests;
+      connection.answer("{}", "", 503);
+    }
+  });
+  Breaker breaker({.provider = "openai"});
+  Asked asked(kVendors[1], server, &breaker);
+  EXPECT_EQ(failureOf(asked), FailureKind::Server);
+  EXPECT_EQ(requests, 3) << "each try counts";
+  EXPECT_EQ(breaker.state().circuit, Circuit::Open);
+  EXPECT_EQ(failureOf(asked), FailureKind::Rejected);
+  EXPECT_EQ(requests, 3) << "no I/O";
+}
+
+TEST(RemoteProvider, TellsItsBreakerWhatKindOfFailureItWas) {
+  struct Case {
+    int status;
+    const char* headers;
+    const char* body;
+    FailureKind kind;
+    bool blocked;
+  };
+  for (const auto& one :
+       {Case{401, "", "{}", FailureKind::Credential, true}, Case{404, "", "{}", FailureKind::Credential, true},
+        Case{429, "", R"({"error":{"code":"credit_balance_exhausted"}})", FailureKind::Money, true},
+        Case{429, "x-should-retry: true\r\n", R"({"error":{"code":"insufficient_quota"}})", FailureKind::Money, true},
+        Case{400, "", "{}", FailureKind::Request, false},
+        Case{429, "Retry-After: 3600\r\n", "{}", FailureKind::Throttled, false}}) {
+    std::atomic<int> requests{0};
+    const ScriptedServer server([&](Connection& connection) {
+      while (!connection.request().empty()) {
+        ++requests;
+        connection.answer(one.body, one.headers, one.status);
+      }
+    });
+    Breaker breaker({.provider = "openai"});
+    Asked asked(kVendors[1], server, &breaker);
+    EXPECT_EQ(failureOf(asked), one.kind) << one.status;
+    EXPECT_EQ(requests, 1) << one.status;
+    EXPECT_EQ(!breaker.state().blocked.empty(), one.blocked) << one.status;
+    EXPECT_EQ(breaker.state().circuit, Circuit::Closed);
+    EXPECT_EQ(breaker.state().failures[static_cast<std::size_t>(one.kind)], 1U);
+    if (one.kind == FailureKind::Throttled) {
+      EXPECT_GT(breaker.state().throttled_for, std::chrono::seconds(500));
+    }
+  }
+}
+
+TEST(RemoteProvider, WaitsForTheFirstByteAndForTheNextOnlySoLong) {
+  for (const std::size_t length : {std::size_t{0}, std::size_t{200}}) {
+    const ScriptedServer server([&](Connection& connection) {
+      connection.request();
+      if (length > 0) answerStream(connection, kAnthropicStream.substr(0, length));
+      connection.hold();
+    });
+    Breaker breaker({.provider = "anthropic"});
+    Asked asked(kVendors[0], server, &breaker,
+                {.total = milliseconds(1500), .first_byte = milliseconds(100), .idle = milliseconds(100)});
+    const auto started = std::chrono::steady_clock::now();
+    EXPECT_EQ(failureOf(asked, [](std::string_view) {}), FailureKind::Timeout);
+    EXPECT_LT(secondsSince(started), 1.2);
+    EXPECT_EQ(breaker.state().circuit, Circuit::Open) << "three tries";
+  }
+}
+
+TEST(RemoteProvider, IsNotBlamedForADeadlineThatWasOurs) {
+  const ScriptedServer server([](Connection& connection) {
+    connection.request();
+    connection.hold();
+  });
+  Breaker breaker({.provider = "anthropic"});
+  Asked asked(kVendors[0], server, &breaker);
+  try {
+    asked.provider->ask(Question{.agent = "seat", .user = "{}", .deadline = deadlineIn(milliseconds(80))});
+    ADD_FAILURE();
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.kind(), FailureKind::Stopped);
+  }
+  EXPECT_EQ(breaker.state().recent_failures, 0U);
+}
+
+TEST(Fallback, KnowsModelsByTheirNamesAtOpenRouter) {
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"anthropic", "claude-opus-5-5", "anthropic/claude-opus-5.5"},
+      {"anthropic", "claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4.5"},
+      {"anthropic", "claude-opus-5", "anthropic/claude-opus-5"},
+      {"anthropic", "claude-3-5-haiku-latest", "anthropic/claude-3.5-haiku"},
+      {"openai", "gpt-5.4-mini", "openai/gpt-5.4-mini"},
+      {"openai", "vendor/name", "vendor/name"},
+      {"demo", "demo", ""},
+  };
+  for (const auto& [provider, model, there] : cases) EXPECT_EQ(openRouterModel(provider, model), there);
+}
+
+// Says what it is told to, and what it was asked for.
+struct Scripted : Provider {
+  explicit Scripted(std::string own) : own_name(std::move(own)) {}
+  std::string_view name() const override { return own_name; }
+  Answer ask(const Question& question, const OnDelta& on_delta) override {
+    asked.push_back(question.model);
+    if (!shows.empty() && on_delta) on_delta(shows);
+    if (fails) throw Failure(*fails, own_name + " failed");
+    Answer answer;
+    answer.provider = own_name;
+    answer.model = question.model;
+    return answer;
+  }
+  std::string own_name;
+  std::optional<FailureKind> fails{};
+  std::string shows{};
+  std::vector<std::string> asked{};
+};
+
+struct Pair {
+  explicit Pair(FailureKind first_fails, FallbackOptions options = {}) {
+    auto owned = std::make_unique<Scripted>("anthropic");
+    first = owned.get();
+    first->fails = first_fails;
+    provider = makeFallback(std::move(owned), other, counts, std::move(options));
+  }
+  Answer ask(const OnDelta& on_delta = {}) {
+    return provider->ask(Question{.agent = "seat", .model = "claude-x-1-2", .deadline = deadlineIn(milliseconds(5000))},
+                         on_delta);
+  }
+  Scripted other{"openrouter"};
+  FallbackCounts counts;
+  Scripted* first = nullptr;
+  std::unique_ptr<Provider> provider;
+};
+
+TEST(Fallback, AsksTheOtherForAModelOfTheSameFamilyAndSaysWhoAnswered) {
+  for (const auto kind : {Kind::Credential, Kind::Money, Kind::Rejected, Kind::Server, Kind::Timeout, Kind::Unreachable,
+                          Kind::Throttled, Kind::Cut, Kind::Malformed}) {
+    Pair pair(kind);
+    const auto answer = pair.ask();
+    EXPECT_EQ(answer.provider, "openrouter") << name(kind);
+    EXPECT_EQ(answer.model, "anthropic/claude-x-1.2");
+    const auto counts = pair.counts.all();
+    ASSERT_EQ(counts.size(), 1U);
+    EXPECT_EQ(counts[0].reason, kind);
+    EXPECT_TRUE(counts[0].answered);
+  }
+}
+
+TEST(Fallback, AsksNobodyElseForWhatAnybodyWouldRefuse) {
+  for (const auto kind : {FailureKind::Request, FailureKind::Refused, FailureKind::Empty}) {
+    Pair pair(kind);
+    EXPECT_THROW(pair.ask(), Failure);
+    EXPECT_TRUE(pair.other.asked.empty());
+  }
+}
+
+TEST(Fallback, AsksNobodyElseOnceAPartWasShown) {
+  Pair pair(FailureKind::Cut);
+  pair.first->shows = "Hel";
+  std::string shown;
+  EXPECT_THROW(pair.ask([&](std::string_view part) { shown += part; }), Failure);
+  EXPECT_EQ(shown, "Hel");
+  EXPECT_TRUE(pair.other.asked.empty());
+}
+
+// What goes to a server of one's own goes nowhere else unasked.
+TEST(Fallback, LeavesModelsOfOnesOwnServerAlone) {
+  Pair pair(FailureKind::Unreachable, {.any_model = false});
+  EXPECT_THROW(pair.ask(), Failure);
+  EXPECT_TRUE(pair.other.asked.empty());
+  Pair named(FailureKind::Unreachable, {.any_model = false, .models = {{"claude-x-1-2", "meta/llama"}}});
+  EXPECT_EQ(named.ask().model, "meta/llama");
+}
+
+TEST(Fallback, TellsBothFailures) {
+  Pair pair(FailureKind::Money);
+  pair.other.fails = FailureKind::Server;
+  try {
+    pair.ask();
+    ADD_FAILURE();
+  } catch (const Failure& failure) {
+    EXPECT_STREQ(failure.what(), "anthropic failed; and openrouter failed");
+    EXPECT_EQ(failure.kind(), FailureKind::Server);
+  }
 }
 
 TEST(RemoteProvider, RefusesAnAnswerWithoutEnd) {

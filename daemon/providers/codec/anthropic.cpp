@@ -1,57 +1,76 @@
-// Anthropic's Messages API, version 2023-06-01. No sampling parameters: current models take none. Event and block types
-// that are not known are passed by, as its versioning policy asks.
-#include <set>
-
+// Anthropic's Messages API, versions 2023-06-01 and 2026-10-21. No sampling parameters: current models take none, and
+// the newer version refuses them. Event and block types that are not known are passed by, as its versioning policy
+// asks.
+#include "common/base/names.h"
 #include "common/base/text.h"
-#include "common/net/retry.h"
 #include "daemon/providers/codec/codec.h"
 
 namespace aragora::providers {
 
 namespace {
-using Next = CallError::Next;
-constexpr std::string_view kVersion = "2023-06-01";
+constexpr std::string_view kProvider = "anthropic";
 
-// Money that is spent does not come back by asking again, whatever the status says.
-bool outOfMoney(std::string_view code) {
-  static const std::set<std::string_view> kCodes = {"enforced_spend_limit_reached", "contract_spend_limit_reached",
-                                                    "linked_organization_spend_limit_reached"};
-  return kCodes.count(code) > 0;
-}
+constexpr std::pair<std::string_view, FailureKind> kTypes[] = {
+    {"invalid_request_error", FailureKind::Request},
+    {"authentication_error", FailureKind::Credential},
+    {"billing_error", FailureKind::Money},
+    {"permission_error", FailureKind::Credential},
+    {"not_found_error", FailureKind::Credential},
+    {"conflict_error", FailureKind::Server},
+    {"request_too_large", FailureKind::Request},
+    {"rate_limit_error", FailureKind::Throttled},
+    {"api_error", FailureKind::Server},
+    {"timeout_error", FailureKind::Server},
+    {"overloaded_error", FailureKind::Server},
+};
 
-bool passing(std::string_view type) {
-  static const std::set<std::string_view> kTypes = {"overloaded_error", "api_error", "timeout_error",
-                                                    "rate_limit_error"};
-  return kTypes.count(type) > 0;
-}
+// Money that is spent does not come back by asking again, whatever the status says: enforced_spend_limit_reached,
+// contract_spend_limit_reached, linked_organization_spend_limit_reached.
+bool outOfMoney(std::string_view code) { return endsWith(code, "_spend_limit_reached"); }
 
 // {"type": "error", "error": {"type": …, "details": {"error_code": …}}}; `status` 0 within an answer of 200.
-CallError errorOf(const json::object& object, int status) {
+Failure errorOf(const json::object& object, int status, std::optional<std::chrono::milliseconds> asked = {}) {
   const auto* error = jsonObject(object, "error");
   const auto* details = error != nullptr ? jsonObject(*error, "details") : nullptr;
   const auto type = error != nullptr ? jsonTextOr(*error, "type", "") : std::string();
   const auto code = details != nullptr ? jsonTextOr(*details, "error_code", "") : std::string();
-  const bool again = !outOfMoney(code) && (status == 0 ? passing(type) : net::statusWorthAnotherTry(status));
-  auto reason = status == 0 ? std::string("an error") : fmt::format("status {}", status);
-  if (!type.empty())
-    reason += fmt::format(" ({}{})", printable(type, 60), code.empty() ? "" : ", " + printable(code, 60));
-  return {reason, again ? Next::Again : Next::GiveUp};
+  auto kind = kindOfStatus(status);
+  for (const auto& [known, meaning] : kTypes) {
+    if (known == type) kind = meaning;
+  }
+  if (outOfMoney(code)) kind = FailureKind::Money;
+  return {kind, reasonOf(status, type, code), kind == FailureKind::Money ? std::nullopt : asked};
+}
+
+// What was written to the cache, by how long it is kept; what is not said which is the shorter.
+void readCacheWrites(const json::object& usage, Usage& used) {
+  if (const auto* kept = jsonObject(usage, "cache_creation")) {
+    used.cache_write_5m = tokensOr(*kept, "ephemeral_5m_input_tokens", 0);
+    used.cache_write_1h = tokensOr(*kept, "ephemeral_1h_input_tokens", 0);
+  }
+  const auto known = used.cache_write_5m + used.cache_write_1h;
+  const auto all = tokensOr(usage, "cache_creation_input_tokens", known);
+  if (all > known) used.cache_write_5m += all - known;
 }
 
 // Cumulative: what is said later replaces what was said before. Cached tokens are not among input_tokens.
 void readUsage(const json::object& holder, Answer& answer) {
   const auto* usage = jsonObject(holder, "usage");
   if (usage == nullptr) return;
-  if (usage->contains("input_tokens"))
-    answer.tokens_in = jsonIntegerOr(*usage, "input_tokens", 0) +
-                       jsonIntegerOr(*usage, "cache_creation_input_tokens", 0) +
-                       jsonIntegerOr(*usage, "cache_read_input_tokens", 0);
-  answer.tokens_out = jsonIntegerOr(*usage, "output_tokens", answer.tokens_out);
+  auto& used = answer.usage;
+  used.input = tokensOr(*usage, "input_tokens", used.input);
+  used.cache_read = tokensOr(*usage, "cache_read_input_tokens", used.cache_read);
+  readCacheWrites(*usage, used);
+  used.output = tokensOr(*usage, "output_tokens", used.output);
+  if (const auto* details = jsonObject(*usage, "output_tokens_details"))
+    used.reasoning = tokensOr(*details, "thinking_tokens", used.reasoning);
+  // No text was ever made of nothing: zeros are what a gateway says that did not count.
+  answer.usage_known = used.output > 0 && used.totalInput() > 0;
 }
 
 void readStop(const json::object& holder, Answer& answer) {
   const auto reason = jsonTextOr(holder, "stop_reason", "");
-  if (reason == "refusal") throw CallError("the model refused to answer", Next::GiveUp);
+  if (reason == "refusal") throw Failure(FailureKind::Refused, "the model refused to answer");
   if (reason == "max_tokens" || reason == "model_context_window_exceeded") answer.truncated = true;
 }
 
@@ -60,13 +79,11 @@ class Reader : public StreamReader {
   void take(const SseEvent& event, const OnDelta& on_delta) override {
     const auto object = objectOf(event.data);
     const auto type = jsonTextOr(object, "type", event.event);
-    if (type == "error") throw errorOf(object, 0);
-    if (type == "message_stop") complete_ = true;
-    if (type == "message_start") {
-      if (const auto* message = jsonObject(object, "message")) {
-        answer_.model = jsonTextOr(*message, "model", "");
-        readUsage(*message, answer_);
-      }
+    if (type == "error" || jsonObject(object, "error") != nullptr) throw errorOf(object, 0);
+    if (type == "message_stop") {
+      complete_ = true;
+    } else if (type == "message_start") {
+      if (const auto* message = jsonObject(object, "message")) start(*message);
     } else if (type == "message_delta") {
       readUsage(object, answer_);
       if (const auto* delta = jsonObject(object, "delta")) readStop(*delta, answer_);
@@ -80,13 +97,19 @@ class Reader : public StreamReader {
   }
   bool complete() const override { return complete_; }
   Answer finish() override {
-    if (!complete_) throw CallError("the stream ended before the answer did", Next::Again);
+    if (!complete_) throw Failure(FailureKind::Cut, "the stream ended before the answer did");
     return requireText(std::move(answer_));
   }
 
  private:
   static bool isText(const json::object& object, std::string_view type) {
     return jsonTextOr(object, "type", "") == type;
+  }
+  void start(const json::object& message) {
+    answer_.model = printable(jsonTextOr(message, "model", ""), 200);
+    answer_.request_id = printable(jsonTextOr(message, "id", ""), 200);
+    readUsage(message, answer_);
+    answer_.usage_known = false;  // what it will have said is not counted yet
   }
   void append(const std::string& text, const OnDelta& on_delta) {
     answer_.text += text;
@@ -102,23 +125,31 @@ class Anthropic : public Codec {
 
   WireRequest request(const Prompt& prompt) const override {
     json::object body{{"model", prompt.model},
-                      {"max_tokens", options_.max_output_tokens},
+                      {"max_tokens", mostTokens(prompt, options_, kProvider)},
                       {"system", prompt.system},
                       {"messages", json::array{json::object{{"role", "user"}, {"content", prompt.user}}}}};
     if (prompt.stream) body["stream"] = true;
-    return {"/v1/messages",
-            {{"x-api-key", options_.api_key.reveal()},
-             {"anthropic-version", std::string(kVersion)},
-             {"content-type", "application/json"},
-             {"accept", prompt.stream ? "text/event-stream" : "application/json"}},
-            toJson(body)};
+    if (followsShape(prompt, options_, kProvider))
+      body["output_config"] =
+          json::object{{"format", json::object{{"type", "json_schema"}, {"schema", prompt.shape->schema}}}};
+    WireRequest request{"/v1/messages",
+                        {{"anthropic-version", options_.version},
+                         {"content-type", "application/json"},
+                         {"accept", prompt.stream ? "text/event-stream" : "application/json"},
+                         {"accept-encoding", "identity"}},
+                        toJson(body)};
+    if (!options_.api_key.empty()) request.headers.emplace_back("x-api-key", options_.api_key.reveal());
+    if (!options_.bearer.empty()) request.headers.emplace_back("authorization", "Bearer " + options_.bearer.reveal());
+    addOwnHeaders(request, options_);
+    return request;
   }
 
   Answer readAnswer(std::string_view text) const override {
     const auto object = objectOf(text);
     if (jsonTextOr(object, "type", "") == "error" || jsonObject(object, "error") != nullptr) throw errorOf(object, 0);
     Answer answer;
-    answer.model = jsonTextOr(object, "model", "");
+    answer.model = printable(jsonTextOr(object, "model", ""), 200);
+    answer.request_id = printable(jsonTextOr(object, "id", ""), 200);
     readUsage(object, answer);
     readStop(object, answer);
     if (const auto* content = jsonArray(object, "content")) {
@@ -132,10 +163,13 @@ class Anthropic : public Codec {
 
   std::unique_ptr<StreamReader> readStream() const override { return std::make_unique<Reader>(); }
 
-  CallError readRefusal(int status, std::string_view text, bool) const override {
+  Failure readRefusal(int status, std::string_view text,
+                      std::optional<std::chrono::milliseconds> asked) const override {
     const auto value = tryParseJson(text);
-    return errorOf(value && value->is_object() ? value->get_object() : json::object{}, status);
+    return errorOf(value && value->is_object() ? value->get_object() : json::object{}, status, asked);
   }
+
+  std::string_view requestIdField() const override { return "request-id"; }
 
  private:
   CodecOptions options_;

@@ -1,0 +1,39 @@
+#include "daemon/debate/speaker.h"
+
+namespace aragora::debate {
+
+using Kind = wire::Delta::Kind;
+
+Speaker::Speaker(const Speak& speak, const std::string& debate_id, const Place& place, std::int64_t attempt)
+    : speak_(speak),
+      about_{debate_id, place.seat, place.phase, place.round, attempt},
+      spoken_(spokenMember(place.phase)),
+      silent_(!speak || spokenMember(place.phase).empty()) {
+  if (!silent_ && attempt > 1) tell(Kind::Reset, {});
+}
+
+Speaker::~Speaker() {
+  if (!silent_ && about_.offset > 0) tell(Kind::End, {});
+}
+
+providers::OnDelta Speaker::onDelta() {
+  return [this](std::string_view part) { say(part); };
+}
+
+void Speaker::say(std::string_view part) {
+  if (silent_) return;
+  auto text = spoken_.take(part);
+  if (text.empty()) return;
+  const auto length = wire::characters(text);
+  tell(Kind::Text, std::move(text));
+  about_.offset += length;
+}
+
+void Speaker::tell(Kind kind, std::string text) {
+  about_.kind = kind;
+  about_.text = std::move(text);
+  about_.at = nowMicros();
+  speak_(about_);
+}
+
+}  // namespace aragora::debate

@@ -1,0 +1,149 @@
+#include "daemon/providers/breaker.h"
+
+#include <random>
+
+#include "common/base/log.h"
+#include "common/base/names.h"
+#include "common/base/text.h"
+
+namespace aragora::providers {
+
+namespace {
+constexpr Names<BreakerEvent, 5> kEvents{{{BreakerEvent::Opened, "open"},
+                                          {BreakerEvent::Well, "well"},
+                                          {BreakerEvent::Reset, "reset"},
+                                          {BreakerEvent::ForcedOpen, "force_open"},
+                                          {BreakerEvent::ForcedClosed, "force_closed"}}};
+}  // namespace
+
+std::string_view name(BreakerEvent event) { return nameIn(kEvents, event); }
+std::optional<BreakerEvent> parseBreakerEvent(std::string_view name) { return parseIn(kEvents, name); }
+
+double anyJitter() {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return std::uniform_real_distribution<double>(-1, 1)(random);
+}
+
+Breaker::Breaker(BreakerOptions options) : options_(std::move(options)), machine_(options_.rules, now()) {
+  seen_.provider = options_.provider;
+}
+
+Breaker::Permit::Permit(Permit&& other) noexcept
+    : breaker_(std::exchange(other.breaker_, nullptr)), admission_(other.admission_), began_(other.began_) {}
+
+Breaker::Permit::~Permit() {
+  if (breaker_ == nullptr) return;
+  try {
+    settle({FailureKind::Stopped, {}, {}, {}, false});
+  } catch (const std::exception& error) {  // a destructor
+    log::debug("a permit was given back and not heard of: {}", error.what());
+  }
+}
+
+void Breaker::Permit::settle(CallResult result) {
+  if (auto* breaker = std::exchange(breaker_, nullptr)) breaker->settle(admission_, began_, std::move(result));
+}
+
+std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::string& model) {
+  const std::lock_guard lock(mutex_);
+  auto decided = machine_.admit(now(), lease, model);
+  if (const auto* admission = std::get_if<Admission>(&decided)) return Permit(*this, *admission);
+  auto rejection = std::get<Rejection>(std::move(decided));
+  ++seen_.rejected.at(static_cast<std::size_t>(rejection.why));
+  return rejection;
+}
+
+void Breaker::settle(const Admission& admission, Moment began, CallResult result) {
+  std::unique_lock lock(mutex_);
+  const auto before = machine_.circuit();
+  const bool blocked_before = machine_.wholeEndpointBlocked();
+  machine_.settle(admission, result, now());
+  if (result.failure) {
+    ++seen_.failures.at(static_cast<std::size_t>(*result.failure));
+    if (*result.failure != FailureKind::Stopped) {
+      seen_.last_failure = result.reason;
+      seen_.last_failure_at = nowMicros();
+    }
+  } else {
+    ++seen_.answers;
+    seen_.last_latency = std::chrono::duration_cast<Span>(now() - began);
+  }
+  const auto after = machine_.circuit();
+  if (admission.probe) ++seen_.probes.at(!result.failure ? 0 : after == Circuit::Open ? 1 : 2);
+  const auto left = machine_.openFor(now());
+  const auto blocked = machine_.wholeEndpointBlocked() ? machine_.blocked() : std::string();
+  lock.unlock();
+  if (!blocked_before && !blocked.empty())
+    log::warning("{} is not asked for now: {}", options_.provider, printable(blocked, 200));
+  if (before == after) return;
+  if (after == Circuit::Open) {
+    log::warning("the circuit of {} is open for {:.0f} s: {}", options_.provider,
+                 std::chrono::duration<double>(left).count(), printable(result.reason, 200));
+    tell(BreakerEvent::Opened, left);
+  }
+  if (after == Circuit::Closed) {
+    log::info("the circuit of {} is closed again", options_.provider);
+    tell(BreakerEvent::Well);
+  }
+}
+
+BreakerState Breaker::state() {
+  const std::lock_guard lock(mutex_);
+  const auto at = now();
+  machine_.look(at);
+  auto state = seen_;
+  state.circuit = machine_.circuit();
+  state.forced = machine_.forced();
+  state.blocked = machine_.blocked();
+  state.wholly_blocked = machine_.wholeEndpointBlocked();
+  state.open_for = machine_.openFor(at);
+  state.throttled_for = machine_.throttledFor(at);
+  state.in_state = std::chrono::duration_cast<Span>(at - machine_.since());
+  state.recent_failures = machine_.recentFailures(at);
+  state.transitions = machine_.transitions();
+  return state;
+}
+
+void Breaker::reset() {
+  {
+    const std::lock_guard lock(mutex_);
+    machine_.reset(now());
+  }
+  tell(BreakerEvent::Reset);
+}
+
+void Breaker::force(Forced forced) {
+  if (forced == Forced::None) return reset();
+  {
+    const std::lock_guard lock(mutex_);
+    machine_.force(forced, now());
+  }
+  tell(forced == Forced::Open ? BreakerEvent::ForcedOpen : BreakerEvent::ForcedClosed);
+}
+
+void Breaker::credentialChanged() {
+  const std::lock_guard lock(mutex_);
+  machine_.credentialChanged();
+}
+
+void Breaker::hear(BreakerEvent event, Span left) {
+  const std::lock_guard lock(mutex_);
+  switch (event) {
+    case BreakerEvent::Opened:
+      return machine_.toldOpened(left, now());
+    case BreakerEvent::Well:
+      return machine_.toldWell(now());
+    case BreakerEvent::Reset:
+      return machine_.reset(now());
+    case BreakerEvent::ForcedOpen:
+      return machine_.force(Forced::Open, now());
+    case BreakerEvent::ForcedClosed:
+      return machine_.force(Forced::Closed, now());
+  }
+}
+
+void Breaker::tell(BreakerEvent event, Span left) const {
+  if (options_.on_news) options_.on_news({options_.provider, event, left});
+}
+
+}  // namespace aragora::providers

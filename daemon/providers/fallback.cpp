@@ -1,0 +1,95 @@
+#include "daemon/providers/fallback.h"
+
+#include <regex>
+
+#include "common/base/log.h"
+#include "common/base/text.h"
+
+namespace aragora::providers {
+
+namespace {
+// Whether somebody else may do better.
+bool worthAsking(FailureKind kind) {
+  return kind != FailureKind::Request && kind != FailureKind::Refused && kind != FailureKind::Empty;
+}
+
+class Fallback : public Provider {
+ public:
+  Fallback(std::unique_ptr<Provider> first, Provider& other, FallbackCounts& counts, FallbackOptions options)
+      : first_(std::move(first)), other_(other), counts_(counts), options_(std::move(options)) {}
+
+  std::string_view name() const override { return first_->name(); }
+
+  Answer ask(const Question& question, const OnDelta& on_delta) override {
+    const auto model = modelOf(question.model.empty() ? options_.default_model : question.model);
+    if (model.empty()) return first_->ask(question, on_delta);
+    bool shown = false;
+    const auto show = [&](std::string_view text) {
+      shown = true;
+      on_delta(text);
+    };
+    auto mine = question;
+    mine.deadline = leavingTime(question.deadline);
+    try {
+      return first_->ask(mine, on_delta ? OnDelta(show) : OnDelta());
+    } catch (const Failure& failure) {
+      if (shown || !worthAsking(failure.kind()) || (question.billed_once && failure.maybeBilled()) ||
+          question.stop.stop_requested() || remaining(question.deadline).count() == 0)
+        throw;
+      return askOther(question, model, on_delta, failure);
+    }
+  }
+
+ private:
+  std::string modelOf(const std::string& model) const {
+    if (const auto found = options_.models.find(model); found != options_.models.end()) return found->second;
+    return options_.any_model ? openRouterModel(first_->name(), model) : std::string();
+  }
+
+  // A third of it for the other.
+  static Deadline leavingTime(Deadline deadline) {
+    if (deadline == Deadline::max()) return deadline;
+    return deadline - remaining(deadline) / 3;
+  }
+
+  Answer askOther(const Question& question, const std::string& model, const OnDelta& on_delta, const Failure& why) {
+    log::info("{}: {}; {} is asked for {} instead", question.agent, printable(why.what(), 200), other_.name(), model);
+    auto theirs = question;
+    theirs.model = model;
+    const std::string from(first_->name());
+    const std::string to(other_.name());
+    try {
+      auto answer = other_.ask(theirs, on_delta);
+      counts_.note(from, to, why.kind(), true);
+      return answer;
+    } catch (const Failure& failure) {
+      counts_.note(from, to, why.kind(), false);
+      throw Failure(failure.kind(), fmt::format("{}; and {}", why.what(), failure.what()), failure.askedPause());
+    }
+  }
+
+  std::unique_ptr<Provider> first_;
+  Provider& other_;
+  FallbackCounts& counts_;
+  FallbackOptions options_;
+};
+}  // namespace
+
+std::string openRouterModel(std::string_view provider, std::string_view model) {
+  if (model.empty() || model.find('/') != std::string_view::npos) return std::string(model);
+  if (provider == "openai") return fmt::format("openai/{}", model);
+  if (provider == "gemini") return fmt::format("google/{}", model);
+  if (provider != "anthropic") return {};
+  // Without the date of a snapshot, and versions with a dot.
+  static const std::regex dated("-(20[0-9]{6}|latest)$");
+  static const std::regex version("([0-9])-([0-9]{1,2})(?=-|$)");
+  const auto name = std::regex_replace(std::string(model), dated, "");
+  return "anthropic/" + std::regex_replace(name, version, "$1.$2");
+}
+
+std::unique_ptr<Provider> makeFallback(std::unique_ptr<Provider> first, Provider& other, FallbackCounts& counts,
+                                       FallbackOptions options) {
+  return std::make_unique<Fallback>(std::move(first), other, counts, std::move(options));
+}
+
+}  // namespace aragora::providers

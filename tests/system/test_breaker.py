@@ -1,0 +1,242 @@
+"""Circuit breakers, the fallback to OpenRouter, and `aragora providers`, against real HTTP endpoints that fail as they are told to."""
+import contextlib
+import json
+import secrets
+import threading
+import unittest
+
+from receivers import Receiver
+from support import Daemon, RedisServer, Sandbox, free_port, main, postgres_database
+from test_debates import until
+from test_provider import KEY, Endpoint, completion, message, speak
+
+OVERLOADED = (503, {}, b'{"error": {"code": "server_is_overloaded"}}')
+REFUSED = (401, {}, b'{"error": {"code": "invalid_api_key"}}')
+
+
+class Switched:
+    """An endpoint that speaks, or answers what it is told to."""
+
+    def __init__(self):
+        self.instead = None
+
+    def __call__(self, _, body):
+        return self.instead or speak(body)
+
+
+def debate(daemon, agents=("openai", "demo-a", "demo-b"), **headers):
+    _, created = daemon.post("/api/debates", {"task": "x", "agents": list(agents), "rounds": 1}, **headers)
+    finished = daemon.wait_finished(created["debate_id"])
+    return finished, daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500", **headers)[1]["events"]
+
+
+def metric(daemon, series):
+    text = daemon.request("GET", "/metrics")[2].decode()
+    return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series + " ")), None)
+
+
+def circuit(daemon, provider="openai"):
+    return daemon.get("/api/ready")[1]["breakers"][provider]
+
+
+@contextlib.contextmanager
+def deployment(**environment):
+    """A sandbox with an administrator; what logs in at a daemon answers the headers of its session."""
+    with Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment) as sandbox:
+        sandbox.run("migrate", check=0)
+        password = sandbox.run("user", "add", "--email", "root@example.org", "--role", "admin", check=0).stdout.strip().splitlines()[-1]
+
+        def login(daemon):
+            token = daemon.post("/api/auth/login", {"email": "root@example.org", "password": password})[1]["access_token"]
+            return {"Authorization": f"Bearer {token}"}
+        yield sandbox, login
+
+
+class Breakers(unittest.TestCase):
+    def test_a_provider_that_fails_is_asked_no_more_and_everybody_can_see_it(self):
+        switched = Switched()
+        with Endpoint(switched) as endpoint, deployment(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as (sandbox, login), Daemon(sandbox) as daemon:
+            root = login(daemon)
+            self.assertEqual(daemon.get("/api/ready")[1]["agents"], "available")
+            self.assertEqual(metric(daemon, 'aragora_breaker_state{provider="openai"}'), 0)
+            self.assertEqual(metric(daemon, 'aragora_breaker_transitions_total{from="closed",provider="openai",to="open"}'), 0)
+            switched.instead = OVERLOADED
+            finished, events = debate(daemon)
+            self.assertEqual(finished["status"], "completed", "the others go on")
+            self.assertEqual({e["agent"] for e in events if e["type"] == "agent_error"}, {"openai"})
+            self.assertEqual(len(endpoint.requests), 3, "three tries opened it, and nobody asked after that")
+            status, ready, = daemon.get("/api/ready")
+            self.assertEqual((status, ready["status"], ready["agents"], ready["breakers"]), (200, "ready", "unavailable", {"openai": "open"}))
+            self.assertEqual(metric(daemon, 'aragora_breaker_state{provider="openai"}'), 2)
+            self.assertEqual(metric(daemon, 'aragora_breaker_transitions_total{from="closed",provider="openai",to="open"}'), 1)
+            self.assertEqual(metric(daemon, 'aragora_provider_failures_total{class="server",provider="openai"}'), 3)
+            finished, events = debate(daemon)
+            self.assertRegex([e for e in events if e["type"] == "agent_error"][0]["data"]["message"], "its circuit is open")
+            self.assertGreaterEqual(metric(daemon, 'aragora_breaker_rejected_total{provider="openai",reason="open"}'), 1)
+            self.assertEqual(len(endpoint.requests), 3)
+            self.assertIn("the circuit of openai is open for", daemon.text())
+
+            listed = daemon.get("/api/admin/breakers", **root)[1]
+            self.assertEqual(listed["total"], 1)
+            breaker = listed["breakers"][0]
+            self.assertEqual((breaker["provider"], breaker["state"], breaker["usable"], breaker["failures"]["server"]), ("openai", "open", False, 3))
+            self.assertGreater(breaker["open_for_seconds"], 30)
+            self.assertIn(daemon.get("/api/admin/breakers")[0], (401, 403))
+
+            shown = sandbox.run_json("providers", check=0)
+            self.assertEqual(shown["daemon"], "running")
+            own = {one["provider"]: one for one in shown["providers"]}["openai"]
+            self.assertEqual((own["breaker"]["state"], own["probe"]), ("open", None))
+            self.assertIn("circuit open", sandbox.run("providers", check=0).stdout)
+
+            switched.instead = None
+            status, body = daemon.post("/api/admin/breakers/openai", {"action": "reset"}, **root)
+            self.assertEqual((status, body["state"]), (200, "closed"))
+            finished, events = debate(daemon)
+            self.assertNotIn("agent_error", [e["type"] for e in events])
+            self.assertGreaterEqual(daemon.get("/api/admin/breakers", **root)[1]["breakers"][0]["last_latency_ms"], 0)
+
+            self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **root)[1]["forced"], "open")
+            asked = len(endpoint.requests)
+            debate(daemon)
+            self.assertEqual(len(endpoint.requests), asked)
+            self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": "force_closed"}, **root)[1]["state"], "closed")
+            self.assertEqual(daemon.post("/api/admin/breakers/nobody", {"action": "reset"}, **root)[0], 404)
+            self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": "explode"}, **root)[0], 400)
+            self.assertEqual(daemon.post("/api/admin/breakers/openai", {}, **root)[0], 400)
+            entries = daemon.get("/api/admin/audit?action=breaker.", **root)[1]["events"]
+            self.assertEqual([(e["action"], e["object"]) for e in entries],
+                             [(f"breaker.{action}", "provider:openai") for action in ("force_closed", "force_open", "reset")])
+
+    def test_a_circuit_probes_after_its_window_and_closes(self):
+        switched = Switched()
+        with Endpoint(switched) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_BREAKER_WINDOW_SECONDS="2", ARAGORA_CALL_RETRIES="2") as sandbox, \
+                Daemon(sandbox) as daemon:
+            switched.instead = OVERLOADED
+            debate(daemon)
+            self.assertEqual(circuit(daemon), "open")
+            switched.instead = None
+
+            def closed():
+                debate(daemon)
+                return circuit(daemon) == "closed"
+            until(closed, 10)
+            self.assertEqual(metric(daemon, 'aragora_breaker_probes_total{outcome="answered",provider="openai"}'), 1)
+
+    def test_a_refused_key_blocks_until_the_configuration_is_read_anew(self):
+        switched = Switched()
+        switched.instead = REFUSED
+        with Endpoint(switched) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            debate(daemon)
+            debate(daemon)
+            self.assertEqual(len(endpoint.requests), 1, "a refused key is not shown again")
+            self.assertEqual(metric(daemon, 'aragora_breaker_blocked{provider="openai"}'), 1)
+            self.assertEqual(circuit(daemon), "closed", "its circuit is another matter")
+            switched.instead = None
+            sandbox.run("reload", check=0)
+            _, events = debate(daemon)
+            self.assertNotIn("agent_error", [e["type"] for e in events])
+
+    def test_people_are_told_that_it_is_open_and_that_it_is_closed(self):
+        key, switched = secrets.token_hex(32), Switched()
+        switched.instead = OVERLOADED
+        with Endpoint(switched) as endpoint, Receiver(key) as receiver, \
+                Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_BREAKER_WINDOW_SECONDS="4", ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=key,
+                        ARAGORA_NOTIFY_INTERVAL_SECONDS="1") as sandbox, Daemon(sandbox) as daemon:
+            told = lambda: [(event["state"], event["key"]) for event in (json.loads(request["body"]) for request in receiver.requests) if event["kind"] == "provider"]
+            debate(daemon)
+            until(lambda: told() == [("problem", "provider:openai")], 10)
+            summaries = [event["summary"] for event in map(json.loads, (request["body"] for request in receiver.requests)) if event["kind"] == "provider"]
+            self.assertIn("openai is not asked: its circuit is", summaries[0])
+            switched.instead = None
+            until(lambda: circuit(daemon) == "closed" or debate(daemon) is None, 20)
+            until(lambda: told() == [("problem", "provider:openai"), ("recovered", "provider:openai")], 10)
+
+    def test_instances_tell_each_other(self):
+        switched = Switched()
+        with Endpoint(switched) as endpoint, RedisServer() as redis, postgres_database() as url, \
+                deployment(DATABASE_URL=url, REDIS_URL=redis.url, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as (sandbox, login), \
+                Daemon(sandbox) as one, Daemon(sandbox) as other:
+            root = login(one)
+            switched.instead = OVERLOADED
+            debate(one)
+            until(lambda: (circuit(one), circuit(other)) == ("open", "open"), 5)
+            until(lambda: other.post("/api/admin/breakers/openai", {"action": "reset"}, **root)[0] == 200, 5)
+            until(lambda: (circuit(one), circuit(other)) == ("closed", "closed"), 5)
+
+
+class Fallbacks(unittest.TestCase):
+    def test_openrouter_answers_for_a_provider_that_cannot(self):
+        with Endpoint(lambda *_: REFUSED) as own, Endpoint(lambda _, body: speak(body)) as other, \
+                Sandbox(OPENAI_BASE_URL=own.url, OPENAI_API_KEY=KEY, OPENROUTER_BASE_URL=other.url, OPENROUTER_API_KEY="sk-or-" + KEY,
+                        ARAGORA_OPENAI_MODEL="gpt-6-sol", ARAGORA_OPENROUTER_FALLBACK_ENABLED="true") as sandbox, Daemon(sandbox) as daemon:
+            finished, events = debate(daemon)
+            self.assertEqual(finished["status"], "completed")
+            self.assertNotIn("agent_error", [e["type"] for e in events])
+            self.assertEqual(len(own.requests), 1)
+            self.assertEqual({body["model"] for _, _, body in other.requests}, {"openai/gpt-6-sol"})
+            self.assertGreaterEqual(metric(daemon, 'aragora_provider_fallbacks_total{answered="true",from="openai",reason="credential",to="openrouter"}'), 1)
+
+    def test_what_goes_to_a_server_of_ones_own_goes_nowhere_else(self):
+        with Endpoint(lambda *_: OVERLOADED) as own, Endpoint(lambda _, body: speak(body)) as other:
+            environment = {"OPENAI_BASE_URL": own.url, "OPENAI_API_KEY": KEY, "OPENROUTER_BASE_URL": other.url, "OPENROUTER_API_KEY": "sk-or-" + KEY, "ARAGORA_OPENAI_MODEL": "llama"}
+            with Sandbox(**environment) as sandbox, Daemon(sandbox) as daemon:
+                _, events = debate(daemon)
+                self.assertIn("agent_error", [e["type"] for e in events])
+                self.assertEqual(other.requests, [])
+            with Sandbox(**environment, ARAGORA_FALLBACK_MODELS="llama=meta/llama-5") as sandbox, Daemon(sandbox) as daemon:
+                debate(daemon)
+                self.assertEqual({body["model"] for _, _, body in other.requests}, {"meta/llama-5"})
+            with Sandbox(**environment, ARAGORA_FALLBACK_MODELS="llama") as sandbox:
+                self.assertIn("'llama' does not say which model stands for which", sandbox.run("validate-env", check=78).stdout)
+
+
+class Command(unittest.TestCase):
+    def test_it_lists_what_is_configured_without_a_daemon(self):
+        with Sandbox(OPENAI_API_KEY=KEY) as sandbox:
+            shown = sandbox.run_json("providers", check=0)
+            self.assertEqual((shown["daemon"], shown["probed"], shown["ok"]), ("not running", False, True))
+            by_name = {one["provider"]: one for one in shown["providers"]}
+            self.assertTrue({"anthropic", "openai", "openrouter", "demo"} <= set(by_name))
+            self.assertTrue(by_name["openai"]["configured"])
+            self.assertIn("ANTHROPIC_API_KEY is not configured", by_name["anthropic"]["why_not"])
+            text = sandbox.run("providers", check=0).stdout
+            self.assertIn("daemon not running", text)
+            self.assertNotIn(KEY, text)
+
+    def test_a_probe_asks_each_for_one_token_and_says_what_to_do(self):
+        with Endpoint(lambda _, body: message(body)) as anthropic, Endpoint(lambda *_: REFUSED) as openai:
+            anthropic_key = "sk-ant-" + secrets.token_hex(20)
+            environment = {"ANTHROPIC_BASE_URL": anthropic.origin, "ANTHROPIC_API_KEY": anthropic_key, "OPENAI_BASE_URL": openai.url, "OPENAI_API_KEY": KEY,
+                           "OPENROUTER_BASE_URL": f"http://127.0.0.1:{free_port()}/v1", "OPENROUTER_API_KEY": "sk-or-" + KEY}
+            with Sandbox(**environment) as sandbox:
+                result = sandbox.run("providers", "--probe", "--json", check=1)
+                probes = {one["provider"]: one["probe"] for one in json.loads(result.stdout)["providers"] if one["probe"]}
+                self.assertTrue(probes["anthropic"]["ok"])
+                self.assertEqual(anthropic.requests[0][2]["max_tokens"], 1)
+                self.assertFalse(probes["openai"]["ok"])
+                self.assertIn("401", probes["openai"]["error"])
+                self.assertIn("OPENAI_API_KEY", probes["openai"]["fix"])
+                self.assertFalse(probes["openrouter"]["ok"])
+                self.assertIn("providers.openrouter_base_url", probes["openrouter"]["fix"])
+                self.assertEqual((len(anthropic.requests), len(openai.requests)), (1, 1), "nothing is tried twice")
+                self.assertNotIn(KEY, result.stdout + result.stderr)
+                self.assertNotIn(anthropic_key, result.stdout + result.stderr)
+                alone = sandbox.run("providers", "--probe", check=0, OPENAI_API_KEY="", OPENAI_BASE_URL="", OPENROUTER_API_KEY="")
+                self.assertIn("answered in", alone.stdout)
+
+    def test_a_probe_of_nobody_is_no_success(self):
+        with Sandbox() as sandbox:
+            self.assertIn("no provider is configured", sandbox.run("providers", "--probe", check=1).stdout)
+            sandbox.run("providers", "--timeout", "0", check=64)
+
+    def test_a_provider_that_is_silent_is_given_up_in_time(self):
+        held = threading.Event()
+        with Endpoint(lambda *_: (held.wait(20), completion("late"))[1]) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox:
+            result = sandbox.run("providers", "--probe", "--timeout", "1", check=1, timeout=10)
+            held.set()
+            self.assertIn("see its status page", result.stdout)
+
+
+if __name__ == "__main__":
+    main()

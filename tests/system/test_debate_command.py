@@ -1,0 +1,161 @@
+"""`aragora debate`: what a terminal, a script and an operator see of a debate, and that replay notices what was changed."""
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import sqlite3
+import struct
+import subprocess
+import termios
+import threading
+import time
+import unittest
+
+from support import BINARY, Daemon, Sandbox, main
+from test_provider import KEY, Endpoint
+from test_streaming import paced
+
+TOKEN = "0c5f3f9b1d7e4a6c8b2d0e1f3a5c7b9d"
+
+
+class Command(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.sandbox = Sandbox(ARAGORA_API_TOKEN=TOKEN)
+        cls.daemon = Daemon(cls.sandbox)
+        cls.sandbox.environment["ARAGORA_PORT"] = str(cls.daemon.port)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.stop()
+        cls.sandbox.__exit__()
+
+    def debate(self, *words, check=None, **environment):
+        return self.sandbox.run("debate", *words, check=check, **environment)
+
+    def held(self, *words):
+        document = self.sandbox.run_json("debate", "Should we ship on Friday?", "--agents", "demo,demo,demo", "--rounds", "1", *words)
+        return document["debate"]
+
+    def test_the_answer_and_whether_there_was_consensus(self):
+        result = self.debate("Should we ship on Friday?", "--agents", "demo,demo,demo", "--rounds", "1")
+        self.assertIn(result.returncode, (0, 1), result.stderr)
+        self.assertIn("consensus", result.stdout)
+        document = self.sandbox.run_json("debate", "Should we ship on Friday?", "--agents", "demo,demo,demo")
+        debate = document["debate"]
+        self.assertEqual((debate["status"], debate["agents"]), ("completed", ["demo"] * 3))
+        self.assertEqual(document["exit_status"], 0 if debate["consensus_reached"] else 1)
+
+    def test_watched_without_a_terminal_it_is_a_line_for_each_event(self):
+        result = self.debate("Should we ship on Friday?", "--agents", "demo,demo,demo", "--rounds", "1", "--watch")
+        for said in ("the debate starts, with 3 seats", "votes for", "the debate is completed"):
+            self.assertIn(said, result.stderr)
+        self.assertNotIn("\x1b", result.stderr + result.stdout)
+
+    def test_show_list_export_and_cancel(self):
+        debate = self.held()
+        self.assertIn(debate["id"], self.debate("list").stdout)
+        self.assertEqual(self.sandbox.run_json("debate", "show", debate["id"])["debate"]["final_answer"], debate["final_answer"])
+        self.assertIn("Should we ship on Friday?", self.debate("export", debate["id"], check=0).stdout)
+        json.loads(self.debate("export", debate["id"], "--format", "json", check=0).stdout)
+        self.assertIn("has ended", self.debate("cancel", debate["id"]).stderr)
+        self.assertIn("404", self.debate("show", "no-such").stderr)
+
+    def test_mistakes_are_named(self):
+        self.assertIn("did you mean aragora debate cancel?", self.debate("cance", check=64).stderr)
+        self.assertIn("question is missing", self.debate(check=64).stderr)
+        self.assertIn("agents", self.debate("Should we ship it?", "--agents", "nobody-here,demo").stderr)
+        with Sandbox(ARAGORA_PORT=str(self.daemon.port)) as stranger:  # no token
+            self.assertIn("--key-file", stranger.run("debate", "Should we ship it?").stderr)
+            key = stranger.write("key", TOKEN)
+            stranger.run("debate", "list", "--url", f"http://127.0.0.1:{self.daemon.port}", "--key-file", key, check=0)
+            self.assertEqual(stranger.run("debate", "list", ARAGORA_KEY=TOKEN).returncode, 0)
+        self.assertEqual(self.debate("Is anybody there?", "--url", "http://127.0.0.1:9").returncode, 69)
+
+    def test_one_test_debate_says_what_it_proved(self):
+        document = self.sandbox.run_json("debate", "--test")
+        found = {one["id"]: (one["status"], one["message"]) for one in document["findings"]}
+        for proof in ("created", "phases", "stored", "chain", "removed"):
+            self.assertEqual(found[proof][0], "ok", (proof, found))
+        self.assertNotIn("error", [status for status, _ in found.values()], found)
+
+    def test_replay_makes_the_same_of_what_was_recorded_and_notices_what_was_not(self):
+        for more in ([], ["--consensus", "unanimous"]):
+            debate = self.held(*more)
+            replayed = self.sandbox.run_json("debate", "replay", debate["id"], check=0)
+            self.assertTrue(replayed["same"] and replayed["whole"], replayed)
+            self.assertGreaterEqual(replayed["questions"], 6, replayed)
+        database = next((self.sandbox.directory / "state").glob("*.db"))
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE agent_calls SET request_hash = 'x' WHERE debate_id = ? AND phase = 'propose' AND agent = 'demo'", (debate["id"],))
+            if connection.total_changes == 0:
+                connection.execute("UPDATE agent_calls SET request_hash = 'x' WHERE id = (SELECT id FROM agent_calls WHERE debate_id = ? LIMIT 1)", (debate["id"],))
+        changed = self.sandbox.run_json("debate", "replay", debate["id"], check=65)
+        self.assertIn("another one than was asked", changed["differences"][0])
+        other = self.held()
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE agent_calls SET response = '{}' WHERE debate_id = ? AND phase = 'vote'", (other["id"],))
+        self.assertFalse(self.sandbox.run_json("debate", "replay", other["id"], check=65)["same"])
+
+
+class Terminal(unittest.TestCase):
+    def start(self, sandbox, *words, columns=100, **environment):
+        primary, secondary = pty.openpty()
+        fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        process = subprocess.Popen([BINARY, "debate", *words], env={**sandbox.environment, "TERM": "xterm", **environment}, stdin=subprocess.DEVNULL, stdout=secondary, stderr=secondary, close_fds=True)
+        os.close(secondary)
+        return process, primary
+
+    def read(self, primary):
+        text = b""
+        while True:
+            try:
+                part = os.read(primary, 65536)
+            except OSError:
+                return text.decode(errors="replace")
+            if not part:
+                return text.decode(errors="replace")
+            text += part
+
+    def test_columns_of_what_is_being_said_and_an_interrupt_that_leaves_the_debate(self):
+        with Endpoint(paced(0.02)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            process, primary = self.start(sandbox, "Should we ship on Friday?", "--agents", "openai:a,openai:b,demo", "--rounds", "0", "--watch")
+            shown = self.read(primary)
+            self.assertIn(process.wait(60), (0, 1), shown)
+            self.assertRegex(shown, r"openai:a: propose +openai:b: ")
+            self.assertIn("wörd", shown)
+            self.assertIn("\x1b[J", shown, "columns are taken away")
+            self.assertNotIn(KEY, shown)
+        hold = threading.Event()
+        with Endpoint(paced(hold=hold)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            for flag, status in (([], "completed"), (["--cancel-on-interrupt"], "cancelled")):
+                hold.clear()
+                process, primary = self.start(sandbox, "Should we ship on Friday?", "--agents", "openai,demo,demo", "--rounds", "0", *flag, columns=60)
+                deadline = time.monotonic() + 10
+                while not (debates := daemon.get("/api/debates?limit=1")[1]["debates"]) or debates[0]["status"] in ("completed", "cancelled"):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                shown = self.read(primary)
+                self.assertNotEqual(process.wait(20), 0)
+                if not flag:
+                    self.assertRegex(shown, r"aragora debate show \S+ --watch")
+                hold.set()
+                self.assertEqual(daemon.wait_finished(debates[0]["id"])["status"], status, shown)
+
+    def test_no_color_and_a_dumb_terminal(self):
+        with Sandbox() as sandbox, Daemon(sandbox) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            process, primary = self.start(sandbox, "Should we ship on Friday?", "--agents", "demo,demo", "--watch", TERM="dumb", NO_COLOR="1")
+            shown = self.read(primary)
+            process.wait(60)
+            self.assertIsNone(re.search(r"\x1b\[", shown), shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Debates against the vendors' APIs as they are (vendors.py): what they refuse, how they stream, what breaks on the way. The vendors' own SDKs
+say whether what stands in for them speaks as they do, and another mock, which was not written here, runs the same debates."""
+import contextlib
+import email.utils
+import http.client
+import json
+import os
+import pathlib
+import sqlite3
+import subprocess
+import threading
+import time
+import unittest
+
+from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main, strong_secret
+from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, refusal_of
+
+AGENTS = {"anthropic": "claude", "openai": "openai", "openrouter": "openrouter:anthropic/claude-opus-5.5", "gemini": "gemini", "local": "local"}
+MODELS = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6-luna", "openrouter": "anthropic/claude-opus-5.5", "gemini": "gemini-2.5-flash", "local": "llama3:8b"}
+SDKS = SOURCE / "tests" / "vendors"
+
+
+def node_tools():
+    """Where the vendors' SDKs are; they are installed there when they are not."""
+    place = pathlib.Path(BINARY).resolve().parent.parent / "vendors"
+    subprocess.run([SOURCE / "scripts" / "node-tools", SDKS, place], check=True, timeout=300)
+    return place
+
+
+def debate_with(vendors, *names, agents=None, rounds=1, task="What do vendors say?", **environment):
+    """One debate; answers it, its events and what the daemon logged. No key is ever seen."""
+    agents = agents or [AGENTS[name] for name in names] + ["demo-skeptic", "demo-optimist"]
+    given = vendors.environment(*names) if vendors else {}
+    with Sandbox(**{**given, **environment}) as sandbox, Daemon(sandbox) as daemon:
+        status, created = daemon.post("/api/debates", {"task": task, "agents": agents, "rounds": rounds})
+        assert status in (200, 201, 202), created
+        debate = daemon.wait_finished(created["debate_id"])
+        events = daemon.get(f"/api/debates/{created['debate_id']}/events?limit=500")[1]["events"]
+        daemon.stop()
+        with contextlib.closing(sqlite3.connect(next((sandbox.directory / "state").glob("*.db")))) as connection:
+            calls = connection.execute("SELECT provider, status, error, model, tokens_in, tokens_out FROM agent_calls").fetchall()
+        seen = daemon.text() + json.dumps([debate, events, calls])
+        for key in filter(None, KEYS.values()):
+            assert key not in seen, "a key was seen"
+        return debate, events, calls
+
+
+def errors_of(events, agent):
+    return [event["data"].get("message", "") for event in events if event["type"] == "agent_error" and event.get("agent") == agent]
+
+
+class DebatesWithVendors(unittest.TestCase):
+    def test_every_vendor_takes_what_is_asked_and_is_understood(self):
+        names = list(AGENTS)
+        with Vendors() as vendors:
+            debate, events, calls = debate_with(vendors, *names, agents=list(AGENTS.values()))
+        self.assertEqual(vendors.refused, [])
+        self.assertEqual(debate["status"], "completed")
+        self.assertNotIn("agent_error", [event["type"] for event in events])
+        for name in names:
+            asked = vendors.of(name)
+            self.assertGreaterEqual(len(asked), 1, name)  # who agree have nothing to debate
+            self.assertEqual({one.model for one in asked}, {MODELS[name]})
+        told = sorted((one.vendor, one.tokens_in, one.tokens_out) for one in vendors.requests)
+        self.assertEqual(sorted((provider, tokens_in, tokens_out) for provider, _, _, _, tokens_in, tokens_out in calls), told, "tokens are kept as they were told")
+        self.assertTrue(any(event["data"].get("content") == TEXT for event in events))
+
+    def test_each_is_asked_in_its_own_words(self):
+        with Vendors() as vendors:
+            debate_with(vendors, *AGENTS, agents=list(AGENTS.values()), OPENAI_ORG_ID="org-1", OPENAI_PROJECT_ID="proj_1", OPENROUTER_HTTP_REFERER="https://site.example",
+                        OPENROUTER_APP_TITLE="Title", ANTHROPIC_CUSTOM_HEADERS="X-Gateway: one\nX-Other: two", OPENAI_CUSTOM_HEADERS="X-Gateway: three",
+                        ARAGORA_MAX_OUTPUT_TOKENS="777")
+        self.assertEqual(vendors.refused, [])
+        first = {name: vendors.of(name)[0] for name in AGENTS}
+        anthropic, openai, routed, gemini, local = (first[name] for name in ("anthropic", "openai", "openrouter", "gemini", "local"))
+        self.assertEqual((anthropic.headers["x-api-key"], anthropic.headers["anthropic-version"]), (KEYS["anthropic"], "2026-10-21"))
+        self.assertEqual((anthropic.headers["x-gateway"], anthropic.headers["x-other"], anthropic.body["max_tokens"]), ("one", "two", 777))
+        self.assertEqual((openai.headers["openai-organization"], openai.headers["openai-project"], openai.headers["x-gateway"]), ("org-1", "proj_1", "three"))
+        self.assertEqual(openai.body["max_completion_tokens"], 777)
+        self.assertNotIn("store", openai.body, "only OpenAI's own endpoint is sure to know it")
+        self.assertEqual((routed.headers["http-referer"], routed.headers["x-title"], routed.headers["x-openrouter-title"]), ("https://site.example", "Title", "Title"))
+        for chat in (routed, gemini, local):
+            self.assertEqual(chat.body["max_tokens"], 777)
+        self.assertNotIn("authorization", local.headers)
+        for one in vendors.requests:
+            self.assertFalse({"temperature", "top_p", "top_k", "seed"} & set(one.body), one.vendor)
+            self.assertEqual(one.headers["accept-encoding"], "identity")
+
+    def test_a_token_speaks_to_anthropic_without_a_key(self):
+        with Vendors() as vendors:
+            given = vendors.environment("anthropic")
+            del given["ANTHROPIC_API_KEY"]
+            debate, events, _ = debate_with(vendors, agents=["claude", "demo-skeptic", "demo-optimist"], **given, ANTHROPIC_AUTH_TOKEN=KEYS["anthropic"],
+                                            ARAGORA_ANTHROPIC_VERSION="2023-06-01")
+        self.assertEqual((debate["status"], vendors.refused), ("completed", []))
+        self.assertEqual(errors_of(events, "claude"), [])
+        self.assertEqual((vendors.requests[0].headers["authorization"], vendors.requests[0].headers["anthropic-version"]), (f"Bearer {KEYS['anthropic']}", "2023-06-01"))
+
+    def outcome(self, vendor, behaviour, task="t", **environment):
+        """What one call of a vendor came to: errors of its seat, and how often it was asked for the proposal."""
+        with Vendors(lambda asked, number: behaviour) as vendors:
+            _, events, calls = debate_with(vendors, vendor, task=task, **environment)
+        self.assertEqual(vendors.refused, [])
+        mine = [call for call in calls if call[0] == vendor]
+        return errors_of(events, AGENTS[vendor]), len(vendors.requests), mine
+
+    def test_whatever_the_pieces_it_is_the_same_answer(self):
+        for vendor in ("anthropic", "openai", "openrouter"):
+            for name in ("bytes", "crlf", "cr", "pings", "comments", "whole"):
+                with self.subTest(f"{vendor} {name}"):
+                    errors, _, calls = self.outcome(vendor, named_behaviours()[name])
+                    self.assertEqual(errors, [])
+                    self.assertEqual({call[1] for call in calls}, {"done"})
+
+    def test_what_breaks_is_a_failure_with_its_reason(self):
+        quick = Refusal(503, "overloaded_error", "x", headers={"retry-after-ms": "1"})
+        for vendor in ("anthropic", "openai", "openrouter"):
+            for name, behaviour, reason in (
+                    ("refused", Behaviour(refused=True), "refused"), ("empty", Behaviour(text=""), "no content"), ("html", Behaviour(raw=b"<html>"), "not JSON"),
+                    ("overloaded", Behaviour(refusal=quick), "503"), ("forbidden", Behaviour(refusal="forbidden"), "403")):
+                with self.subTest(f"{vendor} {name}"):
+                    errors, _, calls = self.outcome(vendor, behaviour)
+                    self.assertTrue(errors, calls)
+                    self.assertIn(reason, errors[0])  # what comes later may not be asked any more: the circuit is open
+
+    def test_money_that_is_spent_is_asked_for_once(self):
+        for vendor in ("anthropic", "openai", "openrouter"):
+            with self.subTest(vendor):
+                with Vendors(lambda asked, number: Behaviour(refusal=refusal_of(asked.vendor, "spent"))) as vendors:
+                    _, events, calls = debate_with(vendors, vendor)
+                calls = [call for call in calls if call[0] == vendor]
+                self.assertLessEqual(len(vendors.requests), len(calls), "it never helps to ask again")
+                self.assertTrue(errors_of(events, AGENTS[vendor]))
+
+    def test_every_way_to_say_when_to_come_back_is_heard(self):
+        date = lambda: email.utils.formatdate(time.time() + 1.2, usegmt=True)
+        for headers in ({"retry-after-ms": "40"}, {"retry-after": "0"}, {"Retry-After": "1"}, {"Retry-After": date()}):
+            with self.subTest(headers):
+                busy = Refusal(429, "rate_limit_error", "slow", headers=headers)
+                with Vendors(lambda asked, number, busy=busy: Behaviour(refusal=busy) if number == 1 else None) as vendors:
+                    debate, events, _ = debate_with(vendors, "anthropic")
+                self.assertEqual((debate["status"], errors_of(events, "claude")), ("completed", []))
+                waited = vendors.requests[1].at - vendors.requests[0].at
+                least = 0.95 if headers.get("Retry-After") == "1" else 0.1 if len(str(headers)) > 40 else 0
+                self.assertGreaterEqual(waited, least, headers)
+                self.assertLess(waited, 5, headers)
+
+
+class Settings(unittest.TestCase):
+    def test_keys_do_not_cross_a_network_in_clear(self):
+        with Sandbox(ANTHROPIC_BASE_URL="http://192.0.2.7/anthropic", ANTHROPIC_API_KEY=KEYS["anthropic"]) as sandbox:
+            result = sandbox.run("validate-env", "--offline", "--only", "ai_providers")
+            self.assertIn("ANTHROPIC_BASE_URL: http:// to another machine", result.stdout + result.stderr)
+            self.assertEqual(result.returncode, 78)
+            with Daemon(sandbox, wait=False) as daemon:
+                self.assertEqual(daemon.process.wait(20), 78, daemon.text())
+            sandbox.run("validate-env", "--offline", "--only", "ai_providers", check=0, ARAGORA_PLAIN_HTTP_PROVIDERS="true")
+
+    def test_headers_that_are_none_are_refused_without_their_values(self):
+        for lines, said in (("just words hunter2", "line 1"), ("A: 1\nHost: hunter2", "host"), ("A b: hunter2", "line 1")):
+            with self.subTest(lines), Sandbox(OPENAI_API_KEY=KEYS["openai"], OPENAI_CUSTOM_HEADERS=lines) as sandbox:
+                result = sandbox.run("validate-env", "--offline", "--only", "ai_providers")
+                self.assertEqual(result.returncode, 78, result.stdout)
+                self.assertIn(said, result.stdout + result.stderr)
+                self.assertNotIn("hunter2", result.stdout + result.stderr)
+
+    def test_members_ask_the_models_that_are_allowed(self):
+        with Vendors() as vendors, Sandbox(ARAGORA_API_TOKEN=strong_secret(), ARAGORA_MODELS_ALLOWED="claude-haiku-*,openai:gpt-6-luna", ARAGORA_CHAT_PROFILES="dear claude+demo-a",
+                                           **vendors.environment("anthropic", "openai")) as sandbox:
+            sandbox.run("migrate", check=0)
+            passwords = {role: sandbox.run("user", "add", "--email", f"{role}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1] for role in ("member", "admin")}
+            with Daemon(sandbox) as daemon:
+                def create(role, *agents):
+                    token = daemon.post("/api/auth/login", {"email": f"{role}@example.org", "password": passwords[role]})[1]["access_token"]
+                    return daemon.post("/api/debates", {"task": "t", "agents": list(agents), "rounds": 1}, Authorization=f"Bearer {token}")
+                status, body = create("member", "claude", "claude-opus-5-5", "openai")
+                self.assertEqual((status, body["code"]), (403, "FORBIDDEN"), body)
+                self.assertIn("claude, claude-opus-5-5 are not for members to ask", body["error"])
+                status, created = create("member", "claude-haiku-5-5", "gpt-6-luna", "demo-skeptic")
+                self.assertEqual(status, 200, created)
+                # Nor by any other way to create one, nor as a judge.
+                asked = {"task": "t", "agents": ["demo-a", "demo-b"], "rounds": 1}
+                for path, body in (("/api/debates/batch", {"items": [asked, {**asked, "agents": ["claude", "demo-a"]}]}),
+                                   (f"/api/debates/{created['debate_id']}/fork", {"agents": ["claude", "demo-a"]}),
+                                   ("/api/debates", {**asked, "consensus": {"kind": "judge", "judge": "claude"}}),
+                                   ("/v1/chat/completions", {"model": "aragora/dear", "messages": [{"role": "user", "content": "t"}]})):
+                    token = daemon.post("/api/auth/login", {"email": "member@example.org", "password": passwords["member"]})[1]["access_token"]
+                    status, refused = daemon.post(path, body, Authorization=f"Bearer {token}")
+                    self.assertEqual(status, 403, (path, refused))
+                    self.assertIn("claude is not for members to ask", json.dumps(refused["error"]))
+                self.assertEqual(create("admin", "claude-opus-5-5", "openai")[0], 200)
+
+    def test_an_own_file_of_models_is_read_and_a_broken_one_stops_the_start(self):
+        entry = '[[model]]\nprovider = "anthropic"\nid = "claude-sonnet-5-5"\nfamily = "claude"\neffective_from = "2026-01-01"\ninput = 1\noutput = 1\nsource = "a contract"\n'
+        with Sandbox(ANTHROPIC_API_KEY=KEYS["anthropic"]) as sandbox:
+            path = sandbox.write("models.toml", entry + 'checked_on = "2020-01-01"\n')
+            sandbox.environment["ARAGORA_MODELS_FILE"] = str(path)
+            result = sandbox.run("validate-env", "--offline", "--only", "ai_models")
+            self.assertIn("was last looked up on 2020-01-01", result.stdout + result.stderr)
+            sandbox.write("models.toml", entry + 'checked_on = "2026-11-28"\ninptu = 3\n')
+            result = sandbox.run("validate-env", "--offline", "--only", "ai_models")
+            self.assertIn(f"{path}:10", result.stdout + result.stderr)
+            self.assertIn("did you mean input?", result.stdout + result.stderr)
+            self.assertEqual(result.returncode, 78)
+            with Daemon(sandbox, wait=False) as daemon:
+                self.assertEqual(daemon.process.wait(20), 78, daemon.text())
+
+
+class TheMockItself(unittest.TestCase):
+    """By the vendors' own SDKs."""
+
+    @classmethod
+    def setUpClass(cls):
+        place = node_tools()
+        with Vendors() as vendors:
+            done = subprocess.run(["node", SDKS / "sdks.mjs", place, vendors.origin, json.dumps(KEYS)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        cls.results = json.loads(done.stdout)
+
+    def test_it_is_understood_whatever_the_pieces(self):
+        for vendor in ("anthropic", "openai", "openrouter"):
+            for name in ("ok", "bytes", "crlf", "cr", "pings", "comments", "gzip"):
+                for way in ("", " stream"):
+                    with self.subTest(f"{vendor} {name}{way}"):
+                        result = self.results[f"{vendor} {name}{way}"]
+                        self.assertEqual(result.get("text"), TEXT, result)
+                        self.assertTrue(result["usage"], result)
+        self.assertEqual(self.results["anthropic ok"]["request_id"], "req_011CAnthropic")
+        self.assertEqual(self.results["openai ok"]["request_id"], "req_openai")
+        self.assertEqual(self.results["openrouter ok"]["usage"]["cost"], 0.00123)
+
+    def test_its_refusals_are_the_vendors(self):
+        expected = {
+            "anthropic overloaded": ("OverloadedError", 529), "anthropic throttled": ("RampLimitExceededError", 429), "anthropic spent": ("EnforcedSpendLimitReachedError", 429),
+            "anthropic unavailable": ("InternalServerError", 500), "anthropic forbidden": ("PermissionDeniedError", 403), "anthropic key": ("AuthenticationError", 401),
+            "anthropic temperature": ("BadRequestError", 400), "anthropic prefill": ("BadRequestError", 400), "anthropic model": ("NotFoundError", 404),
+            "openai overloaded": ("InternalServerError", 503), "openai throttled": ("RateLimitError", 429), "openai spent": ("RateLimitError", 429),
+            "openai unavailable": ("InternalServerError", 500), "openai forbidden": ("PermissionDeniedError", 403), "openai key": ("AuthenticationError", 401),
+            "openai temperature": ("BadRequestError", 400), "openai max_tokens": ("BadRequestError", 400),
+            "openrouter overloaded": ("ServiceUnavailableResponseError", 503), "openrouter throttled": ("TooManyRequestsResponseError", 429),
+            "openrouter spent": ("PaymentRequiredResponseError", 402), "openrouter unavailable": ("InternalServerResponseError", 500),
+            "openrouter forbidden": ("ForbiddenResponseError", 403),
+        }
+        for name, (error, status) in expected.items():
+            with self.subTest(name):
+                self.assertEqual((self.results[name].get("error"), self.results[name].get("status")), (error, status))
+        self.assertEqual(self.results["openai spent"]["code"], "credit_balance_exhausted")
+
+    def test_its_ends_are_the_vendors(self):
+        self.assertEqual(self.results["anthropic refused"]["stop"], "refusal")
+        self.assertEqual(self.results["anthropic truncated stream"]["stop"], "max_tokens")
+        self.assertEqual(self.results["openai refused"]["refusal"], "I cannot")
+        self.assertEqual(self.results["openai truncated stream"]["stop"], "length")
+        for name in ("anthropic schema", "openai schema"):
+            self.assertEqual(json.loads(self.results[name]["text"]), {"choice": "words"})
+        for name in ("anthropic cut stream", "anthropic unterminated stream", "openai cut stream"):
+            self.assertIn("error", self.results[name], name)
+        self.assertEqual(self.results["anthropic overloaded_within stream"]["type"], "overloaded_error")
+        self.assertEqual(self.results["openrouter overloaded_within stream"]["status"], 502)
+
+
+class AnotherMock(unittest.TestCase):
+    """npm's @copilotkit/aimock, which knows nothing of ours."""
+
+    def fixtures(self):
+        """By what the instructions of each phase ask for; what is said last is for everything else. Everybody prefers whom they call P1."""
+        ballot = {"choice": "P1", "confidence": 90, "continue": False, "reason": "first"}
+        critiques = {"critiques": [{"target": "P1", "issues": [{"claim": "too long", "severity": 2, "why": "it is"}], "strongest_point": "clear"}]}
+        answer = {"decision": "keep", "because": [], "adopt": "", "position": "words", "answer": TEXT, "key_claims": [], "confidence": 90, "from": [], "open_risks": [], "dissent": []}
+        by_phase = (("Choose the best proposal", ballot), ("Criticise each", critiques))
+        return {"fixtures": [*({"match": {"systemMessage": words}, "response": {"content": json.dumps(said)}} for words, said in by_phase),
+                             {"match": {}, "response": {"content": json.dumps(answer)}}]}
+
+    @contextlib.contextmanager
+    def aimock(self):
+        place = node_tools()
+        port = free_port()
+        with Sandbox() as sandbox:
+            fixtures = sandbox.write("fixtures.json", json.dumps(self.fixtures()))
+            process = subprocess.Popen(["node", place / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js", "-p", str(port), "-f", str(fixtures), "--strict",
+                                        "--log-level", "warn"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "XDG_CACHE_HOME": str(sandbox.directory)})
+            said = []
+            reader = threading.Thread(target=lambda: said.extend(process.stdout), daemon=True)
+            reader.start()
+            try:
+                until = time.monotonic() + 30
+                while True:
+                    self.assertIsNone(process.poll(), b"".join(said))
+                    self.assertLess(time.monotonic(), until, "aimock did not begin to listen")
+                    with contextlib.suppress(OSError):
+                        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                        connection.request("GET", "/__aimock/journal")
+                        connection.getresponse().read()
+                        break
+                    time.sleep(0.05)
+
+                def journal():
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                    connection.request("GET", "/__aimock/journal")
+                    return json.loads(connection.getresponse().read())
+                yield f"http://127.0.0.1:{port}", journal
+            finally:
+                process.terminate()
+                process.wait(20)
+
+    def test_it_runs_the_same_debates(self):
+        with self.aimock() as (origin, journal):
+            debate, events, calls = debate_with(
+                None, agents=["claude", "openai", AGENTS["openrouter"]], ANTHROPIC_BASE_URL=origin, ANTHROPIC_API_KEY=KEYS["anthropic"], OPENAI_BASE_URL=origin + "/v1",
+                OPENAI_API_KEY=KEYS["openai"], OPENROUTER_BASE_URL=origin + "/api/v1", OPENROUTER_API_KEY=KEYS["openrouter"])
+            asked = journal()
+        self.assertEqual(debate["status"], "completed", calls)
+        self.assertNotIn("agent_error", [event["type"] for event in events])
+        paths = {entry.get("path") for entry in (asked if isinstance(asked, list) else asked.get("entries", asked.get("requests", [])))}
+        self.assertLessEqual({"/v1/messages", "/v1/chat/completions", "/api/v1/chat/completions"}, paths, str(asked)[:500])
+
+
+if __name__ == "__main__":
+    main()
