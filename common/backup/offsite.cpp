@@ -279,18 +279,28 @@ void OffsiteCopy::copyGaps(CopyReport& report) {
 void OffsiteCopy::copySegments(std::uint32_t timeline, CopyReport& report) {
   const auto target = folder(fmt::format("wal/{:08X}", timeline));
   for (const auto& item : storage::Place(target.here).list()) {
-    if (startsWith(item.name, ".") || !endsWith(item.name, kData) || target.has(item.name)) continue;
+    if (startsWith(item.name, ".") || !endsWith(item.name, kData)) continue;
     const auto name = item.name.substr(0, item.name.size() - kData.size());
-    target.bring(name + std::string(kRecord), report);
-    target.bring(item.name, report, progress_);
-    // Its pieces have done their service.
-    std::vector<std::string> pieces;
-    for (const auto& [known, size] : target.known) {
-      if (startsWith(known, name + ".") && known != item.name && known != name + std::string(kRecord))
-        pieces.push_back(known);
+    if (!target.has(item.name)) {
+      target.bring(name + std::string(kRecord), report);
+      target.bring(item.name, report, progress_);
     }
-    for (const auto& piece : pieces) target.forget(piece);
+    forgetPieces(target, name);
   }
+}
+
+// Of a segment that is there as a whole: they have done their service. Also those that a run which died here left. A
+// piece without its record would be damage, a record without its piece is nothing: so the records go last.
+void OffsiteCopy::forgetPieces(const Folder& target, const std::string& segment) {
+  std::vector<std::string> pieces, records;
+  const auto prefix = segment + ".";
+  for (auto known = target.known.lower_bound(prefix); known != target.known.end() && startsWith(known->first, prefix);
+       ++known) {
+    if (known->first == segment + std::string(kData) || known->first == segment + std::string(kRecord)) continue;
+    (endsWith(known->first, kRecord) ? records : pieces).push_back(known->first);
+  }
+  for (const auto& piece : pieces) target.forget(piece);
+  for (const auto& record : records) target.forget(record);
 }
 
 void OffsiteCopy::copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,

@@ -57,6 +57,7 @@ class OffsiteCopy {
   void copyNotes(const std::string& name, bool may_vanish, CopyReport& report);
   void copyGaps(CopyReport& report);
   void copySegments(std::uint32_t timeline, CopyReport& report);
+  static void forgetPieces(const Folder& target, const std::string& segment);
   void copyOpenSegment(const WalArchive& log, const WalStatus& status, const ArtifactOptions& sealing,
                        CopyReport& report);
   void tellHowFar(const WalStatus& status);

@@ -5,6 +5,9 @@
 #include <random>
 
 #include "common/backup/artifact.h"
+#include "common/backup/elsewhere.h"
+#include "common/backup/offsite.h"
+#include "common/backup/ownership.h"
 #include "common/backup/physical/base_source.h"
 #include "common/backup/physical/private_cluster.h"
 #include "common/backup/physical/unpack.h"
@@ -620,6 +623,42 @@ TEST(WalArchive, PiecesOfTheOpenSegmentAreOneAgain) {
   EXPECT_FALSE(WalArchive::spanOf(name + ".zst.age"));
   EXPECT_FALSE(WalArchive::spanOf(name + ".00000005-00000005.zst.age"));
   EXPECT_TRUE(a.archive.sealPiece({1, 9}, {0, 1}, sealing, folder).empty()) << "completed meanwhile";
+}
+
+// A copier that was killed while it removed the pieces of a segment that had arrived as a whole.
+TEST(WalArchive, WhatIsLeftOfPiecesBesideTheirSegmentIsNoDamageAndGoesWithTheNextCopy) {
+  Archived a;
+  const TemporaryDirectory elsewhere;
+  claimPlace(a.directory.path(), "i");
+  initElsewhere(elsewhere.path());
+  const ArtifactOptions sealing{{a.keyring.backupIdentity().recipient}, 1, 0};
+  const auto copy = [&] { OffsiteCopy(a.directory.path(), elsewhere.path(), a.keyring).copyLog(sealing); };
+  const WalArchive there(elsewhere.path() / "wal", a.keyring);
+  const auto folder = elsewhere.path() / "wal/00000001";
+  const auto name = segmentName({1, 2}, a.kSize);
+  const auto piece = name + ".00000000-000003e8";
+  const PhysicalRecord base{"7000000000000000001", 1, 2 * a.kSize, 2 * a.kSize};
+  a.partial(1, 2, 1000);
+  makeDirectories(folder);
+  a.archive.sealPiece({1, 2}, {0, 1000}, sealing, folder);
+  fs::remove(a.archive.partialPath({1, 2}));
+  a.seal(1, 2);
+  const auto left = [&](const std::string& file) { return fs::exists(folder / file); };
+
+  copy();
+  EXPECT_FALSE(left(piece + ".zst.age")) << "the segment is there as a whole";
+  EXPECT_FALSE(left(piece + ".json"));
+  EXPECT_EQ(there.check(base, true), 1U);
+
+  writeFileAtomically(folder / (piece + ".zst.age"), "sealed");
+  EXPECT_EQ(there.check(base, true), 1U) << "no recovery reads it";
+  copy();
+  EXPECT_FALSE(left(piece + ".zst.age"));
+  EXPECT_TRUE(left(name + ".zst.age") && left(name + ".json"));
+
+  fs::remove(folder / (name + ".zst.age"));
+  writeFileAtomically(folder / (piece + ".zst.age"), "sealed");
+  EXPECT_THROW(there.check(base, true), Error) << "all that is there of the segment";
 }
 
 // PostgreSQL uses the file again for log of its own, and stops when the disk is full then.
