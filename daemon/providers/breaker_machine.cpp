@@ -65,7 +65,7 @@ std::variant<Admission, Rejection> BreakerMachine::admit(Moment now, Span lease,
   if (forced_ == Forced::Closed) return Admission{generation_, false};
   const auto* latch = latchOf(model);
   if (latch != nullptr && now < latch->second.again_at)
-    return Rejection{Refusal::Blocked, spanTo(latch->second.again_at, now), latch->second.reason};
+    return Rejection{Refusal::Blocked, spanTo(latch->second.again_at, now), latch->second.reason, latch->second.cause};
   if (now < throttled_until_) return Rejection{Refusal::Throttled, spanTo(throttled_until_, now), {}};
   if (circuit_ == Circuit::Open && now < open_until_) return Rejection{Refusal::Open, spanTo(open_until_, now), {}};
   if (circuit_ == Circuit::Open) move(Circuit::HalfOpen, now);
@@ -130,7 +130,7 @@ bool BreakerMachine::enoughOfAll(Moment now) const {
 void BreakerMachine::latch(const CallResult& result, Moment now) {
   const bool one = result.model_only && *result.failure == FailureKind::Credential && !result.model.empty();
   if (one && latches_.size() >= kMostLatches) return;
-  latches_[one ? result.model : std::string()] = {result.reason, now + rules_.longest_cooldown};
+  latches_[one ? result.model : std::string()] = {result.reason, *result.failure, now + rules_.longest_cooldown};
 }
 
 const std::pair<const std::string, BreakerMachine::Latch>* BreakerMachine::latchOf(const std::string& model) const {

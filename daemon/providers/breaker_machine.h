@@ -49,8 +49,9 @@ struct Admission {
 };
 struct Rejection {
   Refusal why = Refusal::Open;
-  Span left{0};          // until it may be asked again, as far as that is known
-  std::string reason{};  // of what is blocked
+  Span left{0};                               // until it may be asked again, as far as that is known
+  std::string reason{};                       // of what is blocked
+  FailureKind cause = FailureKind::Rejected;  // of what is blocked: Credential or Money
 };
 
 // What an admitted call came to.
@@ -97,6 +98,7 @@ class BreakerMachine {
  private:
   struct Latch {
     std::string reason;
+    FailureKind cause;
     Moment again_at;  // one call may find out whether it still holds
   };
   struct Second {

@@ -109,7 +109,7 @@ class Remote : public Provider {
         continue;
       }
       if (last) throw *last;
-      throw Failure(FailureKind::Rejected, whyNot(rejection), rejection.left);
+      throw Failure(rejection.cause, whyNot(rejection), rejection.left);
     }
   }
 

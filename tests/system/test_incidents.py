@@ -116,7 +116,7 @@ class Incidents(RunbookTests):
     def debate(self):
         """Begins one and waits for its end."""
         return self.in_machine("""token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
-            id=$(curl -fs -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
+            id=$(curl -fs -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0, "deadline_seconds": 20}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
             until curl -fs -H "Authorization: Bearer $token" "http://127.0.0.1:8080/api/debates/$id" | grep -oE '"status":"(completed|failed)"'; do sleep 0.1; done""").strip()
 
     # startup.md

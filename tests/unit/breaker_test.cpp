@@ -178,6 +178,7 @@ TEST(Breaker, IsNotWedgedByAMoneyStopWhileItProbes) {
   trace.call(62, FailureKind::Money);
   EXPECT_FALSE(trace.admit(63));
   EXPECT_EQ(trace.rejection.why, Refusal::Blocked);
+  EXPECT_EQ(trace.rejection.cause, FailureKind::Money);
   trace.machine.credentialChanged();
   trace.succeed(64);
   EXPECT_EQ(trace.machine.circuit(), Circuit::Closed);

@@ -578,6 +578,22 @@ TEST(RemoteProvider, IsNotAskedWhileItsCircuitIsOpen) {
   EXPECT_EQ(requests, 3) << "no I/O";
 }
 
+// Who is not asked because the key was refused hears that: waiting would not help.
+TEST(RemoteProvider, SaysOfABlockedProviderWhatBlockedIt) {
+  std::atomic<int> requests{0};
+  const ScriptedServer server([&](Connection& connection) {
+    while (!connection.request().empty()) {
+      ++requests;
+      connection.answer("{}", "", 401);
+    }
+  });
+  Breaker breaker({.provider = "openai"});
+  Asked asked(kVendors[1], server, &breaker);
+  EXPECT_EQ(failureOf(asked), FailureKind::Credential);
+  EXPECT_EQ(failureOf(asked), FailureKind::Credential);
+  EXPECT_EQ(requests, 1);
+}
+
 TEST(RemoteProvider, TellsItsBreakerWhatKindOfFailureItWas) {
   struct Case {
     int status;
