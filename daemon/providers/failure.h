@@ -34,15 +34,28 @@ class Failure : public Error {
         asked_pause_(asked_pause) {}
   FailureKind kind() const { return kind_; }
   std::optional<std::chrono::milliseconds> askedPause() const { return asked_pause_; }
+  // The same, in other words.
+  Failure retold(const std::string& reason) const {
+    Failure other(kind_, reason, asked_pause_);
+    other.worked_on_ = worked_on_;
+    return other;
+  }
+  // It came after the provider had begun to answer, or a try before it may have been billed.
+  Failure& workedOn(bool worked_on) {
+    worked_on_ = worked_on_ || worked_on;
+    return *this;
+  }
   // The request may have been worked on, and billed.
   bool maybeBilled() const {
-    return kind_ == FailureKind::Timeout || kind_ == FailureKind::Malformed || kind_ == FailureKind::Cut ||
-           kind_ == FailureKind::Refused || kind_ == FailureKind::Empty || kind_ == FailureKind::Stopped;
+    return worked_on_ || kind_ == FailureKind::Timeout || kind_ == FailureKind::Malformed ||
+           kind_ == FailureKind::Cut || kind_ == FailureKind::Refused || kind_ == FailureKind::Empty ||
+           kind_ == FailureKind::Stopped;
   }
 
  private:
   FailureKind kind_;
   std::optional<std::chrono::milliseconds> asked_pause_;
+  bool worked_on_ = false;
 };
 
 }  // namespace aragora::providers

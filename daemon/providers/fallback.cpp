@@ -64,7 +64,7 @@ class Fallback : public Provider {
       return answer;
     } catch (const Failure& failure) {
       counts_.note(from, to, why.kind(), false);
-      throw Failure(failure.kind(), fmt::format("{}; and {}", why.what(), failure.what()), failure.askedPause());
+      throw failure.retold(fmt::format("{}; and {}", why.what(), failure.what())).workedOn(why.maybeBilled());
     }
   }
 

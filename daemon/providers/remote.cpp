@@ -24,6 +24,9 @@ struct Outcome {
   int status = 0;
   std::optional<Span> asked{};
   std::optional<bool> should_retry{};  // the provider may know better than its status says
+  bool begun = false;                  // there was a beginning of an answer
+  // It may be billed. The statuses are of gateways that did not wait for an answer that was being made.
+  bool workedOn() const { return begun || status == 408 || status == 504 || status == 524; }
 };
 
 bool worthAnotherTry(FailureKind kind) {
@@ -62,6 +65,7 @@ class Remote : public Provider {
     const net::Limits limits{deadline, options_.times.total, question.stop};
     net::Retry retry(options_.retry, deadline, question.stop);
     std::optional<Failure> last;
+    bool billed = false;  // perhaps, for one try or another
     while (true) {
       auto permit = admitted(prompt.model, limits, last);
       Outcome outcome;
@@ -79,11 +83,12 @@ class Remote : public Provider {
         last = Failure(kindOf(failure), failure.what());
       }
       if (cutShort(*last, question.deadline, began)) last = Failure(FailureKind::Stopped, last->what());
+      billed = last->workedOn(billed || outcome.workedOn()).maybeBilled();
       if (permit)
         permit->settle({last->kind(), last->askedPause(), last->what(), prompt.model, saysNothingOfOthers(outcome)});
       if (outcome.should_retry) again = *outcome.should_retry;
       if (last->kind() == FailureKind::Money) again = false;  // whatever it says
-      if (question.billed_once && last->maybeBilled()) again = false;
+      if (question.billed_once && billed) again = false;
       if (again && !outcome.shown && retry.again(last->askedPause())) {
         log::info("{}: {}; trying again", question.agent, last->what());
         continue;
@@ -142,7 +147,7 @@ class Remote : public Provider {
   [[noreturn]] void giveUp(const Question& question, const Failure& last) const {
     const auto said = printable(last.what(), 200);
     if (!question.stop.stop_requested()) log::warning("{}: {}; given up", question.agent, said);
-    throw Failure(last.kind(), fmt::format("{} did not answer: {}", url_.host, said), last.askedPause());
+    throw last.retold(fmt::format("{} did not answer: {}", url_.host, said));
   }
 
   Answer tryOnce(const Prompt& prompt, const net::Limits& limits, const OnDelta& on_delta, Outcome& outcome) const {
@@ -179,7 +184,10 @@ class Remote : public Provider {
       received += bytes.size();
       if (received > kAnswerLimit) throw Failure(FailureKind::Malformed, "the answer is larger than 4 MB");
       if (streams)
-        events.feed(bytes, [&](const SseEvent& event) { reader->take(event, delta); });
+        events.feed(bytes, [&](const SseEvent& event) {
+          reader->take(event, delta);  // an error that comes first is a refusal
+          outcome.begun = true;
+        });
       else
         text += bytes;
     };
@@ -190,6 +198,7 @@ class Remote : public Provider {
     }
     if (streams) return named(reader->finish(), head);
     if (head.status != 200) throw codec_->readRefusal(head.status, text, outcome.asked);
+    outcome.begun = true;
     auto answer = named(codec_->readAnswer(text), head);
     if (delta) delta(answer.text);
     return answer;

@@ -428,9 +428,11 @@ struct Asked {
                                   .phase = store::Phase::Propose,
                                   .user = "{}",
                                   .deadline = deadlineIn(std::chrono::seconds(20)),
-                                  .stop = std::move(stop)},
+                                  .stop = std::move(stop),
+                                  .billed_once = billed_once},
                          on_delta);
   }
+  bool billed_once = false;
   net::HttpClient client;
   std::unique_ptr<Provider> provider;
 };
@@ -576,6 +578,46 @@ TEST(RemoteProvider, IsNotAskedWhileItsCircuitIsOpen) {
   EXPECT_EQ(breaker.state().circuit, Circuit::Open);
   EXPECT_EQ(failureOf(asked), FailureKind::Rejected);
   EXPECT_EQ(requests, 3) << "no I/O";
+}
+
+// Whether it may have been billed: by what came before the failure, and by every try.
+TEST(RemoteProvider, AnErrorInTheMiddleOfAnAnswerMayHaveBeenBilled) {
+  const std::string begun = "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+  const std::string error = "data: {\"error\":{\"code\":502,\"message\":\"x\"}}\n\n";
+  struct Case {
+    std::string name;
+    int status;
+    std::string type;
+    std::string body;
+    bool billed;
+  };
+  for (const auto& [name, status, type, body, billed] :
+       {Case{"after a beginning", 200, "text/event-stream", begun + error, true},
+        Case{"at once", 200, "text/event-stream", error, false},
+        Case{"instead of an answer", 200, "application/json", R"({"error":{"code":502,"message":"x"}})", true},
+        Case{"busy", 503, "application/json", "{}", false},
+        Case{"a gateway's patience", 504, "text/plain", "", true}}) {
+    std::atomic<int> requests{0};
+    const ScriptedServer server([&, status = status, type = type, body = body](Connection& connection) {
+      while (!connection.request().empty()) {
+        ++requests;
+        connection.answer(body, "Content-Type: " + type + "\r\n", status);
+      }
+    });
+    for (const bool once : {false, true}) {
+      requests = 0;
+      Asked asked(kVendors[1], server);
+      asked.billed_once = once;
+      try {
+        asked.ask([](std::string_view) {});
+        ADD_FAILURE() << name;
+      } catch (const Failure& failure) {
+        EXPECT_EQ(failure.kind(), FailureKind::Server) << name;
+        EXPECT_EQ(failure.maybeBilled(), billed) << name;
+      }
+      EXPECT_EQ(requests, once && billed ? 1 : 3) << name;
+    }
+  }
 }
 
 // Who is not asked because the key was refused hears that: waiting would not help.

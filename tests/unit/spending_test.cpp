@@ -122,6 +122,8 @@ TEST_F(SpendingTest, KeepsWhatMayHaveBeenBilled) {
   for (const auto kind : {FailureKind::Unreachable, FailureKind::Server, FailureKind::Throttled,
                           FailureKind::Credential, FailureKind::Money, FailureKind::Request, FailureKind::Rejected})
     EXPECT_EQ(Spending::chargeOf(Failure(kind, "x")).state, ChargeState::Released) << static_cast<int>(kind);
+  EXPECT_EQ(Spending::chargeOf(Failure(FailureKind::Server, "x").workedOn(true).retold("y")).state,
+            ChargeState::ChargedUnknown);
   EXPECT_EQ(Spending::chargeOf(Error(Code::Internal, "whatever")).state, ChargeState::ChargedUnknown);
 }
 
