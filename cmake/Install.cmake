@@ -24,7 +24,10 @@ install(FILES ${units} DESTINATION lib/systemd/system)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.sysusers DESTINATION lib/sysusers.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/systemd/aragora.tmpfiles DESTINATION lib/tmpfiles.d RENAME aragora.conf)
 install(FILES ${CMAKE_SOURCE_DIR}/share/aragora/models.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/aragora)
-install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# Alerts and boxes of the checklist name these pages; those who were woken read them where they are, so nothing is compressed.
+install(FILES ${CMAKE_SOURCE_DIR}/docs/aragora.toml.example ${CMAKE_SOURCE_DIR}/docs/metrics.md ${CMAKE_SOURCE_DIR}/docs/releases.md
+  ${CMAKE_SOURCE_DIR}/docs/security.md ${CMAKE_SOURCE_DIR}/docs/slo.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/runbooks DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 # What runs beside the daemon, or around it, to be copied from.
 foreach(part caddy certbot docker grafana haproxy kubernetes nginx prometheus)
   if(NOT IS_DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/${part})

@@ -11,7 +11,7 @@ namespace {
 constexpr std::chrono::milliseconds kPatience{5000};
 constexpr Micros kLately = 600'000'000;
 constexpr const char* kOurRules =
-    "load deploy/prometheus/aragora.rules.yml: rule_files in prometheus.yml, and reload it";
+    "load /usr/share/aragora/deploy/prometheus/aragora.rules.yml: rule_files in prometheus.yml, and reload it";
 }  // namespace
 
 json::object AlertRules::ask(const std::string& path) const {
@@ -63,10 +63,11 @@ Piece AlertRules::look(std::string_view name) const {
     return {State::CouldNotVerify, fmt::format("{} has not been evaluated yet, or not lately", name), "ask again soon"};
   if (!has_metrics_)
     return {State::Failed, fmt::format("{} has no metrics of a daemon: no rule can find anything", url_),
-            "scrape it: deploy/prometheus/prometheus.yml"};
+            "scrape it: /usr/share/aragora/deploy/prometheus/prometheus.yml"};
   if (receivers_ == 0)
     return {State::Failed, fmt::format("{} tells nobody of what it finds", url_),
-            "name an Alertmanager that answers: alerting in prometheus.yml, deploy/prometheus/alertmanager.yml"};
+            "name an Alertmanager that answers: alerting in prometheus.yml, "
+            "/usr/share/aragora/deploy/prometheus/alertmanager.yml"};
   return {State::Proved,
           fmt::format("{} is loaded in {} and was evaluated at {} ({}); {} to be told", name, url_,
                       toIso(rule.evaluated_at), rule.state.empty() ? "inactive" : printable(rule.state, 20),

@@ -25,10 +25,12 @@ constexpr std::string_view kAfter = "Deployment: afterwards";
 constexpr std::string_view kIncidents = "Incident response";
 constexpr std::string_view kDrill = "Quarterly recovery drill";
 
-constexpr std::string_view kSecurityPage = "docs/security.md";
-constexpr std::string_view kAlertRules = "deploy/prometheus/";
-constexpr std::string_view kIncidentPage = "docs/runbooks/incidents.md";
-constexpr std::string_view kRelease = "CONTRIBUTING.md";
+// Where the package has them (cmake/Install.cmake): whoever reads a report is on such a machine.
+constexpr std::string_view kSecurityPage = "/usr/share/doc/aragora/security.md";
+constexpr std::string_view kAlertRules = "/usr/share/aragora/deploy/prometheus/";
+constexpr std::string_view kIncidentPage = "/usr/share/doc/aragora/runbooks/incidents.md";
+constexpr std::string_view kRotationPage = "/usr/share/doc/aragora/runbooks/rotation.md";
+constexpr std::string_view kRelease = "/usr/share/doc/aragora/releases.md";
 
 BoxRow alerting(std::string_view id, std::string_view title, std::string_view rule) {
   return {.id = id, .section = kAlerts, .title = title, .alert = rule, .document = kAlertRules};
@@ -85,7 +87,7 @@ const std::vector<BoxRow>& rows() {
        .title = "The key is kept in a secrets manager",
        .checks = {"secret_sources", "secret_files"},
        .fact = Fact::SecretsManager,
-       .document = "docs/runbooks/rotation.md"},
+       .document = kRotationPage},
       {.id = "env.encryption.rotation",
        .section = kEncryption,
        .title = "Key rotation has a schedule, and it is kept",

@@ -9,7 +9,8 @@ import yaml
 from support import SOURCE, main
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-PATH = re.compile(r"(?<![\w/.-])(docs/[\w./-]+\.\w+)(#[\w-]+)?")
+# A page by its name in the sources, or by where the package has it.
+PATH = re.compile(r"(?:(?<![\w/.-])docs|/usr/share/doc/aragora)/([\w./-]+\.\w+)(#[\w-]+)?")
 
 
 def prose(text):
@@ -53,7 +54,7 @@ def links(root):
     for path in [*documents(root), *sorted(root.glob("man/*.[0-9]"))]:
         for name, anchor in PATH.findall(path.read_text()):
             looked += 1
-            bad.append(broken(root / "x", name + anchor, root) and f"{path.relative_to(root)}: {name}{anchor}")
+            bad.append(broken(root / "x", f"docs/{name}{anchor}", root) and f"{path.relative_to(root)}: docs/{name}{anchor}")
     return looked, [one for one in bad if one]
 
 
@@ -76,7 +77,7 @@ class Links(unittest.TestCase):
     def test_the_runbooks_of_alerts_are_there(self):
         found = list(alerts(SOURCE))
         self.assertGreater(len(found), 10)
-        bad = [(alert, where) for alert, runbook in found if runbook for where in [re.sub(r"^https?://.*?(?=docs/)", "", runbook)] if broken(SOURCE / "x", where, SOURCE)]
+        bad = [(alert, where) for alert, runbook in found if runbook for where in [runbook.replace("/usr/share/doc/aragora/", "docs/")] if broken(SOURCE / "x", where, SOURCE)]
         self.assertEqual(bad, [])
 
     def test_every_runbook_is_in_the_index(self):
@@ -89,10 +90,10 @@ class Links(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             root = pathlib.Path(directory)
             (root / "docs").mkdir()
-            (root / "docs/a.md").write_text("# A heading, and more\n\n## Twice\n\n## Twice\n\n[a](#a-heading-and-more) [b](b.md) [c](#c) [d](#twice-1) [e](https://nowhere.example) docs/gone.md\n\n    [code](x.md)\n")
+            (root / "docs/a.md").write_text("# A heading, and more\n\n## Twice\n\n## Twice\n\n[a](#a-heading-and-more) [b](b.md) [c](#c) [d](#twice-1) [e](https://nowhere.example) docs/gone.md /usr/share/doc/aragora/lost.md\n\n    [code](x.md)\n")
             looked, bad = links(root)
-            self.assertEqual(looked, 5)
-            self.assertEqual([one.split(": ")[1] for one in bad], ["b.md is not there", "#c has no such heading", "docs/gone.md"])
+            self.assertEqual(looked, 6)
+            self.assertEqual([one.split(": ")[1] for one in bad], ["b.md is not there", "#c has no such heading", "docs/gone.md", "docs/lost.md"])
 
 
 if __name__ == "__main__":

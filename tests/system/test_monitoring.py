@@ -198,7 +198,7 @@ class Files(unittest.TestCase):
 
     def test_every_alert_leads_to_a_runbook_and_has_a_severity(self):
         for name, (_, _, block) in alerts().items():
-            book = re.search(r'runbook: "docs/runbooks/([\w-]+)\.md#([\w-]+)"', block)
+            book = re.search(r'runbook: "/usr/share/doc/aragora/runbooks/([\w-]+)\.md#([\w-]+)"', block)
             self.assertIsNotNone(book, name)
             self.assertIn(book[1], RUNBOOKS, name)
             self.assertRegex(block, r"severity: (warning|critical)", name)

@@ -1,4 +1,5 @@
 """The Debian package: what is in it, that it comes out the same, and its life on a machine that booted."""
+import json
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import unittest
 
 from booted import Booted
 from support import BINARY, SOURCE, main
+from test_links import LINK, broken, documents, prose
 
 PRESET = pathlib.Path(BINARY).parent.parent.name
 
@@ -51,6 +53,25 @@ class Package(unittest.TestCase):
         sections = subprocess.run(["readelf", "-S", self.folder / "out/usr/bin/aragora"], check=True, capture_output=True, text=True).stdout
         self.assertNotIn(".debug_info", sections)
         self.assertIn("0.1", subprocess.run([self.folder / "out/usr/bin/aragora", "--version"], check=True, capture_output=True, text=True).stdout)
+
+    def test_what_alerts_and_boxes_name_is_installed(self):
+        out, state = self.folder / "named", self.folder / "state"
+        subprocess.run(["dpkg-deb", "-x", self.deb, out], check=True)
+        state.mkdir()
+        (state / "aragora.toml").write_text("")
+        report = subprocess.run([out / "usr/bin/aragora", "checklist", "--json"], env={"PATH": os.environ["PATH"], "ARAGORA_CONFIG": str(state / "aragora.toml"), "ARAGORA_STATE_DIR": str(state)},
+                                capture_output=True, text=True, timeout=60).stdout
+        boxes = {box["document"] for box in json.loads(report)["report"]["boxes"] if box["document"]}
+        alerts = set(re.findall(r'runbook: "([^"#]+)', "".join(file.read_text() for file in (out / "usr/share/aragora/deploy/prometheus").glob("*.rules.yml"))))
+        self.assertGreater(len(boxes), 5)
+        self.assertGreater(len(alerts), 7)
+        for name in boxes | alerts:
+            page = re.fullmatch(r"(aragora[\w.-]*)\((\d)\)", name)
+            path = f"/usr/share/man/man{page[2]}/{page[1]}.{page[2]}.gz" if page else name
+            self.assertRegex(path, "^/usr/share/", name)
+            self.assertTrue((out / path[1:]).exists(), name)
+        # What these pages link to came with them.
+        self.assertEqual([one for path in documents(out) for target in LINK.findall(prose(path.read_text())) if not re.match("[a-z]+:", target) for one in [broken(path, target, out)] if one], [])
 
     def test_the_same_bytes_wherever_it_is_made(self):
         before = os.umask(0o077)
