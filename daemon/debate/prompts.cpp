@@ -179,6 +179,8 @@ providers::Shape shapeOf(Phase phase, const std::vector<std::string>& labels,
   return {};
 }
 
+bool holdsObject(const std::string& text) { return objectIn(text).has_value(); }
+
 ReadProposal readProposal(const std::string& text) {
   const auto object = objectIn(text);
   const auto answer = object ? jsonText(*object, "answer") : std::nullopt;

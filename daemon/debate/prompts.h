@@ -19,6 +19,9 @@ json::object enclosed(const std::string& boundary, json::object material);
 providers::Shape shapeOf(store::Phase phase, const std::vector<std::string>& labels,
                          const std::vector<std::string>& critiques = {});
 
+// What was asked for: one JSON object, whole. Readers take other things too.
+bool holdsObject(const std::string& text);
+
 struct ReadProposal {
   std::string position;
   std::string answer;

@@ -9,6 +9,7 @@
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
+#include "daemon/debate/prompts.h"
 #include "daemon/debate/speaker.h"
 #include "daemon/debate/spending.h"
 #include "daemon/providers/failure.h"
@@ -38,7 +39,17 @@ bool lasts(const Error& error) {
   const auto* failure = dynamic_cast<const providers::Failure*>(&error);
   if (failure == nullptr) return false;
   const auto kind = failure->kind();
-  return kind == Kind::Credential || kind == Kind::Money || kind == Kind::Request || kind == Kind::Refused;
+  return kind == Kind::Credential || kind == Kind::Money || kind == Kind::Request || kind == Kind::Refused ||
+         kind == Kind::Empty;
+}
+
+// Half an object read as prose would stand in the debate as somebody's answer. A ballot is asked for once more instead.
+void requireWhole(const providers::Answer& answer, const Inquiry& inquiry) {
+  const auto phase = inquiry.place.phase;
+  const bool ballot = phase == store::Phase::Vote || phase == store::Phase::VoteRepair;
+  if (!answer.truncated || !inquiry.shape || ballot || holdsObject(answer.text)) return;
+  throw providers::Failure(providers::FailureKind::Empty,
+                           "the answer ran into the most tokens before it was whole (providers.max_output_tokens)");
 }
 }  // namespace
 
@@ -139,8 +150,6 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     Speaker speaker(services_.speak, debate_.id, place, attempt);
     const auto answer = seat->provider->ask(question, speaker.onDelta());
     if (bill.reservation) charge = services_.spending->chargeOf(bill, call, answer);
-    call.state = store::CallState::Done;
-    call.response = kept(answer.text);
     call.model = answer.model;
     if (!answer.provider.empty()) call.provider = answer.provider;
     call.tokens_in = answer.usage.totalInput();
@@ -149,11 +158,14 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
                             static_cast<double>(answer.usage.totalInput()));
     services_.metrics.count("aragora_debate_tokens_total", {{"agent", call.provider}, {"direction", "out"}},
                             static_cast<double>(answer.usage.output));
+    requireWhole(answer, inquiry);
+    call.state = store::CallState::Done;
+    call.response = kept(answer.text);
   } catch (const Error& error) {
     const bool broken_off = question.stop.stop_requested();
     if (broken_off && !closed_ && !control_.cancelled() && !overtime(place)) return std::nullopt;
     call.state = store::CallState::Failed;
-    if (bill.reservation) charge = Spending::chargeOf(error);
+    if (bill.reservation && !charge) charge = Spending::chargeOf(error);
     lasting = !seat || lasts(error);
     services_.metrics.count(
         "aragora_agent_errors_total",

@@ -94,6 +94,31 @@ class Budgets(unittest.TestCase):
             sandbox.run("verify", check=0)
             sandbox.run("debate", "replay", debate["debate_id"], check=0)
 
+    def test_half_an_answer_is_paid_for_and_is_nobodys_proposal(self):
+        def cut_first(number, body):
+            """The first seat that is asked runs into the most tokens."""
+            status, headers, data = billed(body, f"Answer {number}.")
+            if number == 1:
+                answer = json.loads(data)
+                choice = answer["choices"][0]
+                choice["finish_reason"] = "length"
+                choice["message"]["content"] = choice["message"]["content"][:-12]
+                data = json.dumps(answer).encode()
+            return status, headers, data
+
+        with Endpoint(cut_first) as endpoint, deployment(endpoint) as sandbox, Daemon(sandbox) as daemon:
+            debate = daemon.wait_finished(ask(daemon, budget_usd="5", rounds=0))
+            events = daemon.get(f"/api/debates/{debate['debate_id']}/events?limit=500")[1]["events"]
+            _, costs = daemon.get(f"/api/debates/{debate['debate_id']}/costs")
+            sandbox.run("verify", check=0)
+        self.assertEqual(debate["status"], "completed", debate)
+        proposals = [event for event in events if event["type"] == "agent_message" and event["data"]["role"] == "proposer"]
+        errors = [event["data"] for event in events if event["type"] == "agent_error"]
+        self.assertEqual((len(proposals), len(errors)), (2, 1), events)
+        self.assertIn("before it was whole", json.dumps(errors))
+        self.assertNotIn("{", debate["final_answer"])
+        self.assertEqual(decimal.Decimal(costs["total_usd"]), PRICE * len(endpoint.requests), "what was said of its tokens is believed")
+
     def test_a_model_without_a_price_is_not_asked_under_a_cap(self):
         with Endpoint(lambda _, body: billed(body)) as endpoint, deployment(endpoint) as sandbox, Daemon(sandbox) as daemon:
             refused = ask(daemon, ["openai:unheard-of"] * 2, budget_usd=1)
