@@ -17,6 +17,7 @@ import urllib.parse
 import urllib.request
 
 import websockets
+import yaml
 
 from support import SOURCE, Authority, Daemon, Sandbox, free_port
 from test_metrics import catalogue
@@ -32,6 +33,10 @@ DAY = 86400
 def tool(*arguments, cwd=None):
     done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True, timeout=120, cwd=cwd)
     return done.returncode, done.stdout + done.stderr
+
+
+def rules():
+    return [rule for file in RULES for group in yaml.safe_load((PROMETHEUS / file).read_text())["groups"] for rule in group["rules"]]
 
 
 def alerts():
@@ -213,13 +218,10 @@ class Files(unittest.TestCase):
         for name, (kind, _) in known.items():
             if kind == "histogram":
                 exposed |= {f"{name}_{part}" for part in ("bucket", "sum", "count")}
-        recorded = set()
-        for file in RULES:
-            recorded |= set(re.findall(r"record: ([\w:]+)", (PROMETHEUS / file).read_text()))
-        for file in RULES:
-            for expression in re.findall(r"expr: (.*)", (PROMETHEUS / file).read_text()):
-                self.assertEqual(used_series(expression) - exposed, set(), expression)
-                self.assertEqual(set(re.findall(r"(?:instance|job)\w*:[\w:]+", re.sub(r'"[^"]*"(?=[,}])', "", expression))) - recorded, set(), expression)
+        recorded = {rule.get("record") for rule in rules()}
+        for expression in (rule["expr"] for rule in rules()):
+            self.assertEqual(used_series(expression) - exposed, set(), expression)
+            self.assertEqual(set(re.findall(r"(?:instance|job)\w*:[\w:]+", re.sub(r'"[^"]*"(?=[,}])', "", expression))) - recorded, set(), expression)
         for file in GRAFANA.glob("*.json"):
             for expression in expressions(file):
                 self.assertEqual(used_series(expression) - exposed, set(), expression)
@@ -246,10 +248,17 @@ class Files(unittest.TestCase):
         self.assertEqual(status, 0, said[:4000])
 
     def test_recordings_say_what_their_names_say(self):
-        given = [*requests(5, 95), growing("aragora_debates_completed_total", 3, outcome="consensus"), growing("aragora_debates_completed_total", 1, outcome="no_consensus")]
+        given = [*requests(5, 95), growing("aragora_debates_completed_total", 3, outcome="consensus"), growing("aragora_debates_completed_total", 1, outcome="no_consensus"),
+                 constant("aragora_breaker_state", 2, provider="openai"), constant("aragora_breaker_state", 1, provider="anthropic"), constant("aragora_budget_utilization_ratio", 0.75, scope="day"),
+                 growing("aragora_spend_usd_total", 0.5, provider="openai", model="m")]
         expected = {'job:aragora_http_errors:ratio_rate5m{job="aragora"}': 0.05, 'job:aragora_consensus:ratio1h{job="aragora"}': 0.75, 'job:aragora_debates_completed:increase1h{job="aragora"}': 240,
-                    'aragora_consensus_rate{job="aragora"}': 0.75}
-        tests = [{"expr": name.split("{")[0], "eval_time": "240m", "exp_samples": [{"labels": name, "value": value}]} for name, value in expected.items()]
+                    'aragora_consensus_rate{job="aragora"}': 0.75,
+                    'aragora_agent_circuit_breaker_state{agent_type="openai"}': 2, 'aragora_agent_circuit_breaker_state{agent_type="anthropic"}': 1,
+                    'aragora_circuit_breaker_state{service="openai", state="open"}': 1, 'aragora_circuit_breaker_state{service="openai", state="closed"}': 0,
+                    'aragora_circuit_breaker_state{service="anthropic", state="half_open"}': 1, 'aragora_circuit_breaker_state{service="anthropic", state="open"}': 0,
+                    'aragora_circuit_breakers_open{job="aragora"}': 1, 'aragora_budget_utilization_percent{budget_type="daily", scope="day"}': 75,
+                    'aragora_cost_usd_total{provider="openai", model="m"}': 120e6}
+        tests = [{"expr": f"sum({name})", "eval_time": "240m", "exp_samples": [{"labels": "{}", "value": value}]} for name, value in expected.items()]
         status, said = test_rules([{"interval": "1m", "input_series": given, "promql_expr_test": tests}])
         self.assertEqual(status, 0, said)
 
@@ -327,6 +336,7 @@ class Live(unittest.TestCase):
             prometheus = stack.enter_context(Prometheus(pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())), f"localhost:{secure.port}", authority, self.TOKEN))
             busy = stack.enter_context(Visitors(secure))
             self.panels(prometheus)
+            self.original_names(prometheus)
             busy.check(self)
             self.assertEqual(vendors.refused, [])
             rules = [rule for group in prometheus.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
@@ -348,6 +358,16 @@ class Live(unittest.TestCase):
                         waiting.discard(one)
             time.sleep(0.5)
         self.assertEqual(waiting, set(), (prometheus.directory / "log").read_text()[-2000:])
+
+
+    def original_names(self, prometheus):
+        """What the original's dashboards ask of breakers and money, of the real daemon."""
+        for name, judge in {"aragora_agent_circuit_breaker_state": lambda state: state in (0, 1, 2), "sum by (service) (aragora_circuit_breaker_state)": lambda states: states == 1,
+                            "aragora_circuit_breakers_open == bool on (job, instance) sum by (job, instance) (aragora_agent_circuit_breaker_state == bool 2)": lambda same: same == 1,
+                            "aragora_budget_utilization_percent": lambda percent: 0 < percent < 1, "sum(aragora_cost_usd_total)": lambda millionths: 1 < millionths < 1e9}.items():
+            values = prometheus.query(name)
+            self.assertTrue(values, name)
+            self.assertEqual([value for value in values if not judge(value)], [], name)
 
 
 class Secure(Daemon):
