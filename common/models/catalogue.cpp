@@ -103,11 +103,6 @@ std::optional<Model> Catalogue::find(std::string_view provider, std::string_view
   return routed;
 }
 
-std::string Catalogue::atOpenRouter(std::string_view provider, std::string_view id, Micros at) const {
-  const auto model = find(provider, id, at);
-  return model ? model->openrouter_id : std::string();
-}
-
 bool allowed(const std::vector<std::string>& list, std::string_view provider, std::string_view model) {
   const auto full = fmt::format("{}:{}", provider, model);
   return list.empty() || std::any_of(list.begin(), list.end(), [&](const std::string& pattern) {

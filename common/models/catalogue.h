@@ -25,8 +25,6 @@ class Catalogue {
   // By its id or an alias, exactly, with the prices of that moment. A model of OpenRouter is also found by what
   // OpenRouter calls it, with the prices of its vendor. nullopt: unknown, and so not to be run under a cap.
   std::optional<Model> find(std::string_view provider, std::string_view id, Micros at) const;
-  // What OpenRouter calls it; empty when that is not known.
-  std::string atOpenRouter(std::string_view provider, std::string_view id, Micros at) const;
   const std::vector<Model>& models() const { return models_; }
   // Those of `other` instead of ours.
   Catalogue with(const Catalogue& other) const;

@@ -234,6 +234,9 @@ std::vector<BudgetCrossing> Budgets::charge(Connection& connection, const std::s
   const auto cost = charge.state == ChargeState::ChargedUnknown ? reserved : charge.cost;
   connection.later({"UPDATE budget_calls SET status = $2, cost_picos = $3, settled_at = $4 WHERE call_id = $1",
                     {call_id, text(charge.state), cost, now}});
+  if (!charge.provider.empty())
+    connection.later({"UPDATE budget_calls SET provider = $2, model = $3 WHERE call_id = $1",
+                      {call_id, charge.provider, charge.model}});
   Deltas deltas;
   for (const auto& line : linesOf(row.text(3), row.text(4), row.integer(5)))
     add(deltas, line, between(*before, reserved, row.integer(2), charge));

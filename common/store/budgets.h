@@ -91,6 +91,9 @@ struct Grant {
 struct Charge {
   ChargeState state = ChargeState::Released;
   Picos cost = 0;
+  // Who takes the money, where that is not who was asked.
+  std::string provider{};
+  std::string model{};
 };
 
 class Budgets {

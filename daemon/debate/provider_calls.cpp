@@ -134,6 +134,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   call.provider = seat ? std::string(seat->provider->name()) : "none";
   call.model = question.model;
   call.request_hash = requestHash(inquiry);
+  if (seat) question.substitute = seat->provider->substituteFor(question.model);
   Bill bill;
   if (seat && services_.spending != nullptr)
     bill = services_.spending->estimate(debate_, inquiry.agent, call, question);
@@ -214,6 +215,7 @@ bool ProviderCalls::reserved(const store::Call& call, Bill& bill, providers::Que
   }
   question.max_output_tokens = bill.caps.any() ? bill.tokensFor(grant.picos) : bill.most_tokens;
   question.billed_once = bill.caps.any();
+  if (bill.caps.any() && !bill.fallback) question.substitute.clear();  // nobody knows what that one costs
   return true;
 }
 

@@ -25,6 +25,15 @@ std::int64_t bytesOf(const providers::Question& question) {
   return static_cast<std::int64_t>(bytes);
 }
 
+store::Charge costOf(const std::optional<models::Model>& model, const providers::Answer& answer) {
+  using State = store::ChargeState;
+  if (answer.cost_picos && *answer.cost_picos >= 0) return {State::Settled, *answer.cost_picos};
+  const auto& usage = answer.usage;
+  const models::Tokens tokens{usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h, usage.output};
+  const auto cost = model && answer.usage_known ? models::cost(*model, tokens) : std::nullopt;
+  return cost ? store::Charge{State::Settled, *cost} : store::Charge{State::ChargedUnknown};
+}
+
 std::string shown(const std::optional<Picos>& cap) { return cap ? toUsd(*cap) : "none"; }
 }  // namespace
 
@@ -65,10 +74,7 @@ Bill Spending::estimate(const store::Debate& debate, const std::string& agent, c
   bill.request_bytes = bytesOf(question);
   bill.most_tokens = question.max_output_tokens > 0 ? question.max_output_tokens : options_.max_output_tokens;
   if (bill.model && bill.model->max_output > 0) bill.most_tokens = std::min(bill.most_tokens, bill.model->max_output);
-  if (bill.model) {
-    if (const auto other = options_.models->atOpenRouter(call.provider, question.model, nowMicros()); !other.empty())
-      bill.fallback = find("openrouter", other);
-  }
+  if (!question.substitute.empty()) bill.fallback = find("openrouter", question.substitute);
   auto wanted = bill.most(bill.most_tokens);
   const auto least = bill.most(std::min(bill.most_tokens, kLeastTokens));
   // So that the seats of a debate are asked at once, none of them takes more than its part while there is enough.
@@ -89,16 +95,15 @@ Bill Spending::estimate(const store::Debate& debate, const std::string& agent, c
 }
 
 store::Charge Spending::chargeOf(const Bill& bill, const store::Call& call, const providers::Answer& answer) const {
-  using State = store::ChargeState;
-  if (answer.cost_picos && *answer.cost_picos >= 0) return {State::Settled, *answer.cost_picos};
-  if (!answer.usage_known) return {State::ChargedUnknown, 0};
-  const auto& usage = answer.usage;
-  const models::Tokens tokens{usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h, usage.output};
   const bool other = !answer.provider.empty() && answer.provider != call.provider;
   auto model = find(other ? answer.provider : call.provider, answer.model);
   if (!model) model = other ? bill.fallback : bill.model;  // it may call itself by a date
-  const auto cost = model ? models::cost(*model, tokens) : std::nullopt;
-  return cost ? store::Charge{State::Settled, *cost} : store::Charge{State::ChargedUnknown, 0};
+  auto charge = costOf(model, answer);
+  if (other) {
+    charge.provider = answer.provider;
+    charge.model = model ? model->id : answer.model;
+  }
+  return charge;
 }
 
 store::Charge Spending::chargeOf(const Error& failure) {
@@ -110,7 +115,8 @@ store::Charge Spending::chargeOf(const Error& failure) {
 void Spending::charged(const store::Call& call, const Bill& bill, const store::Charge& charge) const {
   if (!bill.reservation) return;
   // Of models that are known: others would be as many as somebody names.
-  const auto model = bill.model ? bill.model->id : std::string("other");
+  const auto& known = charge.provider.empty() ? bill.model : bill.fallback;
+  const auto model = known ? known->id : std::string("other");
   const bool settled = charge.state == store::ChargeState::Settled;
   if (settled)
     metrics_.count("aragora_spend_usd_total", {{"provider", call.provider}, {"model", model}},

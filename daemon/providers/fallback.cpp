@@ -21,8 +21,7 @@ class Fallback : public Provider {
   std::string_view name() const override { return first_->name(); }
 
   Answer ask(const Question& question, const OnDelta& on_delta) override {
-    const auto model = modelOf(question.model.empty() ? options_.default_model : question.model);
-    if (model.empty()) return first_->ask(question, on_delta);
+    if (question.substitute.empty()) return first_->ask(question, on_delta);
     bool shown = false;
     const auto show = [&](std::string_view text) {
       shown = true;
@@ -36,8 +35,12 @@ class Fallback : public Provider {
       if (shown || !worthAsking(failure.kind()) || (question.billed_once && failure.maybeBilled()) ||
           question.stop.stop_requested() || remaining(question.deadline).count() == 0)
         throw;
-      return askOther(question, model, on_delta, failure);
+      return askOther(question, on_delta, failure);
     }
+  }
+
+  std::string substituteFor(const std::string& model) const override {
+    return model.empty() ? modelOf(options_.default_model) : modelOf(model);
   }
 
  private:
@@ -52,10 +55,11 @@ class Fallback : public Provider {
     return deadline - remaining(deadline) / 3;
   }
 
-  Answer askOther(const Question& question, const std::string& model, const OnDelta& on_delta, const Failure& why) {
-    log::info("{}: {}; {} is asked for {} instead", question.agent, printable(why.what(), 200), other_.name(), model);
+  Answer askOther(const Question& question, const OnDelta& on_delta, const Failure& why) {
+    log::info("{}: {}; {} is asked for {} instead", question.agent, printable(why.what(), 200), other_.name(),
+              question.substitute);
     auto theirs = question;
-    theirs.model = model;
+    theirs.model = std::exchange(theirs.substitute, {});
     const std::string from(first_->name());
     const std::string to(other_.name());
     try {

@@ -42,6 +42,7 @@ struct Question {
   std::optional<Shape> shape{};
   std::int64_t max_output_tokens = 0;  // 0: as many as are configured
   bool billed_once = false;            // after a try that may have been billed none is made, here or elsewhere
+  std::string substitute{};            // at OpenRouter, who may be asked when this one fails; empty: nobody
 };
 
 // Tokens as they are billed: each in one of the first five.
@@ -76,6 +77,8 @@ class Provider {
   // Throws Error(Unreachable) when it failed for good, Error(Interrupted) when stopped. With `on_delta` the answer is
   // streamed; once a part was handed over nothing is tried again.
   virtual Answer ask(const Question& question, const OnDelta& on_delta = {}) = 0;
+  // What Question::substitute may be; empty where there is none.
+  virtual std::string substituteFor(const std::string&) const { return {}; }
 };
 
 // What one call may take, tries and pauses included.

@@ -210,6 +210,11 @@ TEST_P(BudgetsTest, TellsWhoSpends) {
   EXPECT_EQ(spent(Budgets::By::Key, {.account = "b"}), "key:1:0/50/0 ");
   EXPECT_EQ(spent(Budgets::By::Model, {.debate = "d"}), "gpt:2:40/0/7 ");
   EXPECT_EQ(spent(Budgets::By::Agent, {.to_day = dayOf(kSomeDay) - 1}), "");
+  // Somebody else answered.
+  database_->writing([&](Connection& connection) {
+    return Budgets::charge(connection, "3", {ChargeState::Settled, 5, "openrouter", "openai/gpt"}, kSomeDay);
+  });
+  EXPECT_EQ(spent(Budgets::By::Provider, {}), "openai:2:40/50/0 openrouter:1:5/0/0 ");
 }
 
 TEST_P(BudgetsTest, VerifyNamesWhatSomebodyChanged) {

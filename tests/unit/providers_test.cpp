@@ -743,9 +743,14 @@ struct Pair {
     provider = makeFallback(std::move(owned), other, counts, std::move(options));
   }
   Answer ask(const OnDelta& on_delta = {}) {
-    return provider->ask(Question{.agent = "seat", .model = "claude-x-1-2", .deadline = deadlineIn(milliseconds(5000))},
+    const std::string model = "claude-x-1-2";
+    return provider->ask(Question{.agent = "seat",
+                                  .model = model,
+                                  .deadline = deadlineIn(milliseconds(5000)),
+                                  .substitute = substituted ? provider->substituteFor(model) : ""},
                          on_delta);
   }
+  bool substituted = true;
   Scripted other{"openrouter"};
   FallbackCounts counts;
   Scripted* first = nullptr;
@@ -780,6 +785,14 @@ TEST(Fallback, AsksNobodyElseOnceAPartWasShown) {
   std::string shown;
   EXPECT_THROW(pair.ask([&](std::string_view part) { shown += part; }), Failure);
   EXPECT_EQ(shown, "Hel");
+  EXPECT_TRUE(pair.other.asked.empty());
+}
+
+// A price that nobody knows, for example.
+TEST(Fallback, AsksNobodyElseWhereNobodyElseMayAnswer) {
+  Pair pair(FailureKind::Unreachable);
+  pair.substituted = false;
+  EXPECT_THROW(pair.ask(), Failure);
   EXPECT_TRUE(pair.other.asked.empty());
 }
 

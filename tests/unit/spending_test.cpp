@@ -115,6 +115,26 @@ TEST_F(SpendingTest, ChargesWhatWasUsedExactly) {
   EXPECT_EQ(charge.cost, 42);
 }
 
+// Who answers instead is in the bound, and in what was spent.
+TEST_F(SpendingTest, CountsForWhoeverAnswered) {
+  const auto spending = with({.daily = 100 * kPicosPerUsd});
+  auto asked = question("claude-haiku-5-5");
+  asked.substitute = "anthropic/claude-opus-5.5";  // dearer
+  const auto found = spending.estimate(debate(), "anthropic", call("anthropic"), asked);
+  ASSERT_TRUE(found.fallback && found.reservation);
+  EXPECT_EQ(found.reservation->wanted, bill(spending, "anthropic", "claude-opus-5-5").reservation->wanted);
+  asked.substitute = "nobody/knows-1";
+  EXPECT_FALSE(spending.estimate(debate(), "anthropic", call("anthropic"), asked).fallback);
+  providers::Answer answer;
+  answer.model = "anthropic/claude-opus-5.5";
+  answer.provider = "openrouter";
+  answer.cost_picos = 42;
+  const auto charge = spending.chargeOf(found, call("anthropic"), answer);
+  EXPECT_EQ(charge.provider + " " + charge.model, "openrouter anthropic/claude-opus-5.5");
+  answer.provider = "anthropic";
+  EXPECT_EQ(spending.chargeOf(found, call("anthropic"), answer).provider, "");
+}
+
 TEST_F(SpendingTest, KeepsWhatMayHaveBeenBilled) {
   for (const auto kind : {FailureKind::Timeout, FailureKind::Cut, FailureKind::Malformed, FailureKind::Refused,
                           FailureKind::Empty, FailureKind::Stopped})
