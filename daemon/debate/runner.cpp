@@ -1,5 +1,7 @@
 #include "daemon/debate/runner.h"
 
+#include <deque>
+
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "daemon/debate/match.h"
@@ -100,16 +102,39 @@ class Run {
     last_seq_ = 0;
     rest_ = {};
     const auto calls = services_.debates.calls(debate_.id);
-    for (const auto& call : calls) {
-      const bool done = call.state == store::CallState::Done;
-      if (done || call.state == store::CallState::Failed)
-        protocol_->recorded(Answer{Place{call.phase, call.round, call.seat}, done, done ? call.response : call.error});
-    }
+    tellAnswers(calls);
     catchUp(kAllEvents);
     setDeadlines();
     calls_.emplace(debate_, lease_, services_, control_, deadline_, debating_until_);
     if (hurried_) calls_->hurry();
     for (const auto& call : calls) calls_->tried(Place{call.phase, call.round, call.seat}, call.attempt);
+  }
+
+  // Of each seat the first one. What it answered when it was asked again follows the rest that led to it: told before,
+  // the machine would forget it there, and ask once more.
+  void tellAnswers(std::vector<store::Call> calls) {
+    std::stable_sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
+    asked_again_.clear();
+    unheard_.clear();
+    std::set<Place> told;
+    for (const auto& call : calls) {
+      const bool done = call.state == store::CallState::Done;
+      if (!done && call.state != store::CallState::Failed) continue;
+      const Answer answer{Place{call.phase, call.round, call.seat}, done, done ? call.response : call.error};
+      if (told.insert(answer.place).second)
+        protocol_->recorded(answer);
+      else
+        asked_again_[answer.place].push_back(answer);
+    }
+  }
+
+  void tellNextAnswers() {
+    for (const auto& place : std::exchange(unheard_, {})) {
+      const auto found = asked_again_.find(place);
+      if (found == asked_again_.end() || found->second.empty()) continue;
+      protocol_->recorded(found->second.front());
+      found->second.pop_front();
+    }
   }
 
   // From its creation, without the time for which somebody let it rest. The last part of it is kept for the vote and
@@ -159,8 +184,13 @@ class Run {
       rest_.reason = paused->reason;
       if (paused->reason != kOnRequest) ++rest_.waits;
     } else if (std::holds_alternative<store::DebateResumed>(event.body)) {
-      if (rest_.reason == kOnRequest) rest_.on_request += event.at - rest_.since;
+      if (rest_.reason == kOnRequest)
+        rest_.on_request += event.at - rest_.since;
+      else
+        tellNextAnswers();
       rest_.since = 0;
+    } else if (const auto* error = std::get_if<store::AgentError>(&event.body)) {
+      unheard_.insert(Place{error->phase, event.round, event.agent});
     } else if (const auto* over = std::get_if<store::PhaseTimeout>(&event.body)) {
       hurried_ = true;
       if (over->reason != kTimeIsOver) over_budget_ = over->reason;
@@ -308,6 +338,8 @@ class Run {
   std::unique_ptr<Protocol> protocol_;
   Step step_;
   std::int64_t last_seq_ = 0;
+  std::set<Place> unheard_;  // since the last rest
+  std::map<Place, std::deque<Answer>> asked_again_;
   std::string over_budget_;             // why a call was not made
   std::optional<ProviderCalls> calls_;  // last: ends its threads before anything else goes
 };
