@@ -1,6 +1,7 @@
 #include "daemon/debate/deliberation.h"
 
 #include "common/base/error.h"
+#include "daemon/debate/isolation.h"
 
 namespace aragora::debate {
 
@@ -311,7 +312,7 @@ Finish Deliberation::closing(const store::Consensus& consensus, std::vector<stor
     const auto blind = tallyOf(0).leader;
     content["final_winner"] =
         consensus.leader.empty() ? json::value(nullptr) : json::value(json::string(consensus.leader));
-    content["debate_changed_the_outcome"] = blind != consensus.leader;
+    content["debate_changed_the_outcome"] = folded(textOf(blind, 0)) != folded(textOf(consensus.leader, round));
     content["consensus_reached"] = consensus.reached;
     content["agreed_without_debate"] = consensus.agreed_without_debate;
     if (!consensus.judged.empty()) content["judged"] = consensus.judged;

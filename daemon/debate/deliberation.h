@@ -91,9 +91,12 @@ class Deliberation : public Protocol {
   Seats proposers() const;
   std::string agentOf(const std::string& seat) const;
   std::string roleOf(const std::string& seat) const;
-  // Those of that round: what several say is one, known by the first of them in the order of the request.
+  // Those of that round: what several say is one, known by who said it first, or by the first of them in the order of
+  // the request.
   std::vector<Candidate> candidates(std::int64_t round) const;
   const Candidate* candidateOf(const std::vector<Candidate>& candidates, const std::string& seat) const;
+  // What was one seat's is what is the other's later: word for word, or made by a seat of its own, not adopted.
+  bool becomes(const std::string& before, std::int64_t in, const std::string& after, std::int64_t round) const;
   Electorate electorate(std::int64_t round) const;
   std::vector<Ballot> ballots(std::int64_t round) const;
   Tally tallyOf(std::int64_t round) const;

@@ -43,7 +43,7 @@ std::optional<Place> Deliberation::unanswered(const Place& place) const {
 std::vector<store::EventBody> Deliberation::said(const Place& place) const {
   if (const auto event = events_.find(place); event != events_.end()) return event->second;
   if (hurried_ && beforeTheVote(place.phase)) return {};
-  if (place.phase == Phase::Vote && errors_.count(place) == 0) {
+  if (place.phase == Phase::Vote && errors_.count(place) == 0 && rounds_started_.count(place.round) > 0) {
     // Who said the same as everybody has nothing to choose.
     const auto standing = candidates(place.round);
     const auto own = proposalOf(place.seat, place.round);
@@ -222,6 +222,11 @@ std::vector<Candidate> Deliberation::candidates(std::int64_t round) const {
     if (first) result.push_back({seat.name, {}, 0, hash});
     result[at->second].authors.insert(seat.name);
   }
+  // Whoever adopts it gives it no other name.
+  for (const auto& before : round == 0 ? std::vector<Candidate>{} : candidates(round - 1)) {
+    const auto same = known.find(before.text_hash);
+    if (same != known.end() && result[same->second].authors.count(before.id) > 0) result[same->second].id = before.id;
+  }
   candidates_[round] = result;
   return result;
 }
@@ -231,6 +236,25 @@ const Candidate* Deliberation::candidateOf(const std::vector<Candidate>& candida
     if (candidate.authors.count(seat) > 0) return &candidate;
   }
   return nullptr;
+}
+
+bool Deliberation::becomes(const std::string& before, std::int64_t in, const std::string& after,
+                           std::int64_t round) const {
+  const auto first = candidates(in);
+  const auto last = candidates(round);
+  const auto* one = candidateOf(first, before);
+  const auto* other = candidateOf(last, after);
+  if (one == nullptr || other == nullptr) return false;
+  const auto adopted = [&](const std::string& seat) {
+    for (auto later = in + 1; later <= round; ++later) {
+      const auto revision = saidOnce<store::AgentMessage>({Phase::Revise, later, seat});
+      if (revision && revision->decision == "adopt") return true;
+    }
+    return false;
+  };
+  return one->text_hash == other->text_hash ||
+         std::any_of(one->authors.begin(), one->authors.end(),
+                     [&](const auto& seat) { return other->authors.count(seat) > 0 && !adopted(seat); });
 }
 
 Electorate Deliberation::electorate(std::int64_t round) const {

@@ -24,9 +24,7 @@ json::object Deliberation::report(const std::string& stopped) const {
   const auto last = std::max<std::int64_t>(0, lastVote());
   const auto blind = tallyOf(0).leader;
   const auto leading = tallyOf(last);
-  const auto first_standing = candidates(0);
   const auto standing = candidates(last);
-  const auto* majority = candidateOf(first_standing, blind);
   json::array positions;
   json::array flips;
   json::array vote_flips;
@@ -41,6 +39,7 @@ json::object Deliberation::report(const std::string& stopped) const {
     json::array votes;
     std::string first_choice;
     std::string last_choice;
+    std::int64_t last_voted = 0;
     for (std::int64_t round = 0; round <= setup_.rounds; ++round) {
       if (const auto vote = saidOnce<store::Vote>({Phase::Vote, round, seat.name})) {
         votes.push_back(json::object{{"round", round},
@@ -49,12 +48,13 @@ json::object Deliberation::report(const std::string& stopped) const {
                                      {"confidence", vote->confidence}});
         if (round == 0) first_choice = vote->choice;
         last_choice = vote->choice;
+        last_voted = round;
       }
       const auto revision =
           round == 0 ? std::nullopt : saidOnce<store::AgentMessage>({Phase::Revise, round, seat.name});
       if (revision) cited.insert(revision->because.begin(), revision->because.end());
       if (revision && revision->decision != "keep") {
-        const bool toward = majority != nullptr && majority->authors.count(revision->adopted) > 0;
+        const bool toward = becomes(blind, 0, revision->adopted, round - 1);
         ++changes;
         uncited += revision->uncited ? 1 : 0;
         conforming += revision->uncited && toward ? 1 : 0;
@@ -71,11 +71,11 @@ json::object Deliberation::report(const std::string& stopped) const {
         orders.push_back(
             json::object{{"seat", seat.name}, {"round", round}, {"in", round == 0 ? "proposal" : "revision"}});
     }
-    if (!first_choice.empty() && !last_choice.empty() && first_choice != last_choice)
+    if (!first_choice.empty() && !last_choice.empty() && !becomes(first_choice, 0, last_choice, last_voted))
       vote_flips.push_back(json::object{{"seat", seat.name},
                                         {"from", first_choice},
                                         {"to", last_choice},
-                                        {"toward_the_first_majority", last_choice == blind}});
+                                        {"toward_the_first_majority", becomes(blind, 0, last_choice, last_voted)}});
     positions.push_back(json::object{{"seat", seat.name},
                                      {"agent", seat.agent},
                                      {"initial", initial ? orNull(initial->position) : json::value(nullptr)},

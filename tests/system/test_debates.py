@@ -217,7 +217,27 @@ class Asked(unittest.TestCase):
         self.assertEqual({one["provider"] for one in report["served_by"]}, {"demo"})
         self.assertFalse(any(one["substituted"] for one in report["served_by"]))
         self.assertEqual(report["conformity"]["uncited"], 0)
-        self.assertEqual(report["debate_changed_the_outcome"], report["blind_winner"] != report["final_winner"])
+
+    def texts(self, debate):
+        """What each seat said at first, and at last."""
+        first, last = {}, {}
+        for event in self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]:
+            if event["type"] == "agent_message":
+                last[event["agent"]] = event["data"]["content"]
+                first.setdefault(event["agent"], event["data"]["content"])
+        return first, last
+
+    def test_whether_the_debate_changed_its_outcome_is_a_matter_of_the_words(self):
+        amended = self.ended()
+        report, (first, last) = amended["report"], self.texts(amended)
+        self.assertNotEqual(first[report["blind_winner"]], last[report["final_winner"]])
+        self.assertIs(report["debate_changed_the_outcome"], True)
+        # The first seat adopts what won already: nothing else has won then, under no other name, and nobody changed sides.
+        adopted = self.ended(agents=["sim:p=0,c=1", "sim:p=1,seed=2", "sim:p=1,seed=3"])
+        report, (first, last) = adopted["report"], self.texts(adopted)
+        self.assertEqual([(one["seat"], one["decision"]) for one in report["flips"]], [("sim:p=0,c=1", "adopt")])
+        self.assertEqual(set(last.values()), {first[report["blind_winner"]]})
+        self.assertEqual((report["blind_winner"], report["final_winner"], report["debate_changed_the_outcome"], report["vote_flips"]), ("sim:p=1,seed=2", "sim:p=1,seed=2", False, []))
 
     def test_wrong_wishes_are_named(self):
         for field, value in (("quorum", "3/2"), ("threshold", 0), ("deadline_seconds", 1), ("documents", ["x"] * 11), ("documents", [{"title": "no text"}]), ("judge", "demo-a"),

@@ -505,6 +505,100 @@ TEST(Deliberation, AChangeWithoutACitedCritiqueIsAFlip) {
   EXPECT_EQ(toJson(report).find('.'), std::string::npos) << "a fraction in what a receipt holds";
 }
 
+// Votes go to what contains the favourite, otherwise to the least text; seats amend, adopt what contains the text that
+// is named, or keep.
+Speaking favouring(const std::string& at_first, const std::string& at_last,
+                   const std::map<std::string, std::string>& revisions) {
+  return [=](const Inquiry& inquiry) {
+    const auto material = materialOf(inquiry);
+    const auto labelOf = [&](const std::string& wanted) {
+      std::map<std::string, std::string> labels;
+      for (const auto& proposal : material.at("proposals").as_array())
+        labels[std::string(proposal.at("text").as_string())] = std::string(proposal.at("id").as_string());
+      for (const auto& [text, label] : labels) {
+        if (text.find(wanted) != std::string::npos) return label;
+      }
+      return labels.begin()->second;
+    };
+    if (inquiry.place.phase == Phase::Vote)
+      return says(inquiry, {{"choice", labelOf(inquiry.place.round == 0 ? at_first : at_last)},
+                            {"confidence", 70},
+                            {"continue", true},
+                            {"reason", "r"}});
+    if (inquiry.place.phase != Phase::Revise) return speak(inquiry);
+    const auto own = std::string(material.at("own_proposal").as_string());
+    const auto revision = revisions.find(inquiry.place.seat);
+    if (revision == revisions.end())
+      return says(inquiry, {{"decision", "keep"}, {"because", json::array{}}, {"answer", own}});
+    if (revision->second == "amend")
+      return says(inquiry, {{"decision", "amend"}, {"because", json::array{}}, {"answer", own + "!"}});
+    return says(
+        inquiry,
+        {{"decision", "adopt"}, {"because", json::array{}}, {"adopt", labelOf(revision->second)}, {"answer", "x"}});
+  };
+}
+
+json::object reportOf(const Speaking& speaking) {
+  const auto play = Play(setup({"a", "b", "c"}, 1), speaking).toTheEnd();
+  auto report = play.all<store::Report>().at(0).content;
+  EXPECT_EQ(play.consensus().value_or(store::Consensus{}).leader, jsonTextOr(report, "final_winner", ""));
+  return report;
+}
+
+std::vector<std::string> voteFlips(const json::object& report) {
+  std::vector<std::string> flips;
+  for (const auto& flip : report.at("vote_flips").as_array())
+    flips.push_back(fmt::format("{}: {} {}{}", flip.at("seat").as_string().c_str(), flip.at("from").as_string().c_str(),
+                                flip.at("to").as_string().c_str(),
+                                flip.at("toward_the_first_majority").as_bool() ? " with the first" : ""));
+  return flips;
+}
+
+TEST(Deliberation, WhatOthersAdoptKeepsItsNameAndIsNoOtherOutcome) {
+  const auto report = reportOf(favouring("of b", "of b", {{"a", "of b"}}));
+  EXPECT_EQ(jsonTextOr(report, "blind_winner", ""), "b");
+  EXPECT_EQ(jsonTextOr(report, "final_winner", ""), "b") << "a stands before it, and only repeats it";
+  EXPECT_FALSE(report.at("debate_changed_the_outcome").as_bool());
+  EXPECT_EQ(voteFlips(report), std::vector<std::string>{"b: a b with the first"})
+      << "its own, which a says as well now";
+  EXPECT_TRUE(report.at("flips").at(0).at("toward_the_first_majority").as_bool());
+  // The other takes the first one's place at the same time: the words count, not who says them.
+  const auto swapped = reportOf(favouring("of b", "of b", {{"a", "of b"}, {"b", "of a"}}));
+  EXPECT_EQ(jsonTextOr(swapped, "blind_winner", ""), "b");
+  EXPECT_EQ(jsonTextOr(swapped, "final_winner", ""), "a");
+  EXPECT_FALSE(swapped.at("debate_changed_the_outcome").as_bool());
+  for (const auto& flip : voteFlips(swapped)) EXPECT_NE(flip[0], 'c') << flip;
+}
+
+TEST(Deliberation, AnotherTextIsAnotherOutcomeWhoeverSaysIt) {
+  const auto amended = reportOf(favouring("of b", "of b", {{"b", "amend"}}));
+  EXPECT_EQ(jsonTextOr(amended, "final_winner", ""), "b");
+  EXPECT_TRUE(amended.at("debate_changed_the_outcome").as_bool());
+  EXPECT_TRUE(voteFlips(amended).empty()) << "who goes on with b did not change sides";
+  const auto another = reportOf(favouring("of b", "of c", {}));
+  EXPECT_EQ(jsonTextOr(another, "blind_winner", ""), "b");
+  EXPECT_EQ(jsonTextOr(another, "final_winner", ""), "c");
+  EXPECT_TRUE(another.at("debate_changed_the_outcome").as_bool());
+  EXPECT_EQ(voteFlips(another), (std::vector<std::string>{"a: b c", "b: a c", "c: b a"}));
+  const auto gone = reportOf(favouring("of b", "of a", {{"b", "of a"}}));
+  EXPECT_TRUE(gone.at("debate_changed_the_outcome").as_bool());
+  EXPECT_EQ(voteFlips(gone), (std::vector<std::string>{"a: b a", "c: b a"})) << "what they chose is given up";
+  EXPECT_FALSE(gone.at("flips").at(0).at("toward_the_first_majority").as_bool());
+  const auto nothing = reportOf(favouring("of b", "of b", {}));
+  EXPECT_FALSE(nothing.at("debate_changed_the_outcome").as_bool());
+  EXPECT_TRUE(voteFlips(nothing).empty());
+}
+
+TEST(Deliberation, TheReportHasNoVotesOfRoundsThatThereWereNot) {
+  const auto same = [](const Inquiry& inquiry) {
+    return inquiry.place.phase == Phase::Propose ? says(inquiry, {{"answer", "the same"}}) : speak(inquiry);
+  };
+  const auto play = Play(setup({"a", "b", "c"}, 5), same).toTheEnd();
+  for (const auto& position : play.all<store::Report>().at(0).content.at("positions").as_array())
+    EXPECT_EQ(position.at("votes").as_array().size(), 1U) << toJson(position);
+  EXPECT_EQ(std::get<store::Event>(play.log().back()).round, 0);
+}
+
 TEST(Deliberation, TheJudgeReadsThemTwiceAndMustSayTheSame) {
   auto judged = setup({"a", "b", "c"}, 0, "judge");
   judged.judge = "wise";
