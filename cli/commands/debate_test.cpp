@@ -7,8 +7,10 @@
 #include "common/base/ids.h"
 #include "common/base/text.h"
 #include "common/probe/visit.h"
+#include "common/receipts/bundle.h"
 #include "common/store/event_chain.h"
 #include "common/store/key_use.h"
+#include "common/store/receipts.h"
 
 namespace aragora::cli {
 
@@ -40,7 +42,7 @@ class Trial {
     follow();
     readBack();
     walkChain();
-    lookForReceipt();
+    verifyReceipt();
     remove();
     return std::move(proofs_);
   }
@@ -162,21 +164,49 @@ class Trial {
     }
   }
 
-  void lookForReceipt() {
+  // Its keys come from the database: one that came with the receipt would prove nothing.
+  void verifyReceipt() {
+    const char* title = "Receipt";
     const auto answer = site_.get(fmt::format("/api/debates/{}/receipt", id_), probe::As::Caller);
-    if (answer.status == 200 && answer.body.find(id_) != std::string::npos)
-      return add({"receipt", "Receipt", Outcome::Proved, fmt::format("{} bytes", answer.body.size())});
-    add({"receipt", "Receipt", Outcome::Unverified, fmt::format("there is none (answered {})", answer.status),
-         "see aragora(8), receipts"});
+    if (answer.status != 200)
+      return add({"receipt", title, Outcome::Failed, fmt::format("there is none (answered {})", answer.status),
+                  "see the log of the deployment"});
+    if (options_.where.url)
+      return add({"receipt", title, Outcome::Unverified, "it is there; not verified: --url",
+                  "save it, and run aragora receipt verify with a key of the log"});
+    try {
+      const auto database = openWithSchema(context_);
+      const auto known = toJson(store::Receipts(*database, context_.keyring()).keys());
+      const auto verdict =
+          receipts::verifyBundle(answer.body, {receipts::parseKeysDocument(known, "the keys of the log"), {}});
+      for (const auto& finding : verdict.findings) {
+        if (finding.holds) continue;
+        return add({"receipt", title, Outcome::Failed, fmt::format("{}: {}", finding.subject, finding.message),
+                    "run aragora verify"});
+      }
+      if (!verdict.holds() || verdict.debate_id != id_)
+        return add({"receipt", title, Outcome::Failed, "it is of another debate", "report this as a bug"});
+      add({"receipt", title, Outcome::Proved,
+           fmt::format("holds: its signature, its place {} in the log, and what was said", verdict.index)});
+    } catch (const Error& error) {
+      if (error.code() == Code::Interrupted) throw;
+      add({"receipt", title, error.code() == Code::Damaged ? Outcome::Failed : Outcome::Unverified, error.what(),
+           error.hint()});
+    }
   }
 
   void remove() {
-    const auto answer = site_.ask("DELETE", "/api/debates/" + id_, probe::As::Caller);
-    removed_ = answer.status == 200;
-    if (removed_) return add({"removed", "Removed again", Outcome::Proved, "it is gone"});
+    const auto path = "/api/debates/" + id_;
+    const auto answer = site_.ask("DELETE", path, probe::As::Caller);
     removed_ = true;  // tried, and said
-    add({"removed", "Removed again", Outcome::Unverified, fmt::format("DELETE answered {}", answer.status),
-         fmt::format("it stays, as debate {}", id_)});
+    if (answer.status != 200)
+      return add({"removed", "Removed again", Outcome::Unverified, fmt::format("DELETE answered {}", answer.status),
+                  fmt::format("it stays, as debate {}", id_)});
+    const auto after = site_.get(path, probe::As::Caller);
+    if (after.status != 404)
+      return add({"removed", "Removed again", Outcome::Failed,
+                  fmt::format("it was deleted, and GET answers {}", after.status), "report this as a bug"});
+    add({"removed", "Removed again", Outcome::Proved, "it is gone"});
   }
 
   Context& context_;
