@@ -159,6 +159,8 @@ std::string nextSteps(const deployment::Plan& plan, const Options& options) {
   auto text =
       fmt::format("Next, and keep a copy of the encryption key elsewhere (backups cannot be opened without it):");
   for (std::size_t i = 0; i < plan.next.size(); ++i) text += fmt::format("\n  {}. {}", i + 1, plan.next[i]);
+  if (!plan.proxy.empty()) text += fmt::format("\nThen, for https://{}, with nginx and certbot here:", *options.host);
+  for (const auto& command : plan.proxy) text += "\n  " + command;
   if (!options.host) text += "\nNobody said by which host clients come: --host, or write it into the files yourself";
   return text;
 }
@@ -217,7 +219,10 @@ int init(Context& context, const Options& options) {
   }
   auto document = writer.document();
   if (!options.target || forService(options)) document["config_file"] = file.string();
-  if (options.target) document["next"] = json::array(plan.next.begin(), plan.next.end());
+  if (options.target) {
+    document["next"] = json::array(plan.next.begin(), plan.next.end());
+    document["proxy"] = json::array(plan.proxy.begin(), plan.proxy.end());
+  }
   out.document(std::move(document));
   out.line(options.target       ? nextSteps(plan, options)
            : options.production ? nextStep(directory, file)

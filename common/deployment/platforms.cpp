@@ -141,7 +141,7 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
       fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0}.socket {0} "
                   "{0}-backup.timer {0}-drill.timer {0}-validate.timer",
                   kServiceUser)};
-  if (!site.host.empty()) plan.next.insert(plan.next.end(), {firstCertificate(site), proxySteps(site)});
+  if (!site.host.empty()) plan.proxy = {firstCertificate(site), proxySteps(site)};
   return plan;
 }
 

@@ -36,7 +36,8 @@ struct PlannedFile {
 
 struct Plan {
   std::vector<PlannedFile> files;
-  std::vector<std::string> next;  // what to type then, in this order
+  std::vector<std::string> next;   // the three commands to type then, in this order
+  std::vector<std::string> proxy;  // and when it runs: a certificate of the host, and nginx with it
 };
 
 // What is there already, by its path below the directory: a secret that another one repeats is made once.

@@ -182,7 +182,7 @@ cp -p /etc/aragora/aragora.toml /root/good; sed -i 's|^jwt_secret_file.*|jwt_sec
         self.run(sql.format("aragora", "before"), user="postgres")
         try:
             printed = self.run(f"aragora init --target systemd --host {host}")
-            create, key, begin, certificate, proxy = re.findall(r"(?m)^  \d\. (.+)", printed)
+            create, key, begin, certificate, proxy = re.findall(r"(?m)^  (?:[123]\. )?(\S.+)", printed)
             self.assertEqual(certificate, f"certbot certonly --webroot -w /var/www/html -d {host}")
             self.run(f"{create}; echo 'sk-ant-api03-{'0123456789' * 4}' | {key}; {begin}")
             self.machine.wait(self.ready, 30)

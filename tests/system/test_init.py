@@ -12,6 +12,7 @@ import yaml
 from support import Sandbox, main
 
 HOST = "aragora.example.com"
+HOOK = "/etc/letsencrypt/renewal-hooks/deploy/aragora"
 PROVIDER = "sk-ant-api03-0123456789abcdef0123456789abcdef"
 
 
@@ -42,7 +43,11 @@ class Target(unittest.TestCase):
         self.assertEqual(len(self.secrets_of(before)), secrets)
         for secret in self.secrets_of(before):
             self.assertNotIn(secret, self.said)
-        self.assertEqual(len(re.findall(r"(?m)^  [123]\. ", self.said)), 3, self.said)
+        self.assertEqual(re.findall(r"(?m)^  (\d+)\. ", self.said), ["1", "2", "3"], self.said)
+        document = self.sandbox.run_json("init", "--target", target, "--host", HOST, "--directory", self.directory, check=0)
+        self.assertEqual(re.findall(r"(?m)^  \d\. (.*)", self.said), document["next"])
+        if document["proxy"]:
+            self.assertIn("\n  ".join([f"\nThen, for https://{HOST}, with nginx and certbot here:", *document["proxy"]]), self.said)
         (self.directory / changed).write_text("by hand\n")
         again = self.init(target)
         self.assertEqual(again, {**before, changed: "by hand\n"})
@@ -195,7 +200,9 @@ class Target(unittest.TestCase):
                 with self.subTest(name=name, target=target):
                     self.directory = self.sandbox.directory / "odd" / target / name
                     self.init(target)
-                    commands = re.findall(r"(?m)^  [123]\. (.*)", self.said)
+                    # The hook itself is at a place of the machine's; test_first_day has it run.
+                    commands = [command.replace(HOOK, "true") for command in re.findall(r"(?m)^  (?:[123]\. )?(.*)", self.said)]
+                    self.assertEqual(len(commands), 5 if target == "systemd" else 3)
                     self.typed(commands)
                     for path in self.directory.rglob("*.toml"):
                         for value in re.findall(r"/.*", "\n".join(map(str, tomllib.loads(path.read_text()).get("auth", {}).values()))):
@@ -205,7 +212,7 @@ class Target(unittest.TestCase):
         """By a shell, with programs that note how they were called: every path in it is one word, below the directory."""
         programs = self.sandbox.directory / "programs"
         programs.mkdir(exist_ok=True)
-        for name in ("docker", "kubectl", "install", "runuser", "aragora", "systemctl"):
+        for name in ("docker", "kubectl", "install", "runuser", "aragora", "systemctl", "certbot"):
             (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@" >>"$NOTED"\n')
             (programs / name).chmod(0o755)
         noted = self.sandbox.directory / "noted"
