@@ -155,6 +155,7 @@ struct Assembly::Parts {
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings, spending}) {
     reloading.noteCertificate(config);
     noteCaps(*database, keyring, spending, "daemon:" + instance);
+    if (usage_lock) leases.releaseEverybodys();
     bus.subscribe([this](const store::Event&) { lists.drop(); });
     bus.subscribe([this](const store::Event& event) { show(event); });
     bus.subscribe([this](const store::Event& event) {

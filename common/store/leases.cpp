@@ -91,6 +91,12 @@ void Leases::releaseAll() {
   });
 }
 
+void Leases::releaseEverybodys() {
+  database_.write([](Connection& connection) {
+    connection.query("UPDATE debate_leases SET expires_at = 0 WHERE expires_at > 0", {});
+  });
+}
+
 void Leases::releaseAfterFailure(const Lease& lease, std::chrono::milliseconds pause) {
   database_.write([&](Connection& connection) {
     connection.query(fmt::format("UPDATE debate_leases SET expires_at = 0, failures = failures + 1, not_before = {} + "

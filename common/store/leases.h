@@ -34,6 +34,8 @@ class Leases {
   void release(const Lease& lease);
   // Of this instance, in one statement.
   void releaseAll();
+  // Everybody's. For who alone can use the database: whoever held them is dead, and what they ran goes on at once.
+  void releaseEverybodys();
   // Released after nothing went wrong, and taken by nobody for that long.
   void releaseFor(const Lease& lease, std::chrono::milliseconds pause);
   // Released, and taken by nobody for that long.
