@@ -9,7 +9,8 @@
 namespace aragora::receipts {
 
 namespace {
-// Texts that are names of things and no content. Whatever is not among them is committed to.
+// Texts that are names of things and no content. Whatever is not among them is committed to, digits as well: an answer
+// may be a number.
 constexpr auto kNames = std::to_array<std::string_view>(
     {"agent",   "agents",  "by",      "ballot",  "choice",   "code",       "consensus",  "currency",   "dissenting",
      "for",     "from",    "judge",   "kind",    "leader",   "method",     "model",      "models",     "mode",
@@ -21,12 +22,6 @@ constexpr std::size_t kLongestName = 200;
 
 bool isName(std::string_view key, std::string_view text) {
   return text.size() <= kLongestName && validUtf8(text) && std::find(kNames.begin(), kNames.end(), key) != kNames.end();
-}
-
-// Money and hashes are texts of digits.
-bool isNumber(std::string_view text) {
-  return !text.empty() && text.size() <= 64 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.' || c == '-'; });
 }
 
 json::object committed(std::string_view salt, std::string_view label, std::string_view content) {
@@ -52,7 +47,7 @@ json::value shown(const json::value& value, std::string_view key, const std::str
     return json::string(fmt::format("{}", *integer));
   if (const auto* integer = value.if_uint64()) return json::string(fmt::format("{}", *integer));
   if (const auto* text = value.if_string()) {
-    if (text->empty() || isName(key, *text) || isNumber(*text)) return *text;
+    if (text->empty() || isName(key, *text)) return *text;
     return committed(salt, label, *text);
   }
   return value;

@@ -325,6 +325,15 @@ TEST(Receipt, HoldsNoContent) {
   for (const auto* shown : {"\"choice\":\"a\"", "\"confidence\":80", "\"agreement\":\"0.75\"", "\"to\":\"openrouter\"",
                             "\"seed\":7", "\"settled\":\"16476000000\"", "\"type\":\"substitution\""})
     EXPECT_NE(text.find(shown), std::string::npos) << shown;
+  // What was said in digits is content too.
+  const auto projected = canonical(
+      project({7, "consensus", 1, "", 1006,
+               R"({"reached":true,"agreement":0.75,"leader":"a","answer":"42","dissent":[{"seat":"b","text":"-3.14"}],)"
+               R"("ballots":[{"seat":"a","choice":"a","confidence":80,"reason":"1969-07-20"}]})"},
+              kSalt));
+  for (const auto* said : {"\"42\"", "-3.14", "1969-07-20"}) EXPECT_EQ(projected.find(said), std::string::npos) << said;
+  for (const auto* shown : {"\"agreement\":\"0.75\"", "\"confidence\":80", "\"choice\":\"a\""})
+    EXPECT_NE(projected.find(shown), std::string::npos) << shown;
 }
 
 TEST(Receipt, HoldsWithoutItsContents) {
