@@ -1,4 +1,5 @@
 """The rows about what serves: requests, creations, running debates, sockets, and stopping under all of it."""
+import contextlib
 import json
 import pathlib
 import random
@@ -8,6 +9,8 @@ import signal
 import sqlite3
 import statistics
 import subprocess
+import sys
+import threading
 import time
 
 from live_load import Provider, Sockets
@@ -197,6 +200,64 @@ def bench_debates(count=1000, delay=5.0):
     provider.close()
 
 
+INSTANT = [f"sim:p=0.6,seed={seed}" for seed in (1, 2, 3)]  # nobody waits for an answer
+
+
+def hold(daemon, count, at_once):
+    """As many debates, so many of them at a time: seconds and processor seconds."""
+    numbers, ids = iter(range(count)), []
+
+    def client():
+        for number in numbers:
+            _, created = daemon.post("/api/debates", {"task": f"bench {number}", "agents": INSTANT, "rounds": 1})
+            ids.append(created["debate_id"])
+            wait_until(lambda: not daemon.get(f"/api/debates/{created['debate_id']}")[1]["in_progress"], "no end")
+
+    began, used = time.monotonic(), processor_seconds(daemon)
+    clients = [threading.Thread(target=client) for _ in range(at_once)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    took, used = time.monotonic() - began, processor_seconds(daemon) - used
+    assert len(ids) == count and all(daemon.get(f"/api/debates/{one}")[1]["status"] == "completed" for one in ids[::10])
+    return took, used
+
+
+def commits(path, count):
+    """As many transactions of one row, each on disk before the next."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("CREATE TABLE rows (body)")
+        began = time.monotonic()
+        for _ in range(count):
+            database.execute("INSERT INTO rows VALUES (zeroblob(600))")
+        return time.monotonic() - began
+
+
+def bench_engine(count=40):
+    """What the engine itself takes, beside an intent and a result in a commit of their own for each call."""
+    with Sandbox(ARAGORA_MAX_CONCURRENT_DEBATES="16") as sandbox, Daemon(sandbox) as daemon:
+        hold(daemon, 5, 1)  # warm
+        path = next((sandbox.directory / "state").glob("*.db"))
+        alone, used = hold(daemon, count, 1)
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            calls, = database.execute("SELECT count(*) FROM agent_calls").fetchone()
+            events, = database.execute("SELECT count(*) FROM debate_events").fetchone()
+        calls, events = calls / (count + 5), events / (count + 5)
+        peer = commits(sandbox.directory / "peer.db", round(2 * calls * count)) / count
+        row(f"a debate of {calls:.0f} calls and {events:.0f} events whose provider takes no time, SQLite", f"{1000 * alone / count:.0f} ms, {1000 * used / count:.1f} ms of processor time", f"two commits a call, one after the other {1000 * peer:.0f} ms", "<= 200 ms", alone / count <= 0.2)
+        together, used = hold(daemon, 4 * count, 16)
+        row("the same, 16 at a time", f"{4 * count / together:.0f} debates/s, {1000 * used / count / 4:.1f} ms of processor time each", "", "said", True)
+
+
+def bench_open_calls():
+    """In a process of its own: the server's thread never ends."""
+    seen = json.loads(subprocess.run([sys.executable, pathlib.Path(__file__).parent / "open_calls.py"], capture_output=True, text=True, check=True, timeout=900).stdout)
+    row(f"{seen['open_calls']:,} calls open over TLS", f"{seen['resident_kib'] / 1024:.0f} MB ({seen['peak_kib'] / 1024:.0f} at most, {seen['kib_a_call']} KB a call), {seen['threads']:,} threads", "", "3,000 calls, <= 1 GiB", seen["open_calls"] == seen["asked_for"] == 3000 and seen["peak_kib"] <= 1 << 20)
+
+
 def bench_sockets():
     """One message, from the moment at which the provider has said it, through the database to every socket."""
     for count, most in ((1_000, 0.05), (10_000, 0.2)):
@@ -245,4 +306,4 @@ def run_http():
 
 
 PARTS = {"http": run_http, "creates-sqlite": bench_creates_sqlite, "creates-postgres": bench_creates_postgres, "session": bench_session,
-         "debates": bench_debates, "sockets": bench_sockets, "stop": bench_stop}
+         "engine": bench_engine, "debates": bench_debates, "open-calls": bench_open_calls, "sockets": bench_sockets, "stop": bench_stop}
