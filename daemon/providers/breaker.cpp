@@ -45,8 +45,10 @@ void Breaker::Permit::settle(CallResult result) {
 }
 
 std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::string& model) {
+  const auto at = now();
+  look(at);
   const std::lock_guard lock(mutex_);
-  auto decided = machine_.admit(now(), lease, model);
+  auto decided = machine_.admit(at, lease, model);
   if (const auto* admission = std::get_if<Admission>(&decided)) return Permit(*this, *admission);
   auto rejection = std::get<Rejection>(std::move(decided));
   ++seen_.rejected.at(static_cast<std::size_t>(rejection.why));
@@ -54,10 +56,12 @@ std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::s
 }
 
 void Breaker::settle(const Admission& admission, Moment began, CallResult result) {
+  const auto at = now();
+  look(at);
   std::unique_lock lock(mutex_);
   const auto before = machine_.circuit();
   const bool blocked_before = machine_.wholeEndpointBlocked();
-  machine_.settle(admission, result, now());
+  machine_.settle(admission, result, at);
   if (result.failure) {
     ++seen_.failures.at(static_cast<std::size_t>(*result.failure));
     if (*result.failure != FailureKind::Stopped) {
@@ -66,31 +70,43 @@ void Breaker::settle(const Admission& admission, Moment began, CallResult result
     }
   } else {
     ++seen_.answers;
-    seen_.last_latency = std::chrono::duration_cast<Span>(now() - began);
+    seen_.last_latency = std::chrono::duration_cast<Span>(at - began);
   }
   const auto after = machine_.circuit();
   if (admission.probe) ++seen_.probes.at(!result.failure ? 0 : after == Circuit::Open ? 1 : 2);
-  const auto left = machine_.openFor(now());
+  const auto left = machine_.openFor(at);
   const auto blocked = machine_.wholeEndpointBlocked() ? machine_.blocked() : std::string();
   lock.unlock();
   if (!blocked_before && !blocked.empty())
     log::warning("{} is not asked for now: {}", options_.provider, printable(blocked, 200));
   if (before == after) return;
-  if (after == Circuit::Open) {
-    log::warning("the circuit of {} is open for {:.0f} s: {}", options_.provider,
-                 std::chrono::duration<double>(left).count(), printable(result.reason, 200));
-    tell(BreakerEvent::Opened, left);
-  }
+  if (after == Circuit::Open) opened(left, result.reason);
   if (after == Circuit::Closed) {
     log::info("the circuit of {} is closed again", options_.provider);
     tell(BreakerEvent::Well);
   }
 }
 
-BreakerState Breaker::state() {
-  const std::lock_guard lock(mutex_);
-  const auto at = now();
+void Breaker::look(Moment at) {
+  std::unique_lock lock(mutex_);
+  const auto before = machine_.circuit();
   machine_.look(at);
+  if (machine_.circuit() == before) return;
+  const auto left = machine_.openFor(at);
+  lock.unlock();
+  opened(left, "its probe did not come back in time");
+}
+
+void Breaker::opened(Span left, const std::string& reason) const {
+  log::warning("the circuit of {} is open for {:.0f} s: {}", options_.provider,
+               std::chrono::duration<double>(left).count(), printable(reason, 200));
+  tell(BreakerEvent::Opened, left);
+}
+
+BreakerState Breaker::state() {
+  const auto at = now();
+  look(at);
+  const std::lock_guard lock(mutex_);
   auto state = seen_;
   state.circuit = machine_.circuit();
   state.forced = machine_.forced();
@@ -127,18 +143,20 @@ void Breaker::credentialChanged() {
 }
 
 void Breaker::hear(BreakerEvent event, Span left) {
+  const auto at = now();
+  look(at);
   const std::lock_guard lock(mutex_);
   switch (event) {
     case BreakerEvent::Opened:
-      return machine_.toldOpened(left, now());
+      return machine_.toldOpened(left, at);
     case BreakerEvent::Well:
-      return machine_.toldWell(now());
+      return machine_.toldWell(at);
     case BreakerEvent::Reset:
-      return machine_.reset(now());
+      return machine_.reset(at);
     case BreakerEvent::ForcedOpen:
-      return machine_.force(Forced::Open, now());
+      return machine_.force(Forced::Open, at);
     case BreakerEvent::ForcedClosed:
-      return machine_.force(Forced::Closed, now());
+      return machine_.force(Forced::Closed, at);
   }
 }
 

@@ -87,6 +87,9 @@ class Breaker {
  private:
   Moment now() const { return options_.clock ? options_.clock() : std::chrono::steady_clock::now(); }
   void settle(const Admission& admission, Moment began, CallResult result);
+  // A probe whose lease is over by then has reopened it: nobody else says so.
+  void look(Moment at);
+  void opened(Span left, const std::string& reason) const;
   void tell(BreakerEvent event, Span left = Span{0}) const;
 
   BreakerOptions options_;

@@ -96,12 +96,16 @@ void Providers::reload(ProvidersOptions options) {
 }
 
 std::vector<Providers::Condition> Providers::conditions() const {
-  std::vector<Condition> all;
-  const std::lock_guard lock(mutex_);
-  for (const auto& [provider, entry] : entries_) {
-    const auto found = breakers_.find(provider);
-    if (entry.provider && found != breakers_.end()) all.push_back({entry.model, found->second->state()});
+  std::vector<std::pair<std::string, Breaker*>> known;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [provider, entry] : entries_) {
+      const auto found = breakers_.find(provider);
+      if (entry.provider && found != breakers_.end()) known.emplace_back(entry.model, found->second.get());
+    }
   }
+  std::vector<Condition> all;
+  for (auto& [model, breaker] : known) all.push_back({std::move(model), breaker->state()});
   return all;
 }
 

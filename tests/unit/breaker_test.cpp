@@ -408,6 +408,31 @@ TEST(Breaker, TellsTheOthersAndIsToldByThem) {
   EXPECT_FALSE(parseBreakerEvent("opened"));
 }
 
+TEST(Breaker, TellsTheOthersOfAProbeThatNeverCameBackOnce) {
+  const std::vector<std::function<void(Breaker&)>> whoever_looks{
+      [](Breaker& breaker) { EXPECT_EQ(breaker.state().circuit, Circuit::Open); },
+      [](Breaker& breaker) { EXPECT_TRUE(std::holds_alternative<Rejection>(breaker.admit(seconds(30)))); },
+      [](Breaker& breaker) { breaker.hear(BreakerEvent::Opened, seconds(1)); }};
+  for (const auto& look : whoever_looks) {
+    Clock clock;
+    std::vector<std::pair<BreakerEvent, Span>> news;
+    Breaker breaker({.provider = "p", .clock = clock.function(), .on_news = [&](const BreakerNews& one) {
+                       news.emplace_back(one.event, one.left);
+                     }});
+    failTimes(breaker, 3);
+    clock.milliseconds = 60'000;
+    auto probe = std::get<Breaker::Permit>(breaker.admit(seconds(30)));
+    clock.milliseconds = 91'000;
+    look(breaker);
+    using Expected = std::vector<std::pair<BreakerEvent, Span>>;
+    EXPECT_EQ(news, (Expected{{BreakerEvent::Opened, seconds(60)}, {BreakerEvent::Opened, seconds(119)}}));
+    look(breaker);
+    probe.settle({});
+    EXPECT_EQ(breaker.state().circuit, Circuit::Open);
+    EXPECT_EQ(news.size(), 2U) << "what came too late says nothing more";
+  }
+}
+
 TEST(Breaker, KeepsNumbersOfWhatItSaw) {
   Clock clock;
   Breaker breaker({.provider = "p", .clock = clock.function()});
