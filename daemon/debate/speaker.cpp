@@ -1,5 +1,7 @@
 #include "daemon/debate/speaker.h"
 
+#include "common/base/log.h"
+
 namespace aragora::debate {
 
 using Kind = wire::Delta::Kind;
@@ -13,7 +15,12 @@ Speaker::Speaker(const Speak& speak, const std::string& debate_id, const Place& 
 }
 
 Speaker::~Speaker() {
-  if (!silent_ && about_.offset > 0) tell(Kind::End, {});
+  if (silent_ || about_.offset == 0) return;
+  try {
+    tell(Kind::End, {});
+  } catch (const std::exception& error) {  // a destructor
+    log::debug("nobody was told that a call has said all: {}", error.what());
+  }
 }
 
 providers::OnDelta Speaker::onDelta() {

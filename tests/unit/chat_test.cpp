@@ -71,6 +71,19 @@ TEST(Speaker, TakesBackWhatTheTryBeforeSaidAndNumbersCharacters) {
   EXPECT_EQ(heard[3].offset, 6);
 }
 
+TEST(Speaker, EndsQuietlyWhereNobodyCanBeTold) {
+  int heard = 0;
+  const debate::Speak speak = [&](const wire::Delta& delta) {
+    ++heard;
+    if (delta.kind == wire::Delta::Kind::End) throw std::runtime_error("the hub has no memory left");
+  };
+  {
+    debate::Speaker speaker(speak, "d", {store::Phase::Propose, 0, "demo"}, 1);
+    speaker.onDelta()("said");
+  }
+  EXPECT_EQ(heard, 2);
+}
+
 TEST(ChatProfiles, AreReadFromTheSettingAndADefaultIsAlwaysThere) {
   const auto profiles = parseProfiles({"quick demo+demo rounds=0 consensus=any", "deep rounds=3"}, 12);
   EXPECT_EQ(profiles.size(), 3U);
