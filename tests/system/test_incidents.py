@@ -1,5 +1,6 @@
 """The runbooks of incidents, typed as they stand on a machine that booted and is really broken: nothing is simulated but the providers
 of models, which answer as they are told to. One machine for all; each test leaves it well."""
+import json
 import os
 import pathlib
 import re
@@ -10,8 +11,10 @@ from booted import PASSWORD
 from machine import Machine
 from runbooks import Book, RunbookTests
 from support import main
+from test_totp import code, settle
 
 # Anthropic's API on port 9000 and OpenAI's on 9001: the key that /run/provider/PORT names is answered, everybody else with the status there.
+# What it says that an answer took may stand behind: a number of tokens, or none when it does not say.
 PROVIDERS = r'''
 import http.server, json, sys, threading
 def speech(system, data):
@@ -25,7 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, key = open(f"/run/provider/{self.server.server_port}").read().split()
+        status, key, *tokens = open(f"/run/provider/{self.server.server_port}").read().split()
+        took = lambda *names: {name: int(tokens[0]) if tokens else 1 for name in names} if tokens != ["none"] else {}
         given = self.headers.get("x-api-key") or self.headers.get("Authorization", "")[7:]
         text = lambda content: content if isinstance(content, str) else content[0]["text"]
         if given != key:
@@ -34,11 +38,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif "chat" in self.path:
             status = 200
             said = speech(text(asked["messages"][0]["content"]), json.loads(text(asked["messages"][1]["content"])))
-            answer = {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+            answer = {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}], "usage": took("prompt_tokens", "completion_tokens")}
         else:
             status = 200
             said = speech(text(asked["system"]), json.loads(text(asked["messages"][0]["content"])))
-            answer = {"model": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": said}], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
+            answer = {"model": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": said}], "stop_reason": "end_turn", "usage": took("input_tokens", "output_tokens")}
         body = json.dumps(answer).encode()
         self.send_response(int(status))
         self.send_header("Content-Type", "application/json")
@@ -55,9 +59,9 @@ END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE 
 
 
 class Incidents(RunbookTests):
-    startup, database, redis, provider, disk, incidents = (Book(f"{name}.md") for name in ("startup", "database", "redis", "provider", "disk-full", "incidents"))
+    startup, database, redis, provider, outage, budgets, disk, incidents = (Book(f"{name}.md") for name in ("startup", "database", "redis", "provider", "provider-outage", "budgets", "disk-full", "incidents"))
     rotation = Book("rotation.md", only=["A secret leaked"])
-    books = [startup, database, redis, provider, disk, incidents, rotation]
+    books = [startup, database, redis, provider, outage, budgets, disk, incidents, rotation]
 
     @classmethod
     def setUpClass(cls):
@@ -90,8 +94,8 @@ class Incidents(RunbookTests):
         run("systemctl start aragora && aragora backup create && aragora backup verify")
 
     @classmethod
-    def serve(cls, port, status=401, key=None):
-        cls.machine.run(f"echo '{status} {key or cls.keys[port]}' > /run/provider/{port}; systemctl start provider@{port}")
+    def serve(cls, port, status=401, key=None, tokens=""):
+        cls.machine.run(f"echo '{status} {key or cls.keys[port]} {tokens}' > /run/provider/{port}; systemctl start provider@{port}")
         cls.machine.wait(lambda: cls.machine.status(f"curl -s http://127.0.0.1:{port}/") == 0)
 
     def setUp(self):
@@ -113,11 +117,23 @@ class Incidents(RunbookTests):
     def sql(self, text):
         return self.in_machine(f"cd /; psql -qAt -d aragora -c \"{text}\"", user="postgres")
 
-    def debate(self):
+    def debate(self, agents="", seconds=20):
         """Begins one and waits for its end."""
+        more = f', "deadline_seconds": {seconds}' + (agents and f', "agents": {json.dumps(agents.split())}')
         return self.in_machine("""token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
-            id=$(curl -fs -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0, "deadline_seconds": 20}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
-            until curl -fs -H "Authorization: Bearer $token" "http://127.0.0.1:8080/api/debates/$id" | grep -oE '"status":"(completed|failed)"'; do sleep 0.1; done""").strip()
+            id=$(curl -fs -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0'"$MORE"'}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
+            until curl -fs -H "Authorization: Bearer $token" "http://127.0.0.1:8080/api/debates/$id" | grep -oE '"status":"(completed|failed)"'; do sleep 0.1; done""", MORE=more).strip()
+
+    def administrator(self):
+        """The access token of one who has just logged in, as production wants it."""
+        password = self.in_machine("aragora user add boss@example.org --role admin 2>/dev/null").strip().splitlines()[-1]
+        secret = re.search(r"secret=(\w+)", self.in_machine("aragora user mfa enrol boss@example.org"))[1]
+        now = settle()
+        self.in_machine(f"echo {code(secret, now - 1)} | aragora user mfa confirm boss@example.org")
+        body = json.dumps({"email": "boss@example.org", "password": password, "mfa_code": code(secret, now)})
+        login = self.in_machine(f"curl -s -H 'Content-Type: application/json' -d '{body}' http://127.0.0.1:8080/api/auth/login")
+        self.addCleanup(lambda: self.machine.run("aragora user delete boss@example.org --yes", check=None))
+        return re.search(r'"access_token":"([^"]+)', login)[1]
 
     # startup.md
 
@@ -316,6 +332,51 @@ class Incidents(RunbookTests):
         self.type(self.provider, title, [2])
         self.serve(9000, 401, new)
         type(self).keys = {**self.keys, 9000: new}
+
+    def test_a_new_key_is_used_without_a_restart(self):
+        title, new = "Its key or its money", f"sk-ant-api03-{secrets.token_hex(20)}"
+        self.serve(9000, 401, new)
+        self.assertEqual(self.debate(), '"status":"failed"')
+        before = self.machine.shows("aragora", "MainPID")
+        self.type(self.outage, title, [0])
+        self.outage.type(lambda text, **more: self.machine.run(f"exec < <(echo {new})\n{text}", **more), title, [1])
+        type(self).keys = {**self.keys, 9000: new}
+        self.assertEqual(self.debate(), '"status":"completed"')
+        self.assertEqual(self.machine.shows("aragora", "MainPID"), before)
+
+    # provider-outage.md
+
+    def test_circuits_open(self):
+        self.in_machine("systemctl stop provider@9000 provider@9001")
+        self.assertEqual(self.debate(seconds=10), '"status":"failed"')
+        self.type(self.outage, "Which one is it")
+        self.assertEqual(self.debate("openai openai-skeptic openai-pragmatist", seconds=10), '"status":"failed"')
+        self.type(self.outage, "Nobody can be asked")
+        self.serve(9000)
+        self.serve(9001)
+        self.type(self.outage, "Its circuit is open", token=self.administrator())
+        self.assertEqual(self.debate(), '"status":"completed"', "long before its next probe")
+        self.in_machine("systemctl restart aragora")
+
+    # budgets.md
+
+    def test_the_budget_of_the_day(self):
+        edit = lambda amount: self.in_machine(f"sed -i 's|^daily_usd = .*|daily_usd = \"{amount}\"|' /etc/aragora/aragora.toml; aragora reload")
+        self.in_machine("cp -a /etc/aragora/aragora.toml /root/kept; printf '\n[budget]\ndaily_usd = \"20\"\n' >> /etc/aragora/aragora.toml; aragora reload")
+        self.addCleanup(lambda: self.machine.run("mv /root/kept /etc/aragora/aragora.toml; aragora reload"))
+        self.assertEqual(self.debate(), '"status":"completed"')
+        self.type(self.budgets, "A budget is nearly used up")
+        edit("0.0001")
+        self.assertEqual(self.debate(), '"status":"failed"')
+        self.type(self.budgets, "Debates end as budget_exhausted")
+        self.assertEqual(self.debate(), '"status":"completed"')
+        self.serve(9000, tokens="none")
+        self.addCleanup(lambda: self.serve(9000))
+        self.debate()
+        self.assertRegex(self.type(self.budgets, "Much of it is unknown"), r'"unknown_usd":"[\d.]*[1-9]')
+        self.serve(9000, tokens="900000")
+        self.debate()
+        self.type(self.budgets, "A provider charges more than its prices")
 
     # disk-full.md
 

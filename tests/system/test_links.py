@@ -6,6 +6,11 @@ import unittest
 
 import yaml
 
+# Not by name: their tests are not this file's.
+import test_incidents
+import test_rotation
+import test_runbook
+from runbooks import read
 from support import SOURCE, main
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -85,6 +90,14 @@ class Links(unittest.TestCase):
         for path in (SOURCE / "docs/runbooks").glob("*.md"):
             if path.name != "README.md":
                 self.assertIn(f"]({path.name})", index)
+
+    def test_every_block_of_every_runbook_is_read_by_a_test_that_types_it(self):
+        typed = {}
+        for book in (*test_incidents.Incidents.books, *test_rotation.Rotation.books, *test_runbook.Runbook.books):
+            typed.setdefault(book.name, set()).update(title for title, blocks in book.sections.items() if blocks)
+        pages = {path.name: {title for title, blocks in read(path.read_text()).items() if blocks} for path in (SOURCE / "docs/runbooks").glob("*.md")}
+        self.assertEqual(pages.pop("README.md"), set())
+        self.assertEqual(typed, pages)
 
     def test_a_planted_one_is_found(self):
         with tempfile.TemporaryDirectory() as directory:
