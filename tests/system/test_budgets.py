@@ -4,10 +4,12 @@ import decimal
 import json
 import random
 import re
+import secrets
 import sqlite3
 import time
 import unittest
 
+from receivers import Receiver, wait_for
 from support import Daemon, Sandbox, main
 from test_provider import KEY, Endpoint, speak
 
@@ -202,6 +204,45 @@ class Budgets(unittest.TestCase):
                 with database(sandbox) as connection, connection:
                     connection.execute(back)
         sandbox.run("verify", check=0)
+
+    def test_people_are_told_at_each_threshold_once_and_of_nothing_below(self):
+        key = secrets.token_hex(32)
+        with Endpoint(lambda _, body: billed(body)) as endpoint, Receiver(key) as receiver, \
+                deployment(endpoint, ARAGORA_NOTIFY_WEBHOOK_URL=receiver.url, ARAGORA_NOTIFY_WEBHOOK_KEY=key, ARAGORA_NOTIFY_INTERVAL_SECONDS="1") as sandbox:
+            sandbox.environment["ARAGORA_CONFIG"] = str(sandbox.write("aragora.toml", '[budget]\ndebate_usd = "9"\n'))
+            with Daemon(sandbox) as daemon:
+                daemon.wait_finished(ask(daemon))
+                spent = PRICE * len(endpoint.requests)
+                told = lambda: [(event["state"], *re.search(r"^(budget:\w+)", event["key"]).groups(), *re.findall(r"(\d+) % of", event["summary"])) for event in receiver.events() if event["kind"] == "budget"]
+
+                def part(name, percent):
+                    """The cap of which so much is spent now; then three looks of those that tell."""
+                    cap = (spent * 100 / percent).quantize(decimal.Decimal("0.000001"))
+                    sandbox.write("aragora.toml", f'[budget]\ndebate_usd = "9"\n{name}_usd = "{cap}"\n')
+                    sandbox.run("reload", check=0)
+                    scope = {"daily": "day", "account_daily": "account"}[name]
+                    shown = lambda: re.search(rf'aragora_budget_utilization_ratio\{{scope="{scope}"\}} (\S+)', daemon.request("GET", "/metrics")[2].decode())
+                    wait_for(lambda: shown() and abs(float(shown()[1]) - percent / 100) < 0.001, daemon.text)
+                    time.sleep(4)
+
+                part("daily", 74)
+                self.assertEqual(told(), [])
+                expected = []
+                for percent, threshold in ((76, "75"), (91, "90"), (100, "100")):
+                    part("daily", percent)
+                    expected.append(("problem", "budget:day", threshold))
+                    wait_for(lambda: len(told()) >= len(expected), daemon.text)
+                    self.assertEqual(told(), expected)
+                part("account_daily", 89)
+                expected.append(("recovered", "budget:day"))
+                wait_for(lambda: len(told()) >= len(expected), daemon.text)
+                self.assertEqual(told(), expected, "of an account's it is too early")
+                part("account_daily", 91)
+                expected.append(("problem", "budget:account", "90"))
+                wait_for(lambda: len(told()) >= len(expected), daemon.text)
+                time.sleep(2)
+                self.assertEqual(told(), expected)
+                self.assertTrue(all(request["signed"] for request in receiver.requests))
 
     def test_a_change_of_caps_is_in_the_audit_log(self):
         with Sandbox(ARAGORA_DAILY_BUDGET_USD="5") as sandbox:
