@@ -103,6 +103,13 @@ std::optional<Model> Catalogue::find(std::string_view provider, std::string_view
   return routed;
 }
 
+std::string Catalogue::familyOf(std::string_view provider, std::string_view id, Micros at) const {
+  if (const auto known = find(provider, id, at)) return known->family;
+  const auto name = id.substr(id.rfind('/') + 1);
+  const auto word = name.substr(0, lower(name).find_first_not_of("abcdefghijklmnopqrstuvwxyz"));
+  return word.empty() ? std::string(provider) : lower(word);
+}
+
 bool allowed(const std::vector<std::string>& list, std::string_view provider, std::string_view model) {
   const auto full = fmt::format("{}:{}", provider, model);
   return list.empty() || std::any_of(list.begin(), list.end(), [&](const std::string& pattern) {

@@ -25,6 +25,9 @@ class Catalogue {
   // By its id or an alias, exactly, with the prices of that moment. A model of OpenRouter is also found by what
   // OpenRouter calls it, with the prices of its vendor. nullopt: unknown, and so not to be run under a cap.
   std::optional<Model> find(std::string_view provider, std::string_view id, Micros at) const;
+  // Models of one family err alike, whoever serves them. Of one that is unknown it is the word its name begins with:
+  // "gpt-oss:20b" is a gpt, "meta/llama-5" a llama.
+  std::string familyOf(std::string_view provider, std::string_view id, Micros at) const;
   const std::vector<Model>& models() const { return models_; }
   // Those of `other` instead of ours.
   Catalogue with(const Catalogue& other) const;

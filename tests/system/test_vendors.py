@@ -64,6 +64,8 @@ class DebatesWithVendors(unittest.TestCase):
         told = sorted((one.vendor, one.tokens_in, one.tokens_out) for one in vendors.requests)
         self.assertEqual(sorted((provider, tokens_in, tokens_out) for provider, _, _, _, tokens_in, tokens_out in calls), told, "tokens are kept as they were told")
         self.assertTrue(any(event["data"].get("content") == TEXT for event in events))
+        # Claude through OpenRouter is no fifth opinion.
+        self.assertEqual(debate["report"]["diversity"], {"seats": 5, "models": 5, "providers": 5, "families": 4})
 
     def test_each_is_asked_in_its_own_words(self):
         with Vendors() as vendors:

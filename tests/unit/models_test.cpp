@@ -39,6 +39,22 @@ TEST(Models, CostWhatTheirVendorsSay) {
   EXPECT_EQ(cost(known("demo", "demo"), {.input = 5, .output = 5}), 0);
 }
 
+TEST(Models, AreOfTheSameFamilyWhoeverServesThem) {
+  const auto& all = Catalogue::builtIn();
+  for (const auto& [provider, id, family] : {std::tuple("anthropic", "claude-opus-5-5", "claude"),
+                                             {"openrouter", "anthropic/claude-opus-5.5", "claude"},
+                                             {"anthropic", "claude-opus-5-5-20261101", "claude"},
+                                             {"openai", "gpt-6-luna", "gpt"},
+                                             {"local", "gpt-oss:20b", "gpt"},
+                                             {"local", "Llama3:8b", "llama"},
+                                             {"openrouter", "meta/llama-5", "llama"},
+                                             {"local", "7b", "local"},
+                                             {"local", "", "local"},
+                                             {"demo", "demo", "demo"},
+                                             {"sim", "sim", "sim"}})
+    EXPECT_EQ(all.familyOf(provider, id, kNow), family) << id;
+}
+
 TEST(Models, CostNothingThatCannotBeSaid) {
   const auto haiku = known("anthropic", "claude-haiku-5-5");
   EXPECT_EQ(cost(haiku, {.input = 100'000}), 10'000'000'000);
