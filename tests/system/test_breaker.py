@@ -177,6 +177,32 @@ class Fallbacks(unittest.TestCase):
             self.assertEqual({body["model"] for _, _, body in other.requests}, {"openai/gpt-6-sol"})
             self.assertGreaterEqual(metric(daemon, 'aragora_provider_fallbacks_total{answered="true",from="openai",reason="credential",to="openrouter"}'), 1)
 
+    def test_who_answered_instead_stands_in_the_debate_its_rating_and_its_receipt(self):
+        def routed(_, body):
+            status, headers, said = speak(body)
+            return status, headers, said.replace(b'"test-model"', json.dumps(body["model"]).encode())
+        claude = "anthropic/claude-opus-5.5"
+        with Endpoint(lambda *_: REFUSED) as own, Endpoint(routed) as other, \
+                Sandbox(OPENAI_BASE_URL=own.url, OPENAI_API_KEY=KEY, OPENROUTER_BASE_URL=other.url, OPENROUTER_API_KEY="sk-or-" + KEY, ARAGORA_OPENAI_MODEL="gpt-6-sol",
+                        ARAGORA_FALLBACK_MODELS=f"gpt-6-sol={claude}") as sandbox, Daemon(sandbox) as daemon:
+            finished, events = debate(daemon, ("openai", f"openrouter:{claude}", "demo-a"))
+            receipt = daemon.get(f"/api/debates/{finished['id']}/receipt")[1]["receipt"]
+            ranked = {entry["name"] for entry in daemon.get("/api/leaderboard")[1]["rankings"]}
+        self.assertEqual(finished["status"], "completed")
+        report = finished["report"]
+        calls = {seat: {(one["provider"], one["model"], one["substituted"], one["diversity_reduced"]) for one in report["served_by"] if one["seat"] == seat}
+                 for seat in ("openai", f"openrouter:{claude}", "demo-a")}
+        self.assertEqual(calls, {"openai": {("openrouter", claude, True, True)}, f"openrouter:{claude}": {("openrouter", claude, False, False)}, "demo-a": {("demo", "demo", False, False)}})
+        self.assertEqual(report["diversity"]["families"], 2)
+        # Whoever spoke is rated, and nobody else.
+        match = next(event["data"] for event in events if event["type"] == "match_recorded")
+        self.assertIn(("openai", "openrouter", claude), [(seat["seat"], seat["provider"], seat["model"]) for seat in match["seats"]])
+        self.assertEqual(ranked, {"openrouter:anthropic:claude-opus-5.5", "demo-a"})
+        served = {seat["seat"]: [(one["provider"], one["model"]) for one in seat["served_by"] if one["answered"]] for seat in receipt["seats"]}
+        self.assertEqual(served["openai"], [("openrouter", claude)])
+        told = next(one["said"]["report"] for one in receipt["also"] if one["type"] == "debate_report")
+        self.assertEqual({(one["provider"], one["model"], one["substituted"]) for one in told["served_by"] if one["seat"] == "openai"}, {("openrouter", claude, True)})
+
     def test_what_goes_to_a_server_of_ones_own_goes_nowhere_else(self):
         with Endpoint(lambda *_: OVERLOADED) as own, Endpoint(lambda _, body: speak(body)) as other:
             environment = {"OPENAI_BASE_URL": own.url, "OPENAI_API_KEY": KEY, "OPENROUTER_BASE_URL": other.url, "OPENROUTER_API_KEY": "sk-or-" + KEY, "ARAGORA_OPENAI_MODEL": "llama"}
