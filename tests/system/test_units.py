@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from booted import Booted
+from booted import URL, Booted
 from support import SOURCE, main
 
 UNITS = sorted(path.name for kind in ("service", "timer", "socket") for path in (SOURCE / "systemd").glob(f"*.{kind}"))
@@ -132,6 +132,44 @@ class Units(unittest.TestCase):
         self.assertEqual(self.shows("aragora", "ExecMainStatus"), "78")
         self.run("mv /root/away /etc/aragora/credentials")
 
+    def test_the_lines_of_a_request_are_found_by_its_identity(self):
+        """As aragora-serve(8) shows it."""
+        command = re.search(r"\$ (journalctl ARAGORA_REQUEST_ID=(\S+))", (SOURCE / "man/aragora-serve.8").read_text())
+        created = json.loads(self.run(f"""curl -s -H 'X-Request-ID: {command[2]}' -H "Authorization: Bearer $(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)" -H 'Content-Type: application/json' \
+            -d '{{"task": "x", "agents": ["anthropic", "anthropic"], "rounds": 0, "deadline_seconds": 5}}' http://127.0.0.1:8080/api/debates"""))
+        lines = lambda: [json.loads(line) for line in self.run(f"{command[1]} -q --no-pager -o json").splitlines()]
+        self.machine.wait(lambda: "debate_ended" in {line.get("ARAGORA_EVENT") for line in lines()}, 60)
+        access, = (line for line in lines() if line.get("ARAGORA_EVENT") == "access")
+        self.assertEqual((access["ARAGORA_METHOD"], access["ARAGORA_ROUTE"], access["ARAGORA_STATUS"]), ("POST", "/api/debates", "200"))
+        of_debate = [line for line in lines() if line.get("ARAGORA_DEBATE_ID") == created["debate_id"]]
+        self.assertIn("debate_ended", {line.get("ARAGORA_EVENT") for line in of_debate})
+        self.assertTrue([line for line in of_debate if "anthropic" in line["MESSAGE"]], "there is no way to it from here, which is said with the same identity")
+        self.assertEqual({line["_SYSTEMD_UNIT"] for line in lines()}, {"aragora.service"})
+        self.assertEqual(self.run(f"{command[1]}-of-nobody -q --no-pager", check=None), "")
+
+    def test_the_unit_that_migrates_goes_before_the_daemon(self):
+        """Of a deployment of its own, in whose database nothing is yet."""
+        sql = lambda text, database: self.run(f"cd /; psql -qAt -d {database} -c \"{text}\"", user="postgres").strip()
+        sql("CREATE DATABASE fresh OWNER aragora", "postgres")
+        self.run(f"systemctl stop aragora; mv /var/lib/aragora /root/state; systemd-tmpfiles --create aragora.conf; echo '{URL[:URL.rindex('/')]}/fresh' > /etc/aragora/credentials/DATABASE_URL")
+        try:
+            self.assertNotEqual(self.status("systemctl start aragora"), 0)
+            self.assertEqual(self.shows("aragora", "ExecMainStatus"), "78")
+            self.run("systemctl reset-failed; systemctl start aragora-migrate aragora")
+            self.assertEqual([self.shows("aragora-migrate", name) for name in ("Result", "ExecMainStatus", "ActiveState")], ["success", "0", "inactive"])
+            self.assertTrue(self.machine.ready())
+            of = lambda database: sql("SELECT version, name, checksum FROM aragora_migrations ORDER BY version", database)
+            self.assertEqual(of("fresh"), of("aragora"))
+            said = lambda: self.run("journalctl -q -u aragora-migrate --no-pager -o cat")
+            self.assertEqual(re.findall(r"(\d{4})_\w+ applied in", said()), [f"{int(line.split('|')[0]):04}" for line in of("aragora").splitlines()])
+            # Again there is nothing to do; and nothing starts it but somebody.
+            self.run("systemctl start aragora-migrate")
+            self.assertEqual(said().count("Nothing to do"), 1)
+            self.assertEqual(self.run("systemctl is-enabled aragora-migrate", check=None).strip(), "static")
+        finally:
+            self.run("systemctl stop aragora; rm -rf /var/lib/aragora; mv /root/state /var/lib/aragora")
+            sql("DROP DATABASE fresh", "postgres")
+
     def test_one_that_hangs_is_killed_and_started_anew(self):
         self.drop_in("aragora", "[Service]\nWatchdogSec=4\nRestartSec=100ms\n")
         try:
@@ -220,6 +258,10 @@ class Units(unittest.TestCase):
                 hours = [int(d) * 24 + int(h) + int(m) / 60 for d, h, m in re.findall(r"\(in UTC\): \w+ \d+-\d+-(\d+) (\d+):(\d+)", shown)]
                 self.assertEqual([b - a for a, b in zip(hours, hours[1:]) if b > a], [24.0] * sum(b > a for a, b in zip(hours, hours[1:])), shown)
                 self.assertGreaterEqual(len(hours), 5, shown)
+        # The first days of its quarters, at the same hour of the world's clock.
+        when = re.search(r"OnCalendar=(.*)", (SOURCE / "systemd/aragora-drill.timer").read_text())[1]
+        shown = subprocess.run(["systemd-analyze", "calendar", "--iterations=5", "--base-time=2027-02-01 12:00:00", when], env={"TZ": "Europe/Berlin", "PATH": "/usr/bin"}, capture_output=True, text=True, check=True).stdout
+        self.assertEqual(re.findall(r"\(in UTC\): \w+ (\S+ \S+)", shown), [f"{day} 04:30:00" for day in ("2027-04-01", "2027-07-01", "2027-10-01", "2028-01-01", "2028-04-01")])
 
     def test_backups_may_have_a_user_of_their_own(self):
         """As the README says it."""
