@@ -201,6 +201,17 @@ class Files(unittest.TestCase):
         status, said = tool("amtool", "check-config", PROMETHEUS / "alertmanager.yml")
         self.assertEqual(status, 0, said)
 
+    def test_who_is_told_of_an_alert(self):
+        """By its severity, whatever else it has."""
+        severities = {rule["labels"]["severity"] for rule in rules() if "alert" in rule}
+        for severity, receiver in {"critical": "on-call", "warning": "mail"}.items():
+            severities.discard(severity)
+            status, said = tool("amtool", "config", "routes", "test", "--config.file", PROMETHEUS / "alertmanager.yml", "--verify.receivers", receiver, f"severity={severity}", "alertname=AragoraDown", "job=aragora")
+            self.assertEqual(status, 0, said)
+        self.assertEqual(severities, set())
+        status, said = tool("amtool", "config", "routes", "test", "--config.file", PROMETHEUS / "alertmanager.yml", "--verify.receivers", "mail", "severity=critical")
+        self.assertEqual(status, 1, "the check bites: " + said)
+
     def test_every_alert_leads_to_a_runbook_and_has_a_severity(self):
         for name, (_, _, block) in alerts().items():
             book = re.search(r'runbook: "/usr/share/doc/aragora/runbooks/([\w-]+)\.md#([\w-]+)"', block)

@@ -440,8 +440,13 @@ class Watch(unittest.TestCase):
             sandbox.write("backups", "")
             with Daemon(sandbox, wait=False) as daemon:
                 keys = lambda: {e["key"]: e["summary"] for e in receiver.events()}
-                wait_for(lambda: "certificate" in keys() and ("repository" in keys() or "recovery:backups" in keys()), daemon.text)
+                wait_for(lambda: {"certificate", "recovery:backups"} <= set(keys()), daemon.text)
                 self.assertIn("the certificate ends in 1 day", keys()["certificate"])
+                self.assertNotIn("repository", keys(), "where a file is, no backup is")
+                (sandbox.directory / "backups").unlink()
+                (sandbox.directory / "backups").symlink_to("backups")
+                wait_for(lambda: "repository" in keys(), daemon.text)
+                self.assertRegex(keys()["repository"], "the backups in .* cannot be read: .*Too many levels of symbolic links")
                 started = time.monotonic()
                 receiver.answers = [None] * 50  # hangs
                 wait_for(lambda: receiver.answers != [None] * 50 or time.monotonic() - started > 3, "nothing more to tell, or it hangs")
