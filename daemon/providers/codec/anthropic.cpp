@@ -64,8 +64,9 @@ void readUsage(const json::object& holder, Answer& answer) {
   used.output = tokensOr(*usage, "output_tokens", used.output);
   if (const auto* details = jsonObject(*usage, "output_tokens_details"))
     used.reasoning = tokensOr(*details, "thinking_tokens", used.reasoning);
-  // No text was ever made of nothing: zeros are what a gateway says that did not count.
-  answer.usage_known = used.output > 0 && used.totalInput() > 0;
+  // No text was ever made of nothing: zeros are what a gateway says that did not count. What a stream said at its
+  // beginning of its output says nothing of its end.
+  answer.usage_known = tokensOr(*usage, "output_tokens", 0) > 0 && used.totalInput() > 0;
 }
 
 void readStop(const json::object& holder, Answer& answer) {
