@@ -15,7 +15,7 @@ constexpr std::int64_t kAllEvents = 100'000;
 constexpr std::size_t kMostDifferences = 20;
 
 // No rule makes it: somebody said so, or time ran out.
-bool fromOutside(const store::EventBody& body) {
+bool madeOutside(const store::EventBody& body) {
   const auto* ended = std::get_if<store::DebateEnded>(&body);
   return std::holds_alternative<store::DebateCreated>(body) || std::holds_alternative<store::AudienceMessage>(body) ||
          std::holds_alternative<store::OtherEvent>(body) || std::holds_alternative<store::MatchRecorded>(body) ||
@@ -139,9 +139,17 @@ class Rerun {
     return false;
   }
 
+  // Of what ended a debate before its time, its report too: on whatever was known by then.
+  bool fromOutside() const {
+    if (at_ == events_.size()) return false;
+    const bool report = std::holds_alternative<store::Report>(events_[at_].body) && at_ + 1 < events_.size() &&
+                        std::holds_alternative<store::DebateEnded>(events_[at_ + 1].body);
+    return madeOutside(events_[report ? at_ + 1 : at_].body);
+  }
+
   bool compare(const std::vector<store::NewEvent>& made) {
     for (const auto& one : made) {
-      while (at_ < events_.size() && fromOutside(events_[at_].body) && !same(one, events_[at_])) {
+      while (fromOutside() && !same(one, events_[at_])) {
         takeFromOutside();
         if (ended_) return true;
       }
@@ -165,7 +173,7 @@ class Rerun {
   }
 
   bool takeFromOutside() {
-    if (at_ == events_.size() || !fromOutside(events_[at_].body)) return false;
+    if (!fromOutside()) return false;
     ++result_.outside;
     hear();
     return true;
