@@ -1,6 +1,9 @@
 // Preloaded into aragora by tests: the Nth call that changes a file fails, or every one from the Nth on.
-//   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call
+//   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call;
+//               commit: SIGKILL at the Nth of two moments of each commit of SQLite: before any of it is written, and when
+//               all of it is, before anybody hears of it
 //   FAULT_AT    N, from 1
+//   FAULT_SINCE a path: commits count once it is there
 //   FAULT_WHILE  a path: enospc or eio of all that is written while it is there, whatever FAULT_AT says; files can be made
 //   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
 //   FAULT_LACKS  what every file system lacks: dirsync (EINVAL), symlink and hardlink (EPERM), flock (EOPNOTSUPP)
@@ -25,7 +28,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { NONE, ENOSPC_FROM, EIO_FROM, SHORT_ONCE, EINTR_ONCE, KILL };
+enum kind { NONE, ENOSPC_FROM, EIO_FROM, SHORT_ONCE, EINTR_ONCE, KILL, COMMIT };
 static enum kind kind;
 static long at;
 static atomic_long calls;
@@ -42,6 +45,7 @@ __attribute__((constructor)) static void configure(void) {
   if (strcmp(name, "short") == 0) kind = SHORT_ONCE;
   if (strcmp(name, "eintr") == 0) kind = EINTR_ONCE;
   if (strcmp(name, "kill") == 0) kind = KILL;
+  if (strcmp(name, "commit") == 0) kind = COMMIT;
 }
 
 static void mark(void) {
@@ -51,7 +55,7 @@ static void mark(void) {
 
 // The errno to fail with, 0 to go on, -1 to write less.
 static int strike(int transfers) {
-  if (kind == NONE) return 0;
+  if (kind == NONE || kind == COMMIT) return 0;
   if (while_there != NULL) return !transfers || access(while_there, F_OK) != 0 ? 0 : kind == EIO_FROM ? EIO : ENOSPC;
   if (!transfers && (kind == SHORT_ONCE || kind == EINTR_ONCE)) return 0;
   const long call = atomic_fetch_add(&calls, 1) + 1;
@@ -70,6 +74,23 @@ static int strike(int transfers) {
 static int regular(int fd) {
   struct stat status;
   return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+// Of the write-ahead log, which a commit writes and then syncs.
+static void at_commit(int fd, int synced) {
+  static atomic_int written;
+  char link[40];
+  char path[4096];
+  if (kind != COMMIT) return;
+  const char* since = getenv("FAULT_SINCE");
+  if (since != NULL && access(since, F_OK) != 0) return;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink(link, path, sizeof path);
+  if (length < 4 || memcmp(path + length - 4, "-wal", 4) != 0) return;
+  if (atomic_exchange(&written, !synced) && !synced) return;  // more of the same commit
+  if (atomic_fetch_add(&calls, 1) + 1 != at) return;
+  mark();
+  raise(SIGKILL);
 }
 
 #define REAL(name) \
@@ -95,18 +116,21 @@ static int regular(int fd) {
 
 ssize_t write(int fd, const void* data, size_t size) {
   REAL(write);
+  at_commit(fd, 0);
   FAIL_OR_SHORTEN(fd, size);
   return real(fd, data, size);
 }
 
 ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
   REAL(pwrite);
+  at_commit(fd, 0);
   FAIL_OR_SHORTEN(fd, size);
   return real(fd, data, size, offset);
 }
 
 ssize_t pwrite64(int fd, const void* data, size_t size, off64_t offset) {
   REAL(pwrite64);
+  at_commit(fd, 0);
   FAIL_OR_SHORTEN(fd, size);
   return real(fd, data, size, offset);
 }
@@ -137,6 +161,7 @@ int flock(int fd, int operation) {
 
 int fsync(int fd) {
   REAL(fsync);
+  at_commit(fd, 1);
   LACK(lacks("dirsync") && directory(fd), EINVAL);
   FAIL();
   return real(fd);
@@ -144,6 +169,7 @@ int fsync(int fd) {
 
 int fdatasync(int fd) {
   REAL(fdatasync);
+  at_commit(fd, 1);
   FAIL();
   return real(fd);
 }

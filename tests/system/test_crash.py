@@ -1,15 +1,33 @@
-"""kill -9 under load: nothing acknowledged is lost, nothing comes twice, and the next start is quick."""
+"""kill -9 under load, at each commit of a debate and at random moments: nothing acknowledged is lost, nothing comes twice, nobody is asked
+again who had answered, and the next start is quick. CRASH_MOMENTS says at how many random moments."""
+import concurrent.futures
+import contextlib
 import http.client
+import itertools
 import json
+import os
+import pathlib
 import random
+import sqlite3
+import tempfile
 import threading
 import time
 import unittest
 
 from support import Cluster, Daemon, Sandbox, main, postgres_database
+from survival import BY_JUDGE, SEATS, Panel, assert_replayed, assert_survived, deployment, page, rows, unfinished, until
+from test_provider import KEY, Endpoint, speak
 
 CYCLES = 20
 WRITERS = 8
+LANES = 3  # side by side
+MOMENTS = int(os.environ.get("CRASH_MOMENTS", "42"))
+
+
+def reading(sandbox):
+    """Of a database in use; who reads only does not mend it either, should its owner die."""
+    path = next((sandbox.directory / "state").glob("*.db"))
+    return contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10))
 
 
 class Crash(unittest.TestCase):
@@ -50,23 +68,15 @@ class Crash(unittest.TestCase):
             daemon.log.close()
         self.assertGreater(len(acknowledged), CYCLES * 5)
         with Daemon(sandbox) as daemon:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline:
-                unfinished = sum(daemon.get(f"/api/debates?status={status}&limit=1")[1]["total"] for status in ("created", "running"))
-                if unfinished == 0:
-                    break
-                time.sleep(0.2)
-            self.assertEqual(unfinished, 0, "what was interrupted is resumed at the next start")
+            until(lambda: unfinished(daemon) == 0, "what was interrupted is not resumed at the next start", limit=120)
             found = {}
-            offset = 0
-            while True:
-                _, page = daemon.get(f"/api/debates?limit=100&offset={offset}")
-                for debate in page["debates"]:
+            more = True
+            for offset in itertools.takewhile(lambda _: more, itertools.count(0, 100)):
+                listed = page(daemon, f"limit=100&offset={offset}")
+                for debate in listed["debates"]:
                     self.assertNotIn(debate["id"], found)
                     found[debate["id"]] = debate["task"]
-                offset += 100
-                if not page["has_more"]:
-                    break
+                more = listed["has_more"]
             lost = [task for debate_id, task in acknowledged if found.get(debate_id) != task]
             self.assertEqual(lost, [], "acknowledged debates that are gone")
             self.assertEqual(len(set(found.values())), len(found), "a task that stands twice")
@@ -88,12 +98,166 @@ class Crash(unittest.TestCase):
             self.cycles(sandbox)
 
 
+class Questions:
+    """Of one debate at a time, which arms the faults when it has been asked so many; the three seats of a phase are answered one after the other
+    once all of them have been asked, so that what follows is committed in the same order each time."""
+
+    PHASES = 5  # of all seats
+
+    def __init__(self, since):
+        self.since = since
+        self.begin(None)
+
+    def begin(self, arm_at):
+        """None: whatever is asked is answered at once."""
+        self.arm_at, self.count, self.whole = arm_at, itertools.count(1), [threading.Event() for _ in range(self.PHASES)]
+
+    def wait(self, _):
+        if self.arm_at is None:
+            return
+        number, whole = next(self.count), self.whole
+        if number == self.arm_at:
+            self.since.touch()
+        phase, seat = divmod(number - 1, len(SEATS))
+        if phase < self.PHASES:
+            if seat == len(SEATS) - 1:
+                whole[phase].set()
+            whole[phase].wait(10)
+            time.sleep(0.015 * seat)
+
+
+class EachCommit(unittest.TestCase):
+    """The way of a whole debate, killed at each of its commits: before any of it is written, and when all of it is and nobody has heard so."""
+
+    # Commits are counted from the request for it on, and from the last question of each phase on until those of the next are asked.
+    MOMENTS = [(0, number) for number in range(1, 15)] + [(asked, number) for asked in (3, 6, 9, 12, 15) for number in range(1, 13)] + [
+        (asked, number) for asked in (16, 17) for number in range(1, 7)] + [(18, number) for number in range(1, 9)]
+    EVENTS = {("debate_created", 0), ("round_start", 0), ("agent_message", 0), ("vote", 0), ("round_start", 1), ("critique", 1), ("agent_message", 1), ("vote", 1),
+              ("round_end", 1), ("judge_verdict", 1), ("synthesis", 1), ("debate_end", 1)}
+    CALLS = {("propose", 0), ("vote", 0), ("critique", 1), ("revise", 1), ("vote", 1), ("judge", 1), ("judge_reversed", 1), ("synthesize", 1)}
+
+    def test_a_debate_outlives_a_kill_at_each_of_its_commits(self):
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            lanes = list(pool.map(self.lane, range(LANES)))
+        kills, events, calls = sum(kills for kills, _, _ in lanes), set().union(*(events for _, events, _ in lanes)), set().union(*(calls for _, _, calls in lanes))
+        print(f"\nkilled at {kills} moments of one debate")
+        self.assertEqual(self.EVENTS - events, set(), "events after which nobody was killed")
+        self.assertEqual(self.CALLS - calls, set(), "calls over which nobody was killed")
+
+    def lane(self, lane):
+        """Each start ends what the kill before it interrupted, before it has a debate of its own."""
+        kills, events, calls, acknowledged = 0, set(), set(), []
+        with tempfile.TemporaryDirectory() as directory:
+            questions = Questions(pathlib.Path(directory) / "since")
+            faults = {"LD_PRELOAD": os.environ["FAULTS_LIBRARY"], "FAULT_KIND": "commit", "FAULT_SINCE": str(questions.since)}
+            with Panel(questions.wait) as panel, deployment(panel) as sandbox:
+                for asked, number in self.MOMENTS[lane::LANES]:
+                    questions.since.unlink(missing_ok=True)
+                    with Daemon(sandbox, FAULT_AT=str(number), **faults) as daemon:
+                        # Sooner than the leases of the dead run out.
+                        until(lambda: self.quiet(sandbox), "what was interrupted does not go on at once", limit=6)
+                        questions.begin(asked)
+                        if asked == 0:
+                            questions.since.touch()
+                        with contextlib.suppress(OSError, http.client.HTTPException):
+                            _, created = daemon.post("/api/debates", {"task": f"{asked}, {number}", "agents": SEATS, "rounds": 1, "consensus": BY_JUDGE, "budget_usd": 5})
+                            acknowledged.append(created["debate_id"])
+                        until(lambda: daemon.process.poll() is not None or self.quiet(sandbox), "neither killed nor at the end")
+                        questions.begin(None)
+                        if daemon.process.poll() is None:
+                            continue  # fewer commits follow
+                    kills += 1
+                    for debate, kind, round_ in rows(sandbox, "SELECT debate_id, type, round FROM debate_events e WHERE seq = (SELECT max(seq) FROM debate_events WHERE debate_id = e.debate_id) "
+                                                              f"AND debate_id = (SELECT id FROM debates WHERE task = '{asked}, {number}')"):
+                        events.add((kind, round_))
+                        calls.update(rows(sandbox, f"SELECT phase, round FROM agent_calls WHERE status = 'intent' AND debate_id = '{debate}'"))
+                with Daemon(sandbox):
+                    until(lambda: self.quiet(sandbox), "what was interrupted does not go on at once", limit=6)
+                debates = assert_survived(self, sandbox, panel, 1, acknowledged)
+                self.assertEqual({outcome for _, _, outcome in debates.values()}, {"consensus"})
+                self.assertEqual(rows(sandbox, "SELECT task FROM debates GROUP BY task HAVING count(*) > 1"), [], "created twice")
+                sandbox.run("verify", check=0)
+                assert_replayed(self, sandbox, debates)
+        return kills, events, calls
+
+    def quiet(self, sandbox):
+        with reading(sandbox) as connection:
+            return connection.execute("SELECT (SELECT count(*) FROM debates WHERE completed_at IS NULL) + (SELECT count(*) FROM debate_leases WHERE expires_at > 0)").fetchone() == (0,)
+
+
+class AnyMoment(unittest.TestCase):
+    """A moment is one kill, whatever it meets; the debates in flight then are counted and printed."""
+
+    DEBATES = [{"rounds": 1}, {"rounds": 2, "consensus": BY_JUDGE, "budget_usd": 20}, {"rounds": 2, "consensus": "unanimous"}, {"rounds": 2, "budget_usd": "0.4"},
+               {"rounds": 1, "consensus": "weighted"}]
+
+    def test_debates_outlive_kills_at_random_moments(self):
+        seed = random.randrange(1 << 30)
+        with self.subTest(seed=seed), concurrent.futures.ThreadPoolExecutor(LANES) as pool, postgres_database() as url:
+            lanes = [pool.submit(self.lane, random.Random(seed + lane), (MOMENTS + lane) // LANES, **({"DATABASE_URL": url} if lane == 0 else {})) for lane in range(LANES)]
+            met = [lane.result() for lane in lanes]
+            print(f"\n{MOMENTS} kills met {sum(met)} debates in flight, {met[0]} of them on PostgreSQL")
+
+    def lane(self, chance, kills, **environment):
+        bodies, acknowledged, met = itertools.cycle(self.DEBATES), [], 0
+        with Panel(lambda _: time.sleep(chance.uniform(0, 0.15))) as panel, deployment(panel, **environment) as sandbox:
+            for _ in range(kills):
+                daemon = Daemon(sandbox)
+                timer = threading.Timer(chance.uniform(0.02, 0.8), daemon.process.kill)
+                timer.start()
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    for body in itertools.islice(bodies, 3):
+                        status, created = daemon.post("/api/debates", {"task": "When?", "agents": SEATS, **body})
+                        if status == 200:
+                            acknowledged.append(created["debate_id"])
+                daemon.process.wait(10)
+                daemon.log.close()
+                met += int(rows(sandbox, "SELECT count(*) FROM debates WHERE completed_at IS NULL")[0][0])
+            with Daemon(sandbox) as daemon:
+                until(lambda: unfinished(daemon) == 0, "what was interrupted does not end", limit=60)
+            debates = assert_survived(self, sandbox, panel, kills, acknowledged)
+            self.assertIn("consensus", {outcome for _, _, outcome in debates.values()})
+            self.assertGreater(met, kills, "hardly anything was in flight")
+            sandbox.run("verify", check=0, timeout=300)
+            assert_replayed(self, sandbox, debates)
+        return met
+
+
+class Rests(unittest.TestCase):
+    def test_who_answered_after_a_rest_is_not_asked_again(self):
+        """Two of three cannot answer, so that it rests; asked again, one answers, and it is killed while it waits for the other."""
+        rested, held = threading.Event(), threading.Event()
+        answered = []
+
+        def answer(number, body):
+            if not rested.is_set():
+                return 429, {"retry-after-ms": "20"}, b'{"error": {"code": "rate_limit_exceeded", "message": "slowly"}}'
+            if body["model"] == "b":
+                held.wait(30)
+            answered.append(body["model"])
+            return speak(body, f"Answer {number}.", 50)
+
+        with Endpoint(answer) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox:
+            with Daemon(sandbox) as daemon:
+                debate = daemon.post("/api/debates", {"task": "x", "agents": ["openai:a", "openai:b", "demo-c"], "rounds": 0})[1]["debate_id"]
+                until(lambda: "debate_paused" in [e["type"] for e in daemon.get(f"/api/debates/{debate}/events?limit=500")[1]["events"]], "it does not rest")
+                rested.set()
+                with reading(sandbox) as connection:
+                    until(lambda: connection.execute("SELECT count(*) FROM agent_calls WHERE agent = 'openai:a' AND status = 'done'").fetchone() == (1,), "it is not asked again")
+                daemon.kill()
+            self.assertEqual(answered, ["a"])
+            held.set()
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.wait_finished(debate)["status"], "completed")
+            calls = rows(sandbox, "SELECT agent, status FROM agent_calls WHERE phase = 'propose' ORDER BY agent, attempt")
+            self.assertEqual(calls, [("demo-c", "done"), ("openai:a", "failed"), ("openai:a", "done"), ("openai:b", "failed"), ("openai:b", "unknown"), ("openai:b", "done")])
+            sandbox.run("verify", check=0)
+            assert_replayed(self, sandbox, [debate])
+
+
 class LostDatabase(unittest.TestCase):
     def until(self, condition, limit=15):
-        deadline = time.monotonic() + limit
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        until(condition, "not in time", limit)
 
     def test_a_database_that_goes_and_comes_back_needs_no_restart_of_ours(self):
         with Cluster() as cluster, Sandbox(DATABASE_URL=cluster.url) as sandbox:
