@@ -1,5 +1,6 @@
 """Several instances on one PostgreSQL and one Redis: what one does, the others show; with Redis away, slow, empty or changed they go on."""
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import secrets
@@ -10,6 +11,7 @@ import unittest
 import websockets
 
 from support import Authority, Daemon, RedisServer, Sandbox, SlowWire, main, postgres_database, service
+from survival import BY_JUDGE, SEATS, Panel, assert_replayed, assert_survived, deployment, page, rows, unfinished
 from test_debates import slow_endpoint, until
 from test_provider import KEY
 
@@ -162,6 +164,36 @@ class Together(unittest.TestCase):
             self.assertEqual(len({channel.split("}")[0] for channel in channels}), 2, channels)
             self.assertNotIn(debate_id, listed(other))
             self.assertNotIn("a task", redis.cli("--scan"))
+
+
+class Killed(unittest.TestCase):
+    def test_a_hundred_debates_on_three_instances_of_which_one_is_killed(self):
+        kinds = [{"rounds": 1}, {"rounds": 1, "consensus": BY_JUDGE}, {"rounds": 2, "budget_usd": 10}]
+        with Panel(lambda _: time.sleep(0.2)) as panel, postgres_database() as url, \
+                deployment(panel, DATABASE_URL=url, REDIS_URL=service("TEST_REDIS"), ARAGORA_MAX_CONCURRENT_DEBATES="15") as sandbox:
+            with contextlib.ExitStack() as stack:
+                daemons = [stack.enter_context(Daemon(sandbox)) for _ in range(3)]
+
+                def ask(number):
+                    return daemons[number % 3].post("/api/debates", {"task": f"task {number}", "agents": SEATS, **kinds[number % len(kinds)]})[1]["debate_id"]
+
+                with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                    ids = list(pool.map(ask, range(100)))
+                until(lambda: page(daemons[1], "status=completed&limit=1")["total"] >= 20, 30)
+                its_own = f"instance LIKE '%:{daemons[0].process.pid}:%' AND expires_at > 0"
+                daemons[0].kill()
+                lost = {debate for debate, in rows(sandbox, f"SELECT debate_id FROM debate_leases JOIN debates ON id = debate_id WHERE {its_own} AND completed_at IS NULL")}
+                killed = time.monotonic()
+                until(lambda: unfinished(daemons[1]) == 0, 60)
+                print(f"\n{len(lost)} debates taken over; all had ended {time.monotonic() - killed:.1f} s after the kill")
+                self.assertGreaterEqual(len(lost), 5, "hardly anything ran there")
+            debates = assert_survived(self, sandbox, panel, 1, ids)
+            self.assertEqual(({outcome for _, _, outcome in debates.values()}, len(debates)), ({"consensus"}, 100))
+            self.assertEqual(lost & {debate for debate, in rows(sandbox, f"SELECT debate_id FROM debate_leases WHERE {its_own}")}, set(), "not taken over")
+            again = {debate for debate, in rows(sandbox, "SELECT debate_id FROM agent_calls WHERE attempt > 1")}
+            self.assertEqual(again - lost, set(), "asked again although nobody who ran it was killed")
+            sandbox.run("verify", check=0)
+            assert_replayed(self, sandbox, lost)
 
 
 class Troubled(unittest.TestCase):
