@@ -266,6 +266,12 @@ class Reports(World):
         self.assertEqual((document["schema_version"], [box["id"] for box in document["report"]["boxes"]]), (1, names))
         self.assertIn("# Production checklist", self.sandbox.run_json("checklist", "--report", "md")["text"])
 
+    def test_the_example_has_the_boxes_of_this_build(self):
+        """Written by test_operator_day with KEEP_CHECKLIST=yes."""
+        boxes = [(box["title"], box["id"]) for box in self.sandbox.run_json("checklist", "--list")["boxes"]]
+        example = (SOURCE / "docs/examples/checklist.md").read_text()
+        self.assertEqual(re.findall(r"(?m)^- \[[x ]\] (.+) \(`([\w.]+)`\): \*\*", example), boxes)
+
     def test_a_signed_report_is_verified_anywhere_and_a_forged_one_refused(self):
         for kind in ("md", "html", "json"):
             with self.subTest(kind):
