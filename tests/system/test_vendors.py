@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import sqlite3
 import subprocess
 import threading
@@ -114,16 +115,64 @@ class DebatesWithVendors(unittest.TestCase):
                     self.assertEqual(errors, [])
                     self.assertEqual({call[1] for call in calls}, {"done"})
 
-    def test_what_breaks_is_a_failure_with_its_reason(self):
+    def proposals(self, behaviour, **more):
+        """By vendor, what its proposal came to: how it stands, the error, how often it was asked for, the kinds of what failed, and how the ledger has it."""
+        names = ("anthropic", "openai", "openrouter")
+        proposes = lambda asked: "key_claims" in (asked.schema or {}).get("properties", {})
+        with Vendors(lambda asked, number: behaviour if proposes(asked) else None) as vendors, Sandbox(**vendors.environment(*names)) as sandbox, Daemon(sandbox) as daemon:
+            agents = [AGENTS[name] for name in names] + ["demo-skeptic", "demo-optimist", "demo-pragmatist"]
+            _, created = daemon.post("/api/debates", {"task": "t", "agents": agents, "rounds": 0, **more})
+            debate = daemon.wait_finished(created["debate_id"])
+            metrics = daemon.request("GET", "/metrics")[2].decode()
+            with contextlib.closing(sqlite3.connect(next((sandbox.directory / "state").glob("*.db")))) as connection:
+                rows = connection.execute("SELECT a.provider, a.status, a.error, b.status, b.cost_picos, b.reserved_picos FROM agent_calls a JOIN budget_calls b ON b.call_id = a.id "
+                                          "WHERE a.phase = 'propose'").fetchall()
+                held = connection.execute("SELECT sum(CASE status WHEN 'charged_unknown' THEN reserved_picos ELSE 0 END), sum(CASE status WHEN 'settled' THEN cost_picos ELSE 0 END), 0 "
+                                          "FROM budget_calls").fetchone()
+                self.assertEqual(connection.execute("SELECT unknown_picos, settled_picos, reserved_picos FROM budgets WHERE scope = 'debate'").fetchone(), held)
+            daemon.stop()
+            sandbox.run("verify", check=0)
+        self.assertEqual((debate["status"], vendors.refused), ("completed", []))
+        self.assertEqual(sorted(row[0] for row in rows), sorted(names), "one call each")
+        became = {}
+        for vendor, status, error, booked, cost, reserved in rows:
+            self.assertGreater(reserved, 0)
+            self.assertTrue(cost == {"charged_unknown": reserved, "released": 0}.get(booked, cost) and (booked != "settled" or 0 < cost < reserved), (vendor, booked, cost, reserved))
+            kinds = re.findall(rf'aragora_provider_failures_total\{{class="(\w+)",provider="{vendor}"\}} (\d+)', metrics)
+            became[vendor] = (status, error or "", sum(map(proposes, vendors.of(vendor))), {kind: int(count) for kind, count in kinds if int(count)}, booked)
+        return became
+
+    def test_what_breaks_is_a_failure_of_its_kind_tried_again_where_that_helps_and_booked(self):
         quick = Refusal(503, "overloaded_error", "x", headers={"retry-after-ms": "1"})
-        for vendor in ("anthropic", "openai", "openrouter"):
-            for name, behaviour, reason in (
-                    ("refused", Behaviour(refused=True), "refused"), ("empty", Behaviour(text=""), "no content"), ("html", Behaviour(raw=b"<html>"), "not JSON"),
-                    ("overloaded", Behaviour(refusal=quick), "503"), ("forbidden", Behaviour(refusal="forbidden"), "403")):
+        # What a client was shown part of is not begun again under its eyes.
+        for name, behaviour, reason, kind, tries, booked in (
+                ("refused", None, "refused", "refused", 1, "charged_unknown"),
+                ("empty", None, "no content", "empty", 1, "charged_unknown"),
+                ("html", None, "not JSON", "malformed", 3, "charged_unknown"),
+                ("overloaded", Behaviour(refusal=quick), "503", "server", 3, "released"),
+                ("forbidden", None, "403", "credential", 1, "released"),
+                ("cut", None, "ended before the answer did", "cut", 1, "charged_unknown"),
+                ("unterminated", None, "ended before the answer did", "cut", 1, "charged_unknown"),
+                ("reset", None, "", "cut", 1, "charged_unknown"),
+                ("longer", Behaviour(whole=True, extra_length=50), "", "cut", 3, "charged_unknown"),
+                ("overloaded_within", None, "", "server", 1, "charged_unknown")):
+            for vendor, (status, error, asked, kinds, ledger) in self.proposals(behaviour or named_behaviours()[name]).items():
                 with self.subTest(f"{vendor} {name}"):
-                    errors, _, calls = self.outcome(vendor, behaviour)
-                    self.assertTrue(errors, calls)
-                    self.assertIn(reason, errors[0])  # what comes later may not be asked any more: the circuit is open
+                    self.assertEqual((status, asked, kinds, ledger), ("failed", tries, {kind: tries}, booked), error)
+                    self.assertIn(reason, error)
+
+    def test_what_may_have_been_billed_is_not_asked_for_twice_under_a_cap(self):
+        for vendor, (status, error, asked, kinds, ledger) in self.proposals(named_behaviours()["html"], budget_usd="50").items():
+            with self.subTest(vendor):
+                self.assertEqual((status, asked, kinds, ledger), ("failed", 1, {"malformed": 1}, "charged_unknown"), error)
+
+    def test_an_answer_without_its_count_keeps_what_was_reserved_and_half_of_one_is_none(self):
+        half = Behaviour(stop="length", text='{"position": "half of it", "answer": "The ans')
+        for name, behaviour, expected in (("uncounted", None, ("done", 1, {}, "charged_unknown")), ("truncated", None, ("done", 1, {}, "settled")), ("half", half, ("failed", 1, {}, "settled"))):
+            for vendor, (status, error, *more) in self.proposals(behaviour or named_behaviours()[name]).items():
+                with self.subTest(f"{vendor} {name}"):
+                    self.assertEqual((status, *more), expected, error)
+                    self.assertEqual("before it was whole" in error, name == "half", error)
 
     def test_money_that_is_spent_is_asked_for_once(self):
         for vendor in ("anthropic", "openai", "openrouter"):
