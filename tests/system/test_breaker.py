@@ -108,6 +108,29 @@ class Breakers(unittest.TestCase):
             self.assertEqual([(e["action"], e["object"]) for e in entries],
                              [(f"breaker.{action}", "provider:openai") for action in ("force_closed", "force_open", "reset")])
 
+    def test_each_vendor_has_the_rules_it_is_said_to_have(self):
+        vendors = {"anthropic": ("claude", 3, 60), "openai": ("openai", 3, 60), "openrouter": ("openrouter:x/y", 5, 120)}
+        with contextlib.ExitStack() as stack:
+            endpoints = {name: stack.enter_context(Endpoint(lambda *_: OVERLOADED)) for name in vendors}
+            sandbox, login = stack.enter_context(deployment(
+                ANTHROPIC_BASE_URL=endpoints["anthropic"].origin, ANTHROPIC_API_KEY=KEY, OPENAI_BASE_URL=endpoints["openai"].url, OPENAI_API_KEY=KEY,
+                OPENROUTER_BASE_URL=endpoints["openrouter"].url, OPENROUTER_API_KEY=KEY, ARAGORA_CALL_RETRIES="0"))
+            daemon = stack.enter_context(Daemon(sandbox))
+            root = login(daemon)
+            agents = [agent for agent, _, _ in vendors.values()] + ["demo-a", "demo-b", "demo-c"]
+
+            def opened():
+                breakers = {one["provider"]: one for one in daemon.get("/api/admin/breakers", **root)[1]["breakers"]}
+                for name, (_, failures, window) in vendors.items():
+                    if len(endpoints[name].requests) < failures:
+                        self.assertEqual(breakers[name]["state"], "closed", name)
+                    else:
+                        self.assertEqual(breakers[name]["state"], "open", name)
+                        self.assertTrue(0.9 * window - 20 < breakers[name]["open_for_seconds"] <= 1.1 * window, breakers[name])
+                return all(one["state"] == "open" for one in breakers.values())
+            until(lambda: opened() or debate(daemon, agents, **root) is None, 30)
+            self.assertEqual({name: len(endpoint.requests) for name, endpoint in endpoints.items()}, {name: failures for name, (_, failures, _) in vendors.items()})
+
     def test_a_circuit_probes_after_its_window_and_closes(self):
         switched = Switched()
         with Endpoint(switched) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_BREAKER_WINDOW_SECONDS="2", ARAGORA_CALL_RETRIES="2") as sandbox, \

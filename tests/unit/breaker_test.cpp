@@ -264,6 +264,11 @@ TEST(Breaker, TakesFiveFailuresInTwoMinutesOfOpenRouter) {
   EXPECT_EQ(trace.machine.circuit(), Circuit::Open);
   EXPECT_FALSE(trace.admit(239));
   EXPECT_TRUE(trace.admit(239.999));
+  Trace whole_window({.failures = 5, .window = seconds(120)});
+  for (const double second : {0.0, 30.0, 60.0, 90.0, 120.0}) whole_window.fail(second);
+  EXPECT_EQ(whole_window.machine.circuit(), Circuit::Closed);
+  whole_window.fail(149.999);
+  EXPECT_EQ(whole_window.machine.circuit(), Circuit::Open);
 }
 
 TEST(Breaker, DoesAsAnAdministratorSays) {
