@@ -374,7 +374,7 @@ class Incidents(RunbookTests):
         self.addCleanup(lambda: self.serve(9000))
         self.debate()
         self.assertRegex(self.type(self.budgets, "Much of it is unknown"), r'"unknown_usd":"[\d.]*[1-9]')
-        self.serve(9000, tokens="900000")
+        self.serve(9000, tokens="50000")
         self.debate()
         self.type(self.budgets, "A provider charges more than its prices")
 
