@@ -14,6 +14,7 @@ import time
 import unittest
 
 from support import BINARY, Daemon, Sandbox, main
+from test_debates import until
 from test_provider import KEY, Endpoint
 from test_streaming import paced
 
@@ -59,9 +60,38 @@ class Command(unittest.TestCase):
         self.assertIn(debate["id"], self.debate("list").stdout)
         self.assertEqual(self.sandbox.run_json("debate", "show", debate["id"])["debate"]["final_answer"], debate["final_answer"])
         self.assertIn("Should we ship on Friday?", self.debate("export", debate["id"], check=0).stdout)
-        json.loads(self.debate("export", debate["id"], "--format", "json", check=0).stdout)
+        self.assertEqual(json.loads(self.debate("export", debate["id"], "--format", "json", check=0).stdout)["id"], debate["id"])
+        text = self.debate("export", debate["id"], "--format", "md", check=0).stdout
+        self.assertTrue(text.startswith(f"# Debate {debate['id']}\n"), text[:100])
+        for said in ("> Should we ship on Friday?", "- status: completed", "- agents: demo, demo, demo", "## Answer", debate["final_answer"].splitlines()[0]):
+            self.assertIn(said, text)
         self.assertIn("has ended", self.debate("cancel", debate["id"]).stderr)
         self.assertIn("404", self.debate("show", "no-such").stderr)
+
+    def test_one_that_runs_is_cancelled(self):
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        status, created = self.daemon.post("/api/debates", {"task": "slowly", "agents": ["sim:p=0,latency=20000", "sim:p=1,latency=20000"], "rounds": 1}, **bearer)
+        self.assertEqual(status, 200, created)
+        debate_id = created["debate_id"]
+        until(lambda: self.daemon.get(f"/api/debates/{debate_id}", **bearer)[1]["status"] == "running", 10)
+        told = self.sandbox.run_json("debate", "cancel", debate_id, check=0)
+        self.assertEqual((told["id"], told["status"] in ("cancelled", "cancelling")), (debate_id, True), told)
+        until(lambda: self.sandbox.run_json("debate", "show", debate_id)["debate"]["status"] == "cancelled", 5)  # nobody waits for its agents
+        events = self.daemon.get(f"/api/debates/{debate_id}/events?limit=500", **bearer)[1]["events"]
+        self.assertEqual([event["type"] for event in events].count("debate_end"), 1, events)
+
+    def test_one_is_created_and_watched_at_a_url_with_a_key(self):
+        with Sandbox(ARAGORA_PORT="9") as stranger:  # what is here is not asked
+            where = ("--url", f"http://127.0.0.1:{self.daemon.port}", "--key-file", stranger.write("key", TOKEN))
+            watched = stranger.run("debate", "Should we ship from afar?", "--agents", "demo,demo,demo", "--rounds", "1", "--watch", *where)
+            self.assertIn(watched.returncode, (0, 1), watched.stderr)
+            for said in ("the debate starts, with 3 seats", "votes for", "the debate is completed"):
+                self.assertIn(said, watched.stderr)
+            created = stranger.run_json("debate", "Should we ship from afar?", "--agents", "demo,demo", "--rounds", "0", *where)["debate"]
+            again = stranger.run_json("debate", "show", created["id"], *where)["debate"]
+            self.assertEqual((again["status"], again["final_answer"]), ("completed", created["final_answer"]))
+            self.assertIn("--key-file", stranger.run("debate", "Should we ship from afar?", *where[:2]).stderr)
+            self.assertNotIn(TOKEN, watched.stdout + watched.stderr)
 
     def test_mistakes_are_named(self):
         self.assertIn("did you mean aragora debate cancel?", self.debate("cance", check=64).stderr)
@@ -77,9 +107,18 @@ class Command(unittest.TestCase):
     def test_one_test_debate_says_what_it_proved(self):
         document = self.sandbox.run_json("debate", "--test")
         found = {one["id"]: (one["status"], one["message"]) for one in document["findings"]}
-        for proof in ("created", "phases", "stored", "chain", "removed"):
+        for proof in ("created", "phases", "stored", "chain", "receipt", "removed"):
             self.assertEqual(found[proof][0], "ok", (proof, found))
         self.assertNotIn("error", [status for status, _ in found.values()], found)
+
+    def test_all_that_a_test_debate_looks_at_is_proved_where_answers_stream(self):
+        with Endpoint(paced(0.02)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
+            sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
+            proved = sandbox.run("debate", "--test", "--agents", "openai:a,openai:b,demo", "--rounds", "0", check=0)
+        lines = proved.stdout.splitlines()
+        self.assertEqual([line for line in lines if line.strip() and not line.startswith("✓")], [], proved.stdout)
+        for said in ("✓ Created: debate ", "✓ Each phase: ", "✓ Answers as they are made: of ", "✓ Stored: completed", "✓ Chain of its events: holds", "✓ Receipt: holds", "✓ Removed again"):
+            self.assertEqual(len([line for line in lines if line.startswith(said)]), 1, (said, proved.stdout))
 
     def test_replay_makes_the_same_of_what_was_recorded_and_notices_what_was_not(self):
         for more in ([], ["--consensus", "unanimous"]):
