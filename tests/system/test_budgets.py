@@ -244,6 +244,44 @@ class Budgets(unittest.TestCase):
                 self.assertEqual(told(), expected)
                 self.assertTrue(all(request["signed"] for request in receiver.requests))
 
+    def test_who_spent_what_is_told_by_agent_account_and_key_and_to_members_of_their_own(self):
+        with Endpoint(lambda _, body: billed(body)) as endpoint, deployment(endpoint, ARAGORA_OPENAI_MODEL="priced", ARAGORA_ACCOUNT_DAILY_BUDGET_USD="7") as sandbox:
+            sandbox.run("migrate", check=0)
+            passwords = {name: sandbox.run("user", "add", "--email", f"{name}@example.org", "--role", role, check=0).stdout.strip().splitlines()[-1]
+                         for name, role in (("root", "admin"), ("ada", "member"), ("eve", "member"))}
+            keys = {name: sandbox.run_json("user", "key", "create", f"{name}@example.org", "--scope", "read", "--scope", "write", "--days", "2", check=0)["api_key"] for name in ("ada", "eve")}
+            with Daemon(sandbox) as daemon:
+                login = {name: {"Authorization": f"Bearer {daemon.post('/api/auth/login', {'email': f'{name}@example.org', 'password': passwords[name]})[1]['access_token']}"} for name in passwords}
+                shown = {name: {"Authorization": f"Bearer {key['key']}"} for name, key in keys.items()}
+
+                def spend(agents, who):
+                    before = len(endpoint.requests)
+                    status, created = daemon.post("/api/debates", {"task": "What does it cost?", "agents": agents, "rounds": 0}, **who)
+                    self.assertEqual(status, 200, created)
+                    wait_for(lambda: not daemon.get(f"/api/debates/{created['debate_id']}", **who)[1]["in_progress"], daemon.text)
+                    with database(sandbox) as connection:
+                        owner, = connection.execute("SELECT owner_id FROM debates WHERE id = ?", (created["debate_id"],)).fetchone()
+                    return len(endpoint.requests) - before, owner
+
+                with_key, ada = spend(SEATS, shown["ada"])
+                without, same = spend(SEATS, login["ada"])
+                of_eve, eve = spend(["openai", "demo-a", "demo-b"], shown["eve"])
+                self.assertEqual((ada == same, ada == eve, min(with_key, without, of_eve) > 0), (True, False, True))
+                budgets = {name: daemon.get("/api/budgets?days=2", **who)[1] for name, who in {"root": login["root"], **shown}.items()}
+        told = lambda name, by: {line["name"]: (line["calls"], decimal.Decimal(line["settled_usd"])) for line in budgets[name]["spend"][by]}
+        calls = lambda **lines: {name: (count, PRICE * count) for name, count in lines.items()}
+        of_ada, everything = with_key + without, with_key + without + of_eve
+        ours, hers = keys["ada"]["id"], keys["eve"]["id"]
+        for name, expected in (
+                ("root", {"provider": {"openai": everything}, "model": {"priced": everything}, "agent": {"openai:priced": of_ada, "openai": of_eve}, "account": {ada: of_ada, eve: of_eve},
+                          "key": {ours: with_key, "": without, hers: of_eve}}),
+                ("ada", {"provider": {"openai": of_ada}, "model": {"priced": of_ada}, "agent": {"openai:priced": of_ada}, "account": {ada: of_ada}, "key": {ours: with_key, "": without}}),
+                ("eve", {"provider": {"openai": of_eve}, "model": {"priced": of_eve}, "agent": {"openai": of_eve}, "account": {eve: of_eve}, "key": {hers: of_eve}})):
+            with self.subTest(name):
+                self.assertEqual({by: told(name, by) for by in expected}, {by: calls(**lines) for by, lines in expected.items()})
+        lines = {name: {(line["scope"], line["subject"], line["cap_usd"]) for line in budgets[name]["budgets"]} for name in budgets}
+        self.assertEqual(lines, {"root": {("day", "", None), ("account", ada, "7"), ("account", eve, "7")}, "ada": {("account", ada, "7")}, "eve": {("account", eve, "7")}})
+
     def test_a_change_of_caps_is_in_the_audit_log(self):
         with Sandbox(ARAGORA_DAILY_BUDGET_USD="5") as sandbox:
             with Daemon(sandbox):
