@@ -730,6 +730,20 @@ TEST(Simulated, IsReadFromANameAndAnswersTheSameAgain) {
   }
 }
 
+Speaking simulated(providers::Provider& provider, int seed) {
+  return [&provider, seed](const Inquiry& inquiry) {
+    providers::Question question;
+    question.agent = inquiry.place.seat;
+    question.model = inquiry.agent.substr(4);
+    question.phase = inquiry.place.phase;
+    question.system = inquiry.system;
+    question.user = toJson(inquiry.material);
+    question.seed = static_cast<std::uint64_t>(seed);
+    question.deadline = deadlineIn(std::chrono::minutes(1));
+    return Answer{inquiry.place, true, provider.ask(question, {}).text};
+  };
+}
+
 // Condorcet: the majority of independent voters who are right with p = 0.7 is right with 0.784, 0.83692 and 0.873964.
 TEST(Simulated, MajoritiesAreAsGoodAsCondorcetSays) {
   constexpr int kDebates = 1500;
@@ -741,22 +755,33 @@ TEST(Simulated, MajoritiesAreAsGoodAsCondorcetSays) {
     for (int number = 0; number < kDebates; ++number) {
       auto asked = setup(agents, 0);
       asked.seed = number;
-      const auto play = Play(asked, [&](const Inquiry& inquiry) {
-                          providers::Question question;
-                          question.agent = inquiry.place.seat;
-                          question.model = inquiry.agent.substr(4);
-                          question.phase = inquiry.place.phase;
-                          question.system = inquiry.system;
-                          question.user = toJson(inquiry.material);
-                          question.seed = static_cast<std::uint64_t>(number);
-                          question.deadline = deadlineIn(std::chrono::minutes(1));
-                          return Answer{inquiry.place, true, provider->ask(question, {}).text};
-                        }).toTheEnd();
+      const auto play = Play(asked, simulated(*provider, number)).toTheEnd();
       ASSERT_TRUE(play.consensus() && play.consensus()->reached) << number;
       right += play.consensus()->answer == "The answer is A." ? 1 : 0;
     }
     const double error = std::sqrt(expected * (1 - expected) / kDebates);
     EXPECT_NEAR(static_cast<double>(right) / kDebates, expected, 3 * error) << seats << " seats";
+  }
+}
+
+// Who holds something else for right than the two others adopts what they say with the probability c, and is in the
+// report as somebody who conforms.
+TEST(Simulated, FollowsOthersAsOftenAsItIsSaidTo) {
+  constexpr int kDebates = 400;
+  const auto provider = providers::makeSimProvider();
+  for (const double conformity : {0.0, 0.3, 1.0}) {
+    int followed = 0;
+    for (int number = 0; number < kDebates; ++number) {
+      auto asked = setup({fmt::format("sim:p=0,c={}", conformity), "sim:p=1,seed=1", "sim:p=1,seed=2"}, 1);
+      asked.seed = number;
+      const auto play = Play(asked, simulated(*provider, number)).toTheEnd();
+      const auto report = play.all<store::Report>().at(0).content;
+      const auto flips = report.at("conformity").at("uncited_toward_the_first_majority").as_int64();
+      EXPECT_EQ(flips, static_cast<std::int64_t>(play.consensus()->dissent.empty())) << "nobody else changes";
+      followed += flips == 1 ? 1 : 0;
+    }
+    const double error = std::sqrt(conformity * (1 - conformity) / kDebates);
+    EXPECT_NEAR(static_cast<double>(followed) / kDebates, conformity, 3 * error);
   }
 }
 
