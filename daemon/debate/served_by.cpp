@@ -1,6 +1,6 @@
 #include "daemon/debate/served_by.h"
 
-#include "daemon/debate/seats.h"
+#include "daemon/debate/provider_calls.h"
 #include "daemon/debate/spending.h"
 
 namespace aragora::debate {
@@ -16,7 +16,9 @@ class Families {
   Families(const store::Debate& debate, const RunServices& services)
       : models_(services.spending != nullptr ? services.spending->models() : models::Catalogue::builtIn()),
         at_(debate.created_at) {
-    for (const auto& seat : seatsOf(debate.agents)) {
+    auto setup = setupOf(debate, {});
+    if (!setup.judge.empty()) setup.seats.push_back({std::string(kJudgeSeat), setup.judge, {}, 0});
+    for (const auto& seat : setup.seats) {
       std::string why;
       if (const auto found = services.providers.find(seat.agent, why))
         given_[seat.name] = {std::string(found->provider->name()), of(found->provider->name(), found->model)};

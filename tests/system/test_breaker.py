@@ -211,12 +211,16 @@ class Fallbacks(unittest.TestCase):
             finished, events = debate(daemon, ("openai", f"openrouter:{claude}", "demo-a"))
             receipt = daemon.get(f"/api/debates/{finished['id']}/receipt")[1]["receipt"]
             ranked = {entry["name"] for entry in daemon.get("/api/leaderboard")[1]["rankings"]}
+            _, judged = daemon.post("/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"], "rounds": 0, "consensus": {"kind": "judge", "judge": "openai"}})
+            judged = daemon.wait_finished(judged["debate_id"])
         self.assertEqual(finished["status"], "completed")
         report = finished["report"]
         calls = {seat: {(one["provider"], one["model"], one["substituted"], one["diversity_reduced"]) for one in report["served_by"] if one["seat"] == seat}
                  for seat in ("openai", f"openrouter:{claude}", "demo-a")}
         self.assertEqual(calls, {"openai": {("openrouter", claude, True, True)}, f"openrouter:{claude}": {("openrouter", claude, False, False)}, "demo-a": {("demo", "demo", False, False)}})
         self.assertEqual(report["diversity"]["families"], 2)
+        self.assertEqual({(one["seat"], one["provider"], one["substituted"]) for one in judged["report"]["served_by"]},
+                         {("demo-a", "demo", False), ("demo-b", "demo", False), ("judge", "openrouter", True)})
         # Whoever spoke is rated, and nobody else.
         match = next(event["data"] for event in events if event["type"] == "match_recorded")
         self.assertIn(("openai", "openrouter", claude), [(seat["seat"], seat["provider"], seat["model"]) for seat in match["seats"]])
