@@ -84,7 +84,11 @@ struct Writer {
     addText(payload, "invalid", event.invalid);
     return payload;
   }
-  json::object operator()(const Synthesis& event) const { return {{"content", event.content}}; }
+  json::object operator()(const Synthesis& event) const {
+    json::object payload{{"content", event.content}};
+    if (!event.open_risks.empty()) payload["open_risks"] = toArray(event.open_risks);
+    return payload;
+  }
   json::object operator()(const Consensus& event) const {
     json::array ballots;
     for (const auto& [seat, vote] : event.ballots) {
@@ -251,7 +255,7 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
     case 7:
       return readVote(object);
     case 8:
-      return Synthesis{jsonTextOr(object, "content", "")};
+      return Synthesis{jsonTextOr(object, "content", ""), texts(object, "open_risks")};
     case 9:
       return readConsensus(object);
     case 11:

@@ -73,6 +73,7 @@ struct Vote {
 };
 struct Synthesis {
   std::string content;
+  std::vector<std::string> open_risks{};
 };
 struct Consensus {
   struct Ballot {

@@ -114,8 +114,10 @@ std::vector<store::EventBody> Deliberation::understood(const Place& place, const
       return {store::Verdict{meant(labels, read.label), read.invalid.empty() ? std::move(read.reason) : read.invalid,
                              place.phase == Phase::JudgeReversed}};
     }
-    case Phase::Synthesize:
-      return {store::Synthesis{readSynthesis(text).answer}};
+    case Phase::Synthesize: {
+      auto read = readSynthesis(text);
+      return {store::Synthesis{std::move(read.answer), std::move(read.risks)}};
+    }
     case Phase::VoteRepair:
       return {};
   }

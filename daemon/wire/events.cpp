@@ -84,7 +84,10 @@ struct Renderer {
     return data;
   }
   json::object operator()(const store::Synthesis& synthesis) const {
-    return {{"agent", event.agent}, {"role", "synthesizer"}, {"content", synthesis.content}, {"target", ""}};
+    json::object data{{"agent", event.agent}, {"role", "synthesizer"}, {"content", synthesis.content}, {"target", ""}};
+    if (!synthesis.open_risks.empty())
+      data["open_risks"] = json::array(synthesis.open_risks.begin(), synthesis.open_risks.end());
+    return data;
   }
   json::object operator()(const store::Consensus& consensus) const {
     json::array dissent;

@@ -35,6 +35,11 @@ struct Paragraph {
   std::string operator()(const store::AgentError& error) const {
     return fmt::format("**{}** failed ({}):\n\n{}", event.agent, store::name(error.phase), quotation(error.message));
   }
+  std::string operator()(const store::Synthesis& synthesis) const {
+    std::string text;
+    for (const auto& risk : synthesis.open_risks) text += quotation(risk);
+    return text.empty() ? text : fmt::format("**{}** leaves open:\n\n{}", event.agent, text);
+  }
   template <typename Other>
   std::string operator()(const Other&) const {
     return {};

@@ -365,6 +365,11 @@ TEST_F(FirstVersion, ItsDebatesGoOnWhereverTheyWereInterrupted) {
   }
 }
 
+TEST(Events, ASynthesisIsReadBackWithWhatItLeavesOpen) {
+  for (const auto* text : {R"({"v":2,"content":"c","open_risks":["a","b"]})", R"({"v":2,"content":"c"})"})
+    EXPECT_EQ(store::toPayload(store::fromPayload("synthesis", text)), parseJson(text, "it")) << text;
+}
+
 TEST(Events, WhatALaterVersionWroteIsKeptAndShownAsItIs) {
   const auto body = store::fromPayload("vote", R"({"v":99,"choice":"x"})");
   EXPECT_TRUE(std::holds_alternative<store::OtherEvent>(body));

@@ -250,7 +250,7 @@ Answer speak(const Inquiry& inquiry) {
                   {{"decision", "amend"}, {"because", json::array{critiques.at(0).at("id")}}, {"answer", own + "!"}});
     }
     case Phase::Synthesize:
-      return says(inquiry, {{"answer", "so it is"}});
+      return says(inquiry, {{"answer", "so it is"}, {"open_risks", json::array{"the weather"}}});
     default: {
       std::string best;
       std::string label;
@@ -391,6 +391,7 @@ TEST(Deliberation, VotesBlindlyThenDebatesThenVotesAgain) {
   ASSERT_TRUE(play.consensus());
   EXPECT_TRUE(play.consensus()->reached);
   EXPECT_EQ(play.consensus()->answer, "so it is");
+  EXPECT_EQ(play.all<store::Synthesis>().at(0).open_risks, std::vector<std::string>{"the weather"});
 }
 
 TEST(Deliberation, WhereAllAgreeNothingIsDebated) {
