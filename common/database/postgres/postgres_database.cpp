@@ -28,14 +28,12 @@ class PostgresDatabase::Lease {
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
   ~Lease() {
-    {
-      const std::lock_guard lock(pool_.mutex_);
-      if (connection_ && connection_->reusable() && !abandoned_)
-        pool_.idle_.push_back(std::move(connection_));
-      else
-        --pool_.open_;
-    }
-    pool_.returned_.notify_all();
+    const std::lock_guard lock(pool_.mutex_);
+    if (connection_ && connection_->reusable() && !abandoned_)
+      pool_.idle_.push_back(std::move(connection_));
+    else
+      --pool_.open_;
+    pool_.line_.wakeFirst();
   }
   PostgresConnection& operator*() { return *connection_; }
   // It died while idle and said so at once: another one may be tried. What is silent until a deadline is no reason to
@@ -72,7 +70,7 @@ class PostgresDatabase::Lease {
     } catch (const Error& error) {
       lock.lock();
       --pool_.open_;
-      pool_.returned_.notify_all();
+      pool_.line_.wakeFirst();
       if (error.code() == Code::Interrupted) throw;  // of ours: no failure of the database
       pool_.failed_at_ = std::chrono::steady_clock::now();
       pool_.failure_ = error.what();
@@ -91,10 +89,13 @@ class PostgresDatabase::Lease {
 // Under the lock. Until there is a connection to be had, or one may be opened.
 void PostgresDatabase::awaitRoom(std::unique_lock<std::mutex>& lock, Deadline deadline) {
   const auto mayOpen = [this] { return open_ < capacity() && !failedLately(); };
-  const auto settled = [&] { return outlook_.away() || !idle_.empty() || open_ == 0 || mayOpen(); };
+  WaitingLine::Place place(line_);
+  const auto settled = [&] {
+    return outlook_.away() || (place.first() && (!idle_.empty() || open_ == 0 || mayOpen()));
+  };
   while (!settled()) {
     const auto until = open_ < capacity() ? std::min(deadline, failed_at_ + kRetryConnect) : deadline;
-    returned_.wait_until(lock, interrupt::token(), until, settled);
+    place.wait(lock, interrupt::token(), until, settled);
     interrupt::check();
     if (!settled() && remaining(deadline).count() == 0)
       throw Error(Code::Overloaded, "no database connection became free in time",
@@ -259,13 +260,11 @@ bool PostgresDatabase::stillHeard() const {
 
 // It says nothing to anybody: whoever waits for it is told so, and what comes is, until a look finds it back.
 void PostgresDatabase::giveUpWaiting() {
-  {
-    const std::lock_guard lock(mutex_);
-    failure_ = "PostgreSQL " + describeUrl(target_.url) + " does not answer";
-    outlook_.setAway(true);
-    dropIdle();
-  }
-  returned_.notify_all();
+  const std::lock_guard lock(mutex_);
+  failure_ = "PostgreSQL " + describeUrl(target_.url) + " does not answer";
+  outlook_.setAway(true);
+  dropIdle();
+  line_.wakeAll();
 }
 
 void PostgresDatabase::dropIdle() {

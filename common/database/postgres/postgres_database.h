@@ -6,12 +6,12 @@
 // answered last is tried first, and one that was left behind by a failover is not taken.
 #pragma once
 
-#include <condition_variable>
 #include <mutex>
 
 #include "common/base/clock.h"
 #include "common/database/database.h"
 #include "common/database/postgres/postgres_connection.h"
+#include "common/database/waiting_line.h"
 
 namespace aragora::database::postgres {
 
@@ -49,7 +49,7 @@ class PostgresDatabase : public Database {
   std::unique_ptr<PostgresConnection> probe_;  // of ping()'s thread, as is what it found
   std::string read_only_;
   mutable std::mutex mutex_;
-  std::condition_variable_any returned_;
+  WaitingLine line_;
   std::vector<std::unique_ptr<PostgresConnection>> idle_;
   std::size_t open_ = 0;
   std::chrono::steady_clock::time_point failed_at_{};

@@ -73,11 +73,12 @@ Rows SqliteDatabase::ask(std::string_view sql, const Values& values) {
 
 std::unique_ptr<SqliteConnection> SqliteDatabase::takeReader() {
   std::unique_lock lock(readers_mutex_);
-  if (idle_readers_.empty() && readers_open_ >= target_.pool_size &&
-      !reader_returned_.wait_for(lock, target_.acquire_timeout, [&] { return !idle_readers_.empty(); })) {
+  WaitingLine::Place place(readers_line_);
+  const auto ready = [&] { return place.first() && (!idle_readers_.empty() || readers_open_ < target_.pool_size); };
+  place.wait(lock, {}, deadlineIn(target_.acquire_timeout), ready);
+  if (!ready())
     throw Error(Code::Overloaded, "no database connection became free in time",
                 "try again, or raise database.pool_size");
-  }
   if (idle_readers_.empty()) {
     ++readers_open_;
     return nullptr;
@@ -90,14 +91,12 @@ std::unique_ptr<SqliteConnection> SqliteDatabase::takeReader() {
 void SqliteDatabase::withReader(const std::function<void(SqliteConnection&)>& use) {
   auto connection = takeReader();
   const auto giveBack = [&] {
-    {
-      const std::lock_guard lock(readers_mutex_);
-      if (connection)
-        idle_readers_.push_back(std::move(connection));
-      else
-        --readers_open_;
-    }
-    reader_returned_.notify_one();
+    const std::lock_guard lock(readers_mutex_);
+    if (connection)
+      idle_readers_.push_back(std::move(connection));
+    else
+      --readers_open_;
+    readers_line_.wakeFirst();
   };
   try {
     if (!connection) connection = std::make_unique<SqliteConnection>(target_.path, OpenMode::ReadWrite);

@@ -11,6 +11,7 @@
 
 #include "common/database/database.h"
 #include "common/database/sqlite/sqlite_connection.h"
+#include "common/database/waiting_line.h"
 
 namespace aragora::database::sqlite {
 
@@ -49,7 +50,7 @@ class SqliteDatabase : public Database {
   int last_wal_length_ = 0;
 
   mutable std::mutex readers_mutex_;
-  std::condition_variable reader_returned_;
+  WaitingLine readers_line_;
   std::vector<std::unique_ptr<SqliteConnection>> idle_readers_;
   std::size_t readers_open_ = 0;
 
