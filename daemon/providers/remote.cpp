@@ -67,7 +67,7 @@ class Remote : public Provider {
     std::optional<Failure> last;
     bool billed = false;  // perhaps, for one try or another
     while (true) {
-      auto permit = admitted(prompt.model, limits, last);
+      auto permit = admitted(question, prompt.model, limits, last);
       Outcome outcome;
       bool again = false;
       const auto began = std::chrono::steady_clock::now();
@@ -99,7 +99,7 @@ class Remote : public Provider {
 
  private:
   // The right to make the next try, or none to have. Throws Failure: what was there before, or Rejected.
-  std::optional<Breaker::Permit> admitted(const std::string& model, const net::Limits& limits,
+  std::optional<Breaker::Permit> admitted(const Question& question, const std::string& model, const net::Limits& limits,
                                           const std::optional<Failure>& last) const {
     if (options_.breaker == nullptr) return std::nullopt;
     for (int waits = 0;; ++waits) {
@@ -113,7 +113,7 @@ class Remote : public Provider {
         net::pause(wait, limits.stop);
         continue;
       }
-      if (last) throw *last;
+      if (last) giveUp(question, *last);
       throw Failure(rejection.cause, whyNot(rejection), rejection.left);
     }
   }

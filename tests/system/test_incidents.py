@@ -207,6 +207,9 @@ class Incidents(RunbookTests):
     def test_the_memory(self):
         """The kernel's own killer, by a control group around the daemon: of the first version, which systemd in here does not see (MemoryMax= is
         taken and does nothing), so that the result is called signal, and not oom-kill."""
+        # A daemon that has just begun: what an older one has free again takes nothing from the group.
+        self.in_machine("systemctl restart aragora")
+        self.machine.wait(self.machine.ready, 60)
         before = self.machine.shows("aragora", "MainPID")
         group = pathlib.Path(f"/sys/fs/cgroup/memory/aragora-test-{secrets.token_hex(4)}")
         group.mkdir()
