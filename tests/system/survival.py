@@ -108,7 +108,7 @@ def assert_survived(test, sandbox, panel, kills, acknowledged=()):
         if "phase_timeout" in kinds:  # without money or time for all of its calls
             hurried.add(debate)
         test.assertEqual((kinds.count("debate_end"), kinds[-1]), (1, "debate_end"), debate)
-        said = [(kind, round_, agent, *(str(data.get(name)) for name in ("role", "target", "reversed"))) for _, kind, round_, agent, data in told]
+        said = [(kind, round_, agent, *(str(data.get(name)) for name in ("role", "target", "reversed", "phase"))) for _, kind, round_, agent, data in told]
         test.assertEqual(len(said), len(set(said)), f"an event of {debate} stands twice: {said}")
     calls = collections.defaultdict(list)
     for debate, phase, round_, seat, status, response in rows(
