@@ -595,7 +595,8 @@ TEST(Deliberation, TheReportHasNoVotesOfRoundsThatThereWereNot) {
     return inquiry.place.phase == Phase::Propose ? says(inquiry, {{"answer", "the same"}}) : speak(inquiry);
   };
   const auto play = Play(setup({"a", "b", "c"}, 5), same).toTheEnd();
-  for (const auto& position : play.all<store::Report>().at(0).content.at("positions").as_array())
+  const auto report = play.all<store::Report>().at(0);
+  for (const auto& position : report.content.at("positions").as_array())
     EXPECT_EQ(position.at("votes").as_array().size(), 1U) << toJson(position);
   EXPECT_EQ(std::get<store::Event>(play.log().back()).round, 0);
 }
