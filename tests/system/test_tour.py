@@ -39,7 +39,7 @@ class Tour(unittest.TestCase):
 
     def test_the_debate_is_still_as_the_readme_shows_it(self):
         """Its commands are typed; what is said differs from debate to debate, in numbers and in words of the seats."""
-        shown = re.search(r"## A debate\n.*?```text\n(.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL).group(1)
+        shown = re.search(r"## A debate\n.*?```console\n(.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL).group(1)
         commands = [line[2:] for line in shown.splitlines() if line.startswith("$ ")]
         with Sandbox() as sandbox:
             sandbox.run("migrate", check=0)
