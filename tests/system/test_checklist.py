@@ -271,6 +271,7 @@ class Reports(World):
         boxes = [(box["title"], box["id"]) for box in self.sandbox.run_json("checklist", "--list")["boxes"]]
         example = (SOURCE / "docs/examples/checklist.md").read_text()
         self.assertEqual(re.findall(r"(?m)^- \[[x ]\] (.+) \(`([\w.]+)`\): \*\*", example), boxes)
+        self.assertLessEqual(set(re.findall(r"(?m)^  - see (.+)$", example)), {box["document"] for box in self.boxes().values()})
 
     def test_a_signed_report_is_verified_anywhere_and_a_forged_one_refused(self):
         for kind in ("md", "html", "json"):
