@@ -113,8 +113,8 @@ class Breakers(unittest.TestCase):
         with contextlib.ExitStack() as stack:
             endpoints = {name: stack.enter_context(Endpoint(lambda *_: OVERLOADED)) for name in vendors}
             sandbox, login = stack.enter_context(deployment(
-                ANTHROPIC_BASE_URL=endpoints["anthropic"].origin, ANTHROPIC_API_KEY=KEY, OPENAI_BASE_URL=endpoints["openai"].url, OPENAI_API_KEY=KEY,
-                OPENROUTER_BASE_URL=endpoints["openrouter"].url, OPENROUTER_API_KEY=KEY, ARAGORA_CALL_RETRIES="0"))
+                ANTHROPIC_BASE_URL=endpoints["anthropic"].origin, ANTHROPIC_API_KEY="sk-ant-" + KEY, OPENAI_BASE_URL=endpoints["openai"].url, OPENAI_API_KEY=KEY,
+                OPENROUTER_BASE_URL=endpoints["openrouter"].url, OPENROUTER_API_KEY="sk-or-" + KEY, ARAGORA_CALL_RETRIES="0"))
             daemon = stack.enter_context(Daemon(sandbox))
             root = login(daemon)
             agents = [agent for agent, _, _ in vendors.values()] + ["demo-a", "demo-b", "demo-c"]
