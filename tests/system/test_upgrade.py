@@ -86,7 +86,8 @@ class ThereAndBack(unittest.TestCase):
         return sandbox.run_json("migrate", "status")["version"]
 
     def test_both_releases_run_side_by_side_on_postgresql_and_the_way_back_loses_nothing(self):
-        with postgres_database() as url, Sandbox(DATABASE_URL=url, ARAGORA_ENCRYPTION_KEY=strong_secret()) as sandbox:
+        # As fast as this disk takes commits: one that stands still for two seconds is not what is looked at here.
+        with postgres_database() as url, Sandbox(DATABASE_URL=url, ARAGORA_ENCRYPTION_KEY=strong_secret(), ARAGORA_DB_ACQUIRE_TIMEOUT_MS="8000") as sandbox:
             newer = following(sandbox)
             sandbox.run("migrate", check=0)
             before = self.known(sandbox)
