@@ -116,12 +116,12 @@ class Run {
     std::stable_sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a.attempt < b.attempt; });
     asked_again_.clear();
     unheard_.clear();
-    std::set<Place> told;
+    answered_.clear();
     for (const auto& call : calls) {
       const bool done = call.state == store::CallState::Done;
       if (!done && call.state != store::CallState::Failed) continue;
       const Answer answer{Place{call.phase, call.round, call.seat}, done, done ? call.response : call.error};
-      if (told.insert(answer.place).second)
+      if (answered_.insert(answer.place).second)
         protocol_->recorded(answer);
       else
         asked_again_[answer.place].push_back(answer);
@@ -164,7 +164,10 @@ class Run {
   }
 
   void hear(const Answer& answer) {
-    if (answer.over_budget) over_budget_ = answer.text;
+    if (answer.over_budget)
+      over_budget_ = answer.text;
+    else
+      answered_.insert(answer.place);
     protocol_->recorded(answer);
   }
 
@@ -190,7 +193,10 @@ class Run {
         tellNextAnswers();
       rest_.since = 0;
     } else if (const auto* error = std::get_if<store::AgentError>(&event.body)) {
-      unheard_.insert(Place{error->phase, event.round, event.agent});
+      const Place place{error->phase, event.round, event.agent};
+      unheard_.insert(place);
+      // Nobody was asked: there was no money for it, as whoever goes on has to know.
+      if (error->lasting && answered_.count(place) == 0) over_budget_ = error->message;
     } else if (const auto* over = std::get_if<store::PhaseTimeout>(&event.body)) {
       hurried_ = true;
       if (over->reason != kTimeIsOver) over_budget_ = over->reason;
@@ -338,6 +344,7 @@ class Run {
   std::unique_ptr<Protocol> protocol_;
   Step step_;
   std::int64_t last_seq_ = 0;
+  std::set<Place> answered_;
   std::set<Place> unheard_;  // since the last rest
   std::map<Place, std::deque<Answer>> asked_again_;
   std::string over_budget_;             // why a call was not made
