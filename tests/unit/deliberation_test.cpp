@@ -769,7 +769,7 @@ TEST(Simulated, MajoritiesAreAsGoodAsCondorcetSays) {
 // Who holds something else for right than the two others adopts what they say with the probability c, and is in the
 // report as somebody who conforms.
 TEST(Simulated, FollowsOthersAsOftenAsItIsSaidTo) {
-  constexpr int kDebates = 400;
+  constexpr int kDebates = 150;
   const auto provider = providers::makeSimProvider();
   for (const double conformity : {0.0, 0.3, 1.0}) {
     int followed = 0;
