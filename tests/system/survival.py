@@ -43,6 +43,17 @@ def page(daemon, query, limit=30):
         time.sleep(0.2)
 
 
+def create(daemon, body, limit=30, **headers):
+    """The id of a debate; a busy server is asked again."""
+    deadline = time.monotonic() + limit
+    while True:
+        status, answer = daemon.post("/api/debates", body, **headers)
+        if status == 200:
+            return answer["debate_id"]
+        assert status == 503 and time.monotonic() < deadline, (status, answer)
+        time.sleep(0.2)
+
+
 def unfinished(daemon):
     return sum(page(daemon, f"status={status}&limit=1")["total"] for status in ("created", "running"))
 

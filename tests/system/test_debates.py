@@ -9,6 +9,7 @@ import sqlite3
 import time
 import unittest
 
+import survival
 from accounts import AccountTests
 from support import Daemon, Sandbox, main, postgres_database
 from test_provider import KEY, Endpoint, completion, speak
@@ -101,9 +102,7 @@ class Owners(AccountTests):
             many, late = (self.key(sandbox, f"{name}@example.org") for name in ("many", "late"))
             with Daemon(sandbox) as daemon:
                 def ask(owner):
-                    status, created = daemon.post("/api/debates", {"task": "Whose turn is it?", "agents": ["sim:p=0,latency=300", "sim:p=1,latency=300"], "rounds": 1}, **owner)
-                    self.assertEqual(status, 200, created)
-                    return created["debate_id"]
+                    return survival.create(daemon, {"task": "Whose turn is it?", "agents": ["sim:p=0,latency=300", "sim:p=1,latency=300"], "rounds": 1}, **owner)
 
                 def total(status):  # of all owners: whoever may read sees them all
                     return daemon.get(f"/api/debates?status={status}&limit=1", **late)[1]["total"]

@@ -10,6 +10,7 @@ import unittest
 
 import websockets
 
+import survival
 from support import Authority, Daemon, RedisServer, Sandbox, SlowWire, main, postgres_database, service
 from survival import BY_JUDGE, SEATS, Panel, assert_replayed, assert_survived, deployment, page, rows, unfinished
 from test_debates import slow_endpoint, until
@@ -175,7 +176,7 @@ class Killed(unittest.TestCase):
                 daemons = [stack.enter_context(Daemon(sandbox)) for _ in range(3)]
 
                 def ask(number):
-                    return daemons[number % 3].post("/api/debates", {"task": f"task {number}", "agents": SEATS, **kinds[number % len(kinds)]})[1]["debate_id"]
+                    return survival.create(daemons[number % 3], {"task": f"task {number}", "agents": SEATS, **kinds[number % len(kinds)]})
 
                 with concurrent.futures.ThreadPoolExecutor(6) as pool:
                     ids = list(pool.map(ask, range(100)))
