@@ -203,7 +203,7 @@ class Reader {
 
   static void addPlaces(std::vector<std::string>& places, const std::string& value) {
     if (value.empty()) places.clear();
-    for (auto word : shellWords(value)) {
+    for (const auto& word : shellWords(value)) {
       const auto path = word.substr(std::min(word.find('/'), word.size()));  // behind - and +
       if (!path.empty()) places.push_back(path);
     }
