@@ -100,6 +100,7 @@ std::vector<Change> Table::count(const Match& played, Micros at) {
 
 std::vector<Ranked> ranked(const std::map<std::string, Rating>& ratings, Micros now) {
   std::vector<Ranked> list;
+  list.reserve(ratings.size());
   for (const auto& [name, rating] : ratings) list.push_back({&rating, glickoAt(rating, now), 0});
   std::stable_sort(list.begin(), list.end(),
                    [](const Ranked& a, const Ranked& b) { return a.now.lower() > b.now.lower(); });

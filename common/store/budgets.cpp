@@ -177,6 +177,7 @@ Grant Budgets::reserve(Connection& connection, const Reservation& reservation, c
   const auto day = dayOf(now);
   const auto lines = linesOf(reservation.debate_id, reservation.account, day);
   std::vector<Locked> locked;
+  locked.reserve(lines.size());
   for (const auto& line : lines) locked.push_back(lock(connection, line, now));
   Grant grant;
   grant.picos = reservation.wanted;

@@ -100,6 +100,7 @@ std::vector<LoggedMatch> MatchLog::next(Place& place) {
 
 void MatchLog::addModels(std::vector<LoggedMatch>& old) {
   std::vector<std::string> ids;
+  ids.reserve(old.size());
   for (const auto& match : old) ids.push_back(match.debate_id);
   std::map<std::pair<std::string, std::string>, std::pair<std::string, std::string>> spoke;
   for (const auto& row :
