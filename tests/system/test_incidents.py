@@ -217,7 +217,7 @@ class Incidents(RunbookTests):
             (group / "memory.limit_in_bytes").write_text("2M")
             (group / "cgroup.procs").write_text(self.outside(before))
             # What it is asked now takes memory beyond it.
-            self.in_machine("head -c 900000 /dev/zero > /root/body; for i in $(seq 40); do curl -s -m 5 -o /dev/null -H 'Content-Type: application/json' --data-binary @/root/body http://127.0.0.1:8080/api/auth/login & done; wait || true")
+            self.in_machine("head -c 900000 /dev/zero > /root/body; for i in $(seq 40); do curl -s -m 5 -o /dev/null -H \"Authorization: Bearer $(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)\" -H 'Content-Type: application/json' --data-binary @/root/body http://127.0.0.1:8080/api/debates & done; wait || true")
             self.machine.wait(lambda: self.machine.shows("aragora", "MainPID") not in (before, "0") and self.machine.ready(), 60)
             self.assertRegex((group / "memory.oom_control").read_text(), r"oom_kill [1-9]")
         finally:
