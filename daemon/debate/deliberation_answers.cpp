@@ -22,6 +22,7 @@ std::string meant(const std::vector<std::pair<std::string, std::string>>& labels
 
 std::vector<std::string> names(const std::vector<std::pair<std::string, std::string>>& labels) {
   std::vector<std::string> result;
+  result.reserve(labels.size());
   for (const auto& [label, what] : labels) result.push_back(label);
   return result;
 }
@@ -352,6 +353,7 @@ std::vector<std::pair<std::string, std::string>> Deliberation::critiqueLabels(st
   }
   Random(setup_.seed, fmt::format("critiques|{}|{}", round, seat)).shuffle(ids);
   std::vector<std::pair<std::string, std::string>> labels;
+  labels.reserve(ids.size());
   for (auto& id : ids) labels.emplace_back(fmt::format("C{}", labels.size() + 1), std::move(id));
   return labels;
 }

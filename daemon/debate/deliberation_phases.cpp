@@ -14,6 +14,7 @@ constexpr std::size_t kShort = 4 * 1024;
 
 std::vector<std::string> names(const std::vector<std::pair<std::string, std::string>>& labels) {
   std::vector<std::string> result;
+  result.reserve(labels.size());
   for (const auto& [label, meant] : labels) result.push_back(label);
   return result;
 }

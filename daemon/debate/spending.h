@@ -51,7 +51,7 @@ class Spending {
 
   store::BudgetCaps caps() const { return *caps_.get(); }
   // In force from the next reservation on.
-  void setCaps(store::BudgetCaps caps) { caps_.set(std::move(caps)); }
+  void setCaps(const store::BudgetCaps& caps) { caps_.set(caps); }
   const models::Catalogue& models() const { return *options_.models; }
 
  private:

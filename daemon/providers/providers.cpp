@@ -105,6 +105,7 @@ std::vector<Providers::Condition> Providers::conditions() const {
     }
   }
   std::vector<Condition> all;
+  all.reserve(known.size());
   for (auto& [model, breaker] : known) all.push_back({std::move(model), breaker->state()});
   return all;
 }
