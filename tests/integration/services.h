@@ -44,6 +44,7 @@ class TestDatabase {
     target_.engine = engine;
     target_.connect_timeout = std::chrono::seconds(30);  // how fast the machine is, is not what is tested
     target_.statement_timeout = std::chrono::minutes(1);
+    target_.acquire_timeout = std::chrono::minutes(1);
     if (engine == database::Engine::Sqlite) {
       target_.path = directory_.path() / "test.db";
       return;
