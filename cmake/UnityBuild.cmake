@@ -26,7 +26,6 @@ set(aragora_compiled_alone
   daemon/api/debates.cpp
   daemon/api/self_service.cpp
   daemon/chat/question.cpp
-  daemon/debate/deliberation_phases.cpp
   daemon/debate/runner.cpp
   daemon/edge/local_socket.cpp
   daemon/edge/occupancy.cpp

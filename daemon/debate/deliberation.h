@@ -105,10 +105,11 @@ class Deliberation : public Protocol {
   std::vector<std::pair<std::string, store::Critique>> critiques(std::int64_t round) const;
   // Whom the seat criticises.
   Labels targets(std::int64_t round, const std::string& seat) const;
+  static std::vector<std::string> names(const Labels& labels);
   Labels ballotLabels(std::int64_t round, const std::string& voter) const;
   Labels judgeLabels(store::Phase phase, std::int64_t round) const;
   // The critiques of the seat's proposal, by labels of its own: label, id.
-  std::vector<std::pair<std::string, std::string>> critiqueLabels(std::int64_t round, const std::string& seat) const;
+  Labels critiqueLabels(std::int64_t round, const std::string& seat) const;
   Labels labelled(Seats candidates, const std::string& purpose) const;
   std::string judgeSeat(std::int64_t round, const Seats& active) const;
 

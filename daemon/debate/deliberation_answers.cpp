@@ -19,14 +19,14 @@ std::string meant(const std::vector<std::pair<std::string, std::string>>& labels
   }
   return {};
 }
+}  // namespace
 
-std::vector<std::string> names(const std::vector<std::pair<std::string, std::string>>& labels) {
+std::vector<std::string> Deliberation::names(const Labels& labels) {
   std::vector<std::string> result;
   result.reserve(labels.size());
   for (const auto& [label, what] : labels) result.push_back(label);
   return result;
 }
-}  // namespace
 
 std::optional<Place> Deliberation::unanswered(const Place& place) const {
   if (events_.count(place) > 0 || errors_.count(place) > 0) return std::nullopt;
@@ -343,8 +343,7 @@ Deliberation::Labels Deliberation::judgeLabels(Phase phase, std::int64_t round) 
   return reversed;
 }
 
-std::vector<std::pair<std::string, std::string>> Deliberation::critiqueLabels(std::int64_t round,
-                                                                              const std::string& seat) const {
+Deliberation::Labels Deliberation::critiqueLabels(std::int64_t round, const std::string& seat) const {
   const auto standing = candidates(round - 1);
   const auto* own = candidateOf(standing, seat);
   std::vector<std::string> ids;

@@ -11,13 +11,6 @@ using store::Phase;
 namespace {
 constexpr std::size_t kWhole = 1024 * 1024;
 constexpr std::size_t kShort = 4 * 1024;
-
-std::vector<std::string> names(const std::vector<std::pair<std::string, std::string>>& labels) {
-  std::vector<std::string> result;
-  result.reserve(labels.size());
-  for (const auto& [label, meant] : labels) result.push_back(label);
-  return result;
-}
 }  // namespace
 
 // The boundary is of the debate's seed and the place: nobody who takes part knows the seed, and a replay finds the
