@@ -1,16 +1,18 @@
 """scripts/security: this source and this binary pass, whatever is planted is found, and what was not looked at is not called well."""
+import hashlib
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import BINARY, SOURCE, main
 
 SCRIPT = SOURCE / "scripts/security"
-STALE = "Date: Mon, 05 Jan 2026 10:00:00 UTC\n"
+STALE = "Mon, 05 Jan 2026 10:00:00 UTC"
 
 
 class Security(unittest.TestCase):
@@ -80,18 +82,57 @@ class Security(unittest.TestCase):
             self.assertIn(f"{name} is missing", out)
         self.assertNotIn("✓", out)
 
-    def test_advisories_need_lists_that_are_there_and_fresh(self):
-        lists = self.place / "lists"
-        (lists / "partial").mkdir(parents=True)
-        self.plant("apt.conf", f'Dir::State::lists "{lists}";\nDir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n')
-        apt = {"APT_CONFIG": str(self.place / "apt.conf")}
+    def archive(self, versions, date=None):
+        """Lists of a security archive as `apt-get update` leaves them, with these versions; the environment that has apt read them."""
+        architecture = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+        name = "lists/deb.debian.org_debian-security_dists_bookworm-security"
+        text = "".join(f"Package: {package}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: nobody\nFilename: pool/{package}.deb\nSize: 1\nSHA256: {'0' * 64}\nDescription: x\n\n"
+                       for package, version in versions.items())
+        date = date or time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime())
+        self.plant(f"{name}_InRelease", f"Origin: Debian\nSuite: stable-security\nCodename: bookworm-security\nDate: {date}\nSHA256:\n"
+                                        f" {hashlib.sha256(text.encode()).hexdigest()} {len(text):8} main/binary-{architecture}/Packages\n")
+        self.plant(f"{name}_main_binary-{architecture}_Packages", text)
+        self.plant("lists/partial/lock", "")
+        self.plant("sources.list", "deb http://deb.debian.org/debian-security bookworm-security main\n")
+        self.plant("apt.conf", f'Dir::State::lists "{self.place}/lists";\nDir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n'
+                               f'Dir::Etc::sourcelist "{self.place}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n')
+        return {"APT_CONFIG": str(self.place / "apt.conf")}, self.place / f"{name}_main_binary-{architecture}_Packages", self.place / f"{name}_InRelease"
+
+    def test_advisories_name_what_is_mended_and_pass_what_is_not_concerned(self):
+        have = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "libc6"], check=True, capture_output=True, text=True).stdout
+        mended = have + "+deb99u1"
+        apt, _, _ = self.archive({"libc6": mended, "not-loaded-by-it": "99"})
+        out = self.look("advisories", status=1, **apt)
+        self.assertIn(f"libc6: {have} is installed, {mended} is there\n", out)
+        self.assertIn("1 lines of findings", out)
+        self.assertNotIn("not-loaded-by-it", out)
+        apt, packages, _ = self.archive({"libc6": have, "libstdc++6": "0.1", "not-loaded-by-it": "99"})
+        self.assertRegex(self.look("advisories", status=0, **apt), r"✓ advisories: \d+ packages that the binary loads, as new as the security archive of 0 days ago")
+        # As apt keeps them where it is told to: Debian's images are.
+        self.archive({"libc6": mended})
+        subprocess.run(["gzip", packages], check=True)
+        self.assertIn(mended, self.look("advisories", status=1, **apt))
+
+    def test_advisories_need_lists_that_are_there_whole_and_fresh(self):
+        apt, packages, index = self.archive({"libc6": "99", "zlib1g": "99"}, STALE)
+        shutil.rmtree(self.place / "lists")
+        (self.place / "lists/partial").mkdir(parents=True)
         out = self.look("advisories", status=69, **apt)
         self.assertIn("could not verify", out)
         self.assertNotIn("✓", out)
-        name = "deb.debian.org_debian-security_dists_bookworm-security"
-        self.plant(f"lists/{name}_InRelease", STALE)
-        self.plant(f"lists/{name}_main_binary-amd64_Packages", "\n")
+        self.archive({"libc6": "0.1"}, STALE)
         self.assertIn("days old", self.look("advisories", status=69, **apt))
+        # Whatever is cut, nothing is called new.
+        for file in (packages, index):
+            for left in (0.5, 0):
+                self.archive({"zlib1g": "0.1", "libc6": "99"})
+                os.truncate(file, int(file.stat().st_size * left))
+                out = self.look("advisories", status=69, **apt)
+                self.assertIn("not what Debian's security archive signed", out)
+                self.assertNotIn("✓", out)
+        self.archive({"libc6": "99"})
+        index.unlink()
+        self.assertIn("not what Debian's security archive signed", self.look("advisories", status=69, **apt))
 
     def test_a_part_that_there_is_not(self):
         self.assertEqual(subprocess.run([SCRIPT, "secret"], capture_output=True).returncode, 64)
