@@ -22,18 +22,27 @@ Secret usable(Secret secret) {
 
 // The first address that a client can name; a certificate is not one for a loopback address, so that the public name
 // is asked where TLS is spoken.
-net::Url localUrl(const config::Config& config) {
-  const auto base = config.text(key::kBasePath);
-  if (config.speaksTls() && config.isSet(key::kPublicUrl)) return requireDeploymentUrl(config.text(key::kPublicUrl));
+void addressHere(const config::Config& config, probe::SiteOptions& site) {
+  const auto named = [&](std::string_view key) {
+    return config.isSet(key) ? fmt::format("this machine's, by {}", config.variable(key))
+                             : "this machine's, by default";
+  };
+  if (config.speaksTls() && config.isSet(key::kPublicUrl)) {
+    site.url = requireDeploymentUrl(config.text(key::kPublicUrl));
+    site.named_by = named(key::kPublicUrl);
+    return;
+  }
   for (const auto& address : config.addresses(key::kListen)) {
     if (address.local() || address.port == 0) continue;
     const bool any = address.host == "0.0.0.0" || address.host == "::";
-    return {address.plain || !config.speaksTls() ? "http" : "https",
-            {},
-            any ? "127.0.0.1" : address.host,
-            address.port,
-            base,
-            {}};
+    site.url = {address.plain || !config.speaksTls() ? "http" : "https",
+                {},
+                any ? "127.0.0.1" : address.host,
+                address.port,
+                config.text(key::kBasePath),
+                {}};
+    site.named_by = named(config.isSet(key::kListen) ? key::kListen : key::kPort);
+    return;
   }
   throw Error(Code::Config, "the daemon of this machine listens on no address that a client can name",
               fmt::format("name the deployment with --url, or give {} an address", config.variable(key::kListen)));
@@ -79,7 +88,7 @@ probe::SiteOptions siteOf(Context& context, const DeploymentOptions& options) {
     return site;
   }
   const auto& config = context.config();
-  site.url = localUrl(config);
+  addressHere(config, site);
   if (site.key.empty()) site.key = config.secret(key::kApiToken);
   return site;
 }

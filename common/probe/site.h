@@ -11,9 +11,10 @@
 namespace aragora::probe {
 
 struct SiteOptions {
-  net::Url url;             // of the deployment; its path is where it is mounted
-  Secret key{};             // an API key or the access token; empty: none
-  std::string authorities;  // a PEM file; empty: the system's
+  net::Url url;                    // of the deployment; its path is where it is mounted
+  std::string named_by = "--url";  // said when nobody answers there
+  Secret key{};                    // an API key or the access token; empty: none
+  std::string authorities;         // a PEM file; empty: the system's
   std::stop_token stop{};
   Deadline deadline = Deadline::max();     // of all, whatever until() says
   std::chrono::milliseconds each{10'000};  // request
@@ -42,7 +43,7 @@ class Site {
   bool showsKey() const { return hasKey() && (encrypted() || local()); }
   const net::Url& url() const { return options_.url; }
   const net::TlsOptions& tls() const { return tls_; }
-  // Throws net::Failure.
+  // Throws net::Failure, which says what was asked, who named it and what to do.
   Answer ask(const std::string& method, const std::string& path, As as, Headers headers = {},
              const json::object& body = {}) const;
   Answer get(const std::string& path, As as = As::Stranger) const { return ask("GET", path, as); }
@@ -56,6 +57,7 @@ class Site {
 
  private:
   Answer exchange(const net::Request& request) const;
+  net::Failure explained(const net::Failure& failure) const;
   SiteOptions options_;
   Deadline until_ = Deadline::max();
   net::TlsOptions tls_;

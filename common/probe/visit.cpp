@@ -68,9 +68,8 @@ Seen lookSafely(const Row& row, Visit& visit, bool& reached) {
     if (row.id == "health") reached = there;
     if (row.id == "ready") reached |= there;
     if (failure.cause() == net::Cause::Busy) return usedUp();
-    const auto message = fmt::format("no answer: {}", failure.what());
-    return there ? failed(message, "see the log of the deployment and of what stands before it")
-                 : unverified(message, failure.hint());
+    return there ? failed(failure.what(), "see the log of the deployment and of what stands before it")
+                 : unverified(failure.what(), failure.hint());
   } catch (const Error& error) {
     if (error.code() == Code::Interrupted) throw;
     return error.code() == Code::CheckFailed ? failed(error.what(), error.hint())

@@ -99,6 +99,7 @@ class Hints(unittest.TestCase):
 
         with Sandbox() as sandbox:
             look(sandbox)
+            collected.update(self.hints(json.loads(sandbox.run("debate", "list", "--json", check=69, ARAGORA_PORT="9").stdout)))
             look(sandbox, ARAGORA_ENV="production")
             open_file = sandbox.write("open", "0" * 64, 0o644)
             look(sandbox, ARAGORA_ENV="production", ARAGORA_PORT="99999", REDIS_URL="redis://127.0.0.1:1", DATABASE_URL="postgresql://a@127.0.0.1:1/x?sslmode=verify-ful", JWT_SECRET_FILE=str(open_file))

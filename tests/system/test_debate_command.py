@@ -102,7 +102,11 @@ class Command(unittest.TestCase):
             key = stranger.write("key", TOKEN)
             stranger.run("debate", "list", "--url", f"http://127.0.0.1:{self.daemon.port}", "--key-file", key, check=0)
             self.assertEqual(stranger.run("debate", "list", ARAGORA_KEY=TOKEN).returncode, 0)
-        self.assertEqual(self.debate("Is anybody there?", "--url", "http://127.0.0.1:9").returncode, 69)
+        for words, named in ((("Is anybody there?", "--url", "http://127.0.0.1:9"), "--url"), (("list",), "this machine's, by ARAGORA_PORT"), (("show", "x"), "by ARAGORA_PORT"), (("--test",), "by ARAGORA_PORT")):
+            said = self.debate(*words, check=69, ARAGORA_PORT="9").stderr
+            self.assertIn("nothing listens at http://127.0.0.1:9", said)
+            self.assertIn(named, said)
+            self.assertIn("systemctl start aragora, or aragora serve; --url", said)
 
     def test_one_test_debate_says_what_it_proved(self):
         document = self.sandbox.run_json("debate", "--test")

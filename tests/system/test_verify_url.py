@@ -327,7 +327,11 @@ class Quick(World):
 
     def test_unreachable_is_69_and_unhealthy_is_1(self):
         quick = lambda port: self.sandbox.run("verify", "--quick", "--url", f"http://127.0.0.1:{port}").returncode
-        self.assertEqual(quick(free_port()), 69)
+        port = free_port()
+        self.assertEqual(quick(port), 69)
+        said = self.sandbox.run("verify", "--quick", "--url", f"http://127.0.0.1:{port}").stdout
+        for part in (f"nothing listens at http://127.0.0.1:{port} (--url)", "start it: systemctl start aragora"):
+            self.assertIn(part, said)
         for rule in (lambda m, path: {"replace": ("healthy", "poorly!")}, lambda m, path: {"status": 503} if path == "/api/ready" else None, lambda m, path: {"status": 200, "body": "hello"}):
             with Front(self.daemon.port, rule=rule) as front:
                 self.assertEqual(quick(front.port), 1)

@@ -26,6 +26,32 @@ TEST(Visit, EndsHoweverManyAnswersAreSlow) {
   EXPECT_EQ(boxes.back().seen.message, "what came before took 300 ms");
 }
 
+// What was asked, who named it, what happened, and what to do.
+TEST(Site, SaysWhatItAskedWhenNobodyAnswers) {
+  const auto said = [](SiteOptions options) {
+    try {
+      Site(std::move(options)).get("/api/health");
+      return std::string("it answered");
+    } catch (const net::Failure& failure) {
+      return fmt::format("{} → {}", failure.what(), failure.hint());
+    }
+  };
+  std::string closed;
+  {
+    ScriptedServer server([](Connection&) {});
+    closed = server.url("");
+  }
+  const auto nobody = said({.url = net::Url::parse(closed).value(), .named_by = "by PORT"});
+  EXPECT_EQ(nobody.rfind(fmt::format("nothing listens at {} (by PORT): ", closed), 0), 0U) << nobody;
+  EXPECT_NE(nobody.find("Connection refused → start it: systemctl start aragora"), std::string::npos) << nobody;
+  ScriptedServer mute([](Connection& connection) { connection.wait(std::chrono::seconds(5)); });
+  const auto late = said({.url = net::Url::parse(mute.url()).value(), .each = std::chrono::milliseconds(100)});
+  EXPECT_EQ(late.rfind(fmt::format("no answer from {} (--url): ", mute.url("")), 0), 0U) << late;
+  ScriptedServer gone([](Connection& connection) { connection.request(); });
+  const auto broken = said({.url = net::Url::parse(gone.url()).value()});
+  EXPECT_EQ(broken.rfind(fmt::format("no whole answer from {} (--url): ", gone.url("")), 0), 0U) << broken;
+}
+
 TEST(Visit, ShowsNoControlCharacterOfAServer) {
   ScriptedServer server([](Connection& connection) {
     while (!connection.request().empty()) connection.answer("{}", "Access-Control-Allow-Origin: \x1b[2J\r\n");
