@@ -13,14 +13,16 @@ constexpr Names<DebateStatus, 7> kStatuses{{{DebateStatus::Created, "created"},
                                             {DebateStatus::Completed, "completed"},
                                             {DebateStatus::Failed, "failed"},
                                             {DebateStatus::Cancelled, "cancelled"}}};
-constexpr Names<Phase, 8> kPhases{{{Phase::Propose, "propose"},
-                                   {Phase::Critique, "critique"},
-                                   {Phase::Revise, "revise"},
-                                   {Phase::Vote, "vote"},
-                                   {Phase::Synthesize, "synthesize"},
-                                   {Phase::VoteRepair, "vote_repair"},
-                                   {Phase::Judge, "judge"},
-                                   {Phase::JudgeReversed, "judge_reversed"}}};
+constexpr Names<Phase, 10> kPhases{{{Phase::Propose, "propose"},
+                                    {Phase::Critique, "critique"},
+                                    {Phase::Revise, "revise"},
+                                    {Phase::Vote, "vote"},
+                                    {Phase::Synthesize, "synthesize"},
+                                    {Phase::VoteRepair, "vote_repair"},
+                                    {Phase::Judge, "judge"},
+                                    {Phase::JudgeReversed, "judge_reversed"},
+                                    {Phase::JudgeRepair, "judge_repair"},
+                                    {Phase::JudgeReversedRepair, "judge_reversed_repair"}}};
 constexpr Names<CallState, 4> kCallStates{{{CallState::Intent, "intent"},
                                            {CallState::Done, "done"},
                                            {CallState::Failed, "failed"},
@@ -40,6 +42,17 @@ std::string_view name(Phase phase) { return nameIn(kPhases, phase); }
 std::string_view name(CallState state) { return nameIn(kCallStates, state); }
 std::optional<DebateStatus> parseDebateStatus(std::string_view name) { return parseIn(kStatuses, name); }
 std::optional<Phase> parsePhase(std::string_view name) { return parseIn(kPhases, name); }
+
+std::optional<Phase> repairOf(Phase phase) {
+  if (phase == Phase::Vote) return Phase::VoteRepair;
+  if (phase == Phase::Judge) return Phase::JudgeRepair;
+  if (phase == Phase::JudgeReversed) return Phase::JudgeReversedRepair;
+  return std::nullopt;
+}
+
+bool isRepair(Phase phase) {
+  return phase == Phase::VoteRepair || phase == Phase::JudgeRepair || phase == Phase::JudgeReversedRepair;
+}
 std::optional<CallState> parseCallState(std::string_view name) { return parseIn(kCallStates, name); }
 
 std::span<const DebateStatus> debateStatuses() {

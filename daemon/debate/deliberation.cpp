@@ -204,7 +204,7 @@ std::optional<Step> Deliberation::quorate(Phase phase, std::int64_t round, const
 
 std::optional<Step> Deliberation::vote(std::int64_t round, Course& course) const {
   const auto voters = course.active;
-  if (auto step = stage(voting(round, voters), course)) return step;
+  if (auto step = stage(choosing(Phase::Vote, round, voters), course)) return step;
   const auto heard = std::count_if(voters.begin(), voters.end(), [&](const auto& seat) {
     return !said({Phase::Vote, round, seat}).empty();
   });
@@ -261,7 +261,7 @@ Step Deliberation::verdict(std::int64_t round, Course& course) const {
     const auto seat = judgeSeat(round, course.active);
     std::vector<std::string> choices;
     for (const auto phase : {Phase::Judge, Phase::JudgeReversed}) {
-      if (auto step = stage(judging(phase, round, seat), course)) return std::move(*step);
+      if (auto step = stage(choosing(phase, round, {seat}), course)) return std::move(*step);
       choices.push_back(saidOnce<store::Verdict>({phase, round, seat}).value_or(store::Verdict{}).choice);
     }
     const bool agrees = !choices[0].empty() && choices[0] == choices[1];

@@ -12,6 +12,8 @@
 
 namespace aragora::debate {
 
+struct ReadBallot;
+
 class Deliberation : public Protocol {
  public:
   explicit Deliberation(Setup setup);
@@ -65,12 +67,12 @@ class Deliberation : public Protocol {
   Stage proposing(const Seats& seats) const;
   Stage critiquing(std::int64_t round, const Seats& seats) const;
   Stage revising(std::int64_t round, const Seats& seats) const;
-  Stage voting(std::int64_t round, const Seats& seats) const;
-  Stage judging(store::Phase phase, std::int64_t round, const std::string& seat) const;
+  // Ballots, and the judge's verdicts.
+  Stage choosing(store::Phase phase, std::int64_t round, const Seats& seats) const;
   Stage synthesizing(std::int64_t round, const std::string& seat, const std::string& leader) const;
 
   // deliberation_answers.cpp: what was said, and who is meant.
-  // What has to be asked there, if anything: a ballot that cannot be read once more.
+  // What has to be asked there, if anything: once more where it cannot be read what was chosen.
   std::optional<Place> unanswered(const Place& place) const;
   // What the seat says there, as it is or will be recorded.
   std::vector<store::EventBody> said(const Place& place) const;
@@ -84,6 +86,8 @@ class Deliberation : public Protocol {
   std::vector<store::EventBody> understood(const Place& place, const std::string& text) const;
   store::EventBody revisionOf(const Place& place, const std::string& text) const;
   store::Vote ballotOf(const Place& place, const std::string& text) const;
+  // What it chose, there or when it was asked once more.
+  ReadBallot chosen(const Place& place, const std::string& text) const;
   bool failed(const Place& place) const;
   std::optional<store::AgentMessage> proposalOf(const std::string& seat, std::int64_t round) const;
   std::string textOf(const std::string& seat, std::int64_t round) const;
@@ -106,6 +110,7 @@ class Deliberation : public Protocol {
   // Whom the seat criticises.
   Labels targets(std::int64_t round, const std::string& seat) const;
   static std::vector<std::string> names(const Labels& labels);
+  Labels choices(const Place& place) const;
   Labels ballotLabels(std::int64_t round, const std::string& voter) const;
   Labels judgeLabels(store::Phase phase, std::int64_t round) const;
   // The critiques of the seat's proposal, by labels of its own: label, id.

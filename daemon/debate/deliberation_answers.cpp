@@ -35,9 +35,10 @@ std::optional<Place> Deliberation::unanswered(const Place& place) const {
   if (nothing_to_do) return std::nullopt;
   const auto answer = answers_.find(place);
   if (answer == answers_.end()) return place;
-  if (place.phase != Phase::Vote || !answer->second.answered) return std::nullopt;
-  const Place again{Phase::VoteRepair, place.round, place.seat};
-  const auto read = readBallot(answer->second.text, names(ballotLabels(place.round, place.seat)));
+  const auto repair = store::repairOf(place.phase);
+  if (!repair || !answer->second.answered) return std::nullopt;
+  const Place again{*repair, place.round, place.seat};
+  const auto read = readBallot(answer->second.text, names(choices(place)));
   return read.invalid.empty() || answers_.count(again) > 0 ? std::nullopt : std::optional(again);
 }
 
@@ -110,9 +111,9 @@ std::vector<store::EventBody> Deliberation::understood(const Place& place, const
       return {ballotOf(place, text)};
     case Phase::Judge:
     case Phase::JudgeReversed: {
-      const auto labels = judgeLabels(place.phase, place.round);
-      auto read = readBallot(text, names(labels));
-      return {store::Verdict{meant(labels, read.label), read.invalid.empty() ? std::move(read.reason) : read.invalid,
+      auto read = chosen(place, text);
+      return {store::Verdict{meant(choices(place), read.label),
+                             read.invalid.empty() ? std::move(read.reason) : read.invalid,
                              place.phase == Phase::JudgeReversed}};
     }
     case Phase::Synthesize: {
@@ -120,6 +121,8 @@ std::vector<store::EventBody> Deliberation::understood(const Place& place, const
       return {store::Synthesis{std::move(read.answer), std::move(read.risks)}};
     }
     case Phase::VoteRepair:
+    case Phase::JudgeRepair:
+    case Phase::JudgeReversedRepair:
       return {};
   }
   return {};
@@ -160,16 +163,21 @@ store::EventBody Deliberation::revisionOf(const Place& place, const std::string&
 }
 
 store::Vote Deliberation::ballotOf(const Place& place, const std::string& text) const {
-  const auto labels = ballotLabels(place.round, place.seat);
-  auto read = readBallot(text, names(labels));
-  if (!read.invalid.empty()) {
-    const auto again = answers_.find({Phase::VoteRepair, place.round, place.seat});
-    if (again != answers_.end() && again->second.answered) read = readBallot(again->second.text, names(labels));
-  }
+  auto read = chosen(place, text);
   const bool last = hurried_ || place.round == setup_.rounds;
   const std::string kind = place.round == 0 ? "blind" : last ? "final" : "round";
   if (!read.invalid.empty()) return {{}, 0, {}, kind, {}, read.invalid};
-  return {meant(labels, read.label), read.confidence, std::move(read.reason), kind, read.more, {}};
+  return {meant(choices(place), read.label), read.confidence, std::move(read.reason), kind, read.more, {}};
+}
+
+ReadBallot Deliberation::chosen(const Place& place, const std::string& text) const {
+  const auto labels = names(choices(place));
+  auto read = readBallot(text, labels);
+  const auto repair = store::repairOf(place.phase);
+  if (read.invalid.empty() || !repair) return read;
+  const auto again = answers_.find({*repair, place.round, place.seat});
+  if (again != answers_.end() && again->second.answered) read = readBallot(again->second.text, labels);
+  return read;
 }
 
 // As it stands after that round; a seat that did not revise stands by what it said.
@@ -322,6 +330,11 @@ Deliberation::Labels Deliberation::labelled(Seats candidates, const std::string&
   return labels;
 }
 
+Deliberation::Labels Deliberation::choices(const Place& place) const {
+  const bool ballot = place.phase == Phase::Vote || place.phase == Phase::VoteRepair;
+  return ballot ? ballotLabels(place.round, place.seat) : judgeLabels(place.phase, place.round);
+}
+
 Deliberation::Labels Deliberation::ballotLabels(std::int64_t round, const std::string& voter) const {
   const Electorate electorate{seats(), candidates(round), {}};
   Seats choices;
@@ -336,7 +349,7 @@ Deliberation::Labels Deliberation::judgeLabels(Phase phase, std::int64_t round) 
   Seats all;
   for (const auto& candidate : candidates(round)) all.push_back(candidate.id);
   auto labels = labelled(std::move(all), fmt::format("judge|{}", round));
-  if (phase != Phase::JudgeReversed) return labels;
+  if (phase != Phase::JudgeReversed && phase != Phase::JudgeReversedRepair) return labels;
   Labels reversed;
   for (auto entry = labels.rbegin(); entry != labels.rend(); ++entry)
     reversed.emplace_back(fmt::format("P{}", reversed.size() + 1), entry->second);

@@ -94,26 +94,17 @@ Deliberation::Stage Deliberation::revising(std::int64_t in_round, const Seats& s
           }};
 }
 
-Deliberation::Stage Deliberation::voting(std::int64_t round, const Seats& seats) const {
-  return {Phase::Vote, round, seats, [this](const Place& place) {
-            const auto labels = ballotLabels(place.round, place.seat);
+Deliberation::Stage Deliberation::choosing(Phase phase, std::int64_t round, const Seats& seats) const {
+  return {phase, round, seats, [this, phase](const Place& place) {
+            const auto labels = choices(place);
             json::object material{{"task", asData(setup_.task, kWhole)}};
             material["proposals"] = shown(labels, place.round);
-            if (place.phase == Phase::VoteRepair) {
-              const auto first = answers_.find({Phase::Vote, place.round, place.seat});
+            if (place.phase != phase) {  // once more
+              const auto first = answers_.find({phase, place.round, place.seat});
               const auto text = first == answers_.end() ? std::string() : first->second.text;
               material["your_answer"] = asData(text, kShort);
               material["problem"] = readBallot(text, names(labels)).invalid;
             }
-            return inquiryOf(place, std::move(material), names(labels));
-          }};
-}
-
-Deliberation::Stage Deliberation::judging(Phase phase, std::int64_t round, const std::string& seat) const {
-  return {phase, round, {seat}, [this](const Place& place) {
-            const auto labels = judgeLabels(place.phase, place.round);
-            json::object material{{"task", asData(setup_.task, kWhole)}};
-            material["proposals"] = shown(labels, place.round);
             return inquiryOf(place, std::move(material), names(labels));
           }};
 }

@@ -31,6 +31,8 @@ std::string_view task(Phase phase) {
              "debate could change the outcome; `reason` is one sentence.";
     case Phase::Judge:
     case Phase::JudgeReversed:
+    case Phase::JudgeRepair:
+    case Phase::JudgeReversedRepair:
       return "You are the judge and no participant. Choose the best proposal, by what it says; "
              "the order in which they stand says nothing. `choice` is its id, or abstain; `reason` says why, in at "
              "most "
@@ -127,7 +129,7 @@ std::string instructions(Phase phase, const std::string& boundary) {
       "there "
       "is a `role`, speak from that point of view. {} Answer with one JSON object only.",
       boundary, task(phase));
-  if (phase == Phase::VoteRepair)
+  if (store::isRepair(phase))
     text += " Your first answer could not be read; `problem` says why. Answer again, shortly.";
   return text;
 }
@@ -169,6 +171,8 @@ providers::Shape shapeOf(Phase phase, const std::vector<std::string>& labels,
                                   {"reason", textType()}})};
     case Phase::Judge:
     case Phase::JudgeReversed:
+    case Phase::JudgeRepair:
+    case Phase::JudgeReversedRepair:
       return {"verdict", objectOf({{"choice", oneOf(choices)}, {"reason", textType()}})};
     case Phase::Synthesize:
       return {"synthesis", objectOf({{"answer", textType()},

@@ -43,11 +43,11 @@ bool lasts(const Error& error) {
          kind == Kind::Empty;
 }
 
-// Half an object read as prose would stand in the debate as somebody's answer. A ballot is asked for once more instead.
+// Half an object read as prose would stand in the debate as somebody's answer. Who chooses is asked once more instead.
 void requireWhole(const providers::Answer& answer, const Inquiry& inquiry) {
   const auto phase = inquiry.place.phase;
-  const bool ballot = phase == store::Phase::Vote || phase == store::Phase::VoteRepair;
-  if (!answer.truncated || !inquiry.shape || ballot || holdsObject(answer.text)) return;
+  const bool choice = store::repairOf(phase).has_value() || store::isRepair(phase);
+  if (!answer.truncated || !inquiry.shape || choice || holdsObject(answer.text)) return;
   throw providers::Failure(providers::FailureKind::Empty,
                            "the answer ran into the most tokens before it was whole (providers.max_output_tokens)");
 }

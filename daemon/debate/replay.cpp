@@ -101,7 +101,14 @@ class Rerun {
       while (!calls.empty() && !listenedTo(place, calls.front())) calls.pop_front();
       if (calls.empty()) {
         const auto refused = refused_.find(place);
-        if (refused == refused_.end()) continue;
+        if (refused == refused_.end()) {
+          // Nobody asked once more: there was no money left for it, or the version that ran the debate never did.
+          // What the rules make of that is compared, as everything.
+          if (!store::isRepair(place.phase)) continue;
+          protocol_->recorded(Answer{place, false, {}});
+          heard = true;
+          continue;
+        }
         protocol_->recorded(Answer{place, false, refused->second.message, refused->second.lasting});
         heard = true;
         continue;

@@ -247,6 +247,26 @@ class Kinds(unittest.TestCase):
                         self.assertEqual(debate["final_answer"].startswith("this is "), True)
 
 
+class Unread(unittest.TestCase):
+    """What was chosen and cannot be read is asked for once more: as it is recorded, and replayed."""
+
+    def test_a_verdict_is_asked_for_once_more_and_replayed_also_where_nobody_did(self):
+        def mumbled(number, body):
+            return completion("the second one, I think") if body["model"] == "wise" else vote(number, body)
+
+        with Endpoint(mumbled) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox:
+            with Daemon(sandbox) as daemon:
+                ask = {"task": "divided", "agents": [f"openai:{name}" for name in "abcde"], "rounds": 0, "consensus": {"kind": "judge", "judge": "openai:wise"}}
+                debate = daemon.wait_finished(daemon.post("/api/debates", ask)[1]["debate_id"])
+                self.assertEqual((debate["status"], debate["consensus"]["judged"], debate["consensus"]["leader"]), ("completed", "unstable", "openai:b"), debate)
+            self.assertTrue(sandbox.run_json("debate", "replay", debate["id"], check=0)["whole"])
+            with contextlib.closing(sqlite3.connect(next(sandbox.directory.rglob("*.db")))) as database, database:
+                phases = [phase for phase, in database.execute("SELECT phase FROM agent_calls WHERE phase LIKE 'judge%' ORDER BY started_at, id")]
+                self.assertEqual(phases, ["judge", "judge_repair", "judge_reversed", "judge_reversed_repair"])
+                database.execute("DELETE FROM agent_calls WHERE phase LIKE '%_repair'")  # as a version that did not ask again left it
+            self.assertTrue(sandbox.run_json("debate", "replay", debate["id"], check=0)["whole"])
+
+
 class Asked(unittest.TestCase):
     """What a request may ask of a debate, and that it rests."""
 

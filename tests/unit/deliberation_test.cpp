@@ -271,6 +271,15 @@ Speaking without(std::set<Place> failing, bool lasting = true) {
   };
 }
 
+// The judge's answers to its first questions are cut off; those to what is asked once more, where it is among `again`.
+Speaking judgeThatMumbles(std::set<Phase> first, std::set<Phase> again = {}) {
+  return [first = std::move(first), again = std::move(again)](const Inquiry& inquiry) {
+    auto answer = speak(inquiry);
+    if (first.count(inquiry.place.phase) + again.count(inquiry.place.phase) > 0) answer.text.pop_back();
+    return answer;
+  };
+}
+
 Setup setup(const std::vector<std::string>& agents, std::int64_t rounds, const std::string& consensus = "majority") {
   return {"task", "context", seatsOf(agents), rounds, consensus, 42};
 }
@@ -421,6 +430,8 @@ TEST(Deliberation, GoesOnToTheSameEndWhereverItWasCut) {
       {setup({"a", "b", "c", "d", "e"}, 3, "supermajority"), speak},
       {setup({"demo", "other", "demo"}, 2, "weighted"), speak},
       {setup({"a", "b", "c"}, 1, "judge"), speak},
+      {setup({"a", "b", "c"}, 1, "judge"),
+       judgeThatMumbles({Phase::Judge, Phase::JudgeReversed}, {Phase::JudgeRepair})},
       {setup({"a", "b", "c", "d"}, 2),
        without({{Phase::Propose, 0, "a"}, {Phase::Vote, 0, "a"}, {Phase::Critique, 1, "b"}, {Phase::Revise, 2, "c"}})}};
   for (const auto& [setup, speaking] : debates) {
@@ -488,6 +499,46 @@ TEST(Deliberation, ABallotThatCannotBeReadIsAskedForOnceMore) {
   EXPECT_NE(votes[0].choice, "");
   EXPECT_EQ(votes[1].choice, "");
   EXPECT_NE(votes[1].invalid, "");
+}
+
+TEST(Deliberation, AVerdictThatCannotBeReadIsAskedForOnceMore) {
+  const auto judged = setup({"a", "b", "c"}, 0, "judge");
+  const auto play = Play(judged, judgeThatMumbles({Phase::Judge, Phase::JudgeReversed})).toTheEnd();
+  EXPECT_EQ(play.consensus()->judged, "agreed");
+  std::vector<Phase> asked;
+  for (const auto& inquiry : play.asked()) {
+    if (!store::isRepair(inquiry.place.phase)) continue;
+    asked.push_back(inquiry.place.phase);
+    const auto material = materialOf(inquiry);
+    EXPECT_EQ(material.at("problem").as_string(), "it is not one JSON object");
+    EXPECT_NE(inquiry.system.find("could not be read"), std::string::npos);
+    EXPECT_NE(inquiry.system.find("You are the judge"), std::string::npos);
+    // In the order of the question that it answers.
+    for (const auto& first : play.asked()) {
+      if (store::repairOf(first.place.phase) != inquiry.place.phase) continue;
+      EXPECT_EQ(toJson(materialOf(first).at("proposals")), toJson(material.at("proposals")));
+    }
+  }
+  EXPECT_EQ(asked, (std::vector<Phase>{Phase::JudgeRepair, Phase::JudgeReversedRepair}));
+  for (const auto& verdict : play.all<store::Verdict>()) EXPECT_EQ(verdict.choice, "a");
+
+  const auto never = Play(judged, judgeThatMumbles({Phase::Judge}, {Phase::JudgeRepair})).toTheEnd();
+  EXPECT_EQ(never.consensus()->judged, "unstable") << "two tries, and no third";
+  ASSERT_EQ(never.all<store::Verdict>().size(), 2U);
+  EXPECT_EQ(never.all<store::Verdict>()[0].choice, "");
+  EXPECT_EQ(never.all<store::Verdict>()[0].reason, "it is not one JSON object");
+  EXPECT_EQ(never.all<store::Verdict>()[1].choice, "a");
+}
+
+TEST(Deliberation, AVerdictThatIsNotPaidForAgainStaysUnread) {
+  const auto poor = [](const Inquiry& inquiry) {
+    if (!store::isRepair(inquiry.place.phase)) return judgeThatMumbles({Phase::Judge})(inquiry);
+    return Answer{inquiry.place, false, "the budget has nothing left", true, true};
+  };
+  const auto play = Play(setup({"a", "b", "c"}, 0, "judge"), poor).toTheEnd();
+  EXPECT_EQ(play.consensus()->judged, "unstable");
+  EXPECT_EQ(play.consensus()->leader, "a") << "the majority's";
+  EXPECT_TRUE(play.all<store::AgentError>().empty());
 }
 
 TEST(Deliberation, AChangeWithoutACitedCritiqueIsAFlip) {
