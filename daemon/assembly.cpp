@@ -18,6 +18,7 @@
 #include "daemon/chat/routes.h"
 #include "daemon/cluster/follower.h"
 #include "daemon/cluster/shared_limits.h"
+#include "daemon/cluster/shared_probes.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
@@ -85,6 +86,7 @@ struct Assembly::Parts {
         shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
         limits(&shared_limits),
         prober(proberOptions(config, [this] { return redisState(); }), *database,
+        probe_leases(sisters),
                [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
@@ -195,7 +197,7 @@ struct Assembly::Parts {
             [this] { engine.lookForCancellations(); }};
   }
 
-  // What becomes of a provider's circuit is told to the other instances.
+  // What becomes of a provider's circuit is told to the other instances, and one of them probes it.
   providers::ProvidersOptions toldOf(providers::ProvidersOptions options) {
     options.on_breaker = [this](const providers::BreakerNews& news) {
       sisters.tell({.kind = cluster::HintKind::Breaker,
@@ -205,6 +207,7 @@ struct Assembly::Parts {
     return options;
   }
 
+    options.probe_leases = &probe_leases;
   lifecycle::ProblemWatchOptions watchOptions() {
     auto options = problemWatchOptions(loaded, target, keyring);
     options.outages = [this] {
@@ -381,6 +384,7 @@ struct Assembly::Parts {
   web::Guard guard;
   web::Guard metrics_guard;
   web::Redirect redirect;
+  cluster::SharedProbes probe_leases;
   std::string certificate_seen = certificateFingerprint(config);  // what `tls` is made of
   std::unique_ptr<edge::TlsContext> tls;
   std::atomic<Micros> certificate_ends{0};

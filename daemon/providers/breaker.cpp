@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "common/base/ids.h"
 #include "common/base/log.h"
 #include "common/base/names.h"
 #include "common/base/text.h"
@@ -29,7 +30,10 @@ Breaker::Breaker(BreakerOptions options) : options_(std::move(options)), machine
 }
 
 Breaker::Permit::Permit(Permit&& other) noexcept
-    : breaker_(std::exchange(other.breaker_, nullptr)), admission_(other.admission_), began_(other.began_) {}
+    : breaker_(std::exchange(other.breaker_, nullptr)),
+      admission_(other.admission_),
+      began_(other.began_),
+      lease_(std::move(other.lease_)) {}
 
 Breaker::Permit::~Permit() {
   if (breaker_ == nullptr) return;
@@ -41,17 +45,38 @@ Breaker::Permit::~Permit() {
 }
 
 void Breaker::Permit::settle(CallResult result) {
-  if (auto* breaker = std::exchange(breaker_, nullptr)) breaker->settle(admission_, began_, std::move(result));
+  auto* const breaker = std::exchange(breaker_, nullptr);
+  if (breaker == nullptr) return;
+  breaker->settle(admission_, began_, std::move(result));
+  // After the others were told what came of it: none of them probes in between.
+  if (!lease_.empty()) breaker->options_.leases->giveBack(breaker->options_.provider, lease_);
 }
 
 std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::string& model) {
   const auto at = now();
   look(at);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   auto decided = machine_.admit(at, lease, model);
-  if (const auto* admission = std::get_if<Admission>(&decided)) return Permit(*this, *admission);
+  if (const auto* admission = std::get_if<Admission>(&decided)) {
+    lock.unlock();
+    Permit permit(*this, *admission);
+    auto others = admission->probe && options_.leases != nullptr ? standBack(permit, lease, model) : std::nullopt;
+    if (!others) return permit;
+    lock.lock();
+    decided = std::move(*others);
+  }
   auto rejection = std::get<Rejection>(std::move(decided));
   ++seen_.rejected.at(static_cast<std::size_t>(rejection.why));
+  return rejection;
+}
+
+std::optional<Rejection> Breaker::standBack(Permit& probe, Span lease, const std::string& model) {
+  probe.lease_ = newUlid();
+  const auto held = options_.leases->take(options_.provider, probe.lease_, lease);
+  if (!held) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  auto rejection = machine_.standBack(probe.admission_, held->by, held->left, now(), model);
+  if (rejection) probe.breaker_ = nullptr;  // it is settled
   return rejection;
 }
 

@@ -1,5 +1,5 @@
 // The circuit breaker of one provider's endpoint, shared by all debates: its rules (breaker_machine) under a lock, with
-// a clock, and what it saw in numbers. Thread-safe; nothing waits.
+// a clock, and what it saw in numbers. Thread-safe; nothing waits but a probe that asks whether others do.
 #pragma once
 
 #include <map>
@@ -44,11 +44,27 @@ struct BreakerState {
   bool usable() const { return circuit != Circuit::Open && !wholly_blocked; }
 };
 
+// Which of the instances probes a provider, where they share something. A hint: whoever cannot tell soon says that
+// nobody does, and each probes for itself. Thread-safe.
+class ProbeLeases {
+ public:
+  virtual ~ProbeLeases() = default;
+  struct Held {
+    std::string by;
+    Span left{0};
+  };
+  // Takes the lease of a provider under a name that no other probe has; or who holds it. Waits for 100 ms at most.
+  virtual std::optional<Held> take(const std::string& provider, const std::string& probe, Span lease) = 0;
+  // When it is that probe's. Does not wait.
+  virtual void giveBack(const std::string& provider, const std::string& probe) = 0;
+};
+
 struct BreakerOptions {
   std::string provider;
   BreakerRules rules{};
   std::function<Moment()> clock = nullptr;                    // none: the steady one
   std::function<void(const BreakerNews&)> on_news = nullptr;  // called without a lock, in the thread that caused it
+  ProbeLeases* leases = nullptr;                              // none: this instance is alone
 };
 
 // For BreakerRules::jitter. Any thread.
@@ -72,6 +88,7 @@ class Breaker {
     Breaker* breaker_;
     Admission admission_;
     Moment began_;
+    std::string lease_{};  // of a probe: the name under which it may hold one
   };
 
   std::variant<Permit, Rejection> admit(Span lease, const std::string& model = {});
@@ -87,6 +104,8 @@ class Breaker {
  private:
   Moment now() const { return options_.clock ? options_.clock() : std::chrono::steady_clock::now(); }
   void settle(const Admission& admission, Moment began, CallResult result);
+  // Whether another instance probes.
+  std::optional<Rejection> standBack(Permit& probe, Span lease, const std::string& model);
   // A probe whose lease is over by then has reopened it: nobody else says so.
   void look(Moment at);
   void opened(Span left, const std::string& reason) const;

@@ -30,6 +30,8 @@ constexpr Names<FailureKind, kFailureKinds> kKinds{{{FailureKind::Unreachable, "
                                                     {FailureKind::Rejected, "rejected"}}};
 // Models are named by clients.
 constexpr std::size_t kMostLatches = 64;
+// Then a call asks again who probes: what ended without a result is told to nobody, and a hint may be lost.
+constexpr Span kStandBack{1000};
 
 Span spanTo(Moment until, Moment now) { return until > now ? std::chrono::ceil<Span>(until - now) : Span{0}; }
 
@@ -71,6 +73,7 @@ std::variant<Admission, Rejection> BreakerMachine::admit(Moment now, Span lease,
   if (circuit_ == Circuit::Open) move(Circuit::HalfOpen, now);
   const bool probe = circuit_ == Circuit::HalfOpen;
   if (probe && probing_) return Rejection{Refusal::Probing, spanTo(lease_ends_, now), {}};
+  if (probe && now < stands_back_until_) return Rejection{Refusal::Probing, spanTo(other_until_, now), {}};
   if (probe) {
     probing_ = true;
     lease_ends_ = now + lease;
@@ -94,6 +97,20 @@ void BreakerMachine::settle(const Admission& admission, const CallResult& result
   if (*result.failure == FailureKind::Throttled && result.asked_pause)
     throttled_until_ = std::max(throttled_until_, now + std::min(*result.asked_pause, rules_.longest_cooldown));
   if (countsAgainstIt(result)) counted(admission.probe, now);
+}
+
+std::optional<Rejection> BreakerMachine::standBack(const Admission& admission, const std::string& prober, Span left,
+                                                   Moment now, const std::string& model) {
+  if (admission.generation != generation_) return std::nullopt;
+  if (prober != other_prober_) {
+    other_prober_ = prober;
+    other_until_ = now + std::min(left, rules_.longest_lease);
+  }
+  if (now >= other_until_) return std::nullopt;
+  probing_ = false;
+  stands_back_until_ = std::min(other_until_, now + kStandBack);
+  if (const auto* latch = latchOf(model)) latches_[latch->first].again_at = now;  // nobody found out
+  return Rejection{Refusal::Probing, spanTo(other_until_, now), {}};
 }
 
 void BreakerMachine::counted(bool probe, Moment now) {
@@ -145,6 +162,7 @@ void BreakerMachine::move(Circuit to, Moment now) {
   ++generation_;
   since_ = now;
   probing_ = false;
+  stands_back_until_ = {};
 }
 
 void BreakerMachine::open(Moment now) {
@@ -194,14 +212,16 @@ void BreakerMachine::credentialChanged() {
 
 void BreakerMachine::toldOpened(Span left, Moment now) {
   look(now);
-  if (forced_ != Forced::None || circuit_ != Circuit::Closed || left <= Span{0}) return;
-  open(now);
+  if (forced_ != Forced::None || probing_ || openFor(now) > Span{0} || left <= Span{0}) return;
+  if (circuit_ != Circuit::Open) open(now);
   open_until_ = now + std::min(left, rules_.window);
 }
 
 void BreakerMachine::toldWell(Moment now) {
   look(now);
-  if (forced_ == Forced::None && circuit_ == Circuit::Open) open_until_ = now;
+  if (forced_ != Forced::None || probing_) return;
+  if (circuit_ == Circuit::Open) open_until_ = now;
+  if (circuit_ == Circuit::HalfOpen) close(now);
 }
 
 Span BreakerMachine::openFor(Moment now) const {

@@ -25,7 +25,7 @@ std::string_view name(Forced forced);
 // Why a call is not let through.
 enum class Refusal {
   Open,       // and cooling down
-  Probing,    // another call is the probe
+  Probing,    // another call is the probe, here or at another instance
   Throttled,  // the provider asked everybody to wait
   Blocked,    // it does not take the key, or its account has no money
   Forced,     // by an administrator
@@ -38,6 +38,7 @@ struct BreakerRules {
   std::size_t failures = 3;  // that open it
   Span window{60'000};       // half-open: (t - window, t]. Also the first cool-down.
   Span longest_cooldown{600'000};
+  Span longest_lease{125'000};    // of a probe of another instance, whatever it says
   int least_failure_percent = 0;  // of the calls in the window, besides; 0: however many succeeded
   // -1 to 1, of a tenth of the cool-down; none: exact.
   std::function<double()> jitter = nullptr;
@@ -70,13 +71,19 @@ class BreakerMachine {
   // `lease` is how long a probe may take before its place is taken from it, as a failure.
   std::variant<Admission, Rejection> admit(Moment now, Span lease, const std::string& model = {});
   void settle(const Admission& admission, const CallResult& result, Moment now);
+  // Another instance is said to probe, for `left` more under the name `prober`: the admitted probe gives its place back
+  // and is rejected. nullopt: it is made all the same, since that one has had the time of its lease or this probe is of
+  // an older generation.
+  std::optional<Rejection> standBack(const Admission& admission, const std::string& prober, Span left, Moment now,
+                                     const std::string& model = {});
 
   void reset(Moment now);
   void force(Forced forced, Moment now);  // None is reset()
   // Another key is used from now on: what blocked the old one is over, what still runs with it counts for nothing.
   void credentialChanged();
-  // Another instance saw it open, or well again. Neither is believed for longer than a probe of ours takes: opened for
-  // the first cool-down at most, or to be probed at once.
+  // Another instance saw it fail, or well again. A failure is believed for the first cool-down at most, also where a
+  // probe is due. "Well" lets one probe at once, and closes what is half-open: the probe was that one's. Neither takes
+  // anything from a probe of ours.
   void toldOpened(Span left, Moment now);
   void toldWell(Moment now);
   // What is due by itself: a probe whose lease is over.
@@ -127,6 +134,9 @@ class BreakerMachine {
   int openings_ = 0;  // running, without a time of being well between
   bool probing_ = false;
   Moment lease_ends_{};
+  std::string other_prober_;  // whom it stood back for, last
+  Moment other_until_{};      // the end of that one's lease
+  Moment stands_back_until_{};
   Moment throttled_until_{};
   std::map<std::string, Latch> latches_;  // by model; of the empty one: all of them
   Transitions transitions_{};

@@ -112,6 +112,7 @@ struct ProvidersOptions {
   BreakerRules breaker{};                                        // of all but
   BreakerRules openrouter_breaker{};                             // this one, which has many vendors behind it
   std::function<void(const BreakerNews&)> on_breaker = nullptr;  // in the thread of a call
+  ProbeLeases* probe_leases = nullptr;                           // none: this instance is alone
   bool fallback = true;                                          // to OpenRouter, where it can be asked
   std::map<std::string, std::string> fallback_models{};          // by model; others: the same under OpenRouter's name
   std::int64_t max_output_tokens = 8192;
@@ -169,6 +170,7 @@ class Providers {
   Breaker& breakerOf(config::Provider provider, const ProvidersOptions& options);
   void addFallback(Entries& entries, const ProvidersOptions& options);
   const std::function<void(const BreakerNews&)> on_breaker_;
+  ProbeLeases* const probe_leases_;
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
   std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;  // for good: calls that run outlive a reload
   FallbackCounts fallbacks_;

@@ -40,17 +40,19 @@ std::unique_ptr<Codec> codecFor(const ProvidersOptions::Remote& remote, const Pr
 }  // namespace
 
 Providers::Providers(ProvidersOptions options)
-    : on_breaker_(options.on_breaker), default_agents_(options.default_agents) {
+    : on_breaker_(options.on_breaker), probe_leases_(options.probe_leases), default_agents_(options.default_agents) {
   entries_ = entriesOf(std::move(options));
 }
 
 Breaker& Providers::breakerOf(config::Provider provider, const ProvidersOptions& options) {
   auto& breaker = breakers_[provider];
-  if (!breaker)
-    breaker = std::make_unique<Breaker>(
-        BreakerOptions{.provider = std::string(config::name(provider)),
-                       .rules = provider == config::Provider::OpenRouter ? options.openrouter_breaker : options.breaker,
-                       .on_news = on_breaker_});
+  if (breaker) return *breaker;
+  auto rules = provider == config::Provider::OpenRouter ? options.openrouter_breaker : options.breaker;
+  rules.longest_lease = options.times.total + kLeaseGrace;
+  breaker = std::make_unique<Breaker>(BreakerOptions{.provider = std::string(config::name(provider)),
+                                                     .rules = std::move(rules),
+                                                     .on_news = on_breaker_,
+                                                     .leases = probe_leases_});
   return *breaker;
 }
 

@@ -7,7 +7,6 @@ namespace aragora::providers {
 
 namespace {
 constexpr std::size_t kAnswerLimit = 4U << 20;
-constexpr Span kLeaseGrace{5000};
 constexpr int kMostWaits = 3;  // for a provider that asks for a pause again and again
 
 net::Url urlOf(const RemoteOptions& options) {

@@ -7,6 +7,8 @@
 
 namespace aragora::providers {
 
+inline constexpr Span kLeaseGrace{5000};  // of a probe, after its call's deadline
+
 struct RemoteOptions {
   std::string name;
   std::string base_url;

@@ -3,6 +3,7 @@ import contextlib
 import json
 import secrets
 import threading
+import time
 import unittest
 
 from receivers import Receiver
@@ -37,6 +38,18 @@ def metric(daemon, series):
 
 def circuit(daemon, provider="openai"):
     return daemon.get("/api/ready")[1]["breakers"][provider]
+
+
+def rejected(daemon, reason="probing"):
+    return metric(daemon, f'aragora_breaker_rejected_total{{provider="openai",reason="{reason}"}}')
+
+
+def probes(daemon):
+    return sum(metric(daemon, f'aragora_breaker_probes_total{{outcome="{outcome}",provider="openai"}}') for outcome in ("answered", "failed", "neither"))
+
+
+def leases(redis):
+    return redis.cli("KEYS", "*:probe:openai").split()
 
 
 @contextlib.contextmanager
@@ -186,6 +199,64 @@ class Breakers(unittest.TestCase):
             until(lambda: (circuit(one), circuit(other)) == ("open", "open"), 5)
             until(lambda: other.post("/api/admin/breakers/openai", {"action": "reset"}, **root)[0] == 200, 5)
             until(lambda: (circuit(one), circuit(other)) == ("closed", "closed"), 5)
+
+
+    @contextlib.contextmanager
+    def two_and_a_probe(self, **environment):
+        """Two instances whose circuits are open, and the probe of one, which the endpoint does not answer before it is let."""
+        switched, held = Switched(), threading.Event()
+        switched.instead = OVERLOADED
+
+        def answer(number, body):
+            if switched.instead is None and number == 4:
+                held.wait(20)
+            return switched(number, body)
+        with Endpoint(answer) as endpoint, RedisServer() as redis, postgres_database() as url, \
+                Sandbox(ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), DATABASE_URL=url, REDIS_URL=redis.url, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_BREAKER_WINDOW_SECONDS="2",
+                        **environment) as sandbox:
+            sandbox.run("migrate", check=0)
+            with Daemon(sandbox) as one, Daemon(sandbox) as other:
+                debate(one)
+                until(lambda: circuit(one) == circuit(other) == "open", 5)
+                self.assertEqual(len(endpoint.requests), 3)
+                switched.instead = None
+
+                def probing():
+                    _, created = one.post("/api/debates", {"task": "x", "agents": ["openai", "demo-a", "demo-b"], "rounds": 1})
+                    ended = lambda: one.get(f"/api/debates/{created['debate_id']}")[1]["status"] == "completed"
+                    until(lambda: len(endpoint.requests) > 3 or ended(), 10)
+                    return len(endpoint.requests) > 3
+                until(probing, 10)
+                try:
+                    yield one, other, endpoint, redis, held
+                finally:
+                    held.set()
+
+    def test_one_of_two_instances_probes_for_both(self):
+        with self.two_and_a_probe() as (one, other, endpoint, redis, held):
+            until(lambda: rejected(other) > 0 or debate(other) is None, 10)
+            self.assertEqual((len(endpoint.requests), circuit(one), circuit(other), len(leases(redis))), (4, "half_open", "half_open", 1))
+            held.set()
+            until(lambda: circuit(one) == circuit(other) == "closed", 5)
+            self.assertEqual([probes(daemon) for daemon in (one, other)], [1, 0])
+            self.assertEqual(leases(redis), [])
+            _, events = debate(other)
+            self.assertNotIn("agent_error", [e["type"] for e in events])
+            self.assertEqual(probes(other), 0)
+
+    def test_the_other_probes_when_the_lease_of_one_that_was_killed_is_over(self):
+        with self.two_and_a_probe(ARAGORA_CALL_TIMEOUT_SECONDS="2") as (one, other, endpoint, redis, _):
+            one.kill()
+            left = int(redis.cli("PTTL", leases(redis)[0])) / 1000
+            ends = time.monotonic() + left
+            self.assertLessEqual(left, 7, "the two seconds of a call, and five more")
+            while time.monotonic() < ends - 1:
+                debate(other)
+                time.sleep(0.2)
+            self.assertEqual((len(endpoint.requests), probes(other)), (4, 0))
+            self.assertGreater(rejected(other), 0)
+            until(lambda: circuit(other) == "closed" or debate(other) is None, 8)
+            self.assertEqual(probes(other), 1)
 
 
 class Fallbacks(unittest.TestCase):

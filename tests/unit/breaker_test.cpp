@@ -297,9 +297,99 @@ TEST(Breaker, OpensForWhatAnotherInstanceSawAndFindsOutForItself) {
   EXPECT_EQ(trace.machine.circuit(), Circuit::Closed);
 }
 
+TEST(Breaker, StandsBackForTheProbeOfAnotherInstanceAndTakesItsResult) {
+  for (const bool well : {true, false}) {
+    auto trace = opened();
+    const auto probe = trace.admit(62);
+    const auto rejected = trace.machine.standBack(*probe, "theirs", seconds(40), at(62));
+    ASSERT_TRUE(rejected);
+    EXPECT_EQ(rejected->why, Refusal::Probing);
+    EXPECT_EQ(rejected->left, seconds(40));
+    EXPECT_FALSE(trace.admit(62.9));
+    EXPECT_EQ(trace.rejection.why, Refusal::Probing);
+    EXPECT_EQ(trace.rejection.left, milliseconds(39'100));
+    if (well) {
+      trace.machine.toldWell(at(63));
+      EXPECT_EQ(trace.machine.circuit(), Circuit::Closed);
+    } else {
+      trace.machine.toldOpened(seconds(120), at(63));
+      EXPECT_EQ(trace.machine.circuit(), Circuit::Open);
+      EXPECT_EQ(trace.machine.openFor(at(63)), seconds(60));
+    }
+  }
+}
+
+TEST(Breaker, AsksAgainEverySecondWhetherTheOtherStillProbes) {
+  auto trace = opened();
+  double second = 62;
+  for (; second < 102; second += 1) {
+    const auto probe = trace.admit(second);
+    ASSERT_TRUE(probe) << second;
+    EXPECT_FALSE(trace.admit(second)) << "one of many asks";
+    const auto rejected = trace.machine.standBack(*probe, "theirs", hours(1), at(second));
+    ASSERT_TRUE(rejected) << second;
+    EXPECT_FALSE(trace.admit(second + 0.9));
+  }
+  const auto probe = trace.admit(second);
+  ASSERT_TRUE(probe);
+  trace.machine.settle(*probe, {}, at(second));
+  EXPECT_EQ(trace.machine.circuit(), Circuit::Closed);
+}
+
+// A lease that is forged, or that nobody gives back: as long as one may last, and no longer.
+TEST(Breaker, BelievesALeaseForAsLongAsOneMayLast) {
+  auto trace = opened();
+  const auto stood_back = [&](double second, const std::string& prober) {
+    const auto probe = trace.admit(second);
+    EXPECT_TRUE(probe) << second;
+    return trace.machine.standBack(*probe, prober, Span::max(), at(second)).has_value();
+  };
+  EXPECT_TRUE(stood_back(62, "forged"));
+  EXPECT_TRUE(stood_back(186.9, "forged"));
+  EXPECT_FALSE(stood_back(187, "forged")) << "125 s";
+  EXPECT_FALSE(trace.admit(188)) << "it probes now";
+  trace.machine.reset(at(188));
+  for (const double second : {188.0, 189.0, 190.0}) trace.fail(second);
+  EXPECT_FALSE(stood_back(250, "forged")) << "once, and not each time";
+  auto other = opened();
+  other.machine.standBack(*other.admit(62), "first", seconds(10), at(62));
+  EXPECT_TRUE(other.machine.standBack(*other.admit(72), "second", seconds(10), at(72))) << "another one's";
+  EXPECT_FALSE(other.machine.standBack(*other.admit(82), "second", Span::max(), at(82)));
+}
+
+TEST(Breaker, LeavesItsOwnProbeAloneWhateverOthersSay) {
+  auto trace = opened();
+  const auto probe = trace.admit(62);
+  trace.machine.toldOpened(seconds(60), at(63));
+  trace.machine.toldWell(at(63));
+  EXPECT_EQ(trace.machine.circuit(), Circuit::HalfOpen);
+  trace.machine.settle(*probe, {}, at(64));
+  EXPECT_EQ(trace.machine.circuit(), Circuit::Closed);
+  EXPECT_FALSE(trace.machine.standBack(*probe, "theirs", seconds(40), at(65))) << "of an older generation";
+}
+
+TEST(Breaker, WaitsAnewWhenAProbeThatItDidNotMakeFailed) {
+  auto trace = opened();
+  trace.machine.toldOpened(seconds(120), at(30));
+  EXPECT_EQ(trace.machine.openFor(at(30)), seconds(32)) << "nobody is kept out for longer by being told so";
+  trace.machine.toldOpened(seconds(120), at(62));
+  EXPECT_EQ(trace.machine.openFor(at(62)), seconds(60));
+  EXPECT_FALSE(trace.admit(121.9));
+  EXPECT_TRUE(trace.admit(122));
+}
+
+TEST(Breaker, FindsOutAboutAKeyAfterItStoodBack) {
+  auto trace = opened();
+  trace.call(62, FailureKind::Money);
+  const auto probe = trace.admit(662);
+  ASSERT_TRUE(probe);
+  EXPECT_TRUE(trace.machine.standBack(*probe, "theirs", seconds(40), at(662), "m"));
+  EXPECT_TRUE(trace.admit(663)) << "not ten minutes later";
+}
+
 // Whatever happens, in whatever order: never two probes, and never shut for good.
 TEST(Breaker, HasOneProbeAtMostAndIsNeverWedgedWhateverHappens) {
-  constexpr auto kMost = seconds(600 + 60 + 150);
+  constexpr auto kMost = seconds(600 + 60 + 150 + 125);
   for (unsigned seed = 0; seed < 300; ++seed) {
     std::minstd_rand random(seed);
     const auto below = [&](int limit) { return std::uniform_int_distribution<int>(0, limit - 1)(random); };
@@ -323,6 +413,12 @@ TEST(Breaker, HasOneProbeAtMostAndIsNeverWedgedWhateverHappens) {
         machine.toldOpened(milliseconds(below(1'000'000)), now);
       } else if (what == 97) {
         machine.credentialChanged();
+      } else if (what == 98) {
+        machine.toldWell(now);
+      } else if (what == 99 && !under_way.empty() && under_way.back().first.probe) {
+        const auto prober = std::string(below(2) == 0 ? "a" : "b");
+        if (machine.standBack(under_way.back().first, prober, milliseconds(below(1'000'000)), now))
+          under_way.pop_back();
       }
       const auto probes =
           std::count_if(under_way.begin(), under_way.end(), [&](const std::pair<Admission, Moment>& one) {
@@ -436,6 +532,137 @@ TEST(Breaker, TellsTheOthersOfAProbeThatNeverCameBackOnce) {
     EXPECT_EQ(breaker.state().circuit, Circuit::Open);
     EXPECT_EQ(news.size(), 2U) << "what came too late says nothing more";
   }
+}
+
+// The leases of a Redis, and what may be wrong with it.
+struct FakeLeases : ProbeLeases {
+  explicit FakeLeases(const Clock& of) : clock(of) {}
+  std::optional<Held> take(const std::string& provider, const std::string& probe, Span lease) override {
+    ++asked;
+    if (away) return std::nullopt;
+    const std::lock_guard lock(mutex);
+    auto& [holder, until] = held[provider];
+    if (!holder.empty() && clock.milliseconds < until) return Held{holder, Span(until - clock.milliseconds)};
+    holder = probe;
+    until = clock.milliseconds + lease.count();
+    return std::nullopt;
+  }
+  void giveBack(const std::string& provider, const std::string& probe) override {
+    const std::lock_guard lock(mutex);
+    if (held[provider].first == probe) held.erase(provider);
+  }
+  const Clock& clock;
+  std::mutex mutex;
+  std::map<std::string, std::pair<std::string, std::int64_t>> held;
+  std::atomic<int> asked{0};
+  bool away = false;
+};
+
+// Two instances that tell each other what becomes of their circuits, unless hints are lost.
+struct TwoInstances {
+  Clock clock;
+  FakeLeases leases{clock};
+  bool hints = true;
+  Breaker first{options([this](const BreakerNews& news) {
+    if (hints) second.hear(news.event, news.left);
+  })};
+  Breaker second{options([this](const BreakerNews& news) {
+    if (hints) first.hear(news.event, news.left);
+  })};
+  BreakerOptions options(std::function<void(const BreakerNews&)> on_news) {
+    return {.provider = "p", .clock = clock.function(), .on_news = std::move(on_news), .leases = &leases};
+  }
+  // Open, and the cool-down is over.
+  TwoInstances() {
+    failTimes(first, 3);
+    EXPECT_EQ(leases.asked, 0) << "a call that is no probe asks nobody";
+    clock.milliseconds = 60'000;
+  }
+};
+
+Breaker::Permit permitOf(Breaker& breaker) { return std::get<Breaker::Permit>(breaker.admit(seconds(30))); }
+bool letsThrough(Breaker& breaker) { return std::holds_alternative<Breaker::Permit>(breaker.admit(seconds(30))); }
+const CallResult kServerFailed{FailureKind::Server, {}, "status 500", {}, false};
+
+TEST(ProbeLeases, OneOfTwoInstancesProbesAndBothClose) {
+  TwoInstances two;
+  auto probe = permitOf(two.first);
+  const auto rejected = std::get<Rejection>(two.second.admit(seconds(30)));
+  EXPECT_EQ(rejected.why, Refusal::Probing);
+  EXPECT_EQ(rejected.left, seconds(30));
+  EXPECT_EQ(two.second.state().rejected[static_cast<std::size_t>(Refusal::Probing)], 1U);
+  EXPECT_EQ(two.second.state().probes, (std::array<std::uint64_t, 3>{})) << "nothing was made of it";
+  EXPECT_EQ(two.second.state().failures[static_cast<std::size_t>(FailureKind::Stopped)], 0U);
+  probe.settle({});
+  EXPECT_EQ(two.first.state().circuit, Circuit::Closed);
+  EXPECT_EQ(two.second.state().circuit, Circuit::Closed);
+  EXPECT_TRUE(two.leases.held.empty());
+  EXPECT_EQ(two.leases.asked, 2);
+}
+
+TEST(ProbeLeases, WhatTheOneProbeFailedHoldsTheOtherBack) {
+  TwoInstances two;
+  permitOf(two.first).settle(kServerFailed);
+  EXPECT_EQ(two.second.state().open_for, seconds(60));
+  EXPECT_FALSE(letsThrough(two.second));
+  EXPECT_TRUE(two.leases.held.empty());
+}
+
+TEST(ProbeLeases, AreGivenBackOnEveryWayOut) {
+  TwoInstances two;
+  for (const auto kind : {FailureKind::Request, FailureKind::Stopped, FailureKind::Money}) {
+    permitOf(two.first).settle({kind, {}, "because", {}, false});
+    EXPECT_TRUE(two.leases.held.empty()) << name(kind);
+  }
+  two.first.credentialChanged();
+  { const auto dropped = permitOf(two.first); }
+  EXPECT_TRUE(two.leases.held.empty());
+  EXPECT_TRUE(letsThrough(two.second));
+}
+
+TEST(ProbeLeases, OfAnInstanceThatDiedRunOut) {
+  TwoInstances two;
+  two.hints = false;
+  const auto lost = permitOf(two.first);
+  EXPECT_FALSE(letsThrough(two.second));
+  two.clock.milliseconds = 89'999;
+  EXPECT_FALSE(letsThrough(two.second));
+  two.clock.milliseconds = 90'000;
+  auto probe = permitOf(two.second);
+  EXPECT_EQ(two.leases.held.at("p").second, 120'000);
+  EXPECT_FALSE(letsThrough(two.second));
+  probe.settle({});
+  EXPECT_EQ(two.second.state().circuit, Circuit::Closed);
+}
+
+TEST(ProbeLeases, AHintThatWasLostCostsASecond) {
+  TwoInstances two;
+  auto probe = permitOf(two.first);
+  EXPECT_FALSE(letsThrough(two.second));
+  two.hints = false;
+  probe.settle({});
+  EXPECT_FALSE(letsThrough(two.second));
+  two.clock.milliseconds = 61'000;
+  EXPECT_TRUE(letsThrough(two.second));
+}
+
+TEST(ProbeLeases, WithoutThemEachProbesForItself) {
+  TwoInstances two;
+  two.leases.away = true;
+  const auto one = permitOf(two.first);
+  const auto other = permitOf(two.second);
+  EXPECT_FALSE(letsThrough(two.first));
+  EXPECT_FALSE(letsThrough(two.second));
+}
+
+TEST(ProbeLeases, OneOfTwentyThreadsAsksForThem) {
+  TwoInstances two;
+  const auto probe = permitOf(two.first);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 20; ++i) threads.emplace_back([&] { EXPECT_FALSE(letsThrough(two.second)); });
+  }
+  EXPECT_EQ(two.leases.asked, 2);
 }
 
 TEST(Breaker, KeepsNumbersOfWhatItSaw) {
