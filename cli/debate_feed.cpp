@@ -53,13 +53,13 @@ bool DebateFeed::listen(const Hear& hear) {
       if (jsonTextOr(frame, "type", "") == "error" && jsonTextOr(frame, "debate_id", "") == id_)
         throw Error(Code::NotFound, fmt::format("there is no debate {}", printable(id_, 60)),
                     "see: aragora debate list");
-      if (jsonTextOr(frame, "debate_id", "") == id_ && take(frame, hear)) return over_socket_ = true;
+      if (jsonTextOr(frame, "debate_id", "") == id_ && take(frame, hear)) return true;
     }
   } catch (const net::Failure&) {  // asked for events instead, and tried again
   } catch (const Error& error) {
     if (error.code() != Code::CheckFailed) throw;  // refused by what stands between
   }
-  return over_socket_ = false;
+  return false;
 }
 
 bool DebateFeed::askForEvents(const Hear& hear) {

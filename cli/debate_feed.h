@@ -15,7 +15,6 @@ class DebateFeed {
   // (agent_delta, agent_message_reset). Until its last event. Throws net::Failure, Error(NotFound | Interrupted | …).
   using Hear = std::function<void(const json::object& frame)>;
   void follow(const Hear& hear);
-  bool overSocket() const { return over_socket_; }  // the last event came over a WebSocket
 
  private:
   bool listen(const Hear& hear);
@@ -25,7 +24,6 @@ class DebateFeed {
   std::string id_;
   std::chrono::seconds longest_;
   std::int64_t last_seq_ = 0;
-  bool over_socket_ = false;
 };
 
 }  // namespace aragora::cli

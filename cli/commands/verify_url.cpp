@@ -33,7 +33,7 @@ probe::VisitOptions visitOf(const Output& out, const VerifyUrlOptions& options) 
       throw Error(Code::Usage, "--http-port takes 1 to 65535");
     how.clear_port = static_cast<std::uint16_t>(*options.clear_port);
   }
-  how.quick = options.quick;
+  if (options.quick) how.extent = probe::Extent::Health;
   how.debate = !options.no_debate;
   if (options.quick) {
     how.site.deadline = deadlineIn(kQuickly);
@@ -67,9 +67,7 @@ std::vector<probe::Box> lookAtUrl(Context& context, const VerifyUrlOptions& opti
   return probe::visit(visitOf(context.out(), options));
 }
 
-int verifyUrl(Context& context, const VerifyUrlOptions& options) {
-  const auto& out = context.out();
-  const auto boxes = lookAtUrl(context, options);
+json::array showBoxes(const Output& out, const std::vector<probe::Box>& boxes) {
   json::array findings;
   for (const auto& box : boxes) {
     findings.push_back(json::object{{"id", box.id},
@@ -85,6 +83,13 @@ int verifyUrl(Context& context, const VerifyUrlOptions& options) {
     }
     out.marked(markOf(box.seen.outcome), text);
   }
+  return findings;
+}
+
+int verifyUrl(Context& context, const VerifyUrlOptions& options) {
+  const auto& out = context.out();
+  const auto boxes = lookAtUrl(context, options);
+  const auto findings = showBoxes(out, boxes);
   const int status = probe::exitStatus(boxes);
   out.document({{"url", *options.url},
                 {"quick", options.quick},

@@ -20,6 +20,8 @@ void declareUrl(CommandLine& line, VerifyUrlOptions& options, const std::string&
 // Throws Error(Usage) for an option that says nothing without --url.
 void requireUrl(const VerifyUrlOptions& options);
 std::vector<probe::Box> lookAtUrl(Context& context, const VerifyUrlOptions& options);
+// A line for each, and what the document says of them.
+json::array showBoxes(const Output& out, const std::vector<probe::Box>& boxes);
 int verifyUrl(Context& context, const VerifyUrlOptions& options);
 
 }  // namespace aragora::cli

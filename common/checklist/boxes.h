@@ -32,6 +32,7 @@ struct BoxRow {
   std::string_view title;
   std::vector<std::string_view> checks{};  // ids of validate-env
   std::vector<std::string_view> visits{};  // ids of verify --url
+  std::string_view command{};              // that looks at the same alone
   Fact fact = Fact::None;
   std::vector<std::string_view> metrics{};  // names, all of which the daemon exposes
   std::string_view alert{};                 // of Prometheus: the rule that does it

@@ -112,6 +112,11 @@ Box boxOf(const std::vector<Piece>& pieces) {
   return box;
 }
 
+void nameCommand(Box& box, std::string_view command) {
+  box.evidence = fmt::format("{}: {}", command, box.evidence);
+  if (box.state != State::Proved) box.fix += fmt::format("{}run: {}", box.fix.empty() ? "" : "; then ", command);
+}
+
 // A person may answer for what nothing here can see, and not for what was seen to be wrong.
 void confirm(Box& box, const Evidence& evidence, bool of_release) {
   if (!evidence.confirmations) {
@@ -176,9 +181,11 @@ Report gather(const Evidence& evidence) {
     confirm(box, evidence, of_release);
     report.boxes.push_back(std::move(box));
   };
-  for (const auto& row : boxRows())
-    add(boxOf(piecesOf(row, evidence, facts)), std::string(row.id), row.section, std::string(row.title), row.document,
-        row.of_release);
+  for (const auto& row : boxRows()) {
+    auto box = boxOf(piecesOf(row, evidence, facts));
+    if (!row.command.empty()) nameCommand(box, row.command);
+    add(std::move(box), std::string(row.id), row.section, std::string(row.title), row.document, row.of_release);
+  }
   for (const auto& outcome : evidence.checks.outcomes) {
     const auto* own = evidence.checks.own.get();
     const bool is_own = own != nullptr && std::any_of(own->checks.begin(), own->checks.end(),

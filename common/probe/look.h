@@ -1,6 +1,8 @@
 // Private to common/probe: one visit under way, and the functions that the table in visit.cpp names.
 #pragma once
 
+#include <set>
+
 #include "common/probe/visit.h"
 
 namespace aragora::probe {
@@ -16,6 +18,7 @@ struct Visit {
     double create_seconds = 0;
     std::string trouble{};           // what ended the socket
     std::vector<std::int64_t> seen;  // numbers of its own events that came over the socket
+    std::set<std::string> voices{};  // seats that were heard while they spoke
     bool socket_began = false;       // among them the one of its start
     bool socket_ended = false;       // its last event came
   };
@@ -51,6 +54,8 @@ Seen lookAtAdministration(Visit& visit);
 Seen openSocket(Visit& visit);
 Seen holdDebate(Visit& visit);
 Seen lookAtDelivery(Visit& visit);
+Seen lookAtEvents(Visit& visit);
+Seen lookAtReceipt(Visit& visit);
 Seen deleteDebate(Visit& visit);
 Seen measureHealth(Visit& visit);
 Seen measureDebates(Visit& visit);

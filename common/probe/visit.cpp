@@ -11,6 +11,7 @@
 namespace aragora::probe {
 
 namespace {
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // However a server keeps a client busy, a row ends.
@@ -18,21 +19,21 @@ struct Row {
   std::string_view id;
   std::string_view title;
   Seen (*look)(Visit&);
-  bool quick = false;
+  Extent least = Extent::Everything;
   bool unreached = false;  // also looked at when the deployment was not reached
   seconds longest{20};
   bool tidies = false;  // also when no time is left
 };
-constexpr seconds kForADebate{200};      // more than the debate itself may take
+constexpr seconds kAroundADebate{20};    // more than the debate itself may take
 constexpr seconds kForMeasurements{60};  // of the fewest requests, each of the slowest
 constexpr seconds kForAMessage{10};
 
 // In the order of the checklist's smoke test: what the first ones find decides whether the others can be looked at.
 constexpr Row kRows[] = {
-    {"health", "Health endpoint", lookAtHealth, true},
-    {"ready", "Readiness endpoint", lookAtReadiness, true, true},
+    {"health", "Health endpoint", lookAtHealth, Extent::Health},
+    {"ready", "Readiness endpoint", lookAtReadiness, Extent::Health, true},
     {"version", "Version", lookAtVersion},
-    {"tls.certificate", "TLS certificate", lookAtCertificate, false, true},
+    {"tls.certificate", "TLS certificate", lookAtCertificate, Extent::Everything, true},
     {"tls.protocol", "TLS protocol", lookAtOldProtocols},
     {"https.redirect", "HTTP leads to HTTPS", lookAtRedirect},
     {"headers.csp", "Content-Security-Policy", lookAtContentPolicy},
@@ -42,14 +43,16 @@ constexpr Row kRows[] = {
     {"metrics.private", "Metrics", lookAtMetrics},
     {"limits.headers", "Rate limit", lookAtLimits},
     {"admin.guarded", "Admin endpoints", lookAtAdministration},
-    {"websocket.handshake", "WebSocket handshake", openSocket},
-    {"debate.completed", "Test debate", holdDebate, false, false, kForADebate},
-    {"websocket.delivery", "WebSocket delivery", lookAtDelivery, false, false, kForAMessage},
-    {"debate.deleted", "Test debate deleted", deleteDebate, false, false, seconds(20), true},
-    {"latency.health", "GET /api/health", measureHealth, false, false, kForMeasurements},
-    {"latency.debates", "GET /api/debates", measureDebates, false, false, kForMeasurements},
+    {"websocket.handshake", "WebSocket handshake", openSocket, Extent::Debate},
+    {"debate.completed", "Test debate", holdDebate, Extent::Debate},
+    {"websocket.delivery", "WebSocket delivery", lookAtDelivery, Extent::Debate, false, kForAMessage},
+    {"debate.events", "Test debate, event by event", lookAtEvents, Extent::Debate},
+    {"debate.receipt", "Test debate's receipt", lookAtReceipt, Extent::Debate},
+    {"debate.deleted", "Test debate deleted", deleteDebate, Extent::Debate, false, seconds(20), true},
+    {"latency.health", "GET /api/health", measureHealth, Extent::Everything, false, kForMeasurements},
+    {"latency.debates", "GET /api/debates", measureDebates, Extent::Everything, false, kForMeasurements},
     {"latency.create", "POST /api/debates", measureCreation},
-    {"latency.leaderboard", "GET /api/leaderboard", measureLeaderboard, false, false, kForMeasurements},
+    {"latency.leaderboard", "GET /api/leaderboard", measureLeaderboard, Extent::Everything, false, kForMeasurements},
 };
 
 constexpr Names<Outcome, 4> kOutcomes{{{Outcome::Proved, "ok"},
@@ -72,8 +75,8 @@ Seen lookSafely(const Row& row, Visit& visit, bool& reached) {
                  : unverified(failure.what(), failure.hint());
   } catch (const Error& error) {
     if (error.code() == Code::Interrupted) throw;
-    return error.code() == Code::CheckFailed ? failed(error.what(), error.hint())
-                                             : unverified(error.what(), error.hint());
+    return error.code() == Code::CheckFailed || error.code() == Code::Damaged ? failed(error.what(), error.hint())
+                                                                              : unverified(error.what(), error.hint());
   }
 }
 }  // namespace
@@ -108,7 +111,7 @@ std::optional<Seen> inTheWay(const Visit& visit, const Answer& answer) {
     return failed(fmt::format("the key is not accepted ({})", said(answer)), "give a key that may run debates");
   if (visit.site.hasKey())
     return unverified("the key is not sent over a connection that is not encrypted", "ask the https:// address");
-  return unverified("this needs a key", "give one in a file, with --key-file, or in ARAGORA_VERIFY_KEY");
+  return unverified("this needs a key", "give one in a file, with --key-file");
 }
 
 namespace {
@@ -119,10 +122,11 @@ std::vector<Box> lookAtAll(Visit& visit) {
   bool reached = true;
   const auto whole = deadlineIn(visit.options.whole);
   for (const auto& row : kRows) {
-    if (visit.options.quick && !row.quick) continue;
+    if (row.least > visit.options.extent) continue;
     interrupt::check();
     const auto started = std::chrono::steady_clock::now();
-    const auto end = deadlineIn(row.longest);
+    const auto end =
+        deadlineIn(row.look == holdDebate ? visit.options.longest_debate + kAroundADebate : milliseconds(row.longest));
     visit.site.until(row.tidies ? end : std::min(whole, end));
     auto seen = !reached && !row.unreached ? unverified("the deployment was not reached")
                 : remaining(whole).count() == 0 && !row.tidies

@@ -1,6 +1,9 @@
 // The checklist's smoke test and post-deployment boxes, looked at from outside as a client does. Every box is looked
-// at, or said not to be: nothing is passed that was not seen. Changes nothing but for one debate, which it deletes.
+// at, or said not to be: nothing is passed that was not seen. Changes nothing but for one debate, which it deletes. The
+// boxes of that debate are all that `aragora debate --test` looks at.
 #pragma once
+
+#include <functional>
 
 #include "common/probe/site.h"
 
@@ -22,10 +25,24 @@ struct Box {
   double seconds = 0;
 };
 
+// Each with all of those before it.
+enum class Extent { Health, Debate, Everything };
+
+// What the machine that has the database knows of its test debate, and no client. Both throw Error, Damaged for what
+// does not hold.
+struct OwnRecords {
+  std::function<std::string()> keys = nullptr;                            // of the log of receipts, as a document
+  std::function<std::size_t(const std::string& debate)> chain = nullptr;  // walks its events, and counts them
+};
+
 struct VisitOptions {
   SiteOptions site;
-  bool quick = false;                                         // health and readiness only
-  bool debate = true;                                         // hold one
+  Extent extent = Extent::Everything;
+  bool debate = true;                 // hold one
+  std::vector<std::string> agents{};  // of it; empty: as the deployment says
+  std::int64_t rounds = 1;
+  std::chrono::milliseconds longest_debate = std::chrono::minutes(3);  // of real models, two rounds
+  OwnRecords own{};
   std::chrono::milliseconds whole = std::chrono::minutes(8);  // however slowly a server drips
   std::optional<std::uint16_t> clear_port;  // where HTTP is to lead to HTTPS; 80 when HTTPS has its own port
 };

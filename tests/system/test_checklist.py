@@ -73,6 +73,7 @@ class Boxes(World):
         # Nothing of a deployment that was not asked, and no metric of a daemon that does not run, is proved.
         for name in ("speed.health", "app.csp", "access.admin", "after.debate", "deploy.certificates", "metrics.requests", "drill.restore"):
             self.assertEqual(boxes[name]["state"], "could_not_verify", boxes[name])
+        self.assertTrue(boxes["after.debate"]["fix"].endswith("run: aragora debate --test"), boxes["after.debate"])
         self.assertEqual(boxes["env.database.url"]["state"], "failed")
         self.assertEqual(boxes["env.database.migrations"]["state"], "proved", boxes["env.database.migrations"])
         # What is enough for a development machine is not called production.
@@ -94,7 +95,8 @@ class Boxes(World):
                      "drill.restore", "drill.debates", "drill.smoke", "drill.time"):
             self.assertEqual(boxes[name]["state"], "proved", boxes[name])
         self.assertIn("1 key, none in clear", boxes["access.keys"]["evidence"])
-        self.assertIn("completed:", boxes["after.debate"]["evidence"])
+        for said in ("aragora debate --test: ", "completed:", "seats answered: ", "its signature holds", "it is gone"):
+            self.assertIn(said, boxes["after.debate"]["evidence"])
         self.assertEqual((boxes["access.mfa"]["state"], boxes["access.mfa"]["evidence"]), ("failed", "0 of 1 administrator have one"))
         later = self.boxes(clock="+100d")
         self.assertEqual(later["drill.debates"]["state"], "failed", "a drill is good for a quarter")

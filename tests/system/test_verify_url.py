@@ -15,6 +15,7 @@ from fronts import Front
 from support import BINARY, Authority, Daemon, Sandbox, free_port, main, with_hosts
 
 TOKEN = secrets.token_hex(32)
+OF_DEBATE = ("debate.completed", "debate.events", "debate.receipt", "debate.deleted")
 MEASURED = ("latency.", "websocket.handshake")  # a busy machine may be slower than the checklist wants
 
 
@@ -68,6 +69,8 @@ class EveryBox(World):
         self.assertIn("valid for 1 day", boxes["tls.certificate"]["message"])  # which is a warning
         self.assertRegex(boxes["debate.completed"]["message"], r"^completed: (consensus \(\w+\) with confidence|no consensus)")
         self.assertRegex(boxes["websocket.delivery"]["message"], r"^\d+ events in order")
+        self.assertRegex(boxes["debate.events"]["message"], r"without a gap, to debate_end; \d seats answered")
+        self.assertIn("its signature holds by the keys that it publishes", boxes["debate.receipt"]["message"])
         self.assertRegex(boxes["latency.health"]["message"], r"^p50 \S+ .+, p95 \S+ .+ of \d+ requests \(target 50 ms, alert 200 ms\)$")
         self.assertFalse({name for name, box in boxes.items() if box["status"] == "not_verified"})
         self.assertEqual(self.debates(), before, "the test debate is gone")
@@ -95,7 +98,7 @@ class EveryBox(World):
                     boxes = self.verify(front, "--no-debate")
                     self.assertEqual(self.having(boxes, "error"), {box})
                     self.assertTrue(boxes[box]["hint"])
-                    self.assertLessEqual(self.having(boxes, "not_verified"), {"debate.completed", "websocket.delivery", "debate.deleted"})
+                    self.assertLessEqual(self.having(boxes, "not_verified"), {*OF_DEBATE, "websocket.delivery"})
 
     def test_a_socket_that_is_refused_or_cut_and_a_debate_that_fails(self):
         for box, rule in (("websocket.handshake", lambda m, path: {"status": 502} if path == "/ws" else None),
@@ -125,10 +128,33 @@ class EveryBox(World):
             self.assertEqual({name for name, box in boxes.items() if box["status"] == "not_verified"}, {"tls.certificate", "tls.protocol", "https.redirect", "headers.hsts"})
 
 
+class OneTestDebate(World):
+    """`verify --url`, `debate --test` and the checklist hold the same one: what is broken is red in all three."""
+
+    def test_a_receipt_whose_signature_is_of_another_text_is_red_in_all_three(self):
+        at = lambda end, *replace: lambda method, path: {"replace": replace} if method == "GET" and re.fullmatch(f"/api/debates/[^/]+{end}", path) else None
+        forged = at("/receipt", '"clock":"system', '"clock":"sistem')
+        with Front(self.daemon.port, rule=forged) as front:
+            where = ("--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key)
+
+            def red(*words, box="debate.receipt"):
+                found = {one["id"]: one["status"] for one in self.sandbox.run_json(*words, *where, check=1)["findings"]}
+                self.assertEqual({name for name, status in found.items() if status == "error" and name.startswith("debate.")}, {box}, found)
+            red("verify")
+            red("debate", "--test")
+            after = next(box for box in self.sandbox.run_json("checklist", *where, check=1)["report"]["boxes"] if box["id"] == "after.debate")
+            self.assertEqual(after["state"], "failed", after)
+            self.assertRegex(after["evidence"], "^aragora debate --test: Test debate's receipt: signature: ")
+            self.assertTrue(after["fix"].endswith("run: aragora debate --test"), after)
+            for box, front.rule in (("debate.events", at("/events", '"seq":2,', '"seq":3,')), ("debate.events", at("/events", '"vote"', '"vite"')),
+                                    ("debate.completed", at("", '"completed"', '"cancelled"')), ("debate.receipt", lambda method, path: {"status": 409} if path.endswith("/receipt") else None)):
+                red("debate", "--test", box=box)
+
+
 class Unseen(World):
     """What was not looked at is not passed, and nobody is sent to mend it."""
 
-    NO_DEBATE = {"debate.completed", "websocket.delivery", "debate.deleted", "latency.create"}
+    NO_DEBATE = {*OF_DEBATE, "websocket.delivery", "latency.create"}
 
     def test_an_answer_that_is_not_the_daemons_proves_nothing(self):
         for metrics, admin, foreign in (({"status": 302}, {"status": 404}, {"status": 502}), ({"status": 200, "body": "<html>"}, {"status": 302}, {"status": 429}), ({"status": 400}, {"status": 400}, {"status": 302})):
@@ -270,7 +296,7 @@ class Trust(World):
         with self.front() as front:
             boxes = self.verify(front, key=False)
         self.assertEqual({name for name, box in boxes.items() if box["status"] == "not_verified"},
-                         {"debate.completed", "websocket.delivery", "debate.deleted", "latency.debates", "latency.create", "latency.leaderboard"})
+                         {*OF_DEBATE, "websocket.delivery", "latency.debates", "latency.create", "latency.leaderboard"})
         self.assertIn("needs a key", boxes["debate.completed"]["message"])
 
     def test_a_key_that_is_wrong_fails(self):

@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <mutex>
+
+#include "common/base/ids.h"
 #include "common/probe/visit.h"
 #include "tests/unit/scripted_server.h"
 
@@ -50,6 +54,31 @@ TEST(Site, SaysWhatItAskedWhenNobodyAnswers) {
   ScriptedServer gone([](Connection& connection) { connection.request(); });
   const auto broken = said({.url = net::Url::parse(gone.url()).value()});
   EXPECT_EQ(broken.rfind(fmt::format("no whole answer from {} (--url): ", gone.url("")), 0), 0U) << broken;
+}
+
+TEST(Visit, GivesUpATestDebateThatDoesNotEndAndTakesItAway) {
+  const auto id = newUlid();
+  std::mutex mutex;
+  std::vector<std::string> asked;
+  ScriptedServer server([&](Connection& connection) {
+    for (auto request = connection.request(); !request.empty(); request = connection.request()) {
+      const auto line = request.substr(0, request.find(" HTTP"));
+      const std::lock_guard lock(mutex);
+      asked.push_back(line);
+      connection.answer(fmt::format(R"({{"debate_id":"{}","status":"healthy","in_progress":true}})", id));
+    }
+  });
+  VisitOptions options{.site = {.url = net::Url::parse(server.url()).value()}, .extent = Extent::Debate};
+  options.longest_debate = std::chrono::milliseconds(300);
+  const auto boxes = visit(options);
+  const auto debate =
+      std::find_if(boxes.begin(), boxes.end(), [](const Box& box) { return box.id == "debate.completed"; });
+  ASSERT_NE(debate, boxes.end());
+  EXPECT_EQ(debate->seen.outcome, Outcome::Failed);
+  EXPECT_EQ(debate->seen.message, "the debate did not end in time");
+  const std::lock_guard lock(mutex);
+  for (const auto* wanted : {"POST /api/debates/{}/cancel", "DELETE /api/debates/{}"})
+    EXPECT_EQ(std::count(asked.begin(), asked.end(), fmt::format(fmt::runtime(wanted), id)), 1) << wanted;
 }
 
 TEST(Visit, ShowsNoControlCharacterOfAServer) {
