@@ -5,6 +5,7 @@
 #include "common/audit/audit.h"
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "common/config/handed_over.h"
 #include "common/deployment/deployment.h"
 #include "common/notify/options.h"
 #include "daemon/assembly.h"
@@ -97,10 +98,15 @@ Reloaded Reloading::apply(config::Loaded fresh, const std::string& actor) {
   parts_.shown_settings.set(settingsInEffect(config_, fresh.config));
   result.applied = appliedAtOnce(std::exchange(current_, fresh.config), fresh.config);
   result.after_restart = needingARestart(config_, fresh.config);
+  const auto handed = config::lookAtHandedOver(fresh.config, fs::path(config::kInstalledDirectory) / "credentials");
+  result.after_restart.insert(result.after_restart.end(), handed.outdated.begin(), handed.outdated.end());
+  result.as_at_start = handed.unseen;
   log::tell(log::Event::Reloaded, log::Level::Info, "configuration reloaded{}{}", result.applied.empty() ? "" : ": ",
             join(result.applied, ", "));
   if (!result.after_restart.empty())
     log::warning("these take effect after a restart only: {}", join(result.after_restart, ", "));
+  if (!result.as_at_start.empty())
+    log::info("these were handed over by systemd and are as old as the start: {}", join(result.as_at_start, ", "));
   return result;
 }
 

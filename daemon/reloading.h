@@ -27,7 +27,8 @@ namespace aragora::daemon {
 
 struct Reloaded {
   std::vector<std::string> applied;        // settings, by name
-  std::vector<std::string> after_restart;  // those that only a restart applies, with both values
+  std::vector<std::string> after_restart;  // those that only a restart applies, with both values or the file
+  std::vector<std::string> as_at_start;    // handed over by systemd, and nobody can say whether there is a new one
   std::vector<std::string> warnings;       // of what a restart would refuse
   std::optional<Error> refused;            // then nothing was changed
 };

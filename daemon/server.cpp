@@ -62,6 +62,7 @@ json::object asJson(const Reloaded& reloaded) {
   json::object result{{"reloaded", !reloaded.refused},
                       {"applied", list(reloaded.applied)},
                       {"after_restart", list(reloaded.after_restart)},
+                      {"as_at_start", list(reloaded.as_at_start)},
                       {"warnings", list(reloaded.warnings)}};
   if (reloaded.refused)
     result["error"] = json::object{{"code", info(reloaded.refused->code()).name},

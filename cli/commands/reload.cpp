@@ -110,6 +110,9 @@ int reload(Context& context, const Options& options) {
   }
   if (const auto later = listed(told, "after_restart"); !later.empty())
     out.marked(Mark::Warning, fmt::format("these take effect after a restart only: {}", later));
+  if (const auto old = listed(told, "as_at_start"); !old.empty())
+    out.marked(Mark::Info,
+               fmt::format("handed over by systemd, as old as the start; restart to take new ones: {}", old));
   return 0;
 }
 }  // namespace

@@ -21,6 +21,7 @@ struct Origin {
   Source source = Source::Default;
   std::string text = "default";  // "/etc/aragora/aragora.toml:12", "env JWT_SECRET", "/etc/default/aragora:3"
   std::string written{};         // what the operator wrote: "server.port", "JWT_SECRET_FILE"; empty when nothing was
+  std::string handed_over{};     // the file, where it is one that systemd handed over
 };
 
 struct Candidate {

@@ -178,6 +178,7 @@ class Merger {
     if (unit_ != nullptr && named.parent_path() == unit_->credentials_directory &&
         addUnitCredential(setting, variable, named.filename().string()))
       return;
+    if (!credentials_.empty() && named.parent_path() == credentials_) origin.handed_over = path;
     const auto file = readSecretFile(path, origin.source == Source::Credential);
     for (const auto& trouble : file.troubles) {
       problem(setting, variable, trouble.message, origin.text, trouble.hint);

@@ -118,6 +118,16 @@ class Words(unittest.TestCase):
                 config.write_text('[server]\npublic_url = "https://aragora.example"\n')
                 self.assertEqual(sandbox.run_json("reload", check=0)["after_restart"], ["server.public_url (not set now, https://aragora.example in the configuration)"])
 
+    def test_what_only_systemd_hands_over_is_called_as_old_as_the_start(self):
+        with Sandbox() as sandbox:
+            copy = sandbox.write("handed/aragora_OPENAI_API_KEY", "sk-" + "a" * 40 + "\n")
+            sandbox.environment["CREDENTIALS_DIRECTORY"] = str(copy.parent)
+            with Daemon(sandbox) as daemon:
+                told = sandbox.run_json("reload", check=0)
+                self.assertEqual((told["as_at_start"], told["after_restart"]), (["providers.openai_api_key"], []))
+                self.assertIn("as old as the start; restart to take new ones: providers.openai_api_key", sandbox.run("reload", check=0).stdout)
+                self.assertIn("as old as the start: providers.openai_api_key", daemon.text())
+
     def test_a_file_that_was_emptied_or_cut_is_no_success(self):
         with Sandbox() as sandbox:
             secret = sandbox.write("token", "t0ken-of-some-length-and-more-0123456789\n")

@@ -340,6 +340,17 @@ class Units(unittest.TestCase):
         self.assertNotIn(new, said)
         self.assertEqual(self.shows("aragora", "MainPID"), pid)
         self.assertEqual(self.shows("aragora", "ActiveState"), "active")
+        # What systemd alone hands over is a copy of the start, also to a reload; that there is a new one is seen by the
+        # times of a file that is root's alone.
+        file = "/etc/aragora/credentials/ARAGORA_API_TOKEN"
+        self.run(f"sed -i '/^port = 9090/d; /^api_token_file/d' /etc/aragora/aragora.toml; chmod 0600 {file}; chgrp root {file}; systemctl reload aragora")
+        told = json.loads(self.run("aragora reload --json", user="aragora"))
+        self.assertEqual((told["after_restart"], told["as_at_start"]), ([f"auth.api_token ({file} was changed after the start)"], []))
+        self.assertEqual((self.asked("/api/debates", old), self.asked("/api/debates", new)), ("200", "401"))
+        self.run("systemctl restart aragora")
+        told = json.loads(self.run("aragora reload --json", user="aragora"))
+        self.assertEqual((told["after_restart"], told["as_at_start"]), ([], []))
+        self.assertEqual(self.asked("/api/debates", new), "200")
         # Nobody else, and nobody there.
         self.assertEqual(self.status("runuser -u nobody -- aragora reload --socket /run/aragora/control.sock"), 77)
         self.run("systemctl stop aragora")

@@ -8,6 +8,7 @@
 #include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/config/env_file.h"
+#include "common/config/handed_over.h"
 #include "common/config/loader.h"
 #include "common/config/render.h"
 #include "common/config/secret_file.h"
@@ -165,6 +166,42 @@ TEST(Loader, CredentialsDirectoryIsRead) {
   const auto loaded = loadFrom({}, {}, "", directory.path().string());
   EXPECT_EQ(loaded.config.secret(key::kJwtSecret).reveal(), "credential");
   EXPECT_EQ(loaded.config.origin(key::kJwtSecret).source, Source::Credential);
+}
+
+// A reload reads the copy that systemd made at the start once more.
+TEST(HandedOver, IsHeldAgainstTheFileThatItWasMadeOf) {
+  const TemporaryDirectory copies;
+  const TemporaryDirectory sources;
+  const auto copy = copies.path() / "aragora_JWT_SECRET";
+  const auto source = sources.path() / "JWT_SECRET";
+  writeFileAtomically(copy, "handed over\n", 0400);
+  writeFileAtomically(copies.path() / "OPENAI_API_KEY", "of a drop-in\n", 0400);
+  const auto look = [&](const std::string& file = {}) {
+    return lookAtHandedOver(loadFrom({}, {}, file, copies.path().string()).config, sources.path());
+  };
+  const std::vector<std::string> nothing;
+  const std::vector<std::string> other{std::string(key::kOpenAiKey)};
+  EXPECT_EQ(look().unseen, (std::vector<std::string>{std::string(key::kJwtSecret), other[0]}));
+  EXPECT_EQ(look().outdated, nothing) << "nobody knows its file";
+  writeFileAtomically(source, "handed over", 0600);
+  EXPECT_EQ(look().unseen, other);
+  EXPECT_EQ(look().outdated, nothing) << "it says the same, whenever it was written";
+  writeFileAtomically(source, "another one", 0600);
+  EXPECT_EQ(look().outdated,
+            std::vector<std::string>{fmt::format("auth.jwt_secret ({} was changed after the start)", source.string())});
+  EXPECT_EQ(look().unseen, other);
+  // One that may not be read goes by its times.
+  writeFileAtomically(source, std::string(100'000, 'x'), 0600);
+  EXPECT_EQ(look().outdated.size(), 1U);
+  fs::last_write_time(copy, fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_EQ(look().outdated, nothing);
+  EXPECT_EQ(look().unseen, other);
+  // What the configuration names is read anew.
+  fs::remove(source);
+  writeFileAtomically(copies.path() / "aragora.toml",
+                      fmt::format("[auth]\njwt_secret_file = \"{}\"\n", (sources.path() / "named").string()), 0600);
+  writeFileAtomically(sources.path() / "named", "named\n", 0600);
+  EXPECT_EQ(look((copies.path() / "aragora.toml").string()).unseen, other);
 }
 
 TEST(Loader, KubernetesServiceLinksAreNotTaken) {
