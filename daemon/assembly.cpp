@@ -46,6 +46,8 @@ constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 // The scheduler asks the database, whose deadlines are up to twelve seconds a question.
 constexpr auto kSchedulerPatience = std::chrono::seconds(30);
 
+// What a request asks the database is bounded there; nobody waits for an answer of two minutes (WatchdogSec=30).
+constexpr int kSpansOfATask = 4;
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
   makeDirectories(target.path.parent_path(), 0750);
@@ -320,13 +322,26 @@ struct Assembly::Parts {
     if (!started) return;
     sisters.beat(report.aboutMe());
     systemd::notifyStatus(report.statusLine());
-    if (systemd::watchdogEnabled() && io.responsive(kProgressPatience) && workersProgress() &&
-        engine.silence() < kSchedulerPatience)
+    const auto span = systemd::watchdogSpan();
+    if (span.count() == 0) return;
+    auto still = whoStandsStill(span * kSpansOfATask);
+    if (still.empty())
       systemd::notifyWatchdog();
   }
 
   // All of them at something for too long.
   bool workersProgress() {
+    else if (still != told_still)
+      log::error("no progress, the watchdog is not told of any: {}", still);
+    told_still = std::move(still);
+  }
+
+  std::string whoStandsStill(std::chrono::microseconds longest_task) {
+    if (!io.responsive(kProgressPatience)) return "a thread that reads and writes sockets";
+    if (!workersProgress()) return "every worker";
+    if (workers.longest() >= longest_task) return "a worker";
+    if (engine.silence() >= kSchedulerPatience) return "the scheduler of debates";
+    return {};
     const auto now = std::chrono::steady_clock::now();
     const auto taken = workers.taken();
     if (taken != workers_taken || workers.someThreadIsFree()) {
@@ -364,6 +379,7 @@ struct Assembly::Parts {
   std::chrono::steady_clock::time_point workers_moved{};
   cluster::Sisters sisters;
   cluster::Follower follower;
+  std::string told_still;  // in the log
   cluster::SharedLimits shared_limits;
   web::Limits limits;
   lifecycle::Prober prober;

@@ -26,9 +26,9 @@ void notifyReloading() {
 void notifyStopping() { notify("STOPPING=1\nSTATUS=draining"); }
 void extendStop(std::int64_t microseconds) { notify(fmt::format("EXTEND_TIMEOUT_USEC={}", microseconds)); }
 
-bool watchdogEnabled() {
+std::chrono::microseconds watchdogSpan() {
   std::uint64_t interval = 0;
-  return sd_watchdog_enabled(0, &interval) > 0;
+  return std::chrono::microseconds(sd_watchdog_enabled(0, &interval) > 0 ? interval : 0);
 }
 
 void notifyWatchdog() { notify("WATCHDOG=1"); }

@@ -2,6 +2,7 @@
 // Everything is a no-op when not started by systemd.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,8 @@ void notifyStatus(const std::string& status);
 void notifyReloading();
 void notifyStopping();
 void extendStop(std::int64_t microseconds);
-// Whether WatchdogSec= is set; then notifyWatchdog() must come in time, from a thread that proves progress.
-bool watchdogEnabled();
+// WatchdogSec=; 0: it is not set. Then notifyWatchdog() must come in time, from a thread that proves progress.
+std::chrono::microseconds watchdogSpan();
 void notifyWatchdog();
 // The unit that this process was started for, such as aragora-backup.service; empty when systemd started none.
 std::string ownUnit();

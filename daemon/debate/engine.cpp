@@ -57,7 +57,8 @@ bool leaseWent(const std::exception& error) {
 Engine::Engine(RunServices services, EngineOptions options) : services_(std::move(services)), options_(options) {}
 
 void Engine::start() {
-  comeRound();
+  comeRound(came_round_);
+  comeRound(renewed_);
   scheduler_ = std::jthread([this](const std::stop_token& stop) { schedule(stop); });
   renewer_ = std::jthread([this](const std::stop_token& stop) { renew(stop); });
 }
@@ -94,7 +95,7 @@ void Engine::lookForCancellations() {
 }
 
 std::chrono::milliseconds Engine::silence() const {
-  const Clock::time_point last{Clock::duration(came_round_)};
+  const Clock::time_point last{Clock::duration(std::min<Clock::rep>(came_round_, renewed_))};
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last);
 }
 
@@ -108,7 +109,7 @@ void Engine::schedule(const std::stop_token& stop) {
   const interrupt::Minding minding(at_once_);
   Lock lock(mutex_);
   while (!stop.stop_requested()) {
-    comeRound();
+    comeRound(came_round_);
     woken_ = false;
     reap(lock);
     const auto now = Clock::now();
@@ -156,14 +157,15 @@ bool Engine::refill(std::size_t room) {
 
 void Engine::keepHouse() {
   if (!sealed_) {
-    sealOldChains(services_.database, services_.keyring, [this] { comeRound(); });
+    sealOldChains(services_.database, services_.keyring, [this] { comeRound(came_round_); });
     if (store::bringRatingsUpToDate(services_.database))
       log::info("ratings counted anew, by the rules of this version");
     sealed_ = true;
   }
   if (Clock::now() < next_cleaning_) return;
   services_.debates.forgetAfterADay();
-  if (const auto late = store::Receipts(services_.database, services_.keyring).catchUp([this] { comeRound(); });
+  if (const auto late =
+          store::Receipts(services_.database, services_.keyring).catchUp([this] { comeRound(came_round_); });
       late > 0)
     log::info("{} of debates that had ended without one issued", counted(late, "receipt"));
   next_cleaning_ = Clock::now() + kCleaning;
@@ -314,6 +316,7 @@ void Engine::renew(const std::stop_token& stop) {
   bool not_renewed = false;  // told
   Lock lock(mutex_);
   while (!stop.stop_requested()) {
+    comeRound(renewed_);
     changed_.wait_for(lock, stop, options_.renew, [] { return false; });
     if (stop.stop_requested() || running_.empty()) continue;
     std::map<std::string, std::int64_t> held;

@@ -45,8 +45,8 @@ class Engine {
   void lookForCancellations();
   std::size_t active() const;
   std::size_t mostActive() const { return options_.max_concurrent; }
-  // How long the scheduler has not come round: in trouble a few seconds, with a database that is silent as long as
-  // its deadlines.
+  // How long the scheduler, or who renews leases, has not come round: in trouble a few seconds, with a database that is
+  // silent as long as its deadlines.
   std::chrono::milliseconds silence() const;
   // Hands running debates back, so that the next start or another instance goes on at once, and ends the threads. A
   // database that does not answer is not waited for: the leases run out by themselves then.
@@ -78,7 +78,7 @@ class Engine {
   void releaseAll();
   void handBackAll();
   void closeDown();
-  void comeRound() { came_round_ = Clock::now().time_since_epoch().count(); }
+  static void comeRound(std::atomic<Clock::rep>& at) { at = Clock::now().time_since_epoch().count(); }
 
   RunServices services_;
   EngineOptions options_;
@@ -89,6 +89,7 @@ class Engine {
   interrupt::Switch at_once_;    // minded by every thread of ours
   interrupt::Switch last_word_;  // by the last release of leases
   std::atomic<Clock::rep> came_round_{0};
+  std::atomic<Clock::rep> renewed_{0};  // or had nothing to renew
   bool woken_ = false;
   std::map<std::string, std::unique_ptr<Running>> running_;
   // No lease or no thread can be had: how often in a row, and when it is tried again.

@@ -5,9 +5,9 @@
 namespace aragora::edge {
 
 WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit, std::chrono::milliseconds patience)
-    : queue_limit_(queue_limit), patience_(patience), at_work_(threads) {
+    : queue_limit_(queue_limit), patience_(patience), at_work_(threads), begun_(threads) {
   for (std::size_t i = 0; i < threads; ++i)
-    threads_.emplace_back([this](std::stop_token stop) { run(std::move(stop)); });
+    threads_.emplace_back([this, i](std::stop_token stop) { run(std::move(stop), begun_[i]); });
 }
 
 bool WorkerPool::post(Task task) {
@@ -47,6 +47,16 @@ void WorkerPool::turnAway(const std::vector<Waiting>& late) {
   for (const auto& waiting : late) waiting.task(Turn::TooLate);
 }
 
+std::chrono::milliseconds WorkerPool::longest() const {
+  const auto now = Clock::now();
+  auto first = now;
+  for (const auto& begun : begun_) {
+    const Clock::time_point since{Clock::duration(begun)};
+    if (since != Clock::time_point{}) first = std::min(first, since);
+  }
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - first);
+}
+
 std::size_t WorkerPool::queued() const {
   const std::lock_guard lock(mutex_);
   return queue_.size();
@@ -75,16 +85,18 @@ std::optional<WorkerPool::Waiting> WorkerPool::next(const std::stop_token& stop)
   return waiting;
 }
 
-void WorkerPool::run(std::stop_token stop) {
+void WorkerPool::run(std::stop_token stop, std::atomic<Clock::rep>& begun) {
   ::pthread_setname_np(::pthread_self(), "worker");
   const interrupt::Minding minding(at_once_);
   while (const auto waiting = next(stop)) {
     ++taken_;
     ++busy_;
+    begun = Clock::now().time_since_epoch().count();
     // At the end, too: what a task holds goes back to where it belongs only when it runs.
     const bool too_late = at_once_.turned() || late(*waiting);
     if (too_late) ++turned_away_;
     waiting->task(too_late ? Turn::TooLate : Turn::InTime);
+    begun = 0;
     --busy_;
   }
   {

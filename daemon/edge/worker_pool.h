@@ -38,6 +38,8 @@ class WorkerPool {
   std::size_t busy() const { return busy_; }
   // Tasks that were taken from the queue so far: when it does not grow while tasks wait, nobody works.
   std::uint64_t taken() const { return taken_; }
+  // How long the one task has been going on that was begun before all others.
+  std::chrono::milliseconds longest() const;
   // Runs what is queued, then ends the threads. What waits longer than `patience` for a database or another host is
   // ended, and what is still queued is told that it is too late.
   void stop(std::chrono::milliseconds patience);
@@ -47,7 +49,8 @@ class WorkerPool {
     Task task;
     std::chrono::steady_clock::time_point since;
   };
-  void run(std::stop_token stop);
+  using Clock = std::chrono::steady_clock;
+  void run(std::stop_token stop, std::atomic<Clock::rep>& begun);
   std::optional<Waiting> next(const std::stop_token& stop);
   std::vector<Waiting> takeLate();
   bool late(const Waiting& waiting) const { return std::chrono::steady_clock::now() - waiting.since > patience_; }
@@ -64,6 +67,7 @@ class WorkerPool {
   std::atomic<std::uint64_t> taken_{0};
   std::atomic<std::uint64_t> turned_away_{0};
   std::atomic<std::size_t> busy_{0};
+  std::vector<std::atomic<Clock::rep>> begun_;  // one a thread; 0: it is free
   std::vector<std::jthread> threads_;
 };
 

@@ -8,6 +8,8 @@
 //   FAULT_MARK  a path that is created when the fault strikes, so that the test knows
 //   FAULT_LACKS  what every file system lacks: dirsync (EINVAL), symlink and hardlink (EPERM), flock (EOPNOTSUPP)
 //   FAULT_NAMES=silent  the name server takes every question and answers none
+//   FAULT_STUCK_WHILE  a path: while it is there one thread of the name FAULT_STUCK_THREAD stands still, the first one
+//               that waits for sockets or reads a database
 //   FAULT_SILENT_WHILE  a path: while it is there the name server answers nothing
 // Only regular files and only the program itself: its children and its output go on as they are.
 #define _GNU_SOURCE
@@ -16,12 +18,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -255,3 +259,30 @@ int getaddrinfo(const char* host, const char* service, const struct addrinfo* hi
   while (path != NULL && host != NULL && !numeric(host) && access(path, F_OK) == 0) usleep(20000);
   return real(host, service, hints, result);
 }
+
+static void stand_still(void) {
+  static atomic_flag one = ATOMIC_FLAG_INIT;
+  const char* path = getenv("FAULT_STUCK_WHILE");
+  const char* name = getenv("FAULT_STUCK_THREAD");
+  char own[16] = "";
+  if (path == NULL || name == NULL || access(path, F_OK) != 0) return;
+  if (pthread_getname_np(pthread_self(), own, sizeof own) != 0 || strcmp(own, name) != 0) return;
+  if (atomic_flag_test_and_set(&one)) return;
+  mark();
+  while (access(path, F_OK) == 0) usleep(20000);
+}
+
+int epoll_wait(int fd, struct epoll_event* events, int most, int timeout) {
+  REAL(epoll_wait);
+  stand_still();
+  return real(fd, events, most, timeout);
+}
+
+#define PREAD(name, offset_type)                                        \
+  ssize_t name(int fd, void* data, size_t size, offset_type offset) {   \
+    REAL(name);                                                         \
+    stand_still();                                                      \
+    return real(fd, data, size, offset);                                \
+  }
+PREAD(pread, off_t)
+PREAD(pread64, off64_t)

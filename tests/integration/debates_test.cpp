@@ -367,7 +367,7 @@ TEST_P(RunningDebates, ASchedulerThatDoesNotComeRoundIsSeen) {
   Hushed hushed(*database_);
   store::Leases leases(hushed, "hushed");
   EngineOptions options;
-  options.poll = 10ms;
+  options.poll = options.renew = 10ms;
   debate::Engine engine(services(leases), options);
   engine.start();
   const auto becomes = [&](const auto& expected) {

@@ -1,7 +1,10 @@
 """What systemd sees: readiness, status, watchdog, stopping; and a socket that it hands over."""
+import contextlib
+import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -30,6 +33,63 @@ class ServiceManager(unittest.TestCase):
                     except BlockingIOError:
                         break
                 self.assertIn("STOPPING=1", received)
+
+    def test_one_thread_that_stands_still_stops_the_watchdog_and_a_busy_daemon_does_not(self):
+        for thread, named in (("io", "a thread that reads and writes sockets"), ("worker", "a worker")):
+            with self.subTest(thread), Sandbox() as sandbox, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, contextlib.ExitStack() as threads:
+                path, stuck, struck = (sandbox.directory / name for name in ("notify", "stuck", "struck"))
+                listener.bind(str(path))
+                listener.settimeout(0.1)
+                fed, enough, ended = [], threading.Event(), threading.Event()
+
+                def listen():
+                    while not ended.is_set():
+                        with contextlib.suppress(socket.timeout):
+                            if b"WATCHDOG=1" in listener.recv(4096):
+                                fed.append(time.monotonic())
+
+                def start(work, end):
+                    one = threading.Thread(target=work)
+                    one.start()
+                    threads.callback(one.join)
+                    threads.callback(end.set)
+
+                def fed_within(seconds):
+                    before = len(fed)
+                    time.sleep(seconds)
+                    return len(fed) - before
+
+                start(listen, ended)
+                with Daemon(sandbox, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000000", ARAGORA_WORKERS="2", LD_PRELOAD=os.environ["FAULTS_LIBRARY"],
+                            FAULT_STUCK_WHILE=str(stuck), FAULT_STUCK_THREAD=thread, FAULT_MARK=str(struck)) as daemon:
+                    def ask():
+                        while not enough.is_set():
+                            with contextlib.suppress(OSError):
+                                daemon.request("GET", f"/api/debates/{0:026}")
+
+                    # More who ask than there are workers, for longer than a task may take.
+                    for _ in range(8):
+                        start(ask, enough)
+                    beats = [fed_within(1.5) for _ in range(3)]
+                    enough.set()
+                    self.assertGreaterEqual(min(beats), 1, beats)
+                    self.assertNotIn("no progress", daemon.text())
+                    stuck.touch()
+                    try:
+                        deadline = time.monotonic() + 20
+                        while f"no progress, the watchdog is not told of any: {named}\n" not in daemon.text():
+                            self.assertLess(time.monotonic(), deadline, f"{struck.exists()} {daemon.text()[-2000:]}")
+                            with contextlib.suppress(OSError):  # whoever is served by it gets no answer
+                                if not struck.exists():
+                                    daemon.request("POST", "/api/debates", {"task": "something new to read", "rounds": 0}, timeout=0.3)
+                                    daemon.request("GET", "/api/debates?limit=1", timeout=0.3)
+                            time.sleep(0.05)
+                        self.assertEqual(fed_within(1.5), 0)
+                        if thread == "worker":
+                            self.assertEqual(daemon.get("/api/health")[0], 200, "the others go on")
+                    finally:
+                        stuck.unlink()
+                    self.assertGreaterEqual(fed_within(3), 1, "once it goes on it counts again")
 
     def test_no_stray_signal_ends_it(self):
         with Sandbox() as sandbox, Daemon(sandbox) as daemon:

@@ -421,6 +421,23 @@ TEST(WorkerPool, RefusesWhenFullAndRunsWhatItTook) {
   EXPECT_EQ(ran, 2);
 }
 
+TEST(WorkerPool, KnowsHowLongItsOldestTaskGoesOnWhateverTheOthersDo) {
+  using std::chrono::milliseconds;
+  edge::WorkerPool pool(2, 10);
+  EXPECT_EQ(pool.longest(), milliseconds(0));
+  std::mutex gate;
+  gate.lock();
+  ASSERT_TRUE(pool.post([&](edge::Turn) { const std::lock_guard wait(gate); }));
+  for (int i = 0; i < 30; ++i) {  // done by the other thread
+    ASSERT_TRUE(pool.post([](edge::Turn) { std::this_thread::sleep_for(milliseconds(2)); }));
+    while (pool.queued() > 0) std::this_thread::yield();
+  }
+  EXPECT_GE(pool.longest(), milliseconds(50));
+  gate.unlock();
+  for (int i = 0; i < 1000 && pool.busy() > 0; ++i) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(pool.longest(), milliseconds(0)) << "all are free, however long that takes";
+}
+
 TEST(WorkerPool, TurnsAwayWhatHasWaitedForTooLongAndServesWhatComesNow) {
   using std::chrono::milliseconds;
   std::mutex gate;
