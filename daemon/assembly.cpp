@@ -45,8 +45,7 @@ constexpr auto kCut = std::chrono::milliseconds(500);
 constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 // The scheduler asks the database, whose deadlines are up to twelve seconds a question.
 constexpr auto kSchedulerPatience = std::chrono::seconds(30);
-
-// What a request asks the database is bounded there; nobody waits for an answer of two minutes (WatchdogSec=30).
+// A statement of PostgreSQL has ten seconds, and nobody waits for an answer of two minutes (WatchdogSec=30).
 constexpr int kSpansOfATask = 4;
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
