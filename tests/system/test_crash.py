@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import sqlite3
 import tempfile
 import threading
@@ -222,7 +223,8 @@ class AnyMoment(unittest.TestCase):
                         status, created = daemon.post("/api/debates", {"task": "When?", "agents": SEATS, **body})
                         if status == 200:
                             acknowledged.append(created["debate_id"])
-                daemon.process.wait(10)
+                # Whoever found its port taken had ended before, and another's daemon answered in its place.
+                self.assertEqual(daemon.process.wait(10), -signal.SIGKILL, daemon.text())
                 daemon.log.close()
                 met += int(rows(sandbox, "SELECT count(*) FROM debates WHERE completed_at IS NULL")[0][0])
             with Daemon(sandbox) as daemon:
