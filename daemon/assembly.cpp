@@ -47,6 +47,7 @@ constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 constexpr auto kSchedulerPatience = std::chrono::seconds(30);
 // A statement of PostgreSQL has ten seconds, and nobody waits for an answer of two minutes (WatchdogSec=30).
 constexpr int kSpansOfATask = 4;
+
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
   makeDirectories(target.path.parent_path(), 0750);
@@ -84,10 +85,10 @@ struct Assembly::Parts {
             sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
             [this](bool listening) { follower.setListening(listening); }),
         follower(followerServices()),
+        probe_leases(sisters),
         shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
         limits(&shared_limits),
         prober(proberOptions(config, [this] { return redisState(); }), *database,
-        probe_leases(sisters),
                [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
@@ -205,10 +206,10 @@ struct Assembly::Parts {
                     .debate_id = fmt::format("{}:{}", news.provider, providers::name(news.event)),
                     .seq = news.left.count()});
     };
+    options.probe_leases = &probe_leases;
     return options;
   }
 
-    options.probe_leases = &probe_leases;
   lifecycle::ProblemWatchOptions watchOptions() {
     auto options = problemWatchOptions(loaded, target, keyring);
     options.outages = [this] {
@@ -326,10 +327,6 @@ struct Assembly::Parts {
     auto still = whoStandsStill(span * kSpansOfATask);
     if (still.empty())
       systemd::notifyWatchdog();
-  }
-
-  // All of them at something for too long.
-  bool workersProgress() {
     else if (still != told_still)
       log::error("no progress, the watchdog is not told of any: {}", still);
     told_still = std::move(still);
@@ -341,6 +338,10 @@ struct Assembly::Parts {
     if (workers.longest() >= longest_task) return "a worker";
     if (engine.silence() >= kSchedulerPatience) return "the scheduler of debates";
     return {};
+  }
+
+  // All of them at something for too long.
+  bool workersProgress() {
     const auto now = std::chrono::steady_clock::now();
     const auto taken = workers.taken();
     if (taken != workers_taken || workers.someThreadIsFree()) {
@@ -374,11 +375,12 @@ struct Assembly::Parts {
   api::Reports reports;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
+  std::string told_still;  // in the log
   std::uint64_t workers_taken = 0;
   std::chrono::steady_clock::time_point workers_moved{};
   cluster::Sisters sisters;
   cluster::Follower follower;
-  std::string told_still;  // in the log
+  cluster::SharedProbes probe_leases;
   cluster::SharedLimits shared_limits;
   web::Limits limits;
   lifecycle::Prober prober;
@@ -399,7 +401,6 @@ struct Assembly::Parts {
   web::Guard guard;
   web::Guard metrics_guard;
   web::Redirect redirect;
-  cluster::SharedProbes probe_leases;
   std::string certificate_seen = certificateFingerprint(config);  // what `tls` is made of
   std::unique_ptr<edge::TlsContext> tls;
   std::atomic<Micros> certificate_ends{0};
