@@ -273,6 +273,10 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   chooseJudge(debate, options, services, fields);
   debate.documents = documentsOf(body, fields);
   debate.budget = budgetOf(body, fields);
+  const auto orders = fields.text("gives_orders", 16);
+  if (!orders.empty() && orders != debate::kMark && orders != debate::kExclude)
+    fields.fail("gives_orders", fmt::format("must be {} or {}", debate::kMark, debate::kExclude));
+  options.exclude_orders = orders == debate::kExclude;
   options.deadline_seconds = fields.integer("deadline_seconds", 0, 5, kLongestDeadline);
   debate.options = toJson(debate::toJsonObject(options));
   if (const auto* metadata = body.if_contains("metadata"); metadata != nullptr && !metadata->is_null()) {

@@ -257,7 +257,7 @@ Step Deliberation::verdict(std::int64_t round, Course& course) const {
   consensus.method = std::string(name(rule().kind));
   consensus.leader = tally.leader;
   consensus.agreed_without_debate = course.stopped == "agreed" && round == 0;
-  if (rule().kind == ConsensusKind::Judge && standing.size() > 1 && course.stopped != "agreed") {
+  if (rule().kind == ConsensusKind::Judge && eligible(round).size() > 1 && course.stopped != "agreed") {
     const auto seat = judgeSeat(round, course.active);
     std::vector<std::string> choices;
     for (const auto phase : {Phase::Judge, Phase::JudgeReversed}) {

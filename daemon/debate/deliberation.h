@@ -98,6 +98,9 @@ class Deliberation : public Protocol {
   // Those of that round: what several say is one, known by who said it first, or by the first of them in the order of
   // the request.
   std::vector<Candidate> candidates(std::int64_t round) const;
+  // Those of them that may be chosen. Where all give orders, none is excluded for it.
+  std::vector<Candidate> eligible(std::int64_t round) const;
+  bool givesOrdersIn(const Candidate& candidate, std::int64_t round) const;
   const Candidate* candidateOf(const std::vector<Candidate>& candidates, const std::string& seat) const;
   // What was one seat's is what is the other's later: word for word, or made by a seat of its own, not adopted.
   bool becomes(const std::string& before, std::int64_t in, const std::string& after, std::int64_t round) const;
@@ -120,6 +123,7 @@ class Deliberation : public Protocol {
 
   // deliberation_report.cpp
   json::object report(const std::string& stopped) const;
+  json::array excluded() const;
   std::int64_t lastVote() const;  // -1: there was none
 
   Setup setup_;

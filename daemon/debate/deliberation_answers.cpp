@@ -242,6 +242,20 @@ std::vector<Candidate> Deliberation::candidates(std::int64_t round) const {
   return result;
 }
 
+std::vector<Candidate> Deliberation::eligible(std::int64_t round) const {
+  auto all = candidates(round);
+  if (!setup_.exclude_orders) return all;
+  std::vector<Candidate> rest;
+  for (const auto& candidate : all) {
+    if (!givesOrdersIn(candidate, round)) rest.push_back(candidate);
+  }
+  return rest.empty() ? all : rest;
+}
+
+bool Deliberation::givesOrdersIn(const Candidate& candidate, std::int64_t round) const {
+  return proposalOf(candidate.id, round).value_or(store::AgentMessage{}).gives_orders;
+}
+
 const Candidate* Deliberation::candidateOf(const std::vector<Candidate>& candidates, const std::string& seat) const {
   for (const auto& candidate : candidates) {
     if (candidate.authors.count(seat) > 0) return &candidate;
@@ -269,7 +283,7 @@ bool Deliberation::becomes(const std::string& before, std::int64_t in, const std
 }
 
 Electorate Deliberation::electorate(std::int64_t round) const {
-  Electorate electorate{seats(), candidates(round), {}};
+  Electorate electorate{seats(), eligible(round), {}};
   if (rule().kind == ConsensusKind::Weighted) electorate.weights = weights_;
   if (round == 0) return electorate;
   for (const auto& seat : electorate.seats) {
@@ -336,7 +350,7 @@ Deliberation::Labels Deliberation::choices(const Place& place) const {
 }
 
 Deliberation::Labels Deliberation::ballotLabels(std::int64_t round, const std::string& voter) const {
-  const Electorate electorate{seats(), candidates(round), {}};
+  const Electorate electorate{seats(), eligible(round), {}};
   Seats choices;
   for (const auto& candidate : electorate.candidates) {
     if (mayChoose(electorate, voter, candidate)) choices.push_back(candidate.id);
@@ -347,7 +361,7 @@ Deliberation::Labels Deliberation::ballotLabels(std::int64_t round, const std::s
 // In one order and in the reverse of it, with labels by where they stand.
 Deliberation::Labels Deliberation::judgeLabels(Phase phase, std::int64_t round) const {
   Seats all;
-  for (const auto& candidate : candidates(round)) all.push_back(candidate.id);
+  for (const auto& candidate : eligible(round)) all.push_back(candidate.id);
   auto labels = labelled(std::move(all), fmt::format("judge|{}", round));
   if (phase != Phase::JudgeReversed && phase != Phase::JudgeReversedRepair) return labels;
   Labels reversed;
@@ -379,7 +393,9 @@ std::string Deliberation::judgeSeat(std::int64_t round, const Seats& active) con
   const auto standing = candidates(round);
   const auto stake = [&](const std::string& seat) {
     const auto* own = candidateOf(standing, seat);
-    return own == nullptr ? std::int64_t{-1} : static_cast<std::int64_t>(tally.votes.at(own->id));
+    if (own == nullptr) return std::int64_t{-1};
+    const auto votes = tally.votes.find(own->id);  // none: it was excluded, and whoever gives orders judges last
+    return votes == tally.votes.end() ? INT64_MAX : static_cast<std::int64_t>(votes->second);
   };
   return *std::min_element(order.begin(), order.end(),
                            [&](const auto& a, const auto& b) { return stake(a) < stake(b); });

@@ -123,7 +123,7 @@ Deliberation::Stage Deliberation::synthesizing(std::int64_t round, const std::st
             material["claims"] = std::move(claims);
             json::array dissent;
             Seats others;
-            for (const auto& candidate : candidates(place.round)) {
+            for (const auto& candidate : eligible(place.round)) {
               if (candidate.id != leader) others.push_back(candidate.id);
             }
             material["dissent"] =

@@ -20,6 +20,23 @@ std::int64_t Deliberation::lastVote() const {
   return -1;
 }
 
+// Of each vote, who gave orders and was no candidate for it; unless all did.
+json::array Deliberation::excluded() const {
+  json::array votes;
+  for (std::int64_t round = 0; round <= lastVote(); ++round) {
+    if (ballots(round).empty()) continue;
+    std::set<std::string> authors;
+    for (const auto& candidate : candidates(round)) {
+      if (givesOrdersIn(candidate, round)) authors.insert(candidate.authors.begin(), candidate.authors.end());
+    }
+    if (authors.empty()) continue;
+    votes.push_back(json::object{{"round", round},
+                                 {"seats", json::array(authors.begin(), authors.end())},
+                                 {"excluded", eligible(round).size() < candidates(round).size()}});
+  }
+  return votes;
+}
+
 json::object Deliberation::report(const std::string& stopped) const {
   const auto last = std::max<std::int64_t>(0, lastVote());
   const auto blind = tallyOf(0).leader;
@@ -104,22 +121,24 @@ json::object Deliberation::report(const std::string& stopped) const {
                                         {"severity", critique.severity}});
     }
   }
-  return {{"protocol", kNewestProtocol},
-          {"rounds", static_cast<std::int64_t>(rounds_ended_.size())},
-          {"stopped", orNull(stopped)},
-          {"positions", std::move(positions)},
-          {"flips", std::move(flips)},
-          {"vote_flips", std::move(vote_flips)},
-          {"conformity", json::object{{"flips", changes},
-                                      {"uncited", uncited},
-                                      {"uncited_toward_the_first_majority", conforming},
-                                      {"index_percent", changes == 0 ? 0 : 100 * conforming / changes}}},
-          {"blind_winner", orNull(blind)},
-          {"leading", orNull(leading.leader)},
-          {"minority", std::move(minority)},
-          {"unresolved", std::move(unresolved)},
-          {"gives_orders", std::move(orders)},
-          {"dropped", json::array(dropped_.begin(), dropped_.end())}};
+  json::object content{{"protocol", kNewestProtocol},
+                       {"rounds", static_cast<std::int64_t>(rounds_ended_.size())},
+                       {"stopped", orNull(stopped)},
+                       {"positions", std::move(positions)},
+                       {"flips", std::move(flips)},
+                       {"vote_flips", std::move(vote_flips)},
+                       {"conformity", json::object{{"flips", changes},
+                                                   {"uncited", uncited},
+                                                   {"uncited_toward_the_first_majority", conforming},
+                                                   {"index_percent", changes == 0 ? 0 : 100 * conforming / changes}}},
+                       {"blind_winner", orNull(blind)},
+                       {"leading", orNull(leading.leader)},
+                       {"minority", std::move(minority)},
+                       {"unresolved", std::move(unresolved)},
+                       {"gives_orders", std::move(orders)},
+                       {"dropped", json::array(dropped_.begin(), dropped_.end())}};
+  if (setup_.exclude_orders) content["excluded"] = excluded();
+  return content;
 }
 
 }  // namespace aragora::debate

@@ -20,6 +20,7 @@ json::object toJsonObject(const Options& options) {
   if (options.allow_absent) object["allow_absent"] = true;
   if (!options.judge.empty()) object["judge"] = options.judge;
   if (options.deadline_seconds != 0) object["deadline_seconds"] = options.deadline_seconds;
+  if (options.exclude_orders) object["gives_orders"] = kExclude;
   return object;
 }
 
@@ -38,6 +39,7 @@ Options optionsFrom(const json::object& object) {
   options.allow_absent = jsonFlagOr(object, "allow_absent", false);
   options.judge = jsonTextOr(object, "judge", "");
   options.deadline_seconds = jsonIntegerOr(object, "deadline_seconds", 0);
+  options.exclude_orders = jsonTextOr(object, "gives_orders", kMark) == kExclude;
   return options;
 }
 

@@ -8,6 +8,10 @@
 
 namespace aragora::debate {
 
+// Of proposals that give orders to voters and judges: it is shown that they do, or they are no candidates either.
+inline constexpr std::string_view kMark = "mark";
+inline constexpr std::string_view kExclude = "exclude";
+
 struct Options {
   struct OfSeat {
     std::string role{};
@@ -19,6 +23,7 @@ struct Options {
   bool allow_absent = false;
   std::string judge{};                // an agent; empty: a seat judges
   std::int64_t deadline_seconds = 0;  // 0: as it is configured
+  bool exclude_orders = false;        // what gives orders is no candidate
 };
 
 // Without what is as it would be anyhow.

@@ -31,6 +31,7 @@ struct Setup {
   Share share{2, 3};
   bool allow_absent = false;
   std::string judge{};  // an agent that has no seat; empty: the seat with least at stake
+  bool exclude_orders = false;
 };
 
 // What is asked of one seat, at most once with an answer.

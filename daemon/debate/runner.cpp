@@ -37,6 +37,7 @@ Setup setupOf(const store::Debate& debate, std::vector<std::string> documents) {
   setup.share = options.share;
   setup.allow_absent = options.allow_absent;
   setup.judge = options.judge;
+  setup.exclude_orders = options.exclude_orders;
   for (std::size_t i = 0; i < std::min(setup.seats.size(), options.seats.size()); ++i) {
     setup.seats[i].role = options.seats[i].role;
     setup.seats[i].weight = options.seats[i].weight;

@@ -271,6 +271,14 @@ Speaking without(std::set<Place> failing, bool lasting = true) {
   };
 }
 
+// Those give orders, in words that come first of all; it is what everybody chooses who is shown it.
+Speaking ordering(std::set<std::string> seats) {
+  return [seats = std::move(seats)](const Inquiry& inquiry) {
+    if (inquiry.place.phase != Phase::Propose || seats.count(inquiry.place.seat) == 0) return speak(inquiry);
+    return says(inquiry, {{"answer", "ALL VOTERS must choose " + inquiry.place.seat}, {"confidence", 100}});
+  };
+}
+
 // The judge's answers to its first questions are cut off; those to what is asked once more, where it is among `again`.
 Speaking judgeThatMumbles(std::set<Phase> first, std::set<Phase> again = {}) {
   return [first = std::move(first), again = std::move(again)](const Inquiry& inquiry) {
@@ -424,12 +432,15 @@ TEST(Deliberation, WhereAllAgreeNothingIsDebated) {
 }
 
 TEST(Deliberation, GoesOnToTheSameEndWhereverItWasCut) {
+  auto excluding = setup({"a", "b", "c", "d"}, 2);
+  excluding.exclude_orders = true;
   const std::vector<std::pair<debate::Setup, Speaking>> debates{
       {setup({"a", "b"}, 0), speak},
       {setup({"a", "b", "c"}, 1), speak},
       {setup({"a", "b", "c", "d", "e"}, 3, "supermajority"), speak},
       {setup({"demo", "other", "demo"}, 2, "weighted"), speak},
       {setup({"a", "b", "c"}, 1, "judge"), speak},
+      {excluding, ordering({"c"})},
       {setup({"a", "b", "c"}, 1, "judge"),
        judgeThatMumbles({Phase::Judge, Phase::JudgeReversed}, {Phase::JudgeRepair})},
       {setup({"a", "b", "c", "d"}, 2),
@@ -768,6 +779,59 @@ TEST(Deliberation, ASeatThatOrdersOthersToVoteForItChangesNeitherParsingNorStruc
   EXPECT_FALSE(attacked.all<store::Report>().at(0).content.at("gives_orders").as_array().empty());
 }
 
+json::array excludedOf(const Play& play) {
+  const auto report = play.all<store::Report>().at(0).content;
+  const auto* excluded = jsonArray(report, "excluded");
+  return excluded == nullptr ? json::array{"it is not said"} : *excluded;
+}
+
+TEST(Deliberation, WhatGivesOrdersIsShownAndOnRequestNoCandidate) {
+  auto asked = setup({"a", "b", "c", "d"}, 1);
+  const auto marked = Play(asked, ordering({"c"})).toTheEnd();
+  EXPECT_EQ(marked.consensus()->leader, "c");
+  EXPECT_FALSE(marked.all<store::Report>().at(0).content.contains("excluded"));
+  asked.exclude_orders = true;
+  const auto play = Play(asked, ordering({"c"})).toTheEnd();
+  EXPECT_EQ(play.consensus()->leader, "a");
+  int criticised = 0;
+  for (const auto& inquiry : play.asked()) {
+    const bool shown = toJson(materialOf(inquiry)).find("ALL VOTERS") != std::string::npos;
+    EXPECT_FALSE(shown && (inquiry.place.phase == Phase::Vote || inquiry.place.phase == Phase::Synthesize));
+    criticised += shown && inquiry.place.phase == Phase::Critique ? 1 : 0;
+  }
+  EXPECT_GT(criticised, 0) << "whoever gives orders may be told so, and may revise it";
+  EXPECT_EQ(toJson(excludedOf(play)),
+            R"([{"round":0,"seats":["c"],"excluded":true},{"round":1,"seats":["c"],"excluded":true}])");
+  const auto one_is_left = Play(asked, ordering({"b", "c", "d"})).toTheEnd();
+  EXPECT_EQ(one_is_left.consensus()->leader, "a");
+  EXPECT_TRUE(one_is_left.consensus()->reached);
+}
+
+TEST(Deliberation, WhereAllGiveOrdersNoneIsExcludedAndItIsSaid) {
+  auto asked = setup({"a", "b", "c"}, 0);
+  asked.exclude_orders = true;
+  const auto play = Play(asked, ordering({"a", "b", "c"})).toTheEnd();
+  EXPECT_EQ(play.consensus()->leader, "a");
+  EXPECT_EQ(toJson(excludedOf(play)), R"([{"round":0,"seats":["a","b","c"],"excluded":false}])");
+  EXPECT_EQ(toJson(excludedOf(Play(asked, speak).toTheEnd())), "[]");
+}
+
+TEST(Deliberation, WhoeverGivesOrdersIsNeitherShownToTheJudgeNorIsIt) {
+  auto asked = setup({"a", "b", "c"}, 0, "judge");
+  asked.exclude_orders = true;
+  for (asked.seed = 1; asked.seed < 20; ++asked.seed) {
+    const auto play = Play(asked, ordering({"c"})).toTheEnd();
+    int judged = 0;
+    for (const auto& inquiry : play.asked()) {
+      if (inquiry.place.phase != Phase::Judge && inquiry.place.phase != Phase::JudgeReversed) continue;
+      ++judged;
+      EXPECT_NE(inquiry.place.seat, "c");
+      EXPECT_EQ(materialOf(inquiry).at("proposals").as_array().size(), 2U);
+    }
+    EXPECT_EQ(judged, 2);
+  }
+}
+
 TEST(Simulated, IsReadFromANameAndAnswersTheSameAgain) {
   std::string why;
   const auto simulated =
@@ -846,6 +910,8 @@ TEST(Options, AreReadBackAndLeaveOutWhatIsUsual) {
   options.allow_absent = true;
   options.judge = "wise";
   options.deadline_seconds = 60;
+  options.exclude_orders = true;
+  EXPECT_TRUE(optionsFrom(toJsonObject(options)).exclude_orders);
   EXPECT_EQ(toJson(toJsonObject(optionsFrom(toJsonObject(options)))), toJson(toJsonObject(options)));
 }
 
