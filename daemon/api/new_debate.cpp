@@ -54,6 +54,12 @@ class Fields {
     return *number;
   }
 
+  bool flag(std::string_view field) {
+    const auto* value = body_.if_contains(field);
+    if (value != nullptr && !value->is_bool() && !value->is_null()) fail(field, "must be true or false");
+    return jsonFlagOr(body_, field, false);
+  }
+
   void raise() const {
     if (errors_.empty()) return;
     std::vector<std::string> texts;
@@ -277,6 +283,7 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   if (!orders.empty() && orders != debate::kMark && orders != debate::kExclude)
     fields.fail("gives_orders", fmt::format("must be {} or {}", debate::kMark, debate::kExclude));
   options.exclude_orders = orders == debate::kExclude;
+  options.stop_when_steady = fields.flag("stop_when_steady");
   options.deadline_seconds = fields.integer("deadline_seconds", 0, 5, kLongestDeadline);
   debate.options = toJson(debate::toJsonObject(options));
   if (const auto* metadata = body.if_contains("metadata"); metadata != nullptr && !metadata->is_null()) {

@@ -201,6 +201,21 @@ Tally tally(const Electorate& electorate, const std::vector<Ballot>& ballots, co
   return result;
 }
 
+bool closerThan(const Share& limit, const std::vector<std::int64_t>& one, const std::vector<std::int64_t>& other) {
+  const auto all = std::accumulate(one.begin(), one.end(), std::int64_t{0});
+  const auto others = std::accumulate(other.begin(), other.end(), std::int64_t{0});
+  if (all == 0 || others == 0) return false;
+  std::int64_t first = 0;
+  std::int64_t second = 0;
+  for (std::size_t i = 0; i < std::max(one.size(), other.size()); ++i) {
+    if (i < one.size()) first += one[i];
+    if (i < other.size()) second += other[i];
+    // |first/all - second/others| >= limit, in whole numbers.
+    if (limit.denominator * std::abs(first * others - second * all) >= limit.numerator * all * others) return false;
+  }
+  return true;
+}
+
 bool unopposed(const Electorate& electorate, const std::vector<Ballot>& ballots, const Tally& tally) {
   const auto* leader = candidateOf(electorate, tally.leader);
   if (leader == nullptr || !tally.quorate) return false;

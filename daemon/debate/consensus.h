@@ -96,4 +96,8 @@ Tally tally(const Electorate& electorate, const std::vector<Ballot>& ballots, co
 // Everybody who may chooses the same, and there is a quorum.
 bool unopposed(const Electorate& electorate, const std::vector<Ballot>& ballots, const Tally& tally);
 
+// Of two votes, how many chose each of what there was, in the same order: the Kolmogorov-Smirnov distance of the two,
+// the largest difference between their shares of the first k for any k, is less than the limit. Not where nobody voted.
+bool closerThan(const Share& limit, const std::vector<std::int64_t>& one, const std::vector<std::int64_t>& other);
+
 }  // namespace aragora::debate

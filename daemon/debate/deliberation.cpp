@@ -9,6 +9,7 @@ using store::Phase;
 
 namespace {
 constexpr int kSilentPhases = 2;  // then a seat is dropped
+constexpr Share kSteady{1, 10};
 
 Place placeOf(const store::Event& event, Phase phase) { return {phase, event.round, event.agent}; }
 }  // namespace
@@ -243,7 +244,21 @@ std::string Deliberation::whyStopped(std::int64_t round) const {
     const auto revision = saidOnce<store::AgentMessage>({Phase::Revise, round, seat});
     kept = kept && (!revision || revision->decision == "keep");
   }
-  return kept ? "settled" : "";
+  if (kept) return "settled";
+  return setup_.stop_when_steady && steady(round) && steady(round - 1) ? "steady" : "";
+}
+
+bool Deliberation::steady(std::int64_t round) const {
+  if (round < 1) return false;
+  const auto names = seats();
+  // By seats in the order of the request, the last place for whoever abstained.
+  const auto histogram = [&](std::int64_t of) {
+    std::vector<std::int64_t> chosen(names.size() + 1);
+    for (const auto& ballot : ballots(of))
+      ++chosen.at(static_cast<std::size_t>(std::find(names.begin(), names.end(), ballot.choice) - names.begin()));
+    return chosen;
+  };
+  return closerThan(kSteady, histogram(round - 1), histogram(round));
 }
 
 Step Deliberation::verdict(std::int64_t round, Course& course) const {

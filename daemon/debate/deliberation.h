@@ -55,6 +55,8 @@ class Deliberation : public Protocol {
   std::optional<Step> round(std::int64_t round, Course& course) const;
   bool worthAVote(std::int64_t round) const;
   std::string whyStopped(std::int64_t round) const;
+  // The vote came out as the one before it, nearly.
+  bool steady(std::int64_t round) const;
   Step verdict(std::int64_t round, Course& course) const;
   Finish closing(const store::Consensus& consensus, std::vector<store::NewEvent> events,
                  const std::string& stopped) const;

@@ -21,6 +21,7 @@ json::object toJsonObject(const Options& options) {
   if (!options.judge.empty()) object["judge"] = options.judge;
   if (options.deadline_seconds != 0) object["deadline_seconds"] = options.deadline_seconds;
   if (options.exclude_orders) object["gives_orders"] = kExclude;
+  if (options.stop_when_steady) object["stop_when_steady"] = true;
   return object;
 }
 
@@ -40,6 +41,7 @@ Options optionsFrom(const json::object& object) {
   options.judge = jsonTextOr(object, "judge", "");
   options.deadline_seconds = jsonIntegerOr(object, "deadline_seconds", 0);
   options.exclude_orders = jsonTextOr(object, "gives_orders", kMark) == kExclude;
+  options.stop_when_steady = jsonFlagOr(object, "stop_when_steady", false);
   return options;
 }
 

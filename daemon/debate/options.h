@@ -24,6 +24,7 @@ struct Options {
   std::string judge{};                // an agent; empty: a seat judges
   std::int64_t deadline_seconds = 0;  // 0: as it is configured
   bool exclude_orders = false;        // what gives orders is no candidate
+  bool stop_when_steady = false;
 };
 
 // Without what is as it would be anyhow.

@@ -32,6 +32,7 @@ struct Setup {
   bool allow_absent = false;
   std::string judge{};  // an agent that has no seat; empty: the seat with least at stake
   bool exclude_orders = false;
+  bool stop_when_steady = false;
 };
 
 // What is asked of one seat, at most once with an answer.

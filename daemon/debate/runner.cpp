@@ -38,6 +38,7 @@ Setup setupOf(const store::Debate& debate, std::vector<std::string> documents) {
   setup.allow_absent = options.allow_absent;
   setup.judge = options.judge;
   setup.exclude_orders = options.exclude_orders;
+  setup.stop_when_steady = options.stop_when_steady;
   for (std::size_t i = 0; i < std::min(setup.seats.size(), options.seats.size()); ++i) {
     setup.seats[i].role = options.seats[i].role;
     setup.seats[i].weight = options.seats[i].weight;

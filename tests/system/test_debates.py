@@ -314,7 +314,7 @@ class Asked(unittest.TestCase):
 
     def test_wrong_wishes_are_named(self):
         for field, value in (("quorum", "3/2"), ("threshold", 0), ("deadline_seconds", 1), ("documents", ["x"] * 11), ("documents", [{"title": "no text"}]), ("judge", "demo-a"),
-                             ("agents", ["sim:p=2", "demo"]), ("agents", [{"name": "demo", "weight": 0}, "demo"]), ("budget_usd", "-1"), ("gives_orders", "forbid")):
+                             ("agents", ["sim:p=2", "demo"]), ("agents", [{"name": "demo", "weight": 0}, "demo"]), ("budget_usd", "-1"), ("gives_orders", "forbid"), ("stop_when_steady", "yes")):
             with self.subTest(field):
                 status, refused = self.daemon.post("/api/debates", {"task": "x", "agents": ["demo-a", "demo-b"], "consensus": "judge", field: value})
                 self.assertEqual((status, field in refused["error"]), (400, True), refused)
@@ -327,13 +327,13 @@ class Asked(unittest.TestCase):
         self.assertEqual(self.daemon.post("/api/debates", {**ask, "rounds": 21})[0], 400)
 
     def test_documents_roles_and_weights_are_kept(self):
-        debate = self.ended(documents=["one", {"title": "Two", "text": "two"}], consensus={"kind": "weighted", "quorum": "2/3"}, gives_orders="exclude",
+        debate = self.ended(documents=["one", {"title": "Two", "text": "two"}], consensus={"kind": "weighted", "quorum": "2/3"}, gives_orders="exclude", stop_when_steady=True,
                             agents=[{"name": "demo-a", "role": "a lawyer", "weight": 3}, "demo-b", {"provider": "demo"}])
         events = self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]
         created = events[0]["data"]
         self.assertEqual((created["protocol"], created["options"]["quorum"], created["options"]["seats"][0]), (2, "2/3", {"role": "a lawyer", "weight": 3}))
         self.assertEqual([one["bytes"] for one in created["options"]["documents"]], [3, 8])
-        self.assertEqual((created["options"]["gives_orders"], debate["report"]["excluded"]), ("exclude", []))
+        self.assertEqual((created["options"]["gives_orders"], debate["report"]["excluded"], created["options"]["stop_when_steady"]), ("exclude", [], True))
         weights = next(e["data"]["weights"] for e in events if e["type"] == "debate_start")
         self.assertGreater(weights[0], weights[1])
         self.sandbox.run("verify", check=0)

@@ -697,6 +697,42 @@ TEST(Deliberation, StopsWhenNobodyExpectsMore) {
   EXPECT_EQ(settled.all<store::Report>().at(0).content.at("stopped").as_string(), "settled");
 }
 
+TEST(Consensus, VotesAreCloseByTheLargestDifferenceOfTheirRunningShares) {
+  const auto close = [](const std::vector<std::int64_t>& one, const std::vector<std::int64_t>& other) {
+    const bool result = closerThan({1, 10}, one, other);
+    EXPECT_EQ(closerThan({1, 10}, other, one), result);
+    return result;
+  };
+  EXPECT_TRUE(close({2, 1, 0}, {2, 1, 0}));
+  EXPECT_FALSE(close({2, 1}, {1, 2})) << "1/3";
+  EXPECT_FALSE(close({10, 0}, {9, 1})) << "1/10 is not less";
+  EXPECT_TRUE(close({20, 0}, {19, 1})) << "1/20";
+  EXPECT_TRUE(close({2, 1}, {3, 2})) << "2/3 - 3/5 = 1/15";
+  EXPECT_FALSE(close({3, 1}, {3, 2})) << "3/4 - 3/5 = 3/20";
+  EXPECT_TRUE(close({2, 16, 2}, {3, 14, 3})) << "1/20 twice, and 1/10 fewer in the middle";
+  EXPECT_FALSE(close({1, 8, 1}, {2, 6, 2})) << "1/10";
+  EXPECT_FALSE(close({0, 0, 5}, {5, 0, 0}));
+  EXPECT_TRUE(close({3, 0}, {3})) << "what nobody chose";
+  EXPECT_FALSE(close({0, 0}, {0, 0}) || close({}, {1})) << "nobody voted";
+}
+
+TEST(Deliberation, StopsOnRequestWhenTheVotesStayTheSameTwice) {
+  // One amends in each round, so that nothing is settled.
+  const auto stays = favouring("of b", "of b", {{"a", "amend"}});
+  const auto turns = favouring("of b", "of c", {{"a", "amend"}});
+  auto asked = setup({"a", "b", "c"}, 5);
+  const auto stopped = [&](const Speaking& speaking) {
+    const auto play = Play(asked, speaking).toTheEnd();
+    return fmt::format("{} {}", play.all<store::RoundEnded>().size(),
+                       jsonTextOr(play.all<store::Report>().at(0).content, "stopped", ""));
+  };
+  EXPECT_EQ(stopped(stays), "5 rounds");
+  asked.stop_when_steady = true;
+  EXPECT_EQ(stopped(stays), "2 steady");
+  EXPECT_EQ(stopped(turns), "3 steady") << "from the first round on";
+  EXPECT_EQ(stopped(speak), "2 settled");
+}
+
 TEST(Deliberation, RestsWithoutAQuorumAndAsksThoseAgainThatMayAnswer) {
   int failures = 2;
   const auto shaky = [&](const Inquiry& inquiry) {
@@ -911,6 +947,8 @@ TEST(Options, AreReadBackAndLeaveOutWhatIsUsual) {
   options.judge = "wise";
   options.deadline_seconds = 60;
   options.exclude_orders = true;
+  options.stop_when_steady = true;
+  EXPECT_TRUE(optionsFrom(toJsonObject(options)).stop_when_steady);
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).exclude_orders);
   EXPECT_EQ(toJson(toJsonObject(optionsFrom(toJsonObject(options)))), toJson(toJsonObject(options)));
 }
