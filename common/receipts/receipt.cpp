@@ -71,14 +71,15 @@ json::array servedBy(const std::vector<Served>& served) {
   for (const auto& one : served) {
     if (seats.empty() || textIn(seats.back().as_object(), "seat") != one.seat)
       seats.push_back(json::object{{"seat", one.seat}, {"served_by", json::array()}});
-    seats.back().as_object()["served_by"].as_array().push_back(
-        json::object{{"provider", one.provider},
-                     {"model", one.model},
-                     {"answered", one.answered},
-                     {"failed", one.failed},
-                     {"tokens_in", one.tokens_in},
-                     {"tokens_out", one.tokens_out},
-                     {"cost", fmt::format("{}", one.cost_picos)}});
+    json::object by{{"provider", one.provider},
+                    {"model", one.model},
+                    {"answered", one.answered},
+                    {"failed", one.failed},
+                    {"tokens_in", one.tokens_in},
+                    {"tokens_out", one.tokens_out},
+                    {"cost", fmt::format("{}", one.cost_picos)}};
+    if (!one.request_ids.empty()) by["request_ids"] = json::array(one.request_ids.begin(), one.request_ids.end());
+    seats.back().as_object()["served_by"].as_array().push_back(std::move(by));
   }
   return seats;
 }

@@ -32,6 +32,7 @@ struct Served {
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
   std::int64_t cost_picos = 0;
+  std::vector<std::string> request_ids{};  // the provider's numbers of these calls, in their order
 };
 // In 10^-12 US dollars, as it was when the debate ended.
 struct Budget {

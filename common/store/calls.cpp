@@ -58,9 +58,9 @@ std::vector<BudgetCrossing> Debates::recordResult(const Call& call, const std::o
     const auto now = nowMicros();
     connection.later(
         {"UPDATE agent_calls SET status = $2, response = $3, error = $4, model = $5, tokens_in = $6, tokens_out = $7, "
-         "finished_at = $8, provider = $10 WHERE id = $1 AND status = $9",
+         "finished_at = $8, provider = $10, request_id = $11 WHERE id = $1 AND status = $9",
          {call.id, std::string(name(call.state)), orNull(call.response), orNull(call.error), call.model, call.tokens_in,
-          call.tokens_out, now, std::string(name(CallState::Intent)), call.provider}});
+          call.tokens_out, now, std::string(name(CallState::Intent)), call.provider, orNull(call.request_id)}});
     if (!charge) return std::vector<BudgetCrossing>();
     auto crossed = Budgets::charge(connection, call.id, *charge, now);
     connection.later(
@@ -87,16 +87,15 @@ std::vector<Call> Debates::calls(const std::string& debate_id) {
   std::vector<Call> calls;
   for (const auto& row :
        database_.query("SELECT id, debate_id, phase, round, agent, attempt, provider, model, status, request_hash, "
-                       "response, error, tokens_in, tokens_out, reserved_picos, cost_picos FROM agent_calls WHERE "
-                       "debate_id = $1 ORDER BY "
-                       "started_at, id",
+                       "response, error, tokens_in, tokens_out, reserved_picos, cost_picos, request_id FROM "
+                       "agent_calls WHERE debate_id = $1 ORDER BY started_at, id",
                        {debate_id})) {
     const auto phase = parsePhase(row.text(2));
     const auto state = parseCallState(row.text(8));
     if (!phase || !state) continue;  // of a later version
     calls.push_back({row.text(0), row.text(1), *phase, row.integer(3), row.text(4), row.integer(5), row.text(6),
                      row.text(7), *state, row.text(9), row.text(10), row.text(11), row.integer(12), row.integer(13),
-                     row.integer(14), row.integer(15)});
+                     row.integer(14), row.integer(15), row.text(16)});
   }
   return calls;
 }

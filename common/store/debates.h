@@ -85,7 +85,8 @@ struct Call {
   std::int64_t tokens_in = 0;
   std::int64_t tokens_out = 0;
   Picos reserved = 0;
-  Picos cost = 0;  // of an unknown one what was reserved
+  Picos cost = 0;            // of an unknown one what was reserved
+  std::string request_id{};  // the provider's; empty where it gave none
 };
 
 // The answer to an earlier POST with the same Idempotency-Key.

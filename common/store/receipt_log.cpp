@@ -26,6 +26,15 @@ std::vector<receipts::Served> servedIn(Connection& connection, const std::string
   std::sort(served.begin(), served.end(), [](const auto& a, const auto& b) {
     return std::tie(a.seat, a.provider, a.model) < std::tie(b.seat, b.provider, b.model);
   });
+  for (const auto& row : connection.query(
+           "SELECT agent, provider, model, request_id FROM agent_calls WHERE debate_id = $1 AND request_id "
+           "IS NOT NULL ORDER BY started_at, id",
+           {debate_id})) {
+    for (auto& one : served) {
+      if (one.seat == row.text(0) && one.provider == row.text(1) && one.model == row.text(2))
+        one.request_ids.push_back(row.text(3));
+    }
+  }
   return served;
 }
 

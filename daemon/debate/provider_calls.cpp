@@ -152,6 +152,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     const auto answer = seat->provider->ask(question, speaker.onDelta());
     if (bill.reservation) charge = services_.spending->chargeOf(bill, call, answer);
     call.model = answer.model;
+    call.request_id = answer.request_id;
     if (!answer.provider.empty()) call.provider = answer.provider;
     call.tokens_in = answer.usage.totalInput();
     call.tokens_out = answer.usage.output;
@@ -166,6 +167,9 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     const bool broken_off = question.stop.stop_requested();
     if (broken_off && !closed_ && !control_.cancelled() && !overtime(place)) return std::nullopt;
     call.state = store::CallState::Failed;
+    if (const auto* failure = dynamic_cast<const providers::Failure*>(&error);
+        failure != nullptr && call.request_id.empty())
+      call.request_id = failure->requestId();
     if (bill.reservation && !charge) charge = Spending::chargeOf(error);
     lasting = !seat || lasts(error);
     services_.metrics.count(
@@ -183,12 +187,13 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
     services_.spending->tell(crossed);
   }
   const bool done = call.state == store::CallState::Done;
+  const auto number = call.request_id.empty() ? "" : fmt::format("; the provider's number is {}", call.request_id);
   if (done)
-    log::debug("{} answered ({}, {}) after {:.1f} s", place.seat, store::name(place.phase), call.model,
-               secondsSince(started));
+    log::debug("{} answered ({}, {}) after {:.1f} s{}", place.seat, store::name(place.phase), call.model,
+               secondsSince(started), number);
   else
-    log::info("{} did not answer ({}) after {:.1f} s: {}", place.seat, store::name(place.phase), secondsSince(started),
-              call.error);
+    log::info("{} did not answer ({}) after {:.1f} s: {}{}", place.seat, store::name(place.phase),
+              secondsSince(started), call.error, number);
   services_.metrics.observe("aragora_agent_latency_seconds", secondsSince(started), {{"agent", call.provider}});
   services_.metrics.count("aragora_agent_calls_total",
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});

@@ -55,14 +55,16 @@ void addServedBy(json::object& report, const store::Debate& debate, const RunSer
   std::set<std::string> distinct;
   for (const auto& call : services.debates.calls(debate.id)) {
     if (call.state != store::CallState::Done) continue;
-    served.push_back(json::object{{"seat", call.seat},
-                                  {"phase", store::name(call.phase)},
-                                  {"round", call.round},
-                                  {"attempt", call.attempt},
-                                  {"provider", call.provider},
-                                  {"model", call.model},
-                                  {"substituted", families.substituted(call)},
-                                  {"diversity_reduced", families.reduced(call)}});
+    json::object by{{"seat", call.seat},
+                    {"phase", store::name(call.phase)},
+                    {"round", call.round},
+                    {"attempt", call.attempt},
+                    {"provider", call.provider},
+                    {"model", call.model},
+                    {"substituted", families.substituted(call)},
+                    {"diversity_reduced", families.reduced(call)}};
+    if (!call.request_id.empty()) by["request_id"] = call.request_id;
+    served.push_back(std::move(by));
     if (call.phase != store::Phase::Propose) continue;
     models.insert(call.provider + ":" + call.model);
     providers.insert(call.provider);

@@ -38,7 +38,14 @@ class Failure : public Error {
   Failure retold(const std::string& reason) const {
     Failure other(kind_, reason, asked_pause_);
     other.worked_on_ = worked_on_;
+    other.request_id_ = request_id_;
     return other;
+  }
+  // The provider's number of the call that failed; empty where it gave none.
+  const std::string& requestId() const { return request_id_; }
+  Failure& under(std::string request_id) {
+    request_id_ = std::move(request_id);
+    return *this;
   }
   // It came after the provider had begun to answer, or a try before it may have been billed.
   Failure& workedOn(bool worked_on) {
@@ -56,6 +63,7 @@ class Failure : public Error {
   FailureKind kind_;
   std::optional<std::chrono::milliseconds> asked_pause_;
   bool worked_on_ = false;
+  std::string request_id_;
 };
 
 }  // namespace aragora::providers

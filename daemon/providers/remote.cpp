@@ -23,6 +23,7 @@ struct Outcome {
   int status = 0;
   std::optional<Span> asked{};
   std::optional<bool> should_retry{};  // the provider may know better than its status says
+  std::string request_id{};            // the provider's
   bool begun = false;                  // there was a beginning of an answer
   // It may be billed. The statuses are of gateways that did not wait for an answer that was being made.
   bool workedOn() const { return begun || status == 408 || status == 504 || status == 524; }
@@ -82,6 +83,7 @@ class Remote : public Provider {
         last = Failure(kindOf(failure), failure.what());
       }
       if (cutShort(*last, question.deadline, began)) last = Failure(FailureKind::Stopped, last->what());
+      if (!outcome.request_id.empty()) last->under(outcome.request_id);
       billed = last->workedOn(billed || outcome.workedOn()).maybeBilled();
       if (permit)
         permit->settle({last->kind(), last->askedPause(), last->what(), prompt.model, saysNothingOfOthers(outcome)});
@@ -174,6 +176,8 @@ class Remote : public Provider {
     const auto take_head = [&](const net::Head& came) {
       head = came;
       outcome.status = came.status;
+      if (const auto field = codec_->requestIdField(); !field.empty())
+        outcome.request_id = requestIdOf(came.field(field));
       outcome.asked = net::askedPause(head.field("retry-after"), head.field("retry-after-ms"), nowMicros());
       if (const auto said = lower(head.field("x-should-retry")); said == "true" || said == "false")
         outcome.should_retry = said == "true";
@@ -195,18 +199,17 @@ class Remote : public Provider {
     } catch (const net::Failure&) {
       if (!streams || !reader->complete()) throw;  // otherwise everything was said before it broke
     }
-    if (streams) return named(reader->finish(), head);
+    if (streams) return named(reader->finish(), outcome);
     if (head.status != 200) throw codec_->readRefusal(head.status, text, outcome.asked);
     outcome.begun = true;
-    auto answer = named(codec_->readAnswer(text), head);
+    auto answer = named(codec_->readAnswer(text), outcome);
     if (delta) delta(answer.text);
     return answer;
   }
 
-  Answer named(Answer answer, const net::Head& head) const {
+  Answer named(Answer answer, const Outcome& outcome) const {
     if (answer.provider.empty()) answer.provider = options_.name;
-    if (const auto field = codec_->requestIdField(); !field.empty() && !head.field(field).empty())
-      answer.request_id = printable(head.field(field), 200);
+    if (!outcome.request_id.empty()) answer.request_id = outcome.request_id;
     return answer;
   }
 

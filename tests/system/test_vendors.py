@@ -65,6 +65,9 @@ class DebatesWithVendors(unittest.TestCase):
         told = sorted((one.vendor, one.tokens_in, one.tokens_out) for one in vendors.requests)
         self.assertEqual(sorted((provider, tokens_in, tokens_out) for provider, _, _, _, tokens_in, tokens_out in calls), told, "tokens are kept as they were told")
         self.assertTrue(any(event["data"].get("content") == TEXT for event in events))
+        numbers = {one["provider"]: one.get("request_id") for one in debate["report"]["served_by"]}
+        self.assertEqual({provider: number for provider, number in numbers.items() if number},
+                         {"anthropic": "req_011CAnthropic", "openai": "req_openai", "local": "req_openai", "openrouter": "gen-1234567890-vendors", "gemini": "chatcmpl-Vendors"})
         # Claude through OpenRouter is no fifth opinion.
         self.assertEqual(debate["report"]["diversity"], {"seats": 5, "models": 5, "providers": 5, "families": 4})
 

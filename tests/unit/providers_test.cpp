@@ -557,6 +557,40 @@ TEST(RemoteProvider, SaysWhoAnsweredAndUnderWhichNumber) {
   EXPECT_EQ(answer.model, "gpt-x");
 }
 
+TEST(RemoteProvider, SaysUnderWhichNumberItRefused) {
+  const auto numberOf = [](const Vendor& vendor, const std::string& body, const std::string& head) {
+    const ScriptedServer server([&](Connection& connection) {
+      while (!connection.request().empty()) connection.answer(body, head, 400);
+    });
+    try {
+      Asked(vendor, server).ask();
+    } catch (const Failure& failure) {
+      return failure.retold("in other words").requestId();
+    }
+    return std::string("it answered");
+  };
+  const std::string refusal =
+      R"({"type":"error","error":{"type":"invalid_request_error","message":"no"},"request_id":"req_body"})";
+  EXPECT_EQ(numberOf(kVendors[0], refusal, "request-id: req_head\r\n"), "req_head");
+  EXPECT_EQ(numberOf(kVendors[0], refusal, ""), "req_body") << "somebody between us takes fields away";
+  EXPECT_EQ(numberOf(kVendors[1], "{}", "x-request-id: req_8\r\n"), "req_8");
+  EXPECT_EQ(numberOf(kVendors[2], "{}", "X-Generation-Id: gen-8\r\n"), "gen-8");
+  EXPECT_EQ(numberOf(kVendors[4], "{}", "x-request-id: 8\r\n"), "8");
+  EXPECT_EQ(numberOf(kVendors[1], "{}", ""), "");
+}
+
+TEST(Codec, TakesNoNumberOfACallThatIsNone) {
+  for (const auto& good : {std::string("req_011CXyz"), std::string("a/b+c==:~!"), std::string(128, 'x')})
+    EXPECT_EQ(requestIdOf(good), good);
+  const std::string with_nul("a\0b", 3);
+  for (const auto& bad : {std::string(129, 'x'), std::string("two words"), std::string("a\tb"), std::string("a\x7f"),
+                          std::string("n\xc3\xbcmber"), std::string("\x1b[31m"), with_nul,
+                          std::string("sk-ant-api03-") + std::string(80, 'Q')})
+    EXPECT_EQ(requestIdOf(bad), "") << bad;
+  const auto answer = replaceAll(kAnthropicText, "msg_1", "what was said stands here");
+  EXPECT_EQ(makeAnthropicCodec({})->readAnswer(answer).request_id, "");
+}
+
 std::optional<FailureKind> failureOf(Asked& asked, const OnDelta& on_delta = {}) {
   try {
     asked.ask(on_delta);

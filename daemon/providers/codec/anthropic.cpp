@@ -28,7 +28,8 @@ constexpr std::pair<std::string_view, FailureKind> kTypes[] = {
 // contract_spend_limit_reached, linked_organization_spend_limit_reached.
 bool outOfMoney(std::string_view code) { return endsWith(code, "_spend_limit_reached"); }
 
-// {"type": "error", "error": {"type": …, "details": {"error_code": …}}}; `status` 0 within an answer of 200.
+// {"type": "error", "error": {"type": …, "details": {"error_code": …}}, "request_id": …}; `status` 0 within an answer
+// of 200.
 Failure errorOf(const json::object& object, int status, std::optional<std::chrono::milliseconds> asked = {}) {
   const auto* error = jsonObject(object, "error");
   const auto* details = error != nullptr ? jsonObject(*error, "details") : nullptr;
@@ -39,7 +40,8 @@ Failure errorOf(const json::object& object, int status, std::optional<std::chron
     if (known == type) kind = meaning;
   }
   if (outOfMoney(code)) kind = FailureKind::Money;
-  return {kind, reasonOf(status, type, code), kind == FailureKind::Money ? std::nullopt : asked};
+  Failure failure(kind, reasonOf(status, type, code), kind == FailureKind::Money ? std::nullopt : asked);
+  return failure.under(requestIdOf(jsonTextOr(object, "request_id", "")));
 }
 
 // What was written to the cache, by how long it is kept; what is not said which is the shorter.
@@ -108,7 +110,7 @@ class Reader : public StreamReader {
   }
   void start(const json::object& message) {
     answer_.model = printable(jsonTextOr(message, "model", ""), 200);
-    answer_.request_id = printable(jsonTextOr(message, "id", ""), 200);
+    answer_.request_id = requestIdOf(jsonTextOr(message, "id", ""));
     readUsage(message, answer_);
     answer_.usage_known = false;  // what it will have said is not counted yet
   }
@@ -150,7 +152,7 @@ class Anthropic : public Codec {
     if (jsonTextOr(object, "type", "") == "error" || jsonObject(object, "error") != nullptr) throw errorOf(object, 0);
     Answer answer;
     answer.model = printable(jsonTextOr(object, "model", ""), 200);
-    answer.request_id = printable(jsonTextOr(object, "id", ""), 200);
+    answer.request_id = requestIdOf(jsonTextOr(object, "id", ""));
     readUsage(object, answer);
     readStop(object, answer);
     if (const auto* content = jsonArray(object, "content")) {

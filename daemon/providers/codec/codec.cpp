@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "common/base/redact.h"
 #include "common/base/text.h"
 
 namespace aragora::providers {
 
 namespace {
 constexpr std::int64_t kMostTokens = 1'000'000'000;
+constexpr std::size_t kLongestRequestId = 128;
 
 // A word of a vocabulary: what a vendor writes freely may hold the key.
 std::string word(std::string_view text) {
@@ -28,6 +30,12 @@ json::object objectOf(std::string_view text) {
   auto value = tryParseJson(text);
   if (!value || !value->is_object()) throw Failure(FailureKind::Malformed, "the answer is not JSON");
   return std::move(value->get_object());
+}
+
+std::string requestIdOf(std::string_view said) {
+  const bool plain = said.size() <= kLongestRequestId &&
+                     std::all_of(said.begin(), said.end(), [](char c) { return c > ' ' && c <= '~'; });
+  return plain && redact(said) == said ? std::string(said) : std::string();
 }
 
 Answer requireText(Answer answer) {

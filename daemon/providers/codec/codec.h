@@ -52,7 +52,7 @@ class Codec {
   // What another status means. `asked`: it came with a time after which to try again.
   virtual Failure readRefusal(int status, std::string_view text,
                               std::optional<std::chrono::milliseconds> asked) const = 0;
-  // The field of the answer's head that its support asks for; empty where the answer itself says it.
+  // The field of the answer's head that its support asks for, of a refusal too; empty where the answer alone says it.
   virtual std::string_view requestIdField() const = 0;
 };
 
@@ -77,6 +77,10 @@ std::unique_ptr<Codec> makeLocalCodec(CodecOptions options);  // a compatible se
 
 // Shared by the codecs. The whole object, or Failure.
 json::object objectOf(std::string_view text);
+// What a provider says is its number of a call, where it can be one: it is recorded and shown, and is text of a
+// stranger. Empty for what is longer than 128 characters, has others than visible ASCII, or holds what has to stay
+// hidden.
+std::string requestIdOf(std::string_view said);
 // Throws Failure when it says nothing.
 Answer requireText(Answer answer);
 // A number of tokens; `fallback` where there is none that can be one.

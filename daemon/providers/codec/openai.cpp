@@ -81,7 +81,7 @@ void throwRefused(const json::object& message) {
 
 void readNames(const json::object& object, Answer& answer) {
   if (answer.model.empty()) answer.model = printable(jsonTextOr(object, "model", ""), 200);
-  if (answer.request_id.empty()) answer.request_id = printable(jsonTextOr(object, "id", ""), 200);
+  if (answer.request_id.empty()) answer.request_id = requestIdOf(jsonTextOr(object, "id", ""));
 }
 
 class Reader : public StreamReader {
@@ -181,8 +181,19 @@ class OpenAi : public Codec {
     return chatError(error != nullptr ? *error : json::object{}, status, asked);
   }
 
-  // OpenRouter's own id of what it made is in the answer: that is what its costs are asked by.
-  std::string_view requestIdField() const override { return dialect_ == Dialect::OpenAi ? "x-request-id" : ""; }
+  // OpenRouter's own id of what it made is in the answer, too: that is what its costs are asked by.
+  std::string_view requestIdField() const override {
+    switch (dialect_) {
+      case Dialect::OpenAi:
+      case Dialect::Local:
+        return "x-request-id";
+      case Dialect::OpenRouter:
+        return "x-generation-id";
+      case Dialect::Gemini:
+        break;
+    }
+    return {};
+  }
 
  private:
   void addVendorsHeaders(WireRequest& request) const {

@@ -1,0 +1,1 @@
+ALTER TABLE agent_calls DROP COLUMN request_id;
