@@ -97,7 +97,7 @@ struct Assembly::Parts {
         engine(runServices(), {.max_concurrent = static_cast<std::size_t>(config.integer(key::kMaxConcurrent))}),
         debating({*database, debates, keyring, engine,
                   [this](debate::Change change, const std::string& id) { changed(change, id); },
-                  [this](const store::Event& event) { bus.publish(event); }}),
+                  [this](const store::Event& event) { bus.publish(event); }, [this] { return configHash(); }}),
         io(kIoThreads),
         authenticator(authenticatorOptions(config), {accounts, api_keys, tickets}),
         hub(hubOptions(config),
@@ -288,8 +288,11 @@ struct Assembly::Parts {
             std::chrono::seconds(config.integer(key::kCallTimeout)),
             std::chrono::seconds(config.integer(key::kDebateDeadline)),
             &spending,
-            [this](const wire::Delta& delta) { speak(delta); }};
+            [this](const wire::Delta& delta) { speak(delta); },
+            [this] { return configHash(); }};
   }
+
+  std::string configHash() const { return jsonTextOr(*shown_settings.get(), "config_hash", ""); }
 
   const web::Router& addRoutes() {
     api::addHealthRoutes(router, services);
@@ -386,6 +389,7 @@ struct Assembly::Parts {
   lifecycle::Prober prober;
   lifecycle::MemoryWatch memory;
   edge::WorkerPool workers;
+  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};  // not of what waits for a restart
   debate::Spending spending;
   debate::Engine engine;
   debate::Service debating;
@@ -395,8 +399,7 @@ struct Assembly::Parts {
   chat::Desk desk;
   web::RefusalLog refusals;
   web::Router router;
-  web::Router metrics_router;                                                 // of server.metrics_listen
-  Reloadable<json::object> shown_settings{settingsInEffect(config, config)};  // not of what waits for a restart
+  web::Router metrics_router;  // of server.metrics_listen
   api::Services services;
   web::Guard guard;
   web::Guard metrics_guard;

@@ -4,6 +4,7 @@
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/crypto/password.h"
+#include "common/deployment/config_hash.h"
 #include "common/deployment/shown_settings.h"
 
 namespace aragora::daemon {
@@ -138,7 +139,7 @@ json::object settingsInEffect(const config::Config& at_start, const config::Conf
   json::object all;
   for (const auto& setting : config::catalogue())
     all[setting.key] = deployment::describe(setting, setting.reloadable ? now : at_start);
-  return all;
+  return {{"config_hash", deployment::configHash(at_start, now)}, {"settings", std::move(all)}};
 }
 
 bool differs(std::string_view key, const config::Config& one, const config::Config& other) {

@@ -57,7 +57,7 @@ class SelfReport {
   Micros started_at_ = nowMicros();
 };
 
-// What a reload does not apply is as it was at the start.
+// {"config_hash", "settings"}. What a reload does not apply is as it was at the start.
 json::object settingsInEffect(const config::Config& at_start, const config::Config& now);
 // Whether the setting has another value in the one than in the other.
 bool differs(std::string_view key, const config::Config& one, const config::Config& other);

@@ -3,6 +3,7 @@
 #include "common/base/text.h"
 #include "common/config/render.h"
 #include "common/crypto/hash.h"
+#include "common/deployment/config_hash.h"
 #include "common/deployment/shown_settings.h"
 
 namespace aragora::cli {
@@ -50,7 +51,13 @@ int show(Context& context, const Options& options) {
                                       {"message", redact(problem.message)},
                                       {"origin", problem.origin},
                                       {"hint", problem.hint}});
-    out.document({{"config_file", loaded.config_file}, {"settings", all}, {"problems", problems}});
+    const auto hash = deployment::configHash(loaded.config, loaded.config);
+    out.line(out.dim(fmt::format("config hash {}", hash)));
+    out.document({{"config_file", loaded.config_file},
+                  {"config_hash", hash},
+                  {"hashed", deployment::hashedSettings(loaded.config, loaded.config)},
+                  {"settings", all},
+                  {"problems", problems}});
   }
   // The document already lists the problems.
   if (out.json()) {

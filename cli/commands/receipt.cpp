@@ -56,6 +56,22 @@ void showServed(const Output& out, const json::object& seat) {
   }
 }
 
+// Under which settings, as config show says it. Empty: it is of an earlier version.
+std::string configHashIn(const json::object& receipt, std::string_view part) {
+  const auto* object = jsonObject(receipt, part);
+  const auto* said = object == nullptr ? nullptr : jsonObject(*object, "said");
+  return said == nullptr ? std::string() : jsonTextOr(*said, "config_hash", "");
+}
+
+void showSettings(const Output& out, const json::object& receipt) {
+  const auto created = configHashIn(receipt, "asked");
+  const auto ended = configHashIn(receipt, "end");
+  if (created == ended && created.empty()) return;
+  out.line(fmt::format("  config hash: {}", created.empty() ? ended : created));
+  if (created != ended && !created.empty() && !ended.empty())
+    out.line(fmt::format("  config hash at its end: {}", ended));
+}
+
 int show(Context& context, const std::optional<std::string>& word) {
   const auto& id = requireWord(word, "whose receipt?", "aragora receipt show ID");
   Log log(context);
@@ -65,6 +81,7 @@ int show(Context& context, const std::optional<std::string>& word) {
   const auto winner = jsonTextOr(document, "winner", "");
   out.line(fmt::format("receipt {} of debate {}", receipt.index, receipt.debate_id));
   out.line(fmt::format("  issued {}, signed with key {}", toIso(receipt.issued_at), receipt.key_id));
+  showSettings(out, document);
   for (const auto& seat : document.at("seats").as_array()) showServed(out, seat.as_object());
   for (const auto& ballot : document.at("ballots").as_array()) out.line(ballotLine(ballot.as_object()));
   out.line(fmt::format("  winner: {}", winner.empty() ? "none" : winner));

@@ -112,7 +112,7 @@ std::vector<database::Statement> Debates::creationOf(const Debate& debate) const
       "",
       debate.created_at,
       DebateCreated{debate.task, debate.agents, debate.rounds, debate.consensus_kind, debate.seed, debate.request_id,
-                    debate.protocol, recordedOptions(debate.options, debate.documents)}};
+                    debate.protocol, recordedOptions(debate.options, debate.documents), debate.config_hash}};
   std::vector<database::Statement> statements{
       {"INSERT INTO debates (id, slug, task, context, status, agents, rounds, consensus_kind, metadata, seed, "
        "owner_id, created_at, updated_at, last_seq, budget_picos, key_id, protocol, options, "

@@ -44,6 +44,7 @@ struct Debate {
   };
   std::optional<Batch> batch;     // that creates it; not read back
   std::string request_id{};       // likewise; its first event has it
+  std::string config_hash{};      // likewise
   std::optional<Picos> budget{};  // what its calls may cost
   std::string key_id{};           // the API key that it was created with; empty: none
   std::int64_t protocol = 1;      // the rules it goes by (daemon/debate/protocol.h)

@@ -44,6 +44,7 @@ struct Writer {
     if (!event.request_id.empty()) payload["request_id"] = event.request_id;
     if (event.protocol != 1) payload["protocol"] = event.protocol;
     if (!event.options.empty()) payload["options"] = event.options;
+    addText(payload, "config_hash", event.config_hash);
     return payload;
   }
   json::object operator()(const DebateStarted& event) const {
@@ -114,9 +115,11 @@ struct Writer {
     return payload;
   }
   json::object operator()(const DebateEnded& event) const {
-    return {{"status", name(event.status)}, {"outcome", event.outcome},
-            {"reason", event.reason},       {"consensus_reached", event.consensus_reached},
-            {"seconds", event.seconds},     {"rounds", event.rounds}};
+    json::object payload{{"status", name(event.status)}, {"outcome", event.outcome},
+                         {"reason", event.reason},       {"consensus_reached", event.consensus_reached},
+                         {"seconds", event.seconds},     {"rounds", event.rounds}};
+    addText(payload, "config_hash", event.config_hash);
+    return payload;
   }
   json::object operator()(const AudienceMessage& event) const {
     return {{"author", event.author}, {"content", event.content}};
@@ -150,9 +153,10 @@ json::object objectOr(const json::object& object, std::string_view key) {
 }
 
 DebateCreated readCreated(const json::object& object) {
-  return {jsonTextOr(object, "task", ""),       texts(object, "agents"),          jsonIntegerOr(object, "rounds", 0),
-          jsonTextOr(object, "consensus", ""),  jsonIntegerOr(object, "seed", 0), jsonTextOr(object, "request_id", ""),
-          jsonIntegerOr(object, "protocol", 1), objectOr(object, "options")};
+  return {
+      jsonTextOr(object, "task", ""),       texts(object, "agents"),          jsonIntegerOr(object, "rounds", 0),
+      jsonTextOr(object, "consensus", ""),  jsonIntegerOr(object, "seed", 0), jsonTextOr(object, "request_id", ""),
+      jsonIntegerOr(object, "protocol", 1), objectOr(object, "options"),      jsonTextOr(object, "config_hash", "")};
 }
 
 DebateStarted readStarted(const json::object& object) {
@@ -271,7 +275,8 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
                          jsonTextOr(object, "reason", ""),
                          jsonFlagOr(object, "consensus_reached", false),
                          jsonNumberOr(object, "seconds", 0),
-                         jsonIntegerOr(object, "rounds", 0)};
+                         jsonIntegerOr(object, "rounds", 0),
+                         jsonTextOr(object, "config_hash", "")};
   }
 }
 

@@ -24,6 +24,7 @@ struct DebateCreated {
   std::string request_id{};   // of the request that asked for it; for the log, not shown
   std::int64_t protocol = 1;  // the rules it goes by, whatever version goes on with it
   json::object options{};     // what else was asked for (debate_options.h), documents by their hash
+  std::string config_hash{};  // of the settings in effect (common/deployment/config_hash.h); for the receipt, not shown
 };
 struct DebateStarted {
   std::string task;
@@ -111,6 +112,7 @@ struct DebateEnded {
   bool consensus_reached = false;
   double seconds = 0;
   std::int64_t rounds = 0;
+  std::string config_hash{};  // as that of DebateCreated
 };
 // What somebody who follows the debate has to say. Before its end only.
 struct AudienceMessage {

@@ -96,7 +96,7 @@ web::Response verifyAudit(const web::Request&, const Services& services) {
 }
 
 web::Response settings(const web::Request&, const Services& services) {
-  return web::jsonResponse(json::object{{"settings", services.shown_settings()}});
+  return web::jsonResponse(services.shown_settings());
 }
 
 web::Response instances(const web::Request&, const Services& services) {

@@ -48,7 +48,7 @@ struct Services {
   ListCache& lists;
   Reports& reports;
   web::Limits& limits;
-  std::function<json::object()> shown_settings;  // in effect, secrets as fingerprints
+  std::function<json::object()> shown_settings;  // in effect, secrets as fingerprints; with their hash
   std::function<json::array()> instances;        // that live, this one among them
 };
 

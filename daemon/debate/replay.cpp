@@ -24,9 +24,12 @@ bool madeOutside(const store::EventBody& body) {
          (ended != nullptr && ended->status != store::DebateStatus::Completed);
 }
 
-// How long it took is the clock's, and who answered is the providers'.
+// How long it took is the clock's, who answered is the providers', and the settings are the operator's.
 std::string contentOf(store::EventBody body) {
-  if (auto* ended = std::get_if<store::DebateEnded>(&body)) ended->seconds = 0;
+  if (auto* ended = std::get_if<store::DebateEnded>(&body)) {
+    ended->seconds = 0;
+    ended->config_hash.clear();
+  }
   if (auto* error = std::get_if<store::AgentError>(&body)) error->lasting = false;  // the provider's as well
   if (auto* report = std::get_if<store::Report>(&body)) withoutServedBy(report->content);
   return toJson(store::toPayload(body));

@@ -270,9 +270,10 @@ class Run {
 
   bool carryOut(Finish& finish) {
     calls_->close();  // first: of a debate that has ended nobody looks at calls any more
-    std::get<store::DebateEnded>(finish.events.back().body).seconds =
-        static_cast<double>(nowMicros() - debate_.started_at.value_or(debate_.created_at)) / 1e6;
-    const auto ended = std::get<store::DebateEnded>(finish.events.back().body);
+    auto& last = std::get<store::DebateEnded>(finish.events.back().body);
+    last.seconds = static_cast<double>(nowMicros() - debate_.started_at.value_or(debate_.created_at)) / 1e6;
+    last.config_hash = services_.config_hash();
+    const auto ended = last;
     auto summary = summaryOf(finish.events);
     if (finish.consensus) {
       summary.consensus_reached = finish.consensus->reached;

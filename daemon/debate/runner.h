@@ -34,6 +34,7 @@ struct RunServices {
   std::chrono::seconds deadline{600};               // of a debate, from its creation, without what it rested on request
   const Spending* spending = nullptr;               // none: nothing is reserved, and no cap is held
   std::function<void(const wire::Delta&)> speak{};  // answers as they are made; in the threads of the calls
+  std::function<std::string()> config_hash = [] { return std::string(); };  // of the settings in effect
 };
 
 // Throws HandedBack, Rests, or Error when the store fails; otherwise the debate has ended.

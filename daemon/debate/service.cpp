@@ -59,6 +59,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   draft.owner = caller.principal;
   draft.key_id = caller.key;
   draft.request_id = caller.request_id;
+  draft.config_hash = parts_.config_hash();
   Created created{answering(draft), false};
   std::optional<store::Debates::Idempotency> key;
   if (idempotency)

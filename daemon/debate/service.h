@@ -32,6 +32,7 @@ class Service {
     // Before it is answered. In the thread of whoever asked, which it may make wait for a moment.
     std::function<void(Change change, const std::string& debate_id)> changed;
     std::function<void(const store::Event&)> publish;
+    std::function<std::string()> config_hash = [] { return std::string(); };  // of the settings in effect
   };
   explicit Service(Parts parts)
       : parts_(std::move(parts)), creations_(parts_.database, parts_.debates, parts_.keyring) {}

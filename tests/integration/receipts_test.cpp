@@ -52,6 +52,25 @@ class ReceiptLog : public testing::TestWithParam<Engine> {
                     {1, "", DebateEnded{DebateStatus::Failed, "run_failed", "", false, 0.5, 1}}},
                    summary);
   }
+  // Asked, and answered or not.
+  void ask(const std::string& id, const std::string& seat, std::int64_t attempt, CallState state,
+           const std::string& request_id) {
+    const auto lease = leases_.acquire(id, 30s);
+    ASSERT_TRUE(lease);
+    Call call;
+    call.id = newUlid();
+    call.debate_id = id;
+    call.phase = Phase::Propose;
+    call.seat = seat;
+    call.attempt = attempt;
+    call.provider = "openai";
+    call.model = "gpt-x";
+    debates_.recordIntent(*lease, call);
+    call.state = state;
+    call.request_id = request_id;
+    debates_.recordResult(call);
+    leases_.release(*lease);
+  }
   std::string createAndEnd() {
     auto id = create();
     end(debates_, leases_, id);
@@ -90,6 +109,46 @@ TEST_P(ReceiptLog, TheTransactionThatEndsADebateWritesItsReceipt) {
   const auto verdict = verified(*receipt);
   EXPECT_TRUE(verdict.holds());
   EXPECT_TRUE(verdict.with_contents);
+  EXPECT_EQ(found("receipts").rfind("ok: 1 receipt hold", 0), 0U) << found("receipts");
+}
+
+TEST_P(ReceiptLog, SaysWhichNumbersTheProviderGaveToTheCalls) {
+  const auto id = create();
+  ask(id, "demo-a", 1, CallState::Failed, "req_1");
+  ask(id, "demo-a", 2, CallState::Done, "req_2");
+  ask(id, "demo-b", 1, CallState::Done, "");
+  end(debates_, leases_, id);
+  const auto receipt = receipts_.ofDebate(id);
+  ASSERT_TRUE(receipt);
+  const auto body = parseJson(receipt->body, "it");
+  const auto& seats = body.at("seats").as_array();
+  ASSERT_EQ(seats.size(), 2U);
+  EXPECT_EQ(toJson(seats[0].at("served_by").at(0).at("request_ids")), R"(["req_1","req_2"])");
+  EXPECT_FALSE(seats[1].at("served_by").at(0).as_object().contains("request_ids"));
+  EXPECT_TRUE(verified(*receipt).holds());
+  EXPECT_EQ(debates_.calls(id).at(0).request_id, "req_1");
+}
+
+TEST_P(ReceiptLog, SaysUnderWhichSettingsADebateWasCreatedAndEnded) {
+  Debate debate;
+  debate.id = newUlid();
+  debate.task = "a task";
+  debate.agents = {"demo-a"};
+  debate.created_at = nowMicros();
+  debate.config_hash = "0a";
+  debates_.create(debate);
+  const auto lease = leases_.acquire(debate.id, 30s);
+  ASSERT_TRUE(lease);
+  Summary summary;
+  summary.status = DebateStatus::Failed;
+  summary.completed = true;
+  debates_.append(*lease, {{1, "", DebateEnded{DebateStatus::Failed, "run_failed", "", false, 0.5, 1, "0b"}}}, summary);
+  const auto receipt = receipts_.ofDebate(debate.id);
+  ASSERT_TRUE(receipt);
+  const auto body = parseJson(receipt->body, "it");
+  EXPECT_EQ(body.at("asked").at("said").at("config_hash").as_string(), "0a");
+  EXPECT_EQ(body.at("end").at("said").at("config_hash").as_string(), "0b");
+  EXPECT_TRUE(verified(*receipt).holds());
   EXPECT_EQ(found("receipts").rfind("ok: 1 receipt hold", 0), 0U) << found("receipts");
 }
 

@@ -83,8 +83,10 @@ class Administration(unittest.TestCase):
     def test_a_reload_is_seen_where_it_applies(self):
         with Sandbox() as box:
             path = box.write("here.toml", "[server]\ndebate_rate_limit = 77\nworkers = 9\n")
-            with self.deployment(ARAGORA_CONFIG=str(path)):
-                self.assertEqual(self.ask("/api/admin/settings")["settings"]["server.debate_rate_limit"]["value"], "77")
+            with self.deployment(ARAGORA_CONFIG=str(path)) as sandbox:
+                before = self.ask("/api/admin/settings")
+                self.assertEqual(before["settings"]["server.debate_rate_limit"]["value"], "77")
+                self.assertEqual(before["config_hash"], sandbox.run_json("config", "show", check=0, ARAGORA_IP_RATE_LIMIT="0")["config_hash"])
                 path.write_text("[server]\ndebate_rate_limit = 88\nworkers = 5\n")
                 self.daemon.process.send_signal(signal.SIGHUP)
                 deadline = time.monotonic() + 20
@@ -92,6 +94,10 @@ class Administration(unittest.TestCase):
                     self.assertLess(time.monotonic(), deadline, self.daemon.text())
                     time.sleep(0.05)
                 self.assertEqual(settings["server.workers"]["value"], "9", "what needs a restart is as it is")
+                path.write_text("[server]\ndebate_rate_limit = 88\nworkers = 9\n")
+                in_effect = sandbox.run_json("config", "show", check=0, ARAGORA_IP_RATE_LIMIT="0")["config_hash"]
+                self.assertNotEqual(in_effect, before["config_hash"])
+                self.assertEqual(self.ask("/api/admin/settings")["config_hash"], in_effect)
                 self.assertIn("here.toml", settings["server.debate_rate_limit"]["origin"])
 
     def test_instances_say_what_they_are(self):

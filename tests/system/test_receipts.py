@@ -2,6 +2,7 @@
 what is refused, what is left after content was erased, and what comes of a kill -9 around the end of debates."""
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -44,6 +45,7 @@ class Receipts:
                 (place / "key.pem").write_text(keys["keys"][0]["pem"])
                 (place / "keys.json").write_text(json.dumps(keys))
                 places = {}
+                settings = self.config_hash(sandbox)
                 for debate_id in ids:
                     status, bundle = daemon.get(f"/api/debates/{debate_id}/receipt")
                     self.assertEqual(status, 200, bundle)
@@ -53,6 +55,7 @@ class Receipts:
                     self.assertNotIn("ship it", json.dumps(receipt))
                     self.assertNotIn("secret plan", json.dumps(receipt))
                     self.assertEqual({seat["seat"] for seat in receipt["seats"]}, {ballot["seat"] for ballot in receipt["ballots"]})
+                    self.assertEqual({receipt[part]["said"]["config_hash"] for part in ("asked", "end")}, {settings})
                     for seat in receipt["seats"]:
                         self.assertEqual(seat["served_by"][0]["provider"], "demo")
                     places[receipt["log"]["index"]] = bundle
@@ -71,6 +74,13 @@ class Receipts:
                 self.rotated(daemon, sandbox, key, ids[1])
             sandbox.run("verify", check=0)
             self.restored(sandbox)
+
+    def config_hash(self, sandbox):
+        """Of what is written, as anybody makes it."""
+        shown = sandbox.run_json("config", "show", check=0, ARAGORA_IP_RATE_LIMIT="0")  # as Daemon has it
+        hashed = hashlib.sha256(json.dumps(shown["hashed"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+        self.assertEqual(shown["config_hash"], hashed)
+        return hashed
 
     def proofs(self, daemon, sandbox, key, places):
         leaves = [oracle.leaf(oracle.canonical(places[index]["receipt"])) for index in sorted(places)]
