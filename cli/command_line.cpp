@@ -196,6 +196,15 @@ void refuseEmptyWords(int argc, const char* const* argv) {
   }
 }
 
+std::string exitStatusesOf(const CLI::App& app) {
+  const auto* at = &app;
+  while (at->get_parent()->get_parent() != nullptr) at = at->get_parent();
+  for (const auto& command : commandTable()) {
+    if (command.name == at->get_name()) return join(split(command.exit_statuses, ' '), ", ");
+  }
+  return {};
+}
+
 // With the options of the commands above, which CLI11 leaves out.
 std::string helpOf(const CLI::App& app) {
   const auto* parent = app.get_parent();
@@ -214,7 +223,7 @@ std::string helpOf(const CLI::App& app) {
         parent->get_parent() == nullptr ? "Options of every command" : fmt::format("Options of {}", pathOf(*parent)),
         false, options);
   }
-  return text;
+  return text + fmt::format("\nExit statuses: {} (man aragora)\n", exitStatusesOf(app));
 }
 
 // The words behind «help», when that is the first that is no option: aragora help [COMMAND [SUBCOMMAND]]

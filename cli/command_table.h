@@ -12,6 +12,7 @@ struct CommandEntry {
   std::string_view name;
   std::string_view description;
   void (*declare)(CommandLine line);
+  std::string_view exit_statuses;  // all that it can end with; help shows them, its man page says when
 };
 
 std::span<const CommandEntry> commandTable();

@@ -1,5 +1,6 @@
 """Man pages against what is: the tree of commands with its options, the table of exit statuses, and what the source logs."""
 import gzip
+import os
 import pathlib
 import re
 import subprocess
@@ -23,6 +24,14 @@ def codes():
     return {name: (status, http) for name, status, http in rows}
 
 
+def expected_in_tests():
+    """(command, exit status) of every run in a system test that expects one."""
+    for path in (SOURCE / "tests/system").glob("*.py"):
+        for command, said in re.findall(r'run(?:_json)?\("(?:aragora )?([a-z-]+)[" ]([^\n]*)', path.read_text()):
+            for status in re.findall(r"check=(\d+)", said)[:1]:
+                yield command, status
+
+
 class Commands(unittest.TestCase):
     def test_every_command_and_option_is_in_its_page_and_nothing_else(self):
         everywhere = {option["name"] for option in table()["options"]}
@@ -44,11 +53,14 @@ class Commands(unittest.TestCase):
     def test_exit_statuses_are_those_of_the_table(self):
         known = {"0", *(status for status, _ in codes().values())}
         self.assertEqual(set(re.findall(r"(?m)^\.It (\d+)$", section("aragora.8", "EXIT STATUS"))), known)
-        for page in MAN.glob("aragora-*.8"):
-            said = section(page.name, "EXIT STATUS")
-            with self.subTest(page.name):
-                self.assertTrue(said)
-                self.assertEqual(set(re.findall(r"\b\d{1,3}\b", re.sub(r"(?m)^\.Xr.*$", "", said))) - known, set())
+        # Each page those that its command declares, which its help shows, and which tests of it expect.
+        for name in {path[0] for path, _, _ in COMMANDS}:
+            with self.subTest(name):
+                help_text = subprocess.run([BINARY, name, "--help"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True).stdout
+                declared = set(re.search(r"(?m)^Exit statuses: ([\d, ]+) \(", help_text)[1].split(", "))
+                self.assertEqual(declared - known, {"200"} if name == "restore" else set())
+                self.assertEqual(set(re.findall(r"\b\d{1,3}\b", re.sub(r"(?m)^\.Xr.*$", "", section(f"aragora-{name}.8", "EXIT STATUS")))), declared)
+                self.assertEqual({status for command, status in expected_in_tests() if command == name} - declared, set())
 
     def test_see_also_names_pages_that_are_there(self):
         there = {(page.stem, page.suffix[1:]) for page in MAN.iterdir()}
