@@ -26,6 +26,7 @@
 #include "daemon/lifecycle/budget_watch.h"
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
+#include "daemon/lifecycle/warm_up.h"
 #include "daemon/reloading.h"
 #include "daemon/self_report.h"
 #include "daemon/web/guard.h"
@@ -412,6 +413,7 @@ struct Assembly::Parts {
   lifecycle::Backups backups;
   lifecycle::BudgetWatch budget_watch;
   lifecycle::ProblemWatch problem_watch;
+  lifecycle::WarmUp warm_up{standings};
   SelfReport report;
   Reloading reloading;
 };
@@ -440,6 +442,7 @@ void Assembly::start() {
   parts.listener.start();
   parts.backups.start();
   parts.problem_watch.start();
+  parts.warm_up.start();
   log::tell(log::Event::Started, log::Level::Info, "aragora {} listens on {} ({}, {})", kVersion,
             parts.report.listensOn(), parts.config.text(key::kEnvironment), database::describe(parts.target));
   if (const auto most = parts.listener.mostConnections();
@@ -462,6 +465,7 @@ void Assembly::stop() {
   const auto drained = deadlineIn(drain);
   systemd::notifyStopping();
   systemd::extendStop((drain.count() + 10) * 1'000'000);
+  parts.warm_up.stop();
   parts.prober.setDraining();
   parts.listener.stopAccepting();
   (void)parts.io.responsive(kCut);  // they have counted who is to be waited for

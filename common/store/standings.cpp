@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "common/base/interrupt.h"
 #include "common/base/names.h"
 #include "common/store/settings.h"
 
@@ -82,6 +83,7 @@ void Standings::takeIn() {
     fresh.removed = removed;
     for (auto matches = log.next(fresh.place); !matches.empty(); matches = log.next(fresh.place)) {
       for (const auto& match : matches) count(fresh, match);
+      interrupt::check();
     }
     const std::unique_lock lock(mutex_);
     std::swap(state_, fresh);
@@ -93,6 +95,12 @@ void Standings::takeIn() {
     for (const auto& match : matches) count(state_, match);
     state_.place = place;
   }
+}
+
+std::int64_t Standings::warm() {
+  takeIn();
+  const std::shared_lock lock(mutex_);
+  return state_.all.matches;
 }
 
 std::optional<std::string> Standings::known(const std::string& name) const {

@@ -1,8 +1,9 @@
 // What pages show of ratings: tables, overall and by domain, histories and encounters. All of it is counted from the
 // log of matches and kept, so that every page says the same; each question first takes in what was recorded since, by
 // any instance, and counts anew when a debate was deleted. Nothing that is stored is believed but the log. The first
-// question walks the whole log, others wait for it meanwhile. Memory: 500 matches of each who is rated, at most 1000
-// domains. Thread-safe; a database that cannot be asked is an Error.
+// question walks the whole log, others wait for it meanwhile; each batch is a question to the database of its own, and
+// between two of them a walk minds an interrupt. Memory: 500 matches of each who is rated, at most 1000 domains.
+// Thread-safe; a database that cannot be asked is an Error.
 #pragma once
 
 #include <deque>
@@ -17,6 +18,9 @@ namespace aragora::store {
 class Standings {
  public:
   explicit Standings(database::Database& database) : database_(database) {}
+
+  // Ahead of the first question. How many matches there are.
+  std::int64_t warm();
 
   enum class Order { Rank, Elo, Matches, Wins, WinRate, Name };
   static std::optional<Order> parseOrder(std::string_view name);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/ids.h"
+#include "common/base/interrupt.h"
 #include "common/crypto/hash.h"
 #include "common/migrate/migrator.h"
 #include "common/store/debates.h"
@@ -60,6 +61,24 @@ class RatingLog : public testing::TestWithParam<Engine> {
     return found ? found->entry.rating.elo : 0;
   }
 };
+
+TEST_P(RatingLog, WhatWasCountedAheadIsNotWalkedAgainAndAnInterruptEndsTheWalkAtOnce) {
+  play(match("a", "b"));
+  play(match("a", "b"));
+  Standings told(*database_);
+  {
+    const interrupt::Switch stopping;
+    stopping.turn();
+    const interrupt::Minding minding(stopping);
+    EXPECT_THROW(told.warm(), Error);
+  }
+  Standings warm(*database_);
+  EXPECT_EQ(warm.warm(), 2);
+  EXPECT_EQ(told.page({}).entries.at(0).rating.matches, 2) << "whoever asks then walks it";
+  sql("DELETE FROM matches");
+  EXPECT_EQ(warm.page({}).entries.at(0).rating.matches, 2);
+  EXPECT_EQ(Standings(*database_).page({}).total, 0);
+}
 
 TEST_P(RatingLog, PagesTakeInWhatWasRecordedAndForgetWhatWasDeleted) {
   EXPECT_EQ(standings_.page({}).total, 0);

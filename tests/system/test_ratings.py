@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import unittest
 
+from receivers import wait_for
 from support import Daemon, Sandbox, main, postgres_database
 from test_provider import KEY, Endpoint
 
@@ -28,6 +29,21 @@ def speak(_, body):
     return 200, {}, json.dumps({"id": "c1", "object": "chat.completion", "created": 1, "model": body["model"] + "-2026",
                                 "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
                                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}).encode()
+
+
+class AfterAStart(unittest.TestCase):
+    def test_the_log_is_counted_before_anybody_asks(self):
+        with Sandbox() as sandbox:
+            with Daemon(sandbox) as daemon:
+                debate = daemon.post("/api/debates", {"task": "which?", "agents": ["demo-a", "demo-b", "demo-c"], "rounds": 0})[1]
+                daemon.wait_finished(debate["debate_id"])
+                rankings = daemon.get("/api/leaderboard")[1]["rankings"]
+                self.assertEqual(len(rankings), 3)
+            with Daemon(sandbox) as daemon:
+                wait_for(lambda: "leaderboard: 1 match counted" in daemon.text(), daemon.text)
+                with contextlib.closing(sqlite3.connect(sandbox.directory / "state/aragora.db")) as database, database:
+                    database.execute("DELETE FROM matches")  # whoever walks the log now finds nothing
+                self.assertEqual({entry["name"] for entry in daemon.get("/api/leaderboard")[1]["rankings"]}, {entry["name"] for entry in rankings})
 
 
 class Ratings:
