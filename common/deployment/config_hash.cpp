@@ -24,7 +24,7 @@ std::string valueOf(const Setting& setting, const config::Config& config) {
     case Type::Flag:
       return config.flag(setting.key) ? "true" : "false";
     case Type::Integer:
-      return fmt::format("{}", config.integer(setting.key));
+      return std::to_string(config.integer(setting.key));
     case Type::List:
     case Type::Networks:
     case Type::Origins:
