@@ -25,7 +25,8 @@ double anyJitter() {
   return std::uniform_real_distribution<double>(-1, 1)(random);
 }
 
-Breaker::Breaker(BreakerOptions options) : options_(std::move(options)), machine_(options_.rules, now()) {
+Breaker::Breaker(BreakerOptions options)
+    : options_(std::move(options)), prober_(newUlid()), machine_(options_.rules, now()) {
   seen_.provider = options_.provider;
 }
 
@@ -71,9 +72,15 @@ std::variant<Breaker::Permit, Rejection> Breaker::admit(Span lease, const std::s
 }
 
 std::optional<Rejection> Breaker::standBack(Permit& probe, Span lease, const std::string& model) {
-  probe.lease_ = newUlid();
-  const auto held = options_.leases->take(options_.provider, probe.lease_, lease);
-  if (!held) return std::nullopt;
+  probe.lease_ = prober_ + newUlid();
+  auto held = options_.leases->take(options_.provider, probe.lease_, lease);
+  // An earlier one of ours, which could not be given back when it ended: there is one at a time.
+  const auto ours = [&] { return held && held->by.starts_with(prober_); };
+  if (ours()) {
+    options_.leases->giveBack(options_.provider, held->by);
+    held = options_.leases->take(options_.provider, probe.lease_, lease);
+  }
+  if (!held || ours()) return std::nullopt;
   const std::lock_guard lock(mutex_);
   auto rejection = machine_.standBack(probe.admission_, held->by, held->left, now(), model);
   if (rejection) probe.breaker_ = nullptr;  // it is settled

@@ -53,7 +53,7 @@ class ProbeLeases {
     std::string by;
     Span left{0};
   };
-  // Takes the lease of a provider under a name that no other probe has; or who holds it. Waits for 100 ms at most.
+  // Takes the lease of a provider under a name that no other probe has; or who holds it. Waits for a moment at most.
   virtual std::optional<Held> take(const std::string& provider, const std::string& probe, Span lease) = 0;
   // When it is that probe's. Does not wait.
   virtual void giveBack(const std::string& provider, const std::string& probe) = 0;
@@ -112,6 +112,7 @@ class Breaker {
   void tell(BreakerEvent event, Span left = Span{0}) const;
 
   BreakerOptions options_;
+  const std::string prober_;  // what the names of its probes begin with
   std::mutex mutex_;
   BreakerMachine machine_;
   BreakerState seen_;  // its numbers

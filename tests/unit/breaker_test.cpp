@@ -548,6 +548,7 @@ struct FakeLeases : ProbeLeases {
     return std::nullopt;
   }
   void giveBack(const std::string& provider, const std::string& probe) override {
+    if (deaf) return;
     const std::lock_guard lock(mutex);
     if (held[provider].first == probe) held.erase(provider);
   }
@@ -556,6 +557,7 @@ struct FakeLeases : ProbeLeases {
   std::map<std::string, std::pair<std::string, std::int64_t>> held;
   std::atomic<int> asked{0};
   bool away = false;
+  bool deaf = false;  // nothing is given back
 };
 
 // Two instances that tell each other what becomes of their circuits, unless hints are lost.
@@ -643,6 +645,25 @@ TEST(ProbeLeases, AHintThatWasLostCostsASecond) {
   probe.settle({});
   EXPECT_FALSE(letsThrough(two.second));
   two.clock.milliseconds = 61'000;
+  EXPECT_TRUE(letsThrough(two.second));
+}
+
+// Redis was away for a moment just then, and the probe was told to nobody.
+TEST(ProbeLeases, OneThatWasNotGivenBackKeepsNobodyOutForLongerThanItsOwnerIsAskedNothing) {
+  TwoInstances two;
+  two.leases.deaf = true;
+  permitOf(two.first).settle({FailureKind::Request, {}, "because", {}, false});
+  ASSERT_EQ(two.leases.held.size(), 1U);
+  EXPECT_FALSE(letsThrough(two.second)) << "it cannot know";
+  EXPECT_TRUE(letsThrough(two.first)) << "also while it still cannot give it back";
+  two.leases.deaf = false;
+  {
+    const auto probe = permitOf(two.first);
+    two.clock.milliseconds = 61'000;
+    EXPECT_FALSE(letsThrough(two.second)) << "the new probe holds it";
+  }
+  EXPECT_TRUE(two.leases.held.empty());
+  two.clock.milliseconds = 62'000;
   EXPECT_TRUE(letsThrough(two.second));
 }
 
