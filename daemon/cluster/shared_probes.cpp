@@ -7,7 +7,6 @@
 namespace aragora::cluster {
 
 namespace {
-constexpr auto kProbeAsks = std::chrono::milliseconds(100);
 constexpr auto kLeaseReturns = std::chrono::milliseconds(1000);
 
 // KEYS: the lease. ARGV: the probe, milliseconds. Answers nothing when it has it, otherwise who has and for how long;
@@ -30,8 +29,8 @@ std::optional<providers::ProbeLeases::Held> readHolder(const redis::Reply* reply
 }
 }  // namespace
 
-SharedProbes::SharedProbes(Sisters& sisters)
-    : sisters_(sisters), take_(std::string(kTakeLease)), give_back_(std::string(kGiveLeaseBack)) {}
+SharedProbes::SharedProbes(Sisters& sisters, std::chrono::milliseconds patience)
+    : sisters_(sisters), patience_(patience), take_(std::string(kTakeLease)), give_back_(std::string(kGiveLeaseBack)) {}
 
 std::optional<SharedProbes::Held> SharedProbes::take(const std::string& provider, const std::string& probe,
                                                      providers::Span lease) {
@@ -39,9 +38,9 @@ std::optional<SharedProbes::Held> SharedProbes::take(const std::string& provider
   if (link == nullptr || link->state() != redis::LinkState::Connected) return std::nullopt;
   auto answered = std::make_shared<std::promise<std::optional<Held>>>();  // shared with an answer that may come late
   auto answer = answered->get_future();
-  const bool asked = take_.run(*link, {keyOf(provider)}, {probe, fmt::format("{}", lease.count())}, kProbeAsks,
+  const bool asked = take_.run(*link, {keyOf(provider)}, {probe, fmt::format("{}", lease.count())}, patience_,
                                [answered](const redis::Reply* reply) { answered->set_value(readHolder(reply)); });
-  if (!asked || answer.wait_for(kProbeAsks) != std::future_status::ready) return std::nullopt;
+  if (!asked || answer.wait_for(patience_) != std::future_status::ready) return std::nullopt;
   return answer.get();
 }
 

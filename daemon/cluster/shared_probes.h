@@ -10,8 +10,8 @@ namespace aragora::cluster {
 
 class SharedProbes : public providers::ProbeLeases {
  public:
-  // The sisters outlive it.
-  explicit SharedProbes(Sisters& sisters);
+  // The sisters outlive it. `patience` is how long taking one waits for Redis.
+  explicit SharedProbes(Sisters& sisters, std::chrono::milliseconds patience = std::chrono::milliseconds(100));
 
   std::optional<Held> take(const std::string& provider, const std::string& probe, providers::Span lease) override;
   void giveBack(const std::string& provider, const std::string& probe) override;
@@ -20,6 +20,7 @@ class SharedProbes : public providers::ProbeLeases {
   std::string keyOf(const std::string& provider) const { return sisters_.key("probe:" + provider); }
 
   Sisters& sisters_;
+  std::chrono::milliseconds patience_;
   redis::Script take_;
   redis::Script give_back_;
 };
