@@ -9,6 +9,7 @@ import time
 import unittest
 
 from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main
+from test_debates import until
 
 
 class ServiceManager(unittest.TestCase):
@@ -60,7 +61,7 @@ class ServiceManager(unittest.TestCase):
                     return len(fed) - before
 
                 start(listen, ended)
-                with Daemon(sandbox, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000000", ARAGORA_WORKERS="2", LD_PRELOAD=os.environ["FAULTS_LIBRARY"],
+                with Daemon(sandbox, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="100000", ARAGORA_WORKERS="2", LD_PRELOAD=os.environ["FAULTS_LIBRARY"],
                             FAULT_STUCK_WHILE=str(stuck), FAULT_STUCK_THREAD=thread, FAULT_MARK=str(struck)) as daemon:
                     def ask():
                         while not enough.is_set():
@@ -70,9 +71,8 @@ class ServiceManager(unittest.TestCase):
                     # More who ask than there are workers, for longer than a task may take.
                     for _ in range(8):
                         start(ask, enough)
-                    beats = [fed_within(1.5) for _ in range(3)]
+                    self.assertGreaterEqual(fed_within(5), 1)
                     enough.set()
-                    self.assertGreaterEqual(min(beats), 1, beats)
                     self.assertNotIn("no progress", daemon.text())
                     stuck.touch()
                     try:
@@ -89,7 +89,8 @@ class ServiceManager(unittest.TestCase):
                             self.assertEqual(daemon.get("/api/health")[0], 200, "the others go on")
                     finally:
                         stuck.unlink()
-                    self.assertGreaterEqual(fed_within(3), 1, "once it goes on it counts again")
+                    before = len(fed)
+                    until(lambda: len(fed) > before, 20)  # once it goes on it counts again
 
     def test_no_stray_signal_ends_it(self):
         with Sandbox() as sandbox, Daemon(sandbox) as daemon:
