@@ -94,9 +94,12 @@ void Engine::lookForCancellations() {
   for (const auto& id : services_.debates.pauseRequested(ids)) pause(id);
 }
 
-std::chrono::milliseconds Engine::silence() const {
-  const Clock::time_point last{Clock::duration(std::min<Clock::rep>(came_round_, renewed_))};
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last);
+std::chrono::milliseconds Engine::silence() const { return since(std::min<Clock::rep>(came_round_, renewed_)); }
+
+std::chrono::milliseconds Engine::renewerSilence() const { return since(renewed_); }
+
+std::chrono::milliseconds Engine::since(Clock::rep at) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - Clock::time_point{Clock::duration(at)});
 }
 
 std::size_t Engine::active() const {

@@ -48,6 +48,7 @@ class Engine {
   // How long the scheduler, or who renews leases, has not come round: in trouble a few seconds, with a database that is
   // silent as long as its deadlines.
   std::chrono::milliseconds silence() const;
+  std::chrono::milliseconds renewerSilence() const;  // of the latter alone
   // Hands running debates back, so that the next start or another instance goes on at once, and ends the threads. A
   // database that does not answer is not waited for: the leases run out by themselves then.
   void stop();
@@ -78,6 +79,7 @@ class Engine {
   void releaseAll();
   void handBackAll();
   void closeDown();
+  static std::chrono::milliseconds since(Clock::rep at);
   static void comeRound(std::atomic<Clock::rep>& at) { at = Clock::now().time_since_epoch().count(); }
 
   RunServices services_;

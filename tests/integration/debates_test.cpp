@@ -377,6 +377,7 @@ TEST_P(RunningDebates, ASchedulerThatDoesNotComeRoundIsSeen) {
   EXPECT_TRUE(becomes([](auto silence) { return silence < 300ms; }));
   hushed.hush(true);
   EXPECT_TRUE(becomes([](auto silence) { return silence > 1s; }));
+  EXPECT_TRUE(becomes([&](auto) { return engine.renewerSilence() < 300ms; })) << "it has nothing to renew";
   hushed.hush(false);
   EXPECT_TRUE(becomes([](auto silence) { return silence < 300ms; }));
   engine.stop();
