@@ -60,7 +60,8 @@ void showServed(const Output& out, const json::object& seat) {
 std::string configHashIn(const json::object& receipt, std::string_view part) {
   const auto* object = jsonObject(receipt, part);
   const auto* said = object == nullptr ? nullptr : jsonObject(*object, "said");
-  return said == nullptr ? std::string() : jsonTextOr(*said, "config_hash", "");
+  const auto* config = said == nullptr ? nullptr : jsonObject(*said, "config");
+  return config == nullptr ? std::string() : jsonTextOr(*config, "id", "");
 }
 
 void showSettings(const Output& out, const json::object& receipt) {

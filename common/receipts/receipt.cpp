@@ -10,14 +10,15 @@ namespace aragora::receipts {
 
 namespace {
 // Texts that are names of things and no content. Whatever is not among them is committed to, digits as well: an answer
-// may be a number.
+// may be a number. The list is closed: a receipt is compared by whatever version, and what it does not know it commits
+// to.
 constexpr auto kNames = std::to_array<std::string_view>(
-    {"agent",   "agents",  "by",      "ballot",  "choice",   "code",       "consensus",   "currency",   "dissenting",
-     "for",     "from",    "judge",   "kind",    "leader",   "method",     "model",       "models",     "mode",
-     "outcome", "order",   "phase",   "policy",  "protocol", "provider",   "providers",   "ranking",    "request_id",
-     "role",    "roles",   "rule",    "scope",   "seat",     "seats",      "status",      "supporting", "target",
-     "targets", "to",      "unit",    "version", "voter",    "winner",     "winners",     "critic",     "blind_winner",
-     "leading", "dropped", "stopped", "in",      "id",       "shape_hash", "prompt_hash", "config_hash"});
+    {"agent",   "agents",  "by",      "ballot",  "choice",   "code",       "consensus",  "currency",   "dissenting",
+     "for",     "from",    "judge",   "kind",    "leader",   "method",     "model",      "models",     "mode",
+     "outcome", "order",   "phase",   "policy",  "protocol", "provider",   "providers",  "ranking",    "request_id",
+     "role",    "roles",   "rule",    "scope",   "seat",     "seats",      "status",     "supporting", "target",
+     "targets", "to",      "unit",    "version", "voter",    "winner",     "winners",    "critic",     "blind_winner",
+     "leading", "dropped", "stopped", "in",      "id",       "shape_hash", "prompt_hash"});
 constexpr std::size_t kLongestName = 200;
 
 bool isName(std::string_view key, std::string_view text) {

@@ -29,6 +29,11 @@ void addText(json::object& payload, std::string_view key, const std::string& tex
   if (!text.empty()) payload[key] = text;
 }
 
+// As an id, which every version shows in a receipt: whichever instance ends the debate signs the same.
+void addConfig(json::object& payload, const std::string& hash) {
+  if (!hash.empty()) payload["config"] = json::object{{"id", hash}};
+}
+
 Role roleOf(const json::object& payload) {
   return jsonTextOr(payload, "role", "") == name(Role::Reviser) ? Role::Reviser : Role::Proposer;
 }
@@ -44,7 +49,7 @@ struct Writer {
     if (!event.request_id.empty()) payload["request_id"] = event.request_id;
     if (event.protocol != 1) payload["protocol"] = event.protocol;
     if (!event.options.empty()) payload["options"] = event.options;
-    addText(payload, "config_hash", event.config_hash);
+    addConfig(payload, event.config_hash);
     return payload;
   }
   json::object operator()(const DebateStarted& event) const {
@@ -118,7 +123,7 @@ struct Writer {
     json::object payload{{"status", name(event.status)}, {"outcome", event.outcome},
                          {"reason", event.reason},       {"consensus_reached", event.consensus_reached},
                          {"seconds", event.seconds},     {"rounds", event.rounds}};
-    addText(payload, "config_hash", event.config_hash);
+    addConfig(payload, event.config_hash);
     return payload;
   }
   json::object operator()(const AudienceMessage& event) const {
@@ -152,11 +157,12 @@ json::object objectOr(const json::object& object, std::string_view key) {
   return inner == nullptr ? json::object{} : *inner;
 }
 
+std::string configHashIn(const json::object& object) { return jsonTextOr(objectOr(object, "config"), "id", ""); }
+
 DebateCreated readCreated(const json::object& object) {
-  return {
-      jsonTextOr(object, "task", ""),       texts(object, "agents"),          jsonIntegerOr(object, "rounds", 0),
-      jsonTextOr(object, "consensus", ""),  jsonIntegerOr(object, "seed", 0), jsonTextOr(object, "request_id", ""),
-      jsonIntegerOr(object, "protocol", 1), objectOr(object, "options"),      jsonTextOr(object, "config_hash", "")};
+  return {jsonTextOr(object, "task", ""),       texts(object, "agents"),          jsonIntegerOr(object, "rounds", 0),
+          jsonTextOr(object, "consensus", ""),  jsonIntegerOr(object, "seed", 0), jsonTextOr(object, "request_id", ""),
+          jsonIntegerOr(object, "protocol", 1), objectOr(object, "options"),      configHashIn(object)};
 }
 
 DebateStarted readStarted(const json::object& object) {
@@ -276,7 +282,7 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
                          jsonFlagOr(object, "consensus_reached", false),
                          jsonNumberOr(object, "seconds", 0),
                          jsonIntegerOr(object, "rounds", 0),
-                         jsonTextOr(object, "config_hash", "")};
+                         configHashIn(object)};
   }
 }
 

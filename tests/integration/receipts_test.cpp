@@ -146,8 +146,8 @@ TEST_P(ReceiptLog, SaysUnderWhichSettingsADebateWasCreatedAndEnded) {
   const auto receipt = receipts_.ofDebate(debate.id);
   ASSERT_TRUE(receipt);
   const auto body = parseJson(receipt->body, "it");
-  EXPECT_EQ(body.at("asked").at("said").at("config_hash").as_string(), "0a");
-  EXPECT_EQ(body.at("end").at("said").at("config_hash").as_string(), "0b");
+  EXPECT_EQ(body.at("asked").at("said").at("config").at("id").as_string(), "0a");
+  EXPECT_EQ(body.at("end").at("said").at("config").at("id").as_string(), "0b");
   EXPECT_TRUE(verified(*receipt).holds());
   EXPECT_EQ(found("receipts").rfind("ok: 1 receipt hold", 0), 0U) << found("receipts");
 }

@@ -55,7 +55,7 @@ class Receipts:
                     self.assertNotIn("ship it", json.dumps(receipt))
                     self.assertNotIn("secret plan", json.dumps(receipt))
                     self.assertEqual({seat["seat"] for seat in receipt["seats"]}, {ballot["seat"] for ballot in receipt["ballots"]})
-                    self.assertEqual({receipt[part]["said"]["config_hash"] for part in ("asked", "end")}, {settings})
+                    self.assertEqual({receipt[part]["said"]["config"]["id"] for part in ("asked", "end")}, {settings})
                     for seat in receipt["seats"]:
                         self.assertEqual(seat["served_by"][0]["provider"], "demo")
                     places[receipt["log"]["index"]] = bundle

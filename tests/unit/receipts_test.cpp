@@ -228,7 +228,7 @@ const std::string kSalt(32, 's');
 
 std::vector<EventRecord> someEvents() {
   return {{1, "debate_created", 0, "", 1000,
-           R"({"task":"Ship it?","agents":["a","b"],"rounds":1,"seed":7,"config_hash":"0a1b","v":2})"},
+           R"({"task":"Ship it?","agents":["a","b"],"rounds":1,"seed":7,"config":{"id":"0a1b"},"v":2})"},
           {2, "debate_start", 0, "", 1001, R"({"task":"Ship it?","seats":["a","b"],"rounds":1,"v":2})"},
           {3, "agent_message", 0, "a", 1002, R"({"role":"proposer","content":"yes, on Friday","v":2})"},
           {4, "vote", 1, "a", 1003, R"({"choice":"a","confidence":80,"reason":"it is mine","v":2})"},
@@ -341,8 +341,8 @@ TEST(Receipt, HoldsNoContent) {
 TEST(Receipt, SaysUnderWhichSettingsAndNumbersInTheClear) {
   const auto bundle = bundleOf(kSeed);
   const auto& receipt = bundle.at("receipt").as_object();
-  EXPECT_EQ(receipt.at("asked").at("said").at("config_hash").as_string(), "0a1b");
-  EXPECT_FALSE(receipt.at("end").at("said").as_object().contains("config_hash")) << "it is of an earlier version";
+  EXPECT_EQ(receipt.at("asked").at("said").at("config").at("id").as_string(), "0a1b");
+  EXPECT_FALSE(receipt.at("end").at("said").as_object().contains("config")) << "it is of an earlier version";
   EXPECT_FALSE(receipt.at("seats").at(0).at("served_by").at(0).as_object().contains("request_ids"));
   EXPECT_EQ(toJson(receipt.at("seats").at(1).at("served_by").at(0).at("request_ids")), R"(["gen-1","gen-2","gen-3"])");
 }
