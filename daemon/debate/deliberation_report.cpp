@@ -121,7 +121,7 @@ json::object Deliberation::report(const std::string& stopped) const {
                                         {"severity", critique.severity}});
     }
   }
-  json::object content{{"protocol", kNewestProtocol},
+  json::object content{{"protocol", setup_.protocol},
                        {"rounds", static_cast<std::int64_t>(rounds_ended_.size())},
                        {"stopped", orNull(stopped)},
                        {"positions", std::move(positions)},

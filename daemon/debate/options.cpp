@@ -1,6 +1,12 @@
 #include "daemon/debate/options.h"
 
+#include "daemon/debate/protocol.h"
+
 namespace aragora::debate {
+
+std::int64_t protocolFor(const Options& options) {
+  return options.exclude_orders || options.stop_when_steady ? kLaterOptions : kDeliberation;
+}
 
 json::object toJsonObject(const Options& options) {
   const Options usual;

@@ -13,7 +13,10 @@
 
 namespace aragora::debate {
 
-inline constexpr std::int64_t kNewestProtocol = 2;
+// The rules by which debates are held: 1, the first ones, of debates that are there from before; 2; and 2 with options
+// that its first versions do not know and would play without.
+inline constexpr std::int64_t kDeliberation = 2;
+inline constexpr std::int64_t kLaterOptions = 3;
 inline constexpr std::string_view kTimeIsOver = "the time for debating is over";
 // What is recorded of a seat that had no answer when it was time to vote.
 inline std::string noAnswerSince(std::string_view reason) { return fmt::format("no answer: {}", reason); }
@@ -25,12 +28,14 @@ struct Setup {
   std::int64_t rounds = 0;
   std::string consensus = "majority";  // a name that parseConsensusKind knows
   std::int64_t seed = 0;
-  // Of the rules of 2:
+  // Of the rules of 2 and 3:
+  std::int64_t protocol = kDeliberation;
   std::vector<std::string> documents{};
   Share quorum{1, 2};
   Share share{2, 3};
   bool allow_absent = false;
   std::string judge{};  // an agent that has no seat; empty: the seat with least at stake
+  // Of 3:
   bool exclude_orders = false;
   bool stop_when_steady = false;
 };

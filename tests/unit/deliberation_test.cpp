@@ -295,7 +295,7 @@ Setup setup(const std::vector<std::string>& agents, std::int64_t rounds, const s
 class Play {
  public:
   Play(const Setup& setup, Speaking speaking, std::vector<Entry> there = {})
-      : machine_(makeProtocol(kNewestProtocol, setup)), speaking_(std::move(speaking)), log_(std::move(there)) {
+      : machine_(makeProtocol(kLaterOptions, setup)), speaking_(std::move(speaking)), log_(std::move(there)) {
     for (const auto& entry : log_) std::visit([this](const auto& e) { machine_->recorded(e); }, entry);
     for (const auto& entry : log_) seq_ += std::holds_alternative<store::Event>(entry) ? 1 : 0;
   }
@@ -951,6 +951,8 @@ TEST(Options, AreReadBackAndLeaveOutWhatIsUsual) {
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).stop_when_steady);
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).exclude_orders);
   EXPECT_EQ(toJson(toJsonObject(optionsFrom(toJsonObject(options)))), toJson(toJsonObject(options)));
+  EXPECT_EQ(protocolFor(options), kLaterOptions);
+  EXPECT_EQ(protocolFor({}), kDeliberation) << "what a version before knows it may go on with";
 }
 
 }  // namespace
