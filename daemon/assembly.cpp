@@ -46,8 +46,8 @@ constexpr auto kCut = std::chrono::milliseconds(500);
 constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 // The scheduler asks the database, whose deadlines are up to twelve seconds a question.
 constexpr auto kSchedulerPatience = std::chrono::seconds(30);
-// A statement of PostgreSQL has ten seconds, and nobody waits for an answer of two minutes (WatchdogSec=30).
-constexpr int kSpansOfATask = 4;
+// Twenty minutes (WatchdogSec=30): a statement may be given ten, and a long audit log is walked in one task.
+constexpr int kSpansOfATask = 40;
 
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
@@ -340,7 +340,8 @@ struct Assembly::Parts {
     if (!io.responsive(kProgressPatience)) return "a thread that reads and writes sockets";
     if (!workersProgress()) return "every worker";
     if (workers.longest() >= longest_task) return "a worker";
-    if (engine.silence() >= kSchedulerPatience) return "the scheduler of debates";
+    if (engine.silence() >= kSchedulerPatience)
+      return engine.renewerSilence() >= kSchedulerPatience ? "who renews leases" : "the scheduler of debates";
     return {};
   }
 
