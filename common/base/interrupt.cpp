@@ -28,6 +28,7 @@ std::atomic<int> event{-1};
 std::mutex mutex;
 std::list<std::function<void()>*> obligations;  // oldest first
 std::vector<std::string> gone;
+std::vector<std::string> staying;
 
 thread_local int shields = 0;
 thread_local std::optional<Switch> heeded;
@@ -175,11 +176,19 @@ void removed(const std::string& what) {
   gone.push_back(what);
 }
 
+void remains(const std::string& what) {
+  if (came == 0) return;
+  const std::lock_guard lock(gone_mutex);
+  staying.push_back(what);
+}
+
 std::string summary() {
   const std::lock_guard lock(gone_mutex);
-  return fmt::format(
-      "interrupted by {}; {}", nameOf(came),
-      gone.empty() ? std::string("nothing was left behind") : fmt::format("removed {}", fmt::join(gone, ", ")));
+  auto text = fmt::format("interrupted by {}", nameOf(came));
+  if (!gone.empty()) text += fmt::format("; removed {}", fmt::join(gone, ", "));
+  if (!staying.empty()) text += fmt::format("; may still be there: {}", fmt::join(staying, ", "));
+  if (gone.empty() && staying.empty()) text += "; nothing was left behind";
+  return text;
 }
 
 }  // namespace aragora::interrupt

@@ -85,8 +85,10 @@ class Obligation {
   std::function<void()> by_force_;
 };
 
-// After a signal: names what was removed. summary() is "interrupted by SIGINT; removed …".
+// After a signal: names what was removed, and what is not known to be. summary() is "interrupted by SIGINT; removed …;
+// may still be there: …".
 void removed(const std::string& what);
+void remains(const std::string& what);
 std::string summary();
 
 }  // namespace aragora::interrupt

@@ -123,7 +123,7 @@ json::object awaitEnd(Visit& visit, Deadline deadline) {
       throw Error(Code::CouldNotVerify, "the limit of requests of this address is used up", "try again in a minute");
     if (remaining(deadline).count() == 0)
       throw Error(Code::CheckFailed, "the debate did not end in time", "see: aragora validate-env --only ai_providers");
-    net::pause(wait, visit.site.limits().stop);
+    net::pause(std::min(wait, remaining(deadline)), visit.site.limits().stop);
     wait = std::min(wait * 2, kLongestPause);
   }
 }
@@ -166,14 +166,17 @@ Seen judgedDebate(const Visit& visit, const json::object& debate) {
 
 Seen openSocket(Visit& visit) {
   const auto started = std::chrono::steady_clock::now();
+  std::optional<std::string> first;
   try {
     visit.socket.emplace(visit.site.socketAt("/ws"), visit.site.limits());
+    first = visit.socket->receive(visit.site.limits());
+  } catch (const net::Failure& failure) {
+    throw visit.site.explained(failure);
   } catch (const Error& error) {
     if (error.code() == Code::CheckFailed)
       return failed(error.what(), "let the proxy pass Upgrade and Connection on /ws, in HTTP/1.1");
     throw;
   }
-  const auto first = visit.socket->receive(visit.site.limits());
   if (!first) return failed("it was closed at once", "see the log of the deployment");
   const auto greeting = tryParseJson(*first);
   if (!greeting || !greeting->is_object() || jsonTextOr(greeting->get_object(), "type", "") != "connection_info") {
@@ -190,7 +193,10 @@ Seen holdDebate(Visit& visit) {
   const auto& agents = visit.options.agents;
   json::object body{{"task", "Does this deployment work? Answer in one sentence."}, {"rounds", visit.options.rounds}};
   if (!agents.empty()) body["agents"] = json::array(agents.begin(), agents.end());
-  const auto answer = visit.site.ask("POST", "/api/debates", As::Caller, {{"Idempotency-Key", newUlid()}}, body);
+  const auto answer = [&] {
+    const interrupt::Shield until_it_has_an_id;  // without one it could not be taken away
+    return visit.site.ask("POST", "/api/debates", As::Caller, {{"Idempotency-Key", newUlid()}}, body);
+  }();
   if (auto obstacle = inTheWay(visit, answer)) return *obstacle;
   const auto id = jsonTextOr(answer.object(), "debate_id", "");
   if (answer.status >= 300) return failed(fmt::format("POST /api/debates {}", said(answer)), "see its log");
@@ -198,6 +204,7 @@ Seen holdDebate(Visit& visit) {
     return failed(fmt::format("POST /api/debates {}, with '{}' in the place of an id", said(answer), printable(id, 60)),
                   "is this the address of a deployment?");
   visit.debate = Visit::Debate{.id = id, .create_seconds = answer.seconds, .seen = {}};
+  visit.stays.emplace([id] { interrupt::remains("the test debate " + id); });
   if (visit.socket) {
     try {
       follow(visit, deadline);
@@ -225,7 +232,7 @@ std::optional<double> askOverSocket(Visit& visit) {
         return secondsSince(started);
     }
   } catch (const net::Failure& failure) {
-    if (failure.cause() != net::Cause::TooLate) throw;
+    if (failure.cause() != net::Cause::TooLate) throw visit.site.explained(failure);
     throw Error(Code::CheckFailed,
                 fmt::format("a message over /ws was not answered within {}", shown(secondsSince(started))),
                 "see the log of the deployment");
@@ -259,16 +266,34 @@ Seen lookAtDelivery(Visit& visit) {
                             counted(debate.seen.size(), "event"), voices, shown(*took)));
 }
 
+namespace {
+// An open debate is not deleted, and one that is cancelled ends when it comes to that. Half of the time is for DELETE,
+// whose answer says what stands in the way when there is no end.
+void awaitCancelled(Visit& visit, const std::string& path) {
+  const auto whole = visit.site.until();
+  const auto half = deadlineIn(remaining(whole) / 2);
+  visit.site.until(half);
+  try {
+    (void)visit.site.ask("POST", path + "/cancel", As::Caller);
+    (void)awaitEnd(visit, half);
+  } catch (const Error& error) {
+    if (error.code() == Code::Interrupted) throw;
+  }
+  visit.site.until(whole);
+}
+}  // namespace
+
 Seen deleteDebate(Visit& visit) {
   if (!visit.debate) return unverified("there was no debate to delete");
   const auto path = "/api/debates/" + visit.debate->id;
-  if (!visit.debate->ended) (void)visit.site.ask("POST", path + "/cancel", As::Caller);
+  if (!visit.debate->ended) awaitCancelled(visit, path);
   const auto answer = visit.site.ask("DELETE", path, As::Caller);
   if (answer.status == 429) return unverified(usedUp().message, fmt::format("delete {} by hand", path));
   if (answer.status != 200) return failed(fmt::format("DELETE {} {}", path, said(answer)), "delete it by hand");
   const auto after = visit.site.get(path, As::Caller);
   if (after.status == 429) return usedUp();
   if (after.status != 404) return failed(fmt::format("GET {} {} afterwards", path, said(after)), "delete it by hand");
+  visit.stays.reset();
   return proved("it is gone");
 }
 

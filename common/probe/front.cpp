@@ -98,7 +98,7 @@ Seen lookAtCertificate(Visit& visit) {
     if (days >= kRenewalDays) return proved(text);
     return {Outcome::Warning, text, "renew it: certbot renew"};
   } catch (const net::Failure& failure) {
-    if (failure.cause() != net::Cause::Untrusted) throw;
+    if (failure.cause() != net::Cause::Untrusted) throw visit.site.explained(failure);
     return whyUntrusted(visit, failure);
   }
 }
@@ -111,7 +111,7 @@ Seen lookAtOldProtocols(Visit& visit) {
                           visit.site.limits());
     return failed("TLS 1.1 or older is accepted", "allow TLS 1.2 and 1.3 only (nginx: ssl_protocols TLSv1.2 TLSv1.3)");
   } catch (const net::Failure& failure) {
-    if (failure.cause() != net::Cause::Broken) throw;
+    if (failure.cause() != net::Cause::Broken) throw visit.site.explained(failure);
   }
   // What breaks off whatever is spoken has not refused the old protocols.
   const auto newer = net::tlsContext({{}, net::TlsPurpose::LookAtCertificate});

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "common/base/interrupt.h"
 #include "common/probe/visit.h"
 
 namespace aragora::probe {
@@ -23,6 +24,7 @@ struct Visit {
     bool socket_ended = false;       // its last event came
   };
   std::optional<Debate> debate{};
+  std::optional<interrupt::Obligation> stays{};  // while the debate is there: it is named when a signal ends this run
 };
 
 Seen proved(std::string message);

@@ -67,17 +67,18 @@ Seen judgedRecord(const Visit& visit, const Record& record) {
   std::vector<std::string> spoke;
   std::vector<std::string> silent;
   for (const auto& seat : record.seats) (record.spoke.count(seat) > 0 ? spoke : silent).push_back(printable(seat, 60));
-  if (!silent.empty())
-    return {Outcome::Warning, fmt::format("these seats did not answer: {}", join(silent, ", ")), kAskProviders};
   auto text = fmt::format("{} without a gap, to debate_end; {} answered: {}", counted(record.events, "event"),
                           counted(spoke.size(), "seat"), join(spoke, ", "));
-  if (!visit.options.own.chain) return proved(text);
-  const auto chained = visit.options.own.chain(debate.id);
-  if (chained != record.events)
-    return failed(fmt::format("the database of this machine has {} of it, and {} were answered",
-                              counted(chained, "event"), record.events),
-                  "is the daemon of this machine the one that was asked?");
-  return proved(text + "; their chain holds");
+  if (visit.options.own.chain) {
+    const auto chained = visit.options.own.chain(debate.id);
+    if (chained != record.events)
+      return failed(fmt::format("the database of this machine has {} of it, and {} were answered",
+                                counted(chained, "event"), record.events),
+                    "is the daemon of this machine the one that was asked?");
+    text += "; their chain holds";
+  }
+  if (silent.empty()) return proved(text);
+  return failed(fmt::format("{}; these did not: {}", text, join(silent, ", ")), kAskProviders);
 }
 
 }  // namespace
@@ -110,8 +111,13 @@ Seen lookAtReceipt(Visit& visit) {
     if (!finding.holds) return failed(fmt::format("{}: {}", finding.subject, finding.message), "run: aragora verify");
   if (!verdict.holds() || verdict.debate_id != visit.debate->id)
     return failed("it is of another debate", "report this as a bug");
-  return proved(fmt::format("its signature holds by the keys {}, its place {} in the log, and what was said",
-                            visit.options.own.keys ? "in the database of this machine" : "that it publishes",
+  const auto keys_of = visit.options.own.keys ? "in the database of this machine" : "that it publishes";
+  if (!verdict.with_contents)
+    return unverified(
+        fmt::format("its signature holds by the keys {}, its place {} in the log; what was said did not come with it",
+                    keys_of, verdict.index),
+        "ask the address of the daemon: it gives the contents of what was not erased");
+  return proved(fmt::format("its signature holds by the keys {}, its place {} in the log, and what was said", keys_of,
                             verdict.index));
 }
 

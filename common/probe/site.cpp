@@ -8,6 +8,12 @@ namespace aragora::probe {
 namespace {
 constexpr std::size_t kLongestAnswer = 4U << 20;
 constexpr const char* kStart = "start it: systemctl start aragora, or aragora serve; --url names one elsewhere";
+
+net::Failure told(const net::Failure& failure, const std::string& what, std::string hint = {}) {
+  net::Failure fuller(failure.cause(), fmt::format("{}: {}", what, failure.what()),
+                      failure.hint().empty() ? std::move(hint) : failure.hint());
+  return failure.portClosed() ? fuller.closedPort() : fuller;
+}
 }  // namespace
 
 json::object Answer::object() const {
@@ -73,25 +79,21 @@ net::Failure Site::explained(const net::Failure& failure) const {
   const auto url = at("");  // without what need not stand behind it
   const auto asked =
       printable(fmt::format("{}://{}{} ({})", url.scheme, url.authority(), url.path, options_.named_by), 300);
-  const auto told = [&](const std::string& what, std::string hint) {
-    net::Failure fuller(failure.cause(), fmt::format("{}: {}", what, failure.what()),
-                        failure.hint().empty() ? std::move(hint) : failure.hint());
-    return failure.portClosed() ? fuller.closedPort() : fuller;
-  };
   switch (failure.cause()) {
     case net::Cause::NoSuchName:
-      return told("there is no address for " + asked, "check the name, and what --url says");
+      return told(failure, "there is no address for " + asked, "check the name, and what --url says");
     case net::Cause::NotReached:
-      return failure.portClosed()
-                 ? told("nothing listens at " + asked, kStart)
-                 : told("no way leads to " + asked, "check the address and the network between; --url names another");
+      return failure.portClosed() ? told(failure, "nothing listens at " + asked, kStart)
+                                  : told(failure, "no way leads to " + asked,
+                                         "check the address and the network between; --url names another");
     case net::Cause::Untrusted:
-      return told("no certificate that is trusted at " + asked, "--ca names an authority of your own");
+      return told(failure, "no certificate that is trusted at " + asked, "--ca names an authority of your own");
     case net::Cause::TooLate:
-      return told("no answer from " + asked, "see whether it is busy or stopped: journalctl -u aragora, over there");
+      return told(failure, "no answer from " + asked,
+                  "see whether it is busy or stopped: journalctl -u aragora, over there");
     case net::Cause::Broken:
     case net::Cause::Malformed:
-      return told("no whole answer from " + asked,
+      return told(failure, "no whole answer from " + asked,
                   "is it the address of a deployment, with http or https as that speaks? See its log");
     case net::Cause::Busy:
     case net::Cause::Refused:
@@ -101,7 +103,13 @@ net::Failure Site::explained(const net::Failure& failure) const {
   return failure;
 }
 
-Answer Site::getElsewhere(const net::Url& url) const { return exchange({.url = url, .limits = limits()}); }
+Answer Site::getElsewhere(const net::Url& url) const {
+  try {
+    return exchange({.url = url, .limits = limits()});
+  } catch (const net::Failure& failure) {
+    throw told(failure, printable(fmt::format("GET {}://{}{}", url.scheme, url.authority(), url.path), 300));
+  }
+}
 
 net::WebSocketOptions Site::socketAt(const std::string& path) const {
   net::WebSocketOptions how{.url = at(path), .tls = tls_};

@@ -47,17 +47,19 @@ class Site {
   Answer ask(const std::string& method, const std::string& path, As as, Headers headers = {},
              const json::object& body = {}) const;
   Answer get(const std::string& path, As as = As::Stranger) const { return ask("GET", path, as); }
-  // At another URL, as a stranger.
+  // At another URL, as a stranger. Throws net::Failure, which says what was asked.
   Answer getElsewhere(const net::Url& url) const;
   net::WebSocketOptions socketAt(const std::string& path) const;
   net::Limits limits() const;
   void until(Deadline deadline) { until_ = deadline; }  // of what is asked from now on
+  Deadline until() const { return until_; }
+  // Of what was asked there by another way, its socket or its certificate: says what ask() says.
+  net::Failure explained(const net::Failure& failure) const;
 
   net::Url at(const std::string& path) const;
 
  private:
   Answer exchange(const net::Request& request) const;
-  net::Failure explained(const net::Failure& failure) const;
   SiteOptions options_;
   Deadline until_ = Deadline::max();
   net::TlsOptions tls_;

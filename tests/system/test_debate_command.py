@@ -123,6 +123,15 @@ class Command(unittest.TestCase):
         self.assertIn("by the keys that it publishes", found["debate.receipt"])
         self.assertRegex(found["debate.events"], "2 seats answered: demo, demo-b$")
 
+    def test_a_test_debate_that_is_interrupted_while_it_runs_is_removed(self):
+        open_ones = lambda: [one for one in self.daemon.get("/api/debates?limit=100", Authorization=f"Bearer {TOKEN}")[1]["debates"] if one["task"].startswith("Does this deployment work?")]
+        process = subprocess.Popen([BINARY, "debate", "--test", "--agents", "sim:p=0;latency=20000,sim:p=1;latency=20000"], env=self.sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        until(open_ones, 10)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, open_ones()), (130, []), said)
+        self.assertIn("removed the test debate", said)
+
     def test_what_seats_say_while_they_speak_is_heard(self):
         with Endpoint(paced(0.02)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
             sandbox.environment["ARAGORA_PORT"] = str(daemon.port)

@@ -137,9 +137,9 @@ class OneTestDebate(World):
         with Front(self.daemon.port, rule=forged) as front:
             where = ("--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key)
 
-            def red(*words, box="debate.receipt"):
-                found = {one["id"]: one["status"] for one in self.sandbox.run_json(*words, *where, check=1)["findings"]}
-                self.assertEqual({name for name, status in found.items() if status == "error" and name.startswith("debate.")}, {box}, found)
+            def red(*words, box="debate.receipt", check=1, wanted="error"):
+                found = {one["id"]: one["status"] for one in self.sandbox.run_json(*words, *where, check=check)["findings"]}
+                self.assertEqual({name for name, status in found.items() if status == wanted and name.startswith("debate.")}, {box}, found)
             red("verify")
             red("debate", "--test")
             after = next(box for box in self.sandbox.run_json("checklist", *where, check=1)["report"]["boxes"] if box["id"] == "after.debate")
@@ -149,6 +149,12 @@ class OneTestDebate(World):
             for box, front.rule in (("debate.events", at("/events", '"seq":2,', '"seq":3,')), ("debate.events", at("/events", '"vote"', '"vite"')),
                                     ("debate.completed", at("", '"completed"', '"cancelled"')), ("debate.receipt", lambda method, path: {"status": 409} if path.endswith("/receipt") else None)):
                 red("debate", "--test", box=box)
+
+            def without_contents(method, path):
+                if path.endswith("/receipt"):
+                    return {"status": 200, "body": json.dumps({**self.daemon.get(path, Authorization=f"Bearer {TOKEN}")[1], "contents": None})}
+            front.rule = without_contents
+            red("debate", "--test", check=69, wanted="not_verified")
 
 
 class Unseen(World):
@@ -370,18 +376,25 @@ class Quick(World):
 
 
 class Interrupted(World):
-    def test_a_signal_ends_it_and_the_debate_is_deleted(self):
+    def interrupted(self, then):
         with Front(self.daemon.port, rule=lambda m, path: {"delay": 30} if m == "GET" and re.match("/api/debates/.", path) else None) as front:
             process = subprocess.Popen([BINARY, "verify", "--url", f"http://127.0.0.1:{front.port}", "--key-file", self.key], env=self.sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             deadline = time.monotonic() + 30
             while not any(re.match("GET /api/debates/", head) for head in front.heads):
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.02)
-            front.rule = lambda m, path: None
+            front.rule = then
             process.send_signal(signal.SIGINT)
             said, _ = process.communicate(timeout=20)
-        self.assertIn("the test debate", said)
+        self.assertEqual(process.returncode, 130, said)
+        return said
+
+    def test_a_signal_ends_it_and_the_debate_is_deleted_or_named(self):
+        self.assertIn("removed the test debate", self.interrupted(lambda m, path: None))
         self.assertEqual(self.debates(), 0)
+        said = self.interrupted(lambda m, path: {"status": 500} if m == "DELETE" else None)
+        listed = self.daemon.get("/api/debates", Authorization=f"Bearer {TOKEN}")[1]["debates"]
+        self.assertIn(f"may still be there: the test debate {listed[0]['debate_id']}", said)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
 
 #include "common/base/ids.h"
@@ -48,6 +49,13 @@ TEST(Site, SaysWhatItAskedWhenNobodyAnswers) {
   const auto nobody = said({.url = net::Url::parse(closed).value(), .named_by = "by PORT"});
   EXPECT_EQ(nobody.rfind(fmt::format("nothing listens at {} (by PORT): ", closed), 0), 0U) << nobody;
   EXPECT_NE(nobody.find("Connection refused → start it: systemctl start aragora"), std::string::npos) << nobody;
+  try {
+    Site({.url = net::Url::parse(closed).value()}).getElsewhere(net::Url::parse(closed + "/metrics").value());
+    ADD_FAILURE() << "it answered";
+  } catch (const net::Failure& failure) {
+    EXPECT_EQ(std::string(failure.what()).rfind(fmt::format("GET {}/metrics: ", closed), 0), 0U) << failure.what();
+    EXPECT_TRUE(failure.portClosed());
+  }
   ScriptedServer mute([](Connection& connection) { connection.wait(std::chrono::seconds(5)); });
   const auto late = said({.url = net::Url::parse(mute.url()).value(), .each = std::chrono::milliseconds(100)});
   EXPECT_EQ(late.rfind(fmt::format("no answer from {} (--url): ", mute.url("")), 0), 0U) << late;
@@ -56,29 +64,94 @@ TEST(Site, SaysWhatItAskedWhenNobodyAnswers) {
   EXPECT_EQ(broken.rfind(fmt::format("no whole answer from {} (--url): ", gone.url("")), 0), 0U) << broken;
 }
 
-TEST(Visit, GivesUpATestDebateThatDoesNotEndAndTakesItAway) {
-  const auto id = newUlid();
-  std::mutex mutex;
-  std::vector<std::string> asked;
-  ScriptedServer server([&](Connection& connection) {
+struct Says {
+  std::string body;
+  int status = 200;  // 0: it hangs up
+};
+
+// By the method and path of each request.
+ScriptedServer::Script answering(std::function<Says(const std::string&)> answer) {
+  return [answer](Connection& connection) {
     for (auto request = connection.request(); !request.empty(); request = connection.request()) {
-      const auto line = request.substr(0, request.find(" HTTP"));
-      const std::lock_guard lock(mutex);
-      asked.push_back(line);
-      connection.answer(fmt::format(R"({{"debate_id":"{}","status":"healthy","in_progress":true}})", id));
+      const auto says = answer(request.substr(0, request.find(" HTTP")));
+      if (says.status == 0) return;
+      connection.answer(says.body, "", says.status);
     }
-  });
-  VisitOptions options{.site = {.url = net::Url::parse(server.url()).value()}, .extent = Extent::Debate};
-  options.longest_debate = std::chrono::milliseconds(300);
-  const auto boxes = visit(options);
-  const auto debate =
-      std::find_if(boxes.begin(), boxes.end(), [](const Box& box) { return box.id == "debate.completed"; });
-  ASSERT_NE(debate, boxes.end());
-  EXPECT_EQ(debate->seen.outcome, Outcome::Failed);
-  EXPECT_EQ(debate->seen.message, "the debate did not end in time");
-  const std::lock_guard lock(mutex);
-  for (const auto* wanted : {"POST /api/debates/{}/cancel", "DELETE /api/debates/{}"})
-    EXPECT_EQ(std::count(asked.begin(), asked.end(), fmt::format(fmt::runtime(wanted), id)), 1) << wanted;
+  };
+}
+
+Seen seenOf(const std::vector<Box>& boxes, std::string_view id) {
+  const auto found = std::find_if(boxes.begin(), boxes.end(), [&](const Box& box) { return box.id == id; });
+  return found == boxes.end() ? Seen{Outcome::Unverified, "there is no such box"} : found->seen;
+}
+
+VisitOptions debateAt(const ScriptedServer& server) {
+  return {.site = {.url = net::Url::parse(server.url()).value()}, .extent = Extent::Debate};
+}
+
+// As the daemon has it: to cancel only asks for the end, and what is open is not deleted.
+TEST(Visit, CancelsATestDebateThatDoesNotEndAndTakesItAwayWhenItDid) {
+  for (const bool says_so : {true, false}) {  // or the connection breaks after the cancelling
+    const auto id = newUlid();
+    const auto path = "/api/debates/" + id;
+    std::mutex mutex;
+    bool cancelled = false;
+    bool ended = false;
+    bool gone = false;
+    ScriptedServer server(answering([&](const std::string& asked) -> Says {
+      const std::lock_guard lock(mutex);
+      if (asked == "DELETE " + path) {
+        if (!ended) return {R"({"error":"the debate is running"})", 409};
+        gone = true;
+      }
+      if (asked == "POST " + path + "/cancel") {
+        cancelled = true;
+        ended = !says_so;
+        return {"{}", says_so ? 200 : 0};
+      }
+      if (asked == "GET " + path && gone) return {"{}", 404};
+      const auto* open = ended ? "false" : "true";
+      if (asked == "GET " + path) ended = cancelled;  // the next time
+      return {fmt::format(R"({{"debate_id":"{}","in_progress":{}}})", id, open)};
+    }));
+    auto options = debateAt(server);
+    options.longest_debate = std::chrono::milliseconds(300);
+    const auto boxes = visit(options);
+    EXPECT_EQ(seenOf(boxes, "debate.completed").outcome, Outcome::Failed);
+    EXPECT_EQ(seenOf(boxes, "debate.completed").message, "the debate did not end in time");
+    EXPECT_EQ(seenOf(boxes, "debate.deleted").message, "it is gone") << says_so;
+  }
+}
+
+TEST(Visit, WalksTheChainAlsoWhenASeatDidNotAnswerWhichFails) {
+  const auto id = newUlid();
+  ScriptedServer server(answering([&](const std::string& asked) -> Says {
+    if (asked.find("/events") == std::string::npos)
+      return {fmt::format(R"({{"debate_id":"{}","in_progress":false}})", id)};
+    return {R"({"events":[{"seq":1,"type":"debate_start","data":{"agents":["a","b"]}},)"
+            R"({"seq":2,"type":"agent_message","agent":"a"},{"seq":3,"type":"vote"},{"seq":4,"type":"consensus"},)"
+            R"({"seq":5,"type":"debate_end"}]})"};
+  }));
+  auto options = debateAt(server);
+  options.own.chain = [](const std::string&) -> std::size_t { throw Error(Code::Damaged, "the chain is broken"); };
+  auto seen = seenOf(visit(options), "debate.events");
+  EXPECT_EQ(seen.outcome, Outcome::Failed);
+  EXPECT_EQ(seen.message, "the chain is broken");
+  options.own.chain = [&](const std::string& debate) -> std::size_t { return debate == id ? 5 : 0; };
+  seen = seenOf(visit(options), "debate.events");
+  EXPECT_EQ(seen.outcome, Outcome::Failed);
+  EXPECT_EQ(seen.message,
+            "5 events without a gap, to debate_end; 1 seat answered: a; their chain holds; these did not: b");
+}
+
+TEST(Visit, SaysWhereItAskedForASocketThatBroke) {
+  ScriptedServer server(answering([](const std::string& asked) -> Says {
+    return {"{}", asked == "GET /ws" ? 0 : 200};
+  }));
+  const auto seen = seenOf(visit(debateAt(server)), "websocket.handshake");
+  EXPECT_EQ(seen.outcome, Outcome::Failed);
+  EXPECT_EQ(seen.message.rfind(fmt::format("no whole answer from {} (--url): ", server.url("")), 0), 0U)
+      << seen.message;
 }
 
 TEST(Visit, ShowsNoControlCharacterOfAServer) {
