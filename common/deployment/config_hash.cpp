@@ -46,7 +46,7 @@ json::object hashedSettings(const config::Config& at_start, const config::Config
     if (setting.fallback.empty() || value != valueOf(setting, nothing_set)) sorted[setting.key] = std::move(value);
   }
   json::object hashed;
-  for (auto& [name, value] : sorted) hashed[name] = std::move(value);
+  for (const auto& [name, value] : sorted) hashed[name] = value;
   return hashed;
 }
 

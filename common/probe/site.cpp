@@ -9,9 +9,9 @@ namespace {
 constexpr std::size_t kLongestAnswer = 4U << 20;
 constexpr const char* kStart = "start it: systemctl start aragora, or aragora serve; --url names one elsewhere";
 
-net::Failure told(const net::Failure& failure, const std::string& what, std::string hint = {}) {
+net::Failure told(const net::Failure& failure, const std::string& what, const std::string& hint = {}) {
   net::Failure fuller(failure.cause(), fmt::format("{}: {}", what, failure.what()),
-                      failure.hint().empty() ? std::move(hint) : failure.hint());
+                      failure.hint().empty() ? hint : failure.hint());
   return failure.portClosed() ? fuller.closedPort() : fuller;
 }
 }  // namespace
