@@ -112,7 +112,8 @@ std::string renderManPage() {
       "a "
       "reload.\nA named pipe is refused.\n.Pp\nThe units hand over every file of\n.Pa /etc/aragora/credentials\n"
       "that bears the name of a secret's variable; it is used where nothing here\nnames another, as it was when the "
-      "unit was started.\nWhat is named here is read again by a reload.\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
+      "unit was started: a reload says which of them\nneed a restart.\nWhat is named here is read again by a "
+      "reload.\n.Sh SETTINGS\n.Bl -tag -width Ds\n";
   for (const auto& setting : catalogue()) {
     out += fmt::format(".It Sy {}\n{}\n.Pp\n{}\n", setting.key, roff(setting.description),
                        roff(fmt::format("Takes: {}.", allowed(setting))));
