@@ -8,6 +8,7 @@ namespace aragora::probe {
 namespace {
 constexpr std::size_t kLongestAnswer = 4U << 20;
 constexpr const char* kStart = "start it: systemctl start aragora, or aragora serve; --url names one elsewhere";
+constexpr const char* kLookThere = "is it the right address and port? On that machine: systemctl status aragora";
 
 net::Failure told(const net::Failure& failure, const std::string& what, const std::string& hint = {}) {
   net::Failure fuller(failure.cause(), fmt::format("{}: {}", what, failure.what()),
@@ -83,7 +84,7 @@ net::Failure Site::explained(const net::Failure& failure) const {
     case net::Cause::NoSuchName:
       return told(failure, "there is no address for " + asked, "check the name, and what --url says");
     case net::Cause::NotReached:
-      return failure.portClosed() ? told(failure, "nothing listens at " + asked, kStart)
+      return failure.portClosed() ? told(failure, "nothing listens at " + asked, local() ? kStart : kLookThere)
                                   : told(failure, "no way leads to " + asked,
                                          "check the address and the network between; --url names another");
     case net::Cause::Untrusted:
