@@ -15,6 +15,13 @@ namespace {
 namespace key = config::key;
 constexpr std::size_t kLimit = 128U << 20;
 
+constexpr const char* kProviderKeys = "the keys of providers";
+
+// Whoever reads backups would read them, too.
+bool isLeftOut(const config::Config& config, const config::Setting& setting) {
+  return setting.secret && config::ofProviders(setting) && !config.flag(key::kBackupProviderKeys);
+}
+
 const char* hintForOthers() { return "take another backup of the configuration: aragora backup list"; }
 
 SavedConfiguration parse(const std::string& text, const std::string& source) {
@@ -32,6 +39,7 @@ SavedConfiguration parse(const std::string& text, const std::string& source) {
     else
       saved.settings[std::string(name)] = Secret(jsonTextOr(setting.get_object(), "value", ""));
   }
+  saved.left_out = jsonTextOr(*document, "left_out", "");
   if (const auto* server = jsonObject(*document, "postgresql")) saved.server = parseServerFiles(*server);
   return saved;
 }
@@ -156,6 +164,9 @@ class Writer {
   }
 
   void planServerFiles() {
+    if (!saved_.left_out.empty())
+      result_.missing.push_back(fmt::format("{}: backups do not hold them (backup.provider_keys); write them into {}",
+                                            saved_.left_out, credentials().string()));
     for (const auto& file : saved_.server.files) {
       if (file.content)
         files_.push_back(
@@ -205,11 +216,13 @@ std::string configurationText(const config::Config& config, const crypto::Keyrin
                               const database::Target& live) {
   json::object settings;
   for (const auto& setting : config::catalogue()) {
-    if (!config.isSet(setting.key)) continue;
+    if (!config.isSet(setting.key) || isLeftOut(config, setting)) continue;
     const auto value = setting.secret ? config.secret(setting.key).reveal() : config.text(setting.key);
     settings[setting.key] = json::object{{"value", value}, {"origin", config.origin(setting.key).text}};
   }
   json::object document{{"salt", toHex(keyring.configurationSalt())}, {"settings", std::move(settings)}};
+  // The same, whether who asks knows them or not.
+  if (!config.flag(key::kBackupProviderKeys)) document["left_out"] = kProviderKeys;
   if (live.engine == database::Engine::Postgres) document["postgresql"] = describe(serverFiles(live));
   return toPrettyJson(document) + "\n";
 }

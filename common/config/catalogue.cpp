@@ -327,6 +327,10 @@ const std::vector<Setting>& table() {
           kSlotGuard, {"ARAGORA_SLOT_GUARD"}, "undecided", {"undecided", "keep-production", "keep-log"},
           "What a replication slot whose receiver is gone may cost: keep-production expects max_slot_wal_keep_size on "
           "the server (the log is lost first), keep-log expects none (the disk fills first)."),
+      typed(
+          Type::Flag, kBackupProviderKeys, {"ARAGORA_BACKUP_PROVIDER_KEYS"}, "true",
+          "Whether a backup of the configuration holds the keys of providers. false where backups have a user of their "
+          "own, who is not to know them."),
       secret(kBackupWriterKey, {"ARAGORA_BACKUP_WRITER_KEY"}, "",
              "Instead of the encryption key on a machine that makes backups and must not be able to read them: what "
              "aragora key backup-writer prints."),
@@ -401,6 +405,8 @@ const Setting* findSetting(std::string_view k) {
   return nullptr;
 }
 
+bool ofProviders(const Setting& setting) { return setting.key.substr(0, setting.key.find('.')) == "providers"; }
+
 const Setting* findByEnvironment(std::string_view name) {
   for (const auto& setting : table()) {
     for (const auto candidate : setting.environment) {
@@ -412,7 +418,7 @@ const Setting* findByEnvironment(std::string_view name) {
 
 const std::vector<std::string>& environmentNames() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_KEY", "ARAGORA_VERIFY_KEY"};
+    std::vector<std::string> result = {"ARAGORA_CONFIG", "ARAGORA_KEY", "ARAGORA_SECRETS", "ARAGORA_VERIFY_KEY"};
     for (const auto& setting : table()) {
       for (const auto name : setting.environment) {
         result.emplace_back(name);

@@ -28,6 +28,8 @@ struct Setting {
 std::span<const Setting> catalogue();
 // Today's name of a key that was called otherwise; any other as it is.
 std::string_view currentKey(std::string_view key);
+// Whether it is one of those with which a provider is asked.
+bool ofProviders(const Setting& setting);
 // nullptr when there is none; by today's name or an earlier one.
 const Setting* findSetting(std::string_view key);
 const Setting* findByEnvironment(std::string_view name);
@@ -161,6 +163,7 @@ inline constexpr std::string_view kOffsiteRegion = "backup.offsite_region";
 inline constexpr std::string_view kOffsiteAccessKey = "backup.offsite_access_key";
 inline constexpr std::string_view kOffsiteSecretKey = "backup.offsite_secret_key";
 inline constexpr std::string_view kOffsiteLockDays = "backup.offsite_lock_days";
+inline constexpr std::string_view kBackupProviderKeys = "backup.provider_keys";
 inline constexpr std::string_view kBackupWriterKey = "backup.writer_key";
 inline constexpr std::string_view kSlotGuard = "backup.slot_guard";
 inline constexpr std::string_view kSealInterval = "backup.seal_interval_seconds";

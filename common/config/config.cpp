@@ -107,10 +107,10 @@ constexpr const char* kUnitsState = "/var/lib/aragora";
 }
 
 fs::path Config::stateDirectory() const {
-  if (isSet(key::kStateDirectory)) return text(key::kStateDirectory);
-  if (const char* given = std::getenv("STATE_DIRECTORY"); given != nullptr && *given != '\0') {
-    return split(given, ':').front();  // systemd.exec(5): several are separated by colons
-  }
+  const char* given = std::getenv("STATE_DIRECTORY");
+  const bool of_unit = given != nullptr && *given != '\0';
+  if (isSet(key::kStateDirectory) && !(stands_apart_ && of_unit)) return text(key::kStateDirectory);
+  if (of_unit) return split(given, ':').front();  // systemd.exec(5): several are separated by colons
   // Also in a shell of the units' user: there it must not be another deployment than the units'.
   struct stat status {};
   if (::geteuid() == 0 || (::stat(kUnitsState, &status) == 0 && status.st_uid == ::geteuid())) return kUnitsState;

@@ -71,13 +71,17 @@ class Config {
   // Whether Redis must be there: asked for, several instances, or production that is not declared single.
   bool sharedStateRequired() const;
   std::string sharedStateReason() const;
+  // server.state_directory; the unit's own directory first for a process that stands apart.
   std::filesystem::path stateDirectory() const;
   std::filesystem::path sqlitePath() const;
   std::filesystem::path backupDirectory() const;
 
   void add(std::string_view key, Candidate candidate);  // lower precedence than those already there
+  // Of a user beside the daemon's, with the daemon's settings and some of its secrets (ARAGORA_SECRETS).
+  void standApart() { stands_apart_ = true; }
 
  private:
+  bool stands_apart_ = false;
   std::map<std::string, std::vector<Candidate>, std::less<>> values_;
 };
 

@@ -18,6 +18,9 @@ bool isFlagText(const std::string& text) {
   return kWords.count(lower(text)) > 0;
 }
 
+// A unit names files that may not be there; systemd starts it only with something in their place (SetCredential=).
+bool standsForNothing(std::string_view credential) { return trim(credential) == kNotHandedOver; }
+
 class Merger {
  public:
   Merger(const Sources& sources, const Environment& environment, const std::string& credentials, const Unit* unit)
@@ -27,15 +30,21 @@ class Merger {
     result_.config_file = config_file;
     std::vector<TomlEntry> toml;
     if (!config_file.empty()) toml = readToml(config_file);
+    const bool handed_over_alone = onlyWhatIsHandedOver();
+    if (handed_over_alone) result_.config.standApart();
     for (const auto& setting : catalogue()) {
       addFlag(setting);
-      addEnvironment(setting);
-      if (setting.secret) {
+      if (setting.secret && handed_over_alone) {
         addCredential(setting);
-        addIndirections(setting);
+      } else {
+        addEnvironment(setting);
+        if (setting.secret) {
+          addCredential(setting);
+          addIndirections(setting);
+        }
+        addToml(setting, toml, config_file);
+        if (setting.secret) addHandedOver(setting);
       }
-      addToml(setting, toml, config_file);
-      if (setting.secret) addHandedOver(setting);
       refuseEmpty(setting);
       validate(setting);
     }
@@ -48,6 +57,18 @@ class Merger {
                std::string hint) {
     result_.problems.push_back(
         {std::string(setting.key), std::move(variable), std::move(message), std::move(origin), std::move(hint)});
+  }
+
+  // Of a process that is to know some of the secrets which the configuration names, such as that of the backups' own
+  // user: the others are not looked at, wherever they are.
+  bool onlyWhatIsHandedOver() {
+    const auto found = environment_.find(std::string(kSecretsVariable));
+    if (found == environment_.end() || found->second.value.empty()) return false;
+    if (found->second.value == kHandedOverAlone) return true;
+    result_.problems.push_back({std::string(kSecretsVariable), std::string(kSecretsVariable),
+                                fmt::format("'{}' is not {}", printable(found->second.value, 40), kHandedOverAlone),
+                                found->second.origin, fmt::format("write {}, or remove it", kHandedOverAlone)});
+    return false;
   }
 
   std::vector<TomlEntry> readToml(const std::string& file) {
@@ -149,8 +170,9 @@ class Merger {
     if (unit_ == nullptr) return false;
     const auto found = unit_->credentials.find(id);
     if (found == unit_->credentials.end()) return false;
-    if (found->second.content)
-      addIndirect(setting, variable, withoutFinalNewline(found->second.content->reveal()),
+    const auto& content = found->second.content;
+    if (content && !standsForNothing(content->reveal()))
+      addIndirect(setting, variable, withoutFinalNewline(content->reveal()),
                   {Source::Credential, fmt::format("credential {}", found->second.origin), variable});
     return true;
   }
@@ -185,7 +207,8 @@ class Merger {
       result_.problems.back().warning = trouble.warning;
       result_.problems.back().forbidden = trouble.forbidden;
     }
-    if (file.text) addIndirect(setting, variable, *file.text, origin);
+    if (file.text && (origin.handed_over.empty() || !standsForNothing(*file.text)))
+      addIndirect(setting, variable, *file.text, origin);
   }
 
   void addCommand(const Setting& setting, const std::string& variable, const std::string& command,

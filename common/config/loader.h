@@ -18,6 +18,12 @@ namespace aragora::config {
 // Of the installed service, and expected where it exists.
 constexpr const char* kInstalledDirectory = "/etc/aragora";
 
+// ARAGORA_SECRETS=handed-over: of secrets those count that systemd handed over under their own name, or that a flag gives.
+inline constexpr std::string_view kSecretsVariable = "ARAGORA_SECRETS";
+inline constexpr std::string_view kHandedOverAlone = "handed-over";
+// What a credential says whose file is not there.
+inline constexpr std::string_view kNotHandedOver = "not-handed-over";
+
 struct Sources {
   std::map<std::string, std::string> flags;  // catalogue key -> text
   std::optional<std::string> config_file;    // --config: must exist

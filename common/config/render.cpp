@@ -140,7 +140,10 @@ std::string renderEnvironmentManPage() {
       "variables of the usual stores of secrets, such as\n.Ev AWS_* , VAULT_*\nand\n.Ev GNUPGHOME ,\nand none of "
       "ours).\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev ARAGORA_CONFIG\nPath of the "
       "configuration file.\n.It Ev ARAGORA_KEY\nThe API key that\n.Cm aragora debate\nshows.\n.It Ev "
-      "ARAGORA_VERIFY_KEY\nThe API key that\n.Cm aragora verify --url\nshows.\n";
+      "ARAGORA_SECRETS\n.Li handed-over :\nof secrets those alone count that systemd hands over, each under the name "
+      "of "
+      "its\nvariable; where else the configuration says that they are is not looked.\nOne that reads\n.Li "
+      "not-handed-over\nis none.\n.It Ev ARAGORA_VERIFY_KEY\nThe API key that\n.Cm aragora verify --url\nshows.\n";
   for (const auto& setting : catalogue()) {
     for (const auto name : setting.environment) {
       out += fmt::format(".It Ev {}\n", name);

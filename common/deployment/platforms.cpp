@@ -59,6 +59,7 @@ struct ProductionFile {
   std::string written_by;
   std::string more_of_server;  // lines
   bool anthropic = false;      // its key is a file that is named, whether it is there yet or not
+  std::string backup;          // lines
 };
 
 std::string productionToml(const Site& site, const ProductionFile& how) {
@@ -73,11 +74,12 @@ std::string productionToml(const Site& site, const ProductionFile& how) {
       "[redis]\n# url_file = \"{0}/REDIS_URL\"   # needed unless cluster.single_instance is true\n\n"
       "[cluster]\nsingle_instance = true\n\n"
       "[auth]\njwt_secret_file = \"{0}/JWT_SECRET\"\napi_token_file = \"{0}/ARAGORA_API_TOKEN\"\n\n"
-      "[encryption]\nkey_file = \"{0}/ARAGORA_ENCRYPTION_KEY\"\nrotated_at = {1}\n\n"
+      "[encryption]\nkey_file = \"{0}/ARAGORA_ENCRYPTION_KEY\"\nrotated_at = {1}\n\n{7}"
       "[providers]\n{6}anthropic_api_key_file = \"{0}/ANTHROPIC_API_KEY\"\n# openrouter_api_key_file = "
       "\"{0}/OPENROUTER_API_KEY\"\n",
       tomlText((site.directory / "credentials").string()), site.today, tomlText(site.state_directory),
-      origin.empty() ? "" : '"' + origin + '"', how.written_by, how.more_of_server, how.anthropic ? "" : "# ");
+      origin.empty() ? "" : '"' + origin + '"', how.written_by, how.more_of_server, how.anthropic ? "" : "# ",
+      how.backup);
 }
 
 Plan productionWith(const Site& site, const ProductionFile& how) {
@@ -118,8 +120,21 @@ std::string proxySteps(const Site& site) {
       wordFor(site, "nginx/aragora.conf"), site.host, kHook);
 }
 
+// Backups by a user of their own: the package makes it, and the directory; the settings and the units must agree.
+constexpr const char* kBackupsOfTheirOwn =
+    "[backup]\n# Of the user aragora-backup, who is not to know the providers' keys (systemd/own-user.conf)\ndirectory "
+    "= "
+    "\"/var/backups/aragora\"\nprovider_keys = false\n\n";
+
+std::string ownUserStep(const Site& site) {
+  return fmt::format(
+      "for unit in backup drill wal; do install -D -m 0644 {} /etc/systemd/system/{}-$unit.service.d/own-user.conf || "
+      "break; done",
+      wordFor(site, "systemd/own-user.conf"), kServiceUser);
+}
+
 Plan systemdPlan(const Site& site, const Kept& kept) {
-  ProductionFile how{"aragora init --target systemd", "", true};
+  ProductionFile how{"aragora init --target systemd", "", true, kBackupsOfTheirOwn};
   if (!site.host.empty()) how.more_of_server = fmt::format("public_url = \"{}\"\n", originOf(site));
   auto plan = productionWith(site, how);
   const auto key = fmt::format("install -m 0640 -o root -g {} /dev/stdin {}", kServiceUser,
@@ -135,12 +150,14 @@ Plan systemdPlan(const Site& site, const Kept& kept) {
     plan.files.push_back(secretFile("credentials/DATABASE_URL",
                                     fmt::format("postgresql://aragora:{}@127.0.0.1:5432/aragora", password)));
   }
+  plan.files.push_back({"systemd/own-user.conf", deployFile("deploy/systemd/backup-user/own-user.conf")});
   if (!site.host.empty()) addProxy(plan, site);
   plan.next = {
       fmt::format("cd / && runuser -u postgres -- psql -q <{}", wordFor(site, "database.sql")), key,
-      fmt::format("aragora migrate && aragora validate-env --unit {0} && systemctl enable --now {0}.socket {0} "
-                  "{0}-backup.timer {0}-drill.timer {0}-validate.timer",
-                  kServiceUser)};
+      fmt::format(
+          "{1} && systemctl daemon-reload && aragora migrate && aragora validate-env --unit {0} && systemctl enable "
+          "--now {0}.socket {0} {0}-backup.timer {0}-drill.timer {0}-validate.timer",
+          kServiceUser, ownUserStep(site))};
   if (!site.host.empty()) plan.proxy = {firstCertificate(site), proxySteps(site)};
   return plan;
 }

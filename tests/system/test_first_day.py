@@ -190,6 +190,12 @@ cp -p /etc/aragora/aragora.toml /root/good; sed -i 's|^jwt_secret_file.*|jwt_sec
             self.assertEqual(set(self.run("systemctl is-enabled aragora.socket aragora aragora-backup.timer aragora-drill.timer aragora-validate.timer").split()), {"enabled"})
             self.assertEqual(self.run("stat -c '%a %U %G' /etc/aragora/aragora.toml /etc/aragora/credentials/* | sort -u"), "640 root aragora\n")
             self.assertEqual(self.run("stat -c '%a %U %G' /etc/aragora/database.sql"), "600 root root\n")
+            # Whoever makes backups knows the database, and no key of a provider; the daemon's user deletes none.
+            self.run("systemctl start aragora-backup")
+            self.assertEqual(self.run("stat -c '%U %G' /var/backups/aragora/full/*/manifest.json"), "aragora-backup aragora\n")
+            self.assertIn("proven by restore", self.run("aragora backup list", user="aragora"))
+            self.assertNotEqual(self.machine.status("runuser -u aragora -- rm -r /var/backups/aragora/full 2>/dev/null"), 0)
+            self.assertNotEqual(self.machine.status("runuser -u aragora-backup -- cat /etc/aragora/credentials/ANTHROPIC_API_KEY 2>/dev/null"), 0)
             made = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj /CN={host} -addext subjectAltName=DNS:{host} -keyout privkey.pem -out fullchain.pem 2>/dev/null"
             renew = f"cd /etc/letsencrypt/live/{host}; {made}; RENEWED_DOMAINS={host} RENEWED_LINEAGE=$PWD /etc/letsencrypt/renewal-hooks/deploy/aragora"
             self.run(f"mkdir -p /etc/letsencrypt/live/{host}; cd /etc/letsencrypt/live/{host}; {made}")
@@ -201,6 +207,7 @@ cp -p /etc/aragora/aragora.toml /root/good; sed -i 's|^jwt_secret_file.*|jwt_sec
             self.assertEqual(self.run("ls -A /etc/aragora/tls | wc -l"), "3\n", "the one before is kept")
         finally:
             self.run("systemctl stop nginx; systemctl disable --now aragora.socket aragora aragora-backup.timer aragora-drill.timer aragora-validate.timer", check=None)
+            self.run("rm -rf /etc/systemd/system/aragora-{backup,drill,wal}.service.d /var/backups/aragora/*; systemctl daemon-reload")
             self.run("rm -rf /etc/aragora /var/lib/aragora; mv /root/before/etc /etc/aragora; mv /root/before/lib /var/lib/aragora")
             self.run("psql -q -c 'DROP DATABASE IF EXISTS aragora' -c 'DROP ROLE IF EXISTS aragora'; " + sql.format("before", "aragora"), user="postgres")
 

@@ -56,7 +56,7 @@ class Target(unittest.TestCase):
 
     def test_systemd(self):
         files = self.init("systemd")
-        self.assertEqual(set(files), {"aragora.toml", "database.sql", "nginx/aragora.conf", "nginx/aragora-proxy.conf", "certbot/aragora", "certbot/settings",
+        self.assertEqual(set(files), {"aragora.toml", "database.sql", "nginx/aragora.conf", "nginx/aragora-proxy.conf", "certbot/aragora", "certbot/settings", "systemd/own-user.conf",
                                       *(f"credentials/{name}" for name in ("JWT_SECRET", "ARAGORA_ENCRYPTION_KEY", "ARAGORA_API_TOKEN", "DATABASE_URL"))})
         for name in ("database.sql", "credentials/DATABASE_URL", "credentials/JWT_SECRET"):
             self.assertEqual(mode(self.directory / name), 0o600, name)
@@ -64,7 +64,7 @@ class Target(unittest.TestCase):
         password = re.search("PASSWORD '(.*)'", files["database.sql"])[1]
         self.assertEqual(files["credentials/DATABASE_URL"], f"postgresql://aragora:{password}@127.0.0.1:5432/aragora\n")
         # What is left for the administrator to give is asked for by name, and then nothing is missing.
-        configuration = {"ARAGORA_CONFIG": str(self.directory / "aragora.toml"), "ARAGORA_STATE_DIR": "", "ARAGORA_BACKUP_CONTINUOUS": "true"}
+        configuration = {"ARAGORA_CONFIG": str(self.directory / "aragora.toml"), "ARAGORA_STATE_DIR": "", "ARAGORA_BACKUP_CONTINUOUS": "true", "ARAGORA_BACKUP_DIR": str(self.sandbox.directory / "backups")}
         self.assertIn("credentials/ANTHROPIC_API_KEY", self.sandbox.run("validate-env", "--offline", check=78, **configuration).stdout)
         self.sandbox.write("made/credentials/ANTHROPIC_API_KEY", PROVIDER)
         result = self.sandbox.run("validate-env", "--offline", **configuration)

@@ -132,7 +132,8 @@ class OperatorDay(RunbookTests):
         self.the_next_release()
         self.and_back()
         self.type(10)
-        self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
+        self.assertIn("full", run("ls -A /var/backups/aragora").split())
+        self.assertEqual(run("ls -d /var/lib/aragora /var/lib/aragora-backup /etc/systemd/system/aragora* 2>/dev/null", check=2), "")
         self.assertEqual(run("ls -d /etc/aragora /usr/bin/aragora 2>/dev/null", check=2), "")
         took = time.monotonic() - began
         print(f"\nthe day took {took:.0f} s", flush=True)

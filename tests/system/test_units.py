@@ -264,7 +264,7 @@ class Units(unittest.TestCase):
         self.assertEqual(re.findall(r"\(in UTC\): \w+ (\S+ \S+)", shown), [f"{day} 04:30:00" for day in ("2027-04-01", "2027-07-01", "2027-10-01", "2028-01-01", "2028-04-01")])
 
     def test_backups_may_have_a_user_of_their_own(self):
-        """As the README says it."""
+        """As the README says it, with the settings of the daemon and without the keys of its providers."""
         source, there = SOURCE / "deploy/systemd/backup-user", self.machine.path("/usr/share/doc/aragora/examples/backup-user")
         shutil.copytree(source, there)
         self.run("\n".join(line[4:] for line in (source / "README.md").read_text().splitlines() if line.startswith("    ")))
@@ -279,6 +279,15 @@ class Units(unittest.TestCase):
             self.run("systemctl start aragora-drill aragora-validate")
             self.assertIn("✓ Last drill", self.run("aragora backup status || true", user="aragora"))
             self.machine.wait(lambda: re.search(r"\naragora_backups\S* [1-9]", self.run("curl -s http://127.0.0.1:8080/metrics")))
+            # What they save of the configuration is all of it but those keys, and that is said; by hand of root, too.
+            for again in ("true", "printf '\\n[log]\\nlevel = \"debug\"\\n' >>/etc/aragora/aragora.toml; aragora backup"):
+                restored = self.run(f"{again}; rm -rf /root/restored; aragora restore --configuration --to /root/restored")
+                self.assertIn("not saved: the keys of providers", restored)
+                self.assertEqual(self.run("ls /root/restored/credentials"), self.run("ls /etc/aragora/credentials | grep -v ANTHROPIC"))
+                self.assertEqual(self.run("cat /root/restored/credentials/JWT_SECRET"), self.run("cat /etc/aragora/credentials/JWT_SECRET"))
+                for setting in ("state_directory", "allowed_origins"):
+                    self.assertEqual(self.run(f"grep ^{setting} /root/restored/aragora.toml"), self.run(f"grep ^{setting} /etc/aragora/aragora.toml"))
+            self.assertIn("log", self.run("cat /root/restored/aragora.toml"))
             self.run("aragora backup verify --level 1; runuser -u postgres -- psql -d postgres -qc 'ALTER ROLE aragora REPLICATION'; systemctl start aragora-wal")
             self.machine.wait(lambda: self.status("ls /var/backups/aragora/wal/*/*.partial") == 0)
             self.assertEqual(self.run("find /var/backups/aragora ! -user aragora-backup"), "")

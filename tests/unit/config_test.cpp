@@ -168,6 +168,39 @@ TEST(Loader, CredentialsDirectoryIsRead) {
   EXPECT_EQ(loaded.config.origin(key::kJwtSecret).source, Source::Credential);
 }
 
+// The backups' own user: the daemon's settings, and of its secrets what its unit hands over.
+TEST(Loader, WhatIsNotHandedOverDoesNotCount) {
+  const TemporaryDirectory copies;
+  const TemporaryDirectory directory;
+  writeFileAtomically(copies.path() / "JWT_SECRET", "handed over\n", 0400);
+  writeFileAtomically(copies.path() / "OPENAI_API_KEY", fmt::format("{}\n", kNotHandedOver), 0400);
+  writeFileAtomically(copies.path() / "aragora_GEMINI_API_KEY", "with all the others", 0400);
+  const auto file = directory.path() / "aragora.toml";
+  writeFileAtomically(file,
+                      "environment = \"staging\"\n[auth]\njwt_secret_file = \"/closed/JWT_SECRET\"\n[providers]\n"
+                      "anthropic_api_key_file = \"/closed/ANTHROPIC_API_KEY\"\nopenrouter_api_key = \"inline\"\n",
+                      0600);
+  const auto load = [&](const std::string& how) {
+    return loadFrom({},
+                    {{"ARAGORA_SECRETS", env("ARAGORA_SECRETS", how)},
+                     {"ARAGORA_LOCAL_API_KEY", env("ARAGORA_LOCAL_API_KEY", "of the environment")}},
+                    file.string(), copies.path().string());
+  };
+  const auto apart = load("handed-over");
+  EXPECT_TRUE(apart.problems.empty()) << apart.problems[0].message;
+  EXPECT_EQ(apart.config.text(key::kEnvironment), "staging");
+  EXPECT_EQ(apart.config.secret(key::kJwtSecret).reveal(), "handed over");
+  for (const auto& setting : catalogue()) {
+    if (ofProviders(setting) && setting.secret) EXPECT_FALSE(apart.config.isSet(setting.key)) << setting.key;
+  }
+  const auto all = load("");
+  EXPECT_TRUE(all.config.isSet(key::kOpenRouterKey) && all.config.isSet(key::kGeminiKey));
+  EXPECT_FALSE(all.problems.empty()) << "files that are not there";
+  const auto misspelt = load("handed_over");
+  EXPECT_TRUE(std::any_of(misspelt.problems.begin(), misspelt.problems.end(),
+                          [](const Problem& one) { return one.variable == kSecretsVariable; }));
+}
+
 // A reload reads the copy that systemd made at the start once more.
 TEST(HandedOver, IsHeldAgainstTheFileThatItWasMadeOf) {
   const TemporaryDirectory copies;

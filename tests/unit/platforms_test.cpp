@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
+#include "common/config/loader.h"
 #include "common/deployment/platforms.h"
 
 namespace aragora::deployment {
@@ -42,6 +44,23 @@ TEST(Platforms, WhatIsThereIsRepeatedAndNotMadeAgain) {
     for (const auto& file : planFor(platform, site, kept).files)
       found += file.content.find(":kept@") != std::string::npos;
     EXPECT_EQ(found, platform == Platform::Systemd ? 1 : 2);
+  }
+}
+
+// systemd starts no unit one of whose files is missing, so each has something in its place.
+TEST(Platforms, BackupsOfTheirOwnUserAreHandedEverySecretButThoseOfProviders) {
+  const Site site{"/etc/aragora", "", "/var/lib/aragora", "2026-11-28"};
+  const auto plan = planFor(Platform::Systemd, site, [](const std::string&) { return std::nullopt; });
+  const auto found = std::find_if(plan.files.begin(), plan.files.end(),
+                                  [](const PlannedFile& file) { return file.path == "systemd/own-user.conf"; });
+  ASSERT_NE(found, plan.files.end());
+  for (const auto& setting : config::catalogue()) {
+    if (!setting.secret) continue;
+    const auto name = std::string(setting.environment.front());
+    const auto handed = fmt::format("\nLoadCredential={0}:/etc/aragora/credentials/{0}\nSetCredential={0}:{1}\n", name,
+                                    config::kNotHandedOver);
+    EXPECT_EQ(found->content.find(handed) != std::string::npos, !config::ofProviders(setting)) << name;
+    EXPECT_EQ(found->content.find(name + ":") != std::string::npos, !config::ofProviders(setting)) << name;
   }
 }
 
