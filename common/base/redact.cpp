@@ -17,6 +17,29 @@ bool isUrl(std::string_view value, std::size_t scheme) {
   return scheme != std::string_view::npos && scheme > 1 &&
          value.substr(0, scheme).find_first_not_of("abcdefghijklmnopqrstuvwxyz+") == std::string_view::npos;
 }
+
+using Look = std::optional<Span> (*)(std::string_view text, std::size_t at);
+
+std::string without(std::string_view given, Look look, bool rests_of_keys) {
+  const auto text = withoutKnown(given, kRedacted);
+  const std::string_view view(text);
+  const auto cut = rests_of_keys ? cutKeys(view) : std::vector<Span>();
+  auto next = cut.begin();
+  std::string result;
+  for (std::size_t at = 0; at < view.size();) {
+    while (next != cut.end() && next->begin < at) ++next;
+    const bool rest_of_key = next != cut.end() && next->begin == at;
+    const auto span = rest_of_key ? std::optional(*next) : look(view, at);
+    if (!span) {
+      result += view[at++];
+      continue;
+    }
+    result += view.substr(at, span->begin - at);
+    result += kRedacted;
+    at = span->end;
+  }
+  return result;
+}
 }  // namespace
 
 void neverShow(std::string_view value) { neverShow(value, Looks::OfSecret); }
@@ -41,25 +64,8 @@ void neverShow(std::string_view value, Looks looks) {
   if (!url && !parameters) rememberOne(value, looks);
 }
 
-std::string redact(std::string_view given) {
-  const auto text = withoutKnown(given, kRedacted);
-  const std::string_view view(text);
-  const auto cut = cutKeys(view);
-  auto next = cut.begin();
-  std::string result;
-  for (std::size_t at = 0; at < view.size();) {
-    while (next != cut.end() && next->begin < at) ++next;
-    const bool rest_of_key = next != cut.end() && next->begin == at;
-    const auto span = rest_of_key ? std::optional(*next) : secretAt(view, at);
-    if (!span) {
-      result += view[at++];
-      continue;
-    }
-    result += view.substr(at, span->begin - at);
-    result += kRedacted;
-    at = span->end;
-  }
-  return result;
-}
+std::string redact(std::string_view text) { return without(text, secretAt, true); }
+
+std::string redactCredentials(std::string_view text) { return without(text, credentialAt, false); }
 
 }  // namespace aragora

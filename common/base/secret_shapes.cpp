@@ -345,6 +345,18 @@ std::optional<Span> urlPassword(std::string_view text, std::size_t at) {
   return Span{begin + colon + 1, begin + last};
 }
 
+std::optional<Span> credentialAt(std::string_view text, std::size_t at) {
+  const auto of = [&](const Span& span) { return text.substr(span.begin, span.end - span.begin); };
+  if (const auto key = pem(text, at); key && of(*key).find("-----END") != std::string_view::npos) return key;
+  auto found = token(text, at);
+  const bool bare = found.has_value();
+  if (!found) found = authorization(text, at);
+  if (!found) return std::nullopt;
+  // A quote or bracket after it is the text's.
+  found->end = endOfRun(text, found->begin, isOfToken);
+  return bare || looksSecret(of(*found)) ? found : std::nullopt;
+}
+
 std::optional<Span> secretAt(std::string_view text, std::size_t at) {
   for (const auto look : {pem, encodedPem, token, urlPassword, tokenOfUrl, ofQuery, named, authorization, ofPgpass}) {
     if (const auto span = look(text, at)) return span;

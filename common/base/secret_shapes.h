@@ -18,6 +18,9 @@ struct Span {
 bool looksSecret(std::string_view value);
 // What is secret of what begins there.
 std::optional<Span> secretAt(std::string_view text, std::size_t at);
+// The same, only of what can be nothing else: a whole private key, a token known by how it begins, Bearer and Basic.
+// What surrounds it stays, so that a JSON text stays one.
+std::optional<Span> credentialAt(std::string_view text, std::size_t at);
 // The password of the URL whose :// is there.
 std::optional<Span> urlPassword(std::string_view text, std::size_t at);
 

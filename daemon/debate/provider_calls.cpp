@@ -21,10 +21,11 @@ constexpr std::size_t kAnswerLimit = 64 * 1024;
 constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{1000};
 
+// Without what is no text, and without a key that a model was made to say.
 std::string kept(const std::string& answer) {
   auto text = answer.substr(0, kAnswerLimit);
   while (!validUtf8(text)) text.pop_back();  // cut inside a character, or not UTF-8 at all
-  return replaceAll(std::move(text), std::string(1, '\0'), "");
+  return redactCredentials(replaceAll(std::move(text), std::string(1, '\0'), ""));
 }
 
 // As kErrorTypes has them; a label of metrics.
@@ -47,6 +48,10 @@ bool lasts(const Error& error) {
 void requireWhole(const providers::Answer& answer, const Inquiry& inquiry) {
   const auto phase = inquiry.place.phase;
   const bool choice = store::repairOf(phase).has_value() || store::isRepair(phase);
+  if (inquiry.shape && !choice && answer.text.size() > kAnswerLimit)
+    throw providers::Failure(
+        providers::FailureKind::Empty,
+        fmt::format("the answer has {}, {} are kept", counted(answer.text.size(), "byte"), kAnswerLimit));
   if (!answer.truncated || !inquiry.shape || choice || holdsObject(answer.text)) return;
   throw providers::Failure(providers::FailureKind::Empty,
                            "the answer ran into the most tokens before it was whole (providers.max_output_tokens)");

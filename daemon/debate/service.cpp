@@ -51,6 +51,9 @@ std::int64_t seedOf(const std::string& id) {
 
 Service::Created Service::create(store::Debate draft, const Caller& caller, const Answering& answering,
                                  const std::optional<IdempotencyKey>& idempotency) {
+  // What is pasted by mistake goes to no model, and into nothing that is kept for good.
+  for (auto* text : {&draft.task, &draft.context}) *text = redactCredentials(*text);
+  for (auto& document : draft.documents) document = redactCredentials(document);
   draft.id = newUlid();
   draft.created_at = nowMicros();
   draft.status = store::DebateStatus::Created;
@@ -129,7 +132,7 @@ Service::Created Service::say(const std::string& id, const Caller& caller, const
       said = {replay->response, true};
       return;
     }
-    event = parts_.debates.addMessage(connection, debate.id, {caller.principal, content});
+    event = parts_.debates.addMessage(connection, debate.id, {caller.principal, redactCredentials(content)});
     requireHeard(connection, debate.id);
     said.answer = answering(*event);
     if (key) {

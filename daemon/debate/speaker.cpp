@@ -24,16 +24,17 @@ Speaker::~Speaker() {
 }
 
 providers::OnDelta Speaker::onDelta() {
-  return [this](std::string_view part) { say(part); };
+  return [this](std::string_view part) { return say(part); };
 }
 
-void Speaker::say(std::string_view part) {
-  if (silent_) return;
+bool Speaker::say(std::string_view part) {
+  if (silent_) return false;
   auto text = spoken_.take(part);
-  if (text.empty()) return;
+  if (text.empty()) return false;
   const auto length = wire::characters(text);
   tell(Kind::Text, std::move(text));
   about_.offset += length;
+  return true;
 }
 
 void Speaker::tell(Kind kind, std::string text) {

@@ -18,11 +18,11 @@ class Speaker {
   Speaker(const Speaker&) = delete;
   Speaker& operator=(const Speaker&) = delete;
 
-  // For the provider. Empty where nobody may hear it.
+  // For the provider. Of what is for nobody's ears, and of what surrounds what is, nothing is shown.
   providers::OnDelta onDelta();
 
  private:
-  void say(std::string_view part);
+  bool say(std::string_view part);
   void tell(wire::Delta::Kind kind, std::string text);
   const Speak& speak_;
   wire::Delta about_;

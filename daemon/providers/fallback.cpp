@@ -24,8 +24,9 @@ class Fallback : public Provider {
     if (question.substitute.empty()) return first_->ask(question, on_delta);
     bool shown = false;
     const auto show = [&](std::string_view text) {
-      shown = true;
-      on_delta(text);
+      const bool now = on_delta(text);
+      shown = shown || now;
+      return now;
     };
     auto mine = question;
     mine.deadline = leavingTime(question.deadline);

@@ -67,15 +67,16 @@ struct Answer {
   bool truncated = false;                    // it ran into the most tokens
 };
 
-// Takes the text of an answer as it is made, in the caller's thread; what it throws ends the call.
-using OnDelta = std::function<void(std::string_view text)>;
+// Takes the text of an answer as it is made, in the caller's thread; what it throws ends the call. Says whether anybody
+// was shown something of it.
+using OnDelta = std::function<bool(std::string_view text)>;
 
 class Provider {
  public:
   virtual ~Provider() = default;
   virtual std::string_view name() const = 0;
   // Throws Error(Unreachable) when it failed for good, Error(Interrupted) when stopped. With `on_delta` the answer is
-  // streamed; once a part was handed over nothing is tried again.
+  // streamed; once somebody was shown a part nothing is tried again.
   virtual Answer ask(const Question& question, const OnDelta& on_delta = {}) = 0;
   // What Question::substitute may be; empty where there is none.
   virtual std::string substituteFor(const std::string&) const { return {}; }

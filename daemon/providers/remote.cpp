@@ -19,7 +19,7 @@ net::Url urlOf(const RemoteOptions& options) {
 
 // What one try leaves for the next.
 struct Outcome {
-  bool shown = false;  // part of an answer was handed over
+  bool shown = false;  // somebody was shown part of an answer
   int status = 0;
   std::optional<Span> asked{};
   std::optional<bool> should_retry{};  // the provider may know better than its status says
@@ -163,8 +163,9 @@ class Remote : public Provider {
     request.headers = std::move(wire.headers);
     request.content = net::Content::of(std::move(wire.body));
     const auto show = [&](std::string_view text) {
-      outcome.shown = true;
-      on_delta(text);
+      const bool now = on_delta(text);
+      outcome.shown = outcome.shown || now;
+      return now;
     };
     const OnDelta delta = on_delta ? OnDelta(show) : OnDelta();
     const auto reader = codec_->readStream();

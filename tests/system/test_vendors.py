@@ -171,11 +171,41 @@ class DebatesWithVendors(unittest.TestCase):
 
     def test_an_answer_without_its_count_keeps_what_was_reserved_and_half_of_one_is_none(self):
         half = Behaviour(stop="length", text='{"position": "half of it", "answer": "The ans')
-        for name, behaviour, expected in (("uncounted", None, ("done", 1, {}, "charged_unknown")), ("truncated", None, ("done", 1, {}, "settled")), ("half", half, ("failed", 1, {}, "settled"))):
+        large = Behaviour(text=json.dumps({"position": "more than anybody reads " * 3000, "answer": "much"}))
+        for name, behaviour, expected in (("uncounted", None, ("done", 1, {}, "charged_unknown")), ("truncated", None, ("done", 1, {}, "settled")), ("half", half, ("failed", 1, {}, "settled")),
+                                          ("large", large, ("failed", 1, {}, "settled"))):
             for vendor, (status, error, *more) in self.proposals(behaviour or named_behaviours()[name]).items():
                 with self.subTest(f"{vendor} {name}"):
                     self.assertEqual((status, *more), expected, error)
                     self.assertEqual("before it was whole" in error, name == "half", error)
+                    self.assertEqual("65536 are kept" in error, name == "large", error)
+
+    def test_a_key_that_is_said_goes_to_nobody_else(self):
+        """By who asks, and by a model."""
+        pasted, said = "sk-proj-" + "pasted0" * 5, "sk-ant-api03-" + "spoken1" * 5
+        text = json.dumps({"position": f"call it with {said}", "answer": f"with {said}, as a line of shell", "claims": []})
+        with Vendors(lambda asked, number: Behaviour(text=text) if "position" in str(asked.schema) else None) as vendors:
+            _, events, _ = debate_with(vendors, "anthropic", task=f"is {pasted} a good key?")
+        heard = [asked.system + asked.user for asked in vendors.requests]
+        for key in (pasted, said):
+            self.assertFalse(any(key in one for one in heard), key)
+            self.assertNotIn(key, json.dumps(events))
+        self.assertIn("is ‹redacted› a good key?", "".join(heard))
+        self.assertIn("call it with ‹redacted›", json.dumps(events, ensure_ascii=False))
+
+    def test_a_ballot_that_was_cut_is_asked_for_again(self):
+        """Nobody was shown anything of it."""
+        cut = []
+        def behave(asked, number):
+            if cut or "position" in str(asked.schema):
+                return None
+            cut.append(asked.user)
+            return Behaviour(cut=0.5)
+        with Vendors(behave) as vendors:
+            debate, events, _ = debate_with(vendors, "anthropic")
+        self.assertEqual([event for event in events if event["type"] == "agent_error"], [])
+        self.assertEqual(debate["status"], "completed")
+        self.assertEqual([asked.user for asked in vendors.requests].count(cut[0]), 2)
 
     def test_money_that_is_spent_is_asked_for_once(self):
         for vendor in ("anthropic", "openai", "openrouter"):

@@ -146,6 +146,22 @@ TEST(Redact, RemovesWhatHasTheShapeOfASecret) {
   for (const auto& [text, shown] : table) EXPECT_EQ(redact(text), shown);
 }
 
+// What people and models say keeps its words, and a JSON text stays one.
+TEST(Redact, OfCredentialsInATextTakesNothingElse) {
+  const std::vector<std::pair<std::string, std::string>> table = {
+      {R"({"position":"use sk-ant-api03-hunter22222","claims":[]})", R"({"position":"use ‹redacted›","claims":[]})"},
+      {R"({"position":"send Bearer hunter22222XYZ","claims":[]})",
+       R"({"position":"send Bearer ‹redacted›","claims":[]})"},
+      {R"({"id":"AKIAIOSFODNN7EXAMPLE","key":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"})",
+       R"({"id":"‹redacted›","key":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"})"},
+      {"-----BEGIN EC PRIVATE KEY-----\\nhunter22222\\n-----END EC PRIVATE KEY-----\"}", "‹redacted›\"}"},
+      {"a file that says -----BEGIN PRIVATE KEY----- holds one\"}",
+       "a file that says -----BEGIN PRIVATE KEY----- holds one\"}"},
+      {"token = next(); password: the user's; a bearer of news; Basic research",
+       "token = next(); password: the user's; a bearer of news; Basic research"}};
+  for (const auto& [text, shown] : table) EXPECT_EQ(redactCredentials(text), shown);
+}
+
 TEST(Redact, ANameTakesNothingFromTheNextLine) {
   const std::string key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----";
   const std::vector<std::pair<std::string, std::string>> table = {
