@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "common/store/budgets.h"
 #include "daemon/debate/provider_calls.h"
 #include "daemon/web/guard.h"
 
@@ -13,7 +14,7 @@ void beginAtZero(metrics::Registry& registry, const web::Router& router) {
                    {{"limit_type", std::string(limit)}, {"endpoint", std::string(endpoint)}}, 0);
   };
   for (const auto& route : router.routes()) {
-    for (const int status : {200, 500}) registry.requestAtZero(route.pattern, route.method, status);
+    for (const int status : {200, 500, 503}) registry.requestAtZero(route.pattern, route.method, status);
     if (route.counted) refusals(web::name(web::Bucket::Address), route.pattern);
     if (route.strictly) refusals(web::name(*route.strictly), route.pattern);
     if (route.takes_credentials) refusals(web::kOfRoute, route.pattern);
@@ -24,6 +25,15 @@ void beginAtZero(metrics::Registry& registry, const web::Router& router) {
 void beginAtZero(metrics::Registry& registry, const providers::Providers& providers) {
   std::set<std::string> agents;
   for (const auto& one : providers.available()) agents.insert(one.provider);
+  for (const auto& one : providers.conditions()) {
+    const auto& provider = one.breaker.provider;
+    for (const auto state :
+         {store::ChargeState::Settled, store::ChargeState::ChargedUnknown, store::ChargeState::Released})
+      registry.count("aragora_budget_calls_total",
+                     {{"provider", provider}, {"outcome", std::string(store::name(state))}}, 0);
+    for (const auto& model : {one.model, std::string("other")})
+      registry.count("aragora_spend_usd_total", {{"provider", provider}, {"model", model}}, 0);
+  }
   for (const auto& agent : agents) {
     for (const auto* status : {"success", "error"})
       registry.count("aragora_agent_calls_total", {{"agent", agent}, {"status", status}}, 0);
@@ -42,6 +52,11 @@ void beginAtZero(metrics::Registry& registry) {
     for (const auto* kind : {"majority", "supermajority", "unanimous", "weighted", "judge", "any"})
       registry.count("aragora_debates_total", {{"status", "completed"}, {"outcome", outcome}, {"consensus_type", kind}},
                      0);
+  }
+  for (const auto scope : {store::BudgetScope::Debate, store::BudgetScope::Account, store::BudgetScope::Day}) {
+    for (const auto percent : store::kBudgetPercents)
+      registry.count("aragora_budget_thresholds_total",
+                     {{"scope", std::string(store::name(scope))}, {"percent", fmt::format("{}", percent)}}, 0);
   }
   for (const auto* cited : {"true", "false"}) registry.count("aragora_debate_flips_total", {{"cited", cited}}, 0);
   for (const auto* reason : {"connections", "idle", "queue", "memory"})

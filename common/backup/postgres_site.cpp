@@ -113,7 +113,7 @@ void PostgresSite::requireUnused() const {
                   fmt::format("{} {} database {} (backend {}, {})", counted(sessions.size(), "session"),
                               agreeing(sessions.size(), "uses", "use"), live_, sessions[0].text(0),
                               printable(sessions[0].text(1), 60)),
-                  "stop the daemon first: systemctl stop aragora; or restore with --to NAME");
+                  "stop the daemon first: systemctl stop aragora.socket aragora; or restore with --to NAME");
     interrupt::check();
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

@@ -163,7 +163,7 @@ class Run {
     if (auto usage = database::sqlite::UsageLock::tryAcquire(target)) return std::move(*usage);
     throw Error(Code::Busy,
                 fmt::format("a daemon uses {} ({})", target.string(), database::sqlite::UsageLock::holder(target)),
-                "stop it first: systemctl stop aragora");
+                "stop it first: systemctl stop aragora.socket aragora");
   }
 
   // The first folder on the way up that exists: the others will be made in it.

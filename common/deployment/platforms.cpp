@@ -98,10 +98,20 @@ void addProxy(Plan& plan, const Site& site) {
   plan.files.push_back({"nginx/aragora.conf", nginx});
   plan.files.push_back({"nginx/aragora-proxy.conf", deployFile("deploy/nginx/aragora-proxy.conf")});
   plan.files.push_back({"certbot/aragora", deployFile("deploy/certbot/aragora"), 0755});
+  plan.files.push_back({"certbot/check.toml", certificateCheck(site)});
   plan.files.push_back({"certbot/settings",
                         fmt::format("# /etc/default/aragora-certbot, for certbot/aragora beside this file\nDOMAIN={}\n"
                                     "RELOAD='nginx -t -q && systemctl reload-or-restart nginx'\n",
                                     site.host)});
+}
+
+// TLS is nginx's business: what clients are shown nobody else looks at.
+std::string certificateCheck(const Site& site) {
+  return fmt::format(
+      "# /etc/aragora/checks.d/certificate.toml: looked at every day (aragora-validate.timer), and told by [notify]\n"
+      "[[check]]\nid = \"certificate.shown\"\ntitle = \"The certificate that clients of {0} are shown\"\nkind = "
+      "\"certificate\"\nhost = \"{0}\"\ndays = 14\nfix = \"certbot renew; journalctl -u certbot\"\n",
+      site.host);
 }
 
 // While nginx is as Debian installs it, port 80 serves /var/www/html.
@@ -115,9 +125,10 @@ std::string proxySteps(const Site& site) {
   return fmt::format(
       "install -m 0644 {0} /etc/default/aragora-certbot && install -D -m 0755 {1} {5} && install -D -m 0644 {2} "
       "/etc/nginx/snippets/aragora-proxy.conf && install -m 0644 {3} /etc/nginx/conf.d/ && "
-      "RENEWED_LINEAGE=/etc/letsencrypt/live/{4} {5}",
+      "RENEWED_LINEAGE=/etc/letsencrypt/live/{4} {5} && install -D -m 0644 {6} {7}",
       wordFor(site, "certbot/settings"), wordFor(site, "certbot/aragora"), wordFor(site, "nginx/aragora-proxy.conf"),
-      wordFor(site, "nginx/aragora.conf"), site.host, kHook);
+      wordFor(site, "nginx/aragora.conf"), site.host, kHook, wordFor(site, "certbot/check.toml"),
+      wordFor(site, "checks.d/certificate.toml"));
 }
 
 // Backups by a user of their own: the package makes it, and the directory; the settings and the units must agree.

@@ -3,6 +3,7 @@
 #include "common/audit/audit.h"
 #include "common/base/error.h"
 #include "common/base/ids.h"
+#include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
 #include "common/store/ratings.h"

@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/base/text.h"
+#include "daemon/providers/breaker_machine.h"
 
 namespace aragora::providers {
 
@@ -16,7 +17,12 @@ bool worthAsking(FailureKind kind) {
 class Fallback : public Provider {
  public:
   Fallback(std::unique_ptr<Provider> first, Provider& other, FallbackCounts& counts, FallbackOptions options)
-      : first_(std::move(first)), other_(other), counts_(counts), options_(std::move(options)) {}
+      : first_(std::move(first)), other_(other), counts_(counts), options_(std::move(options)) {
+    for (std::size_t i = 0; i < kFailureKinds; ++i) {
+      const auto kind = static_cast<FailureKind>(i);
+      if (worthAsking(kind)) counts_.expect(std::string(first_->name()), std::string(other_.name()), kind);
+    }
+  }
 
   std::string_view name() const override { return first_->name(); }
 

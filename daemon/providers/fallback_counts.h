@@ -25,6 +25,11 @@ class FallbackCounts {
     const std::lock_guard lock(mutex_);
     ++calls_[{from, to, reason, answered}];
   }
+  // It may come to that: counted from now on, at 0.
+  void expect(const std::string& from, const std::string& to, FailureKind reason) {
+    const std::lock_guard lock(mutex_);
+    for (const bool answered : {false, true}) calls_.try_emplace({from, to, reason, answered}, 0U);
+  }
   std::vector<Substitution> all() const {
     const std::lock_guard lock(mutex_);
     std::vector<Substitution> list;

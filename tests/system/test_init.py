@@ -56,7 +56,7 @@ class Target(unittest.TestCase):
 
     def test_systemd(self):
         files = self.init("systemd")
-        self.assertEqual(set(files), {"aragora.toml", "database.sql", "nginx/aragora.conf", "nginx/aragora-proxy.conf", "certbot/aragora", "certbot/settings", "systemd/own-user.conf",
+        self.assertEqual(set(files), {"aragora.toml", "database.sql", "nginx/aragora.conf", "nginx/aragora-proxy.conf", "certbot/aragora", "certbot/settings", "certbot/check.toml", "systemd/own-user.conf",
                                       *(f"credentials/{name}" for name in ("JWT_SECRET", "ARAGORA_ENCRYPTION_KEY", "ARAGORA_API_TOKEN", "DATABASE_URL"))})
         for name in ("database.sql", "credentials/DATABASE_URL", "credentials/JWT_SECRET"):
             self.assertEqual(mode(self.directory / name), 0o600, name)

@@ -60,6 +60,14 @@ class Metrics(unittest.TestCase):
                   'aragora_websocket_messages_total{direction="out",message_type="event"}', "aragora_redis_connection_errors_total"]
         self.assertEqual({one: value(self.first, one) for one in series}, dict.fromkeys(series, 0.0))
 
+    def test_every_counter_is_there_before_anything_was_counted(self):
+        """With a provider and its fallback; but for what is named by what happens."""
+        later = {"aragora_metrics_dropped_total"}  # a family that is full
+        with Sandbox(ANTHROPIC_API_KEY="sk-ant-api03-" + "0123456789" * 4, OPENROUTER_API_KEY="sk-or-v1-" + "0123456789abcdef" * 4, ARAGORA_DAILY_BUDGET_USD="5") as sandbox, Daemon(sandbox) as daemon:
+            there = set(re.findall(r"^(\w+)(?:{.*})? \S+$", scrape(daemon), re.M))
+            self.assertIn('aragora_http_requests_total{endpoint="/api/debates",handler="/api/debates",method="POST",status="503"} 0', scrape(daemon))
+        self.assertEqual({name for name, (kind, _) in catalogue().items() if kind == "counter"} - there, later)
+
     def test_bounds_are_the_limits_of_the_checklist_and_written_as_clients_write_them(self):
         self.daemon.get("/api/health")
         text = scrape(self.daemon)

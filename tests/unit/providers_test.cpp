@@ -827,7 +827,9 @@ TEST(Fallback, AsksTheOtherForAModelOfTheSameFamilyAndSaysWhoAnswered) {
     const auto answer = pair.ask();
     EXPECT_EQ(answer.provider, "openrouter") << name(kind);
     EXPECT_EQ(answer.model, "anthropic/claude-x-1.2");
-    const auto counts = pair.counts.all();
+    auto counts = pair.counts.all();
+    EXPECT_EQ(counts.size(), 20U) << "each from the start";
+    std::erase_if(counts, [](const Substitution& one) { return one.calls == 0; });
     ASSERT_EQ(counts.size(), 1U);
     EXPECT_EQ(counts[0].reason, kind);
     EXPECT_TRUE(counts[0].answered);
