@@ -372,7 +372,9 @@ class Live(unittest.TestCase):
 
 
     def original_names(self, prometheus):
-        """What the original's dashboards ask of breakers and money, of the real daemon."""
+        """What the original's dashboards ask of breakers and money, of the real daemon; and no rule is without a value."""
+        recorded = set(re.findall(r"record: (\w+)", (SOURCE / "deploy/prometheus/original-names.rules.yml").read_text()))
+        self.assertEqual({name for name in recorded if not prometheus.query(name)}, set())
         for name, judge in {"aragora_agent_circuit_breaker_state": lambda state: state in (0, 1, 2), "sum by (service) (aragora_circuit_breaker_state)": lambda states: states == 1,
                             "aragora_circuit_breakers_open == bool on (job, instance) sum by (job, instance) (aragora_agent_circuit_breaker_state == bool 2)": lambda same: same == 1,
                             "aragora_budget_utilization_percent": lambda percent: 0 < percent < 1, "sum(aragora_cost_usd_total)": lambda millionths: 1 < millionths < 1e9}.items():
