@@ -273,6 +273,10 @@ class Reports(World):
         boxes = [(box["title"], box["id"]) for box in self.sandbox.run_json("checklist", "--list")["boxes"]]
         example = (SOURCE / "docs/examples/checklist.md").read_text()
         self.assertEqual(re.findall(r"(?m)^- \[[x ]\] (.+) \(`([\w.]+)`\): \*\*", example), boxes)
+        newest = max(int(path.name.split("_")[0]) for path in (SOURCE / "migrations/postgres").iterdir())
+        self.assertEqual(set(re.findall(r"Migrations: version (\d+), nothing pending", example)), {str(newest)}, "KEEP_CHECKLIST=1 and test_operator_day.py write it anew")
+        for said in ("seats answered: ", "its signature holds", "it is gone"):
+            self.assertIn(said, example)
         self.assertLessEqual(set(re.findall(r"(?m)^  - see (.+)$", example)), {box["document"] for box in self.boxes().values()})
 
     def test_a_signed_report_is_verified_anywhere_and_a_forged_one_refused(self):
