@@ -90,6 +90,15 @@ Plan productionWith(const Site& site, const ProductionFile& how) {
   return plan;
 }
 
+// TLS is nginx's business: what clients are shown nobody else looks at.
+std::string certificateCheck(const Site& site) {
+  return fmt::format(
+      "# /etc/aragora/checks.d/certificate.toml: looked at every day (aragora-validate.timer), and told by [notify]\n"
+      "[[check]]\nid = \"certificate.shown\"\ntitle = \"The certificate that clients of {0} are shown\"\nkind = "
+      "\"certificate\"\nhost = \"{0}\"\ndays = 14\nfix = \"certbot renew; journalctl -u certbot\"\n",
+      site.host);
+}
+
 // nginx and certbot on this machine, for one daemon.
 void addProxy(Plan& plan, const Site& site) {
   auto nginx = filledIn(deployFile("deploy/nginx/aragora.conf"), kExampleHost, site.host);
@@ -103,15 +112,6 @@ void addProxy(Plan& plan, const Site& site) {
                         fmt::format("# /etc/default/aragora-certbot, for certbot/aragora beside this file\nDOMAIN={}\n"
                                     "RELOAD='nginx -t -q && systemctl reload-or-restart nginx'\n",
                                     site.host)});
-}
-
-// TLS is nginx's business: what clients are shown nobody else looks at.
-std::string certificateCheck(const Site& site) {
-  return fmt::format(
-      "# /etc/aragora/checks.d/certificate.toml: looked at every day (aragora-validate.timer), and told by [notify]\n"
-      "[[check]]\nid = \"certificate.shown\"\ntitle = \"The certificate that clients of {0} are shown\"\nkind = "
-      "\"certificate\"\nhost = \"{0}\"\ndays = 14\nfix = \"certbot renew; journalctl -u certbot\"\n",
-      site.host);
 }
 
 // While nginx is as Debian installs it, port 80 serves /var/www/html.
