@@ -1,5 +1,6 @@
 """How a row of scripts/bench is measured: here and now, ours and the peer's one after the other, three times in turn, medians
 shown."""
+import asyncio
 import pathlib
 import re
 import subprocess
@@ -32,6 +33,36 @@ def wrk(url, connections=64, script=None, headers=(), refused=False):
     if bool(bad) != refused:
         raise AssertionError(f"{url}: {bad.group(0) if bad else 'nothing was refused'}")
     return rate, p99
+
+
+def paced(port, path, rate, connections=64):
+    """At a fixed rate for SECONDS, `path` says of the how-manieth request what it asks for: how many a second were answered, and in order the
+    milliseconds from when each was due to the end of its answer, so that who is late makes nobody after it look early."""
+    count, took = rate * SECONDS, []
+
+    async def ask(number, due, free):
+        reader, writer = await free.get()
+        writer.write(f"GET {path(number)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(re.search(rb"content-length: (\d+)", head, re.I)[1]))
+        took.append(1000 * (time.monotonic() - due))
+        free.put_nowait((reader, writer))
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise AssertionError(f"{path(number)}: {head}")
+
+    async def run():
+        free = asyncio.Queue()
+        for _ in range(connections):
+            free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
+        began, asked = time.monotonic() + 0.1, []
+        for number in range(count):
+            due = began + number / rate
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            asked.append(asyncio.create_task(ask(number, due, free)))
+        await asyncio.gather(*asked)
+        return count / (time.monotonic() - began)
+
+    return asyncio.run(run()), sorted(took)
 
 
 def in_turn(*measures):

@@ -1,7 +1,7 @@
 // Preloaded into aragora by tests: the Nth call that changes a file fails, or every one from the Nth on.
 //   FAULT_KIND  enospc, eio: from the Nth call on; short, eintr: the Nth call only; kill: SIGKILL before the Nth call;
-//               commit: SIGKILL at the Nth of two moments of each commit of SQLite: before any of it is written, and when
-//               all of it is, before anybody hears of it
+//               commit: SIGKILL at the Nth of two moments of each commit, of SQLite before any of it is written, of
+//               PostgreSQL before it is asked for, and of both when it is done, before anybody hears of it
 //   FAULT_AT    N, from 1
 //   FAULT_SINCE a path: commits count once it is there
 //   FAULT_WHILE  a path: enospc or eio of all that is written while it is there, whatever FAULT_AT says; files can be made
@@ -80,21 +80,25 @@ static int regular(int fd) {
   return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
+static void at_moment(void) {
+  const char* since = getenv("FAULT_SINCE");
+  if (since != NULL && access(since, F_OK) != 0) return;
+  if (atomic_fetch_add(&calls, 1) + 1 != at) return;
+  mark();
+  raise(SIGKILL);
+}
+
 // Of the write-ahead log, which a commit writes and then syncs.
 static void at_commit(int fd, int synced) {
   static atomic_int written;
   char link[40];
   char path[4096];
   if (kind != COMMIT) return;
-  const char* since = getenv("FAULT_SINCE");
-  if (since != NULL && access(since, F_OK) != 0) return;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   const ssize_t length = readlink(link, path, sizeof path);
   if (length < 4 || memcmp(path + length - 4, "-wal", 4) != 0) return;
   if (atomic_exchange(&written, !synced) && !synced) return;  // more of the same commit
-  if (atomic_fetch_add(&calls, 1) + 1 != at) return;
-  mark();
-  raise(SIGKILL);
+  at_moment();
 }
 
 #define REAL(name) \
@@ -286,3 +290,47 @@ int epoll_wait(int fd, struct epoll_event* events, int most, int timeout) {
   }
 PREAD(pread, off_t)
 PREAD(pread64, off64_t)
+
+// Of libpq, whose own header is not needed: by which name each connection has COMMIT prepared.
+static struct {
+  const void* connection;
+  char name[16];
+} prepared[64];
+
+int PQsendPrepare(void* connection, const char* name, const char* sql, int count, const unsigned* types) {
+  static int (*real)(void*, const char*, const char*, int, const unsigned*);
+  if (real == NULL) real = (__typeof__(real))dlsym(RTLD_NEXT, "PQsendPrepare");
+  for (int i = 0; kind == COMMIT && strcmp(sql, "COMMIT") == 0 && i < 64; ++i) {
+    const void* nobody = NULL;
+    if (prepared[i].connection != connection && !__atomic_compare_exchange_n(&prepared[i].connection, &nobody, connection, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) continue;
+    snprintf(prepared[i].name, sizeof prepared[i].name, "%s", name);
+    break;
+  }
+  return real(connection, name, sql, count, types);
+}
+
+int PQsendQueryPrepared(void* connection, const char* name, int count, const char* const* values, const int* lengths, const int* formats, int format) {
+  static int (*real)(void*, const char*, int, const char* const*, const int*, const int*, int);
+  if (real == NULL) real = (__typeof__(real))dlsym(RTLD_NEXT, "PQsendQueryPrepared");
+  for (int i = 0; kind == COMMIT && i < 64 && prepared[i].connection != NULL; ++i) {
+    if (prepared[i].connection == connection && strcmp(prepared[i].name, name) == 0) at_moment();
+  }
+  return real(connection, name, count, values, lengths, formats, format);
+}
+
+int PQsendQuery(void* connection, const char* sql) {
+  static int (*real)(void*, const char*);
+  if (real == NULL) real = (__typeof__(real))dlsym(RTLD_NEXT, "PQsendQuery");
+  if (kind == COMMIT && strcmp(sql, "COMMIT") == 0) at_moment();
+  return real(connection, sql);
+}
+
+void* PQgetResult(void* connection) {
+  static void* (*real)(void*);
+  static char* (*command_of)(void*);
+  if (real == NULL) real = (__typeof__(real))dlsym(RTLD_NEXT, "PQgetResult");
+  if (command_of == NULL) command_of = (__typeof__(command_of))dlsym(RTLD_NEXT, "PQcmdStatus");
+  void* result = real(connection);
+  if (kind == COMMIT && result != NULL && strcmp(command_of(result), "COMMIT") == 0) at_moment();
+  return result;
+}

@@ -19,6 +19,7 @@ import time
 from support import Sandbox
 from test_budgets import MODELS, TOKENS
 from test_provider import KEY, Endpoint, speak
+from vendors import undecided
 
 SEATS = ["openai:one", "openai:two", "openai:three"]
 JUDGE = "openai:judge"
@@ -73,8 +74,7 @@ class Panel(Endpoint):
             status, headers, data = speak(body, f"Answer {number}.", 50)
             answered = json.loads(data)
             message = answered["choices"][0]["message"]
-            said = json.loads(message["content"].replace('"words"', f'"words {number}"'))
-            message["content"] = json.dumps({**said, **{name: value for name, value in (("decision", "amend"), ("continue", True)) if name in said}})
+            message["content"] = undecided(message["content"], f"words {number}")
             return status, headers, json.dumps({**answered, "model": body["model"], "usage": TOKENS}).encode()
 
         super().__init__(answer)

@@ -1,12 +1,17 @@
-"""Memory does not grow with the data: every step of a backup's life on a few hundred MB stays below 64 MB."""
+"""Memory does not grow with the data: every step of a backup's life on a few hundred MB stays below 64 MB. With the debates that are held at
+once it grows so little that a thousand fit."""
 import contextlib
 import os
+import pathlib
 import random
+import re
 import sqlite3
 import subprocess
+import threading
 import unittest
 
-from support import BINARY, Sandbox, main, postgres_database
+from support import BINARY, Daemon, Sandbox, main, postgres_database
+from survival import SEATS, Panel, create, deployment, page, until
 
 LIMIT = 64 * 1024  # KiB
 ROWS = 4_800  # of 64 KiB: 300 MB
@@ -46,6 +51,27 @@ class Memory(unittest.TestCase):
             loader.stdin.close()
             self.assertEqual(loader.wait(), 0)
             self.life_of_a_backup(sandbox)
+
+
+class Debates(unittest.TestCase):
+    COUNT = 300
+    HELD, THROUGH = 400, 1024  # KiB for each; measured: 202 of its own, 620 at most and of all that is resident
+
+    def test_debates_that_are_held_at_once_take_little_each(self):
+        """With a call of every seat on a socket of its own, and then through all of their phases."""
+        def kibibytes(name):
+            return int(re.search(rf"^{name}:\s+(\d+)", pathlib.Path(f"/proc/{daemon.process.pid}/status").read_text(), re.M)[1])
+
+        answered = threading.Event()
+        with Panel(lambda _: answered.wait(120)) as panel, deployment(panel, ARAGORA_MAX_CONCURRENT_DEBATES="1000") as sandbox, Daemon(sandbox) as daemon:
+            idle = kibibytes("RssAnon")
+            for number in range(self.COUNT):
+                create(daemon, {"task": f"t {number}", "agents": SEATS, "rounds": 1})
+            until(lambda: len(panel.asked) == self.COUNT * len(SEATS), "not all are asked", 60)
+            self.assertLess((kibibytes("RssAnon") - idle) / self.COUNT, self.HELD)
+            answered.set()
+            until(lambda: page(daemon, "status=completed&limit=1")["total"] == self.COUNT, "not all end", 120)
+            self.assertLess(kibibytes("VmHWM") / self.COUNT, self.THROUGH)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ say whether what stands in for them speaks as they do, and another mock, which w
 import contextlib
 import email.utils
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import time
 import unittest
 
 from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main, strong_secret
-from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, refusal_of
+from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, phase_of, refusal_of, speak, undecided
 
 AGENTS = {"anthropic": "claude", "openai": "openai", "openrouter": "openrouter:anthropic/claude-opus-5.5", "gemini": "gemini", "local": "local"}
 MODELS = {"anthropic": "claude-sonnet-5-5", "openai": "gpt-6-luna", "openrouter": "anthropic/claude-opus-5.5", "gemini": "gemini-2.5-flash", "local": "llama3:8b"}
@@ -46,25 +47,34 @@ def debate_with(vendors, *names, agents=None, rounds=1, task="What do vendors sa
         return debate, events, calls
 
 
+def disagreeing(asked, _):
+    """Each vendor as somebody of its own, so that all phases come."""
+    return Behaviour(text=undecided(speak(str(asked.system), str(asked.user), asked.schema), asked.vendor))
+
+
 def errors_of(events, agent):
     return [event["data"].get("message", "") for event in events if event["type"] == "agent_error" and event.get("agent") == agent]
 
 
 class DebatesWithVendors(unittest.TestCase):
+    PHASES = ["propose", "vote", "critique", "revise", "vote"]  # of every seat
+
     def test_every_vendor_takes_what_is_asked_and_is_understood(self):
         names = list(AGENTS)
-        with Vendors() as vendors:
+        with Vendors(disagreeing) as vendors:
             debate, events, calls = debate_with(vendors, *names, agents=list(AGENTS.values()))
         self.assertEqual(vendors.refused, [])
         self.assertEqual(debate["status"], "completed")
         self.assertNotIn("agent_error", [event["type"] for event in events])
         for name in names:
             asked = vendors.of(name)
-            self.assertGreaterEqual(len(asked), 1, name)  # who agree have nothing to debate
+            self.assertEqual([phase_of(one.schema) for one in asked][:len(self.PHASES)], self.PHASES, name)
             self.assertEqual({one.model for one in asked}, {MODELS[name]})
+            self.assertIn(f"{TEXT} {name}", [event["data"].get("content") for event in events])
+        self.assertEqual([phase_of(one.schema) for one in vendors.requests[len(names) * len(self.PHASES):]], ["synthesize"])
+        self.assertEqual({event["data"]["valid"] for event in events if event["type"] == "vote"}, {True})
         told = sorted((one.vendor, one.tokens_in, one.tokens_out) for one in vendors.requests)
         self.assertEqual(sorted((provider, tokens_in, tokens_out) for provider, _, _, _, tokens_in, tokens_out in calls), told, "tokens are kept as they were told")
-        self.assertTrue(any(event["data"].get("content") == TEXT for event in events))
         numbers = {one["provider"]: one.get("request_id") for one in debate["report"]["served_by"]}
         self.assertEqual({provider: number for provider, number in numbers.items() if number},
                          {"anthropic": "req_011CAnthropic", "openai": "req_openai", "local": "req_openai", "openrouter": "gen-1234567890-vendors", "gemini": "chatcmpl-Vendors"})
@@ -72,7 +82,7 @@ class DebatesWithVendors(unittest.TestCase):
         self.assertEqual(debate["report"]["diversity"], {"seats": 5, "models": 5, "providers": 5, "families": 4})
 
     def test_each_is_asked_in_its_own_words(self):
-        with Vendors() as vendors:
+        with Vendors(disagreeing) as vendors:
             debate_with(vendors, *AGENTS, agents=list(AGENTS.values()), OPENAI_ORG_ID="org-1", OPENAI_PROJECT_ID="proj_1", OPENROUTER_HTTP_REFERER="https://site.example",
                         OPENROUTER_APP_TITLE="Title", ANTHROPIC_CUSTOM_HEADERS="X-Gateway: one\nX-Other: two", OPENAI_CUSTOM_HEADERS="X-Gateway: three",
                         ARAGORA_MAX_OUTPUT_TOKENS="777")
@@ -88,6 +98,7 @@ class DebatesWithVendors(unittest.TestCase):
         for chat in (routed, gemini, local):
             self.assertEqual(chat.body["max_tokens"], 777)
         self.assertNotIn("authorization", local.headers)
+        self.assertLessEqual(set(itertools.product(AGENTS, self.PHASES)), {(one.vendor, phase_of(one.schema)) for one in vendors.requests})
         for one in vendors.requests:
             self.assertFalse({"temperature", "top_p", "top_k", "seed"} & set(one.body), one.vendor)
             self.assertEqual(one.headers["accept-encoding"], "identity")
@@ -112,7 +123,7 @@ class DebatesWithVendors(unittest.TestCase):
 
     def test_whatever_the_pieces_it_is_the_same_answer(self):
         for vendor in ("anthropic", "openai", "openrouter"):
-            for name in ("bytes", "crlf", "cr", "pings", "comments", "whole"):
+            for name in ("bytes", "crlf", "cr", "pings", "comments", "whole", "stalls"):
                 with self.subTest(f"{vendor} {name}"):
                     errors, _, calls = self.outcome(vendor, named_behaviours()[name])
                     self.assertEqual(errors, [])
@@ -307,7 +318,7 @@ class TheMockItself(unittest.TestCase):
 
     def test_it_is_understood_whatever_the_pieces(self):
         for vendor in ("anthropic", "openai", "openrouter"):
-            for name in ("ok", "bytes", "crlf", "cr", "pings", "comments", "gzip"):
+            for name in ("ok", "bytes", "crlf", "cr", "pings", "comments", "gzip", "stalls"):
                 for way in ("", " stream"):
                     with self.subTest(f"{vendor} {name}{way}"):
                         result = self.results[f"{vendor} {name}{way}"]
@@ -350,14 +361,28 @@ class TheMockItself(unittest.TestCase):
 class AnotherMock(unittest.TestCase):
     """npm's @copilotkit/aimock, which knows nothing of ours."""
 
+    # By what the instructions of each ask for.
+    PHASES = {"propose": "Answer the task by yourself", "vote": "Choose the best proposal", "critique": "Criticise each", "revise": "These critiques were made",
+              "synthesize": "Write the final answer"}
+    NAMES = ("anthropic", "openai", "openrouter")
+    # Who is in trouble in which phase.
+    THROTTLED, BROKEN, CUT = ("openai", "propose"), ("anthropic", "revise"), ("openrouter", "critique")
+
     def fixtures(self):
-        """By what the instructions of each phase ask for; what is said last is for everything else. Everybody prefers whom they call P1."""
-        ballot = {"choice": "P1", "confidence": 90, "continue": False, "reason": "first"}
-        critiques = {"critiques": [{"target": "P1", "issues": [{"claim": "too long", "severity": 2, "why": "it is"}], "strongest_point": "clear"}]}
-        answer = {"decision": "keep", "because": [], "adopt": "", "position": "words", "answer": TEXT, "key_claims": [], "confidence": 90, "from": [], "open_risks": [], "dissent": []}
-        by_phase = (("Choose the best proposal", ballot), ("Criticise each", critiques))
-        return {"fixtures": [*({"match": {"systemMessage": words}, "response": {"content": json.dumps(said)}} for words, said in by_phase),
-                             {"match": {}, "response": {"content": json.dumps(answer)}}]}
+        """Each is somebody of its own and prefers what openai says, by whatever label. Of two that match the first answers."""
+        answer = {"position": "words", "answer": TEXT, "key_claims": [], "confidence": 90}
+        said = {"propose": answer, "vote": {"choice": "P1", "confidence": 90, "continue": False, "reason": "words"},
+                "critique": {"critiques": [{"target": "P1", "issues": [{"claim": "words", "severity": 2, "why": "it is"}], "strongest_point": "clear"}]},
+                "revise": {"decision": "keep", "because": [], "adopt": "", **answer}, "synthesize": {"answer": TEXT, "from": [], "open_risks": [], "dissent": []}}
+        match = lambda name, phase, **more: {"match": {"systemMessage": self.PHASES[phase], "model": MODELS[name], **more}}
+        content = lambda name, phase: {"response": {"content": undecided(json.dumps(said[phase]), name)}}
+        second = {"response": {"content": undecided(json.dumps({**said["vote"], "choice": "P2"}), "words")}}
+        return {"fixtures": [
+            {**match(*self.THROTTLED, sequenceIndex=0), "response": {"error": {"message": "slowly", "type": "requests", "code": "rate_limit_exceeded"}, "status": 429, "retryAfter": 1}},
+            {**match(*self.BROKEN, sequenceIndex=0), "response": {"error": {"message": "it broke", "type": "api_error"}, "status": 500}},
+            {**match(*self.CUT), **content(*self.CUT), "chunkSize": 10, "latency": 5, "truncateAfterChunks": 9},
+            *({**match(name, "vote", userMessage=f'"id":"P2","text":"{TEXT} openai"'), **second} for name in self.NAMES),
+            *({**match(name, phase), **content(name, phase)} for name in self.NAMES for phase in self.PHASES)]}
 
     @contextlib.contextmanager
     def aimock(self):
@@ -394,13 +419,26 @@ class AnotherMock(unittest.TestCase):
     def test_it_runs_the_same_debates(self):
         with self.aimock() as (origin, journal):
             debate, events, calls = debate_with(
-                None, agents=["claude", "openai", AGENTS["openrouter"]], ANTHROPIC_BASE_URL=origin, ANTHROPIC_API_KEY=KEYS["anthropic"], OPENAI_BASE_URL=origin + "/v1",
+                None, agents=[AGENTS[name] for name in self.NAMES], ANTHROPIC_BASE_URL=origin, ANTHROPIC_API_KEY=KEYS["anthropic"], OPENAI_BASE_URL=origin + "/v1",
                 OPENAI_API_KEY=KEYS["openai"], OPENROUTER_BASE_URL=origin + "/api/v1", OPENROUTER_API_KEY=KEYS["openrouter"])
-            asked = journal()
+            told = journal()
+        asked = []
+        for entry in told:
+            name = next(name for name in self.NAMES if MODELS[name] == entry["body"]["model"])
+            instructions = next(message["content"] for message in entry["body"]["messages"] if message["role"] == "system")
+            asked.append(((name, next(phase for phase, words in self.PHASES.items() if words in instructions)), entry["response"]))
+            self.assertEqual(entry["path"], {"anthropic": "/v1/messages", "openai": "/v1/chat/completions", "openrouter": "/api/v1/chat/completions"}[name])
         self.assertEqual(debate["status"], "completed", calls)
-        self.assertNotIn("agent_error", [event["type"] for event in events])
-        paths = {entry.get("path") for entry in (asked if isinstance(asked, list) else asked.get("entries", asked.get("requests", [])))}
-        self.assertLessEqual({"/v1/messages", "/v1/chat/completions", "/api/v1/chat/completions"}, paths, str(asked)[:500])
+        course = ["propose", "vote", "critique", "revise", "vote", "synthesize"]
+        self.assertEqual([phase for phase, _ in itertools.groupby(phase for (_, phase), _ in asked)], course)
+        self.assertEqual({place for place, response in asked if response["status"] == 200 and not response.get("interrupted")},
+                         set(itertools.product(self.NAMES, course[:5])) - {self.CUT} | {("openai", "synthesize")})
+        self.assertEqual([(place, response["status"]) for place, response in asked if response["status"] != 200], [(self.THROTTLED, 429), (self.BROKEN, 500)])
+        # What was cut off is of no use; who is refused for a moment is asked again.
+        self.assertEqual([(event["agent"], event["data"]["phase"]) for event in events if event["type"] == "agent_error"], [(AGENTS[self.CUT[0]], self.CUT[1])])
+        self.assertEqual({(call[0], call[1]) for call in calls if call[1] != "done"}, {(self.CUT[0], "failed")})
+        self.assertEqual({event["data"]["valid"] for event in events if event["type"] == "vote"}, {True})
+        self.assertEqual((debate["consensus"]["reached"], debate["consensus"]["leader"]), (True, "openai"))
 
 
 if __name__ == "__main__":

@@ -166,6 +166,19 @@ def speak(system, user, schema):
     return TEXT if schema is None else json.dumps(instance(schema, material if isinstance(material, dict) else {}))
 
 
+def phase_of(schema):
+    """Of a debate, by what is asked for."""
+    names = {"key_claims": "propose", "critiques": "critique", "decision": "revise", "continue": "vote", "open_risks": "synthesize"}
+    return next((phase for name, phase in names.items() if name in (schema or {}).get("properties", {})), None)
+
+
+def undecided(said, words):
+    """The same as somebody of whom nobody else says the same, never sure and always of another mind, so that a debate goes its whole way."""
+    said = json.loads(said.replace('"words"', json.dumps(words)).replace(json.dumps(TEXT), json.dumps(f"{TEXT} {words}")))
+    differently = {"confidence": 50, "decision": "amend", "continue": True}
+    return json.dumps({**said, **{name: value for name, value in differently.items() if name in said}})
+
+
 class Asked:
     def __init__(self, vendor, headers, body, raw):
         self.vendor, self.headers, self.body, self.raw, self.at = vendor, headers, body, raw, time.monotonic()
@@ -185,6 +198,7 @@ def named_behaviours():
         "comments": Behaviour(comments=True), "cut": Behaviour(cut=0.5), "unterminated": Behaviour(terminator=False), "reset": Behaviour(cut=0.5, reset=True),
         "refused": Behaviour(refused=True), "truncated": Behaviour(stop="length"), "uncounted": Behaviour(usage=False), "empty": Behaviour(text=""),
         "gzip": Behaviour(encoding="gzip"), "longer": Behaviour(extra_length=50), "html": Behaviour(raw=b"<html>not an API</html>"), "whole": Behaviour(whole=True),
+        "stalls": Behaviour(stall=0.1, pause=0.05, piece=500),
         "overloaded_within": Behaviour(error="overloaded"), "overloaded": Behaviour(refusal="overloaded"), "throttled": Behaviour(refusal="throttled"),
         "spent": Behaviour(refusal="spent"), "unavailable": Behaviour(refusal="unavailable"), "forbidden": Behaviour(refusal="forbidden"),
     }

@@ -555,8 +555,8 @@ TEST(RemoteProvider, EndsWithin100MillisecondsOfBeingStopped) {
     connection.hold();
   });
   Asked asked(kVendors[0], server);
-  double shortest = 1e9;
-  for (int i = 0; i < 5 && shortest > 0.1; ++i) {
+  int in_time = 0;  // of five: the machine may be busy
+  for (int i = 0; i < 5; ++i) {
     std::stop_source source;
     std::chrono::steady_clock::time_point stopped;
     std::jthread stopping([&] {
@@ -571,9 +571,9 @@ TEST(RemoteProvider, EndsWithin100MillisecondsOfBeingStopped) {
       EXPECT_EQ(error.code(), Code::Interrupted);
     }
     stopping.join();
-    shortest = std::min(shortest, secondsSince(stopped));
+    if (secondsSince(stopped) < 0.1) ++in_time;
   }
-  EXPECT_LT(shortest, 0.1);
+  EXPECT_GE(in_time, 3);
 }
 
 TEST(RemoteProvider, SaysWhoAnsweredAndUnderWhichNumber) {

@@ -70,7 +70,7 @@ const record = async (name, call) => {
   }
 };
 
-const behaviours = ["ok", "bytes", "crlf", "cr", "pings", "comments", "gzip", "refused", "truncated", "uncounted", "overloaded", "throttled", "spent", "unavailable", "forbidden", "overloaded_within", "cut", "unterminated"];
+const behaviours = ["ok", "bytes", "crlf", "cr", "pings", "comments", "gzip", "stalls", "refused", "truncated", "uncounted", "overloaded", "throttled", "spent", "unavailable", "forbidden", "overloaded_within", "cut", "unterminated"];
 for (const [vendor, { whole, stream }] of Object.entries(calls)) {
   for (const behaviour of behaviours) {
     await record(`${vendor} ${behaviour}`, () => whole(behaviour));
