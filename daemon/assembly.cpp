@@ -19,6 +19,7 @@
 #include "daemon/cluster/follower.h"
 #include "daemon/cluster/shared_limits.h"
 #include "daemon/cluster/shared_probes.h"
+#include "daemon/cluster/shared_speech.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
 #include "daemon/lifecycle/audit_watch.h"
@@ -83,9 +84,10 @@ struct Assembly::Parts {
         providers(toldOf(providersOptions(config))),
         recovery_metrics(recoveryOptions(config, target, keyring)),
         sisters(
-            sistersOptions(config, instance, identity), [this](const cluster::Hint& hint) { heard(hint); },
-            [this](bool listening) { follower.setListening(listening); }),
+            sistersOptions(config, instance, identity), [this](const cluster::Heard& said) { heard(said); },
+            [this](bool listening) { hintsCome(listening); }, [this](const std::string& line) { speech.heard(line); }),
         follower(followerServices()),
+        speech(sisters, speechServices()),
         probe_leases(sisters),
         shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
         limits(&shared_limits),
@@ -105,9 +107,11 @@ struct Assembly::Parts {
             {debates, workers, metrics, authenticator, [this] { return engine.active(); },
              [this](const std::string& address, const std::string& request_id) {
                refusals.note(address, request_id, "/ws");
-             }},
+             },
+             [this](const std::string& debate_id) { speech.listen(debate_id); }},
             io),
-        desk({debates, debating, workers, config.flag(key::kChatCancels)}),
+        desk({debates, debating, workers, config.flag(key::kChatCancels),
+              [this](const std::string& debate_id) { speech.listen(debate_id); }}),
         refusals(*database, keyring),
         router(config.text(key::kBasePath)),
         services{apiOptions(config),
@@ -175,6 +179,7 @@ struct Assembly::Parts {
   }
   // What runs in threads of theirs uses everything else.
   ~Parts() {
+    speech.stop();
     sisters.stop();
     follower.stop();
   }
@@ -198,6 +203,15 @@ struct Assembly::Parts {
   cluster::FollowerServices followerServices() {
     return {debates, [this] { return watched(); }, [this](const store::Event& event) { show(event); },
             [this] { engine.lookForCancellations(); }};
+  }
+
+  cluster::SharedSpeechServices speechServices() {
+    return {keyring,
+            instance,
+            [this] { return listened(); },
+            [this](const std::string& debate_id) { return engine.runs(debate_id); },
+            [this](const wire::Delta& delta) { tell(delta); },
+            metrics.counter("aragora_redis_deltas_lost_total")};
   }
 
   // What becomes of a provider's circuit is told to the other instances, and one of them probes it.
@@ -245,9 +259,20 @@ struct Assembly::Parts {
     hub.publish(event);
     desk.heard(event);
   }
-  void speak(const wire::Delta& delta) {
+  void tell(const wire::Delta& delta) {
     hub.speak(delta);
     desk.spoken(delta);
+  }
+  // Of a debate that runs here.
+  void speak(const wire::Delta& delta) {
+    tell(delta);
+    speech.speak(delta);
+  }
+  std::vector<std::string> listened() const {
+    auto ids = hub.listened();
+    const auto streamed = desk.listened();
+    ids.insert(ids.end(), streamed.begin(), streamed.end());
+    return ids;
   }
   std::vector<std::string> watched() const {
     auto ids = hub.watched();
@@ -257,12 +282,19 @@ struct Assembly::Parts {
   }
 
   // Of another instance.
-  void heard(const cluster::Hint& hint) {
+  void heard(const cluster::Heard& said) {
+    const auto& hint = said.hint;
     if (hint.kind == cluster::HintKind::Breaker) return heardOfBreaker(hint);
+    if (hint.kind == cluster::HintKind::Listen) return speech.asked(hint.debate_id, said.instance);
     lists.drop();
     if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
     if (hint.kind == cluster::HintKind::Event && (hub.watches(hint.debate_id) || desk.awaits(hint.debate_id)))
       follower.told(hint.debate_id, hint.seq);
+  }
+
+  void hintsCome(bool listening) {
+    follower.setListening(listening);
+    if (listening) speech.askAgain();
   }
 
   void changed(debate::Change change, const std::string& debate_id) {
@@ -385,6 +417,7 @@ struct Assembly::Parts {
   std::chrono::steady_clock::time_point workers_moved{};
   cluster::Sisters sisters;
   cluster::Follower follower;
+  cluster::SharedSpeech speech;
   cluster::SharedProbes probe_leases;
   cluster::SharedLimits shared_limits;
   web::Limits limits;
@@ -435,6 +468,7 @@ void Assembly::start() {
   parts.engine.start();
   // An embedded database has one daemon only.
   if (parts.sisters.configured() || parts.target.engine == database::Engine::Postgres) parts.follower.start();
+  parts.speech.start();
   parts.refusals.start();
   parts.audit_watch.start();
   parts.started = true;
@@ -477,6 +511,7 @@ void Assembly::stop() {
   parts.desk.closeAll();
   parts.backups.askToStop();
   parts.workers.stop(kLastAnswers);
+  parts.speech.stop();
   parts.sisters.stop();
   parts.follower.stop();
   for (const auto goodbye = deadlineIn(kGoodbye); parts.hub.clients() > 0 && remaining(goodbye).count() > 0;)

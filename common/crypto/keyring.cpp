@@ -11,6 +11,7 @@ namespace aragora::crypto {
 namespace {
 constexpr std::string_view kIdentityLabel = "aragora backup identity v1";
 constexpr std::string_view kSigningLabel = "aragora manifest sign v1";
+constexpr std::string_view kSpeechLabel = "aragora speech v1";
 constexpr std::string_view kWriterPrefix = "ARAGORA-BACKUP-WRITER-1.";
 }  // namespace
 
@@ -84,6 +85,13 @@ std::optional<std::string> Keyring::keyOf(std::string_view key_id, std::string_v
   if (kept == kept_.end()) return std::nullopt;
   const auto& keys = kept->second;
   return (label == kAuditLabel ? keys.audit : label == kEventLabel ? keys.event : keys.token).reveal();
+}
+
+std::optional<std::string> Keyring::speechKey(std::string_view debate_id, std::string_view key_id) const {
+  for (const auto& key : keys_) {
+    if (key.id == key_id && !key.bytes.empty()) return hkdfSha256(key.bytes.reveal(), debate_id, kSpeechLabel, 32);
+  }
+  return std::nullopt;
 }
 
 Keyring::Derived Keyring::derivedOf(std::string_view key_id) const {

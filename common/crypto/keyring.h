@@ -59,6 +59,10 @@ class Keyring {
   // database alone. Of the active key, or of the one that a row names.
   std::string tokenKey() const { return derive(kTokenLabel); }
   std::optional<std::string> tokenKey(std::string_view key_id) const { return keyOf(key_id, kTokenLabel); }
+  // What parts of a debate's answers are sealed under on their way to another instance: of the active key, or of the
+  // one with that id while it is in the ring.
+  std::string speechKey(std::string_view debate_id) const { return speechKey(debate_id, activeId()).value(); }
+  std::optional<std::string> speechKey(std::string_view debate_id, std::string_view key_id) const;
   // Makes a digest of what holds secrets useless for guessing them.
   std::string configurationSalt() const;
   const std::string& backupRecipient() const { return keys_.front().recipient; }  // new backups are sealed for it

@@ -120,6 +120,9 @@ const std::vector<Series>& catalogue() {
        "Reads and writes that the database failed, by whomever; its own state is aragora_db_connected."},
       {"aragora_redis_connected", G, "", "1 while Redis answers; absent where none is configured."},
       {"aragora_redis_connection_errors_total", C, "", "Connections to Redis that were lost, or could not be made."},
+      {"aragora_redis_deltas_lost_total", C, "",
+       "Parts of answers for clients of other instances that did not reach them: Redis slow or away, or more than "
+       "fits; the messages came."},
       {"aragora_audit_log_broken", G, "", "1 when the audit log lacks what was written down about it elsewhere."},
       {"aragora_tls_certificate_expiry_timestamp_seconds", G, "",
        "When the certificate that is served ends; absent where another speaks TLS in front."},

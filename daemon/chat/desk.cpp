@@ -65,6 +65,7 @@ void Desk::take(edge::Upgraded&& upgraded, Waiting waiting) {
     lines_.push_back(place->answer);
   }
   if (closed) return place->answer.drop();
+  if (place->waiting.stream && services_.listened) services_.listened(place->waiting.debate_id);
   inWorker(place, &Desk::finishIfEnded);  // it may be over already
 }
 
@@ -189,6 +190,15 @@ std::vector<std::string> Desk::awaited() const {
   std::vector<std::string> ids;
   const std::lock_guard lock(mutex_);
   for (auto it = places_.begin(); it != places_.end(); it = places_.upper_bound(it->first)) ids.push_back(it->first);
+  return ids;
+}
+
+std::vector<std::string> Desk::listened() const {
+  std::vector<std::string> ids;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, place] : places_) {
+    if (place->waiting.stream) ids.push_back(id);
+  }
   return ids;
 }
 

@@ -2,6 +2,7 @@
 // in from any thread, and are never waited for.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -30,6 +31,8 @@ class Desk {
     debate::Service& debating;
     edge::WorkerPool& workers;
     bool cancel_when_gone = true;
+    // Somebody waits for the final answer while it is written; in an I/O thread.
+    std::function<void(const std::string& debate_id)> listened = {};
   };
   // All of them outlive it.
   explicit Desk(Services services) : services_(services) {}
@@ -40,6 +43,7 @@ class Desk {
   void spoken(const wire::Delta& delta);
   bool awaits(const std::string& debate_id) const;
   std::vector<std::string> awaited() const;
+  std::vector<std::string> listened() const;  // those of which parts are told; one for each who waits
   // The daemon stops: everybody is told so. Nobody is taken any more.
   void closeAll();
   void dropAll();

@@ -6,10 +6,11 @@
 namespace aragora::cluster {
 
 namespace {
-constexpr Names<HintKind, 5> kKinds{{{HintKind::Event, "event"},
+constexpr Names<HintKind, 6> kKinds{{{HintKind::Event, "event"},
                                      {HintKind::Lists, "lists"},
                                      {HintKind::Cancel, "cancel"},
                                      {HintKind::Breaker, "breaker"},
+                                     {HintKind::Listen, "listen"},
                                      {HintKind::Minded, "minded"}}};
 constexpr std::string_view kVersion = "1";
 constexpr std::string_view kNothing = "-";
@@ -31,9 +32,8 @@ std::optional<Heard> parse(std::string_view line) {
   if (!kind || !seq || *seq < 0 || !ticket || *ticket < 0) return std::nullopt;
   Heard heard{std::string(parts[1]), {*kind, {}, *seq, *ticket}};
   if (parts[3] != kNothing) heard.hint.debate_id = std::string(parts[3]);
-  if ((*kind == HintKind::Event || *kind == HintKind::Cancel || *kind == HintKind::Breaker) &&
-      heard.hint.debate_id.empty())
-    return std::nullopt;
+  const bool of_something = *kind != HintKind::Lists && *kind != HintKind::Minded;
+  if (of_something && heard.hint.debate_id.empty()) return std::nullopt;
   return heard;
 }
 

@@ -15,6 +15,7 @@ enum class HintKind {
   Lists,    // lists show something else
   Cancel,   // somebody asked for the end of a debate, or that it rests
   Breaker,  // a provider fails, or works again: each instance finds out for itself
+  Listen,   // somebody at the instance that tells it wants to hear a debate's answers as they are made
   Minded,   // whoever told a hint with that ticket: it was heard here, and minded
 };
 

@@ -42,10 +42,12 @@ return redis.call('HVALS', KEYS[2])
 std::string ownChannel(const std::string& instance) { return fmt::format("{}:{}", kHints, instance); }
 }  // namespace
 
-Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard, std::function<void(bool)> listening)
+Sisters::Sisters(SistersOptions options, std::function<void(const Heard&)> heard, std::function<void(bool)> listening,
+                 std::function<void(const std::string& line)> speech)
     : options_(std::move(options)),
       heard_(std::move(heard)),
       on_listening_(std::move(listening)),
+      speech_(std::move(speech)),
       beat_(std::string(kBeat)) {
   if (!configured()) return;
   redis::LinkOptions how;
@@ -53,6 +55,7 @@ Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard,
   speaking_ = std::make_unique<redis::Link>(
       how, [this](LinkState state, const std::string& reason) { noteState(state, reason); });
   how.channels = {key(kHints), key(ownChannel(options_.instance))};
+  if (speech_) how.channels.push_back(speechChannel(options_.instance));
   listening_ = std::make_unique<redis::Link>(
       how,
       [this](LinkState state, const std::string& reason) {
@@ -64,14 +67,17 @@ Sisters::Sisters(SistersOptions options, std::function<void(const Hint&)> heard,
 
 void Sisters::hear(const std::string& line) {
   const auto said = parse(line);
-  if (!said) return;
+  if (!said) {
+    if (speech_) speech_(line);
+    return;
+  }
   if (said->hint.kind == HintKind::Minded) {
     const std::lock_guard lock(mutex_);
     const auto found = tickets_.find(said->hint.ticket);
     if (found != tickets_.end()) ++found->second.minded;
     return minded_.notify_all();
   }
-  if (said->instance != options_.instance) heard_(said->hint);
+  if (said->instance != options_.instance) heard_(*said);
   if (said->hint.ticket != 0)  // our own, too: it is one of those that Redis counts
     publish(ownChannel(said->instance), {.kind = HintKind::Minded, .ticket = said->hint.ticket}, {});
 }

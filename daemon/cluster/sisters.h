@@ -24,9 +24,10 @@ using Instances = std::vector<std::string>;
 
 class Sisters {
  public:
-  // Both are called in threads of Redis links, and must not wait. `listening` is told when hints begin to come or
-  // cease to.
-  Sisters(SistersOptions options, std::function<void(const Hint&)> heard, std::function<void(bool)> listening);
+  // All are called in threads of Redis links, and must not wait. `listening` is told when hints begin to come or
+  // cease to, `speech` what comes for this instance that is no hint.
+  Sisters(SistersOptions options, std::function<void(const Heard&)> heard, std::function<void(bool)> listening,
+          std::function<void(const std::string& line)> speech = {});
   ~Sisters() { stop(); }
 
   // Connects, and returns once that succeeded or failed.
@@ -50,6 +51,8 @@ class Sisters {
   // For commands of others; nullptr without a Redis.
   redis::Link* link() { return speaking_.get(); }
   std::string key(std::string_view name) const { return options_.prefix + ":" + std::string(name); }
+  // Where an instance hears speech.
+  std::string speechChannel(const std::string& instance) const { return key("speech:" + instance); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -66,8 +69,9 @@ class Sisters {
   void tellState();
 
   SistersOptions options_;
-  std::function<void(const Hint&)> heard_;
+  std::function<void(const Heard&)> heard_;
   std::function<void(bool)> on_listening_;
+  std::function<void(const std::string&)> speech_;
   redis::Script beat_;
   std::atomic<std::size_t> alive_{0};
   std::atomic<bool> stopping_{false};

@@ -81,6 +81,11 @@ void Engine::pause(const std::string& debate_id) {
   if (const auto found = running_.find(debate_id); found != running_.end()) found->second->control.pause();
 }
 
+bool Engine::runs(const std::string& debate_id) const {
+  const std::lock_guard lock(mutex_);
+  return running_.count(debate_id) > 0;
+}
+
 void Engine::lookForCancellations() {
   std::vector<std::string> ids;
   {

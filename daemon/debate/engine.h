@@ -44,6 +44,7 @@ class Engine {
   // throws what that throws.
   void lookForCancellations();
   std::size_t active() const;
+  bool runs(const std::string& debate_id) const;
   std::size_t mostActive() const { return options_.max_concurrent; }
   // How long the scheduler, or who renews leases, has not come round: in trouble a few seconds, with a database that is
   // silent as long as its deadlines.

@@ -11,8 +11,11 @@
 namespace aragora::ws {
 
 void Watched::add(const std::string& debate_id) {
-  const std::lock_guard lock(mutex_);
-  ++count_[debate_id];
+  {
+    const std::lock_guard lock(mutex_);
+    if (++count_[debate_id] > 1) return;
+  }
+  if (first_) first_(debate_id);
 }
 
 void Watched::remove(const std::string& debate_id) {
@@ -41,7 +44,7 @@ Hub::Hub(HubOptions options, HubServices services, edge::IoThreads& io)
                                            for (const auto& shard : shards_) shard->end(gone);
                                          })),
       watched_(std::make_shared<Watched>()),
-      heard_(std::make_shared<Watched>()) {
+      heard_(std::make_shared<Watched>(services.listened)) {
   services.callers = callers_;
   services.place_of = [places = places_, most = options.sockets_per_account](const accounts::Principal& principal) {
     return enterAccount(places, principal, most);

@@ -35,6 +35,8 @@ struct HubServices {
   std::function<std::size_t()> active_debates;
   // Credentials that came in a message and were refused.
   std::function<void(const std::string& address, const std::string& request_id)> refused;
+  // Somebody begins to listen to the answers of a debate as they are made, and nobody did; in an I/O thread.
+  std::function<void(const std::string& debate_id)> listened = {};
   // The hub's own: a place among the sockets of an account; nullptr when there are too many.
   std::function<std::shared_ptr<void>(const accounts::Principal&)> place_of = {};
   std::shared_ptr<Callers> callers = {};  // the hub's own, with the shards
@@ -42,15 +44,17 @@ struct HubServices {
 
 class Shard;
 
-// How many clients watch each debate. Thread-safe.
+// How many clients watch each debate. Thread-safe. `first` is told of a debate that nobody watched before.
 class Watched {
  public:
+  explicit Watched(std::function<void(const std::string& debate_id)> first = {}) : first_(std::move(first)) {}
   void add(const std::string& debate_id);
   void remove(const std::string& debate_id);
   bool any(const std::string& debate_id) const;
   std::vector<std::string> all() const;
 
  private:
+  std::function<void(const std::string&)> first_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, std::size_t> count_;
 };
@@ -69,6 +73,7 @@ class Hub {
   void speak(const wire::Delta& delta);
   bool watches(const std::string& debate_id) const { return watched_->any(debate_id); }
   std::vector<std::string> watched() const { return watched_->all(); }
+  std::vector<std::string> listened() const { return heard_->all(); }  // to answers as they are made
   std::size_t clients() const;
   void closeAll();  // with 1001, going away; nobody is taken any more
   void dropAll();   // without a word: the contexts have nothing more to do for us

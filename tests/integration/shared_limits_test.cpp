@@ -17,7 +17,7 @@ using web::Counting;
 struct Instance {
   explicit Instance(const std::string& prefix, const std::string& name)
       : sisters(
-            {redis::parseUrl(Secret(service("TEST_REDIS"))), prefix, name}, [](const cluster::Hint&) {}, [](bool) {}),
+            {redis::parseUrl(Secret(service("TEST_REDIS"))), prefix, name}, [](const cluster::Heard&) {}, [](bool) {}),
         shared(sisters, 2),
         limits(&shared) {
     sisters.start();

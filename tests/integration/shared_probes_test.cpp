@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 struct SharedProbes : testing::Test {
   cluster::Sisters sisters{{redis::parseUrl(Secret(service("TEST_REDIS"))), "test:{" + newUlid() + "}", "first"},
-                           [](const cluster::Hint&) {},
+                           [](const cluster::Heard&) {},
                            [](bool) {}};
   cluster::SharedProbes probes{sisters, 10s};
   SharedProbes() { sisters.start(); }
