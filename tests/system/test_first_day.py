@@ -207,7 +207,7 @@ cp -p /etc/aragora/aragora.toml /root/good; sed -i 's|^jwt_secret_file.*|jwt_sec
             self.assertEqual(self.run("ls -A /etc/aragora/tls | wc -l"), "3\n", "the one before is kept")
             # The check that was set up looks at what is shown, which ends in nine days.
             self.run(f"echo '127.0.0.1 {host}' >>/etc/hosts")
-            self.assertIn(f"certificate of {host}", self.run("aragora validate-env --only certificate.shown", check=1))
+            self.assertIn(f"clients of {host} are shown: {host}:443: its certificate", self.run("aragora validate-env --only certificate.shown", check=1))
         finally:
             self.run("systemctl stop nginx; systemctl disable --now aragora.socket aragora aragora-backup.timer aragora-drill.timer aragora-validate.timer", check=None)
             self.run("rm -rf /etc/systemd/system/aragora-{backup,drill,wal}.service.d /var/backups/aragora/*; systemctl daemon-reload")
