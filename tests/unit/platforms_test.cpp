@@ -57,8 +57,9 @@ TEST(Platforms, BackupsOfTheirOwnUserAreHandedEverySecretButThoseOfProviders) {
   for (const auto& setting : config::catalogue()) {
     if (!setting.secret) continue;
     const auto name = std::string(setting.environment.front());
-    const auto handed = fmt::format("\nLoadCredential={0}:/etc/aragora/credentials/{0}\nSetCredential={0}:{1}\n", name,
-                                    config::kNotHandedOver);
+    const auto handed =
+        fmt::format("\nLoadCredential={0}:/etc/aragora/credentials/{0}\n# Or none.\nSetCredential={0}:{1}\n", name,
+                    config::kNotHandedOver);
     EXPECT_EQ(found->content.find(handed) != std::string::npos, !config::ofProviders(setting)) << name;
     EXPECT_EQ(found->content.find(name + ":") != std::string::npos, !config::ofProviders(setting)) << name;
   }
