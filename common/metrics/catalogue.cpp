@@ -121,7 +121,7 @@ const std::vector<Series>& catalogue() {
       {"aragora_redis_connected", G, "", "1 while Redis answers; absent where none is configured."},
       {"aragora_redis_connection_errors_total", C, "", "Connections to Redis that were lost, or could not be made."},
       {"aragora_redis_deltas_lost_total", C, "",
-       "Parts of answers for clients of other instances that did not reach them: Redis slow or away, or more than "
+       "Parts of answers for clients of other instances that did not reach them: Redis was away, or more came than "
        "fits; the messages came."},
       {"aragora_audit_log_broken", G, "", "1 when the audit log lacks what was written down about it elsewhere."},
       {"aragora_tls_certificate_expiry_timestamp_seconds", G, "",

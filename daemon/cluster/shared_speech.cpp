@@ -171,7 +171,7 @@ void SharedSpeech::publish(const Speech& speech) {
     counter.add(count);
   };
   auto* const link = sisters_.link();
-  if (link->state() != redis::LinkState::Connected || *under_way_ >= kMostUnderWay) return lost();
+  if (link->state() == redis::LinkState::Away || *under_way_ >= kMostUnderWay) return lost();
   const auto line = seal(speech, services_.keyring);
   *under_way_ += line.size();
   const bool taken = link->send({"PUBLISH", sisters_.speechChannel(speech.to), line}, kPublished,

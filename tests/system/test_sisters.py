@@ -2,9 +2,13 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import http.client
 import json
+import re
 import secrets
 import signal
+import socket
+import threading
 import time
 import unittest
 
@@ -14,16 +18,17 @@ import survival
 from support import Authority, Daemon, RedisServer, Sandbox, SlowWire, main, postgres_database, service
 from survival import BY_JUDGE, SEATS, Panel, assert_replayed, assert_survived, deployment, page, rows, unfinished
 from test_debates import slow_endpoint, until
-from test_provider import KEY
+from test_provider import KEY, Endpoint, speak
+from test_streaming import at, paced, stamped
 
 AWAY = "until it is back each instance counts limits for itself"
 BACK = "Redis answers again"
 
 
 @contextlib.contextmanager
-def sisters(number, redis_url, pause=0.05, **environment):
+def sisters(number, redis_url, pause=0.05, answer=None, **environment):
     """Daemons on one database; debates with three seats, one of which takes its time."""
-    with slow_endpoint(pause) as endpoint, postgres_database() as url, contextlib.ExitStack() as stack:
+    with Endpoint(answer) if answer else slow_endpoint(pause) as endpoint, postgres_database() as url, contextlib.ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(DATABASE_URL=url, REDIS_URL=redis_url, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY,
                                               ARAGORA_ENCRYPTION_KEY=secrets.token_hex(32), **environment))
         sandbox.run("migrate", check=0)
@@ -165,6 +170,135 @@ class Together(unittest.TestCase):
             self.assertEqual(len({channel.split("}")[0] for channel in channels}), 2, channels)
             self.assertNotIn(debate_id, listed(other))
             self.assertNotIn("a task", redis.cli("--scan"))
+
+
+PANEL = ["openai:a", "openai:b", "openai:c"]
+TEXT = "\n".join(["What is said elsewhere is heard plainly: wörd for wörd, and as it is made."] * 6)
+
+
+def telling(hold=None, pause=0.01):
+    """A cooperative model that says a few characters at a time; of a task to wait with, once it may."""
+    def answer(number, body):
+        said = json.loads(speak(body, answer=TEXT)[2])["choices"][0]["message"]["content"]
+        waits = hold if "wait" in json.dumps(body["messages"]) else None
+        return paced(pause, re.findall("(?s).{1,8}", said), waits)(number, body)
+    return answer
+
+
+def metric(daemon, name):
+    return float(re.search(rf"^{name} (.*)$", daemon.request("GET", "/metrics")[2].decode(), re.M)[1])
+
+
+def placed(daemons):
+    """The one that runs a debate, and the other one."""
+    until(lambda: any(metric(daemon, "aragora_active_debates") for daemon in daemons), 10)
+    return sorted(daemons, key=lambda daemon: -metric(daemon, "aragora_active_debates"))
+
+
+@contextlib.contextmanager
+def overheard(redis):
+    """All that a Redis is told, as it comes."""
+    said = bytearray()
+    with socket.create_connection(("127.0.0.1", redis.port)) as wire:
+        wire.sendall(f"AUTH {redis.password}\r\nMONITOR\r\n".encode())
+
+        def listen():
+            with contextlib.suppress(OSError):
+                while piece := wire.recv(65536):
+                    said.extend(piece)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        try:
+            yield said
+        finally:
+            wire.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+class Spoken(unittest.TestCase):
+    """A debate that one instance runs, heard at another one as it is made."""
+
+    async def follow(self, daemon, debate_id, told=lambda frame: None):
+        frames = []
+        async with websockets.connect(f"ws://127.0.0.1:{daemon.port}/ws?debate_id={debate_id}&deltas=agent") as client, asyncio.timeout(40):
+            while not frames or frames[-1]["type"] != "debate_end":
+                frames.append(json.loads(await client.recv()))
+                told(frames[-1])
+        self.assertEqual([f["seq"] for f in frames if "seq" in f], list(range(1, sum("seq" in f for f in frames) + 1)))
+        return frames
+
+    def create(self, daemon, task, **more):
+        return daemon.post("/api/debates", {"task": task, "agents": ["openai", "demo-a", "demo-b"], "rounds": 0, **more})[1]["debate_id"]
+
+    def test_every_word_of_it_and_whoever_reads_redis_reads_none(self):
+        hold = threading.Event()
+        with RedisServer() as redis, overheard(redis) as wire, sisters(2, redis.url, answer=telling(hold)) as (_, daemons):
+            debate_id = self.create(daemons[0], "wait for me")
+            here, there = placed(daemons)
+            asked = f" listen {debate_id} ".encode()
+            threading.Thread(target=lambda: (until(lambda: asked in wire, 20), time.sleep(0.3), hold.set()), daemon=True).start()
+            frames = asyncio.run(self.follow(there, debate_id))
+            self.assertEqual(metric(here, "aragora_redis_deltas_lost_total"), 0)
+        said = []
+        message = next(f for f in frames if f["type"] == "agent_message" and f["agent"] == "openai")
+        for part in (f for f in frames[:frames.index(message)] if f["type"] == "agent_delta" and f["agent"] == "openai"):
+            self.assertEqual(part["data"]["offset"], sum(map(len, said)))
+            said.append(part["data"]["text"])
+        self.assertEqual("".join(said), message["data"]["content"])
+        self.assertGreater(len(said), 10, "not as it was made")
+        self.assertIn(b":speech:", wire)
+        self.assertNotIn(b"plainly", wire)
+
+    def test_redis_that_goes_in_the_middle_takes_words_and_no_message(self):
+        with RedisServer() as redis, sisters(2, redis.url, answer=telling(pause=0.03)) as (_, daemons):
+            debate_id = self.create(daemons[0], "a long answer")
+            here, there = placed(daemons)
+            heard = []
+
+            def told(frame):
+                heard.extend([frame] if frame["type"] == "agent_delta" and frame["agent"] == "openai" else [])
+                if len(heard) == 10 and heard[-1] is frame:
+                    redis.kill()
+
+            frames = asyncio.run(self.follow(there, debate_id, told))
+            self.assertGreaterEqual(len(heard), 10)
+            self.assertEqual(frames[-1]["type"], "debate_end")
+            self.assertEqual(sum(f["type"] == "agent_message" and f["data"]["role"] == "proposer" for f in frames), 3)
+            self.assertGreater(metric(here, "aragora_redis_deltas_lost_total"), 0)
+
+    def test_from_the_provider_to_a_socket_elsewhere_it_takes_milliseconds(self):
+        taken = []
+
+        def told(frame):
+            if frame["type"] == "agent_delta" and frame["agent"] == "openai":
+                taken.extend((time.monotonic_ns() - int(stamp)) / 1e6 for stamp in frame["data"]["text"].split())
+
+        with sisters(2, service("TEST_REDIS"), answer=stamped) as (_, daemons):
+            debate_id = self.create(daemons[0], "stamps")
+            asyncio.run(self.follow(placed(daemons)[1], debate_id, told))
+        taken.sort()
+        print(f"\nprovider to a socket elsewhere, {len(taken)} words: p50 {at(taken, 0.5):.1f} ms, p95 {at(taken, 0.95):.1f} ms, p99 {at(taken, 0.99):.1f} ms")
+        self.assertGreater(len(taken), 50)
+        self.assertLess(at(taken, 0.5), 100)
+
+    def test_an_answer_over_the_chat_api_that_is_made_elsewhere_comes_as_it_is_made(self):
+        hold = threading.Event()
+        with sisters(2, service("TEST_REDIS"), answer=telling(hold), ARAGORA_MAX_CONCURRENT_DEBATES="1") as (_, daemons):
+            self.create(daemons[0], "wait")  # whoever runs it runs no other
+            busy, _ = placed(daemons)
+            client = http.client.HTTPConnection("127.0.0.1", busy.port, timeout=40)
+            client.request("POST", "/v1/chat/completions", json.dumps({"model": "aragora/default", "stream": True, "messages": [{"role": "user", "content": "Who answers?"}],
+                                                                       "aragora": {"agents": PANEL, "rounds": 0}}), {"Content-Type": "application/json"})
+            times, said = [], ""
+            for line in client.getresponse():
+                if line.startswith(b"data: {") and (part := json.loads(line[6:])["choices"][0]["delta"].get("content")):
+                    times.append(time.monotonic())
+                    said += part
+            client.close()
+            hold.set()
+        self.assertEqual(said, TEXT)
+        self.assertGreater(times[-1] - times[0], 0.2, "all of it came at its end")
 
 
 class Killed(unittest.TestCase):
