@@ -44,8 +44,10 @@ class Package(unittest.TestCase):
         for unit in (*(SOURCE / "systemd").glob("*.service"), *(SOURCE / "systemd").glob("*.timer"), *(SOURCE / "systemd").glob("*.socket")):
             self.assertIn(f"/usr/lib/systemd/system/{unit.name}", contents)
         for path in ("/usr/bin/aragora", "/etc/default/aragora", "/usr/lib/sysusers.d/aragora.conf", "/usr/lib/tmpfiles.d/aragora.conf", "/usr/share/bash-completion/completions/aragora",
-                     "/usr/share/zsh/site-functions/_aragora", "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):
+                     "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):
             self.assertIn(path, contents)
+        looked_in = subprocess.run(["zsh", "-fc", "print -rl -- $fpath"], check=True, capture_output=True, text=True).stdout.split()
+        self.assertTrue({f"{directory}/_aragora" for directory in looked_in} & set(contents), looked_in)
         for path, (mode, owner, *_) in contents.items():
             self.assertEqual(owner, "root/root", path)
             self.assertEqual(mode, "drwxr-xr-x" if path.endswith("/") else "-rwxr-xr-x" if path in ("/usr/bin/aragora", "/usr/share/aragora/deploy/certbot/aragora") else "-rw-r--r--", path)
