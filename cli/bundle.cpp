@@ -109,7 +109,7 @@ void Bundle::miss(const std::string& name, const std::string& source, const std:
 
 void Bundle::addOutput(const std::string& name, const std::string& source, const std::vector<std::string>& argv,
                        std::chrono::seconds patience) {
-  const auto span = std::min<std::chrono::milliseconds>(patience, remaining(deadline_));
+  const auto span = within(patience);
   if (span.count() == 0) return miss(name, source, "there was no time left");
   try {
     const auto result = runCommand({argv, wholeEnvironment()}, span, kOutputLimit);

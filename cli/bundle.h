@@ -2,6 +2,7 @@
 // written down with where it came from; what could not be had is written down, too. One owner.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ class Bundle {
   void addLog(const std::string& name, const fs::path& path);
 
   bool late() const { return remaining(deadline_).count() == 0; }
+  // What is left of the whole, but no more than `patience`.
+  std::chrono::milliseconds within(std::chrono::milliseconds patience) const {
+    return std::min(patience, remaining(deadline_));
+  }
   const std::vector<Piece>& pieces() const { return pieces_; }
   json::object contents() const;
   // With contents.json in it; mode 0600. Error(CannotCreate) when there is such a file.

@@ -36,7 +36,7 @@ foreach(part caddy certbot docker grafana haproxy kubernetes nginx prometheus)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/${part} DESTINATION ${CMAKE_INSTALL_DATADIR}/aragora/deploy USE_SOURCE_PERMISSIONS)
 endforeach()
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/systemd/backup-user DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
-# Where bash-completion, zsh and fish look.
+# Where bash-completion, Debian's zsh and fish look.
 install(FILES ${CMAKE_BINARY_DIR}/completions/aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-install(FILES ${CMAKE_BINARY_DIR}/completions/_aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${CMAKE_BINARY_DIR}/completions/_aragora DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
 install(FILES ${CMAKE_BINARY_DIR}/completions/aragora.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)

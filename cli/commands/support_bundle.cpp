@@ -1,7 +1,10 @@
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cli/bundle.h"
 #include "cli/commands/commands.h"
+#include "common/base/subprocess.h"
 #include "common/base/text.h"
 #include "common/base/version.h"
 #include "common/config/hidden.h"
@@ -38,6 +41,8 @@ const std::vector<Said>& ourCommands() {
   return all;
 }
 
+constexpr std::size_t kMostUnits = 60;
+// Also those that systemd has not loaded.
 constexpr const char* kUnits[] = {"aragora.service",        "aragora.socket",      "aragora-migrate.service",
                                   "aragora-backup.service", "aragora-wal.service", "aragora-drill.service",
                                   "aragora-backup.timer",   "aragora-drill.timer", "aragora-validate.service",
@@ -135,13 +140,36 @@ void addDaemon(Bundle& bundle, const config::Config& config) {
   }
 }
 
+// Our own, and what systemd has of instances: aragora@8081.service, aragora-notify@aragora-backup.service.service.
+std::vector<std::string> ourUnits(const Bundle& bundle) {
+  std::vector<std::string> units(std::begin(kUnits), std::end(kUnits));
+  if (bundle.late()) return units;
+  try {
+    const auto listed =
+        runCommand({{"systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "aragora*"}},
+                   bundle.within(kQuick));
+    for (const auto& line : split(listed.output, '\n')) {
+      const auto unit = line.substr(0, line.find(' '));
+      const bool kind = endsWith(unit, ".service") || endsWith(unit, ".timer") || endsWith(unit, ".socket");
+      const bool known = std::find(units.begin(), units.end(), unit) != units.end();
+      const bool ours = startsWith(unit, "aragora") && unit.find('/') == std::string::npos;
+      if (kind && ours && !known && units.size() < kMostUnits) units.push_back(unit);
+    }
+  } catch (const Error& error) {
+    // What asks systemd next says why it does not answer.
+    if (error.code() == Code::Interrupted) throw;
+  }
+  return units;
+}
+
 void addUnits(Bundle& bundle) {
+  const auto units = ourUnits(bundle);
   std::vector<std::string> show{"systemctl", "show", "--no-pager", kProperties};
-  show.insert(show.end(), std::begin(kUnits), std::end(kUnits));
+  show.insert(show.end(), units.begin(), units.end());
   bundle.addOutput("units.txt", "systemctl show", show, kQuick);
   bundle.addOutput("timers.txt", "systemctl list-timers",
                    {"systemctl", "list-timers", "--all", "--no-pager", "aragora*"}, kQuick);
-  for (const auto* unit : kUnits) {
+  for (const auto& unit : units) {
     if (endsWith(unit, ".timer") || endsWith(unit, ".socket")) continue;
     bundle.addOutput(fmt::format("logs/{}.txt", unit), fmt::format("journalctl -u {}", unit),
                      {"journalctl", "--no-pager", "--quiet", "-o", "short-iso", "-n", "3000", "-u", unit}, kQuick);

@@ -11,6 +11,7 @@ using checks::Level;
 struct Options {
   bool strict = false;
   bool offline = false;
+  bool startup = false;
   bool list = false;
   std::vector<std::string> only;
   std::vector<std::string> skip;
@@ -129,8 +130,8 @@ int validate(Context& context, const Options& options) {
   if (options.list) return listChecks(out, *checks::loadOwnChecks(context.loaded(false).config_file));
   const auto seconds = options.timeout.value_or(5);
   if (seconds < 1 || seconds > 300) throw Error(Code::Usage, "--timeout takes 1 to 300 seconds");
-  const auto report =
-      runAllChecks(context, {{options.only, options.skip, false}, options.offline, std::chrono::seconds(seconds)});
+  const auto report = runAllChecks(
+      context, {{options.only, options.skip, options.startup}, options.offline, std::chrono::seconds(seconds)});
   const int status = report.exitStatus(options.strict);
   const auto found = tally(report, options.offline);
   const auto environment = environmentOf(context.loaded().config);
@@ -158,6 +159,7 @@ void declareValidateEnv(CommandLine line) {
   auto options = std::make_shared<Options>();
   line.flag("--strict", options->strict, "Warnings fail too")
       .flag("--offline", options->offline, "Ask no backend and run no *_COMMAND program")
+      .flag("--start-up", options->startup, "Only what the daemon would refuse to start for")
       .flag("--list", options->list, "List the checks and their ids")
       .list("--only", options->only, "Run only these checks (ids, comma separated)")
       .list("--skip", options->skip, "Leave these checks out")

@@ -11,7 +11,8 @@ from test_every_command import COMMANDS
 
 # vared with a widget that completes what it is given and leaves; compadd tells what it was to add.
 ZSH = r"""
-fpath=("$1" $fpath)
+# The directories where it looks by itself, as if the prefix were /usr.
+fpath=($1/${^${(M)fpath:#/usr/share/*}#/usr/share/} $fpath)
 autoload -Uz compinit && compinit -u -D
 compadd() {
   if [[ ${*%%(|* )--(| *)} == *-(O|A|D)* ]]; then builtin compadd "$@"; return; fi
@@ -72,7 +73,7 @@ class Zsh(Shell):
         main_end, its_end = pty.openpty()
         try:
             with open(asked) as questions, open(told, "w") as answers:
-                process = subprocess.Popen(["bash", "-c", 'exec zsh -f "$@" 3<&"$Q" 4>&"$A"', "zsh", script, self.share / "zsh/site-functions", self.directory], stdin=its_end, stdout=its_end, stderr=its_end,
+                process = subprocess.Popen(["bash", "-c", 'exec zsh -f "$@" 3<&"$Q" 4>&"$A"', "zsh", script, self.share, self.directory], stdin=its_end, stdout=its_end, stderr=its_end,
                                            env={"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(self.share), "Q": str(questions.fileno()), "A": str(answers.fileno())},
                                            pass_fds=(questions.fileno(), answers.fileno()), start_new_session=True)
                 os.close(its_end)

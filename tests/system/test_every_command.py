@@ -162,7 +162,7 @@ class Completion(unittest.TestCase):
 
     def test_it_is_installed_for_every_shell_and_says_what_the_binary_says(self):
         with Sandbox() as sandbox:
-            for shell, path in (("bash", "bash-completion/completions/aragora"), ("zsh", "zsh/site-functions/_aragora"), ("fish", "fish/vendor_completions.d/aragora.fish")):
+            for shell, path in (("bash", "bash-completion/completions/aragora"), ("zsh", "zsh/vendor-completions/_aragora"), ("fish", "fish/vendor_completions.d/aragora.fish")):
                 self.assertEqual((self.share / path).read_text(), sandbox.run("completion", shell, check=0).stdout)
         registered = subprocess.run(["bash", "--norc", "-c", 'source "$1"; complete -p aragora', "_", self.script], capture_output=True, text=True, check=True).stdout
         self.assertEqual(registered.strip(), "complete -F _aragora aragora")

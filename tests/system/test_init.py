@@ -9,7 +9,7 @@ import unittest
 
 import yaml
 
-from support import Sandbox, main
+from support import SOURCE, Sandbox, main
 
 HOST = "aragora.example.com"
 HOOK = "/etc/letsencrypt/renewal-hooks/deploy/aragora"
@@ -243,6 +243,12 @@ class Target(unittest.TestCase):
         self.assertIn("--host", said)
         self.assertNotIn("nginx", "".join(files_below(self.directory)))
         self.assertIn("allowed_origins = []", files_below(self.directory)["aragora.toml"])
+
+    def test_whoever_says_which_units_a_first_day_enables_says_the_same(self):
+        said = {"init": self.sandbox.run("init", "--target", "systemd", "--directory", self.directory, check=0).stdout,
+                **{path: (SOURCE / path).read_text() for path in ("README.md", "man/aragora.1", "deploy/debian/postinst")}}
+        units = {where: re.findall(r"systemctl enable (?:-q )?--now (aragora[^\n\"]*)", text) for where, text in said.items()}
+        self.assertEqual(units, dict.fromkeys(said, ["aragora.socket aragora aragora-backup.timer aragora-drill.timer aragora-validate.timer"]))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,16 @@ class Commands(unittest.TestCase):
                     if line:
                         self.assertEqual(bool(re.search(r"\b(Ar|Cm) ", line[1])), option["takes_value"], option["name"])
 
+    def test_the_options_of_every_command_are_those_of_the_help(self):
+        described = re.search(r"(?ms)^Every command takes:\n(.*?)^\.El$", section("aragora.8", "DESCRIPTION"))[1]
+        items = re.findall(r"(?m)^\.It (?:Fl (\w) , )?(?:Fl )?-([\w-]+)( Ar \S+)?$", described)
+        self.assertEqual(len(items), len(re.findall(r"(?m)^\.It", described)))
+        options = {option["name"]: option["takes_value"] for option in table()["options"]}
+        self.assertEqual({f"--{name}": bool(value) for _, name, value in items}, options)
+        shown = subprocess.run([BINARY, "--help"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True).stdout
+        self.assertEqual(set(re.findall(r"(?m)^ +(?:-\w,)?(--[\w-]+)", shown)), set(options))
+        self.assertEqual({letter for letter, _, _ in items if letter}, set(re.findall(r"(?m)^ +-(\w),--", shown)))
+
     def test_exit_statuses_are_those_of_the_table(self):
         known = {"0", *(status for status, _ in codes().values())}
         self.assertEqual(set(re.findall(r"(?m)^\.It (\d+)$", section("aragora.8", "EXIT STATUS"))), known)

@@ -159,6 +159,16 @@ class OwnChecks(unittest.TestCase):
                 self.assertIn("other", checks, "other files are made")
                 self.assertNotIn("fine", checks)
 
+    def test_a_start_is_not_asked_for_more_than_serve_asks(self):
+        self.write(command("mine", ["/bin/false"]))
+        self.assertEqual(self.look()[0], 1)
+        status, checks = self.look("--start-up")
+        self.assertEqual(status, 0, checks)
+        listed = self.sandbox.run_json("validate-env", "--list", check=0)["checks"]
+        self.assertEqual(set(checks), {check["id"] for check in listed if check["at_startup"]})
+        self.assertEqual(self.look("--start-up", DATABASE_URL=f"postgresql://aragora@127.0.0.1:{free_port()}/aragora")[0], 69)
+        self.assertEqual(self.look("--start-up", ARAGORA_PORT="none")[0], 78)
+
     def test_they_are_checks_like_the_others(self):
         self.write(command("weak", ["/bin/false"], severity="warning") + command("strong", ["/bin/true"]) + toml(id="file", title="File", kind="file", path="/etc/passwd"))
         total = len(self.sandbox.run_json("validate-env", "--list")["checks"])

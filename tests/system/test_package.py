@@ -44,8 +44,10 @@ class Package(unittest.TestCase):
         for unit in (*(SOURCE / "systemd").glob("*.service"), *(SOURCE / "systemd").glob("*.timer"), *(SOURCE / "systemd").glob("*.socket")):
             self.assertIn(f"/usr/lib/systemd/system/{unit.name}", contents)
         for path in ("/usr/bin/aragora", "/etc/default/aragora", "/usr/lib/sysusers.d/aragora.conf", "/usr/lib/tmpfiles.d/aragora.conf", "/usr/share/bash-completion/completions/aragora",
-                     "/usr/share/zsh/site-functions/_aragora", "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):
+                     "/usr/share/fish/vendor_completions.d/aragora.fish", "/usr/share/doc/aragora/copyright", "/usr/share/doc/aragora/changelog.gz"):
             self.assertIn(path, contents)
+        looked_in = subprocess.run(["zsh", "-fc", "print -rl -- $fpath"], check=True, capture_output=True, text=True).stdout.split()
+        self.assertTrue({f"{directory}/_aragora" for directory in looked_in} & set(contents), looked_in)
         for path, (mode, owner, *_) in contents.items():
             self.assertEqual(owner, "root/root", path)
             self.assertEqual(mode, "drwxr-xr-x" if path.endswith("/") else "-rwxr-xr-x" if path in ("/usr/bin/aragora", "/usr/share/aragora/deploy/certbot/aragora") else "-rw-r--r--", path)
@@ -105,30 +107,49 @@ class Life(unittest.TestCase):
         self.assertEqual(run("systemctl is-active aragora || true; systemctl is-enabled aragora || true").split(), ["inactive", "disabled"])
         self.assertEqual(run("stat -c '%a %U %G %n' /etc/aragora /var/lib/aragora /etc/aragora/credentials"),
                          "750 root aragora /etc/aragora\n750 aragora aragora /var/lib/aragora\n750 root aragora /etc/aragora/credentials\n")
+        self.assertEqual(run("stat -c '%a %U %G' /var/backups/aragora"), "2750 aragora-backup aragora\n")
         machine.configure_production()
         run("echo '# mine' >> /etc/default/aragora")
         run("systemctl enable -q --now aragora aragora-backup.timer && systemctl enable -q aragora.socket aragora-validate.timer")
         machine.wait(machine.ready)
+        run("systemctl start redis-server; echo redis://127.0.0.1:6379/0 | install -m 0600 /dev/stdin /etc/aragora/credentials/REDIS_URL; sed -i '/^single_instance/d' /etc/aragora/aragora.toml; systemctl restart aragora")
+        run("psql -q -c 'ALTER ROLE aragora REPLICATION'", user="postgres")
+        running = ("aragora", "aragora@8081", "aragora-wal")
+        run("systemctl start aragora@8081 aragora-wal")
 
-        # An upgrade restarts what runs, and keeps what the administrator changed.
-        first = machine.shows("aragora", "MainPID")
+        # An upgrade restarts what runs, and keeps what the administrator changed. What keeps no daemon from starting keeps no
+        # upgrade from taking effect.
+        run("""mkdir /etc/aragora/checks.d; printf '[[check]]\nid = "mine"\ntitle = "Mine"\nkind = "file"\npath = "/no/such"\nfix = "make it"\n' > /etc/aragora/checks.d/own.toml""")
+        self.assertNotEqual(machine.status("aragora validate-env --unit aragora"), 0)
+        first = {unit: machine.shows(unit, "MainPID") for unit in running}
         upgraded = run("dpkg -i /root/packages/second.deb")
         machine.wait(machine.ready)
-        second = machine.shows("aragora", "MainPID")
-        self.assertNotEqual(second, first, upgraded)
+        second = {unit: machine.shows(unit, "MainPID") for unit in running}
+        for unit in running:
+            self.assertNotIn(second[unit], (first[unit], "0"), f"{unit}\n{upgraded}")
+        self.assertNotIn("The old one runs on", upgraded)
         self.assertIn("# mine", run("cat /etc/default/aragora"))
         self.assertEqual(run("systemctl is-enabled aragora").strip(), "enabled")
 
+        # It is no time for it while the database is away.
+        run("systemctl stop postgresql@15-main")
+        refused = run("dpkg -i /root/packages/third.deb")
+        self.assertEqual(len(re.findall(r"(?m)^aragora\S*: the new version is not started, because what it needs does not answer", refused)), 3, refused)
+        self.assertIn("validate-env --unit aragora.service --start-up is content: then systemctl restart aragora.service", refused)
+        self.assertEqual({unit: machine.shows(unit, "MainPID") for unit in running}, second, refused)
+        run("systemctl start postgresql@15-main; systemctl stop aragora@8081 aragora-wal")
+        machine.wait(machine.ready)
+
         # A configuration that the new version refuses leaves the old one running.
         run("sed -i.good 's|^allowed_origins = .*|allowed_origins = [\"*\"]|' /etc/aragora/aragora.toml")
-        self.assertIn("The old one runs on", run("dpkg -i /root/packages/third.deb"))
-        self.assertEqual(machine.shows("aragora", "MainPID"), second)
+        self.assertIn("does not take this configuration (above). The old one runs on", run("dpkg -i /root/packages/third.deb"))
+        self.assertEqual(machine.shows("aragora", "MainPID"), second["aragora"])
         self.assertTrue(machine.ready())
         run("mv /etc/aragora/aragora.toml.good /etc/aragora/aragora.toml")
 
         run("dpkg -i --force-downgrade /root/packages/first.deb")
         machine.wait(machine.ready)
-        self.assertNotIn(machine.shows("aragora", "MainPID"), (first, second))
+        self.assertNotIn(machine.shows("aragora", "MainPID"), (first["aragora"], second["aragora"]))
 
         run("aragora backup")
         run("systemctl is-active aragora-backup.timer")
@@ -139,8 +160,12 @@ class Life(unittest.TestCase):
 
         run("dpkg -i /root/packages/first.deb && systemctl enable -q --now aragora")
         machine.wait(machine.ready)
+        run("cd /etc/systemd/system; for unit in backup drill wal; do install -D -m 0644 /dev/null aragora-$unit.service.d/own-user.conf; done; touch aragora-drill.service.d/mine.conf /var/backups/aragora/kept; mkdir -p /var/lib/aragora-backup")
         printed = run("dpkg -P aragora")
-        self.assertIn("backups stay", printed)
+        self.assertIn("backups stay in /var/lib/aragora;", printed)
+        self.assertIn("backups stay in /var/backups/aragora;", printed)
+        self.assertEqual(run("cd /etc/systemd/system; ls -d aragora* aragora-*.d/* /var/backups/aragora/* /var/lib/aragora*", check=None).split(),
+                         ["/var/backups/aragora/kept", "/var/lib/aragora", "aragora-drill.service.d", "aragora-drill.service.d/mine.conf"])
         self.assertEqual(run("ls -A /var/lib/aragora").split(), ["backups"])
         self.assertEqual(run("ls -d /etc/aragora /etc/default/aragora /etc/systemd/system/multi-user.target.wants/aragora.service /etc/systemd/system/sockets.target.wants/aragora.socket 2>/dev/null", check=None), "")
 

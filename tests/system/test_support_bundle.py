@@ -21,6 +21,10 @@ PIECES = {"version.json", "settings.json", "checks.json", "migrations.json", "ba
 BEGIN = "-----BEGIN " + "PRIVATE KEY-----"
 
 
+# systemd has these; no list of ours does.
+INSTANCES = ["aragora@8081.service", "aragora-notify@aragora-backup.service.service"]
+
+
 class Bundle:
     def __init__(self, sandbox, *arguments, name=None, **environment):
         self.file = sandbox.directory / (name or f"case-{secrets.token_hex(4)}.tar.gz")
@@ -49,7 +53,8 @@ class SupportBundle(unittest.TestCase):
         directory = sandbox.directory / "programs"
         sandbox.write("programs/journal.txt", journal)
         sandbox.write("programs/journalctl", f'#!/bin/sh\nexec cat "{directory}/journal.txt"\n', 0o755)
-        sandbox.write("programs/systemctl", '#!/bin/sh\necho "Id=aragora.service\nActiveState=failed"\n', 0o755)
+        sandbox.write("programs/list-units.txt", "".join(f"{unit} loaded failed failed Aragora\n" for unit in ("aragora.service", *INSTANCES, "aragora-8081.mount", "aragora/../../x.service")))
+        sandbox.write("programs/systemctl", f'#!/bin/sh\nif [ "$1" = list-units ]; then exec cat "{directory}/list-units.txt"; fi\necho "Id=aragora.service\nActiveState=failed\n$*"\n', 0o755)
         return {"PATH": f"{directory}:{os.environ['PATH']}"}
 
     def test_it_has_what_is_said_of_a_living_daemon_and_no_secret_wherever_it_was_planted(self):
@@ -80,7 +85,11 @@ class SupportBundle(unittest.TestCase):
             self.assertEqual(bundle.json("health.json")["status"], "healthy")
             self.assertGreaterEqual(len(bundle.json("backups.json")["backups"]), 1)
             self.assertIn("checks_total", bundle.json("checks.json"))
-            self.assertIn(b"an ordinary line stays", bundle.files["logs/aragora.service.txt"])
+            units = {"aragora.service", "aragora-backup.service", *INSTANCES}
+            self.assertLessEqual(units, set(bundle.files["units.txt"].decode().split()))
+            for unit in units:
+                self.assertIn(b"an ordinary line stays", bundle.files[f"logs/{unit}.txt"])
+            self.assertEqual([name for name in (*bundle.files, *bundle.missing()) if "mount" in name or "x.service" in name], [])
             self.assertTrue(bundle.files["logs/1-app.log"].startswith(b"[the first "))
             self.assertLess(len(bundle.files["logs/1-app.log"]), 2_200_000)
             self.assertEqual({one["name"] for one in bundle.json("contents.json")["taken"]}, set(bundle.files) - {"contents.json"})
@@ -92,6 +101,7 @@ class SupportBundle(unittest.TestCase):
             bundle = Bundle(sandbox, "--log", "/no/such/log", PATH="/usr/bin:/bin")
             self.assertIn("Connection refused", bundle.missing()["metrics.txt"])
             self.assertIn("/no/such/log", bundle.missing()["logs/1-log"])
+            self.assertIn("logs/aragora-backup.service.txt", {**bundle.files, **bundle.missing()})
             self.assertEqual(bundle.json("migrations.json")["error"]["code"], "DEPENDENCY_UNREACHABLE")
             self.assertFalse(bundle.json("checks.json")["final_valid"])
             self.assertLess(bundle.seconds, 100)
