@@ -45,6 +45,9 @@ web::Response complete(const web::Request& request, const RouteServices& service
       },
       idempotency);
   waiting.debate_id = jsonTextOr(tryParseJson(created.answer).value_or(json::object{}).as_object(), "debate_id", "");
+  waiting.receipt_url =
+      fmt::format("{}://{}{}/api/debates/{}/receipt", request.secure ? "https" : "http",
+                  request.host.empty() ? "localhost" : request.host, request.base_path, waiting.debate_id);
   waiting.model = question.model;
   waiting.request_id = request.request_id;
   waiting.created = nowMicros() / 1'000'000;
