@@ -80,11 +80,12 @@ void printDebate(const Output& out, const json::object& debate) {
   const auto kind = printable(jsonTextOr(debate, "consensus_kind", ""), 40);
   if (jsonFlagOr(debate, "in_progress", false)) {
     out.marked(Mark::Info, fmt::format("{}: {}", status, printable(jsonTextOr(debate, "task", ""), 200)));
+    if (const auto* rest = jsonObject(debate, "paused")) out.marked(Mark::Warning, restInWords(*rest));
   } else if (status != "completed") {
     out.marked(
         Mark::Failure,
         fmt::format("the debate is {}: {}", status,
-                    printable(jsonTextOr(debate, "error", jsonTextOr(debate, "outcome", "no reason given")), 300)));
+                    printable(jsonTextOr(debate, "error", jsonTextOr(debate, "outcome", "no reason given")), 1000)));
   } else if (jsonFlagOr(debate, "consensus_reached", false)) {
     out.marked(Mark::Ok, fmt::format("consensus ({}) with confidence {:.2f} after {}", kind,
                                      jsonNumberOr(debate, "confidence", 0), rounds));
@@ -101,8 +102,14 @@ int followDebate(Context& context, const probe::Site& site, const std::string& i
     std::optional<DebateView> view;
     if (options.watch) view.emplace(out);
     DebateFeed feed(site, id);
+    std::string rested;  // told: it rests again and again for the same reason
     feed.follow([&](const json::object& frame) {
-      if (view) view->show(frame);
+      if (view) return view->show(frame);
+      const auto* data = jsonObject(frame, "data");
+      if (data == nullptr || jsonTextOr(frame, "type", "") != "debate_paused") return;
+      auto words = restInWords(*data);
+      if (words != rested) out.note(words);
+      rested = std::move(words);
     });
     view.reset();
     const auto debate = expectObject(site.get("/api/debates/" + id, probe::As::Caller), "the debate");

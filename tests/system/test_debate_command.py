@@ -132,6 +132,15 @@ class Command(unittest.TestCase):
         self.assertEqual((process.returncode, open_ones()), (130, []), said)
         self.assertIn("removed the test debate", said)
 
+    def test_why_a_debate_rests_is_told(self):
+        process = subprocess.Popen([BINARY, "debate", "Does anybody answer?", "--agents", "sim:fail=1,sim:fail=1", "--cancel-on-interrupt"], env=self.sandbox.environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        debate, rests = process.stderr.readline().split()[1], process.stderr.readline()
+        self.assertRegex(rests, r"^the debate rests: 0 of 2 agents answered, \d are needed: the simulated provider failed, as it was asked to; who did not answer is asked again")
+        until(lambda: "the debate rests: 0 of 2 agents answered" in self.debate("show", debate).stdout, 10)  # not while it asks
+        process.send_signal(signal.SIGINT)
+        self.assertNotIn("rests", process.communicate(timeout=20)[1], "told once")
+
     def test_what_seats_say_while_they_speak_is_heard(self):
         with Endpoint(paced(0.02)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:
             sandbox.environment["ARAGORA_PORT"] = str(daemon.port)
