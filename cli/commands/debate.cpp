@@ -5,6 +5,7 @@
 #include "cli/output/debate_view.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
+#include "common/store/report_words.h"
 
 namespace aragora::cli {
 
@@ -58,6 +59,24 @@ int create(Context& context, const DebateOptions& options) {
   out.document({{"debate", made}});
   return 0;
 }
+// Who was not convinced, and what debating was good for.
+void printReport(const Output& out, const json::object& report) {
+  const auto* minority = jsonArray(report, "minority");
+  for (const auto& one : minority != nullptr ? *minority : json::array()) {
+    if (!one.is_object()) continue;
+    const auto& proposal = one.get_object();
+    if (jsonIntegerOr(proposal, "votes", 0) == 0) continue;  // nobody stands by it
+    std::vector<std::string> seats;
+    if (const auto* names = jsonArray(proposal, "seats")) {
+      for (const auto& name : *names)
+        if (name.is_string()) seats.emplace_back(name.get_string());
+    }
+    out.marked(Mark::Info, fmt::format("dissent of {} ({}): {}", printable(join(seats, ", "), 200),
+                                       counted(jsonIntegerOr(proposal, "votes", 0), "vote"),
+                                       printable(replaceAll(jsonTextOr(proposal, "text", ""), "\n", " "), 200)));
+  }
+  for (const auto& sentence : store::reportInWords(report)) out.marked(Mark::Info, printable(sentence, 400));
+}
 }  // namespace
 
 std::string requireDebateId(const DebateOptions& options) {
@@ -92,6 +111,7 @@ void printDebate(const Output& out, const json::object& debate) {
   } else {
     out.marked(Mark::Warning, fmt::format("no consensus ({}) after {}", kind, rounds));
   }
+  if (const auto* report = jsonObject(debate, "report")) printReport(out, *report);
   out.document({{"debate", debate}, {"exit_status", exitStatusOf(debate)}});
 }
 

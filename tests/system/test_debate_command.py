@@ -58,12 +58,13 @@ class Command(unittest.TestCase):
     def test_show_list_export_and_cancel(self):
         debate = self.held()
         self.assertIn(debate["id"], self.debate("list").stdout)
+        self.assertRegex(self.debate("show", debate["id"]).stdout, r"- (The debate (changed|did not change) the outcome: |Nothing was debated)")
         self.assertEqual(self.sandbox.run_json("debate", "show", debate["id"])["debate"]["final_answer"], debate["final_answer"])
         self.assertIn("Should we ship on Friday?", self.debate("export", debate["id"], check=0).stdout)
         self.assertEqual(json.loads(self.debate("export", debate["id"], "--format", "json", check=0).stdout)["id"], debate["id"])
         text = self.debate("export", debate["id"], "--format", "md", check=0).stdout
         self.assertTrue(text.startswith(f"# Debate {debate['id']}\n"), text[:100])
-        for said in ("> Should we ship on Friday?", "- status: completed", "- agents: demo, demo, demo", "## Answer", debate["final_answer"].splitlines()[0]):
+        for said in ("> Should we ship on Friday?", "- status: completed", "- agents: demo, demo, demo", "- answered by: demo:demo\n", "- cost: 0 USD\n", "## What came of debating", "## Answer", debate["final_answer"].splitlines()[0]):
             self.assertIn(said, text)
         self.assertIn("has ended", self.debate("cancel", debate["id"]).stderr)
         self.assertIn("404", self.debate("show", "no-such").stderr)
