@@ -5,6 +5,7 @@
 #include "cli/output/debate_view.h"
 #include "common/base/ids.h"
 #include "common/base/text.h"
+#include "common/store/report_words.h"
 
 namespace aragora::cli {
 
@@ -58,6 +59,24 @@ int create(Context& context, const DebateOptions& options) {
   out.document({{"debate", made}});
   return 0;
 }
+// Who was not convinced, and what debating was good for.
+void printReport(const Output& out, const json::object& report) {
+  const auto* minority = jsonArray(report, "minority");
+  for (const auto& one : minority != nullptr ? *minority : json::array()) {
+    if (!one.is_object()) continue;
+    const auto& proposal = one.get_object();
+    if (jsonIntegerOr(proposal, "votes", 0) == 0) continue;  // nobody stands by it
+    std::vector<std::string> seats;
+    if (const auto* names = jsonArray(proposal, "seats")) {
+      for (const auto& name : *names)
+        if (name.is_string()) seats.emplace_back(name.get_string());
+    }
+    out.marked(Mark::Info, fmt::format("dissent of {} ({}): {}", printable(join(seats, ", "), 200),
+                                       counted(jsonIntegerOr(proposal, "votes", 0), "vote"),
+                                       printable(replaceAll(jsonTextOr(proposal, "text", ""), "\n", " "), 200)));
+  }
+  for (const auto& sentence : store::reportInWords(report)) out.marked(Mark::Info, printable(sentence, 400));
+}
 }  // namespace
 
 std::string requireDebateId(const DebateOptions& options) {
@@ -80,17 +99,19 @@ void printDebate(const Output& out, const json::object& debate) {
   const auto kind = printable(jsonTextOr(debate, "consensus_kind", ""), 40);
   if (jsonFlagOr(debate, "in_progress", false)) {
     out.marked(Mark::Info, fmt::format("{}: {}", status, printable(jsonTextOr(debate, "task", ""), 200)));
+    if (const auto* rest = jsonObject(debate, "paused")) out.marked(Mark::Warning, restInWords(*rest));
   } else if (status != "completed") {
     out.marked(
         Mark::Failure,
         fmt::format("the debate is {}: {}", status,
-                    printable(jsonTextOr(debate, "error", jsonTextOr(debate, "outcome", "no reason given")), 300)));
+                    printable(jsonTextOr(debate, "error", jsonTextOr(debate, "outcome", "no reason given")), 1000)));
   } else if (jsonFlagOr(debate, "consensus_reached", false)) {
     out.marked(Mark::Ok, fmt::format("consensus ({}) with confidence {:.2f} after {}", kind,
                                      jsonNumberOr(debate, "confidence", 0), rounds));
   } else {
     out.marked(Mark::Warning, fmt::format("no consensus ({}) after {}", kind, rounds));
   }
+  if (const auto* report = jsonObject(debate, "report")) printReport(out, *report);
   out.document({{"debate", debate}, {"exit_status", exitStatusOf(debate)}});
 }
 
@@ -101,8 +122,14 @@ int followDebate(Context& context, const probe::Site& site, const std::string& i
     std::optional<DebateView> view;
     if (options.watch) view.emplace(out);
     DebateFeed feed(site, id);
+    std::string rested;  // told: it rests again and again for the same reason
     feed.follow([&](const json::object& frame) {
-      if (view) view->show(frame);
+      if (view) return view->show(frame);
+      const auto* data = jsonObject(frame, "data");
+      if (data == nullptr || jsonTextOr(frame, "type", "") != "debate_paused") return;
+      auto words = restInWords(*data);
+      if (words != rested) out.note(words);
+      rested = std::move(words);
     });
     view.reset();
     const auto debate = expectObject(site.get("/api/debates/" + id, probe::As::Caller), "the debate");

@@ -86,6 +86,13 @@ std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
   return lines;
 }
 
+std::string restInWords(const json::object& rest) {
+  if (jsonTextOr(rest, "reason", "") == "operator")
+    return "the debate rests until it is resumed: POST /api/debates/ID/resume";
+  return fmt::format("the debate rests: {}; who did not answer is asked again until its time is over",
+                     shown(jsonTextOr(rest, "detail", "too few answered"), 1000));
+}
+
 DebateView::DebateView(const Output& out) : out_(out), live_(out.redraws()) {}
 
 DebateView::~DebateView() { erase(); }
@@ -162,6 +169,8 @@ void DebateView::told(const json::object& frame, const std::string& type) {
     }
   } else if (type == "consensus") {
     say(jsonFlagOr(data, "reached", false) ? "consensus" : "no consensus");
+  } else if (type == "debate_paused") {
+    say(restInWords(data));
   } else if (type == "audience_message") {
     say(fmt::format("{}: {}", text("author"), text("content")));
   } else if (type == "debate_end") {

@@ -40,6 +40,9 @@ class DebateView {
   std::chrono::steady_clock::time_point next_draw_{};
 };
 
+// Why a debate rests and until when: of the data of `debate_paused`, or of a debate's member `paused`.
+std::string restInWords(const json::object& rest);
+
 // How columns of `width` characters show `seats` lines of text: `rows` of them, the last lines of each. Wide characters
 // count as two. For tests.
 std::vector<std::string> wrapped(const std::string& text, std::size_t width);

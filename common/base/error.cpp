@@ -27,7 +27,7 @@ constexpr CodeInfo kCodes[] = {
     {Code::NotFound, "NOT_FOUND", 66, 404, "there is no such thing"},
     {Code::MethodNotAllowed, "METHOD_NOT_ALLOWED", 64, 405, "the path exists, the method does not"},
     {Code::Conflict, "CONFLICT", 65, 409, "the state does not allow it"},
-    {Code::Unprocessable, "UNPROCESSABLE_ENTITY", 65, 422, "the request contradicts an earlier one"},
+    {Code::Unprocessable, "UNPROCESSABLE_ENTITY", 65, 422, "the request contradicts an earlier one or a budget"},
     {Code::PayloadTooLarge, "PAYLOAD_TOO_LARGE", 65, 413, "the body is larger than the route takes"},
     {Code::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 65, 415, "the body is not application/json"},
     {Code::RateLimited, "RATE_LIMITED", 75, 429, "too many requests from this address"},

@@ -83,6 +83,13 @@ std::vector<BudgetCrossing> Debates::giveUpIntents(const Lease& lease) {
   });
 }
 
+Picos Debates::costOf(const std::string& debate_id) {
+  return database_.reading([&](database::Connection& connection) {
+    const auto found = Budgets::ofDebates(connection, {debate_id});
+    return found.empty() ? Picos{0} : found.front().charged();
+  });
+}
+
 std::vector<Call> Debates::calls(const std::string& debate_id) {
   std::vector<Call> calls;
   for (const auto& row :

@@ -163,6 +163,8 @@ class Debates {
   // What was asked by whoever held the lease before and has no answer will not get one: unknown from now on.
   std::vector<BudgetCrossing> giveUpIntents(const Lease& lease);
   std::vector<Call> calls(const std::string& debate_id);
+  // Of all of them: what was settled, and what is kept for those whose end nobody saw.
+  Picos costOf(const std::string& debate_id);
   // Idempotency keys answer for a day; removed debates count for one.
   void forgetAfterADay();
 

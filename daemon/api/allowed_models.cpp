@@ -10,9 +10,13 @@ namespace {
 bool costsNothing(std::string_view provider) { return provider == "demo" || provider == "sim"; }
 }  // namespace
 
+bool mayAsk(const accounts::Principal& principal, const providers::Providers::Seat& seat, const Services& services) {
+  if (principal.caller != accounts::Caller::User || principal.role == accounts::Role::Admin) return true;
+  return costsNothing(seat.provider->name()) ||
+         models::allowed(services.options.models_allowed, seat.provider->name(), seat.model);
+}
+
 void requireAllowedModels(const store::Debate& draft, const web::Request& request, const Services& services) {
-  const auto& principal = request.principal;
-  if (principal.caller != accounts::Caller::User || principal.role == accounts::Role::Admin) return;
   std::vector<std::string> refused;
   auto asked = draft.agents;
   const auto options = tryParseJson(draft.options);
@@ -20,10 +24,7 @@ void requireAllowedModels(const store::Debate& draft, const web::Request& reques
   for (const auto& agent : asked) {
     std::string why;
     const auto seat = services.providers.find(agent, why);
-    if (!seat || costsNothing(seat->provider->name()) ||
-        models::allowed(services.options.models_allowed, seat->provider->name(), seat->model))
-      continue;
-    refused.push_back(printable(agent, 60));
+    if (seat && !mayAsk(request.principal, *seat, services)) refused.push_back(printable(agent, 60));
   }
   if (!refused.empty())
     throw Error(Code::Forbidden,

@@ -1,6 +1,5 @@
 #include "common/base/ids.h"
 #include "common/base/text.h"
-#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/wire/events.h"
@@ -84,8 +83,7 @@ web::Response fork(const web::Request& request, const Services& services) {
                     {"rounds", parent.rounds},
                     {"consensus", parent.consensus_kind}};
   for (const auto& [field, value] : request.jsonBody()) body[field] = value;
-  auto draft = parseDebate(body, services);
-  requireAllowedModels(draft, request, services);
+  auto draft = parseDebate(body, request, services);
   auto metadata = metadataOf(draft);
   metadata["forked_from"] = parent.id;
   draft.metadata = toJson(metadata);
@@ -163,8 +161,7 @@ web::Response batch(const web::Request& request, const Services& services) {
   for (const auto& one : batchOf(body)) {
     try {
       if (!one.is_object()) throw Error(Code::Validation, "is not an object");
-      auto draft = parseDebate(one.get_object(), services);
-      requireAllowedModels(draft, request, services);
+      auto draft = parseDebate(one.get_object(), request, services);
       drafts.push_back(std::move(draft));
     } catch (const Error& error) {
       throw Error(error.code(), fmt::format("debate {} of the batch: {}", drafts.size() + 1, error.what()));

@@ -90,8 +90,8 @@ web::Response exported(const web::Request& request, const Services& services, co
   const auto view = viewOf(request, services);
   const bool as_json = format == "json";
   web::Response response;
-  response.body =
-      as_json ? wire::renderDebate(view.debate, view.events) : wire::renderMarkdown(view.debate, view.events);
+  response.body = as_json ? wire::renderDebate(view.debate, view.events)
+                          : wire::renderMarkdown(view.debate, view.events, services.debates.costOf(view.debate.id));
   if (!as_json) response.content_type = "text/markdown; charset=utf-8";
   response.headers.emplace_back("Content-Disposition", fmt::format("attachment; filename=\"debate-{}.{}\"",
                                                                    view.debate.id, as_json ? "json" : "md"));

@@ -1,7 +1,6 @@
 #include "daemon/wire/debates.h"
 #include "common/base/text.h"
 #include "common/crypto/hash.h"
-#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/wire/events.h"
@@ -57,8 +56,7 @@ namespace {
 // Answers only after the row and its first event are on disk.
 web::Response create(const web::Request& request, const Services& services) {
   const auto idempotency = idempotencyKeyOf(request);
-  auto draft = parseDebate(request.jsonBody(), services);
-  requireAllowedModels(draft, request, services);
+  auto draft = parseDebate(request.jsonBody(), request, services);
   auto created = services.debating.create(
       std::move(draft), callerOf(request, services),
       [&request](const store::Debate& debate) { return toJson(createdBody(debate, request)); }, idempotency);

@@ -6,8 +6,16 @@
 namespace aragora::api {
 
 namespace {
-json::object componentsOf(const lifecycle::Probe& probe) {
-  return {{"database", name(probe.database)}, {"redis", name(probe.redis)}, {"agents", name(probe.agents)}};
+// What the configuration says, unless their circuits say otherwise.
+std::string_view agentsNow(const lifecycle::Probe& probe, const std::vector<providers::Providers::Condition>& all) {
+  const auto usable = std::count_if(all.begin(), all.end(), [](const auto& one) { return one.breaker.usable(); });
+  if (all.empty() || probe.agents != config::AgentsState::Available || usable == std::ssize(all))
+    return name(probe.agents);
+  return usable > 0 ? "degraded" : "unavailable";
+}
+
+json::object componentsOf(const lifecycle::Probe& probe, std::string_view agents) {
+  return {{"database", name(probe.database)}, {"redis", name(probe.redis)}, {"agents", agents}};
 }
 
 json::object withReason(json::object body, const lifecycle::Probe& probe) {
@@ -18,21 +26,21 @@ json::object withReason(json::object body, const lifecycle::Probe& probe) {
 
 // Whether this process works: what liveness probes ask, and a restart does not bring a database back. That one is away
 // is told by the status and by readiness.
-std::string healthText(const lifecycle::Probe& probe, double uptime_seconds) {
+std::string healthText(const lifecycle::Probe& probe, std::string_view agents, double uptime_seconds) {
   const auto check = [](bool good, double milliseconds) {
     return json::object{{"status", good ? "healthy" : "unhealthy"}, {"healthy", good}, {"latency_ms", milliseconds}};
   };
   return toJson(withReason(
-      json::object{{"status", probe.healthy() ? "healthy" : "degraded"},
+      json::object{{"status", probe.healthy() && agents != "unavailable" ? "healthy" : "degraded"},
                    {"version", kVersion},
                    {"timestamp", toIso(nowMicros())},
                    {"uptime_seconds", uptime_seconds},
                    {"database", name(probe.database)},
                    {"redis", name(probe.redis)},
-                   {"components", componentsOf(probe)},
+                   {"components", componentsOf(probe, agents)},
                    {"checks", json::object{{"database", check(probe.database == lifecycle::DatabaseState::Connected,
                                                               probe.database_ms)},
-                                           {"agents", check(probe.agents == config::AgentsState::Available, 0)}}}},
+                                           {"agents", check(agents == "available" || agents == "degraded", 0)}}}},
       probe));
 }
 
@@ -48,18 +56,12 @@ web::Response health(const Services& services) {
   const auto uptime = services.prober.uptimeSeconds();
   const auto second = static_cast<std::int64_t>(uptime);
   if (written.probe != probe || written.second != second)
-    written = {probe, second, std::make_shared<const std::string>(healthText(*probe, uptime))};
+    written = {probe, second,
+               std::make_shared<const std::string>(
+                   healthText(*probe, agentsNow(*probe, services.providers.conditions()), uptime))};
   web::Response response;
   response.shared_body = written.text;
   return response;
-}
-
-// What the configuration says, unless their circuits say otherwise.
-std::string_view agentsNow(const lifecycle::Probe& probe, const std::vector<providers::Providers::Condition>& all) {
-  const auto usable = std::count_if(all.begin(), all.end(), [](const auto& one) { return one.breaker.usable(); });
-  if (all.empty() || probe.agents != config::AgentsState::Available || usable == std::ssize(all))
-    return name(probe.agents);
-  return usable > 0 ? "degraded" : "unavailable";
 }
 
 // Providers that fail fail for every instance: this one is as good as the others.
@@ -67,17 +69,18 @@ web::Response ready(const Services& services) {
   const auto probe = services.prober.latest();
   const bool is_ready = probe->usable() && !services.prober.draining();
   const auto conditions = services.providers.conditions();
+  const auto agents = agentsNow(*probe, conditions);
   json::object breakers;
   for (const auto& one : conditions)
     breakers[one.breaker.provider] = json::string(providers::name(one.breaker.circuit));
   return web::jsonResponse(withReason(json::object{{"status", is_ready ? "ready" : "not_ready"},
                                                    {"database", name(probe->database)},
-                                                   {"agents", agentsNow(*probe, conditions)},
+                                                   {"agents", agents},
                                                    {"breakers", std::move(breakers)},
                                                    {"redis", name(probe->redis)},
                                                    {"draining", services.prober.draining()},
                                                    {"latency_ms", probe->database_ms},
-                                                   {"checks", componentsOf(*probe)}},
+                                                   {"checks", componentsOf(*probe, agents)}},
                                       *probe),
                            is_ready ? 200 : 503);
 }

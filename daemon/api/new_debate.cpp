@@ -3,6 +3,7 @@
 #include "common/base/money.h"
 #include "common/base/text.h"
 #include "common/ratings/match.h"
+#include "daemon/api/allowed_models.h"
 #include "daemon/debate/options.h"
 
 namespace aragora::api {
@@ -176,25 +177,48 @@ void readConsensus(const json::object& body, store::Debate& debate, debate::Opti
   options.judge = jsonTextOr(object, "judge", "");
 }
 
-// Whoever is asked for; otherwise somebody who can be asked and has no seat; otherwise a seat judges.
-void chooseJudge(const store::Debate& debate, debate::Options& options, const Services& services, Fields& fields) {
+// How far what an agent is told goes.
+enum class Reach { Process, House, Internet };
+Reach reachOf(const providers::Providers::Seat& seat) {
+  const auto name = seat.provider->name();
+  if (name == "demo" || name == "sim") return Reach::Process;
+  return name == "local" ? Reach::House : Reach::Internet;
+}
+
+// Whoever is asked for, otherwise whom the caller may ask and could pay.
+void chooseJudge(const store::Debate& debate, debate::Options& options, const accounts::Principal& principal,
+                 const Services& services, Fields& fields) {
   if (debate.consensus_kind != debate::name(debate::ConsensusKind::Judge)) {
     options.judge.clear();
     return;
   }
-  if (!options.judge.empty()) {
-    requireSpeaker("judge", options.judge, services, fields);
-    if (std::find(debate.agents.begin(), debate.agents.end(), options.judge) != debate.agents.end())
-      fields.fail("judge", "has a seat, and would judge its own proposal");
+  if (options.judge.empty()) {
+    options.judge = judgeBeside(debate.agents, services.providers, [&](const providers::Providers::Seat& seat) {
+      return mayAsk(principal, seat, services) &&
+             services.spending.whyUnpriced(debate, seat.provider->name(), seat.model).empty();
+    });
     return;
   }
-  auto candidates = services.providers.defaultAgents();
-  for (const auto& listing : services.providers.available()) candidates.push_back(listing.agent);
-  for (const auto& agent : candidates) {
-    if (std::find(debate.agents.begin(), debate.agents.end(), agent) != debate.agents.end()) continue;
-    options.judge = agent;
-    return;
+  requireSpeaker("judge", options.judge, services, fields);
+  if (std::find(debate.agents.begin(), debate.agents.end(), options.judge) != debate.agents.end())
+    fields.fail("judge", "has a seat, and would judge its own proposal");
+}
+
+// Nobody would be asked: told here, not by a debate that fails.
+void requirePrices(const store::Debate& debate, const std::string& judge, const Services& services) {
+  auto asked = debate.agents;
+  if (!judge.empty()) asked.push_back(judge);
+  std::set<std::string> unpriced;
+  for (const auto& agent : asked) {
+    std::string why;
+    const auto seat = services.providers.find(agent, why);
+    if (!seat) continue;
+    if (auto lacks = services.spending.whyUnpriced(debate, seat->provider->name(), seat->model); !lacks.empty())
+      unpriced.insert(std::move(lacks));
   }
+  if (!unpriced.empty())
+    throw Error(Code::Unprocessable, join({unpriced.begin(), unpriced.end()}, "; "),
+                "what it costs is asked for at its provider; the file is the setting models.file");
 }
 
 // US dollars, as a decimal text or a number: "0.25", 0.25, 2.
@@ -252,7 +276,29 @@ void takeDomain(store::Debate& debate, Fields& fields, const std::string& asked)
 }
 }  // namespace
 
-store::Debate parseDebate(const json::object& body, const Services& services) {
+std::string judgeBeside(const std::vector<std::string>& seats, const providers::Providers& providers,
+                        const std::function<bool(const providers::Providers::Seat&)>& suits) {
+  std::set<std::pair<std::string, std::string>> seated;
+  auto farthest = Reach::Process;
+  std::string why;
+  for (const auto& agent : seats) {
+    const auto seat = providers.find(agent, why);
+    if (!seat) continue;
+    seated.emplace(seat->provider->name(), seat->model);
+    farthest = std::max(farthest, reachOf(*seat));
+  }
+  auto candidates = providers.defaultAgents();
+  for (const auto& listing : providers.available()) candidates.push_back(listing.agent);
+  for (const auto& agent : candidates) {
+    const auto seat = providers.find(agent, why);
+    if (!seat || seat->model.empty() || reachOf(*seat) > farthest) continue;
+    if (reachOf(*seat) == Reach::Process && farthest != Reach::Process) continue;  // it understands nothing
+    if (seated.count({std::string(seat->provider->name()), seat->model}) == 0 && suits(*seat)) return agent;
+  }
+  return {};
+}
+
+store::Debate parseDebate(const json::object& body, const web::Request& request, const Services& services) {
   Fields fields(body);
   store::Debate debate;
   debate.task = fields.text("task", kMaxTask);
@@ -276,9 +322,9 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   if (debate.agents.size() < 2 || debate.agents.size() > kMaxAgents)
     fields.fail("agents", fmt::format("must name 2 to {} agents", kMaxAgents));
   for (const auto& agent : debate.agents) requireSpeaker("agents", agent, services, fields);
-  chooseJudge(debate, options, services, fields);
-  debate.documents = documentsOf(body, fields);
   debate.budget = budgetOf(body, fields);
+  chooseJudge(debate, options, request.principal, services, fields);
+  debate.documents = documentsOf(body, fields);
   const auto orders = fields.text("gives_orders", 16);
   if (!orders.empty() && orders != debate::kMark && orders != debate::kExclude)
     fields.fail("gives_orders", fmt::format("must be {} or {}", debate::kMark, debate::kExclude));
@@ -295,6 +341,8 @@ store::Debate parseDebate(const json::object& body, const Services& services) {
   }
   takeDomain(debate, fields, fields.text("domain", 48));
   fields.raise();
+  requireAllowedModels(debate, request, services);
+  requirePrices(debate, options.judge, services);
   return debate;
 }
 

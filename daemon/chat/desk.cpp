@@ -123,14 +123,14 @@ void Desk::finishIfEnded(const PlacePtr& place) {
 
 void Desk::finish(const PlacePtr& place, const store::Debate& debate) {
   const auto& waiting = place->waiting;
-  const auto tokens = tokensOf(services_.debates.calls(debate.id));
+  const Spent spent{tokensOf(services_.debates.calls(debate.id)), services_.debates.costOf(debate.id)};
   const std::lock_guard lock(place->mutex);
   if (std::exchange(place->over, true)) return;
   leave(place);
   if (!waiting.stream) {
     if (!hasAnswer(debate)) return place->answer.answer(failure(502, errorOf(waiting, debate)));
     edge::Response response;
-    response.body = toJson(completion(waiting, debate, tokens));
+    response.body = toJson(completion(waiting, debate, spent));
     return place->answer.answer(std::move(response));
   }
   if (!hasAnswer(debate)) {
@@ -148,7 +148,7 @@ void Desk::finish(const PlacePtr& place, const store::Debate& debate) {
     place->answer.part(textChunk(waiting, piece));
     rest.remove_prefix(piece.size());
   }
-  place->answer.part(lastChunks(waiting, debate, tokens));
+  place->answer.part(lastChunks(waiting, debate, spent));
   place->answer.end();
 }
 

@@ -18,6 +18,7 @@ struct Waiting {
   std::string debate_id;
   std::string model;
   std::string request_id;
+  std::string receipt_url;
   debate::Caller caller;
   std::int64_t created = 0;  // seconds
   bool stream = false;

@@ -32,6 +32,7 @@ void refuseWhatIsNoOption(const json::object& body) {
 void refuseWhatCannotBeDone(const json::object& body) {
   for (const auto* name : {"tools", "functions", "logprobs", "audio", "web_search_options"})
     if (asksFor(body, name)) refuse(name, "is not offered: a debate has no tools and gives text");
+  if (asksFor(body, "stop")) refuse("stop", "is not offered: the answer of a debate is given whole");
   if (jsonIntegerOr(body, "n", 1) != 1) refuse("n", "must be 1: a debate has one answer");
   if (const auto* format = jsonObject(body, "response_format");
       format != nullptr && jsonTextOr(*format, "type", "text") != "text")

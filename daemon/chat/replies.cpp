@@ -11,7 +11,7 @@ json::object usageOf(const Tokens& tokens) {
           {"total_tokens", tokens.prompt + tokens.completion}};
 }
 
-json::object aboutDebate(const store::Debate& debate) {
+json::object aboutDebate(const Waiting& waiting, const store::Debate& debate, const Spent& spent) {
   return {{"debate_id", debate.id},
           {"status", store::name(debate.status)},
           {"outcome", debate.outcome},
@@ -19,7 +19,9 @@ json::object aboutDebate(const store::Debate& debate) {
           {"consensus_reached", debate.consensus_reached.value_or(false)},
           {"confidence", debate.confidence},
           {"rounds_used", debate.rounds_used},
-          {"agents", json::array(debate.agents.begin(), debate.agents.end())}};
+          {"agents", json::array(debate.agents.begin(), debate.agents.end())},
+          {"cost_usd", toUsd(spent.cost)},
+          {"receipt_url", waiting.receipt_url}};
 }
 
 json::object chunkOf(const Waiting& waiting, json::object delta, json::value finish_reason) {
@@ -54,7 +56,7 @@ Tokens tokensOf(const std::vector<store::Call>& calls) {
   return tokens;
 }
 
-json::object completion(const Waiting& waiting, const store::Debate& debate, const Tokens& tokens) {
+json::object completion(const Waiting& waiting, const store::Debate& debate, const Spent& spent) {
   return {{"id", "chatcmpl-" + waiting.debate_id},
           {"object", "chat.completion"},
           {"created", waiting.created},
@@ -65,8 +67,8 @@ json::object completion(const Waiting& waiting, const store::Debate& debate, con
                {"message", json::object{{"role", "assistant"}, {"content", debate.final_answer}, {"refusal", nullptr}}},
                {"logprobs", nullptr},
                {"finish_reason", "stop"}}}},
-          {"usage", usageOf(tokens)},
-          {"aragora", aboutDebate(debate)}};
+          {"usage", usageOf(spent.tokens)},
+          {"aragora", aboutDebate(waiting, debate, spent)}};
 }
 
 std::string firstChunk(const Waiting& waiting) {
@@ -79,14 +81,14 @@ std::string textChunk(const Waiting& waiting, std::string_view text) {
   return event(chunkOf(waiting, {{"content", text}}, nullptr));
 }
 
-std::string lastChunks(const Waiting& waiting, const store::Debate& debate, const Tokens& tokens) {
+std::string lastChunks(const Waiting& waiting, const store::Debate& debate, const Spent& spent) {
   auto last = chunkOf(waiting, {}, "stop");
-  last["aragora"] = aboutDebate(debate);
+  last["aragora"] = aboutDebate(waiting, debate, spent);
   auto text = event(last);
   if (waiting.include_usage) {
     auto usage = chunkOf(waiting, {}, nullptr);
     usage["choices"] = json::array();
-    usage["usage"] = usageOf(tokens);
+    usage["usage"] = usageOf(spent.tokens);
     text += event(usage);
   }
   return text + "data: [DONE]\n\n";

@@ -1,6 +1,7 @@
 // What clients of the chat API see: completions, chunks and errors, in the shapes of OpenAI's API. Pure.
 #pragma once
 
+#include "common/base/money.h"
 #include "common/store/debates.h"
 #include "daemon/chat/desk.h"
 
@@ -12,12 +13,17 @@ struct Tokens {
 };
 // Of all calls of a debate.
 Tokens tokensOf(const std::vector<store::Call>& calls);
+// What a debate took.
+struct Spent {
+  Tokens tokens;
+  Picos cost = 0;
+};
 
-json::object completion(const Waiting& waiting, const store::Debate& debate, const Tokens& tokens);
+json::object completion(const Waiting& waiting, const store::Debate& debate, const Spent& spent);
 // Server-sent events.
 std::string firstChunk(const Waiting& waiting);
 std::string textChunk(const Waiting& waiting, std::string_view text);
-std::string lastChunks(const Waiting& waiting, const store::Debate& debate, const Tokens& tokens);
+std::string lastChunks(const Waiting& waiting, const store::Debate& debate, const Spent& spent);
 std::string errorEvent(const json::object& error);
 // Of a debate that came to no answer.
 bool hasAnswer(const store::Debate& debate);

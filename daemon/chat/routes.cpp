@@ -1,7 +1,6 @@
 #include "daemon/chat/routes.h"
 
 #include "common/base/text.h"
-#include "daemon/api/allowed_models.h"
 #include "daemon/api/debate_calls.h"
 #include "daemon/api/new_debate.h"
 #include "daemon/chat/question.h"
@@ -38,8 +37,7 @@ web::Response complete(const web::Request& request, const RouteServices& service
   const auto idempotency = api::idempotencyKeyOf(request);
   Waiting waiting;
   waiting.caller = api::callerOf(request, services.api);
-  auto draft = api::parseDebate(question.request, services.api);
-  api::requireAllowedModels(draft, request, services.api);
+  auto draft = api::parseDebate(question.request, request, services.api);
   const auto created = services.api.debating.create(
       std::move(draft), waiting.caller,
       [](const store::Debate& debate) {
@@ -47,6 +45,9 @@ web::Response complete(const web::Request& request, const RouteServices& service
       },
       idempotency);
   waiting.debate_id = jsonTextOr(tryParseJson(created.answer).value_or(json::object{}).as_object(), "debate_id", "");
+  waiting.receipt_url =
+      fmt::format("{}://{}{}/api/debates/{}/receipt", request.secure ? "https" : "http",
+                  request.host.empty() ? "localhost" : request.host, request.base_path, waiting.debate_id);
   waiting.model = question.model;
   waiting.request_id = request.request_id;
   waiting.created = nowMicros() / 1'000'000;

@@ -1,6 +1,7 @@
 #include "daemon/debate/deliberation.h"
 
 #include "common/base/error.h"
+#include "common/base/text.h"
 #include "daemon/debate/isolation.h"
 
 namespace aragora::debate {
@@ -44,6 +45,8 @@ void Deliberation::recorded(const store::Event& event) {
     events_[placeOf(event, Phase::Synthesize)] = {body};
   } else if (const auto* error = std::get_if<store::AgentError>(&body)) {
     errors_[placeOf(event, error->phase)] = error->lasting;
+    if (error->message != noAnswerSince(kTimeIsOver) || last_errors_.count(event.agent) == 0)
+      last_errors_[event.agent] = error->message;
   } else if (std::holds_alternative<store::SeatDropped>(body)) {
     dropped_.insert(event.agent);
   } else if (const auto* over = std::get_if<store::PhaseTimeout>(&body)) {
@@ -195,12 +198,23 @@ std::optional<Step> Deliberation::quorate(Phase phase, std::int64_t round, const
     return error != errors_.end() && !error->second;
   }));
   if (hurried_ || answered + hopeful < needed)
-    return end(store::DebateStatus::Failed, "insufficient_participation",
-               fmt::format("only {} of {} agents answered", answered, setup_.seats.size()));
+    return end(
+        store::DebateStatus::Failed, "insufficient_participation",
+        fmt::format("only {} of {} agents answered{}", answered, setup_.seats.size(), causes(phase, round, seats)));
   return Adjourn{{{round, "",
                    store::DebatePaused{"awaiting_quorum", phase,
-                                       fmt::format("{} of {} agents answered, {} are needed", answered,
-                                                   setup_.seats.size(), needed)}}}};
+                                       fmt::format("{} of {} agents answered, {} are needed{}", answered,
+                                                   setup_.seats.size(), needed, causes(phase, round, seats))}}}};
+}
+
+std::string Deliberation::causes(Phase phase, std::int64_t round, const Seats& seats) const {
+  std::vector<std::string> distinct;
+  for (const auto& seat : seats) {
+    if (errors_.count({phase, round, seat}) == 0) continue;
+    const auto& message = last_errors_.at(seat);
+    if (std::find(distinct.begin(), distinct.end(), message) == distinct.end()) distinct.push_back(message);
+  }
+  return distinct.empty() ? std::string() : ": " + join(distinct, "; ");
 }
 
 std::optional<Step> Deliberation::vote(std::int64_t round, Course& course) const {

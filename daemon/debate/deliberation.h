@@ -51,6 +51,8 @@ class Deliberation : public Protocol {
   std::optional<Step> stage(const Stage& stage, Course& course) const;
   std::optional<Step> attend(const Stage& stage, Course& course) const;
   std::optional<Step> quorate(store::Phase phase, std::int64_t round, const Seats& seats, std::size_t answered) const;
+  // What kept seats from answering there, each once: ": this; that".
+  std::string causes(store::Phase phase, std::int64_t round, const Seats& seats) const;
   std::optional<Step> vote(std::int64_t round, Course& course) const;
   std::optional<Step> round(std::int64_t round, Course& course) const;
   bool worthAVote(std::int64_t round) const;
@@ -142,7 +144,8 @@ class Deliberation : public Protocol {
   std::set<std::string> dropped_;
   std::optional<store::Consensus> consensus_;
   std::map<Place, std::vector<store::EventBody>> events_;
-  std::map<Place, bool> errors_;  // recorded as events: whether they last
+  std::map<Place, bool> errors_;                    // recorded as events: whether they last
+  std::map<std::string, std::string> last_errors_;  // by seat: the last one that time alone was not the reason of
   std::map<Place, Answer> answers_;
   std::set<Place> asked_;
   mutable std::map<std::int64_t, std::vector<Candidate>> candidates_;  // by round, until something is recorded

@@ -30,7 +30,8 @@ std::string contentOf(store::EventBody body) {
     ended->seconds = 0;
     ended->config_hash.clear();
   }
-  if (auto* error = std::get_if<store::AgentError>(&body)) error->lasting = false;  // the provider's as well
+  if (auto* error = std::get_if<store::AgentError>(&body)) error->lasting = false;     // the provider's as well
+  if (auto* paused = std::get_if<store::DebatePaused>(&body)) paused->detail.clear();  // earlier versions said less
   if (auto* report = std::get_if<store::Report>(&body)) withoutServedBy(report->content);
   return toJson(store::toPayload(body));
 }

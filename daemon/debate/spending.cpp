@@ -84,14 +84,19 @@ Bill Spending::estimate(const store::Debate& debate, const std::string& agent, c
   bill.reservation = store::Reservation{call.id,        debate.id, debate.owner,       debate.key_id,    call.provider,
                                         question.model, agent,     wanted.value_or(0), least.value_or(0)};
   if (!bill.caps.any() || (wanted && least)) return bill;
-  bill.why_not =
-      bill.model ? fmt::format("what so long a request to {} costs is not known, and there is a budget", question.model)
-                 : fmt::format(
-                       "the price of {} at {} is not known, and there is a budget: add it to "
-                       "models.toml",
-                       question.model.empty() ? "a model without a name" : question.model, call.provider);
+  bill.why_not = whyUnpriced(debate, call.provider, question.model);
+  if (bill.why_not.empty())
+    bill.why_not =
+        fmt::format("what so long a request to {} costs is not known, and there is a budget", question.model);
   bill.reservation.reset();
   return bill;
+}
+
+std::string Spending::whyUnpriced(const store::Debate& debate, std::string_view provider,
+                                  const std::string& model) const {
+  if ((!debate.budget && !caps().any()) || find(provider, model)) return {};
+  return fmt::format("the price of {} at {} is not known, and there is a budget: add it to models.toml",
+                     model.empty() ? "a model without a name" : model, provider);
 }
 
 store::Charge Spending::chargeOf(const Bill& bill, const store::Call& call, const providers::Answer& answer) const {

@@ -42,6 +42,8 @@ class Spending {
   static constexpr std::int64_t kLeastTokens = 1024;
   Bill estimate(const store::Debate& debate, const std::string& agent, const store::Call& call,
                 const providers::Question& question) const;
+  // Of a model that the debate may not ask: there is a budget, and nobody knows what it takes. Empty: it may.
+  std::string whyUnpriced(const store::Debate& debate, std::string_view provider, const std::string& model) const;
   // Of a call that was answered, or not. What may have been billed and is not known keeps its reservation.
   store::Charge chargeOf(const Bill& bill, const store::Call& call, const providers::Answer& answer) const;
   static store::Charge chargeOf(const Error& failure);

@@ -19,7 +19,7 @@ enum class FailureKind {
   Cut,          // a stream without its end
   Credential,   // 401, 403, or a model that this key has not
   Money,        // a limit of spending: asking again never helps
-  Request,      // 400, 413, 422: ours to mend
+  Request,      // 400, 409, 413, 422: of this request alone
   Refused,      // the model refused, or its answer was filtered
   Empty,        // it said nothing, or ran into the most tokens before it said anything
   Stopped,      // we ended it: cancelled, or the debate's own time was over

@@ -76,7 +76,7 @@ class Remote : public Provider {
         if (permit) permit->settle({.model = prompt.model});
         return answer;
       } catch (const Failure& failure) {
-        again = worthAnotherTry(failure.kind());
+        again = worthAnotherTry(failure.kind()) || outcome.status == 409;  // as the vendors' SDKs do
         last = failure;
       } catch (const net::Failure& failure) {
         again = failure.worthAnotherTry();

@@ -37,6 +37,15 @@ void writeSummary(JsonObjectText& object, const store::Debate& debate) {
   object.raw("metadata", debate.metadata);
   if (!debate.error.empty()) object.text("error", debate.error);
 }
+// Of a debate that rests: why, and since when.
+std::optional<json::object> restOf(const store::Debate& debate, const std::vector<store::Event>& events) {
+  if (debate.status != store::DebateStatus::Paused) return std::nullopt;
+  for (auto event = events.rbegin(); event != events.rend(); ++event) {
+    if (const auto* paused = std::get_if<store::DebatePaused>(&event->body))
+      return json::object{{"reason", paused->reason}, {"detail", paused->detail}, {"since", toIso(event->at)}};
+  }
+  return std::nullopt;
+}
 }  // namespace
 
 std::string_view decisionText(const store::Debate& debate) {
@@ -109,6 +118,7 @@ std::string renderDebate(const store::Debate& debate, const std::vector<store::E
   for (const auto& event : events) {
     if (const auto* report = std::get_if<store::Report>(&event.body)) object.raw("report", toJson(report->content));
   }
+  if (const auto rest = restOf(debate, events)) object.raw("paused", toJson(*rest));
   object.finish();
   return body;
 }

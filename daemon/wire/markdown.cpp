@@ -1,4 +1,5 @@
 #include "common/base/text.h"
+#include "common/store/report_words.h"
 #include "daemon/wire/debates.h"
 
 namespace aragora::wire {
@@ -45,9 +46,39 @@ struct Paragraph {
     return {};
   }
 };
+json::object reportIn(const std::vector<store::Event>& events) {
+  for (const auto& event : events) {
+    if (const auto* report = std::get_if<store::Report>(&event.body)) return report->content;
+  }
+  return {};
+}
+
+// Each model once, as "provider:model".
+std::string whoAnswered(const json::object& report) {
+  std::set<std::string> models;
+  const auto* served = jsonArray(report, "served_by");
+  for (const auto& one : served != nullptr ? *served : json::array()) {
+    const auto& by = one.as_object();
+    models.insert(jsonTextOr(by, "provider", "") + ":" + jsonTextOr(by, "model", ""));
+  }
+  return join({models.begin(), models.end()}, ", ");
+}
+
+std::string dissentIn(const json::object& report) {
+  std::string text;
+  const auto* minority = jsonArray(report, "minority");
+  for (const auto& one : minority != nullptr ? *minority : json::array()) {
+    const auto& proposal = one.as_object();
+    std::vector<std::string> seats;
+    for (const auto& seat : proposal.at("seats").as_array()) seats.emplace_back(seat.as_string());
+    text += fmt::format("**{}** ({}):\n\n{}", join(seats, ", "), counted(jsonIntegerOr(proposal, "votes", 0), "vote"),
+                        quotation(jsonTextOr(proposal, "text", "")));
+  }
+  return text.empty() ? text : "## Dissent\n\n" + text;
+}
 }  // namespace
 
-std::string renderMarkdown(const store::Debate& debate, const std::vector<store::Event>& events) {
+std::string renderMarkdown(const store::Debate& debate, const std::vector<store::Event>& events, Picos cost) {
   auto text = fmt::format("# Debate {}\n\n{}", debate.id, quotation(debate.task));
   if (!debate.context.empty()) text += fmt::format("Context:\n\n{}", quotation(debate.context));
   text += fmt::format("- status: {}\n- agents: {}\n- rounds: {} of {}\n- created: {}\n", store::name(debate.status),
@@ -56,9 +87,16 @@ std::string renderMarkdown(const store::Debate& debate, const std::vector<store:
   if (debate.consensus_reached)
     text += fmt::format("- consensus: {}, confidence {:.2f}\n", *debate.consensus_reached ? "reached" : "not reached",
                         debate.confidence);
+  const auto report = reportIn(events);
+  if (const auto answered = whoAnswered(report); !answered.empty())
+    text += fmt::format("- answered by: {}\n", answered);
+  if (debate.finished()) text += fmt::format("- cost: {} USD\n", toUsd(cost));
   text += '\n';
   for (const auto& event : events) text += std::visit(Paragraph{event}, event.body);
   if (!debate.final_answer.empty()) text += "## Answer\n\n" + quotation(debate.final_answer);
+  text += dissentIn(report);
+  if (const auto words = store::reportInWords(report); !words.empty())
+    text += "## What came of debating\n\n" + join(words, "\n") + "\n";
   return text;
 }
 

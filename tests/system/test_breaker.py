@@ -80,6 +80,10 @@ class Breakers(unittest.TestCase):
             self.assertEqual(len(endpoint.requests), 3, "three tries opened it, and nobody asked after that")
             status, ready, = daemon.get("/api/ready")
             self.assertEqual((status, ready["status"], ready["agents"], ready["breakers"]), (200, "ready", "unavailable", {"openai": "open"}))
+            self.assertEqual(ready["checks"]["agents"], ready["agents"], "one answer, whoever is asked")
+            until(lambda: daemon.get("/api/health")[1]["components"]["agents"] == "unavailable", 5)
+            health = daemon.get("/api/health")[1]
+            self.assertEqual((health["status"], health["checks"]["agents"]["healthy"]), ("degraded", False), health)
             self.assertEqual(metric(daemon, 'aragora_breaker_state{provider="openai"}'), 2)
             self.assertEqual(metric(daemon, 'aragora_breaker_transitions_total{from="closed",provider="openai",to="open"}'), 1)
             self.assertEqual(metric(daemon, 'aragora_provider_failures_total{class="server",provider="openai"}'), 3)

@@ -122,14 +122,14 @@ class Budgets(unittest.TestCase):
         self.assertEqual(decimal.Decimal(costs["total_usd"]), PRICE * len(endpoint.requests), "what was said of its tokens is believed")
 
     def test_a_model_without_a_price_is_not_asked_under_a_cap(self):
+        unpriced = ["openai:unheard-of"] * 2
         with Endpoint(lambda _, body: billed(body)) as endpoint, deployment(endpoint) as sandbox, Daemon(sandbox) as daemon:
-            refused = ask(daemon, ["openai:unheard-of"] * 2, budget_usd=1)
-            debate = daemon.wait_finished(refused)
-            self.assertEqual(debate["status"], "failed")
+            for path, more in (("/api/debates", {"agents": unpriced}), ("/api/debates", {"agents": SEATS, "consensus": {"kind": "judge", "judge": unpriced[0]}})):
+                status, refused = daemon.post(path, {"task": "What does it cost?", "budget_usd": 1, **more})
+                self.assertEqual((status, refused["code"]), (422, "UNPROCESSABLE_ENTITY"), refused)
+                self.assertEqual(refused["error"].count("the price of unheard-of at openai is not known, and there is a budget: add it to models.toml"), 1, refused)
             self.assertEqual(endpoint.requests, [])
-            _, events = daemon.get(f"/api/debates/{refused}/events?limit=500")
-            self.assertIn("the price of unheard-of at openai is not known", json.dumps(events))
-            daemon.wait_finished(ask(daemon, ["openai:unheard-of"] * 2))  # without a cap it is
+            daemon.wait_finished(ask(daemon, unpriced))  # without a cap it is
             self.assertGreater(len(endpoint.requests), 0)
 
     def test_amounts_are_exact_decimals(self):

@@ -48,6 +48,8 @@ class Chat(unittest.TestCase):
         debate = self.daemon.get(f"/api/debates/{answer['aragora']['debate_id']}", **self.headers)[1]
         self.assertEqual(answer["choices"][0]["message"]["content"], debate["final_answer"])
         self.assertEqual((debate["task"], debate["context"]), ("Ship on Friday?", "system: Be brief."))
+        about = answer["aragora"]
+        self.assertEqual((about["cost_usd"], about["receipt_url"]), ("0", f"http://127.0.0.1:{self.daemon.port}/api/debates/{debate['id']}/receipt"))
         usage = answer["usage"]
         self.assertGreater(usage["prompt_tokens"], 0)
         self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])

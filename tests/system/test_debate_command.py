@@ -58,12 +58,13 @@ class Command(unittest.TestCase):
     def test_show_list_export_and_cancel(self):
         debate = self.held()
         self.assertIn(debate["id"], self.debate("list").stdout)
+        self.assertRegex(self.debate("show", debate["id"]).stdout, r"- (The debate (changed|did not change) the outcome: |Nothing was debated)")
         self.assertEqual(self.sandbox.run_json("debate", "show", debate["id"])["debate"]["final_answer"], debate["final_answer"])
         self.assertIn("Should we ship on Friday?", self.debate("export", debate["id"], check=0).stdout)
         self.assertEqual(json.loads(self.debate("export", debate["id"], "--format", "json", check=0).stdout)["id"], debate["id"])
         text = self.debate("export", debate["id"], "--format", "md", check=0).stdout
         self.assertTrue(text.startswith(f"# Debate {debate['id']}\n"), text[:100])
-        for said in ("> Should we ship on Friday?", "- status: completed", "- agents: demo, demo, demo", "## Answer", debate["final_answer"].splitlines()[0]):
+        for said in ("> Should we ship on Friday?", "- status: completed", "- agents: demo, demo, demo", "- answered by: demo:demo\n", "- cost: 0 USD\n", "## What came of debating", "## Answer", debate["final_answer"].splitlines()[0]):
             self.assertIn(said, text)
         self.assertIn("has ended", self.debate("cancel", debate["id"]).stderr)
         self.assertIn("404", self.debate("show", "no-such").stderr)
@@ -131,6 +132,15 @@ class Command(unittest.TestCase):
         said, _ = process.communicate(timeout=20)
         self.assertEqual((process.returncode, open_ones()), (130, []), said)
         self.assertIn("removed the test debate", said)
+
+    def test_why_a_debate_rests_is_told(self):
+        process = subprocess.Popen([BINARY, "debate", "Does anybody answer?", "--agents", "sim:fail=1,sim:fail=1", "--cancel-on-interrupt"], env=self.sandbox.environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        debate, rests = process.stderr.readline().split()[1], process.stderr.readline()
+        self.assertRegex(rests, r"^the debate rests: 0 of 2 agents answered, \d are needed: the simulated provider failed, as it was asked to; who did not answer is asked again")
+        until(lambda: "the debate rests: 0 of 2 agents answered" in self.debate("show", debate).stdout, 10)  # not while it asks
+        process.send_signal(signal.SIGINT)
+        self.assertNotIn("rests", process.communicate(timeout=20)[1], "told once")
 
     def test_what_seats_say_while_they_speak_is_heard(self):
         with Endpoint(paced(0.02)) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox, Daemon(sandbox) as daemon:

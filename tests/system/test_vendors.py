@@ -287,6 +287,9 @@ class Settings(unittest.TestCase):
                     status, refused = daemon.post(path, body, Authorization=f"Bearer {token}")
                     self.assertEqual(status, 403, (path, refused))
                     self.assertIn("claude is not for members to ask", json.dumps(refused["error"]))
+                token = daemon.post("/api/auth/login", {"email": "member@example.org", "password": passwords["member"]})[1]["access_token"]
+                status, judged = daemon.post("/api/debates", {**asked, "agents": ["openai", "demo-a"], "consensus": "judge"}, Authorization=f"Bearer {token}")
+                self.assertEqual(status, 200, f"whom it did not name judges only where it may ask them: {judged}")
                 self.assertEqual(create("admin", "claude-opus-5-5", "openai")[0], 200)
 
     def test_an_own_file_of_models_is_read_and_a_broken_one_stops_the_start(self):

@@ -133,7 +133,23 @@ TEST(ChatQuestion, RefusesWhatItCannotDoByName) {
   EXPECT_EQ(refusalOf(with(R"(, "tools": [{}])")), "tools");
   EXPECT_EQ(refusalOf(with(R"(, "n": 2)")), "n");
   EXPECT_EQ(refusalOf(with(R"(, "response_format": {"type": "json_object"})")), "response_format");
-  EXPECT_EQ(refusalOf(with(R"(, "tools": [], "n": 1, "logprobs": false)")), "accepted");
+  EXPECT_EQ(refusalOf(with(R"(, "stop": ["\n"])")), "stop");
+  EXPECT_EQ(refusalOf(with(R"(, "tools": [], "n": 1, "logprobs": false, "stop": null)")), "accepted");
+  EXPECT_EQ(refusalOf(with(R"(, "temperature": 0, "max_tokens": 5, "max_completion_tokens": 5, "seed": 1)")),
+            "accepted")
+      << "SDKs send them by habit";
+}
+
+TEST(ChatReplies, NameTheDebateItsCostAndItsReceipt) {
+  chat::Waiting waiting;
+  waiting.debate_id = "d";
+  waiting.receipt_url = "https://x/api/debates/d/receipt";
+  const auto completion = chat::completion(waiting, store::Debate{}, {{1, 2}, 1'500'000'000});
+  const auto& about = completion.at("aragora").as_object();
+  EXPECT_EQ(jsonTextOr(about, "cost_usd", ""), "0.0015");
+  EXPECT_EQ(jsonTextOr(about, "receipt_url", ""), waiting.receipt_url);
+  EXPECT_NE(chat::lastChunks(waiting, store::Debate{}, {}).find(R"("cost_usd":"0","receipt_url":"https://x/)"),
+            std::string::npos);
 }
 
 }  // namespace aragora

@@ -5,6 +5,7 @@
 #include "common/base/text.h"
 #include "common/config/catalogue.h"
 #include "common/migrate/migrator.h"
+#include "daemon/api/new_debate.h"
 #include "daemon/api/openapi.h"
 #include "daemon/assembly.h"
 #include "daemon/edge/occupancy.h"
@@ -522,6 +523,30 @@ TEST(MemoryUse, IsTheTightestOfTheControlGroupsAround) {
   write("groups/memory/memory.usage_in_bytes", "1000\n");
   write("groups/memory/memory.stat", "inactive_file 0\ntotal_inactive_file 10\n");
   EXPECT_EQ(lifecycle::memoryUse(options).used, 990U);
+}
+
+TEST(Judge, IsNoSeatsModelAndGoesNoFartherThanTheSeats) {
+  using Remote = providers::ProvidersOptions::Remote;
+  using Seat = providers::Providers::Seat;
+  providers::ProvidersOptions options;
+  options.remotes = {Remote{config::Provider::Anthropic, "https://api.anthropic.com", "claude-opus-5-5", Secret("k")},
+                     Remote{config::Provider::OpenAi, "https://api.openai.com/v1", "gpt-6-luna", Secret("k")},
+                     Remote{config::Provider::Local, "http://127.0.0.1:9/v1", "own"}};
+  options.default_agents = {"anthropic", "openai", "anthropic-skeptic"};
+  const providers::Providers all(std::move(options));
+  struct Case {
+    std::vector<std::string> seats;
+    const char* judge;
+  };
+  for (const auto& one : {Case{{"local:a", "local:b"}, "local"}, Case{{"local", "local:own"}, ""},
+                          Case{{"demo-a", "demo-b"}, ""}, Case{{"sim", "sim:p=1"}, "demo-optimist"},
+                          Case{{"local:own", "demo-a"}, ""}, Case{{"claude", "gpt-6-luna"}, "local"},
+                          Case{{"gpt-6-sol", "openai:x"}, "anthropic"}, Case{{"claude-opus-5-5", "demo-a"}, "openai"}})
+    EXPECT_EQ(api::judgeBeside(one.seats, all, [](const Seat&) { return true; }), one.judge) << one.seats[0];
+  const auto only_openai = [](const Seat& seat) { return seat.provider->name() == "openai"; };
+  EXPECT_EQ(api::judgeBeside({"local:a", "gpt-6-sol"}, all, only_openai), "openai");
+  EXPECT_EQ(api::judgeBeside({"openai", "demo-a"}, all, only_openai), "")
+      << "what the caller may not ask judges nobody";
 }
 
 TEST(DemoProvider, SaysTheSameForTheSameQuestion) {

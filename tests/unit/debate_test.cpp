@@ -3,6 +3,7 @@
 
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/store/report_words.h"
 #include "daemon/debate/first_protocol.h"
 #include "daemon/wire/debates.h"
 #include "daemon/wire/events.h"
@@ -378,6 +379,45 @@ TEST(Events, WhatALaterVersionWroteIsKeptAndShownAsItIs) {
   for (const auto* broken : {"", "[]", "{\"v\":2,\"phase\":\"dance\"}", "null", "{"})
     EXPECT_TRUE(std::holds_alternative<store::OtherEvent>(store::fromPayload("round_start", broken)));
   EXPECT_EQ(store::typeOf(store::fromPayload("new_kind", "{}")), "new_kind");
+}
+
+TEST(Report, IsToldInSentences) {
+  const auto words = [](const char* text) {
+    const auto report = parseJson(text, "a report");
+    return join(store::reportInWords(report.as_object()), " ");
+  };
+  EXPECT_EQ(words("{}"), "");
+  EXPECT_EQ(words(R"({"rounds":0,"blind_winner":"a","final_winner":"a","debate_changed_the_outcome":false,
+                      "conformity":{"flips":0}})"),
+            "Nothing was debated: the first vote decided.");
+  EXPECT_EQ(words(R"({"rounds":1,"blind_winner":"a","final_winner":"a","debate_changed_the_outcome":false,
+                      "conformity":{"flips":0},"served_by":[{"substituted":true},{"substituted":false}]})"),
+            "The debate did not change the outcome: a led from the first vote on. No seat changed its proposal. "
+            "1 answer came from another provider than was asked.");
+  EXPECT_EQ(words(R"({"rounds":1,"blind_winner":"a","final_winner":"a","debate_changed_the_outcome":true})"),
+            "The debate changed the outcome: a led from the first vote on, with another text.");
+  EXPECT_EQ(
+      words(R"({"rounds":2,"blind_winner":"a","final_winner":null,"debate_changed_the_outcome":true,
+                      "conformity":{"flips":3,"uncited":2,"uncited_toward_the_first_majority":1},
+                      "vote_flips":[{}],"unresolved":[{},{}],"dropped":["c"]})"),
+      "The debate changed the outcome: a led the first vote, nobody won. Proposals were changed 3 times, 2 of them "
+      "without a critique that says why (1 toward what led the first vote). 1 seat voted for another proposal in "
+      "the end than at first. 2 critiques of severity 4 or 5 led to no change. 1 seat did not answer and was "
+      "dropped.");
+}
+
+TEST(Markdown, HasDissentAndWhatItCost) {
+  store::Debate debate;
+  debate.status = store::DebateStatus::Completed;
+  store::Event event;
+  event.body =
+      store::Report{parseJson(R"({"served_by":[{"provider":"openai","model":"m"},{"provider":"openai","model":"m"}],
+      "minority":[{"seats":["a","b"],"votes":1,"text":"no\n# at all"}]})",
+                              "a report")
+                        .as_object()};
+  const auto text = wire::renderMarkdown(debate, {event}, 9'500'000'000);
+  EXPECT_NE(text.find("- answered by: openai:m\n- cost: 0.0095 USD\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("## Dissent\n\n**a, b** (1 vote):\n\n> no\n> # at all\n"), std::string::npos) << text;
 }
 
 TEST(States, EveryNameIsReadBack) {

@@ -747,11 +747,30 @@ TEST(Deliberation, RestsWithoutAQuorumAndAsksThoseAgainThatMayAnswer) {
   const auto play = Play(setup({"a", "b"}, 0), shaky).toTheEnd();
   EXPECT_EQ(play.rests(), 2);
   EXPECT_EQ(play.all<store::DebatePaused>().at(0).reason, "awaiting_quorum");
+  EXPECT_EQ(play.all<store::DebatePaused>().at(0).detail, "1 of 2 agents answered, 2 are needed: status 503");
   EXPECT_EQ(play.all<store::DebateEnded>().at(0).status, store::DebateStatus::Completed);
   const auto never = Play(setup({"a", "b"}, 0), without({{Phase::Propose, 0, "a"}})).toTheEnd();
   EXPECT_EQ(never.rests(), 0);
   EXPECT_EQ(never.all<store::DebateEnded>().at(0).outcome, "insufficient_participation");
-  EXPECT_EQ(never.all<store::DebateEnded>().at(0).reason, "only 1 of 2 agents answered");
+  EXPECT_EQ(never.all<store::DebateEnded>().at(0).reason, "only 1 of 2 agents answered: status 500");
+}
+
+TEST(Deliberation, SaysOfALostQuorumWhyTheSeatsWereSilent) {
+  const auto ends = [](std::vector<std::string> errors) {
+    const auto silent = [&](const Inquiry& inquiry) {
+      const auto seat = static_cast<std::size_t>(inquiry.place.seat[0] - 'a');
+      return Answer{inquiry.place, false, errors.at(seat), true};
+    };
+    return Play(setup({"a", "b", "c"}, 0), silent).toTheEnd().all<store::DebateEnded>().at(0).reason;
+  };
+  EXPECT_EQ(ends({"status 401", "status 402", "status 401"}), "only 0 of 3 agents answered: status 401; status 402");
+  EXPECT_EQ(ends({"status 401", "status 401", "status 401"}), "only 0 of 3 agents answered: status 401");
+  Play away(setup({"a", "b"}, 0), [](const Inquiry& inquiry) { return Answer{inquiry.place, false, "status 503"}; });
+  const auto over = away.toTheEnd().until(Phase::Propose).hurry(std::string(kTimeIsOver));
+  ASSERT_TRUE(over);
+  away.write(over->events);
+  EXPECT_EQ(away.toTheEnd().all<store::DebateEnded>().at(0).reason, "only 0 of 2 agents answered: status 503")
+      << "not that there was no time";
 }
 
 TEST(Deliberation, ASeatThatIsSilentTwiceIsDroppedWhileThereIsAQuorum) {

@@ -351,7 +351,8 @@ TEST(Codec, KnowsWhatARefusalMeans) {
       {makeAnthropicCodec, 402, R"({"error":{"type":"billing_error"}})", Kind::Money},
       {makeAnthropicCodec, 403, R"({"error":{"type":"permission_error"}})", Kind::Credential},
       {makeAnthropicCodec, 404, R"({"error":{"type":"not_found_error"}})", Kind::Credential},
-      {makeAnthropicCodec, 409, R"({"error":{"type":"conflict_error"}})", Kind::Server},
+      {makeAnthropicCodec, 409, R"({"error":{"type":"conflict_error"}})", Kind::Request},
+      {makeOpenAiCodec, 409, "", Kind::Request},
       {makeAnthropicCodec, 413, R"({"error":{"type":"request_too_large"}})", Kind::Request},
       {makeAnthropicCodec, 429, R"({"error":{"type":"rate_limit_error"}})", Kind::Throttled},
       {makeAnthropicCodec, 429,
@@ -647,6 +648,21 @@ TEST(RemoteProvider, IsNotAskedWhileItsCircuitIsOpen) {
 }
 
 // Whether it may have been billed: by what came before the failure, and by every try.
+TEST(RemoteProvider, AConflictIsTriedAgainAndIsNoFailureOfTheProvider) {
+  std::atomic<int> requests = 0;
+  const ScriptedServer server([&](Connection& connection) {
+    while (!connection.request().empty()) {
+      ++requests;
+      connection.answer("{}", "", 409);
+    }
+  });
+  Breaker breaker({.provider = "openai", .rules = {.failures = 1}});
+  Asked asked(kVendors[1], server, &breaker);
+  EXPECT_THROW(asked.ask(), Failure);
+  EXPECT_EQ(requests, 3);
+  EXPECT_EQ(breaker.state().circuit, Circuit::Closed);
+}
+
 TEST(RemoteProvider, AnErrorInTheMiddleOfAnAnswerMayHaveBeenBilled) {
   const std::string begun = "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
   const std::string error = "data: {\"error\":{\"code\":502,\"message\":\"x\"}}\n\n";

@@ -90,6 +90,11 @@ TEST_F(SpendingTest, AsksNoModelWithoutAPriceUnderACap) {
   const auto capped = bill(with({.daily = kPicosPerUsd}), "openai", "gpt-99");
   EXPECT_NE(capped.why_not.find("the price of gpt-99 at openai is not known"), std::string::npos) << capped.why_not;
   EXPECT_FALSE(capped.reservation);
+  EXPECT_EQ(with({.daily = 1}).whyUnpriced(debate(), "openai", "gpt-99"), capped.why_not) << "told at the door";
+  EXPECT_EQ(with({}).whyUnpriced(debate(kPicosPerUsd), "openai", "gpt-99"), capped.why_not);
+  EXPECT_EQ(with({}).whyUnpriced(debate(), "openai", "gpt-99"), "");
+  EXPECT_EQ(with({.daily = 1}).whyUnpriced(debate(), "openai", "gpt-6-sol"), "") << "a cap that is full is told later";
+  EXPECT_EQ(with({.daily = 1}).whyUnpriced(debate(), "demo", "demo"), "");
   const auto free = bill(with({}), "openai", "gpt-99");
   EXPECT_EQ(free.why_not, "");
   ASSERT_TRUE(free.reservation) << "what it says it took is counted";

@@ -16,7 +16,7 @@ constexpr std::pair<std::string_view, FailureKind> kTypes[] = {
     {"billing_error", FailureKind::Money},
     {"permission_error", FailureKind::Credential},
     {"not_found_error", FailureKind::Credential},
-    {"conflict_error", FailureKind::Server},
+    {"conflict_error", FailureKind::Request},
     {"request_too_large", FailureKind::Request},
     {"rate_limit_error", FailureKind::Throttled},
     {"api_error", FailureKind::Server},

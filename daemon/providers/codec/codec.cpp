@@ -80,7 +80,6 @@ FailureKind kindOfStatus(int status) {
     case 429:
       return FailureKind::Throttled;
     case 408:
-    case 409:
       return FailureKind::Server;
     default:
       if (status >= 500 || status == 0) return FailureKind::Server;
