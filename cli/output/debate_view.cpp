@@ -163,9 +163,11 @@ void DebateView::told(const json::object& frame, const std::string& type) {
     seat(jsonTextOr(frame, "agent", "")).state = "did not answer";
   } else if (type == "synthesis") {
     say(fmt::format("{} writes the answer", agent));
-    const auto* risks = jsonArray(data, "open_risks");
-    for (const auto& risk : risks != nullptr ? *risks : json::array()) {
-      if (risk.is_string()) say(fmt::format("left open: {}", printable(risk.get_string(), 200)));
+    for (const auto& [member, what] : {std::pair{"open_risks", "left open"}, {"dissent", "others held"}}) {
+      const auto* lines = jsonArray(data, member);
+      for (const auto& line : lines != nullptr ? *lines : json::array()) {
+        if (line.is_string()) say(fmt::format("{}: {}", what, printable(line.get_string(), 200)));
+      }
     }
   } else if (type == "consensus") {
     say(jsonFlagOr(data, "reached", false) ? "consensus" : "no consensus");

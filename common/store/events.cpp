@@ -93,6 +93,8 @@ struct Writer {
   json::object operator()(const Synthesis& event) const {
     json::object payload{{"content", event.content}};
     if (!event.open_risks.empty()) payload["open_risks"] = toArray(event.open_risks);
+    if (!event.from.empty()) payload["from"] = toArray(event.from);
+    if (!event.dissent.empty()) payload["dissent"] = toArray(event.dissent);
     return payload;
   }
   json::object operator()(const Consensus& event) const {
@@ -265,7 +267,8 @@ std::optional<EventBody> read(std::size_t kind, const json::object& object) {
     case 7:
       return readVote(object);
     case 8:
-      return Synthesis{jsonTextOr(object, "content", ""), texts(object, "open_risks")};
+      return Synthesis{jsonTextOr(object, "content", ""), texts(object, "open_risks"), texts(object, "from"),
+                       texts(object, "dissent")};
     case 9:
       return readConsensus(object);
     case 11:

@@ -75,6 +75,8 @@ struct Vote {
 struct Synthesis {
   std::string content;
   std::vector<std::string> open_risks{};
+  std::vector<std::string> from{};     // K1, K2 …: claims of what won, in their order
+  std::vector<std::string> dissent{};  // what the others held, as the writer sees it
 };
 struct Consensus {
   struct Ballot {

@@ -63,6 +63,9 @@ class Deliberation : public Protocol {
   Finish closing(const store::Consensus& consensus, std::vector<store::NewEvent> events,
                  const std::string& stopped) const;
 
+  // By kContextForAll.
+  bool contextForAll() const { return setup_.protocol >= kContextForAll; }
+
   // deliberation_phases.cpp: what is asked in each phase.
   Inquiry inquiryOf(const Place& place, json::object material, const std::vector<std::string>& labels,
                     const std::vector<std::string>& critiques = {}) const;
@@ -90,11 +93,16 @@ class Deliberation : public Protocol {
   std::vector<store::EventBody> understood(const Place& place, const std::string& text) const;
   store::EventBody revisionOf(const Place& place, const std::string& text) const;
   store::Vote ballotOf(const Place& place, const std::string& text) const;
+  ReadBallot ballotIn(const Place& place, const std::string& text) const;
   // What it chose, there or when it was asked once more.
   ReadBallot chosen(const Place& place, const std::string& text) const;
   bool failed(const Place& place) const;
   std::optional<store::AgentMessage> proposalOf(const std::string& seat, std::int64_t round) const;
   std::string textOf(const std::string& seat, std::int64_t round) const;
+  // What the winner rests on, by the ids under which whoever writes the answer is told: id, claim.
+  Labels claimsOf(const std::string& seat, std::int64_t round) const;
+  // Where the judge's verdicts say the same, theirs; otherwise the vote's.
+  std::string winnerOf(std::int64_t round) const;
   Seats seats() const;
   Seats proposers() const;
   std::string agentOf(const std::string& seat) const;
@@ -128,6 +136,7 @@ class Deliberation : public Protocol {
   // deliberation_report.cpp
   json::object report(const std::string& stopped) const;
   json::array excluded() const;
+  void addSynthesis(json::object& content) const;
   std::int64_t lastVote() const;  // -1: there was none
 
   Setup setup_;

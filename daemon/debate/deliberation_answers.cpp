@@ -38,7 +38,7 @@ std::optional<Place> Deliberation::unanswered(const Place& place) const {
   const auto repair = store::repairOf(place.phase);
   if (!repair || !answer->second.answered) return std::nullopt;
   const Place again{*repair, place.round, place.seat};
-  const auto read = readBallot(answer->second.text, names(choices(place)));
+  const auto read = ballotIn(place, answer->second.text);
   return read.invalid.empty() || answers_.count(again) > 0 ? std::nullopt : std::optional(again);
 }
 
@@ -61,7 +61,7 @@ std::vector<store::EventBody> Deliberation::said(const Place& place) const {
   if (answer != answers_.end() && answer->second.answered) return understood(place, answer->second.text);
   // It failed: its proposal speaks for it.
   if (place.phase == Phase::Synthesize && failed(place)) {
-    const auto leader = tallyOf(place.round).leader;
+    const auto leader = contextForAll() ? winnerOf(place.round) : tallyOf(place.round).leader;
     return {store::Synthesis{textOf(leader.empty() ? place.seat : leader, place.round)}};
   }
   return {};
@@ -118,7 +118,11 @@ std::vector<store::EventBody> Deliberation::understood(const Place& place, const
     }
     case Phase::Synthesize: {
       auto read = readSynthesis(text);
-      return {store::Synthesis{std::move(read.answer), std::move(read.risks)}};
+      store::Synthesis synthesis{std::move(read.answer), std::move(read.risks), {}, std::move(read.dissent)};
+      for (const auto& [id, claim] : claimsOf(winnerOf(place.round), place.round)) {
+        if (std::find(read.from.begin(), read.from.end(), id) != read.from.end()) synthesis.from.push_back(id);
+      }
+      return {std::move(synthesis)};
     }
     case Phase::VoteRepair:
     case Phase::JudgeRepair:
@@ -150,11 +154,17 @@ store::EventBody Deliberation::revisionOf(const Place& place, const std::string&
     if (message.adopted.empty()) message.decision = "amend";
     if (!message.adopted.empty()) message.content = textOf(message.adopted, place.round - 1);
   }
+  if (contextForAll()) {
+    message.claims = message.adopted.empty()
+                         ? std::move(read.proposal.claims)
+                         : proposalOf(message.adopted, place.round - 1).value_or(store::AgentMessage{}).claims;
+  }
   // What is the same stays the same, whatever it is called; and who keeps, keeps all of it.
   if (message.decision == "keep" || folded(message.content) == folded(before.content)) {
     message.decision = "keep";
     message.content = before.content;
     message.position = before.position;
+    if (contextForAll()) message.claims = before.claims;
     message.adopted.clear();
   }
   message.uncited = message.decision != "keep" && message.because.empty();
@@ -171,12 +181,19 @@ store::Vote Deliberation::ballotOf(const Place& place, const std::string& text) 
 }
 
 ReadBallot Deliberation::chosen(const Place& place, const std::string& text) const {
-  const auto labels = names(choices(place));
-  auto read = readBallot(text, labels);
+  auto read = ballotIn(place, text);
   const auto repair = store::repairOf(place.phase);
   if (read.invalid.empty() || !repair) return read;
   const auto again = answers_.find({*repair, place.round, place.seat});
-  if (again != answers_.end() && again->second.answered) read = readBallot(again->second.text, labels);
+  if (again != answers_.end() && again->second.answered) read = ballotIn(place, again->second.text);
+  return read;
+}
+
+ReadBallot Deliberation::ballotIn(const Place& place, const std::string& text) const {
+  auto read = readBallot(text, names(choices(place)));
+  const bool vote = place.phase == Phase::Vote || place.phase == Phase::VoteRepair;
+  if (vote && contextForAll() && read.out_of_range && read.invalid.empty())
+    read.invalid = "`confidence` is no whole number from 0 to 100";
   return read;
 }
 
@@ -191,6 +208,23 @@ std::optional<store::AgentMessage> Deliberation::proposalOf(const std::string& s
 
 std::string Deliberation::textOf(const std::string& seat, std::int64_t round) const {
   return proposalOf(seat, round).value_or(store::AgentMessage{}).content;
+}
+
+Deliberation::Labels Deliberation::claimsOf(const std::string& seat, std::int64_t round) const {
+  const auto proposal = proposalOf(seat, contextForAll() ? round : 0).value_or(store::AgentMessage{});
+  Labels claims;
+  for (const auto& claim : proposal.claims) claims.emplace_back(fmt::format("K{}", claims.size() + 1), claim);
+  return claims;
+}
+
+std::string Deliberation::winnerOf(std::int64_t round) const {
+  std::vector<std::string> choices;
+  for (const auto& [place, bodies] : events_) {
+    const auto* verdict = place.round == round && !bodies.empty() ? std::get_if<store::Verdict>(&bodies[0]) : nullptr;
+    if (verdict != nullptr) choices.push_back(verdict->choice);
+  }
+  const bool agreed = choices.size() == 2 && choices[0] == choices[1] && !choices[0].empty();
+  return agreed ? choices[0] : tallyOf(round).leader;
 }
 
 Deliberation::Seats Deliberation::seats() const {

@@ -20,9 +20,16 @@ Inquiry Deliberation::inquiryOf(const Place& place, json::object material, const
   const auto boundary = "data-" + crypto::sha256Hex(fmt::format("boundary|{}|{}|{}|{}", setup_.seed,
                                                                 store::name(place.phase), place.round, place.seat))
                                       .substr(0, 16);
+  if (place.phase == Phase::Propose || contextForAll()) {
+    if (!setup_.context.empty()) material["context"] = asData(setup_.context, kWhole);
+    json::array documents;
+    for (const auto& document : setup_.documents) documents.emplace_back(asData(document, kWhole));
+    if (!documents.empty()) material["documents"] = std::move(documents);
+  }
   if (const auto role = roleOf(place.seat); !role.empty()) material["role"] = asData(role, kShort);
-  return {place, agentOf(place.seat), enclosed(boundary, std::move(material)), instructions(place.phase, boundary),
-          shapeOf(place.phase, labels, critiques)};
+  return {place, agentOf(place.seat), enclosed(boundary, std::move(material)),
+          instructions(place.phase, setup_.protocol, boundary),
+          shapeOf(place.phase, setup_.protocol, labels, critiques)};
 }
 
 // What everybody is told in that round: of what the audience says only what was there when it began, so that all seats
@@ -45,14 +52,7 @@ json::array Deliberation::shown(const Labels& labels, std::int64_t round) const 
 }
 
 Deliberation::Stage Deliberation::proposing(const Seats& seats) const {
-  return {Phase::Propose, 0, seats, [this](const Place& place) {
-            auto material = this->material(0);
-            if (!setup_.context.empty()) material["context"] = asData(setup_.context, kWhole);
-            json::array documents;
-            for (const auto& document : setup_.documents) documents.emplace_back(asData(document, kWhole));
-            if (!documents.empty()) material["documents"] = std::move(documents);
-            return inquiryOf(place, std::move(material), {});
-          }};
+  return {Phase::Propose, 0, seats, [this](const Place& place) { return inquiryOf(place, this->material(0), {}); }};
 }
 
 Deliberation::Stage Deliberation::critiquing(std::int64_t round, const Seats& seats) const {
@@ -103,7 +103,7 @@ Deliberation::Stage Deliberation::choosing(Phase phase, std::int64_t round, cons
               const auto first = answers_.find({phase, place.round, place.seat});
               const auto text = first == answers_.end() ? std::string() : first->second.text;
               material["your_answer"] = asData(text, kShort);
-              material["problem"] = readBallot(text, names(labels)).invalid;
+              material["problem"] = ballotIn(place, text).invalid;
             }
             return inquiryOf(place, std::move(material), names(labels));
           }};
@@ -115,11 +115,8 @@ Deliberation::Stage Deliberation::synthesizing(std::int64_t round, const std::st
             json::object material{{"task", asData(setup_.task, kWhole)},
                                   {"winning_proposal", asData(textOf(leader, place.round))}};
             json::array claims;
-            if (const auto proposal = proposalOf(leader, 0)) {
-              for (const auto& claim : proposal->claims)
-                claims.push_back(
-                    json::object{{"id", fmt::format("K{}", claims.size() + 1)}, {"text", asData(claim, kShort)}});
-            }
+            for (const auto& [id, claim] : claimsOf(leader, place.round))
+              claims.push_back(json::object{{"id", id}, {"text", asData(claim, kShort)}});
             material["claims"] = std::move(claims);
             json::array dissent;
             Seats others;

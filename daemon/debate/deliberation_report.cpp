@@ -138,7 +138,22 @@ json::object Deliberation::report(const std::string& stopped) const {
                        {"gives_orders", std::move(orders)},
                        {"dropped", json::array(dropped_.begin(), dropped_.end())}};
   if (setup_.exclude_orders) content["excluded"] = excluded();
+  addSynthesis(content);
   return content;
+}
+
+// What the answer rests on, with the words, and what the others held, as its writer sees it.
+void Deliberation::addSynthesis(json::object& content) const {
+  for (const auto& [place, bodies] : events_) {
+    const auto* synthesis = bodies.empty() ? nullptr : std::get_if<store::Synthesis>(&bodies[0]);
+    if (synthesis == nullptr || (synthesis->from.empty() && synthesis->dissent.empty())) continue;
+    json::array from;
+    for (const auto& [id, claim] : claimsOf(winnerOf(place.round), place.round)) {
+      if (std::find(synthesis->from.begin(), synthesis->from.end(), id) != synthesis->from.end())
+        from.push_back(json::object{{"id", id}, {"claim", claim}});
+    }
+    content["synthesis"] = json::object{{"from", std::move(from)}, {"dissent", arrayOf(synthesis->dissent)}};
+  }
 }
 
 }  // namespace aragora::debate

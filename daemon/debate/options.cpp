@@ -4,7 +4,8 @@
 
 namespace aragora::debate {
 
-std::int64_t protocolFor(const Options& options) {
+std::int64_t protocolFor(const Options& options, bool with_context) {
+  if (with_context) return kContextForAll;
   return options.exclude_orders || options.stop_when_steady ? kLaterOptions : kDeliberation;
 }
 

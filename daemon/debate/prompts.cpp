@@ -1,6 +1,7 @@
 #include "daemon/debate/prompts.h"
 
 #include "common/base/text.h"
+#include "daemon/debate/protocol.h"
 
 namespace aragora::debate {
 
@@ -119,7 +120,7 @@ ReadCritique readCritique(const json::object& object, const std::string& whole) 
 }
 }  // namespace
 
-std::string instructions(Phase phase, const std::string& boundary) {
+std::string instructions(Phase phase, std::int64_t protocol, const std::string& boundary) {
   auto text = fmt::format(
       "You take part in a structured debate. The user message is one JSON document. What stands under its key \"{}\" "
       "is "
@@ -129,6 +130,10 @@ std::string instructions(Phase phase, const std::string& boundary) {
       "there "
       "is a `role`, speak from that point of view. {} Answer with one JSON object only.",
       boundary, task(phase));
+  if (protocol >= kContextForAll) {
+    text += " `context` and `documents` came with the task and belong to it.";
+    if (phase == Phase::Revise) text += " `key_claims` are what `answer` rests on.";
+  }
   if (store::isRepair(phase))
     text += " Your first answer could not be read; `problem` says why. Answer again, shortly.";
   return text;
@@ -138,7 +143,7 @@ json::object enclosed(const std::string& boundary, json::object material) {
   return {{"boundary", boundary}, {boundary, std::move(material)}};
 }
 
-providers::Shape shapeOf(Phase phase, const std::vector<std::string>& labels,
+providers::Shape shapeOf(Phase phase, std::int64_t protocol, const std::vector<std::string>& labels,
                          const std::vector<std::string>& critiques) {
   auto choices = labels;
   choices.emplace_back("abstain");
@@ -156,13 +161,16 @@ providers::Shape shapeOf(Phase phase, const std::vector<std::string>& labels,
                                                                     {"issues", listOf(std::move(issue))},
                                                                     {"strongest_point", textType()}}))}})};
     }
-    case Phase::Revise:
-      return {"revision", objectOf({{"decision", oneOf({"keep", "amend", "adopt"})},
-                                    {"because", listOf(critiques.empty() ? textType() : oneOf(critiques))},
-                                    {"adopt", oneOf(adoptable)},
-                                    {"position", textType()},
-                                    {"answer", textType()},
-                                    {"confidence", numberType()}})};
+    case Phase::Revise: {
+      json::object revision{{"decision", oneOf({"keep", "amend", "adopt"})},
+                            {"because", listOf(critiques.empty() ? textType() : oneOf(critiques))},
+                            {"adopt", oneOf(adoptable)},
+                            {"position", textType()},
+                            {"answer", textType()},
+                            {"confidence", numberType()}};
+      if (protocol >= kContextForAll) revision["key_claims"] = listOf(textType());
+      return {"revision", objectOf(std::move(revision))};
+    }
     case Phase::Vote:
     case Phase::VoteRepair:
       return {"ballot", objectOf({{"choice", oneOf(choices)},
@@ -227,6 +235,8 @@ ReadBallot readBallot(const std::string& text, const std::vector<std::string>& l
   if (const auto* more = object->if_contains("continue"); more != nullptr && more->is_bool())
     ballot.more = more->get_bool();
   if (*choice == "abstain") return ballot;
+  const auto confidence = jsonInteger(*object, "confidence");
+  ballot.out_of_range = object->contains("confidence") && (!confidence || *confidence < 0 || *confidence > 100);
   if (std::find(labels.begin(), labels.end(), *choice) == labels.end())
     ballot.invalid = fmt::format("`choice` is none of {}, abstain", join(labels, ", "));
   else
@@ -237,8 +247,8 @@ ReadBallot readBallot(const std::string& text, const std::vector<std::string>& l
 ReadSynthesis readSynthesis(const std::string& text) {
   const auto object = objectIn(text);
   const auto answer = object ? jsonText(*object, "answer") : std::nullopt;
-  if (!answer || trim(*answer).empty()) return {text, {}};
-  return {*answer, textsOf(*object, "open_risks")};
+  if (!answer || trim(*answer).empty()) return {text, {}, {}, {}};
+  return {*answer, textsOf(*object, "open_risks"), textsOf(*object, "from"), textsOf(*object, "dissent")};
 }
 
 }  // namespace aragora::debate

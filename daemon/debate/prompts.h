@@ -11,12 +11,12 @@
 namespace aragora::debate {
 
 // `boundary` is the key under which the material stands; `role` from whose point of view it speaks, or empty.
-std::string instructions(store::Phase phase, const std::string& boundary);
+std::string instructions(store::Phase phase, std::int64_t protocol, const std::string& boundary);
 // The user message: {"boundary": B, B: material}.
 json::object enclosed(const std::string& boundary, json::object material);
 
 // `labels` are those that may be named: of proposals, and of critiques in a revision.
-providers::Shape shapeOf(store::Phase phase, const std::vector<std::string>& labels,
+providers::Shape shapeOf(store::Phase phase, std::int64_t protocol, const std::vector<std::string>& labels,
                          const std::vector<std::string>& critiques = {});
 
 // What was asked for: one JSON object, whole. Readers take other things too.
@@ -51,13 +51,16 @@ struct ReadBallot {
   std::int64_t confidence = 0;
   std::optional<bool> more;
   std::string reason;
-  std::string invalid;  // why it is no ballot; empty: it is one
+  std::string invalid;        // why it is no ballot; empty: it is one
+  bool out_of_range = false;  // `confidence` is there and no whole number from 0 to 100
 };
 ReadBallot readBallot(const std::string& text, const std::vector<std::string>& labels);
 
 struct ReadSynthesis {
   std::string answer;
   std::vector<std::string> risks;
+  std::vector<std::string> from;  // as they were given
+  std::vector<std::string> dissent;
 };
 ReadSynthesis readSynthesis(const std::string& text);
 

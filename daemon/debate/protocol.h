@@ -3,7 +3,7 @@
 // anywhere goes on when what it left behind is told to a new machine, in order. One owner.
 //
 // There are two sets of rules. Which one a debate goes by is recorded when it is created, so that one that an upgrade
-// interrupted ends by the rules it began with: first_protocol.h has those of 1, deliberation.h those of 2.
+// interrupted ends by the rules it began with: first_protocol.h has those of 1, deliberation.h those of 2 and later.
 #pragma once
 
 #include "common/store/events.h"
@@ -13,10 +13,13 @@
 
 namespace aragora::debate {
 
-// The rules by which debates are held: 1, the first ones, of debates that are there from before; 2; and 2 with options
-// that its first versions do not know and would play without.
+// The rules by which debates are held: 1, the first ones, of debates that are there from before; 2; 2 with options that
+// its first versions do not know and would play without; and those by which what the task came with is shown in every
+// phase, not for the first proposals alone, the claims are those of the proposal as it stands, how sure a ballot is
+// must be a whole number of percent, and what the judge chose speaks for a synthesis that failed.
 inline constexpr std::int64_t kDeliberation = 2;
 inline constexpr std::int64_t kLaterOptions = 3;
+inline constexpr std::int64_t kContextForAll = 4;
 inline constexpr std::string_view kTimeIsOver = "the time for debating is over";
 // What is recorded of a seat that had no answer when it was time to vote.
 inline std::string noAnswerSince(std::string_view reason) { return fmt::format("no answer: {}", reason); }
@@ -28,14 +31,14 @@ struct Setup {
   std::int64_t rounds = 0;
   std::string consensus = "majority";  // a name that parseConsensusKind knows
   std::int64_t seed = 0;
-  // Of the rules of 2 and 3:
+  // Of the rules of 2 and later:
   std::int64_t protocol = kDeliberation;
   std::vector<std::string> documents{};
   Share quorum{1, 2};
   Share share{2, 3};
   bool allow_absent = false;
   std::string judge{};  // an agent that has no seat; empty: the seat with least at stake
-  // Of 3:
+  // Of 3 and later:
   bool exclude_orders = false;
   bool stop_when_steady = false;
 };

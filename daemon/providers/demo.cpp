@@ -76,9 +76,9 @@ class DemoProvider : public Provider {
         return reviseFor(data, choice);
       case store::Phase::Synthesize:
         return toJson(json::object{{"answer", synthesize(data)},
-                                   {"from", json::array{}},
+                                   {"from", ofAll(data, "claims", "id")},
                                    {"open_risks", json::array{json::string(kWeak[choice % std::size(kWeak)])}},
-                                   {"dissent", json::array{}}});
+                                   {"dissent", ofAll(data, "dissent", "text")}});
       default:
         return vote(data, choice);
     }
@@ -112,7 +112,18 @@ class DemoProvider : public Provider {
                                {"adopt", ""},
                                {"position", own.substr(0, own.find(" (demo"))},
                                {"answer", answer},
+                               {"key_claims", json::array{json::string(kStances[choice % std::size(kStances)].reason)}},
                                {"confidence", confidence(choice)}});
+  }
+  // Of each one of the list, in one sentence.
+  static json::array ofAll(const json::object& data, const char* list, const char* member) {
+    json::array all;
+    const auto* there = jsonArray(data, list);
+    for (std::size_t i = 0; there != nullptr && i < there->size(); ++i) {
+      const auto text = jsonTextOr(there->at(i).as_object(), member, "");
+      all.emplace_back(text.substr(0, text.find(" (demo")));
+    }
+    return all;
   }
   static std::string sayPlainly(store::Phase phase, const std::string& task, const json::object& data,
                                 std::uint64_t choice) {

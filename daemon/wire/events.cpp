@@ -85,8 +85,9 @@ struct Renderer {
   }
   json::object operator()(const store::Synthesis& synthesis) const {
     json::object data{{"agent", event.agent}, {"role", "synthesizer"}, {"content", synthesis.content}, {"target", ""}};
-    if (!synthesis.open_risks.empty())
-      data["open_risks"] = json::array(synthesis.open_risks.begin(), synthesis.open_risks.end());
+    if (!synthesis.open_risks.empty()) data["open_risks"] = arrayOf(synthesis.open_risks);
+    if (!synthesis.from.empty()) data["from"] = arrayOf(synthesis.from);
+    if (!synthesis.dissent.empty()) data["dissent"] = arrayOf(synthesis.dissent);
     return data;
   }
   json::object operator()(const store::Consensus& consensus) const {

@@ -37,9 +37,12 @@ struct Paragraph {
     return fmt::format("**{}** failed ({}):\n\n{}", event.agent, store::name(error.phase), quotation(error.message));
   }
   std::string operator()(const store::Synthesis& synthesis) const {
+    return listed("leaves open", synthesis.open_risks) + listed("says that others held", synthesis.dissent);
+  }
+  std::string listed(std::string_view what, const std::vector<std::string>& texts) const {
     std::string text;
-    for (const auto& risk : synthesis.open_risks) text += quotation(risk);
-    return text.empty() ? text : fmt::format("**{}** leaves open:\n\n{}", event.agent, text);
+    for (const auto& one : texts) text += quotation(one);
+    return text.empty() ? text : fmt::format("**{}** {}:\n\n{}", event.agent, what, text);
   }
   template <typename Other>
   std::string operator()(const Other&) const {

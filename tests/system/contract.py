@@ -102,9 +102,9 @@ class Contract:
     OPEN = {"said", "digests", "details", "metadata", "preferences", "info", "paths", "components"}
     OPTIONAL = {"hint", "suggestion", "details", "errors", "retry_after", "reason", "error", "why", "preferences"}
     # And by where they are: what has been said since there are rules of a second version, and how a debate came out that came to its end.
-    LATER = {"data": {"kind", "continue", "position", "confidence", "key_claims", "id", "strength", "protocol", "open_risks"}, "votes": {"kind", "continue"}, "items": {"kind", "continue"},
+    LATER = {"data": {"kind", "continue", "position", "confidence", "key_claims", "id", "strength", "protocol", "open_risks", "from", "dissent"}, "votes": {"kind", "continue"}, "items": {"kind", "continue"},
              "served_by": {"request_id", "request_ids"},
-             "report": {"final_winner", "debate_changed_the_outcome", "consensus_reached", "agreed_without_debate", "excluded"}}
+             "report": {"final_winner", "debate_changed_the_outcome", "consensus_reached", "agreed_without_debate", "excluded", "synthesis"}}
     ONCE_DECIDED = {"conclusion", "supporting_agents", "dissenting_agents", "votes", "method", "tied", "leader"}
     ONCE_RATED = {"rank", "agent_name", "elo_rating", "wins", "losses", "draws", "games", "matches", "matches_played", "total_debates", "win_rate", "last_debate", "agent", "provider", "model", "rating", "rating_deviation", "volatility", "lower_bound", "upper_bound", "provisional", "streak", "streak_type", "recent_trend", "domains"}
 

@@ -7,7 +7,7 @@ import time
 import unittest
 
 from support import Daemon, Sandbox, main
-from test_provider import KEY, Endpoint
+from test_provider import KEY, Endpoint, completion
 from test_streaming import paced
 from test_vendors import SDKS, node_tools
 
@@ -80,6 +80,37 @@ class Chat(unittest.TestCase):
         self.assertEqual(json.loads(first[2])["id"], json.loads(again[2])["id"])
         self.assertEqual(again[1]["idempotent-replayed"], "true")
         self.assertEqual(self.ask({**ASK, "model": "deep"}, **{"Idempotency-Key": "once"})[0], 422)
+
+
+class Context(unittest.TestCase):
+    """What the system and earlier messages say is before everybody who takes part, as data."""
+
+    def test_every_question_of_the_debate_has_the_messages_before_the_last_one(self):
+        def speak(_, body):
+            data = json.loads(body["messages"][1]["content"])
+            offered = {one["text"]: one["id"] for one in data[data["boundary"]].get("proposals", [])}
+            said = f"this is {body['model']}"
+            return completion(json.dumps({
+                "position": said, "answer": said, "key_claims": ["so it is"], "confidence": 70, "critiques": [], "decision": "keep", "because": [], "adopt": "",
+                "choice": offered[min(offered)] if offered else "", "continue": True, "reason": "r", "from": ["K1", "K7"], "open_risks": [], "dissent": ["another day"]}))
+
+        messages = [{"role": "system", "content": "Answer in German only."}, {"role": "user", "content": "Which day?"}, {"role": "assistant", "content": "Friday, as ever."}, ASK["messages"][1]]
+        with Endpoint(speak) as endpoint, Sandbox(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as sandbox:
+            with Daemon(sandbox) as daemon:
+                ask = {"model": "aragora", "messages": messages, "aragora": {"agents": [f"openai:{name}" for name in "abc"], "rounds": 1}}
+                status, _, answer = daemon.request("POST", "/v1/chat/completions", ask)
+                self.assertEqual(status, 200, answer)
+                debate = daemon.get(f"/api/debates/{json.loads(answer)['aragora']['debate_id']}")[1]
+            asked = {}
+            for _, _, body in endpoint.requests:
+                phase, (system, user) = body["response_format"]["json_schema"]["name"], (message["content"] for message in body["messages"])
+                asked[phase] = asked.get(phase, 0) + 1
+                for said in ("Answer in German only.", "Which day?", "Friday, as ever."):
+                    self.assertEqual((said in user, said in system), (True, False), phase)
+            self.assertEqual(asked, {"proposal": 3, "ballot": 6, "critiques": 3, "revision": 3, "synthesis": 1})
+            self.assertEqual((debate["report"]["protocol"], debate["report"]["synthesis"]), (4, {"from": [{"id": "K1", "claim": "so it is"}], "dissent": ["another day"]}))
+            sandbox.run("verify", check=0)
+            self.assertTrue(sandbox.run_json("debate", "replay", debate["id"], check=0)["whole"])
 
 
 class OpenAisOwnSdk(unittest.TestCase):

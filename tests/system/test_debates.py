@@ -331,7 +331,7 @@ class Asked(unittest.TestCase):
                             agents=[{"name": "demo-a", "role": "a lawyer", "weight": 3}, "demo-b", {"provider": "demo"}])
         events = self.daemon.get(f"/api/debates/{debate['id']}/events?limit=500")[1]["events"]
         created = events[0]["data"]
-        self.assertEqual((created["protocol"], created["options"]["quorum"], created["options"]["seats"][0]), (3, "2/3", {"role": "a lawyer", "weight": 3}))
+        self.assertEqual((created["protocol"], created["options"]["quorum"], created["options"]["seats"][0]), (4, "2/3", {"role": "a lawyer", "weight": 3}))
         self.assertEqual([one["bytes"] for one in created["options"]["documents"]], [3, 8])
         self.assertEqual((created["options"]["gives_orders"], debate["report"]["excluded"], created["options"]["stop_when_steady"]), ("exclude", [], True))
         weights = next(e["data"]["weights"] for e in events if e["type"] == "debate_start")

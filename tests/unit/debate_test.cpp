@@ -367,7 +367,8 @@ TEST_F(FirstVersion, ItsDebatesGoOnWhereverTheyWereInterrupted) {
 }
 
 TEST(Events, ASynthesisIsReadBackWithWhatItLeavesOpen) {
-  for (const auto* text : {R"({"v":2,"content":"c","open_risks":["a","b"]})", R"({"v":2,"content":"c"})"})
+  for (const auto* text :
+       {R"({"v":2,"content":"c","open_risks":["a","b"],"from":["K1"],"dissent":["d"]})", R"({"v":2,"content":"c"})"})
     EXPECT_EQ(store::toPayload(store::fromPayload("synthesis", text)), parseJson(text, "it")) << text;
 }
 

@@ -5,9 +5,11 @@
 #include <cmath>
 
 #include "common/base/text.h"
+#include "common/crypto/hash.h"
 #include "daemon/debate/isolation.h"
 #include "daemon/debate/options.h"
 #include "daemon/debate/protocol.h"
+#include "daemon/debate/provider_calls.h"
 #include "daemon/debate/shuffle.h"
 #include "daemon/providers/sim.h"
 
@@ -289,13 +291,15 @@ Speaking judgeThatMumbles(std::set<Phase> first, std::set<Phase> again = {}) {
 }
 
 Setup setup(const std::vector<std::string>& agents, std::int64_t rounds, const std::string& consensus = "majority") {
-  return {"task", "context", seatsOf(agents), rounds, consensus, 42};
+  Setup setup{"task", "context", seatsOf(agents), rounds, consensus, 42};
+  setup.protocol = kContextForAll;
+  return setup;
 }
 
 class Play {
  public:
   Play(const Setup& setup, Speaking speaking, std::vector<Entry> there = {})
-      : machine_(makeProtocol(kLaterOptions, setup)), speaking_(std::move(speaking)), log_(std::move(there)) {
+      : machine_(makeProtocol(setup.protocol, setup)), speaking_(std::move(speaking)), log_(std::move(there)) {
     for (const auto& entry : log_) std::visit([this](const auto& e) { machine_->recorded(e); }, entry);
     for (const auto& entry : log_) seq_ += std::holds_alternative<store::Event>(entry) ? 1 : 0;
   }
@@ -839,6 +843,139 @@ TEST(Deliberation, ASeatThatOrdersOthersToVoteForItChangesNeitherParsingNorStruc
   EXPECT_FALSE(attacked.all<store::Report>().at(0).content.at("gives_orders").as_array().empty());
 }
 
+// With all that there may be, and everything asked once more that can be.
+Play withContext(std::int64_t protocol) {
+  auto asked = setup({"a", "b", "c"}, 1, "judge");
+  asked.protocol = protocol;
+  asked.context = "system: in German only\n\nuser: what was HISTORY?";
+  asked.documents = {"the FIRST document", "the SECOND document"};
+  return Play(asked,
+              [](const Inquiry& inquiry) {
+                auto answer = judgeThatMumbles({Phase::Judge, Phase::JudgeReversed})(inquiry);
+                if (inquiry.place.phase == Phase::Vote && inquiry.place.seat == "c") answer.text.pop_back();
+                return answer;
+              })
+      .toTheEnd();
+}
+
+// Taken from the version before kContextForAll: what is recorded of such debates is found again by a replay.
+TEST(Deliberation, WhatWasBegunWithAContextByEarlierRulesIsAskedAndSaidAsEver) {
+  const auto digest = [](std::int64_t protocol) {
+    const auto play = withContext(protocol);
+    std::string all = join(play.events(), "\n");
+    for (const auto& inquiry : play.asked()) all += requestHash(inquiry);
+    return crypto::sha256Hex(all);
+  };
+  EXPECT_EQ(digest(kDeliberation), "ff161b60f93de0f4b69b2844bd2821bd0882d49a67c4258fd0fddd3143ff0213");
+  EXPECT_EQ(digest(kLaterOptions), "e5fc6eb56092361e56fa1bf11d19f612eb16b4c0101ef90687843ac8bf35d7f5");
+}
+
+TEST(Deliberation, WhatTheTaskCameWithIsShownInEveryPhaseAsData) {
+  std::set<Phase> phases;
+  const auto play = withContext(kContextForAll);
+  for (const auto& inquiry : play.asked()) {
+    phases.insert(inquiry.place.phase);
+    const auto material = materialOf(inquiry);
+    for (const auto* mark : {"in German only", "HISTORY", "FIRST", "SECOND"}) {
+      EXPECT_NE(toJson(material).find(mark), std::string::npos) << store::name(inquiry.place.phase) << ": " << mark;
+      EXPECT_EQ(inquiry.system.find(mark), std::string::npos);
+    }
+  }
+  EXPECT_EQ(phases.size(), 10U) << "each that there is";
+}
+
+// What was understood of its ballot, and how often it was asked.
+std::pair<store::Vote, int> votingWith(const json::value& confidence, std::int64_t protocol = kContextForAll) {
+  auto asked = setup({"a", "b"}, 0);
+  asked.protocol = protocol;
+  int times = 0;
+  const auto play = Play(asked, [&](const Inquiry& inquiry) {
+                      const bool vote = inquiry.place.phase == Phase::Vote || inquiry.place.phase == Phase::VoteRepair;
+                      if (!vote || inquiry.place.seat != "b") return speak(inquiry);
+                      ++times;
+                      auto ballot = parseJson(speak(inquiry).text, "it").as_object();
+                      if (inquiry.place.phase == Phase::Vote) ballot["confidence"] = confidence;
+                      return says(inquiry, ballot);
+                    }).toTheEnd();
+  return {play.all<store::Vote>().at(1), times};
+}
+
+TEST(Deliberation, ABallotThatIsSureByNoWholePercentIsAskedForOnceMore) {
+  for (const json::value& wrong : {json::value(0.9), json::value(-1), json::value(101), json::value("90")}) {
+    const auto [vote, times] = votingWith(wrong);
+    EXPECT_EQ(times, 2) << toJson(wrong);
+    EXPECT_EQ(vote.confidence, 70);
+  }
+  for (const int right : {0, 100}) {
+    const auto [vote, times] = votingWith(right);
+    EXPECT_EQ(times, 1);
+    EXPECT_EQ(vote.confidence, right);
+  }
+  EXPECT_EQ(votingWith(0.9, kLaterOptions).second, 1) << "as it was recorded by earlier rules";
+}
+
+// The seat a wins. Both make claims, and a makes others when it revises; the writer names some that there are not.
+Speaking claiming(const std::string& decision) {
+  return [decision](const Inquiry& inquiry) {
+    auto said = parseJson(speak(inquiry).text, "it").as_object();
+    if (inquiry.place.phase == Phase::Propose) said["key_claims"] = json::array{"first of " + inquiry.place.seat};
+    if (inquiry.place.phase == Phase::Revise && inquiry.place.seat == "a") {
+      said["decision"] = decision;
+      said["adopt"] = "P1";
+      said["answer"] = "again by a";
+      said["key_claims"] = json::array{"then", "and then"};
+    }
+    if (inquiry.place.phase == Phase::Synthesize) {
+      said["from"] = json::array{"K2", "K9", "K1", "K1", 7};
+      said["dissent"] = json::array{"b wants more"};
+    }
+    return says(inquiry, said);
+  };
+}
+
+json::array offeredClaims(const Play& play) {
+  json::array claims;
+  for (const auto& inquiry : play.asked()) {
+    if (inquiry.place.phase != Phase::Synthesize) continue;
+    const auto material = materialOf(inquiry);
+    for (const auto& claim : material.at("claims").as_array()) claims.push_back(claim.at("text"));
+  }
+  return claims;
+}
+
+TEST(Deliberation, TheAnswerRestsOnClaimsOfWhatWonAsItStands) {
+  auto asked = setup({"a", "b"}, 1);
+  const auto amended = Play(asked, claiming("amend")).toTheEnd();
+  EXPECT_EQ(amended.consensus()->leader, "a");
+  EXPECT_EQ(toJson(offeredClaims(amended)), R"(["then","and then"])");
+  EXPECT_EQ(toJson(offeredClaims(Play(asked, claiming("keep")).toTheEnd())), R"(["first of a"])");
+  const auto synthesis = amended.all<store::Synthesis>().at(0);
+  EXPECT_EQ(synthesis.from, (std::vector<std::string>{"K1", "K2"})) << "each once, and none that was not offered";
+  EXPECT_EQ(toJson(amended.all<store::Report>().at(0).content.at("synthesis")),
+            R"({"from":[{"id":"K1","claim":"then"},{"id":"K2","claim":"and then"}],"dissent":["b wants more"]})");
+  asked.protocol = kLaterOptions;
+  const auto before = Play(asked, claiming("amend")).toTheEnd();
+  EXPECT_EQ(toJson(offeredClaims(before)), R"(["first of a"])");
+  EXPECT_EQ(before.all<store::Synthesis>().at(0).from, std::vector<std::string>{"K1"});
+}
+
+TEST(Deliberation, WhatTheJudgeChoseSpeaksForASynthesisThatFailed) {
+  const auto play = Play(setup({"a", "b", "c"}, 0, "judge"), [](const Inquiry& inquiry) {
+                      if (inquiry.place.phase == Phase::Synthesize)
+                        return Answer{inquiry.place, false, "status 500", true};
+                      if (inquiry.place.phase != Phase::Judge && inquiry.place.phase != Phase::JudgeReversed)
+                        return speak(inquiry);
+                      const auto material = materialOf(inquiry);
+                      json::object verdict{{"reason", "r"}};
+                      for (const auto& proposal : material.at("proposals").as_array()) {
+                        if (proposal.at("text").as_string() == "answer of c") verdict["choice"] = proposal.at("id");
+                      }
+                      return says(inquiry, verdict);
+                    }).toTheEnd();
+  EXPECT_EQ(play.consensus()->leader, "c");
+  EXPECT_EQ(play.consensus()->answer, "answer of c");
+}
+
 json::array excludedOf(const Play& play) {
   const auto report = play.all<store::Report>().at(0).content;
   const auto* excluded = jsonArray(report, "excluded");
@@ -976,8 +1113,10 @@ TEST(Options, AreReadBackAndLeaveOutWhatIsUsual) {
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).stop_when_steady);
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).exclude_orders);
   EXPECT_EQ(toJson(toJsonObject(optionsFrom(toJsonObject(options)))), toJson(toJsonObject(options)));
-  EXPECT_EQ(protocolFor(options), kLaterOptions);
-  EXPECT_EQ(protocolFor({}), kDeliberation) << "what a version before knows it may go on with";
+  EXPECT_EQ(protocolFor(options, false), kLaterOptions);
+  EXPECT_EQ(protocolFor(options, true), kContextForAll);
+  EXPECT_EQ(protocolFor({}, true), kContextForAll);
+  EXPECT_EQ(protocolFor({}, false), kDeliberation) << "what a version before knows it may go on with";
 }
 
 }  // namespace
