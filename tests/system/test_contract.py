@@ -52,6 +52,10 @@ class Steps(World):
         self.assertEqual(self.ask("POST /api/debates", Ask("member", DEBATE, headers={"Idempotency-Key": "k"}), 200), first)
         self.ask("POST /api/debates", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
         self.ask("POST /api/debate", Ask("member", {**DEBATE, "rounds": 0}, headers={"Idempotency-Key": "k"}), 422)
+        unpriced = {"agents": ["openai:unheard-of"] * 2, "budget_usd": "1"}
+        for way in ("fork", "clone"):
+            self.ask(f"POST /api/debates/{{id}}/{way}", Ask("member", unpriced, id=self.debate), 422)
+        self.ask("POST /api/debates/batch", Ask("member", {"items": [{"task": "one", **unpriced}]}), 422)
         self.ask("POST /v1/chat/completions", Ask("member", CHAT, headers={"Idempotency-Key": "c"}), 200)
         self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "aragora"}, headers={"Idempotency-Key": "c"}), 422)
         self.ask("POST /v1/chat/completions", Ask("member", {**CHAT, "model": "gpt-6"}), 404)
