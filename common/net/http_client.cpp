@@ -140,7 +140,7 @@ Head HttpClient::exchange(const Request& request, const Receiver& receiver) cons
     }
   };
   bool answered = false;
-  if (auto kept = takeKept(host)) {
+  if (auto kept = request.once ? nullptr : takeKept(host)) {
     try {
       return attempt(std::move(kept), answered);
     } catch (const Failure& failure) {

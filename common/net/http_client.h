@@ -38,6 +38,7 @@ struct Request {
   Content content{};
   Limits limits{};
   std::optional<Patience> patience{};
+  bool once = false;  // over no kept connection: one that breaks has it sent again, and nobody knows what became of it
 };
 
 struct HttpClientOptions {

@@ -72,7 +72,7 @@ class Remote : public Provider {
       bool again = false;
       const auto began = std::chrono::steady_clock::now();
       try {
-        auto answer = tryOnce(prompt, limits, on_delta, outcome);
+        auto answer = tryOnce(prompt, limits, question.billed_once, on_delta, outcome);
         if (permit) permit->settle({.model = prompt.model});
         return answer;
       } catch (const Failure& failure) {
@@ -151,14 +151,16 @@ class Remote : public Provider {
     throw last.retold(fmt::format("{} did not answer: {}", url_.host, said));
   }
 
-  Answer tryOnce(const Prompt& prompt, const net::Limits& limits, const OnDelta& on_delta, Outcome& outcome) const {
+  Answer tryOnce(const Prompt& prompt, const net::Limits& limits, bool once, const OnDelta& on_delta,
+                 Outcome& outcome) const {
     auto wire = codec_->request(prompt);
     const auto& times = options_.times;
     net::Request request{
         .method = "POST",
         .url = url_,
         .limits = limits,
-        .patience = net::Patience{times.connect, prompt.stream ? times.first_byte : times.total, times.idle}};
+        .patience = net::Patience{times.connect, prompt.stream ? times.first_byte : times.total, times.idle},
+        .once = once};
     request.url.path += wire.path;
     request.headers = std::move(wire.headers);
     request.content = net::Content::of(std::move(wire.body));

@@ -247,6 +247,15 @@ TEST(HttpClient, ReplacesAConnectionThatWasClosedMeanwhileOnce) {
   for (int i = 0; i < 5; ++i) EXPECT_EQ(get(client, server.url(), {}, "POST", "body").body, "x");
   EXPECT_EQ(server.connections(), 5);
 
+  // What may be charged for each time goes over none that could turn out to be closed.
+  const HttpClient charged;
+  Request paid{.method = "POST", .url = Url::parse(server.url()).value(), .content = Content::of("body"), .once = true};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(get(charged, server.url(), {}, "POST", "body").body, "x");
+    EXPECT_EQ(charged.exchange(paid, {}).status, 200);
+  }
+  EXPECT_EQ(server.connections(), 8) << "one was kept, and used by the two that may be asked again";
+
   const ScriptedServer never([](Connection& connection) { connection.request(); });
   EXPECT_EQ(get(HttpClient(), never.url()).cause, Cause::Broken) << "a fresh one is not replaced";
   EXPECT_EQ(never.connections(), 1);
