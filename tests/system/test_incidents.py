@@ -121,8 +121,8 @@ class Incidents(RunbookTests):
         """Begins one and waits for its end."""
         more = f', "deadline_seconds": {seconds}' + (agents and f', "agents": {json.dumps(agents.split())}')
         return self.in_machine("""token=$(cat /etc/aragora/credentials/ARAGORA_API_TOKEN)
-            id=$(curl -fs -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0'"$MORE"'}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
-            until curl -fs -H "Authorization: Bearer $token" "http://127.0.0.1:8080/api/debates/$id" | grep -oE '"status":"(completed|failed)"'; do sleep 0.1; done""", MORE=more).strip()
+            id=$(curl -fs --retry 10 -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"task": "x", "rounds": 0'"$MORE"'}' http://127.0.0.1:8080/api/debates | sed 's/.*"debate_id":"\\([^"]*\\)".*/\\1/')
+            until curl -fs -H "Authorization: Bearer $token" "http://127.0.0.1:8080/api/debates/$id" | grep -oE '"status":"(completed|failed)"'; do sleep 0.5; done""", MORE=more).strip()
 
     def administrator(self):
         """The access token of one who has just logged in, as production wants it."""

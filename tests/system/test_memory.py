@@ -53,7 +53,8 @@ class Memory(unittest.TestCase):
             self.life_of_a_backup(sandbox)
 
 
-class Debates(unittest.TestCase):
+# After those above: a program that is started takes over the peak of who starts it, and this test makes Python large.
+class OpenDebates(unittest.TestCase):
     COUNT = 300
     HELD, THROUGH = 400, 1024  # KiB for each; measured: 202 of its own, 620 at most and of all that is resident
 
