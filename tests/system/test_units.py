@@ -297,7 +297,7 @@ class Units(unittest.TestCase):
             self.assertIn("✓ Last drill", self.run("aragora backup status || true", user="aragora"))
             self.machine.wait(lambda: re.search(r"\naragora_backups\S* [1-9]", self.run("curl -s http://127.0.0.1:8080/metrics")))
             # What they save of the configuration is all of it but those keys, and that is said; by hand of root, too.
-            for again in ("true", "printf '\\n[log]\\nlevel = \"debug\"\\n' >>/etc/aragora/aragora.toml; aragora backup"):
+            for again in ("true", "printf '\\n[log]\\nlevel = \"debug\"\\n' >>/etc/aragora/aragora.toml; aragora backup create --kind configuration"):
                 restored = self.run(f"{again}; rm -rf /root/restored; aragora restore --configuration --to /root/restored")
                 self.assertIn("not saved: the keys of providers", restored)
                 self.assertEqual(self.run("ls /root/restored/credentials"), self.run("ls /etc/aragora/credentials | grep -v ANTHROPIC"))
