@@ -106,7 +106,8 @@ TEST_P(AccountsAtOnce, OfPasswordChangesOneCounts) {
     const auto ours = refusalOf([&] { first_self_.changePassword(user.id, kPassword, kOther, kDoer); });
     EXPECT_TRUE(between_.join());
     EXPECT_EQ(int(ours.empty()) + int(theirs.empty()), 1) << moment << ": " << ours << ", " << theirs;
-    EXPECT_EQ(ours + theirs, "CONFLICT") << moment;
+    // Who is only a moment late finds that the password is not theirs any more.
+    EXPECT_TRUE(ours + theirs == "CONFLICT" || ours + theirs == "FORBIDDEN") << moment << ": " << ours + theirs;
     EXPECT_EQ(audited("user.password") - before, 1) << moment;
     EXPECT_EQ(refusalOf([&] { second_.logIn(kAda, ours.empty() ? kOther : Secret("the second of two"), kClient); }),
               "");
