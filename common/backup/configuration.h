@@ -16,7 +16,7 @@ struct SavedConfiguration {
   std::string source;  // an id, or the file
   std::map<std::string, Secret> settings;
   ServerFiles server;
-  std::string left_out;  // on purpose, in words; empty: nothing
+  std::string left_out;    // on purpose, in words; empty: nothing
   bool authentic = false;  // the backup's signature holds under the key that is inside
 };
 

@@ -18,7 +18,8 @@ namespace aragora::config {
 // Of the installed service, and expected where it exists.
 constexpr const char* kInstalledDirectory = "/etc/aragora";
 
-// ARAGORA_SECRETS=handed-over: of secrets those count that systemd handed over under their own name, or that a flag gives.
+// ARAGORA_SECRETS=handed-over: of secrets those count that systemd handed over under their own name, or that a flag
+// gives.
 inline constexpr std::string_view kSecretsVariable = "ARAGORA_SECRETS";
 inline constexpr std::string_view kHandedOverAlone = "handed-over";
 // What a credential says whose file is not there.
