@@ -105,11 +105,11 @@ class Completion(unittest.TestCase):
     def setUpClass(cls):
         place = cls.enterClassContext(Sandbox())
         prefix = place.directory / "prefix"
-        subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", "/usr"], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "DESTDIR": str(prefix)})
         directory = place.directory / "here"
         (directory / "made").mkdir(parents=True)
         (directory / "made.toml").touch()
-        cls.shells = [kind(prefix / "share", directory) for kind in (Bash, Zsh, Fish)]
+        cls.shells = [kind(prefix / "usr/share", directory) for kind in (Bash, Zsh, Fish)]
 
     def expect(self, expected):
         """{line: the words that are offered, or None for some}; of the options when the line ends with «--»."""

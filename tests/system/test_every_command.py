@@ -150,8 +150,8 @@ class Completion(unittest.TestCase):
         cls.place = Sandbox()
         cls.addClassCleanup(cls.place.__exit__)
         prefix = cls.place.directory / "prefix"
-        subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
-        cls.share = prefix / "share"
+        subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", "/usr"], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "DESTDIR": str(prefix)})
+        cls.share = prefix / "usr/share"
         cls.script = cls.share / "bash-completion/completions/aragora"
 
     def complete(self, *words, cwd=None):

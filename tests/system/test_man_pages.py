@@ -80,9 +80,10 @@ class Commands(unittest.TestCase):
 
     def test_they_are_all_installed(self):
         with tempfile.TemporaryDirectory() as prefix:
-            subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", prefix], check=True, stdout=subprocess.DEVNULL)
+            # What goes to /etc goes there wherever the rest does, so all of it goes below a directory.
+            subprocess.run(["cmake", "--install", pathlib.Path(BINARY).parents[1], "--prefix", "/usr"], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "DESTDIR": prefix})
             for page in MAN.iterdir():
-                self.assertEqual(gzip.decompress((pathlib.Path(prefix) / f"share/man/man{page.suffix[1:]}/{page.name}.gz").read_bytes()), page.read_bytes())
+                self.assertEqual(gzip.decompress((pathlib.Path(prefix) / f"usr/share/man/man{page.suffix[1:]}/{page.name}.gz").read_bytes()), page.read_bytes())
 
 
 class Messages(unittest.TestCase):
