@@ -164,6 +164,13 @@ bool takesNextWord(const CLI::App& app, const std::string& word) {
               close ? fmt::format("did you mean {}?", *close) : fmt::format("see: {} --help", pathOf(app)));
 }
 
+// Where any word may stand, such as a question, only one that is nearly a command was meant as one.
+bool meantAsCommand(const CLI::App& app, const std::string& word) {
+  const auto names = commandNames(app);
+  const bool takes_words = !app.get_options([](const CLI::Option* one) { return one->get_positional(); }).empty();
+  return !names.empty() && (!takes_words || nearest(word, names));
+}
+
 // CLI11 2.1 has no suggestions and its own exit statuses: both are made here.
 [[noreturn]] void refuse(const CLI::App& app, const CLI::ParseError& error, int argc, const char* const* argv) {
   const CLI::App* current = &app;
@@ -173,7 +180,7 @@ bool takesNextWord(const CLI::App& app, const std::string& word) {
       if (takesNextWord(*current, word)) ++i;
     } else if (const auto* sub = subcommandOf(*current, word)) {
       current = sub;
-    } else if (!commandNames(*current).empty()) {
+    } else if (meantAsCommand(*current, word)) {
       refuseCommand(*current, word);
     }
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <regex>
 
 #include "common/base/redact.h"
 #include "common/base/text.h"
@@ -89,8 +90,11 @@ std::vector<std::string> wrapped(const std::string& text, std::size_t width) {
 std::string restInWords(const json::object& rest) {
   if (jsonTextOr(rest, "reason", "") == "operator")
     return "the debate rests until it is resumed: POST /api/debates/ID/resume";
+  // By the time it is read "for 40 s more" is over; without it the same reason reads the same.
+  static const std::regex kStale(" for [0-9]+ s more");
+  const auto why = std::regex_replace(jsonTextOr(rest, "detail", "too few answered"), kStale, "");
   return fmt::format("the debate rests: {}; who did not answer is asked again until its time is over",
-                     shown(jsonTextOr(rest, "detail", "too few answered"), 1000));
+                     shown(why, 1000));
 }
 
 DebateView::DebateView(const Output& out) : out_(out), live_(out.redraws()) {}

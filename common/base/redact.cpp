@@ -20,10 +20,7 @@ bool isUrl(std::string_view value, std::size_t scheme) {
 
 using Look = std::optional<Span> (*)(std::string_view text, std::size_t at);
 
-std::string without(std::string_view given, Look look, bool rests_of_keys) {
-  const auto text = withoutKnown(given, kRedacted);
-  const std::string_view view(text);
-  const auto cut = rests_of_keys ? cutKeys(view) : std::vector<Span>();
+std::string without(std::string_view view, Look look, const std::vector<Span>& cut) {
   auto next = cut.begin();
   std::string result;
   for (std::size_t at = 0; at < view.size();) {
@@ -64,8 +61,11 @@ void neverShow(std::string_view value, Looks looks) {
   if (!url && !parameters) rememberOne(value, looks);
 }
 
-std::string redact(std::string_view text) { return without(text, secretAt, true); }
+std::string redact(std::string_view given) {
+  const auto text = withoutKnown(given, kRedacted);
+  return without(text, secretAt, cutKeys(text));
+}
 
-std::string redactCredentials(std::string_view text) { return without(text, credentialAt, false); }
+std::string redactCredentials(std::string_view text) { return without(text, credentialAt, {}); }
 
 }  // namespace aragora

@@ -17,8 +17,9 @@ void neverShow(std::string_view value);
 // of its authority, RFC 3986 section 3.2.1), of a libpq connection string and of .pgpass; what follows password=,
 // secret=, token=, …_key=, cookie: and the like on the same line, also in a text inside another; and Bearer and Basic.
 std::string redact(std::string_view text);
-// Of what people and models say, where a line such as `token = next()` is somebody's text: only remembered values,
-// tokens known by how they begin, private keys, and Bearer and Basic with what looks like a secret.
+// Of what people and models say, where a line such as `token = next()` is somebody's text: only tokens known by how
+// they begin, private keys, and Bearer and Basic with what looks like a secret. Remembered values stay: who sees which
+// of their guesses are removed has found one.
 std::string redactCredentials(std::string_view text);
 
 }  // namespace aragora

@@ -133,15 +133,15 @@ std::string proxySteps(const Site& site) {
 
 // Backups by a user of their own: the package makes it, and the directory; the settings and the units must agree.
 constexpr const char* kBackupsOfTheirOwn =
-    "[backup]\n# Of the user aragora-backup, who is not to know the providers' keys (systemd/own-user.conf)\ndirectory "
-    "= "
-    "\"/var/backups/aragora\"\nprovider_keys = false\n\n";
+    "[backup]\n# Of the user aragora-backup, who is not to know the providers' keys (systemd/own-user.conf)\n"
+    "directory = \"/var/backups/aragora\"\nprovider_keys = false\n\n";
 
 std::string ownUserStep(const Site& site) {
-  return fmt::format(
-      "for unit in backup drill wal; do install -D -m 0644 {} /etc/systemd/system/{}-$unit.service.d/own-user.conf || "
-      "break; done",
-      wordFor(site, "systemd/own-user.conf"), kServiceUser);
+  std::vector<std::string> commands;
+  for (const auto* unit : {"backup", "drill", "wal"})
+    commands.push_back(fmt::format("install -D -m 0644 {} /etc/systemd/system/{}-{}.service.d/own-user.conf",
+                                   wordFor(site, "systemd/own-user.conf"), kServiceUser, unit));
+  return join(commands, " && ");
 }
 
 Plan systemdPlan(const Site& site, const Kept& kept) {

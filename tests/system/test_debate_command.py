@@ -33,6 +33,11 @@ class Command(unittest.TestCase):
         cls.daemon.stop()
         cls.sandbox.__exit__()
 
+    def test_a_misspelt_option_is_named_and_not_the_question(self):
+        for words, said in ((["What now?", "--ronds", "1"], "aragora debate has no option --ronds"), (["What now?", "--deadline", "6"], "aragora debate has no option --deadline"),
+                            (["sho", "01M8"], "did you mean aragora debate show?")):
+            self.assertIn(said, self.sandbox.run("debate", *words, check=64).stderr)
+
     def debate(self, *words, check=None, **environment):
         return self.sandbox.run("debate", *words, check=check, **environment)
 

@@ -160,6 +160,10 @@ TEST(Redact, OfCredentialsInATextTakesNothingElse) {
       {"token = next(); password: the user's; a bearer of news; Basic research",
        "token = next(); password: the user's; a bearer of news; Basic research"}};
   for (const auto& [text, shown] : table) EXPECT_EQ(redactCredentials(text), shown);
+  // Who guesses a secret of this service is not told that it is one.
+  neverShow("Mai-2019-guessed", Looks::Any);
+  EXPECT_EQ(redactCredentials("is it Mai-2019-guessed?"), "is it Mai-2019-guessed?");
+  EXPECT_EQ(redact("is it Mai-2019-guessed?"), "is it ‹redacted›?");
 }
 
 TEST(Redact, ANameTakesNothingFromTheNextLine) {
