@@ -13,8 +13,8 @@ from support import free_port
 
 class Front:
     """Relays to `upstream` (a port), with TLS when `context` is given. `rule(method, path)` answers None, or a dict of: status and body (an
-    answer of its own), speak (a function that is given the connection as a Socket: a WebSocket of a test's own), drop and add (headers of the answer), replace ((old, new) in the body, of one length), delay (s), cut (seconds after
-    which the connection is closed)."""
+    answer of its own), speak (a function that is given the connection as a Socket: a WebSocket of a test's own), drop and add (headers of the answer), replace ((old, new) in the body, of one length), delay (s), cut (a
+    WebSocket ends with the daemon's first words)."""
 
     def __init__(self, upstream, context=None, rule=None, host="127.0.0.1"):
         self.upstream, self.context, self.rule = upstream, context, rule or (lambda method, path: None)
@@ -83,10 +83,17 @@ class Front:
             if "replace" in rule:
                 rest = rest.replace(*map(str.encode, rule["replace"]))
             connection.sendall("\r\n".join([first, *fields, "", ""]).encode() + rest)
-            if first.split(" ")[1] == "101":
-                self.tunnel(connection, upstream, rule)
+            if first.split(" ")[1] != "101":
+                return
+            if rule.get("cut"):
+                if not rest:
+                    connection.sendall(upstream.recv(65536))
+                connection.shutdown(socket.SHUT_RDWR)
+            else:
+                self.tunnel(connection, upstream)
 
-    def tunnel(self, connection, upstream, rule):
+    @staticmethod
+    def tunnel(connection, upstream):
         def pump(source, sink):
             with contextlib.suppress(OSError, ssl.SSLError):
                 while chunk := source.recv(65536):
@@ -97,11 +104,6 @@ class Front:
         threads = [threading.Thread(target=pump, args=pair, daemon=True) for pair in ((connection, upstream), (upstream, connection))]
         for thread in threads:
             thread.start()
-        threads[0].join(rule.get("cut"))
-        if "cut" in rule:
-            for one in (connection, upstream):
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(60)
 

@@ -14,8 +14,9 @@ from runbooks import read
 from support import SOURCE, main
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-# A page by its name in the sources, or by where the package has it.
+# A page by its name in the sources, or by where the package has it; beside the pages are examples (cmake/Install.cmake).
 PATH = re.compile(r"(?:(?<![\w/.-])docs|/usr/share/doc/aragora)/([\w./-]+\.\w+)(#[\w-]+)?")
+EXAMPLES = re.compile(r"/usr/share/doc/aragora/examples/([\w./-]+\.\w+)")
 
 
 def prose(text):
@@ -57,9 +58,11 @@ def links(root):
                 looked += 1
                 bad.append(broken(path, target, root))
     for path in [*documents(root), *sorted(root.glob("man/*.[0-9]"))]:
-        for name, anchor in PATH.findall(path.read_text()):
+        text = path.read_text()
+        named = [f"docs/{name}{anchor}" for name, anchor in PATH.findall(EXAMPLES.sub("", text))]
+        for name in [*named, *(f"deploy/systemd/{example}" for example in EXAMPLES.findall(text))]:
             looked += 1
-            bad.append(broken(root / "x", f"docs/{name}{anchor}", root) and f"{path.relative_to(root)}: docs/{name}{anchor}")
+            bad.append(broken(root / "x", name, root) and f"{path.relative_to(root)}: {name}")
     return looked, [one for one in bad if one]
 
 
@@ -103,10 +106,10 @@ class Links(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             root = pathlib.Path(directory)
             (root / "docs").mkdir()
-            (root / "docs/a.md").write_text("# A heading, and more\n\n## Twice\n\n## Twice\n\n[a](#a-heading-and-more) [b](b.md) [c](#c) [d](#twice-1) [e](https://nowhere.example) docs/gone.md /usr/share/doc/aragora/lost.md\n\n    [code](x.md)\n")
+            (root / "docs/a.md").write_text("# A heading, and more\n\n## Twice\n\n## Twice\n\n[a](#a-heading-and-more) [b](b.md) [c](#c) [d](#twice-1) [e](https://nowhere.example) docs/gone.md /usr/share/doc/aragora/lost.md /usr/share/doc/aragora/examples/lost/x.conf\n\n    [code](x.md)\n")
             looked, bad = links(root)
-            self.assertEqual(looked, 6)
-            self.assertEqual([one.split(": ")[1] for one in bad], ["b.md is not there", "#c has no such heading", "docs/gone.md", "docs/lost.md"])
+            self.assertEqual(looked, 7)
+            self.assertEqual([one.split(": ")[1] for one in bad], ["b.md is not there", "#c has no such heading", "docs/gone.md", "docs/lost.md", "deploy/systemd/lost/x.conf"])
 
 
 if __name__ == "__main__":

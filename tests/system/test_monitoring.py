@@ -19,6 +19,7 @@ import urllib.request
 import websockets
 import yaml
 
+from receivers import wait_for
 from support import SOURCE, Authority, Daemon, Sandbox, free_port
 from test_metrics import catalogue
 from vendors import Behaviour, Vendors, refusal_of
@@ -374,7 +375,7 @@ class Live(unittest.TestCase):
     def original_names(self, prometheus):
         """What the original's dashboards ask of breakers and money, of the real daemon; and no rule is without a value."""
         recorded = set(re.findall(r"record: (\w+)", (SOURCE / "deploy/prometheus/original-names.rules.yml").read_text()))
-        self.assertEqual({name for name in recorded if not prometheus.query(name)}, set())
+        wait_for(lambda: all(prometheus.query(name) for name in recorded), lambda: str({name for name in recorded if not prometheus.query(name)}))
         for name, judge in {"aragora_agent_circuit_breaker_state": lambda state: state in (0, 1, 2), "sum by (service) (aragora_circuit_breaker_state)": lambda states: states == 1,
                             "aragora_circuit_breakers_open == bool on (job, instance) sum by (job, instance) (aragora_agent_circuit_breaker_state == bool 2)": lambda same: same == 1,
                             "aragora_budget_utilization_percent": lambda percent: 0 < percent < 1, "sum(aragora_cost_usd_total)": lambda millionths: 1 < millionths < 1e9}.items():

@@ -1,4 +1,5 @@
 """People are told: by real receivers, of what really fails, once, also when nobody listens at first; and no secret goes out."""
+import fcntl
 import json
 import os
 import pathlib
@@ -408,10 +409,12 @@ class Watch(unittest.TestCase):
                 time.sleep(2.5)  # two looks more, of which nothing is seen
                 self.assertEqual(of("recovery:backups"), ["problem"], "neither a second look nor a restart tells twice")
                 known = sandbox.directory / "state/notify/told.json"
-                document = json.loads(known.read_text())
-                for one in document["problems"]:
-                    one["told_at"] -= 25 * 3600 * 10**6
-                known.write_text(json.dumps(document))
+                with open(sandbox.directory / "state/notify/told.lock", "r+") as lock:  # the daemon writes it once a second, too
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    document = json.loads(known.read_text())
+                    for one in document["problems"]:
+                        one["told_at"] -= 25 * 3600 * 10**6
+                    known.write_text(json.dumps(document))
                 wait_for(lambda: of("recovery:backups") == ["problem", "reminder"], lambda: str(of("recovery:backups")) + daemon.text())
                 receiver.answers = [500] * 3
                 sandbox.run("backup", "create", check=0)

@@ -102,7 +102,7 @@ class EveryBox(World):
 
     def test_a_socket_that_is_refused_or_cut_and_a_debate_that_fails(self):
         for box, rule in (("websocket.handshake", lambda m, path: {"status": 502} if path == "/ws" else None),
-                          ("websocket.delivery", lambda m, path: {"cut": 0} if path == "/ws" else None),
+                          ("websocket.delivery", lambda m, path: {"cut": True} if path == "/ws" else None),
                           ("debate.completed", lambda method, path: {"status": 500} if (method, path) == ("POST", "/api/debates") else None),
                           ("debate.deleted", lambda method, path: {"status": 500} if method == "DELETE" else None)):
             with self.subTest(box), self.front(rule) as front:
