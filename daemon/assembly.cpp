@@ -16,6 +16,7 @@
 #include "daemon/api/api.h"
 #include "daemon/assembly_options.h"
 #include "daemon/chat/routes.h"
+#include "daemon/circuits_told.h"
 #include "daemon/cluster/follower.h"
 #include "daemon/cluster/shared_limits.h"
 #include "daemon/cluster/shared_probes.h"
@@ -28,6 +29,7 @@
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
 #include "daemon/lifecycle/warm_up.h"
+#include "daemon/progress_watch.h"
 #include "daemon/reloading.h"
 #include "daemon/self_report.h"
 #include "daemon/web/guard.h"
@@ -41,14 +43,9 @@ namespace key = config::key;
 
 namespace {
 constexpr std::size_t kIoThreads = 2;
-constexpr auto kProgressPatience = std::chrono::seconds(5);
 constexpr auto kGoodbye = std::chrono::milliseconds(500);
 constexpr auto kCut = std::chrono::milliseconds(500);
 constexpr auto kLastAnswers = std::chrono::milliseconds(250);
-// The scheduler asks the database, whose deadlines are up to twelve seconds a question.
-constexpr auto kSchedulerPatience = std::chrono::seconds(30);
-// Twenty minutes (WatchdogSec=30): a statement may be given ten, and a long audit log is walked in one task.
-constexpr int kSpansOfATask = 40;
 
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
   if (target.engine != database::Engine::Sqlite) return std::nullopt;
@@ -216,42 +213,16 @@ struct Assembly::Parts {
 
   // What becomes of a provider's circuit is told to the other instances, and one of them probes it.
   providers::ProvidersOptions toldOf(providers::ProvidersOptions options) {
-    options.on_breaker = [this](const providers::BreakerNews& news) {
-      sisters.tell({.kind = cluster::HintKind::Breaker,
-                    .debate_id = fmt::format("{}:{}", news.provider, providers::name(news.event)),
-                    .seq = news.left.count()});
-    };
+    options.on_breaker = [this](const providers::BreakerNews& news) { sisters.tell(hintOf(news)); };
     options.probe_leases = &probe_leases;
     return options;
   }
 
   lifecycle::ProblemWatchOptions watchOptions() {
     auto options = problemWatchOptions(loaded, target, keyring);
-    options.outages = [this] {
-      std::vector<lifecycle::Outage> all;
-      for (const auto& one : providers.conditions()) {
-        const auto& state = one.breaker;
-        if (state.circuit != providers::Circuit::Closed)
-          all.push_back(
-              {state.provider, fmt::format("its circuit is {} ({})", providers::name(state.circuit),
-                                           state.forced != providers::Forced::None ? "an administrator holds it"
-                                           : state.last_failure.empty()            ? "another instance saw it fail"
-                                                                                   : state.last_failure)});
-        else if (state.wholly_blocked)
-          all.push_back({state.provider, state.blocked});
-      }
-      return all;
-    };
+    options.outages = [this] { return outagesOf(providers); };
     options.budgets = [this] { return budget_watch.problems(); };
     return options;
-  }
-
-  void heardOfBreaker(const cluster::Hint& hint) {
-    const auto colon = hint.debate_id.find(':');
-    if (colon == std::string::npos) return;
-    const auto event = providers::parseBreakerEvent(hint.debate_id.substr(colon + 1));
-    auto* breaker = providers.breaker(hint.debate_id.substr(0, colon));
-    if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
   }
 
   // To whoever follows a debate here.
@@ -284,7 +255,7 @@ struct Assembly::Parts {
   // Of another instance.
   void heard(const cluster::Heard& said) {
     const auto& hint = said.hint;
-    if (hint.kind == cluster::HintKind::Breaker) return heardOfBreaker(hint);
+    if (hint.kind == cluster::HintKind::Breaker) return hear(hint, providers);
     if (hint.kind == cluster::HintKind::Listen) return speech.asked(hint.debate_id, said.instance);
     lists.drop();
     if (hint.kind == cluster::HintKind::Cancel) follower.cancellationAsked();
@@ -358,34 +329,7 @@ struct Assembly::Parts {
     if (!started) return;
     sisters.beat(report.aboutMe());
     systemd::notifyStatus(report.statusLine());
-    const auto span = systemd::watchdogSpan();
-    if (span.count() == 0) return;
-    auto still = whoStandsStill(span * kSpansOfATask);
-    if (still.empty())
-      systemd::notifyWatchdog();
-    else if (still != told_still)
-      log::error("no progress, the watchdog is not told of any: {}", still);
-    told_still = std::move(still);
-  }
-
-  std::string whoStandsStill(std::chrono::microseconds longest_task) {
-    if (!io.responsive(kProgressPatience)) return "a thread that reads and writes sockets";
-    if (!workersProgress()) return "every worker";
-    if (workers.longest() >= longest_task) return "a worker";
-    if (engine.silence() >= kSchedulerPatience)
-      return engine.renewerSilence() >= kSchedulerPatience ? "who renews leases" : "the scheduler of debates";
-    return {};
-  }
-
-  // All of them at something for too long.
-  bool workersProgress() {
-    const auto now = std::chrono::steady_clock::now();
-    const auto taken = workers.taken();
-    if (taken != workers_taken || workers.someThreadIsFree()) {
-      workers_taken = taken;
-      workers_moved = now;
-    }
-    return now - workers_moved < kProgressPatience;
+    progress.look();
   }
 
   config::Loaded loaded;
@@ -412,9 +356,6 @@ struct Assembly::Parts {
   api::Reports reports;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
-  std::string told_still;  // in the log
-  std::uint64_t workers_taken = 0;
-  std::chrono::steady_clock::time_point workers_moved{};
   cluster::Sisters sisters;
   cluster::Follower follower;
   cluster::SharedSpeech speech;
@@ -429,6 +370,7 @@ struct Assembly::Parts {
   debate::Engine engine;
   debate::Service debating;
   edge::IoThreads io;
+  ProgressWatch progress{io, workers, engine};
   web::Authenticator authenticator;
   ws::Hub hub;
   chat::Desk desk;

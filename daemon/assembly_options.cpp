@@ -208,6 +208,7 @@ void addVendorsOwn(const config::Config& config, providers::ProvidersOptions::Re
   } else if (remote.provider == config::Provider::OpenRouter) {
     remote.referer = config.text(key::kOpenRouterReferer);
     remote.title = config.text(key::kOpenRouterTitle);
+    remote.deny_data_collection = config.text(key::kOpenRouterDataCollection) == "deny";
   }
 }
 }  // namespace
@@ -247,6 +248,7 @@ providers::ProvidersOptions providersOptions(const config::Config& config) {
     if (equals != std::string::npos) options.fallback_models[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   options.max_output_tokens = config.integer(key::kMaxOutputTokens);
+  options.calls_at_once = static_cast<std::size_t>(config.integer(key::kCallsAtOnce));
   options.default_agents = config::defaultAgents(config);
   return options;
 }

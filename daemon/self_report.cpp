@@ -67,10 +67,15 @@ void SelfReport::collectProviders(metrics::Registry& registry) const {
   for (const auto& condition : of_.providers.conditions()) {
     const auto& state = condition.breaker;
     const metrics::Labels own{{"provider", state.provider}};
+    const auto withState = [&](const char* state_of_calls) {
+      return metrics::Labels{{"provider", state.provider}, {"state", state_of_calls}};
+    };
     const auto countTo = [&](const char* series, std::uint64_t total, metrics::Labels labels) {
       labels.insert(own.begin(), own.end());
       registry.countTo(series, static_cast<double>(total), labels);
     };
+    registry.gauge("aragora_provider_calls", static_cast<double>(condition.calls.taken), withState("open"));
+    registry.gauge("aragora_provider_calls", static_cast<double>(condition.calls.waiting), withState("waiting"));
     registry.gauge("aragora_breaker_state", static_cast<double>(state.circuit), own);
     registry.gauge("aragora_breaker_state_seconds", static_cast<double>(state.in_state.count()) / 1000, own);
     registry.gauge("aragora_breaker_blocked", state.wholly_blocked, own);

@@ -19,6 +19,7 @@
 #include "common/net/http_client.h"
 #include "common/store/states.h"
 #include "daemon/providers/breaker.h"
+#include "daemon/providers/call_slots.h"
 #include "daemon/providers/fallback_counts.h"
 
 namespace aragora::providers {
@@ -105,11 +106,13 @@ struct ProvidersOptions {
     std::string project{};
     std::string referer{};  // OpenRouter's
     std::string title{};
+    bool deny_data_collection = false;
   };
   std::vector<Remote> remotes{};
   std::string why_no_demo{};
   CallTimes times{};
   int retries = 2;
+  std::size_t calls_at_once = 5000;                              // of one provider
   BreakerRules breaker{};                                        // of all but
   BreakerRules openrouter_breaker{};                             // this one, which has many vendors behind it
   std::function<void(const BreakerNews&)> on_breaker = nullptr;  // in the thread of a call
@@ -131,6 +134,7 @@ class Providers {
   struct Seat {
     Provider* provider = nullptr;
     std::string model;
+    CallSlots* slots = nullptr;  // one is to be had before it is asked; none where it is built in
   };
   // nullopt with the reason in `why` when nobody speaks for that name here.
   std::optional<Seat> find(const std::string& agent, std::string& why) const;
@@ -151,6 +155,7 @@ class Providers {
   struct Condition {
     std::string model;
     BreakerState breaker;
+    CallSlots::Numbers calls;
   };
   std::vector<Condition> conditions() const;
   // nullptr for a provider that cannot be asked here. Lives as long as this does.
@@ -174,6 +179,7 @@ class Providers {
   ProbeLeases* const probe_leases_;
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
   std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;  // for good: calls that run outlive a reload
+  const std::map<config::Provider, std::unique_ptr<CallSlots>> slots_;  // of every provider on the network
   FallbackCounts fallbacks_;
   mutable std::mutex mutex_;
   Entries entries_;

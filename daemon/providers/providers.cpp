@@ -21,6 +21,7 @@ std::unique_ptr<Codec> codecFor(const ProvidersOptions::Remote& remote, const Pr
                        .project = remote.project,
                        .referer = remote.referer,
                        .title = remote.title,
+                       .deny_data_collection = remote.deny_data_collection,
                        .vendors_own = vendorsOwn(remote.base_url),
                        .models = all.models};
   if (!remote.version.empty()) options.version = remote.version;
@@ -37,10 +38,20 @@ std::unique_ptr<Codec> codecFor(const ProvidersOptions::Remote& remote, const Pr
       return makeOpenAiCodec(std::move(options));
   }
 }
+
+std::map<config::Provider, std::unique_ptr<CallSlots>> slotsFor(const ProvidersOptions& options) {
+  std::map<config::Provider, std::unique_ptr<CallSlots>> slots;
+  for (const auto& remote : options.remotes)
+    slots.emplace(remote.provider, std::make_unique<CallSlots>(options.calls_at_once));
+  return slots;
+}
 }  // namespace
 
 Providers::Providers(ProvidersOptions options)
-    : on_breaker_(options.on_breaker), probe_leases_(options.probe_leases), default_agents_(options.default_agents) {
+    : on_breaker_(options.on_breaker),
+      probe_leases_(options.probe_leases),
+      slots_(slotsFor(options)),
+      default_agents_(options.default_agents) {
   entries_ = entriesOf(std::move(options));
 }
 
@@ -98,17 +109,22 @@ void Providers::reload(ProvidersOptions options) {
 }
 
 std::vector<Providers::Condition> Providers::conditions() const {
-  std::vector<std::pair<std::string, Breaker*>> known;
+  struct Known {
+    std::string model;
+    Breaker* breaker;
+    CallSlots::Numbers calls;
+  };
+  std::vector<Known> known;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [provider, entry] : entries_) {
       const auto found = breakers_.find(provider);
-      if (entry.provider && found != breakers_.end()) known.emplace_back(entry.model, found->second.get());
+      if (entry.provider && found != breakers_.end()) known.push_back({entry.model, found->second.get(), slots_.at(provider)->numbers()});
     }
   }
   std::vector<Condition> all;
   all.reserve(known.size());
-  for (auto& [model, breaker] : known) all.push_back({std::move(model), breaker->state()});
+  for (auto& one : known) all.push_back({std::move(one.model), one.breaker->state(), one.calls});
   return all;
 }
 
@@ -144,7 +160,9 @@ std::optional<Providers::Seat> Providers::find(const std::string& agent, std::st
   if (parsed->provider == config::Provider::Sim && why.empty() && !parseSimulated(parsed->model, why))
     return std::nullopt;
   if (!entry.provider) return std::nullopt;
-  return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};
+  const auto slots = slots_.find(parsed->provider);
+  return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model,
+              slots != slots_.end() ? slots->second.get() : nullptr};
 }
 
 std::vector<Providers::Listing> Providers::available() const {

@@ -14,6 +14,7 @@ import threading
 import time
 import unittest
 
+from receivers import wait_for
 from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main, strong_secret
 from vendors import KEYS, TEXT, Behaviour, Refusal, Vendors, named_behaviours, phase_of, refusal_of, speak, undecided
 
@@ -84,7 +85,7 @@ class DebatesWithVendors(unittest.TestCase):
     def test_each_is_asked_in_its_own_words(self):
         with Vendors(disagreeing) as vendors:
             debate_with(vendors, *AGENTS, agents=list(AGENTS.values()), OPENAI_ORG_ID="org-1", OPENAI_PROJECT_ID="proj_1", OPENROUTER_HTTP_REFERER="https://site.example",
-                        OPENROUTER_APP_TITLE="Title", ANTHROPIC_CUSTOM_HEADERS="X-Gateway: one\nX-Other: two", OPENAI_CUSTOM_HEADERS="X-Gateway: three",
+                        OPENROUTER_APP_TITLE="Title", ARAGORA_OPENROUTER_DATA_COLLECTION="deny", ANTHROPIC_CUSTOM_HEADERS="X-Gateway: one\nX-Other: two", OPENAI_CUSTOM_HEADERS="X-Gateway: three",
                         ARAGORA_MAX_OUTPUT_TOKENS="777")
         self.assertEqual(vendors.refused, [])
         first = {name: vendors.of(name)[0] for name in AGENTS}
@@ -95,6 +96,7 @@ class DebatesWithVendors(unittest.TestCase):
         self.assertEqual(openai.body["max_completion_tokens"], 777)
         self.assertNotIn("store", openai.body, "only OpenAI's own endpoint is sure to know it")
         self.assertEqual((routed.headers["http-referer"], routed.headers["x-title"], routed.headers["x-openrouter-title"]), ("https://site.example", "Title", "Title"))
+        self.assertEqual(routed.body["provider"], {"data_collection": "deny"})
         for chat in (routed, gemini, local):
             self.assertEqual(chat.body["max_tokens"], 777)
         self.assertNotIn("authorization", local.headers)
@@ -243,6 +245,64 @@ class DebatesWithVendors(unittest.TestCase):
                 least = 0.95 if headers.get("Retry-After") == "1" else 0.1 if len(str(headers)) > 40 else 0
                 self.assertGreaterEqual(waited, least, headers)
                 self.assertLess(waited, 5, headers)
+
+
+class Turns(unittest.TestCase):
+    """A provider is asked as often at once as the setting says, whoever asks; what waits is not begun."""
+
+    def world(self, stack, plan, most):
+        vendors = stack.enter_context(Vendors(plan))
+        sandbox = stack.enter_context(Sandbox(ARAGORA_CALLS_AT_ONCE=str(most), **vendors.environment("openai")))
+        return sandbox, stack.enter_context(Daemon(sandbox))
+
+    def create(self, daemon):
+        status, created = daemon.post("/api/debates", {"task": "Whose turn is it?", "agents": ["openai", "openai-skeptic", "openai-pragmatist"], "rounds": 1})
+        self.assertEqual(status, 200, created)
+        return created["debate_id"]
+
+    @staticmethod
+    def numbers(daemon):
+        text = daemon.request("GET", "/metrics")[2].decode()
+        return {state: int(float(re.search(rf'(?m)^aragora_provider_calls{{provider="openai",state="{state}"}} (\S+)$', text)[1])) for state in ("open", "waiting")}
+
+    def test_no_more_are_open_than_may_be_and_all_debates_end(self):
+        lock, inside, most = threading.Lock(), [], []
+
+        def plan(asked, _):
+            with lock:
+                inside.append(asked)
+                most.append(len(inside))
+            time.sleep(0.05)
+            with lock:
+                inside.remove(asked)
+        with contextlib.ExitStack() as stack:
+            _, daemon = self.world(stack, plan, 2)
+            debates = [self.create(daemon) for _ in range(3)]
+            wait_for(lambda: self.numbers(daemon)["waiting"] > 0, daemon.text)
+            self.assertEqual({daemon.wait_finished(debate)["status"] for debate in debates}, {"completed"})
+            self.assertEqual(max(most), 2)
+            self.assertGreaterEqual(len(most), 3 * (3 + 1), "proposals and syntheses")
+            self.assertEqual(self.numbers(daemon), {"open": 0, "waiting": 0})
+
+    def test_who_is_cancelled_while_waiting_asked_nothing(self):
+        release = threading.Event()
+        with contextlib.ExitStack() as stack:
+            stack.callback(release.set)
+            sandbox, daemon = self.world(stack, lambda *_: release.wait(60) and None, 1)
+            first = self.create(daemon)
+            wait_for(lambda: self.numbers(daemon) == {"open": 1, "waiting": 2}, daemon.text)
+            second = self.create(daemon)
+            wait_for(lambda: self.numbers(daemon)["waiting"] == 5, daemon.text)
+            began = time.monotonic()
+            self.assertEqual(daemon.post(f"/api/debates/{second}/cancel", {})[0], 200)
+            self.assertEqual(daemon.wait_finished(second)["status"], "cancelled")
+            self.assertLess(time.monotonic() - began, 5)
+            self.assertEqual(self.numbers(daemon), {"open": 1, "waiting": 2})
+            release.set()
+            self.assertEqual(daemon.wait_finished(first)["status"], "completed")
+            daemon.stop()
+            with contextlib.closing(sqlite3.connect(next((sandbox.directory / "state").glob("*.db")))) as connection:
+                self.assertEqual(connection.execute("SELECT count(*) FROM agent_calls WHERE debate_id = ?", (second,)).fetchone(), (0,))
 
 
 class Settings(unittest.TestCase):

@@ -174,6 +174,12 @@ TEST(Codec, AsksOthersAsEachWants) {
   EXPECT_TRUE(has(routed, "HTTP-Referer", "https://a.example"));
   EXPECT_TRUE(has(routed, "X-Title", "T"));
   EXPECT_TRUE(has(routed, "X-OpenRouter-Title", "T"));
+  // Said where it was decided, to the only one who knows it.
+  CodecOptions denying{.deny_data_collection = true};
+  EXPECT_EQ(parseJson(makeOpenRouterCodec(denying)->request(prompt).body, "body"),
+            expected("max_tokens", R"("provider":{"data_collection":"deny"},)", R"("include_usage":true)"));
+  EXPECT_EQ(parseJson(makeLocalCodec(denying)->request(prompt).body, "body"),
+            expected("max_tokens", "", R"("include_usage":true)"));
 }
 
 TEST(Codec, AsksForNoMoreThanTheModelMakesAndForAShapeWhereOneIsFollowed) {

@@ -131,6 +131,8 @@ class OpenAi : public Codec {
     body[dialect_ == Dialect::OpenAi ? "max_completion_tokens" : "max_tokens"] =
         mostTokens(prompt, options_, providerOf(dialect_));
     if (own) body["store"] = false;
+    if (dialect_ == Dialect::OpenRouter && options_.deny_data_collection)
+      body["provider"] = json::object{{"data_collection", "deny"}};
     if (prompt.stream) {
       json::object stream{{"include_usage", true}};
       if (own) stream["include_obfuscation"] = false;

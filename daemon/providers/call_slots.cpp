@@ -1,0 +1,39 @@
+#include "daemon/providers/call_slots.h"
+
+namespace aragora::providers {
+
+std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  if (free_ > 0) {
+    --free_;
+    ++taken_;
+    return Slot(*this);
+  }
+  Waiter self;
+  const auto place = waiting_.insert(waiting_.end(), &self);
+  self.called.wait_until(lock, stop, deadline, [&] { return self.served; });
+  if (self.served) return Slot(*this);  // also one that was stopped in that moment: its caller gives it back
+  waiting_.erase(place);
+  return std::nullopt;
+}
+
+// From hand to hand: whoever comes in between does not overtake those who wait.
+void CallSlots::giveBack() {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.empty()) {
+    ++free_;
+    --taken_;
+    return;
+  }
+  auto* const next = waiting_.front();
+  waiting_.pop_front();
+  next->served = true;
+  next->called.notify_one();  // under the lock: it is gone once it has seen that it was served
+}
+
+CallSlots::Numbers CallSlots::numbers() const {
+  const std::lock_guard lock(mutex_);
+  return {taken_, waiting_.size()};
+}
+
+}  // namespace aragora::providers
