@@ -178,7 +178,7 @@ class Providers {
   const std::function<void(const BreakerNews&)> on_breaker_;
   ProbeLeases* const probe_leases_;
   const net::HttpClient client_;  // one for all, so that connections are kept across debates
-  std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;  // for good: calls that run outlive a reload
+  std::map<config::Provider, std::unique_ptr<Breaker>> breakers_;       // for good: calls that run outlive a reload
   const std::map<config::Provider, std::unique_ptr<CallSlots>> slots_;  // of every provider on the network
   FallbackCounts fallbacks_;
   mutable std::mutex mutex_;

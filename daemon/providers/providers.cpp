@@ -119,7 +119,8 @@ std::vector<Providers::Condition> Providers::conditions() const {
     const std::lock_guard lock(mutex_);
     for (const auto& [provider, entry] : entries_) {
       const auto found = breakers_.find(provider);
-      if (entry.provider && found != breakers_.end()) known.push_back({entry.model, found->second.get(), slots_.at(provider)->numbers()});
+      if (entry.provider && found != breakers_.end())
+        known.push_back({entry.model, found->second.get(), slots_.at(provider)->numbers()});
     }
   }
   std::vector<Condition> all;

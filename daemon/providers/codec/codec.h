@@ -67,7 +67,7 @@ struct CodecOptions {
   std::string referer{};  // OpenRouter: whom its statistics name
   std::string title{"Aragora"};
   bool deny_data_collection = false;  // OpenRouter: not to those who keep what they are asked
-  bool vendors_own = false;  // OpenAI's own endpoint, which takes fields that compatible ones may not know
+  bool vendors_own = false;           // OpenAI's own endpoint, which takes fields that compatible ones may not know
   std::shared_ptr<const models::Catalogue> models{};  // shared with others who look there; null: built in
 };
 std::unique_ptr<Codec> makeAnthropicCodec(CodecOptions options);
