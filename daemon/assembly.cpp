@@ -159,6 +159,7 @@ struct Assembly::Parts {
         reloading(loaded, std::move(certificate_seen),
                   {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings, spending}) {
+    holdForced(*database, providers);
     reloading.noteCertificate(config);
     noteCaps(*database, keyring, spending, "daemon:" + instance);
     if (usage_lock) leases.releaseEverybodys();

@@ -1,5 +1,8 @@
 #include "daemon/circuits_told.h"
 
+#include "common/base/log.h"
+#include "common/store/settings.h"
+
 namespace aragora::daemon {
 
 namespace {
@@ -21,6 +24,19 @@ void hear(const cluster::Hint& hint, const providers::Providers& providers) {
   const auto event = providers::parseBreakerEvent(hint.debate_id.substr(colon + 1));
   auto* breaker = providers.breaker(hint.debate_id.substr(0, colon));
   if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
+}
+
+void holdForced(database::Database& database, const providers::Providers& providers) {
+  const auto forced = database.reading(
+      [](database::Connection& connection) { return store::settingsUnder(connection, store::kForcedCircuit); });
+  for (const auto& [provider, state] : forced) {
+    auto* const breaker = providers.breaker(provider);
+    if (breaker == nullptr) continue;  // not asked here for now: held again once it is
+    log::info("the circuit of {} is held {} by an administrator", provider, state);
+    breaker->hear(state == providers::name(providers::Forced::Open) ? providers::BreakerEvent::ForcedOpen
+                                                                    : providers::BreakerEvent::ForcedClosed,
+                  providers::Span{0});
+  }
 }
 
 std::vector<lifecycle::Outage> outagesOf(const providers::Providers& providers) {

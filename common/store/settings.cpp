@@ -10,6 +10,25 @@ std::optional<std::string> readSetting(database::Connection& connection, std::st
   return rows.empty() ? std::nullopt : std::optional(rows[0].text(0));
 }
 
+std::map<std::string, std::string> settingsUnder(database::Connection& connection, std::string_view prefix) {
+  std::map<std::string, std::string> found;
+  for (const auto& row :
+       connection.query("SELECT name, value FROM settings WHERE name LIKE $1", {std::string(prefix) + "%"}))
+    found.emplace(row.text(0).substr(prefix.size()), row.text(1));
+  return found;
+}
+
+void writeSetting(database::Connection& connection, std::string_view name, const std::optional<std::string>& value) {
+  if (!value) {
+    connection.execute("DELETE FROM settings WHERE name = $1", {std::string(name)});
+    return;
+  }
+  connection.query(
+      "INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET "
+      "value = excluded.value, updated_at = excluded.updated_at",
+      {std::string(name), *value, nowMicros()});
+}
+
 std::string settingOrInsert(database::Connection& connection, std::string_view name, const std::string& value) {
   // Read first: a standby has what the primary was told, and cannot be told anything.
   if (auto stored = readSetting(connection, name)) return *stored;

@@ -1,5 +1,6 @@
 #include "common/audit/audit.h"
 #include "common/base/text.h"
+#include "common/store/settings.h"
 #include "daemon/api/account_requests.h"
 
 // The circuit breakers of the providers: what state they are in, and an administrator's hand on them.
@@ -43,10 +44,12 @@ web::Response list(const web::Request&, const Services& services) {
   return web::jsonResponse(json::object{{"breakers", std::move(array)}, {"total", total}});
 }
 
-// What is done is in the audit log before it is done.
+// What is done is in the audit log before it is done, and what is held is held by whoever starts later.
 void record(const web::Request& request, const Services& services, const std::string& provider,
-            const std::string& action) {
+            const std::string& action, Forced forced) {
   services.database.write([&](database::Connection& connection) {
+    store::writeSetting(connection, std::string(store::kForcedCircuit) + provider,
+                        forced == Forced::None ? std::nullopt : std::optional(std::string(name(forced))));
     audit::append(connection, services.keyring,
                   {request.principal.name(),
                    "breaker." + action,
@@ -58,6 +61,14 @@ void record(const web::Request& request, const Services& services, const std::st
   });
 }
 
+Forced forcedBy(const std::string& action) {
+  if (action == "reset") return Forced::None;
+  if (action == "force_open") return Forced::Open;
+  if (action == "force_closed") return Forced::Closed;
+  throw Error(Code::Validation, fmt::format("action '{}' is none", printable(action, 60)),
+              "reset, force_open or force_closed");
+}
+
 web::Response change(const web::Request& request, const Services& services) {
   const auto provider = request.parameters.at("name");
   const auto action = requireText(request.jsonBody(), "action");
@@ -65,14 +76,9 @@ web::Response change(const web::Request& request, const Services& services) {
   if (breaker == nullptr)
     throw Error(Code::NotFound, fmt::format("no provider '{}' is asked here", printable(provider, 60)),
                 "GET /api/admin/breakers lists those that are");
-  if (action != "reset" && action != "force_open" && action != "force_closed")
-    throw Error(Code::Validation, fmt::format("action '{}' is none", printable(action, 60)),
-                "reset, force_open or force_closed");
-  record(request, services, provider, action);
-  if (action == "reset")
-    breaker->reset();
-  else
-    breaker->force(action == "force_open" ? Forced::Open : Forced::Closed);
+  const auto forced = forcedBy(action);
+  record(request, services, provider, action, forced);
+  breaker->force(forced);  // Forced::None: a reset
   for (const auto& condition : services.providers.conditions()) {
     if (condition.breaker.provider == provider) return web::jsonResponse(render(condition));
   }

@@ -332,7 +332,6 @@ store::Debate parseDebate(const json::object& body, const web::Request& request,
   options.stop_when_steady = fields.flag("stop_when_steady");
   options.deadline_seconds = fields.integer("deadline_seconds", 0, 5, kLongestDeadline);
   debate.options = toJson(debate::toJsonObject(options));
-  debate.protocol = debate::protocolFor(options, !debate.context.empty() || !debate.documents.empty());
   if (const auto* metadata = body.if_contains("metadata"); metadata != nullptr && !metadata->is_null()) {
     if (!metadata->is_object() || toJson(*metadata).size() > 16 * 1024)
       fields.fail("metadata", "must be an object of at most 16 KiB");

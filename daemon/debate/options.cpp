@@ -1,13 +1,6 @@
 #include "daemon/debate/options.h"
 
-#include "daemon/debate/protocol.h"
-
 namespace aragora::debate {
-
-std::int64_t protocolFor(const Options& options, bool with_context) {
-  if (with_context) return kContextForAll;
-  return options.exclude_orders || options.stop_when_steady ? kLaterOptions : kDeliberation;
-}
 
 json::object toJsonObject(const Options& options) {
   const Options usual;

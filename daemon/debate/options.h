@@ -27,9 +27,6 @@ struct Options {
   bool stop_when_steady = false;
 };
 
-// The first rules that know them, and show a context or documents to all (protocol.h): an instance of a version before
-// leaves such a debate to others.
-std::int64_t protocolFor(const Options& options, bool with_context);
 // Without what is as it would be anyhow.
 json::object toJsonObject(const Options& options);
 // Whatever is not there or not understood is as it would be anyhow.

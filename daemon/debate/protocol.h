@@ -13,13 +13,14 @@
 
 namespace aragora::debate {
 
-// The rules by which debates are held: 1, the first ones, of debates that are there from before; 2; 2 with options that
-// its first versions do not know and would play without; and those by which what the task came with is shown in every
-// phase, not for the first proposals alone, the claims are those of the proposal as it stands, how sure a ballot is
-// must be a whole number of percent, and what the judge chose speaks for a synthesis that failed.
+// The rules by which debates are held: 1, the first ones; 2; 2 with options that its first versions do not know and
+// would play without; and those by which what the task came with is shown in every phase, not for the first proposals
+// alone, the claims are those of the proposal as it stands, how sure a ballot is must be a whole number of percent, and
+// what the judge chose speaks for a synthesis that failed. All but the last are of debates that are there from before.
 inline constexpr std::int64_t kDeliberation = 2;
 inline constexpr std::int64_t kLaterOptions = 3;
 inline constexpr std::int64_t kContextForAll = 4;
+inline constexpr std::int64_t kOfNewDebates = kContextForAll;
 inline constexpr std::string_view kTimeIsOver = "the time for debating is over";
 // What is recorded of a seat that had no answer when it was time to vote.
 inline std::string noAnswerSince(std::string_view reason) { return fmt::format("no answer: {}", reason); }
@@ -32,7 +33,7 @@ struct Setup {
   std::string consensus = "majority";  // a name that parseConsensusKind knows
   std::int64_t seed = 0;
   // Of the rules of 2 and later:
-  std::int64_t protocol = kDeliberation;
+  std::int64_t protocol = kOfNewDebates;
   std::vector<std::string> documents{};
   Share quorum{1, 2};
   Share share{2, 3};

@@ -58,7 +58,7 @@ Service::Created Service::create(store::Debate draft, const Caller& caller, cons
   draft.id = newUlid();
   draft.created_at = nowMicros();
   draft.status = store::DebateStatus::Created;
-  draft.protocol = std::max(draft.protocol, kDeliberation);
+  draft.protocol = kOfNewDebates;
   draft.seed = seedOf(draft.id);
   draft.owner = caller.principal;
   draft.key_id = caller.key;

@@ -125,6 +125,29 @@ class Breakers(unittest.TestCase):
             self.assertEqual([(e["action"], e["object"]) for e in entries],
                              [(f"breaker.{action}", "provider:openai") for action in ("force_closed", "force_open", "reset")])
 
+    def test_what_an_administrator_holds_is_held_over_a_kill_until_it_is_reset(self):
+        with Endpoint(Switched()) as endpoint, deployment(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as (sandbox, login):
+            def forced(daemon):
+                return daemon.get("/api/admin/breakers", **login(daemon))[1]["breakers"][0]["forced"]
+            for action, held, asks in (("force_open", "open", False), ("force_closed", "closed", True), ("reset", "none", True)):
+                with self.subTest(action):
+                    with Daemon(sandbox) as daemon:
+                        self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": action}, **login(daemon))[0], 200)
+                        daemon.kill()
+                    with Daemon(sandbox) as daemon:
+                        self.assertEqual(forced(daemon), held)
+                        before = len(endpoint.requests)
+                        debate(daemon)
+                        self.assertEqual(len(endpoint.requests) > before, asks)
+                        self.assertEqual(f"the circuit of openai is held {held} by an administrator" in daemon.text(), held != "none")
+            # A provider that is not asked for a while is held again when it is.
+            with Daemon(sandbox) as daemon:
+                daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **login(daemon))
+            with Daemon(sandbox, OPENAI_API_KEY="", OPENAI_BASE_URL="") as daemon:
+                self.assertEqual(daemon.get("/api/admin/breakers", **login(daemon))[1]["total"], 0)
+            with Daemon(sandbox) as daemon:
+                self.assertEqual(forced(daemon), "open")
+
     def test_each_vendor_has_the_rules_it_is_said_to_have(self):
         vendors = {"anthropic": ("claude", 3, 60), "openai": ("openai", 3, 60), "openrouter": ("openrouter:x/y", 5, 120)}
         with contextlib.ExitStack() as stack:

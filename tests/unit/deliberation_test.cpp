@@ -291,9 +291,7 @@ Speaking judgeThatMumbles(std::set<Phase> first, std::set<Phase> again = {}) {
 }
 
 Setup setup(const std::vector<std::string>& agents, std::int64_t rounds, const std::string& consensus = "majority") {
-  Setup setup{"task", "context", seatsOf(agents), rounds, consensus, 42};
-  setup.protocol = kContextForAll;
-  return setup;
+  return {"task", "context", seatsOf(agents), rounds, consensus, 42};
 }
 
 class Play {
@@ -1113,10 +1111,6 @@ TEST(Options, AreReadBackAndLeaveOutWhatIsUsual) {
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).stop_when_steady);
   EXPECT_TRUE(optionsFrom(toJsonObject(options)).exclude_orders);
   EXPECT_EQ(toJson(toJsonObject(optionsFrom(toJsonObject(options)))), toJson(toJsonObject(options)));
-  EXPECT_EQ(protocolFor(options, false), kLaterOptions);
-  EXPECT_EQ(protocolFor(options, true), kContextForAll);
-  EXPECT_EQ(protocolFor({}, true), kContextForAll);
-  EXPECT_EQ(protocolFor({}, false), kDeliberation) << "what a version before knows it may go on with";
 }
 
 }  // namespace
