@@ -45,6 +45,7 @@ namespace {
 constexpr std::size_t kIoThreads = 2;
 constexpr auto kGoodbye = std::chrono::milliseconds(500);
 constexpr auto kCut = std::chrono::milliseconds(500);
+constexpr auto kHoldAgain = std::chrono::seconds(5);
 constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
@@ -89,7 +90,7 @@ struct Assembly::Parts {
         shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
         limits(&shared_limits),
         prober(proberOptions(config, [this] { return redisState(); }), *database,
-               [this](const lifecycle::Probe&) { afterProbe(); }),
+               [this](const lifecycle::Probe& probe) { afterProbe(probe); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
                 std::chrono::milliseconds(config.integer(key::kQueueMs))),
@@ -326,11 +327,22 @@ struct Assembly::Parts {
   }
 
   // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
-  void afterProbe() {
+  void afterProbe(const lifecycle::Probe& probe) {
     if (!started) return;
     sisters.beat(report.aboutMe());
     systemd::notifyStatus(report.statusLine());
     progress.look();
+    if (probe.database != lifecycle::DatabaseState::Connected || remaining(hold_again).count() > 0) return;
+    hold_again = deadlineIn(kHoldAgain);
+    hold();
+  }
+
+  void hold() {
+    try {
+      holdForced(*database, providers);
+    } catch (const Error& error) {
+      log::debug("what administrators hold was not read: {}", error.what());  // soon again
+    }
   }
 
   config::Loaded loaded;
@@ -357,6 +369,7 @@ struct Assembly::Parts {
   api::Reports reports;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
+  Deadline hold_again{};  // what administrators force, in the prober's thread
   cluster::Sisters sisters;
   cluster::Follower follower;
   cluster::SharedSpeech speech;
@@ -432,6 +445,7 @@ void Assembly::start() {
 Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
   systemd::notifyReloading();
   auto result = parts_->reloading.reload(load, actor);
+  parts_->hold();  // also of a provider that it brought
   systemd::notifyReady(parts_->report.statusLine());
   return result;
 }

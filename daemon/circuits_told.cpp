@@ -10,6 +10,25 @@ std::string why(const providers::BreakerState& state) {
   if (state.forced != providers::Forced::None) return "an administrator holds it";
   return state.last_failure.empty() ? "another instance saw it fail" : state.last_failure;
 }
+
+// What no version of ours wrote holds nothing.
+providers::Forced parseForced(const std::string& text) {
+  for (const auto forced : {providers::Forced::Open, providers::Forced::Closed})
+    if (text == providers::name(forced)) return forced;
+  return providers::Forced::None;
+}
+
+providers::BreakerEvent eventOf(providers::Forced forced) {
+  switch (forced) {
+    case providers::Forced::Open:
+      return providers::BreakerEvent::ForcedOpen;
+    case providers::Forced::Closed:
+      return providers::BreakerEvent::ForcedClosed;
+    case providers::Forced::None:
+      break;
+  }
+  return providers::BreakerEvent::Reset;
+}
 }  // namespace
 
 cluster::Hint hintOf(const providers::BreakerNews& news) {
@@ -26,16 +45,21 @@ void hear(const cluster::Hint& hint, const providers::Providers& providers) {
   if (event && breaker != nullptr) breaker->hear(*event, std::chrono::milliseconds(hint.seq));
 }
 
+// What was changed here while the table was read is newer than what was read.
 void holdForced(database::Database& database, const providers::Providers& providers) {
-  const auto forced = database.reading(
+  const auto before = providers.conditions();
+  const auto rows = database.reading(
       [](database::Connection& connection) { return store::settingsUnder(connection, store::kForcedCircuit); });
-  for (const auto& [provider, state] : forced) {
+  for (const auto& condition : before) {
+    const auto& [provider, forced] = std::pair(condition.breaker.provider, condition.breaker.forced);
+    const auto row = rows.find(provider);
+    const auto wanted = row == rows.end() ? providers::Forced::None : parseForced(row->second);
     auto* const breaker = providers.breaker(provider);
-    if (breaker == nullptr) continue;  // not asked here for now: held again once it is
-    log::info("the circuit of {} is held {} by an administrator", provider, state);
-    breaker->hear(state == providers::name(providers::Forced::Open) ? providers::BreakerEvent::ForcedOpen
-                                                                    : providers::BreakerEvent::ForcedClosed,
-                  providers::Span{0});
+    if (wanted == forced || breaker == nullptr || breaker->state().forced != forced) continue;
+    log::info("the circuit of {}: {}", provider,
+              wanted == providers::Forced::None ? "no administrator holds it any more"
+                                                : fmt::format("an administrator holds it {}", providers::name(wanted)));
+    breaker->hear(eventOf(wanted), providers::Span{0});
   }
 }
 

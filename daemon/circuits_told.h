@@ -14,7 +14,7 @@ namespace aragora::daemon {
 cluster::Hint hintOf(const providers::BreakerNews& news);
 // Of another instance. What is no hint of a circuit here is passed by.
 void hear(const cluster::Hint& hint, const providers::Providers& providers);
-// At the start: as administrators left them.
+// As administrators left them, whatever was heard of it or not. Throws what reading throws.
 void holdForced(database::Database& database, const providers::Providers& providers);
 std::vector<lifecycle::Outage> outagesOf(const providers::Providers& providers);
 

@@ -249,10 +249,9 @@ const std::vector<Setting>& table() {
           "How long a provider may take to begin an answer that it streams; one in one piece has until the deadline."),
       integer(kIdleTimeout, {"ARAGORA_IDLE_TIMEOUT_SECONDS"}, "30", 1, 600,
               "How long a provider may be silent within an answer."),
-      integer(
-          kCallsAtOnce, {"ARAGORA_CALLS_AT_ONCE"}, "5000", 1, 100'000,
-          "Most calls to one provider at once, from this instance; further ones wait for their turn, each as long as "
-          "its debate has time."),
+      integer(kCallsAtOnce, {"ARAGORA_CALLS_AT_ONCE"}, "5000", 1, 100'000,
+              "Most calls to one provider at once, from this instance; further ones wait for their turn within their "
+              "deadline. Whoever sets few sets few debates.max_concurrent as well."),
       integer(kCallRetries, {"ARAGORA_CALL_RETRIES"}, "2", 0, 10,
               "Tries of a provider call after the first, as long as nothing of the answer was shown."),
       integer(kBreakerFailures, {"ARAGORA_BREAKER_FAILURES"}, "3", 1, 1000,

@@ -100,7 +100,7 @@ const std::vector<Series>& catalogue() {
       {"aragora_agent_errors_total", C, "agent, error_type",
        "Provider calls that failed: timeout, unreachable, cancelled or other."},
       {"aragora_provider_calls", G, "provider, state",
-       "Calls of debates to a provider: open, or waiting for others to end (providers.calls_at_once)."},
+       "Tries at a provider: open, or waiting for others to end (providers.calls_at_once)."},
       {"aragora_breaker_state", G, "provider", "Circuit of a provider: 0 closed, 1 half-open, 2 open."},
       {"aragora_breaker_state_seconds", G, "provider", "How long it has been in that state."},
       {"aragora_breaker_blocked", G, "provider", "1 while its key is not used: refused, or its account has no money."},

@@ -120,11 +120,6 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
   const auto& place = inquiry.place;
   std::string why;
   const auto seat = services_.providers.find(inquiry.agent, why);
-  const auto stop = (beforeTheVote(place.phase) ? debating_ : stop_).get_token();
-  // Before anything is reserved or recorded of it, and before its own time begins.
-  auto* const slots = seat ? seat->slots : nullptr;
-  const auto slot = slots != nullptr ? takeSlot(*slots, place, stop) : std::nullopt;
-  if (slots != nullptr && !slot) return std::nullopt;
   providers::Question question{place.seat,
                                seat ? seat->model : "",
                                place.phase,
@@ -132,7 +127,7 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
                                toJson(inquiry.material),
                                static_cast<std::uint64_t>(debate_.seed),
                                std::min(deadline_, deadlineIn(services_.call_timeout)),
-                               stop,
+                               (beforeTheVote(place.phase) ? debating_ : stop_).get_token(),
                                inquiry.shape};
   store::Call call;
   call.id = newUlid();
@@ -209,19 +204,6 @@ std::optional<Answer> ProviderCalls::ask(const Inquiry& inquiry, std::int64_t at
                           {{"agent", call.provider}, {"status", done ? "success" : "error"}});
   if (!done && overtime(place)) return std::nullopt;
   return Answer{place, done, done ? call.response : call.error, lasting};
-}
-
-// nullopt: the debate, or its time for this, was over before it was this call's turn.
-std::optional<providers::CallSlots::Slot> ProviderCalls::takeSlot(providers::CallSlots& slots, const Place& place,
-                                                                  const std::stop_token& stop) const {
-  const auto started = std::chrono::steady_clock::now();
-  auto slot = slots.take(stop, deadline_);
-  if (const auto seconds = secondsSince(started); seconds > 1)
-    log::info(
-        "{} {} ({}) for {:.1f} s: as many calls as may be to one provider are on their way "
-        "(providers.calls_at_once)",
-        place.seat, slot ? "waited" : "waited in vain", store::name(place.phase), seconds);
-  return slot;
 }
 
 // With the intent, or neither. As many tokens are asked for as the budget pays for.

@@ -42,8 +42,6 @@ class ProviderCalls {
   void stop();
   void make(const Inquiry& inquiry, std::int64_t attempt);
   std::optional<Answer> ask(const Inquiry& inquiry, std::int64_t attempt);
-  std::optional<providers::CallSlots::Slot> takeSlot(providers::CallSlots& slots, const Place& place,
-                                                     const std::stop_token& stop) const;
   bool reserved(const store::Call& call, Bill& bill, providers::Question& question);
   // By hurry(), nothing else.
   bool overtime(const Place& place) const;

@@ -152,6 +152,11 @@ BreakerState Breaker::state() {
   return state;
 }
 
+bool Breaker::closedToAll() {
+  const std::lock_guard lock(mutex_);
+  return machine_.forced() == Forced::Open || machine_.openFor(now()) > Span{0};
+}
+
 void Breaker::reset() {
   {
     const std::lock_guard lock(mutex_);

@@ -93,6 +93,8 @@ class Breaker {
 
   std::variant<Permit, Rejection> admit(Span lease, const std::string& model = {});
   BreakerState state();
+  // Nobody is let through now, no probe either: open, or held open.
+  bool closedToAll();
 
   // By an administrator; the others are told.
   void reset();

@@ -1,8 +1,15 @@
 #include "daemon/providers/call_slots.h"
 
+#include <algorithm>
+
 namespace aragora::providers {
 
-std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Deadline deadline) {
+namespace {
+constexpr std::chrono::milliseconds kLook{250};
+}
+
+std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Deadline deadline,
+                                               const std::function<bool()>& in_vain) {
   std::unique_lock lock(mutex_);
   if (free_ > 0) {
     --free_;
@@ -11,7 +18,9 @@ std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Dead
   }
   Waiter self;
   const auto place = waiting_.insert(waiting_.end(), &self);
-  self.called.wait_until(lock, stop, deadline, [&] { return self.served; });
+  while (!self.called.wait_until(lock, stop, std::min(deadline, deadlineIn(kLook)), [&] { return self.served; })) {
+    if (stop.stop_requested() || remaining(deadline).count() == 0 || (in_vain && in_vain())) break;
+  }
   if (self.served) return Slot(*this);  // also one that was stopped in that moment: its caller gives it back
   waiting_.erase(place);
   return std::nullopt;

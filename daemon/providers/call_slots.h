@@ -1,9 +1,10 @@
-// At most so many calls to one provider at once, from this instance: what vendors limit, and what a small server of
-// one's own can bear. Who comes first is asked first. Any thread.
+// At most so many tries open at one provider at once, from this instance: what vendors limit, and what a small server
+// of one's own can bear. Who comes first is served first. Any thread.
 #pragma once
 
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -38,8 +39,10 @@ class CallSlots {
   };
 
   explicit CallSlots(std::size_t most) : free_(most) {}
-  // Waits for one; nullopt when it was stopped, or the deadline was over, before.
-  std::optional<Slot> take(const std::stop_token& stop, Deadline deadline);
+  // Waits for one; nullopt when it was stopped, the deadline was over, or it was `in_vain` before. That is asked for a
+  // few times a second while it waits.
+  std::optional<Slot> take(const std::stop_token& stop, Deadline deadline,
+                           const std::function<bool()>& in_vain = nullptr);
   Numbers numbers() const;
 
  private:

@@ -134,7 +134,6 @@ class Providers {
   struct Seat {
     Provider* provider = nullptr;
     std::string model;
-    CallSlots* slots = nullptr;  // one is to be had before it is asked; none where it is built in
   };
   // nullopt with the reason in `why` when nobody speaks for that name here.
   std::optional<Seat> find(const std::string& agent, std::string& why) const;

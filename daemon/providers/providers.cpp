@@ -77,7 +77,8 @@ Providers::Entries Providers::entriesOf(ProvidersOptions options) {
                                            .default_model = entry.model,
                                            .times = options.times,
                                            .retry = {.tries = options.retries + 1},
-                                           .breaker = &breakerOf(remote.provider, options)},
+                                           .breaker = &breakerOf(remote.provider, options),
+                                           .slots = slots_.at(remote.provider).get()},
                                           codecFor(remote, options), client_);
     entries.emplace(remote.provider, std::move(entry));
   }
@@ -161,9 +162,7 @@ std::optional<Providers::Seat> Providers::find(const std::string& agent, std::st
   if (parsed->provider == config::Provider::Sim && why.empty() && !parseSimulated(parsed->model, why))
     return std::nullopt;
   if (!entry.provider) return std::nullopt;
-  const auto slots = slots_.find(parsed->provider);
-  return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model,
-              slots != slots_.end() ? slots->second.get() : nullptr};
+  return Seat{entry.provider.get(), parsed->model.empty() ? entry.model : parsed->model};
 }
 
 std::vector<Providers::Listing> Providers::available() const {

@@ -68,6 +68,7 @@ class Remote : public Provider {
     bool billed = false;  // perhaps, for one try or another
     while (true) {
       auto permit = admitted(question, prompt.model, limits, last);
+      auto slot = turnOf(question, limits, last);
       Outcome outcome;
       bool again = false;
       const auto began = std::chrono::steady_clock::now();
@@ -87,6 +88,7 @@ class Remote : public Provider {
       billed = last->workedOn(billed || outcome.workedOn()).maybeBilled();
       if (permit)
         permit->settle({last->kind(), last->askedPause(), last->what(), prompt.model, saysNothingOfOthers(outcome)});
+      slot.reset();  // pauses between tries are nobody's turn
       if (outcome.should_retry) again = *outcome.should_retry;
       if (last->kind() == FailureKind::Money) again = false;  // whatever it says
       if (question.billed_once && billed) again = false;
@@ -117,6 +119,26 @@ class Remote : public Provider {
       if (last) giveUp(question, *last);
       throw Failure(rejection.cause, whyNot(rejection), rejection.left);
     }
+  }
+
+  // A place among the calls that may be open at once. The permit is from before the wait: a key that was replaced
+  // meanwhile is refused without harm to the new one.
+  std::optional<CallSlots::Slot> turnOf(const Question& question, const net::Limits& limits,
+                                        const std::optional<Failure>& last) const {
+    if (options_.slots == nullptr) return std::nullopt;
+    const auto came = std::chrono::steady_clock::now();
+    const auto shut = [this] { return options_.breaker != nullptr && options_.breaker->closedToAll(); };
+    auto slot = options_.slots->take(question.stop, limits.deadline, shut);
+    if (secondsSince(came) > 1)
+      log::debug("{} waited {:.1f} s for its turn at {}", question.agent, secondsSince(came), options_.name);
+    if (slot) return slot;
+    if (question.stop.stop_requested()) throw Failure(FailureKind::Stopped, "it was stopped while it waited");
+    if (last) giveUp(question, *last);
+    throw Failure(FailureKind::Rejected,
+                  shut() ? fmt::format("{} is not asked: its circuit opened while this call waited", options_.name)
+                         : fmt::format("{} is not asked: as many calls as may be at once took all the time there was "
+                                       "(providers.calls_at_once)",
+                                       options_.name));
   }
 
   std::string whyNot(const Rejection& rejection) const {

@@ -16,6 +16,7 @@ struct RemoteOptions {
   CallTimes times{};
   net::RetryPolicy retry{};
   Breaker* breaker = nullptr;  // none: every call is let through. Outlives the provider.
+  CallSlots* slots = nullptr;  // none: as many calls at once as come. The same.
 };
 
 // Throws Error(Config) for a base URL that is none. `client` outlives it. What it asks fails with Failure, or with

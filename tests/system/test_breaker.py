@@ -2,6 +2,7 @@
 import contextlib
 import json
 import secrets
+import subprocess
 import threading
 import time
 import unittest
@@ -139,14 +140,54 @@ class Breakers(unittest.TestCase):
                         before = len(endpoint.requests)
                         debate(daemon)
                         self.assertEqual(len(endpoint.requests) > before, asks)
-                        self.assertEqual(f"the circuit of openai is held {held} by an administrator" in daemon.text(), held != "none")
-            # A provider that is not asked for a while is held again when it is.
+                        self.assertEqual(f"the circuit of openai: an administrator holds it {held}" in daemon.text(), held != "none")
+            # A provider that is not asked for a while is held again when it is: by a key that a reload brings.
             with Daemon(sandbox) as daemon:
                 daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **login(daemon))
-            with Daemon(sandbox, OPENAI_API_KEY="", OPENAI_BASE_URL="") as daemon:
-                self.assertEqual(daemon.get("/api/admin/breakers", **login(daemon))[1]["total"], 0)
+            key = sandbox.write("key", "")
+            del sandbox.environment["OPENAI_API_KEY"], sandbox.environment["OPENAI_BASE_URL"]
+            sandbox.environment["OPENAI_API_KEY_FILE"] = str(key)
             with Daemon(sandbox) as daemon:
+                self.assertEqual(daemon.get("/api/admin/breakers", **login(daemon))[1]["total"], 0)
+                sandbox.write("key", KEY)
+                sandbox.run("reload", check=0)
                 self.assertEqual(forced(daemon), "open")
+
+    def test_who_waits_for_a_turn_does_not_wait_for_a_circuit_that_is_held_open(self):
+        held = threading.Event()
+        self.addCleanup(held.set)
+
+        def answer(_, body):
+            held.wait(60)
+            return speak(body)
+        with Endpoint(answer) as endpoint, deployment(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_CALLS_AT_ONCE="1") as (sandbox, login), Daemon(sandbox) as daemon:
+            root = login(daemon)
+            waiting = lambda: metric(daemon, 'aragora_provider_calls{provider="openai",state="waiting"}')
+            first, second = (daemon.post("/api/debates", {"task": "x", "agents": ["openai", "demo-a", "demo-b"], "rounds": 1})[1]["debate_id"] for _ in range(2))
+            until(lambda: waiting() == 1, 10)
+            self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **root)[1]["forced"], "open")
+            ended, _ = debate(daemon)
+            self.assertEqual((ended["status"], daemon.wait_finished(second)["status"]), ("completed", "completed"))
+            self.assertEqual((len(endpoint.requests), waiting()), (1, 0))
+            self.assertEqual(daemon.get(f"/api/debates/{first}")[1]["status"], "running", "what was under way goes on")
+            messages = [e["data"]["message"] for e in daemon.get(f"/api/debates/{second}/events?limit=500")[1]["events"] if e["type"] == "agent_error"]
+            self.assertIn("its circuit opened while this call waited", messages[0])
+
+    def test_instances_that_do_not_hear_of_each_other_hold_the_same(self):
+        with Endpoint(Switched()) as endpoint, postgres_database() as url, deployment(DATABASE_URL=url, OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY) as (sandbox, login), \
+                Daemon(sandbox) as one, Daemon(sandbox) as other:
+            root = login(one)
+            held = lambda: [daemon.get("/api/admin/breakers", **root)[1]["breakers"][0]["forced"] for daemon in (one, other)]
+            for action, state in (("force_open", "open"), ("reset", "none"), ("force_closed", "closed")):
+                self.assertEqual(one.post("/api/admin/breakers/openai", {"action": action}, **root)[0], 200)
+                until(lambda: held() == [state, state], 10)
+            # What nobody here wrote holds nothing, and does not keep anybody from starting.
+            psql = ["psql", "-qAtX", url, "-c"]
+            subprocess.run([*psql, "UPDATE settings SET value = 'half' WHERE name = 'breaker.forced.openai'"], check=True)
+            subprocess.run([*psql, "INSERT INTO settings VALUES ('breaker.forced.', 'open', 1), ('breaker.forced.nobody', 'open', 1)"], check=True)
+            until(lambda: held() == ["none", "none"], 10)
+            with Daemon(sandbox) as third:
+                self.assertEqual(third.get("/api/admin/breakers", **root)[1]["breakers"][0]["forced"], "none")
 
     def test_each_vendor_has_the_rules_it_is_said_to_have(self):
         vendors = {"anthropic": ("claude", 3, 60), "openai": ("openai", 3, 60), "openrouter": ("openrouter:x/y", 5, 120)}

@@ -10,9 +10,11 @@ import pathlib
 import re
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 
 from receivers import wait_for
 from support import BINARY, SOURCE, Daemon, Sandbox, free_port, main, strong_secret
@@ -248,17 +250,29 @@ class DebatesWithVendors(unittest.TestCase):
 
 
 class Turns(unittest.TestCase):
-    """A provider is asked as often at once as the setting says, whoever asks; what waits is not begun."""
+    """A provider is asked as often at once as the setting says, whoever asks, and who waits for that waits for nothing else."""
 
-    def world(self, stack, plan, most):
-        vendors = stack.enter_context(Vendors(plan))
-        sandbox = stack.enter_context(Sandbox(ARAGORA_CALLS_AT_ONCE=str(most), **vendors.environment("openai")))
-        return sandbox, stack.enter_context(Daemon(sandbox))
+    def world(self, stack, plan, most, **environment):
+        self.vendors = stack.enter_context(Vendors(plan))
+        given = {**self.vendors.environment("openai"), **environment}
+        self.sandbox = stack.enter_context(Sandbox(ARAGORA_CALLS_AT_ONCE=str(most), **{name: value for name, value in given.items() if value is not None}))
+        return stack.enter_context(Daemon(self.sandbox))
 
-    def create(self, daemon):
-        status, created = daemon.post("/api/debates", {"task": "Whose turn is it?", "agents": ["openai", "openai-skeptic", "openai-pragmatist"], "rounds": 1})
+    def create(self, daemon, *agents, **more):
+        status, created = daemon.post("/api/debates", {"task": "Whose turn is it?", "agents": list(agents or ("openai", "openai-skeptic", "openai-pragmatist")), "rounds": 1, **more})
         self.assertEqual(status, 200, created)
         return created["debate_id"]
+
+    @contextlib.contextmanager
+    def one_hangs(self, **environment):
+        """A daemon whose only turn is taken by a call that the vendor does not answer before it is let."""
+        release = threading.Event()
+        with contextlib.ExitStack() as stack:
+            stack.callback(release.set)
+            daemon = self.world(stack, lambda *_: release.wait(60) and None, 1, **environment)
+            first = self.create(daemon, "openai", "demo-a")
+            wait_for(lambda: self.numbers(daemon) == {"open": 1, "waiting": 0}, daemon.text)
+            yield daemon, first, release
 
     @staticmethod
     def numbers(daemon):
@@ -276,7 +290,7 @@ class Turns(unittest.TestCase):
             with lock:
                 inside.remove(asked)
         with contextlib.ExitStack() as stack:
-            _, daemon = self.world(stack, plan, 2)
+            daemon = self.world(stack, plan, 2)
             debates = [self.create(daemon) for _ in range(3)]
             wait_for(lambda: self.numbers(daemon)["waiting"] > 0, daemon.text)
             self.assertEqual({daemon.wait_finished(debate)["status"] for debate in debates}, {"completed"})
@@ -285,24 +299,44 @@ class Turns(unittest.TestCase):
             self.assertEqual(self.numbers(daemon), {"open": 0, "waiting": 0})
 
     def test_who_is_cancelled_while_waiting_asked_nothing(self):
-        release = threading.Event()
-        with contextlib.ExitStack() as stack:
-            stack.callback(release.set)
-            sandbox, daemon = self.world(stack, lambda *_: release.wait(60) and None, 1)
-            first = self.create(daemon)
-            wait_for(lambda: self.numbers(daemon) == {"open": 1, "waiting": 2}, daemon.text)
+        with self.one_hangs() as (daemon, first, release):
             second = self.create(daemon)
-            wait_for(lambda: self.numbers(daemon)["waiting"] == 5, daemon.text)
+            wait_for(lambda: self.numbers(daemon)["waiting"] == 3, daemon.text)
             began = time.monotonic()
             self.assertEqual(daemon.post(f"/api/debates/{second}/cancel", {})[0], 200)
             self.assertEqual(daemon.wait_finished(second)["status"], "cancelled")
             self.assertLess(time.monotonic() - began, 5)
-            self.assertEqual(self.numbers(daemon), {"open": 1, "waiting": 2})
+            self.assertEqual(self.numbers(daemon), {"open": 1, "waiting": 0})
+            self.assertEqual(len(self.vendors.requests), 1)
             release.set()
             self.assertEqual(daemon.wait_finished(first)["status"], "completed")
-            daemon.stop()
-            with contextlib.closing(sqlite3.connect(next((sandbox.directory / "state").glob("*.db")))) as connection:
-                self.assertEqual(connection.execute("SELECT count(*) FROM agent_calls WHERE debate_id = ?", (second,)).fetchone(), (0,))
+
+    def test_a_seat_whose_turn_does_not_come_is_absent_and_the_others_end(self):
+        with self.one_hangs(ARAGORA_CALL_TIMEOUT_SECONDS="3", ARAGORA_CALL_RETRIES="0") as (daemon, _, __):
+            second = self.create(daemon, "openai", "demo-a", "demo-b", "demo-c", deadline_seconds=60)
+            self.assertEqual(daemon.wait_finished(second)["status"], "completed")
+            events = daemon.get(f"/api/debates/{second}/events?limit=500")[1]["events"]
+            self.assertIn("as many calls as may be at once took all the time there was", errors_of(events, "openai")[0])
+
+    def test_a_key_that_was_replaced_while_a_call_waited_does_no_harm_to_the_new_one(self):
+        with tempfile.TemporaryDirectory() as directory:
+            key = pathlib.Path(directory, "key")
+            key.write_text(KEYS["openai"])
+            key.chmod(0o600)
+            with self.one_hangs(OPENAI_API_KEY=None, OPENAI_API_KEY_FILE=str(key)) as (daemon, first, release):
+                second = self.create(daemon, "openai", "demo-a", "demo-b")
+                wait_for(lambda: self.numbers(daemon)["waiting"] == 1, daemon.text)
+                with unittest.mock.patch.dict(KEYS, openai=KEYS["openai"][::-1]):
+                    key.write_text(KEYS["openai"])
+                    self.sandbox.run("reload", check=0)
+                    release.set()
+                    for debate in (first, second):
+                        daemon.wait_finished(debate)
+                    self.assertIn("openai", {vendor for vendor, _ in self.vendors.refused}, "the one that waited had the old key")
+                    self.assertEqual(daemon.get("/api/ready")[1]["agents"], "available")
+                    third = self.create(daemon, "openai", "demo-a", "demo-b")
+                    daemon.wait_finished(third)
+                    self.assertEqual(errors_of(daemon.get(f"/api/debates/{third}/events?limit=500")[1]["events"], "openai"), [])
 
 
 class Settings(unittest.TestCase):

@@ -168,7 +168,7 @@ def speak(system, user, schema):
 
 def phase_of(schema):
     """Of a debate, by what is asked for."""
-    names = {"key_claims": "propose", "critiques": "critique", "decision": "revise", "continue": "vote", "open_risks": "synthesize"}
+    names = {"critiques": "critique", "decision": "revise", "key_claims": "propose", "continue": "vote", "open_risks": "synthesize"}
     return next((phase for name, phase in names.items() if name in (schema or {}).get("properties", {})), None)
 
 
