@@ -144,12 +144,11 @@ class Breakers(unittest.TestCase):
             # A provider that is not asked for a while is held again when it is: by a key that a reload brings.
             with Daemon(sandbox) as daemon:
                 daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **login(daemon))
-            key = sandbox.write("key", "")
             del sandbox.environment["OPENAI_API_KEY"], sandbox.environment["OPENAI_BASE_URL"]
-            sandbox.environment["OPENAI_API_KEY_FILE"] = str(key)
+            sandbox.environment["ARAGORA_CONFIG"] = str(sandbox.write("aragora.toml", ""))
             with Daemon(sandbox) as daemon:
                 self.assertEqual(daemon.get("/api/admin/breakers", **login(daemon))[1]["total"], 0)
-                sandbox.write("key", KEY)
+                sandbox.write("aragora.toml", f'[providers]\nopenai_api_key = "{KEY}"\n')
                 sandbox.run("reload", check=0)
                 self.assertEqual(forced(daemon), "open")
 
