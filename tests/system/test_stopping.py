@@ -345,7 +345,7 @@ class Receiving(unittest.TestCase):
             cluster.sql("CREATE TABLE filler AS SELECT md5(i::text) || md5((i * 7)::text) AS content FROM generate_series(1, 2000000) i")
             with self.receiver(cluster, ARAGORA_BACKUP_COMPRESSION_LEVEL="19") as (sandbox, receiver):
                 backups = sandbox.directory / "backups"
-                until(lambda: any((backups / "base").rglob("*.zst.age")), receiver.text)
+                until(lambda: any((backups / "base").rglob("*.zst.age")), receiver.text, limit=120)
                 self.stops(receiver)  # segments are being sealed, too, which takes its time at that level
                 self.assertIn("given up", receiver.text())
                 self.assertEqual([str(path) for path in (backups / "base").rglob("*") if ".tmp" in path.name or path.name.startswith(".partial")], [])
