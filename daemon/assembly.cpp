@@ -23,6 +23,7 @@
 #include "daemon/cluster/shared_speech.h"
 #include "daemon/debate/event_bus.h"
 #include "daemon/edge/listener.h"
+#include "daemon/held_circuits.h"
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/budget_watch.h"
@@ -45,7 +46,6 @@ namespace {
 constexpr std::size_t kIoThreads = 2;
 constexpr auto kGoodbye = std::chrono::milliseconds(500);
 constexpr auto kCut = std::chrono::milliseconds(500);
-constexpr auto kHoldAgain = std::chrono::seconds(5);
 constexpr auto kLastAnswers = std::chrono::milliseconds(250);
 
 std::optional<database::sqlite::UsageLock> lockEmbedded(const database::Target& target) {
@@ -90,7 +90,7 @@ struct Assembly::Parts {
         shared_limits(sisters, static_cast<std::size_t>(config.integer(key::kInstanceCount))),
         limits(&shared_limits),
         prober(proberOptions(config, [this] { return redisState(); }), *database,
-               [this](const lifecycle::Probe& probe) { afterProbe(probe); }),
+               [this](const lifecycle::Probe&) { afterProbe(); }),
         workers(static_cast<std::size_t>(config.integer(key::kWorkers)),
                 static_cast<std::size_t>(config.integer(key::kQueueLimit)),
                 std::chrono::milliseconds(config.integer(key::kQueueMs))),
@@ -160,7 +160,7 @@ struct Assembly::Parts {
         reloading(loaded, std::move(certificate_seen),
                   {*database, keyring, target, tls.get(), certificate_ends, redirect, authenticator, accounts,
                    providers, guard, metrics_guard, listener, backups, problem_watch, shown_settings, spending}) {
-    holdForced(*database, providers);
+    held_circuits.look();
     reloading.noteCertificate(config);
     noteCaps(*database, keyring, spending, "daemon:" + instance);
     if (usage_lock) leases.releaseEverybodys();
@@ -327,22 +327,11 @@ struct Assembly::Parts {
   }
 
   // In the prober's thread. The watchdog hears from us only when everybody else made progress, too.
-  void afterProbe(const lifecycle::Probe& probe) {
+  void afterProbe() {
     if (!started) return;
     sisters.beat(report.aboutMe());
     systemd::notifyStatus(report.statusLine());
     progress.look();
-    if (probe.database != lifecycle::DatabaseState::Connected || remaining(hold_again).count() > 0) return;
-    hold_again = deadlineIn(kHoldAgain);
-    hold();
-  }
-
-  void hold() {
-    try {
-      holdForced(*database, providers);
-    } catch (const Error& error) {
-      log::debug("what administrators hold was not read: {}", error.what());  // soon again
-    }
   }
 
   config::Loaded loaded;
@@ -369,7 +358,6 @@ struct Assembly::Parts {
   api::Reports reports;
   debate::LocalBus bus;
   std::atomic<bool> started{false};
-  Deadline hold_again{};  // what administrators force, in the prober's thread
   cluster::Sisters sisters;
   cluster::Follower follower;
   cluster::SharedSpeech speech;
@@ -404,6 +392,7 @@ struct Assembly::Parts {
   lifecycle::BudgetWatch budget_watch;
   lifecycle::ProblemWatch problem_watch;
   lifecycle::WarmUp warm_up{standings};
+  HeldCircuits held_circuits{*database, providers};
   SelfReport report;
   Reloading reloading;
 };
@@ -434,6 +423,7 @@ void Assembly::start() {
   parts.backups.start();
   parts.problem_watch.start();
   parts.warm_up.start();
+  parts.held_circuits.start();
   log::tell(log::Event::Started, log::Level::Info, "aragora {} listens on {} ({}, {})", kVersion,
             parts.report.listensOn(), parts.config.text(key::kEnvironment), database::describe(parts.target));
   if (const auto most = parts.listener.mostConnections();
@@ -445,7 +435,7 @@ void Assembly::start() {
 Reloaded Assembly::reload(const std::function<config::Loaded()>& load, const std::string& actor) {
   systemd::notifyReloading();
   auto result = parts_->reloading.reload(load, actor);
-  parts_->hold();  // also of a provider that it brought
+  parts_->held_circuits.tryToLook();  // also of a provider that it brought
   systemd::notifyReady(parts_->report.statusLine());
   return result;
 }
@@ -458,6 +448,7 @@ void Assembly::stop() {
   systemd::notifyStopping();
   systemd::extendStop((drain.count() + 10) * 1'000'000);
   parts.warm_up.stop();
+  parts.held_circuits.stop();
   parts.prober.setDraining();
   parts.listener.stopAccepting();
   (void)parts.io.responsive(kCut);  // they have counted who is to be waited for

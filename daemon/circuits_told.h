@@ -1,10 +1,9 @@
 // What becomes of providers' circuits, in the words of others: hints to the other instances, outages that somebody is
-// notified of, what an administrator holds over restarts. No state of its own.
+// notified of. No state of its own.
 #pragma once
 
 #include <vector>
 
-#include "common/database/database.h"
 #include "daemon/cluster/hint.h"
 #include "daemon/lifecycle/problem_watch.h"
 #include "daemon/providers/provider.h"
@@ -14,8 +13,6 @@ namespace aragora::daemon {
 cluster::Hint hintOf(const providers::BreakerNews& news);
 // Of another instance. What is no hint of a circuit here is passed by.
 void hear(const cluster::Hint& hint, const providers::Providers& providers);
-// As administrators left them, whatever was heard of it or not. Throws what reading throws.
-void holdForced(database::Database& database, const providers::Providers& providers);
 std::vector<lifecycle::Outage> outagesOf(const providers::Providers& providers);
 
 }  // namespace aragora::daemon
