@@ -11,8 +11,7 @@ constexpr std::chrono::milliseconds kLook{250};
 std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Deadline deadline,
                                                const std::function<bool()>& in_vain) {
   std::unique_lock lock(mutex_);
-  if (free_ > 0) {
-    --free_;
+  if (taken_ < most_) {
     ++taken_;
     return Slot(*this);
   }
@@ -30,7 +29,6 @@ std::optional<CallSlots::Slot> CallSlots::take(const std::stop_token& stop, Dead
 void CallSlots::giveBack() {
   const std::lock_guard lock(mutex_);
   if (waiting_.empty()) {
-    ++free_;
     --taken_;
     return;
   }

@@ -38,7 +38,7 @@ class CallSlots {
     std::size_t waiting = 0;
   };
 
-  explicit CallSlots(std::size_t most) : free_(most) {}
+  explicit CallSlots(std::size_t most) : most_(most) {}
   // Waits for one; nullopt when it was stopped, the deadline was over, or it was `in_vain` before. That is asked for a
   // few times a second while it waits.
   std::optional<Slot> take(const std::stop_token& stop, Deadline deadline,
@@ -53,7 +53,7 @@ class CallSlots {
   void giveBack();
 
   mutable std::mutex mutex_;
-  std::size_t free_;
+  const std::size_t most_;
   std::size_t taken_ = 0;
   std::list<Waiter*> waiting_;
 };

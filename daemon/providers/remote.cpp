@@ -112,12 +112,20 @@ class Remote : public Provider {
       const auto wait = rejection.left + rejection.left / 8;  // those who are held back do not come all at once
       const bool worth_it = rejection.why == Refusal::Throttled && waits < kMostWaits &&
                             wait <= options_.retry.longest_asked && wait < remaining(limits.deadline);
-      if (worth_it) {
-        net::pause(wait, limits.stop);
-        continue;
-      }
+      if (worth_it && waited(wait, limits.stop)) continue;
       if (last) giveUp(question, *last);
       throw Failure(rejection.cause, whyNot(rejection), rejection.left);
+    }
+  }
+
+  // False when it was stopped: nothing more was asked, which is no outcome that nobody knows.
+  static bool waited(Span span, const std::stop_token& stop) {
+    try {
+      net::pause(span, stop);
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != Code::Interrupted) throw;
+      return false;
     }
   }
 
@@ -132,8 +140,7 @@ class Remote : public Provider {
     if (secondsSince(came) > 1)
       log::debug("{} waited {:.1f} s for its turn at {}", question.agent, secondsSince(came), options_.name);
     if (slot) return slot;
-    if (question.stop.stop_requested()) throw Failure(FailureKind::Stopped, "it was stopped while it waited");
-    if (last) giveUp(question, *last);
+    if (last) giveUp(question, *last);  // whoever is stopped before a first try asked nothing, and owes nothing
     throw Failure(FailureKind::Rejected,
                   shut() ? fmt::format("{} is not asked: its circuit opened while this call waited", options_.name)
                          : fmt::format("{} is not asked: as many calls as may be at once took all the time there was "

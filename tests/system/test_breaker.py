@@ -162,7 +162,10 @@ class Breakers(unittest.TestCase):
         with Endpoint(answer) as endpoint, deployment(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, ARAGORA_CALLS_AT_ONCE="1") as (sandbox, login), Daemon(sandbox) as daemon:
             root = login(daemon)
             waiting = lambda: metric(daemon, 'aragora_provider_calls{provider="openai",state="waiting"}')
-            first, second = (daemon.post("/api/debates", {"task": "x", "agents": ["openai", "demo-a", "demo-b"], "rounds": 1})[1]["debate_id"] for _ in range(2))
+            create = lambda: daemon.post("/api/debates", {"task": "x", "agents": ["openai", "demo-a", "demo-b"], "rounds": 1})[1]["debate_id"]
+            first = create()
+            until(lambda: len(endpoint.requests) == 1, 10)  # it has the turn, and not the other one
+            second = create()
             until(lambda: waiting() == 1, 10)
             self.assertEqual(daemon.post("/api/admin/breakers/openai", {"action": "force_open"}, **root)[1]["forced"], "open")
             ended, _ = debate(daemon)

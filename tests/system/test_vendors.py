@@ -300,7 +300,7 @@ class Turns(unittest.TestCase):
 
     def test_who_is_cancelled_while_waiting_asked_nothing(self):
         with self.one_hangs() as (daemon, first, release):
-            second = self.create(daemon)
+            second = self.create(daemon, budget_usd="1")
             wait_for(lambda: self.numbers(daemon)["waiting"] == 3, daemon.text)
             began = time.monotonic()
             self.assertEqual(daemon.post(f"/api/debates/{second}/cancel", {})[0], 200)
@@ -308,6 +308,8 @@ class Turns(unittest.TestCase):
             self.assertLess(time.monotonic() - began, 5)
             self.assertEqual(self.numbers(daemon), {"open": 1, "waiting": 0})
             self.assertEqual(len(self.vendors.requests), 1)
+            budget = daemon.get(f"/api/debates/{second}/costs")[1]["budget"]
+            self.assertEqual({name: float(budget[name]) for name in ("unknown_usd", "reserved_usd")}, {"unknown_usd": 0, "reserved_usd": 0}, "what was not asked costs nothing")
             release.set()
             self.assertEqual(daemon.wait_finished(first)["status"], "completed")
 
