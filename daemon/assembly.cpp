@@ -27,6 +27,7 @@
 #include "daemon/lifecycle/audit_watch.h"
 #include "daemon/lifecycle/backups.h"
 #include "daemon/lifecycle/budget_watch.h"
+#include "daemon/lifecycle/housekeeping.h"
 #include "daemon/lifecycle/memory_watch.h"
 #include "daemon/lifecycle/problem_watch.h"
 #include "daemon/lifecycle/warm_up.h"
@@ -392,6 +393,7 @@ struct Assembly::Parts {
   lifecycle::BudgetWatch budget_watch;
   lifecycle::ProblemWatch problem_watch;
   lifecycle::WarmUp warm_up{standings};
+  lifecycle::Housekeeping housekeeping{*database, keyring, debates};
   HeldCircuits held_circuits{*database, providers};
   SelfReport report;
   Reloading reloading;
@@ -423,6 +425,7 @@ void Assembly::start() {
   parts.backups.start();
   parts.problem_watch.start();
   parts.warm_up.start();
+  parts.housekeeping.start();
   parts.held_circuits.start();
   log::tell(log::Event::Started, log::Level::Info, "aragora {} listens on {} ({}, {})", kVersion,
             parts.report.listensOn(), parts.config.text(key::kEnvironment), database::describe(parts.target));
@@ -448,6 +451,7 @@ void Assembly::stop() {
   systemd::notifyStopping();
   systemd::extendStop((drain.count() + 10) * 1'000'000);
   parts.warm_up.stop();
+  parts.housekeeping.stop();
   parts.held_circuits.stop();
   parts.prober.setDraining();
   parts.listener.stopAccepting();

@@ -102,7 +102,7 @@ void Receipts::issue(Connection& connection, const crypto::Keyring& keyring, con
 }
 
 std::int64_t Receipts::catchUp(const std::function<void()>& after_each) {
-  constexpr std::int64_t kBatch = 200;
+  constexpr std::int64_t kBatch = 5000;  // each batch is looked for among all debates
   std::int64_t written = 0;
   std::int64_t failed = 0;
   while (true) {
@@ -120,8 +120,8 @@ std::int64_t Receipts::catchUp(const std::function<void()>& after_each) {
         log::warning("debate {} has no receipt: {}", row.text(0), error.what());
         ++failed;
       }
+      after_each();
     }
-    after_each();
     if (rows.size() < static_cast<std::size_t>(kBatch)) break;
   }
   if (failed == 0) database_.write([](Connection& connection) { settingOrInsert(connection, kReceiptsComplete, "1"); });

@@ -42,7 +42,7 @@ class Receipts {
   // Inside the write transaction that ended the debate, or a later one. Does nothing for one that has its receipt.
   static void issue(database::Connection& connection, const crypto::Keyring& keyring, const std::string& debate_id);
   // Those that ended without one, the earliest first. One that cannot be written is told of and passed by.
-  // `after_each` batch; answers how many were written.
+  // `after_each` of them; answers how many were written.
   std::int64_t catchUp(const std::function<void()>& after_each = [] {});
 
   std::optional<Receipt> ofDebate(const std::string& debate_id);

@@ -7,7 +7,6 @@
 #include "common/base/redact.h"
 #include "common/base/text.h"
 #include "common/store/ratings.h"
-#include "common/store/receipts.h"
 #include "daemon/debate/old_chains.h"
 
 namespace aragora::debate {
@@ -15,7 +14,6 @@ namespace aragora::debate {
 namespace {
 constexpr std::size_t kLookAhead = 64;  // candidates of one look at the store
 constexpr auto kCandidatesStay = std::chrono::milliseconds(250);
-constexpr auto kCleaning = std::chrono::minutes(10);
 constexpr auto kFirstTrouble = std::chrono::milliseconds(250);
 constexpr auto kLongestTrouble = std::chrono::seconds(5);
 
@@ -149,7 +147,7 @@ bool Engine::refill(std::size_t room) {
   const auto now = Clock::now();
   if (!candidates_.empty() && now - looked_ < kCandidatesStay) return false;
   try {
-    keepHouse();
+    bringUpToDate();
     const auto wanted = std::max(room, kLookAhead);
     candidates_ = services_.leases.waiting(static_cast<std::int64_t>(wanted));
     std::reverse(candidates_.begin(), candidates_.end());
@@ -163,20 +161,12 @@ bool Engine::refill(std::size_t room) {
   }
 }
 
-void Engine::keepHouse() {
-  if (!sealed_) {
-    sealOldChains(services_.database, services_.keyring, [this] { comeRound(came_round_); });
-    if (store::bringRatingsUpToDate(services_.database))
-      log::info("ratings counted anew, by the rules of this version");
-    sealed_ = true;
-  }
-  if (Clock::now() < next_cleaning_) return;
-  services_.debates.forgetAfterADay();
-  if (const auto late =
-          store::Receipts(services_.database, services_.keyring).catchUp([this] { comeRound(came_round_); });
-      late > 0)
-    log::info("{} of debates that had ended without one issued", counted(late, "receipt"));
-  next_cleaning_ = Clock::now() + kCleaning;
+// Before anything runs.
+void Engine::bringUpToDate() {
+  if (up_to_date_) return;
+  sealOldChains(services_.database, services_.keyring, [this] { comeRound(came_round_); });
+  if (store::bringRatingsUpToDate(services_.database)) log::info("ratings counted anew, by the rules of this version");
+  up_to_date_ = true;
 }
 
 bool Engine::launchNext(const std::stop_token& stop) {

@@ -67,7 +67,7 @@ class Engine {
   void schedule(const std::stop_token& stop);
   void renew(const std::stop_token& stop);
   bool refill(std::size_t room);
-  void keepHouse();
+  void bringUpToDate();
   bool launchNext(const std::stop_token& stop);
   bool launch(const std::string& id);
   void runOne(const std::string& id, Running& running);
@@ -102,8 +102,7 @@ class Engine {
   // Of the scheduler's thread only.
   std::vector<std::string> candidates_;  // the first one last
   Clock::time_point looked_{};
-  Clock::time_point next_cleaning_{};
-  bool sealed_ = false;
+  bool up_to_date_ = false;
   std::jthread scheduler_;
   std::jthread renewer_;
 };

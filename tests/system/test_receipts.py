@@ -281,6 +281,33 @@ class Receipts:
                 run_debates(daemon, 1)
             self.assertIn("4 receipts hold", sandbox.run("verify", check=0).stdout)
 
+    def test_debates_run_while_many_receipts_are_owed(self):
+        owed = 20_000
+        with self.deployment() as sandbox:
+            self.rows(sandbox, "INSERT INTO debates (id, task, status, agents, rounds, consensus_kind, seed, created_at, updated_at, completed_at, consensus_reached, confidence, final_answer, consensus, outcome) "
+                               f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {owed}) "
+                               "SELECT 'OLD' || i, 'of an earlier version', 'completed', '[\"demo-optimist\",\"demo-skeptic\"]', 2, 'majority', 1, i, i, i, 1, 0.8, 'yes', '{\"reached\":true}', 'consensus' FROM n")
+
+            def written():
+                return int(self.rows(sandbox, "SELECT count(*) FROM receipts")[0][0])
+
+            for _ in range(2):  # the second one goes on where the first one was stopped
+                before = written()
+                with Daemon(sandbox) as daemon:
+                    self.until(lambda before=before: written() > before + 10)
+                    run_debates(daemon, 2)
+                    self.assertLess(written(), owed / 2, "debates waited for what others are owed")
+                    began = time.monotonic()
+                    daemon.stop()
+                    self.assertLess(time.monotonic() - began, 2)
+
+    @staticmethod
+    def until(true, limit=30):
+        deadline = time.monotonic() + limit
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
 
 class OnSqlite(Receipts, unittest.TestCase):
     def deployment(self):

@@ -367,6 +367,44 @@ class Receiving(unittest.TestCase):
                 self.stops(again)
             sandbox.run("backup", "verify", "--input", "latest-base", check=0)
 
+    def test_what_had_come_is_confirmed_to_a_server_that_goes_on_sending(self):
+        with Cluster() as cluster, self.receiver(cluster) as (sandbox, receiver):
+            until(lambda: "made base backup" in receiver.text(), receiver.text, limit=60)
+            self.stops(receiver)
+            cluster.sql("CREATE TABLE many (content text)")
+            for _ in range(12):
+                with self.writing(cluster), Receiver(sandbox) as again:
+                    self.waits_for_more(again)
+                    self.stops(again)
+                    flushed = again.status()["flushed"]
+                    self.waits_until_left(cluster)
+                    self.assertEqual(cluster.sql("SELECT restart_lsn FROM pg_replication_slots", user="postgres"), flushed)
+
+    @staticmethod
+    def waits_for_more(receiver):
+        began = receiver.status()["flushed"]
+        until(lambda: receiver.status()["flushed"] != began, receiver.text)
+
+    @staticmethod
+    def waits_until_left(cluster):
+        until(lambda: cluster.sql("SELECT active FROM pg_replication_slots", user="postgres") == "f", "the server still sends")
+
+    @contextlib.contextmanager
+    def writing(self, cluster):
+        stop = threading.Event()
+
+        def write():
+            while not stop.is_set():
+                cluster.sql("INSERT INTO many SELECT md5(i::text) FROM generate_series(1, 200000) i")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            writer.join()
+
     def test_while_the_server_says_nothing(self):
         with Cluster() as cluster, self.receiver(cluster) as (_, receiver):
             until(lambda: "made base backup" in receiver.text(), receiver.text, limit=60)

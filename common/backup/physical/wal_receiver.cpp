@@ -25,6 +25,7 @@ constexpr auto kSlotEvery = std::chrono::seconds(10);
 constexpr auto kSyncEvery = std::chrono::milliseconds(200);
 constexpr std::uint64_t kSyncBytes = 1U << 20;
 constexpr auto kLook = std::chrono::milliseconds(100);  // whether to stop
+constexpr auto kLastWord = std::chrono::milliseconds(500);
 constexpr auto kSilence = std::chrono::seconds(20);
 constexpr auto kFirstPause = std::chrono::milliseconds(200);
 constexpr auto kLongestPause = std::chrono::seconds(30);
@@ -173,9 +174,25 @@ class Receiver {
   void streamTimeline(Replication& server) {
     last_heard_ = Clock::now();
     last_reply_ = last_heard_ - kReplyEvery;
-    while (receiveNext(server) && !stop_.turned()) {
-      if (Clock::now() - last_heard_ > kSilence) throw Error(Code::Unreachable, "the server is silent");
-      if (Clock::now() - last_slot_check_ >= kSlotEvery) checkSlot();
+    try {
+      while (receiveNext(server)) {
+        if (stop_.turned()) return lastWord(server);
+        if (Clock::now() - last_heard_ > kSilence) throw Error(Code::Unreachable, "the server is silent");
+        if (Clock::now() - last_slot_check_ >= kSlotEvery) checkSlot();
+      }
+    } catch (const Error& error) {
+      if (error.code() != Code::Interrupted || !stop_.turned()) throw;
+      lastWord(server);
+    }
+  }
+
+  // What was confirmed is of use only once the server has read it: until then its slot keeps log that is here already.
+  static void lastWord(Replication& server) {
+    const interrupt::Shield shield;
+    try {
+      server.finish(kLastWord);
+    } catch (const Error& error) {
+      log::debug("the server may not know all that was received: {}", error.what());
     }
   }
 

@@ -52,29 +52,28 @@ void ReplicationConnection::fail() {
               fmt::format("streaming from PostgreSQL {}: {}", where_, firstLine(PQerrorMessage(handle_))));
 }
 
-void ReplicationConnection::flush(Deadline deadline) {
+void ReplicationConnection::wait(short events, const Patience& patience) {
+  if (interrupt::waitFor(PQsocket(handle_), events, patience.end)) return;
+  throw Error(Code::Unreachable,
+              fmt::format("streaming from PostgreSQL {}: no answer within {}", where_, humanDuration(patience.span)));
+}
+
+void ReplicationConnection::flush(const Patience& patience) {
   int left = 0;
-  while ((left = PQflush(handle_)) == 1) {
-    if (!interrupt::waitFor(PQsocket(handle_), POLLOUT, deadline)) tooLate();
-  }
+  while ((left = PQflush(handle_)) == 1) wait(POLLOUT, patience);
   if (left != 0) fail();
 }
 
 // The next result of what was sent, nullptr when there is none. PQgetResult alone would wait for as long as a server
 // that is stopped, or a network that drops everything, lets it.
 pg_result* ReplicationConnection::result() {
-  const auto deadline = deadlineIn(answer_time_);
-  flush(deadline);
+  const Patience patience{answer_time_};
+  flush(patience);
   while (PQisBusy(handle_) == 1) {
-    if (!interrupt::waitFor(PQsocket(handle_), POLLIN, deadline)) tooLate();
+    wait(POLLIN, patience);
     if (PQconsumeInput(handle_) != 1) fail();
   }
   return PQgetResult(handle_);
-}
-
-void ReplicationConnection::tooLate() {
-  throw Error(Code::Unreachable,
-              fmt::format("streaming from PostgreSQL {}: no answer within {}", where_, humanDuration(answer_time_)));
 }
 
 bool ReplicationConnection::alive() { return PQconsumeInput(handle_) == 1 && PQstatus(handle_) == CONNECTION_OK; }
@@ -144,7 +143,24 @@ void ReplicationConnection::confirm(Lsn flushed, Answer answer) {
   appendBigEndian(message, static_cast<std::uint64_t>(nowMicros() - kPostgresEpoch));
   message += answer == Answer::Wanted ? '\1' : '\0';
   if (PQputCopyData(handle_, message.data(), static_cast<int>(message.size())) != 1) fail();
-  flush(deadlineIn(answer_time_));
+  flush({answer_time_});
+}
+
+void ReplicationConnection::finish(std::chrono::milliseconds span) {
+  const Patience patience{span};
+  if (PQputCopyEnd(handle_, nullptr) != 1) fail();
+  flush(patience);
+  char* unread = nullptr;
+  int size = 0;
+  while ((size = PQgetCopyData(handle_, &unread, 1)) >= 0) {
+    if (size > 0) {
+      PQfreemem(unread);
+    } else {
+      wait(POLLIN, patience);
+      if (PQconsumeInput(handle_) != 1) fail();
+    }
+  }
+  if (size == -2) fail();
 }
 
 ReplicationConnection::Position ReplicationConnection::nextTimeline() {

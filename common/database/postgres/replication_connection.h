@@ -49,13 +49,21 @@ class ReplicationConnection {
   // Tells the server what is on disk here, and may ask for a word at once: a server that is there then gives one.
   enum class Answer { NotNeeded, Wanted };
   void confirm(Lsn flushed, Answer answer);
+  // Ends the stream, so that the server has read what was confirmed: a connection that is closed while words of the
+  // server are unread is reset, and what the server had not read of ours by then is lost (RFC 2525,
+  // section 2.17). Error(Unreachable) when it does not say so within `span`.
+  void finish(std::chrono::milliseconds span);
   // After EndOfTimeline or a start() that answered false.
   Position nextTimeline();
 
  private:
   [[noreturn]] void fail();
-  [[noreturn]] void tooLate();
-  void flush(Deadline deadline);
+  struct Patience {
+    std::chrono::milliseconds span;
+    Deadline end = deadlineIn(span);
+  };
+  void wait(short events, const Patience& patience);
+  void flush(const Patience& patience);
   pg_result* result();
   std::string where_;
   std::chrono::milliseconds answer_time_;
