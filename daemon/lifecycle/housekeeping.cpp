@@ -10,7 +10,7 @@ namespace aragora::lifecycle {
 
 namespace {
 using Clock = std::chrono::steady_clock;
-constexpr auto kInterval = std::chrono::minutes(10);
+constexpr auto kBetweenRounds = std::chrono::minutes(10);
 constexpr auto kAfterFailure = std::chrono::minutes(1);
 }  // namespace
 
@@ -26,7 +26,7 @@ void Housekeeping::stop() {
 void Housekeeping::run() {
   ::pthread_setname_np(::pthread_self(), "housekeeping");
   const interrupt::Minding minding(stopping_);
-  while (!stopping_.waitFor(round() ? kInterval : kAfterFailure)) {
+  while (!stopping_.waitFor(round() ? kBetweenRounds : kAfterFailure)) {
   }
 }
 
