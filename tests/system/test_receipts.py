@@ -13,6 +13,7 @@ import time
 import unittest
 
 import receipt_oracle as oracle
+from receivers import wait_for
 from support import BINARY, Daemon, Sandbox, main, postgres_database
 
 
@@ -294,19 +295,12 @@ class Receipts:
             for _ in range(2):  # the second one goes on where the first one was stopped
                 before = written()
                 with Daemon(sandbox) as daemon:
-                    self.until(lambda before=before: written() > before + 10)
+                    wait_for(lambda before=before: written() > before + 10, "receipts that are owed", 30)
                     run_debates(daemon, 2)
                     self.assertLess(written(), owed / 2, "debates waited for what others are owed")
                     began = time.monotonic()
                     daemon.stop()
                     self.assertLess(time.monotonic() - began, 2)
-
-    @staticmethod
-    def until(true, limit=30):
-        deadline = time.monotonic() + limit
-        while not true():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 class OnSqlite(Receipts, unittest.TestCase):

@@ -53,7 +53,10 @@ void ReplicationConnection::fail() {
 }
 
 void ReplicationConnection::wait(short events, const Patience& patience) {
-  if (interrupt::waitFor(PQsocket(handle_), events, patience.end)) return;
+  if (!interrupt::waitFor(PQsocket(handle_), events, patience.end)) tooLate(patience);
+}
+
+void ReplicationConnection::tooLate(const Patience& patience) const {
   throw Error(Code::Unreachable,
               fmt::format("streaming from PostgreSQL {}: no answer within {}", where_, humanDuration(patience.span)));
 }
@@ -150,17 +153,10 @@ void ReplicationConnection::finish(std::chrono::milliseconds span) {
   const Patience patience{span};
   if (PQputCopyEnd(handle_, nullptr) != 1) fail();
   flush(patience);
-  char* unread = nullptr;
-  int size = 0;
-  while ((size = PQgetCopyData(handle_, &unread, 1)) >= 0) {
-    if (size > 0) {
-      PQfreemem(unread);
-    } else {
-      wait(POLLIN, patience);
-      if (PQconsumeInput(handle_) != 1) fail();
-    }
+  std::string unread;
+  while (receive(unread, remaining(patience.end)) != Got::EndOfTimeline) {
+    if (remaining(patience.end).count() == 0) tooLate(patience);
   }
-  if (size == -2) fail();
 }
 
 ReplicationConnection::Position ReplicationConnection::nextTimeline() {

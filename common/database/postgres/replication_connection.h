@@ -50,8 +50,8 @@ class ReplicationConnection {
   enum class Answer { NotNeeded, Wanted };
   void confirm(Lsn flushed, Answer answer);
   // Ends the stream, so that the server has read what was confirmed: a connection that is closed while words of the
-  // server are unread is reset, and what the server had not read of ours by then is lost (RFC 2525,
-  // section 2.17). Error(Unreachable) when it does not say so within `span`.
+  // server are unread is reset, and what the server had not read of ours by then is lost (RFC 2525, section
+  // 2.17). Error(Unreachable) when it has not ended its side within `span`, however much it sends.
   void finish(std::chrono::milliseconds span);
   // After EndOfTimeline or a start() that answered false.
   Position nextTimeline();
@@ -63,6 +63,7 @@ class ReplicationConnection {
     Deadline end = deadlineIn(span);
   };
   void wait(short events, const Patience& patience);
+  [[noreturn]] void tooLate(const Patience& patience) const;
   void flush(const Patience& patience);
   pg_result* result();
   std::string where_;
